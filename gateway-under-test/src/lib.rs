@@ -1,0 +1,7 @@
+//! The specimen: an RBAC gateway on PostgreSQL that can hold its database session across slow work, as IBM
+//! ContextForge's issue #2318 did, and the slow MCP service behind it.
+//!
+//! It knows nothing of the instrument that loads and watches it.
+
+pub mod backend;
+pub mod settings;

@@ -1,0 +1,115 @@
+//! What a replica is told when it starts: plain data, one JSON line on its standard input.
+//!
+//! It holds secrets (the database URL, the token key), so it never travels in an argument list, where every
+//! local user could read it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How long a request keeps the database session of its permission check. **This is the bug and its fix.**
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionScope {
+    /// Opened at authentication, released after the response (issue #2318).
+    #[default]
+    Held,
+    /// A fresh session around each permission check (the fix of #2319).
+    Scoped,
+}
+
+impl SessionScope {
+    /// The name in files, flags and tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Scoped => "scoped",
+        }
+    }
+}
+
+/// What a wait for the pool, or for a query, stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checkout {
+    /// The worker's whole event loop: a synchronous driver inside async code (H13).
+    #[default]
+    Blocking,
+    /// Only the request that waits.
+    Async,
+}
+
+/// SQLAlchemy's `QueuePool`, by its own names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSettings {
+    /// Connections kept.
+    pub size: u32,
+    /// Connections beyond `size` under load.
+    pub max_overflow: u32,
+    /// How long a checkout waits before it fails.
+    pub timeout: Duration,
+}
+
+/// A row that a share of the tool calls update in their transaction (hold pattern H14).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UsageCounterSettings {
+    /// Share of the tool calls that update it, 0 to 1.
+    pub share: f64,
+    /// How many such rows there are.
+    pub rows: u32,
+}
+
+/// Everything a replica needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Its name in metrics, logs and `application_name`: `gw-1`.
+    pub name: String,
+    /// Port on 127.0.0.1; 0 lets the system choose.
+    pub port: u16,
+    /// Single-threaded event loops, each with its own listener and pool.
+    pub workers: u32,
+    /// How long a request keeps its session.
+    pub session_scope: SessionScope,
+    /// What a wait stops.
+    pub checkout: Checkout,
+    /// Each worker's pool.
+    pub pool: PoolSettings,
+    /// Where PostgreSQL is.
+    pub database: DatabaseSettings,
+    /// The MCP endpoint of the service behind the gateway: `http://127.0.0.1:40213/mcp`.
+    pub backend_url: String,
+    /// HS256 key of the tokens.
+    pub jwt_secret: String,
+    /// E-mail of the platform administrator, whom the permission check lets through without a query.
+    pub platform_admin_email: String,
+    /// The shared row, if any.
+    pub usage_counter: UsageCounterSettings,
+}
+
+/// Where PostgreSQL is, and the limits of the gateway's sessions on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseSettings {
+    /// Folder of the server's Unix socket.
+    pub socket_dir: PathBuf,
+    /// Port, which also names the socket file.
+    pub port: u16,
+    /// Role to connect as.
+    pub user: String,
+    /// Database.
+    pub dbname: String,
+    /// `statement_timeout`; zero is off.
+    pub statement_timeout: Duration,
+    /// `idle_in_transaction_session_timeout`; zero is off.
+    pub idle_in_transaction_session_timeout: Duration,
+}
+
+/// The line a replica, or the backend, prints on standard output once it listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listening {
+    /// Where it serves: `http://127.0.0.1:40213`.
+    pub url: String,
+    /// Where its gauges are answered from outside the event loops; `None` for the backend.
+    pub gauges_url: Option<String>,
+}

@@ -1,0 +1,13 @@
+//! `rbac-bench` finds the route, the statement and the mistake that hold `PostgreSQL` sessions idle in transaction.
+//!
+//! The modules, in the order in which data flows (the map is in `docs/ARCHITECTURE.md`):
+//!
+//! ```text
+//! scenario → testbed → ┌ swarm   ┐ → record → render
+//!                      └ monitor ┘
+//!            └──────── run ───────────────┘
+//! ```
+
+pub mod scenario;
+pub mod testbed;
+pub mod units;

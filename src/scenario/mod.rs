@@ -1,0 +1,274 @@
+//! What was asked for: one experiment, as data.
+//!
+//! The first stage of the flow. A [`Scenario`] is read from TOML, overridden by the environment and by flags
+//! ([`source`]), and checked as a whole ([`check`]); everything later only reads it. What is built in lies in
+//! `scenarios/` and is compiled into the program ([`builtin`]).
+
+pub mod builtin;
+pub mod check;
+pub mod source;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use gateway_under_test::settings::{Checkout, SessionScope};
+
+use crate::units::{Count, Share, Span};
+
+/// One experiment: who loads which gateway, how, and with which limits. Every key of a scenario file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The name: of the run folder, and of the built-in when it is one.
+    pub name: String,
+    /// One line on what it shows.
+    pub title: String,
+    /// Lines printed under the table's head, such as what the durations stand for.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// The published figures printed beside the measured ones.
+    #[serde(default)]
+    pub reference: Option<Reference>,
+    /// The variants to run, in order, each on a fresh testbed.
+    #[serde(default = "both_scopes")]
+    pub variants: Vec<SessionScope>,
+    /// Who loads the gateway.
+    pub load: Load,
+    /// Who the users are.
+    #[serde(default)]
+    pub identities: Identities,
+    /// The gateway that is loaded.
+    pub gateway: Gateway,
+    /// The slow service behind the gateway.
+    #[serde(default)]
+    pub backend: Backend,
+    /// The PostgreSQL server under the gateway.
+    #[serde(default)]
+    pub database: Database,
+    /// The health probe that stands for the container's.
+    #[serde(default)]
+    pub health: Health,
+    /// How the database is watched.
+    #[serde(default)]
+    pub monitor: MonitorConfig,
+}
+
+fn both_scopes() -> Vec<SessionScope> {
+    vec![SessionScope::Held, SessionScope::Scoped]
+}
+
+/// Published figures that a scenario is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reference {
+    /// ContextForge issue #2318: 4000 users, during the failure and before it.
+    #[serde(rename = "issue-2318")]
+    Issue2318,
+}
+
+/// A closed workload: users who wait for each answer, think, and ask again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// Simulated users.
+    pub users: Count,
+    /// Time over which the users start, evenly. Not part of the steady figures.
+    pub ramp_up: Span,
+    /// Steady phase per variant, after the ramp.
+    pub duration: Span,
+    /// After this long a user gives the request up and counts it as failed.
+    pub client_timeout: Span,
+    /// Each class's think time is multiplied by this.
+    #[serde(default = "one")]
+    pub think_scale: f64,
+    /// Which replica a request goes to.
+    #[serde(default)]
+    pub balance: Balance,
+    /// Seed of every random choice of the users.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// The user classes, by name.
+    pub classes: BTreeMap<String, UserClass>,
+}
+
+const fn one() -> f64 {
+    1.0
+}
+
+const fn default_seed() -> u64 {
+    2318
+}
+
+/// Which replica a request goes to, among those that the health probe calls up (all, when none is).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// The one with the fewest requests in flight, as nginx's `least_conn`.
+    #[default]
+    LeastConn,
+    /// The user's own, until it is down.
+    Bound,
+}
+
+/// One kind of user: how many, how fast, doing what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserClass {
+    /// Share of the users, relative to the other classes.
+    pub weight: Count,
+    /// Shortest and longest think time, uniform between; before `think_scale`.
+    pub think_time: [Span; 2],
+    /// What they do, by route name (`GET /tools`, `POST /rpc tools/call slow-search`), with relative weights.
+    pub tasks: BTreeMap<String, Count>,
+}
+
+/// Who the users are; relative weights, every user an identity of its own as far as the fixtures reach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identities {
+    /// The configured platform administrator, whom the permission check lets through without a query.
+    pub platform_admin: u32,
+    /// Users whose row says `is_admin`: one query.
+    pub database_admin: u32,
+    /// Everybody else: the user's row, then their roles.
+    pub regular: u32,
+}
+
+impl Default for Identities {
+    fn default() -> Self {
+        Self { platform_admin: 1, database_admin: 1, regular: 8 }
+    }
+}
+
+/// The gateway: replicas of workers, each worker with a pool of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    /// Processes.
+    pub replicas: Count,
+    /// Single-threaded event loops per process.
+    pub workers: Count,
+    /// Whether a wait for the pool or for a query stops the worker's loop.
+    #[serde(default)]
+    pub checkout: Checkout,
+    /// Each worker's `QueuePool`.
+    pub pool: QueuePoolConfig,
+    /// The shared row that some tool calls update.
+    #[serde(default)]
+    pub usage_counter: UsageCounter,
+}
+
+impl Gateway {
+    /// Sessions that all pools together may open: replicas × workers × (size + overflow).
+    #[must_use]
+    pub fn pool_capacity(&self) -> u32 {
+        self.replicas.get() * self.workers.get() * (self.pool.size.get() + self.pool.max_overflow)
+    }
+}
+
+/// SQLAlchemy's `QueuePool`, by its own names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueuePoolConfig {
+    /// Connections kept.
+    pub size: Count,
+    /// Connections beyond `size` under load.
+    pub max_overflow: u32,
+    /// How long a checkout waits before the `QueuePool limit …` error.
+    pub timeout: Span,
+}
+
+/// A row that a share of the tool calls update in their transaction (hold pattern H14, the lock convoy).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageCounter {
+    /// Share of the tool calls that update it; 0 switches it off.
+    #[serde(default)]
+    pub share: Share,
+    /// How many such rows there are; each call draws one.
+    #[serde(default)]
+    pub rows: Option<Count>,
+}
+
+/// The slow service behind the gateway: an MCP server with these tools.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    /// How long each tool takes; a tool that is not named answers at once.
+    #[serde(default)]
+    pub delays: BTreeMap<String, Delay>,
+}
+
+/// `min` + an exponential of mean `exponential_mean`, cut at `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delay {
+    /// The shortest delay.
+    pub min: Span,
+    /// Mean of the exponential part; 0 makes the delay constant.
+    #[serde(default)]
+    pub exponential_mean: Span,
+    /// The longest delay; larger draws are cut to it.
+    pub max: Span,
+}
+
+/// Settings of the PostgreSQL server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `statement_timeout` of the gateway's sessions; `0s` is off.
+    #[serde(default)]
+    pub statement_timeout: Span,
+    /// `idle_in_transaction_session_timeout` of the gateway's sessions; `0s` is off.
+    #[serde(default)]
+    pub idle_in_transaction_session_timeout: Span,
+    /// Regular users in the fixture, each with a role in a team.
+    #[serde(default = "default_fixture_users")]
+    pub fixture_users: Count,
+}
+
+const fn default_fixture_users() -> Count {
+    Count::of(4000)
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            statement_timeout: Span::ZERO,
+            idle_in_transaction_session_timeout: Span::ZERO,
+            fixture_users: default_fixture_users(),
+        }
+    }
+}
+
+/// The probe of `GET /health`, a fresh connection each time, as a container's health check makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Time between two probes of a replica.
+    pub interval: Span,
+    /// A probe without an answer after this long has failed.
+    pub timeout: Span,
+    /// A replica is down after this many failed probes in a row, and up again after one good one.
+    pub retries: Count,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { interval: Span::from_secs(1), timeout: Span::from_secs(2), retries: Count::of(3) }
+    }
+}
+
+/// How the database is watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MonitorConfig {
+    /// Time between two looks at `pg_stat_activity`.
+    pub interval: Span,
+}
+
+impl Default for MonitorConfig {
+    fn default() -> Self {
+        Self { interval: Span::from_millis(100) }
+    }
+}
