@@ -3,5 +3,16 @@
 //!
 //! It knows nothing of the instrument that loads and watches it.
 
+pub mod auth;
 pub mod backend;
+pub mod db;
+pub mod error;
+pub mod gauges;
+pub mod lifeline;
+pub mod rbac;
+pub mod registry;
+pub mod replica;
+pub mod request;
+pub mod routes;
 pub mod settings;
+pub mod worker;

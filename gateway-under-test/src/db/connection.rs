@@ -1,0 +1,217 @@
+//! One connection to PostgreSQL, driven by the calling thread or by the worker's event loop.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::join;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+
+use super::DbError;
+use super::polled::{PolledSocket, SocketWait, drive, polled};
+use crate::settings::{Checkout, DatabaseSettings};
+
+/// Parameters of a statement.
+pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+type PolledConnection = tokio_postgres::Connection<PolledSocket, tokio_postgres::tls::NoTlsStream>;
+
+/// Whether a statement begins the transaction that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// `BEGIN` goes in the same packet, as psycopg sends it with the first statement.
+    First,
+    /// The transaction is open.
+    No,
+}
+
+/// Makes connections of one worker.
+pub struct Connector {
+    config: Config,
+    socket_path: PathBuf,
+    checkout: Checkout,
+}
+
+impl Connector {
+    pub(super) fn new(application_name: &str, settings: &DatabaseSettings, checkout: Checkout) -> Self {
+        let mut config = Config::new();
+        config
+            .host_path(&settings.socket_dir)
+            .port(settings.port)
+            .user(&settings.user)
+            .dbname(&settings.dbname)
+            .application_name(application_name)
+            .options(format!(
+                "-c statement_timeout={} -c idle_in_transaction_session_timeout={}",
+                settings.statement_timeout.as_millis(),
+                settings.idle_in_transaction_session_timeout.as_millis()
+            ));
+        let socket_path = settings.socket_dir.join(format!(".s.PGSQL.{}", settings.port));
+        Self { config, socket_path, checkout }
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, DbError> {
+        match self.checkout {
+            Checkout::Blocking => self.connect_blocking().map(|it| Connection::Blocking(Box::new(it))),
+            Checkout::Async => self.connect_async().await.map(|it| Connection::Async(Box::new(it))),
+        }
+    }
+
+    fn connect_blocking(&self) -> Result<BlockingConnection, DbError> {
+        let unreachable =
+            |error: std::io::Error| DbError::Unreachable { path: self.socket_path.clone(), source: error };
+        let stream = UnixStream::connect(&self.socket_path).map_err(unreachable)?;
+        let (socket, wait) = polled(stream).map_err(unreachable)?;
+        let (client, connection) =
+            drive(&wait, &mut None::<PolledConnection>, &mut None, self.config.connect_raw(socket, NoTls))
+                .map_err(DbError::connect)?;
+        Ok(BlockingConnection { session: Prepared::new(client), connection: Some(connection), end: None, wait })
+    }
+
+    async fn connect_async(&self) -> Result<AsyncConnection, DbError> {
+        let (client, connection) = self.config.connect(NoTls).await.map_err(DbError::connect)?;
+        let end = Arc::new(Mutex::new(None));
+        let ended = Arc::clone(&end);
+        // It ends when the client is dropped, that is, with the `AsyncConnection`.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+        });
+        Ok(AsyncConnection { session: Prepared::new(client), end })
+    }
+}
+
+/// One connection.
+pub enum Connection {
+    /// The calling thread does the I/O, and its event loop stands still meanwhile.
+    Blocking(Box<BlockingConnection>),
+    /// The event loop does the I/O, and only the caller waits.
+    Async(Box<AsyncConnection>),
+}
+
+impl Connection {
+    /// Runs one prepared statement and gives its rows.
+    pub(super) async fn query(
+        &mut self,
+        begin: Begin,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, DbError> {
+        let result = match self {
+            Self::Blocking(it) => it.block_on(begin, sql, params),
+            Self::Async(it) => it.session.query(begin, sql, params).await,
+        };
+        result.map_err(|error| self.explain(error))
+    }
+
+    /// Runs `COMMIT`, `ROLLBACK` and the like.
+    pub(super) async fn command(&mut self, sql: &'static str) -> Result<(), DbError> {
+        let result = match self {
+            Self::Blocking(it) => {
+                drive(&it.wait, &mut it.connection, &mut it.end, it.session.client.batch_execute(sql))
+            }
+            Self::Async(it) => it.session.client.batch_execute(sql).await,
+        };
+        result.map_err(|error| self.explain(error))
+    }
+
+    /// Whether the server has gone from the other end.
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Blocking(it) => it.connection.is_none() || it.session.client.is_closed(),
+            Self::Async(it) => it.session.client.is_closed(),
+        }
+    }
+
+    /// "Connection closed" helps nobody: when the server said why it closed, that is the error.
+    fn explain(&mut self, error: tokio_postgres::Error) -> DbError {
+        let said_why = if error.is_closed() {
+            match self {
+                Self::Blocking(it) => it.end.take(),
+                Self::Async(it) => it.end.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            }
+        } else {
+            None
+        };
+        DbError::statement(said_why.unwrap_or(error))
+    }
+}
+
+/// A connection that the calling thread drives.
+pub struct BlockingConnection {
+    session: Prepared,
+    /// `None` once the server has closed it.
+    connection: Option<PolledConnection>,
+    /// Why it closed, when it said so.
+    end: Option<tokio_postgres::Error>,
+    wait: SocketWait,
+}
+
+impl BlockingConnection {
+    fn block_on(
+        &mut self,
+        begin: Begin,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        drive(&self.wait, &mut self.connection, &mut self.end, self.session.query(begin, sql, params))
+    }
+}
+
+/// A connection that the event loop drives.
+pub struct AsyncConnection {
+    session: Prepared,
+    end: Arc<Mutex<Option<tokio_postgres::Error>>>,
+}
+
+/// A client and the statements it has prepared, since psycopg prepares what it repeats.
+struct Prepared {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+}
+
+impl Prepared {
+    fn new(client: Client) -> Self {
+        Self { client, statements: HashMap::new() }
+    }
+
+    async fn query(
+        &mut self,
+        begin: Begin,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let statement = if let Some(known) = self.statements.get(sql) {
+            known.clone()
+        } else {
+            let prepared = self.client.prepare(sql).await?;
+            self.statements.entry(sql).or_insert(prepared).clone()
+        };
+        match begin {
+            Begin::No => self.client.query(&statement, params).await,
+            Begin::First => {
+                let (begin, rows) =
+                    join(self.client.batch_execute("BEGIN"), self.client.query(&statement, params)).await;
+                begin.and(rows)
+            }
+        }
+    }
+}
+
+impl DbError {
+    fn connect(source: tokio_postgres::Error) -> Self {
+        Self::Connect { text: server_text(&source), source }
+    }
+
+    fn statement(source: tokio_postgres::Error) -> Self {
+        Self::Statement { text: server_text(&source), source }
+    }
+}
+
+/// The server's own message where there is one.
+fn server_text(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
+}

@@ -1,0 +1,106 @@
+//! The gateway's way to PostgreSQL: a driver, a pool with SQLAlchemy's semantics, and a session on top.
+//!
+//! ```text
+//! Session   lazy: takes a connection at its first statement, begins, gives it back on commit, rollback or close
+//!    │
+//! QueuePool size + overflow, waiters served in order, the error text of SQLAlchemy
+//!    │
+//! Connection   blocking (the calling thread does the I/O) or async (the worker's loop does it)
+//! ```
+
+pub mod connection;
+mod polled;
+pub mod pool;
+pub mod session;
+
+use std::sync::Arc;
+
+use crate::gauges::PoolGauges;
+use crate::settings::{Checkout, DatabaseSettings, PoolSettings};
+
+pub use connection::{Connection, Connector};
+pub use pool::{Limits, Order, PoolTimeout, QueuePool};
+pub use session::Session;
+
+/// Why a session could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// No connection became free in time.
+    #[error(transparent)]
+    PoolTimeout(#[from] PoolTimeout),
+    /// PostgreSQL could not be reached.
+    #[error("connection failed: {text}")]
+    Connect {
+        /// What the server or the system said.
+        text: String,
+        /// The driver's error.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// There is no server at the socket.
+    #[error("connection to `{path}` failed")]
+    Unreachable {
+        /// The socket file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server refused the statement, or the connection broke while it ran.
+    #[error("{text}")]
+    Statement {
+        /// The server's own message, which is what a user searches for.
+        text: String,
+        /// The driver's error.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// A statement on a transaction that has already failed.
+    #[error("Can't reconnect until invalid transaction is rolled back.  Please rollback() fully before proceeding")]
+    PendingRollback,
+}
+
+/// One worker's database: where it connects, and the pool of what it has.
+#[derive(Clone)]
+pub struct Database {
+    connector: Arc<Connector>,
+    pool: Arc<QueuePool<Connection>>,
+    checkout: Checkout,
+}
+
+impl Database {
+    /// A database whose pool is empty: connections are made when sessions need them.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        settings: &DatabaseSettings,
+        pool: &PoolSettings,
+        checkout: Checkout,
+        gauges: Arc<PoolGauges>,
+    ) -> Self {
+        let limits = Limits {
+            size: pool.size as usize,
+            max_overflow: Some(pool.max_overflow as usize),
+            timeout: pool.timeout,
+            order: Order::Fifo,
+            recycle: None,
+        };
+        Self {
+            connector: Arc::new(Connector::new(name, settings, checkout)),
+            pool: Arc::new(QueuePool::new(limits, gauges)),
+            checkout,
+        }
+    }
+
+    /// A new session. It takes no connection before its first statement.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        Session::new(self.clone())
+    }
+
+    /// The pool, for its gauges.
+    #[must_use]
+    pub fn pool(&self) -> &QueuePool<Connection> {
+        &self.pool
+    }
+}

@@ -1,0 +1,137 @@
+//! SQLAlchemy's `Session`, as far as the bug needs it.
+//!
+//! A session takes no connection until its first statement, which also begins a transaction. `commit`, `rollback`
+//! and `close` each give the connection back; the next statement silently begins again. **Between the first
+//! statement and the end of the transaction the server sees the session `idle in transaction` whenever nothing runs.**
+
+use tokio_postgres::Row;
+
+use super::connection::{Begin, Connection, Params};
+use super::pool::Lease;
+use super::{Database, DbError};
+
+/// A unit of work on one connection, taken lazily.
+pub struct Session {
+    database: Database,
+    /// The connection, from the first statement to the end of the transaction.
+    held: Option<Held>,
+}
+
+struct Held {
+    lease: Lease<Connection>,
+    transaction: Transaction,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transaction {
+    NotBegun,
+    Open,
+    /// A statement has failed: only a rollback is allowed.
+    Failed,
+}
+
+impl Session {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database, held: None }
+    }
+
+    /// Runs a statement, taking a connection and beginning a transaction where there is none.
+    ///
+    /// # Errors
+    /// [`DbError`]; after it the transaction has failed and wants [`Session::rollback`].
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropping it midway leaves the transaction open until the session is closed.
+    pub async fn query(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
+        let held = self.hold().await?;
+        let begin = match held.transaction {
+            Transaction::NotBegun => Begin::First,
+            Transaction::Open => Begin::No,
+            Transaction::Failed => return Err(DbError::PendingRollback),
+        };
+        let Some(connection) = held.lease.connection() else { return Err(DbError::PendingRollback) };
+        // Taken back below: whatever interrupts this leaves a transaction that wants a rollback.
+        held.transaction = Transaction::Failed;
+        let result = connection.query(begin, sql, params).await;
+        match &result {
+            Ok(_) => held.transaction = Transaction::Open,
+            Err(_) if connection.is_closed() => held.lease.invalidate(),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Commits what was done and gives the connection back.
+    ///
+    /// # Errors
+    /// [`DbError`] when the server did not commit; the connection is given back all the same.
+    pub async fn commit(&mut self) -> Result<(), DbError> {
+        if self.held.as_ref().is_some_and(|held| held.transaction == Transaction::Failed) {
+            self.rollback().await?;
+            return Err(DbError::PendingRollback);
+        }
+        self.end("COMMIT").await
+    }
+
+    /// Undoes what was done and gives the connection back.
+    ///
+    /// # Errors
+    /// [`DbError`] when the server could not be told; the connection is thrown away then.
+    pub async fn rollback(&mut self) -> Result<(), DbError> {
+        self.end("ROLLBACK").await
+    }
+
+    /// Ends the session as FastAPI's `get_db` does on the way out: commit if all went well, else rollback.
+    pub async fn release(&mut self) {
+        let failed = self.held.as_ref().is_some_and(|held| held.transaction == Transaction::Failed);
+        let ended = if failed { self.rollback().await } else { self.commit().await };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a session was not ended cleanly");
+        }
+    }
+
+    async fn end(&mut self, command: &'static str) -> Result<(), DbError> {
+        let Some(mut held) = self.held.take() else { return Ok(()) };
+        // With no transaction open there is nothing to tell the server: reset on return is silent then.
+        if held.transaction == Transaction::NotBegun {
+            return Ok(());
+        }
+        let Some(connection) = held.lease.connection() else { return Ok(()) };
+        let told = connection.command(command).await;
+        if told.is_err() {
+            if connection.is_closed() {
+                held.lease.invalidate();
+            } else {
+                held.lease.discard();
+            }
+        }
+        told
+    }
+
+    /// The connection of this session, taken from the pool and made if need be.
+    async fn hold(&mut self) -> Result<&mut Held, DbError> {
+        if self.held.is_none() {
+            let mut lease = self.database.pool.checkout(self.database.checkout).await?;
+            if lease.connection().is_some_and(|connection| connection.is_closed()) {
+                lease.invalidate();
+            }
+            if lease.connection().is_none() {
+                lease.fill(self.database.connector.connect().await?);
+            }
+            self.held = Some(Held { lease, transaction: Transaction::NotBegun });
+        }
+        self.held.as_mut().ok_or(DbError::PendingRollback)
+    }
+}
+
+impl Drop for Session {
+    /// A session that nobody ended must not leak its transaction into the pool: the connection is closed, and the
+    /// server rolls back.
+    fn drop(&mut self) {
+        if let Some(held) = &mut self.held
+            && held.transaction != Transaction::NotBegun
+        {
+            held.lease.discard();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Role-based access control: may this user do that?
+//!
+//! The check of ContextForge: the platform administrator by e-mail, without a query; a database administrator by one;
+//! everybody else by the permissions of their roles. Any error denies.
+
+pub mod queries;
+
+use axum::http::HeaderMap;
+
+use crate::auth::Claims;
+use crate::error::GatewayError;
+use crate::request::{RequestSession, WorkSession};
+use crate::worker::Worker;
+
+/// Who was let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Their e-mail.
+    pub email: String,
+}
+
+/// Lets the request through when its user has `permission`: ContextForge's `@require_permission`.
+///
+/// # Errors
+/// [`GatewayError::Unauthorized`] without a valid token, [`GatewayError::Forbidden`] without the permission,
+/// [`GatewayError::Database`] when it could not be checked.
+pub async fn require_permission(
+    worker: &Worker,
+    session: &RequestSession,
+    headers: &HeaderMap,
+    permission: &'static str,
+) -> Result<User, GatewayError> {
+    let claims = worker.authenticator.authenticate(headers)?;
+    let mut work = session.open(worker).await;
+    let granted = is_granted(&mut work, worker, &claims, permission).await;
+    work.done().await;
+    if granted? { Ok(User { email: claims.sub }) } else { Err(GatewayError::Forbidden(permission)) }
+}
+
+async fn is_granted(
+    work: &mut WorkSession,
+    worker: &Worker,
+    claims: &Claims,
+    permission: &str,
+) -> Result<bool, GatewayError> {
+    if claims.sub == worker.settings.platform_admin_email {
+        return Ok(true);
+    }
+    let users = work.query(queries::USER, &[&claims.sub]).await?;
+    let user = users.first().ok_or(GatewayError::Account("User not found in database"))?;
+    if !user.get::<_, bool>("is_active") {
+        return Err(GatewayError::Account("Account disabled"));
+    }
+    if user.get::<_, bool>("is_admin") {
+        return Ok(true);
+    }
+    let team = claims.teams.first();
+    let permissions = work.query(queries::PERMISSIONS, &[&claims.sub, &team]).await?;
+    Ok(permissions.iter().map(|row| row.get::<_, String>(0)).any(|granted| granted == permission || granted == "*"))
+}

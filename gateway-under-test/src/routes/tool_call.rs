@@ -1,0 +1,95 @@
+//! `tools/call`: the slow route. It asks the service behind the gateway, and waits.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngExt;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::db::DbError;
+use crate::error::GatewayError;
+use crate::request::RequestSession;
+use crate::worker::Worker;
+
+/// How long the gateway waits for a tool: ContextForge's tool timeout.
+const TOOL_TIMEOUT: Duration = Duration::from_mins(1);
+
+const COUNT_USAGE: &str = "UPDATE usage_counters SET calls = calls + 1 WHERE id = $1";
+
+#[derive(Deserialize)]
+struct ToolName {
+    name: String,
+}
+
+/// What the backend answers.
+#[derive(Deserialize)]
+struct BackendAnswer<'a> {
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+/// The client of the backend, one for each worker.
+///
+/// # Errors
+/// When the client cannot be built.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().timeout(TOOL_TIMEOUT).tcp_nodelay(true).no_proxy().build()
+}
+
+/// Calls a tool; `None` when there is no such tool.
+///
+/// # Errors
+/// [`GatewayError::Database`] from the usage counter, [`GatewayError::Backend`] from the backend.
+pub async fn call(
+    worker: &Worker,
+    session: &RequestSession,
+    params: &RawValue,
+) -> Result<Option<Box<RawValue>>, GatewayError> {
+    let Ok(ToolName { name }) = serde_json::from_str(params.get()) else { return Ok(None) };
+    if !worker.tools.contains(&worker.database, &name).await? {
+        return Ok(None);
+    }
+    count_usage(worker, session).await?;
+    ask_backend(worker, params).await.map(Some)
+}
+
+/// Updates a row that calls share. Held, the row stays locked until the response has been sent, and whoever wants it
+/// next waits, with its whole event loop: the lock convoy of issue #2355.
+async fn count_usage(worker: &Worker, session: &RequestSession) -> Result<(), DbError> {
+    let counter = worker.settings.usage_counter;
+    if counter.rows == 0 || rand::random::<f64>() >= counter.share {
+        return Ok(());
+    }
+    let row = i32::try_from(rand::rng().random_range(1..=counter.rows)).unwrap_or(1);
+    let mut work = session.open(worker).await;
+    let updated = work.query(COUNT_USAGE, &[&row]).await;
+    work.done().await;
+    updated.map(drop)
+}
+
+async fn ask_backend(worker: &Worker, params: &RawValue) -> Result<Box<RawValue>, GatewayError> {
+    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}}"#, params.get());
+    let answer =
+        fetch(worker, body).await.map_err(|error| GatewayError::Backend { text: error.without_url().to_string() })?;
+    let answer: BackendAnswer<'_> = serde_json::from_slice(&answer)
+        .map_err(|error| GatewayError::Backend { text: format!("answer is no JSON-RPC: {error}") })?;
+    match (answer.result, answer.error) {
+        (Some(result), None) => Ok(result.to_owned()),
+        (_, Some(error)) => Err(GatewayError::Backend { text: error.get().to_owned() }),
+        (None, None) => Err(GatewayError::Backend { text: "answer has neither result nor error".to_owned() }),
+    }
+}
+
+async fn fetch(worker: &Worker, body: String) -> reqwest::Result<Bytes> {
+    let request = worker
+        .backend
+        .post(&worker.settings.backend_url)
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, "application/json, text/event-stream")
+        .body(body);
+    request.send().await?.error_for_status()?.bytes().await
+}
