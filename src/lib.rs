@@ -8,6 +8,10 @@
 //!            └──────── run ───────────────┘
 //! ```
 
+pub mod monitor;
+pub mod record;
 pub mod scenario;
+pub mod stats;
+pub mod swarm;
 pub mod testbed;
 pub mod units;

@@ -1,0 +1,172 @@
+//! What PostgreSQL, the pools and the health probe see while the load runs.
+//!
+//! The monitor has a thread of its own with its own event loop, so that thousands of users on the others do not delay
+//! its polls, and talks to the database on one dedicated connection outside any transaction (inside one the view would
+//! be frozen). It hands every sample on with its real time, and every tick it missed is counted.
+
+mod activity;
+mod counters;
+mod health;
+mod pools;
+mod prometheus;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::record::Sample;
+use crate::scenario::Health;
+
+pub use activity::PollStats;
+pub use counters::ServerCounters;
+
+/// What is watched.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// How to reach the database under test.
+    pub database: tokio_postgres::Config,
+    /// Time between two polls of it.
+    pub interval: Duration,
+    /// Base URL of each replica.
+    pub replicas: Vec<String>,
+    /// Gauges URL of each replica, in the same order.
+    pub gauges: Vec<String>,
+    /// How the replicas are probed.
+    pub health: Health,
+}
+
+/// Where samples go: called from the monitor's thread with the instant at which each was taken.
+pub trait Sink: Send + Sync + 'static {
+    /// Takes one sample.
+    fn take(&self, at: Instant, sample: Sample);
+}
+
+/// Why the monitor could not watch.
+#[derive(Debug, thiserror::Error)]
+pub enum MonitorError {
+    /// The database could not be reached.
+    #[error("cannot connect to the database to watch it")]
+    Connect(#[source] tokio_postgres::Error),
+    /// A query failed.
+    #[error("cannot read {what}")]
+    Query {
+        /// Which view.
+        what: &'static str,
+        /// The server's error.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The role sees other sessions without their state: counting would silently give zero.
+    #[error("role `{role}` cannot see other sessions in pg_stat_activity")]
+    Blind {
+        /// The role.
+        role: String,
+    },
+    /// The HTTP client could not be built.
+    #[error("cannot prepare the probes")]
+    Http(#[source] reqwest::Error),
+    /// The thread or its event loop could not be started.
+    #[error("cannot start the monitor")]
+    Start(#[source] std::io::Error),
+    /// The monitor's thread died.
+    #[error("the monitor has crashed")]
+    Crashed,
+}
+
+/// A monitor at work.
+pub struct Monitor {
+    stop: CancellationToken,
+    thread: std::thread::JoinHandle<PollStats>,
+}
+
+impl Monitor {
+    /// Connects, checks that the role sees what it must, and starts to watch.
+    ///
+    /// # Errors
+    /// [`MonitorError`] when the database cannot be watched.
+    pub async fn start(watch: Watch, sink: Arc<dyn Sink>) -> Result<Self, MonitorError> {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let (ready, started) = tokio::sync::oneshot::channel();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MonitorError::Start)?;
+        let thread = std::thread::Builder::new()
+            .name("monitor".to_owned())
+            .spawn(move || runtime.block_on(watch_all(watch, sink, stopped, ready)))
+            .map_err(MonitorError::Start)?;
+        started.await.map_err(|_crashed| MonitorError::Crashed)??;
+        Ok(Self { stop, thread })
+    }
+
+    /// Stops watching, and says how the polls went.
+    ///
+    /// # Errors
+    /// [`MonitorError::Crashed`].
+    pub async fn stop(self) -> Result<PollStats, MonitorError> {
+        self.stop.cancel();
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        joined.ok().and_then(Result::ok).ok_or(MonitorError::Crashed)
+    }
+}
+
+async fn watch_all(
+    watch: Watch,
+    sink: Arc<dyn Sink>,
+    stop: CancellationToken,
+    ready: tokio::sync::oneshot::Sender<Result<(), MonitorError>>,
+) -> PollStats {
+    let prepared = async {
+        let poller = activity::Poller::connect(&watch.database).await?;
+        let probe = health::client(&watch.health).map_err(MonitorError::Http)?;
+        let gauges = pools::client().map_err(MonitorError::Http)?;
+        Ok((poller, probe, gauges))
+    };
+    let (poller, probe, gauges) = match prepared.await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // Whoever started the monitor is told; if they have gone, nobody is left to tell.
+            let _gone = ready.send(Err(error));
+            return PollStats::default();
+        }
+    };
+    let _gone = ready.send(Ok(()));
+    let mut others = JoinSet::new();
+    for (index, url) in watch.replicas.iter().enumerate() {
+        let prober = health::Prober::new(index, url, watch.health.clone(), probe.clone());
+        others.spawn(prober.run(Arc::clone(&sink), stop.clone()));
+    }
+    for (index, url) in watch.gauges.into_iter().enumerate() {
+        others.spawn(pools::run(index, url, gauges.clone(), Arc::clone(&sink), stop.clone()));
+    }
+    let stats = poller.run(watch.interval, &*sink, &stop).await;
+    while others.join_next().await.is_some() {}
+    stats
+}
+
+/// Reads the server's own counters once, on a connection made for it.
+///
+/// # Errors
+/// [`MonitorError`].
+pub async fn read_counters(database: &tokio_postgres::Config) -> Result<ServerCounters, MonitorError> {
+    counters::read(database).await
+}
+
+/// The `application_name` of our own connections, by which they are left out of what is counted.
+pub const APPLICATION_NAME: &str = "rbac-bench";
+
+/// Connects with our name; the connection runs until the client is dropped.
+async fn connect(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, MonitorError> {
+    let mut config = database.clone();
+    config.application_name(APPLICATION_NAME);
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(MonitorError::Connect)?;
+    // It ends with the client. Its error reaches whoever uses the client.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Counted from 1, as people count.
+fn replica_number(index: usize) -> u32 {
+    u32::try_from(index + 1).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,186 @@
+//! What happened in a run, as data on disk.
+//!
+//! A run is a folder: `samples.ndjson` is appended while it goes, so that whatever ends the process, everything up to
+//! the last second can be read; `record.json` says what was run, and, once a variant has ended, what came of it.
+//! Everything that is printed is computed from these. The formats are described in `docs/FORMATS.md`.
+
+pub mod sample;
+pub mod store;
+pub mod summary;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::{Scenario, SessionScope};
+pub use sample::{
+    ActivitySample, BreakdownSample, Event, HealthSample, HoldGroup, LoadSample, PoolSample, Sample, Stamped,
+};
+pub use summary::Summary;
+
+/// Version of the format of `record.json` and `samples.ndjson`. Raised when a reader of the old one would misread the
+/// new one; a new key is no reason.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Name and version of a format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
+    /// `rbac-bench/run`.
+    pub name: String,
+    /// [`FORMAT_VERSION`].
+    pub version: u32,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self { name: "rbac-bench/run".to_owned(), version: FORMAT_VERSION }
+    }
+}
+
+/// A run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Which format this is.
+    pub format: Format,
+    /// Version of the program that wrote it.
+    pub tool_version: String,
+    /// When it began, seconds since 1970 UTC.
+    pub started_unix_s: f64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was asked for, all defaults and overrides resolved.
+    pub scenario: Scenario,
+    /// Where it ran.
+    pub machine: Machine,
+    /// What came of each variant that was run to its end, or until the run was interrupted.
+    pub variants: BTreeMap<SessionScope, VariantRecord>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It has not ended, or its process was killed.
+    Running,
+    /// To its end.
+    Finished,
+    /// By a signal; the record is partial.
+    Interrupted,
+    /// By an error; the record is partial.
+    Failed {
+        /// The error.
+        error: String,
+    },
+}
+
+/// The machine of a run, since figures of different machines cannot be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// `linux`, `macos`.
+    pub os: String,
+    /// `x86_64`, `aarch64`.
+    pub arch: String,
+    /// Cores that the program may use; `None` when the system would not say.
+    pub cores: Option<usize>,
+}
+
+/// One variant of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VariantRecord {
+    /// The server's version, as it says it: `15.18`.
+    pub postgres_version: String,
+    /// Whether it was cut short.
+    pub complete: bool,
+    /// The phases, in order. Seconds since the variant's load began.
+    pub phases: Phases,
+    /// The figures that tables and gates read.
+    pub summary: Summary,
+    /// Requests by route, over the steady phase, most requests first.
+    pub routes: Vec<RouteRecord>,
+    /// Errors by text, over the whole load, most frequent first.
+    pub errors: Vec<ErrorRecord>,
+    /// Sessions that ended abnormally, which makes the server's counter a lower bound.
+    pub sessions_lost: Option<SessionsLost>,
+    /// What the load generator cost.
+    pub generator: GeneratorRecord,
+}
+
+/// When each phase of the load began and ended, in seconds since the load began.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phases {
+    /// From here on all users run: the steady phase begins.
+    pub steady_from_s: f64,
+    /// The steady phase ends; users stop.
+    pub steady_to_s: f64,
+    /// The last sample.
+    pub ended_s: f64,
+}
+
+/// One route over the steady phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteRecord {
+    /// Method, path template, JSON-RPC method: `POST /rpc tools/call`.
+    pub route: String,
+    /// Finished requests.
+    pub requests: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Median latency of all finished requests.
+    pub latency_p50_ms: Option<f64>,
+    /// 95th percentile.
+    pub latency_p95_ms: Option<f64>,
+    /// 99th percentile.
+    pub latency_p99_ms: Option<f64>,
+    /// The longest.
+    pub latency_max_ms: Option<f64>,
+}
+
+/// One error text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorRecord {
+    /// Who saw it.
+    pub seen_by: SeenBy,
+    /// The exact text.
+    pub text: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Who saw an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeenBy {
+    /// A user's request ended in it.
+    Client,
+    /// The gateway raised it, whether a client was still there or not.
+    Gateway,
+}
+
+/// Sessions whose last episode `pg_stat_database.idle_in_transaction_time` does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsLost {
+    /// `sessions_abandoned`: the client vanished.
+    pub abandoned: i64,
+    /// `sessions_fatal`: a fatal error, such as the idle-in-transaction timeout.
+    pub fatal: i64,
+    /// `sessions_killed`: an operator ended it.
+    pub killed: i64,
+}
+
+impl SessionsLost {
+    /// All of them.
+    pub fn total(&self) -> i64 {
+        self.abandoned + self.fatal + self.killed
+    }
+}
+
+/// What the load generator, monitor included, cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorRecord {
+    /// CPU seconds of this process over the load; `None` when the system would not say.
+    pub cpu_s: Option<f64>,
+    /// Samples that could not be written because the disk was too slow.
+    pub samples_dropped: u64,
+    /// Polls of the database later than one and a half intervals.
+    pub polls_late: u64,
+}

@@ -1,0 +1,175 @@
+//! The run folder: writing it as the run goes, and reading it back.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::{FORMAT_VERSION, RunRecord, Stamped};
+
+/// Name of the record in its folder.
+pub const RECORD_FILE: &str = "record.json";
+/// Name of the samples in the same folder.
+pub const SAMPLES_FILE: &str = "samples.ndjson";
+
+/// Why a run folder could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Writing failed.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Reading failed.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not what it should be.
+    #[error("`{}` is no run record", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It was written by a later program.
+    #[error("`{}` has format version {found}, this program reads up to {FORMAT_VERSION}", path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+/// A run folder that is being written.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes a new folder `name` under `parent`, with a number behind it when that exists already.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn create(parent: &Path, name: &str) -> Result<Self, StoreError> {
+        fs::create_dir_all(parent).map_err(|source| StoreError::Write { path: parent.to_owned(), source })?;
+        for attempt in 1.. {
+            let path = parent.join(if attempt == 1 { name.to_owned() } else { format!("{name}-{attempt}") });
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(StoreError::Write { path, source }),
+            }
+        }
+        unreachable!("there are more numbers than folders")
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the record so that a reader sees the old one or the new one, never half of one.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn write_record(&self, record: &RunRecord) -> Result<(), StoreError> {
+        let path = self.path.join(RECORD_FILE);
+        let partial = self.path.join("record.json.partial");
+        let written = serde_json::to_vec_pretty(record)
+            .map_err(io::Error::from)
+            .and_then(|bytes| fs::write(&partial, bytes))
+            .and_then(|()| fs::rename(&partial, &path));
+        written.map_err(|source| StoreError::Write { path, source })
+    }
+
+    /// Opens the samples for appending.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn samples(&self) -> Result<SampleWriter, StoreError> {
+        let path = self.path.join(SAMPLES_FILE);
+        match File::options().create(true).append(true).open(&path) {
+            Ok(file) => Ok(SampleWriter { file: BufWriter::with_capacity(1 << 16, file), path }),
+            Err(source) => Err(StoreError::Write { path, source }),
+        }
+    }
+}
+
+/// Appends samples, a line each.
+#[derive(Debug)]
+pub struct SampleWriter {
+    file: BufWriter<File>,
+    path: PathBuf,
+}
+
+impl SampleWriter {
+    /// Appends one.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn append(&mut self, sample: &Stamped) -> Result<(), StoreError> {
+        let mut line = serde_json::to_vec(sample).map_err(|error| self.failed(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(|error| self.failed(error))
+    }
+
+    /// Hands everything to the system; due once a second, so that at most a second is lost with the process.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.file.flush().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, source: io::Error) -> StoreError {
+        StoreError::Write { path: self.path.clone(), source }
+    }
+}
+
+/// Reads the record of a run folder.
+///
+/// # Errors
+/// [`StoreError`] when there is none, or none that this program can read.
+pub fn read_record(folder: &Path) -> Result<RunRecord, StoreError> {
+    let path = folder.join(RECORD_FILE);
+    let bytes = fs::read(&path).map_err(|source| StoreError::Read { path: path.clone(), source })?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|source| StoreError::Parse { path: path.clone(), source })?;
+    // The version first: a later format may not even parse as this one.
+    let version = value.pointer("/format/version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    match u32::try_from(version) {
+        Ok(found) if found > FORMAT_VERSION => Err(StoreError::TooNew { path, found }),
+        _ => serde_json::from_value(value).map_err(|source| StoreError::Parse { path, source }),
+    }
+}
+
+/// Reads the samples of a run folder. A last line that was cut off by the end of the process is left out.
+///
+/// # Errors
+/// [`StoreError`] when a line that is not the last cannot be read.
+pub fn read_samples(folder: &Path) -> Result<Vec<Stamped>, StoreError> {
+    let path = folder.join(SAMPLES_FILE);
+    let read_failed = |source| StoreError::Read { path: path.clone(), source };
+    let mut lines = BufReader::new(File::open(&path).map_err(read_failed)?).lines().peekable();
+    let mut samples = Vec::new();
+    while let Some(line) = lines.next() {
+        match serde_json::from_str(&line.map_err(read_failed)?) {
+            Ok(sample) => samples.push(sample),
+            Err(_) if lines.peek().is_none() => {}
+            Err(source) => return Err(StoreError::Parse { path, source }),
+        }
+    }
+    Ok(samples)
+}

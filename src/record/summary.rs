@@ -1,0 +1,209 @@
+//! The figures that every table, gate and script reads: product contract, spelled as it spells them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Phases, Sample, Stamped};
+use crate::stats::{LatencyHistogram, Series};
+
+/// One variant in figures, over the steady phase unless said. `None` is a figure that could not be had.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Requests that finished.
+    pub requests: u64,
+    /// Finished requests a second, failed ones included, as Locust counts.
+    pub throughput_rps: Option<f64>,
+    /// Successful requests a second.
+    pub goodput_rps: Option<f64>,
+    /// Failed requests of those finished, 0–1.
+    pub failure_ratio: Option<f64>,
+    /// The same since the load began, ramp included.
+    pub failure_ratio_since_start: Option<f64>,
+    /// Median latency of finished requests.
+    pub latency_p50_ms: Option<f64>,
+    /// 95th percentile.
+    pub latency_p95_ms: Option<f64>,
+    /// 99th percentile.
+    pub latency_p99_ms: Option<f64>,
+    /// The longest.
+    pub latency_max_ms: Option<f64>,
+    /// Requests cut off by the end of the load: neither success nor failure.
+    pub requests_cut_off: u64,
+    /// Replicas that were started.
+    pub replicas: u32,
+    /// Fewest replicas that the health probe called up at any time.
+    pub replicas_healthy_min: Option<u32>,
+    /// Most sessions idle in transaction, aborted ones included, at any poll.
+    pub idle_in_transaction_peak: Option<u32>,
+    /// Their mean, weighted by time.
+    pub idle_in_transaction_mean: Option<f64>,
+    /// Age of the oldest transaction seen.
+    pub transaction_age_max_s: Option<f64>,
+    /// Sessions that all pools together may open.
+    pub pool_capacity: u32,
+    /// Most connections out of all pools at one time.
+    pub pool_checked_out_peak: Option<u32>,
+    /// Checkouts that gave up waiting, over the whole load.
+    pub pool_timeouts: Option<u64>,
+    /// Idle-in-transaction time from the samples, over the whole load, in session seconds.
+    pub idle_in_transaction_sampled_s: Option<f64>,
+    /// The same from `pg_stat_database.idle_in_transaction_time`; see `sessions_lost` for when it is a lower bound.
+    pub idle_in_transaction_counted_s: Option<f64>,
+    /// Polls of the database that gave a sample.
+    pub polls: u64,
+    /// Polls that were due and gave none.
+    pub polls_missed: u64,
+}
+
+/// Requests of a window.
+#[derive(Clone, Debug, Default)]
+pub struct RequestTotals {
+    /// That finished.
+    pub finished: u64,
+    /// That failed, of those.
+    pub failed: u64,
+    /// Their latencies.
+    pub latency: LatencyHistogram,
+}
+
+impl RequestTotals {
+    /// Failed of finished; `None` when nothing finished.
+    pub fn failure_ratio(&self) -> Option<f64> {
+        (self.finished > 0).then(|| self.failed as f64 / self.finished as f64)
+    }
+}
+
+/// All that a summary is computed from.
+pub struct Measured<'a> {
+    /// The phases.
+    pub phases: Phases,
+    /// Requests that finished in the steady phase.
+    pub steady: &'a RequestTotals,
+    /// Requests that finished since the load began.
+    pub since_start: &'a RequestTotals,
+    /// Requests cut off by the end.
+    pub cut_off: u64,
+    /// All samples of the variant, ascending in time.
+    pub samples: &'a [Stamped],
+    /// Replicas that were started.
+    pub replicas: u32,
+    /// Sessions that all pools together may open.
+    pub pool_capacity: u32,
+    /// The server's own count of idle-in-transaction time, in seconds.
+    pub counted_s: Option<f64>,
+    /// Polls that were due and gave no sample.
+    pub polls_missed: u64,
+}
+
+impl Summary {
+    /// Computes the summary.
+    pub fn of(measured: &Measured<'_>) -> Self {
+        let phases = measured.phases;
+        let span = phases.steady_to_s - phases.steady_from_s;
+        let per_second = |count: u64| (span > 0.0).then(|| count as f64 / span);
+        let steady = measured.steady;
+        let in_steady = |at: f64| (phases.steady_from_s..=phases.steady_to_s).contains(&at);
+        let idle = idle_in_transaction(measured.samples, in_steady);
+        Self {
+            requests: steady.finished,
+            throughput_rps: per_second(steady.finished),
+            goodput_rps: per_second(steady.finished - steady.failed),
+            failure_ratio: steady.failure_ratio(),
+            failure_ratio_since_start: measured.since_start.failure_ratio(),
+            latency_p50_ms: steady.latency.quantile_ms(0.50),
+            latency_p95_ms: steady.latency.quantile_ms(0.95),
+            latency_p99_ms: steady.latency.quantile_ms(0.99),
+            latency_max_ms: steady.latency.max_ms(),
+            requests_cut_off: measured.cut_off,
+            replicas: measured.replicas,
+            replicas_healthy_min: replicas_healthy_min(measured.samples, measured.replicas, in_steady),
+            idle_in_transaction_peak: idle.max().map(whole),
+            idle_in_transaction_mean: idle.mean(),
+            transaction_age_max_s: oldest_transaction(measured.samples, in_steady),
+            pool_capacity: measured.pool_capacity,
+            pool_checked_out_peak: checked_out_peak(measured.samples, in_steady),
+            pool_timeouts: pool_timeouts(measured.samples, measured.replicas),
+            idle_in_transaction_sampled_s: idle_in_transaction(measured.samples, |_| true).integral(),
+            idle_in_transaction_counted_s: measured.counted_s,
+            polls: polls(measured.samples),
+            polls_missed: measured.polls_missed,
+        }
+    }
+}
+
+/// A value that was a whole number before it went through a series.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it came from a u32")]
+fn whole(value: f64) -> u32 {
+    value as u32
+}
+
+fn idle_in_transaction(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Series {
+    samples
+        .iter()
+        .filter(|stamped| window(stamped.at_s))
+        .filter_map(|stamped| match &stamped.sample {
+            Sample::Activity(activity) => Some((stamped.at_s, f64::from(activity.idle_in_transaction_total()))),
+            _ => None,
+        })
+        .collect()
+}
+
+/// `None` without a poll; zero when every poll found no transaction open.
+fn oldest_transaction(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Option<f64> {
+    let ages = samples.iter().filter(|stamped| window(stamped.at_s)).filter_map(|stamped| match &stamped.sample {
+        Sample::Activity(activity) => Some(activity.oldest_transaction_s.unwrap_or(0.0)),
+        _ => None,
+    });
+    ages.max_by(f64::total_cmp)
+}
+
+/// The fewest replicas up at one time. A replica keeps its state from one probe to the next, and from before the
+/// window into it; without any probe there is no figure.
+fn replicas_healthy_min(samples: &[Stamped], replicas: u32, window: impl Fn(f64) -> bool) -> Option<u32> {
+    let mut up = vec![true; replicas as usize];
+    let mut fewest = None;
+    for stamped in samples {
+        if let Sample::Health(probe) = &stamped.sample {
+            if let Some(state) = up.get_mut((probe.replica as usize).wrapping_sub(1)) {
+                *state = probe.up;
+            }
+            if window(stamped.at_s) {
+                let now = up.iter().filter(|state| **state).count();
+                fewest = Some(fewest.map_or(now, |before: usize| before.min(now)));
+            }
+        }
+    }
+    fewest.and_then(|count| u32::try_from(count).ok())
+}
+
+/// The most connections out at one time: each replica's last gauge summed at every new one. A replica that has not
+/// answered yet counts nothing; without any answer there is no figure.
+fn checked_out_peak(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Option<u32> {
+    let mut last = std::collections::BTreeMap::new();
+    let mut peak = None;
+    for stamped in samples.iter().filter(|stamped| window(stamped.at_s)) {
+        if let Sample::Pools(pools) = &stamped.sample
+            && let Some(out) = pools.checked_out
+        {
+            last.insert(pools.replica, out);
+            peak = peak.max(Some(last.values().sum()));
+        }
+    }
+    peak
+}
+
+/// Each replica's last counter, summed; `None` unless every replica has answered at least once.
+fn pool_timeouts(samples: &[Stamped], replicas: u32) -> Option<u64> {
+    let mut last = std::collections::BTreeMap::new();
+    for stamped in samples {
+        if let Sample::Pools(pools) = &stamped.sample
+            && let Some(timeouts) = pools.timeouts
+        {
+            last.insert(pools.replica, timeouts);
+        }
+    }
+    (last.len() == replicas as usize).then(|| last.values().sum())
+}
+
+fn polls(samples: &[Stamped]) -> u64 {
+    samples.iter().filter(|stamped| matches!(stamped.sample, Sample::Activity(_))).count() as u64
+}

@@ -1,0 +1,107 @@
+//! goose, kept on a short leash.
+//!
+//! goose starts the users, runs their turns, and waits for them at the end. Its habits that would spoil a measuring
+//! instrument are switched off here: printing, rounded metrics, controllers, a client for each user, its own signal
+//! handler (ours is installed first, by `cli`, and goose then leaves it alone).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use goose::GooseAttack;
+use goose::config::GooseConfiguration;
+use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::ClassWeight;
+use super::user::{Shared, User};
+use super::{Clock, SwarmError};
+
+/// How long a user whose load has ended sleeps between two looks at whether goose wants it to end.
+const AFTER_END: Duration = Duration::from_millis(20);
+
+/// How often goose is told to stop: a kill switch thrown before `execute` has begun is forgotten.
+const KILL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// goose starts users at this rate; each then waits for its own place in the ramp.
+const START_RATE: &str = "1000000";
+
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    classes: &[ClassWeight],
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), SwarmError> {
+    let ended = stop.child_token();
+    let attack = attack(shared, classes, clock, &ended).map_err(|error| SwarmError::Goose(Box::new(error)))?;
+    let mut execution = Box::pin(attack.execute());
+    tokio::select! {
+        early = &mut execution => return early.map(drop).map_err(|error| SwarmError::Goose(Box::new(error))),
+        () = tokio::time::sleep_until(clock.steady_to.into()) => ended.cancel(),
+        () = ended.cancelled() => {}
+    }
+    loop {
+        goose::trigger_killswitch("the load has ended");
+        tokio::select! {
+            executed = &mut execution => return executed.map(drop).map_err(|error| SwarmError::Goose(Box::new(error))),
+            () = tokio::time::sleep(KILL_INTERVAL) => {}
+        }
+    }
+}
+
+fn attack(
+    shared: &Arc<Shared>,
+    classes: &[ClassWeight],
+    clock: Clock,
+    ended: &CancellationToken,
+) -> Result<GooseAttack, goose::GooseError> {
+    let users = shared.users.to_string();
+    let options = ["--users", &users, "--increase-rate", START_RATE, "--host", "http://127.0.0.1"];
+    let quiet = ["--no-metrics", "--no-print-metrics", "--no-error-summary", "--no-telnet", "--no-websocket", "-qq"];
+    let arguments: Vec<&str> = options.into_iter().chain(quiet).collect();
+    let configuration = GooseConfiguration::parse_args_default(&arguments)?;
+    let mut attack = GooseAttack::initialize_with_config(configuration)?;
+    // One client that no user uses: without this each would get one.
+    attack = attack.set_client_builder_without_cookies(reqwest::Client::builder)?;
+    for (index, class) in classes.iter().enumerate() {
+        let begin = Transaction::new(begin(shared, index, clock, ended)).set_on_start();
+        let turn = Transaction::new(turn(shared, clock, ended));
+        let scenario = Scenario::new(&class.name).set_weight(class.weight)?;
+        attack = attack.register_scenario(scenario.register_transaction(begin).register_transaction(turn));
+    }
+    Ok(attack)
+}
+
+/// Gives the user its number and waits for its place in the ramp.
+fn begin(shared: &Arc<Shared>, class: usize, clock: Clock, ended: &CancellationToken) -> TransactionFunction {
+    let (shared, ended) = (Arc::clone(shared), ended.clone());
+    Arc::new(move |goose_user: &mut GooseUser| {
+        let (shared, ended) = (Arc::clone(&shared), ended.clone());
+        Box::pin(async move {
+            let index = shared.assigned.fetch_add(1, Ordering::Relaxed);
+            goose_user.set_session_data(User::new(&shared, index, class));
+            let place = clock.start_of(index, shared.users);
+            if ended.run_until_cancelled(tokio::time::sleep_until(place.into())).await.is_some() {
+                shared.started.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// One turn of the user.
+fn turn(shared: &Arc<Shared>, clock: Clock, ended: &CancellationToken) -> TransactionFunction {
+    let (shared, ended) = (Arc::clone(shared), ended.clone());
+    Arc::new(move |goose_user: &mut GooseUser| {
+        let (shared, ended) = (Arc::clone(&shared), ended.clone());
+        Box::pin(async move {
+            if let Some(user) = goose_user.get_session_data_mut::<User>() {
+                user.turn(&shared, clock, &ended).await;
+            }
+            if ended.is_cancelled() {
+                tokio::time::sleep(AFTER_END).await;
+            }
+            Ok(())
+        })
+    })
+}

@@ -1,0 +1,165 @@
+//! The replicas as the swarm sees them: which are up, and how many requests each has in flight.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use reqwest::Url;
+
+use super::SwarmError;
+use crate::scenario::Balance;
+use crate::scenario::route::TaskRoute;
+
+/// All replicas, and the requests in flight.
+#[derive(Debug)]
+pub struct Fleet {
+    replicas: Vec<Target>,
+    /// Requests in flight, by the index of the route's label among [`Fleet::labels`].
+    in_flight: Vec<AtomicU32>,
+    /// Labels of all routes, without repetition.
+    labels: Vec<&'static str>,
+}
+
+/// One replica.
+#[derive(Debug)]
+struct Target {
+    url: Url,
+    up: AtomicBool,
+    in_flight: AtomicU32,
+}
+
+impl Fleet {
+    /// A fleet of replicas at these base URLs, all up.
+    ///
+    /// # Errors
+    /// [`SwarmError::Url`].
+    pub fn new(urls: &[String]) -> Result<Self, SwarmError> {
+        let target = |url: &String| {
+            let parsed = Url::parse(url).map_err(|_unparsable| SwarmError::Url { url: url.clone() })?;
+            Ok(Target { url: parsed, up: AtomicBool::new(true), in_flight: AtomicU32::new(0) })
+        };
+        let mut labels: Vec<_> = TaskRoute::ALL.iter().map(|route| route.label()).collect();
+        labels.dedup();
+        Ok(Self {
+            replicas: urls.iter().map(target).collect::<Result<_, SwarmError>>()?,
+            in_flight: labels.iter().map(|_| AtomicU32::new(0)).collect(),
+            labels,
+        })
+    }
+
+    /// Says whether a replica (counted from 0) is up.
+    pub fn set_up(&self, replica: usize, up: bool) {
+        if let Some(target) = self.replicas.get(replica) {
+            target.up.store(up, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests in flight by route; routes with none are left out.
+    pub fn in_flight(&self) -> BTreeMap<String, u32> {
+        let counts = self.labels.iter().zip(&self.in_flight);
+        counts
+            .map(|(label, count)| ((*label).to_owned(), count.load(Ordering::Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    /// Chooses a replica for a request of the user whose own is `home`, and counts the request as in flight until
+    /// what is returned is dropped.
+    pub(super) fn board(&self, balance: Balance, home: usize, route: TaskRoute) -> Boarded<'_> {
+        let target = self.choose(balance, home % self.replicas.len());
+        let by_route = &self.in_flight[self.labels.iter().position(|label| *label == route.label()).unwrap_or(0)];
+        target.in_flight.fetch_add(1, Ordering::Relaxed);
+        by_route.fetch_add(1, Ordering::Relaxed);
+        Boarded { target, by_route }
+    }
+
+    /// Replicas that are up, all when none is: a load balancer without a healthy backend still tries.
+    fn choose(&self, balance: Balance, home: usize) -> &Target {
+        let any_up = self.replicas.iter().any(Target::is_up);
+        let usable = |target: &&Target| !any_up || target.is_up();
+        // Starting at the user's own spreads ties evenly.
+        let mut from_home = self.replicas[home..].iter().chain(&self.replicas[..home]).filter(usable);
+        let chosen = match balance {
+            Balance::Bound => from_home.next(),
+            Balance::LeastConn => from_home.min_by_key(|target| target.in_flight.load(Ordering::Relaxed)),
+        };
+        chosen.unwrap_or(&self.replicas[home])
+    }
+}
+
+impl Target {
+    fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+}
+
+/// A request in flight.
+pub(super) struct Boarded<'a> {
+    target: &'a Target,
+    by_route: &'a AtomicU32,
+}
+
+impl Boarded<'_> {
+    /// The replica's URL with `path`.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.target.url.clone();
+        url.set_path(path);
+        url
+    }
+}
+
+impl Drop for Boarded<'_> {
+    fn drop(&mut self) {
+        self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.by_route.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet() -> Fleet {
+        Fleet::new(&["http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"].map(str::to_owned)).unwrap()
+    }
+
+    fn port(boarded: &Boarded<'_>) -> u16 {
+        boarded.url("/health").port().unwrap()
+    }
+
+    #[test]
+    fn least_conn_takes_the_replica_with_the_fewest_in_flight() {
+        let fleet = fleet();
+        let first = fleet.board(Balance::LeastConn, 0, TaskRoute::Tools);
+        let second = fleet.board(Balance::LeastConn, 0, TaskRoute::Tools);
+        let third = fleet.board(Balance::LeastConn, 0, TaskRoute::Tools);
+        assert_eq!([port(&first), port(&second), port(&third)], [1, 2, 3]);
+        drop(second);
+        assert_eq!(port(&fleet.board(Balance::LeastConn, 0, TaskRoute::Tools)), 2);
+    }
+
+    #[test]
+    fn a_bound_user_leaves_a_replica_only_while_it_is_down() {
+        let fleet = fleet();
+        assert_eq!(port(&fleet.board(Balance::Bound, 1, TaskRoute::Tools)), 2);
+        fleet.set_up(1, false);
+        assert_eq!(port(&fleet.board(Balance::Bound, 1, TaskRoute::Tools)), 3);
+        fleet.set_up(1, true);
+        assert_eq!(port(&fleet.board(Balance::Bound, 1, TaskRoute::Tools)), 2);
+    }
+
+    #[test]
+    fn with_every_replica_down_requests_still_go_somewhere() {
+        let fleet = fleet();
+        (0..3).for_each(|replica| fleet.set_up(replica, false));
+        assert_eq!(port(&fleet.board(Balance::LeastConn, 2, TaskRoute::Tools)), 3);
+    }
+
+    #[test]
+    fn requests_in_flight_are_counted_by_route_and_only_while_they_are() {
+        let fleet = fleet();
+        let boarded = fleet.board(Balance::LeastConn, 0, "POST /rpc tools/call echo".parse().unwrap());
+        assert_eq!(fleet.in_flight(), BTreeMap::from([("POST /rpc tools/call".to_owned(), 1)]));
+        drop(boarded);
+        assert_eq!(fleet.in_flight(), BTreeMap::new());
+    }
+}

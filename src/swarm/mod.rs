@@ -1,0 +1,176 @@
+//! Who loads the gateway: a closed workload of users, each with an identity, on goose.
+//!
+//! ```text
+//! engine (goose)  starts users, runs them, stops them
+//!    └ user       one turn: think, pick a task, send, judge the answer
+//!        ├ plan       what there is to do, prepared once
+//!        ├ fleet      which replica takes it, how much is in flight
+//!        └ recorder   what came of it: latency histograms, error texts
+//! ```
+//!
+//! goose runs the users and nothing else: it prints nothing, listens nowhere, takes no signals, and its rounded
+//! metrics are off. Each user's think time is slept here, so that the end of the load interrupts it.
+
+mod engine;
+pub mod fleet;
+mod plan;
+pub mod recorder;
+mod user;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::header::HeaderValue;
+use tokio_util::sync::CancellationToken;
+
+use crate::scenario::Load;
+use fleet::Fleet;
+use recorder::Recorder;
+
+/// A user's credentials.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The `Authorization` header, marked as sensitive so that no log shows it.
+    pub authorization: HeaderValue,
+}
+
+/// Why a swarm could not load anything.
+#[derive(Debug, thiserror::Error)]
+pub enum SwarmError {
+    /// The HTTP client could not be built, or a URL is none.
+    #[error("cannot prepare the requests")]
+    Prepare(#[source] reqwest::Error),
+    /// A replica's address is no URL.
+    #[error("`{url}` is no URL")]
+    Url {
+        /// The address.
+        url: String,
+    },
+    /// goose refused.
+    #[error("goose could not run the load")]
+    Goose(#[source] Box<goose::GooseError>),
+}
+
+/// When the phases of a load begin: fixed before the first user starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The first user starts.
+    pub started: Instant,
+    /// All users run.
+    pub steady_from: Instant,
+    /// The users stop.
+    pub steady_to: Instant,
+}
+
+impl Clock {
+    /// A load that starts now.
+    pub fn starting_now(load: &Load) -> Self {
+        let started = Instant::now();
+        let steady_from = started + load.ramp_up.duration();
+        Self { started, steady_from, steady_to: steady_from + load.duration.duration() }
+    }
+
+    /// When user `index` of `users` starts: evenly over the ramp.
+    fn start_of(&self, index: u32, users: u32) -> Instant {
+        self.started + (self.steady_from - self.started).mul_f64(f64::from(index) / f64::from(users.max(1)))
+    }
+
+    /// The phase of an instant.
+    pub fn phase(&self, at: Instant) -> Phase {
+        if at < self.steady_from {
+            Phase::RampUp
+        } else if at < self.steady_to {
+            Phase::Steady
+        } else {
+            Phase::RampDown
+        }
+    }
+
+    /// Time since the load began.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// A part of the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Users are still starting.
+    RampUp,
+    /// All users run: the figures come from here.
+    Steady,
+    /// The users have been told to stop.
+    RampDown,
+}
+
+/// A load that is ready to run.
+pub struct Swarm {
+    shared: Arc<user::Shared>,
+    weights: Vec<plan::ClassWeight>,
+}
+
+impl Swarm {
+    /// Prepares everything that does not change from request to request.
+    ///
+    /// # Errors
+    /// [`SwarmError`] when a replica's address is no URL.
+    pub fn new(load: &Load, identities: Vec<Identity>, fleet: Arc<Fleet>) -> Result<Self, SwarmError> {
+        let (classes, weights) = plan::classes(load);
+        let client = reqwest::Client::builder()
+            .timeout(load.client_timeout.duration())
+            .pool_max_idle_per_host(usize::MAX)
+            .tcp_nodelay(true)
+            .no_proxy()
+            .build()
+            .map_err(SwarmError::Prepare)?;
+        let shared = user::Shared {
+            client,
+            client_timeout: load.client_timeout,
+            classes,
+            identities,
+            recorder: Recorder::new(),
+            fleet,
+            users: load.users.get(),
+            seed: load.seed,
+            balance: load.balance,
+            assigned: AtomicU32::new(0),
+            started: AtomicU32::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared), weights })
+    }
+
+    /// What the swarm counts, readable while it runs.
+    pub fn view(&self) -> SwarmView {
+        SwarmView(Arc::clone(&self.shared))
+    }
+
+    /// Runs all users until the steady phase ends or `stop` is cancelled, and returns when the last has stopped.
+    ///
+    /// # Errors
+    /// [`SwarmError::Goose`].
+    pub async fn run(self, clock: Clock, stop: CancellationToken) -> Result<(), SwarmError> {
+        engine::run(&self.shared, &self.weights, clock, stop).await
+    }
+}
+
+/// The swarm's counters, for whoever samples them.
+#[derive(Clone)]
+pub struct SwarmView(Arc<user::Shared>);
+
+impl SwarmView {
+    /// Users that have started.
+    pub fn users(&self) -> u32 {
+        self.0.started.load(Ordering::Relaxed)
+    }
+
+    /// What the requests came to so far.
+    pub fn recorder(&self) -> &Recorder {
+        &self.0.recorder
+    }
+
+    /// Where the requests are.
+    pub fn fleet(&self) -> &Fleet {
+        &self.0.fleet
+    }
+}
