@@ -8,6 +8,7 @@
 //!            └──────── run ───────────────┘
 //! ```
 
+pub mod cli;
 pub mod scenario;
 pub mod testbed;
 pub mod units;
