@@ -8,8 +8,12 @@
 //!            └──────── run ───────────────┘
 //! ```
 
+pub mod cli;
 pub mod monitor;
 pub mod record;
+pub mod scenario;
+pub mod stats;
+pub mod swarm;
 pub mod scenario;
 pub mod stats;
 pub mod swarm;

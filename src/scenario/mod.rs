@@ -1,12 +1,19 @@
 //! What was asked for: one experiment, as data.
 //!
 //! The first stage of the flow. A [`Scenario`] is read from TOML, overridden by the environment and by flags
-//! ([`source`]), and checked as a whole ([`check`]); everything later only reads it. What is built in lies in
-//! `scenarios/` and is compiled into the program ([`builtin`]).
+//! ([`overrides`], [`source`]), and checked as a whole ([`check`]); everything later only reads it. What is built in
+//! lies in `scenarios/` and is compiled into the program ([`builtin`]).
 
 pub mod builtin;
 pub mod check;
+pub mod error;
+pub mod fault;
+pub mod key;
+pub mod locate;
+pub mod overrides;
+pub mod route;
 pub mod source;
+mod variants;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub use gateway_under_test::settings::{Checkout, SessionScope};
 
 use crate::units::{Count, Share, Span};
+
+use self::route::TaskRoute;
 
 /// One experiment: who loads which gateway, how, and with which limits. Every key of a scenario file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,8 +39,8 @@ pub struct Scenario {
     /// The published figures printed beside the measured ones.
     #[serde(default)]
     pub reference: Option<Reference>,
-    /// The variants to run, in order, each on a fresh testbed.
-    #[serde(default = "both_scopes")]
+    /// The variants to run, in order, each on a fresh testbed. A file may also say `"held"`, `"scoped"` or `"both"`.
+    #[serde(default = "variants::both_scopes", deserialize_with = "variants::deserialize")]
     pub variants: Vec<SessionScope>,
     /// Who loads the gateway.
     pub load: Load,
@@ -52,10 +61,6 @@ pub struct Scenario {
     /// How the database is watched.
     #[serde(default)]
     pub monitor: MonitorConfig,
-}
-
-fn both_scopes() -> Vec<SessionScope> {
-    vec![SessionScope::Held, SessionScope::Scoped]
 }
 
 /// Published figures that a scenario is held against.
@@ -119,7 +124,7 @@ pub struct UserClass {
     /// Shortest and longest think time, uniform between; before `think_scale`.
     pub think_time: [Span; 2],
     /// What they do, by route name (`GET /tools`, `POST /rpc tools/call slow-search`), with relative weights.
-    pub tasks: BTreeMap<String, Count>,
+    pub tasks: BTreeMap<TaskRoute, Count>,
 }
 
 /// Who the users are; relative weights, every user an identity of its own as far as the fixtures reach.
@@ -162,7 +167,9 @@ impl Gateway {
     /// Sessions that all pools together may open: replicas × workers × (size + overflow).
     #[must_use]
     pub fn pool_capacity(&self) -> u32 {
-        self.replicas.get() * self.workers.get() * (self.pool.size.get() + self.pool.max_overflow)
+        // Saturating, because the figure is also asked for before the scenario has been checked.
+        let per_worker = self.pool.size.get().saturating_add(self.pool.max_overflow);
+        self.replicas.get().saturating_mul(self.workers.get()).saturating_mul(per_worker)
     }
 }
 
@@ -185,7 +192,7 @@ pub struct UsageCounter {
     /// Share of the tool calls that update it; 0 switches it off.
     #[serde(default)]
     pub share: Share,
-    /// How many such rows there are; each call draws one.
+    /// How many such rows there are; each call draws one. A resolved scenario with a share has them: 1 by default.
     #[serde(default)]
     pub rows: Option<Count>,
 }
@@ -243,7 +250,7 @@ impl Default for Database {
 
 /// The probe of `GET /health`, a fresh connection each time, as a container's health check makes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Health {
     /// Time between two probes of a replica.
     pub interval: Span,
@@ -261,7 +268,7 @@ impl Default for Health {
 
 /// How the database is watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct MonitorConfig {
     /// Time between two looks at `pg_stat_activity`.
     pub interval: Span,

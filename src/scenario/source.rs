@@ -1,1 +1,255 @@
-//! To be written.
+//! From a text to a resolved [`Scenario`].
+//!
+//! Precedence: defaults < scenario file < environment < flags. The file is read on its own first, so that its
+//! mistakes are told with line and column; then again with the overrides merged in, so that theirs are told by the
+//! flag or variable that made them. Last comes the check of the whole ([`check`]). Only [`resolve`] touches the disk.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use toml_edit::DocumentMut;
+
+use super::Scenario;
+use super::builtin;
+use super::check::{Problem, Severity, check};
+use super::error::{KeyFault, LocatedProblem, ScenarioError, Site};
+use super::fault::Fault;
+use super::key::{KeyPath, nearest};
+use super::locate::{Locator, Part, Place};
+use super::overrides::{self, Override};
+use super::route::Tool;
+use crate::units::Count;
+
+/// The longest file that is read as a scenario; a longer one is none.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// A scenario's text, and the name by which messages speak of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScenarioText {
+    /// The built-in's file name, or the path as it was given.
+    pub name: String,
+    /// The TOML.
+    pub text: Cow<'static, str>,
+}
+
+/// Finds a scenario by the name of a built-in or the path of a file, in this order: a file that is called as a
+/// built-in is reached as `./collapse`.
+///
+/// # Errors
+/// When it is neither, or the file cannot be read or holds no text.
+pub fn resolve(name_or_path: &str) -> Result<ScenarioText, ScenarioError> {
+    if let Some(builtin) = builtin::find(name_or_path) {
+        return Ok(ScenarioText { name: builtin.name.to_owned(), text: Cow::Borrowed(builtin.text) });
+    }
+    let path = Path::new(name_or_path);
+    if !path.exists() && !looks_like_a_path(name_or_path) {
+        return Err(ScenarioError::Unknown { name: name_or_path.to_owned() });
+    }
+    Ok(ScenarioText { name: name_or_path.to_owned(), text: Cow::Owned(read_text(path)?) })
+}
+
+/// Whether a missing file, rather than an unknown name, is what should be complained of.
+fn looks_like_a_path(text: &str) -> bool {
+    text.contains(std::path::MAIN_SEPARATOR) || Path::new(text).extension().is_some()
+}
+
+fn read_text(path: &Path) -> Result<String, ScenarioError> {
+    let bytes = read_bytes(path)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+        let place = Place::of(&before, valid);
+        ScenarioError::NotText { path: path.to_owned(), place, source: error.utf8_error() }
+    })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, ScenarioError> {
+    if path.is_dir() {
+        return Err(ScenarioError::Folder { path: path.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed, to tell a file that ends there from one that goes on, such as a device.
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|source| ScenarioError::Unreadable { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > LONGEST_FILE {
+        return Err(ScenarioError::TooLong { path: path.to_owned(), limit: LONGEST_FILE });
+    }
+    Ok(bytes)
+}
+
+impl Scenario {
+    /// Reads a scenario, with what is set beside it.
+    ///
+    /// Warnings do not stop it; [`problems`] has them.
+    ///
+    /// ```
+    /// use rbac_bench::scenario::{Scenario, builtin, overrides::Override};
+    /// let few = Override::from_set("load.users=50").unwrap();
+    /// let scenario = Scenario::from_text("collapse", builtin::find("collapse").unwrap().text, &[few]).unwrap();
+    /// assert_eq!(scenario.load.users.get(), 50);
+    /// ```
+    ///
+    /// # Errors
+    /// When the text, an override or the whole is refused: with the place, or the flag, at fault.
+    pub fn from_text(name: &str, text: &str, overrides: &[Override]) -> Result<Self, ScenarioError> {
+        let (scenario, mut problems) = read(name, text, overrides)?;
+        problems.retain(|it| it.problem.severity == Severity::Error);
+        if problems.is_empty() { Ok(scenario) } else { Err(ScenarioError::Refused { problems }) }
+    }
+}
+
+/// Everything that [`check`] says of a scenario, each with its place; in the order of the check.
+///
+/// # Errors
+/// When there is no whole to check, because the text or an override is refused by itself.
+pub fn problems(name: &str, text: &str, overrides: &[Override]) -> Result<Vec<LocatedProblem>, ScenarioError> {
+    read(name, text, overrides).map(|(_, problems)| problems)
+}
+
+fn read(name: &str, text: &str, overrides: &[Override]) -> Result<(Scenario, Vec<LocatedProblem>), ScenarioError> {
+    let source = Source { name, text, locator: locator(name, text)?, overrides: overrides::in_order(overrides) };
+    let alone = source.read_alone()?;
+    let scenario = with_derived_defaults(source.read_merged(&alone)?);
+    let of_text = check(&alone);
+    let problems = check(&scenario).into_iter().map(|problem| source.locate(problem, &of_text)).collect();
+    Ok((scenario, problems))
+}
+
+/// Fills in what depends on another setting: a shared row is wanted, so there is one.
+fn with_derived_defaults(mut scenario: Scenario) -> Scenario {
+    let counter = &mut scenario.gateway.usage_counter;
+    if counter.share.get() > 0.0 {
+        counter.rows.get_or_insert(Count::of(1));
+    }
+    scenario
+}
+
+fn locator<'a>(name: &str, text: &'a str) -> Result<Locator<'a>, ScenarioError> {
+    Locator::new(text).map_err(|error| {
+        let offset = error.span().map_or(text.len(), |span| span.start);
+        let site = Site::Text { name: name.to_owned(), place: Place::of(text, offset) };
+        ScenarioError::Syntax { site, reason: error.message().replace('\n', ", ") }
+    })
+}
+
+/// One text with what is set beside it.
+struct Source<'a> {
+    name: &'a str,
+    text: &'a str,
+    locator: Locator<'a>,
+    overrides: Vec<&'a Override>,
+}
+
+impl Source<'_> {
+    fn read_alone(&self) -> Result<Scenario, ScenarioError> {
+        deserialize(self.text).map_err(|(key, fault)| {
+            let meant = fault.meant(&key, &known_keys());
+            ScenarioError::Key(Box::new(KeyFault {
+                site: self.site_in_text(&key, fault.part(&key)),
+                key,
+                fault,
+                meant,
+            }))
+        })
+    }
+
+    fn read_merged(&self, alone: &Scenario) -> Result<Scenario, ScenarioError> {
+        let mut document = document_of(alone);
+        self.overrides.iter().for_each(|it| overrides::merge(&mut document, it));
+        deserialize(&document.to_string()).map_err(|(key, fault)| {
+            let meant = fault.meant(&key, &known_keys()).or_else(|| entry_meant(&key, alone));
+            ScenarioError::Key(Box::new(KeyFault { site: self.site(&key, Part::Value), key, fault, meant }))
+        })
+    }
+
+    /// A problem that the text has by itself is not blamed on an override, which may concern a neighbouring key.
+    fn locate(&self, problem: Problem, of_text: &[Problem]) -> LocatedProblem {
+        let site = if of_text.contains(&problem) {
+            self.site_in_text(&problem.key, Part::Value)
+        } else {
+            self.site(&problem.key, Part::Value)
+        };
+        LocatedProblem { site, problem }
+    }
+
+    /// The override that has the last word on `key`; else its place in the text.
+    fn site(&self, key: &KeyPath, part: Part) -> Site {
+        let last_word = self.overrides.iter().rev().find(|it| it.key.overlaps(key));
+        last_word.map_or_else(|| self.site_in_text(key, part), |it| Site::Override(it.to_string()))
+    }
+
+    fn site_in_text(&self, key: &KeyPath, part: Part) -> Site {
+        Site::Text { name: self.name.to_owned(), place: self.locator.place(key, part) }
+    }
+}
+
+/// A scenario with all its defaults, as a document to merge overrides into: an override of one key of a table that the
+/// file leaves out changes that key alone.
+fn document_of(scenario: &Scenario) -> DocumentMut {
+    let text = toml::to_string(scenario).expect("what has been read from TOML can be written as TOML");
+    text.parse().expect("what has been written as TOML can be read as TOML")
+}
+
+fn deserialize(text: &str) -> Result<Scenario, (KeyPath, Fault)> {
+    let toml =
+        toml::Deserializer::parse(text).map_err(|error| (KeyPath::default(), Fault::from_serde(error.message())))?;
+    serde_path_to_error::deserialize(toml).map_err(|error| {
+        let key = key_of(error.path());
+        (key, Fault::from_serde(error.inner().message()))
+    })
+}
+
+/// The key at fault. A place in a list is left out: the list is what a person sets.
+fn key_of(path: &serde_path_to_error::Path) -> KeyPath {
+    KeyPath::of(path.iter().filter_map(|segment| match segment {
+        serde_path_to_error::Segment::Map { key } => Some(key.clone()),
+        _ => None,
+    }))
+}
+
+/// The keys of the built-in scenario that sets them all, for hints on a key at the wrong level.
+fn known_keys() -> Vec<KeyPath> {
+    deserialize(builtin::DEFAULT.text).map(|scenario| leaf_keys(&scenario)).unwrap_or_default()
+}
+
+/// Every key of `scenario` that holds a value, in the order of the types; a list is one value.
+pub fn leaf_keys(scenario: &Scenario) -> Vec<KeyPath> {
+    let mut keys = Vec::new();
+    if let Ok(table) = toml::Table::try_from(scenario) {
+        collect_leaves(&KeyPath::default(), &table, &mut keys);
+    }
+    keys
+}
+
+fn collect_leaves(within: &KeyPath, table: &toml::Table, keys: &mut Vec<KeyPath>) {
+    for (name, value) in table {
+        let key = within.child(name);
+        match value {
+            toml::Value::Table(inner) => collect_leaves(&key, inner, keys),
+            _ => keys.push(key),
+        }
+    }
+}
+
+/// The entry that an override was meant for, when it has made a new one, which lacks the rest: the override of
+/// `load.classes.realstic.weight` makes a class.
+fn entry_meant(key: &KeyPath, scenario: &Scenario) -> Option<String> {
+    let holder = key.parent();
+    let name = key.names().last()?;
+    let names: Vec<&str> = match holder.to_string().as_str() {
+        "load.classes" => scenario.load.classes.keys().map(String::as_str).collect(),
+        "backend.delays" => Tool::ALL.map(Tool::name).to_vec(),
+        _ => return None,
+    };
+    if names.contains(&name.as_str()) {
+        return None;
+    }
+    nearest(name, names).map(|name| holder.child(name).to_string())
+}
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;

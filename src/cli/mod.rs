@@ -1,0 +1,3 @@
+//! How one asks: one file per subcommand.
+
+pub mod scenario;

@@ -1,0 +1,173 @@
+//! Why there is no scenario to run, and where in the text, or on the command line, the reason lies.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::str::Utf8Error;
+
+use super::builtin;
+use super::check::Problem;
+use super::fault::Fault;
+use super::key::{KeyPath, nearest};
+use super::locate::Place;
+use super::overrides::OverrideError;
+
+/// Why there is no scenario to run. All of these are requests that make no sense as they stand: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// Neither a built-in nor a file.
+    #[error("no scenario is called `{name}`: built in are {}; a file is given by its path", builtin::quoted_names())]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read scenario `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A folder where a file belongs.
+    #[error("scenario `{}` is a folder: a TOML file is needed", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Far too long to be a scenario.
+    #[error("scenario `{}` is longer than {limit} bytes: it is no scenario", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes that are read.
+        limit: u64,
+    },
+    /// The file is no text.
+    #[error("scenario `{}:{}:{}` is no UTF-8 text", path.display(), place.line, place.column)]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that is wrong.
+        place: Place,
+        /// What is wrong with it.
+        #[source]
+        source: Utf8Error,
+    },
+    /// The text is no TOML.
+    #[error("{site} is no TOML: {reason}")]
+    Syntax {
+        /// Where.
+        site: Site,
+        /// The parser's words.
+        reason: String,
+    },
+    /// One key is wrong.
+    #[error("{0}")]
+    Key(Box<KeyFault>),
+    /// `--set` was given something else.
+    #[error(transparent)]
+    Override(#[from] OverrideError),
+    /// Each value is fine, the whole is not.
+    #[error("{}", Refused(problems))]
+    Refused {
+        /// What is wrong, errors only, in the order of [`check`](super::check::check); at least one.
+        problems: Vec<LocatedProblem>,
+    },
+}
+
+impl ScenarioError {
+    /// One line that helps, for the printer to put below the error.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let meant = match self {
+            Self::Unknown { name } => nearest(name, builtin::BUILTINS.iter().map(|builtin| builtin.name)),
+            Self::Key(it) => it.meant.as_deref(),
+            Self::Refused { problems } if problems.len() > 1 => {
+                return Some("`rbac-bench scenario check` lists them all".to_owned());
+            }
+            Self::Refused { problems } => return problems.first().and_then(LocatedProblem::hint),
+            _ => None,
+        };
+        meant.map(|meant| format!("did you mean `{meant}`?"))
+    }
+}
+
+/// One key that is wrong by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFault {
+    /// Where it was set, or by whom.
+    pub site: Site,
+    /// The key.
+    pub key: KeyPath,
+    /// What is wrong with it.
+    pub fault: Fault,
+    /// What was probably meant.
+    pub meant: Option<String>,
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.site, self.fault.clause(&self.key))
+    }
+}
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// A place in the scenario's text.
+    Text {
+        /// The file's name, or the built-in's.
+        name: String,
+        /// The place.
+        place: Place,
+    },
+    /// A flag or variable, as the person wrote it.
+    Override(String),
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text { name, place } => write!(f, "scenario `{name}:{}:{}`", place.line, place.column),
+            Self::Override(text) => write!(f, "`{text}`"),
+        }
+    }
+}
+
+/// A [`Problem`], and where its key was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocatedProblem {
+    /// Where.
+    pub site: Site,
+    /// What.
+    pub problem: Problem,
+}
+
+impl LocatedProblem {
+    /// What was probably meant.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        self.problem.meant.as_ref().map(|meant| format!("did you mean `{meant}`?"))
+    }
+}
+
+impl fmt::Display for LocatedProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.site, self.problem)
+    }
+}
+
+/// The first problem in full and the number of the others: an error is one clause.
+struct Refused<'a>(&'a [LocatedProblem]);
+
+impl fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, others)) = self.0.split_first() else { return f.write_str("the scenario is refused") };
+        match others.len() {
+            0 => write!(f, "{first}"),
+            others => write!(f, "{first} (and {others} more)"),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! From a key to its place in the text, so that a message can say file, line and column.
+
+use std::ops::Range;
+
+use serde::Serialize;
+use toml_edit::{Item, TableLike};
+
+use super::key::KeyPath;
+
+/// A place in a text, as editors count: both from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Line, from 1.
+    pub line: usize,
+    /// Character in the line, from 1.
+    pub column: usize,
+}
+
+impl Place {
+    /// The place of the byte `offset`, which may lie past the end.
+    #[must_use]
+    pub fn of(text: &str, offset: usize) -> Self {
+        let end = (0..=offset.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        let before = &text[..end];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+}
+
+/// What of a setting is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The key: for a message on the name.
+    Key,
+    /// The value: for a message on what it is set to.
+    Value,
+}
+
+/// Finds keys in one text.
+#[derive(Debug)]
+pub struct Locator<'a> {
+    text: &'a str,
+    document: toml_edit::Document<&'a str>,
+}
+
+impl<'a> Locator<'a> {
+    /// A locator for `text`.
+    ///
+    /// # Errors
+    /// When `text` is no TOML.
+    pub fn new(text: &'a str) -> Result<Self, toml_edit::TomlError> {
+        Ok(Self { text, document: toml_edit::Document::parse(text)? })
+    }
+
+    /// The place of `key`; of the nearest table around it when it is not in the text; the start when nothing is.
+    #[must_use]
+    pub fn place(&self, key: &KeyPath, part: Part) -> Place {
+        Place::of(self.text, self.span(key, part).map_or(0, |span| span.start))
+    }
+
+    fn span(&self, key: &KeyPath, part: Part) -> Option<Range<usize>> {
+        let mut table: &dyn TableLike = self.document.as_table();
+        let mut found = None;
+        for (depth, name) in key.names().iter().enumerate() {
+            let Some((written, item)) = table.get_key_value(name) else { break };
+            let part = if depth + 1 == key.names().len() { part } else { Part::Value };
+            found = match part {
+                Part::Key => written.span().or(item.span()),
+                Part::Value => item_span(item).or(written.span()),
+            }
+            .or(found);
+            let Some(inner) = item.as_table_like() else { break };
+            table = inner;
+        }
+        found
+    }
+}
+
+/// An item's span; of a table that has no header of its own, its first entry's.
+fn item_span(item: &Item) -> Option<Range<usize>> {
+    let first_entry = || item.as_table_like()?.iter().find_map(|(_, inner)| item_span(inner));
+    item.span().or_else(first_entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "a = 1 # é\n[b.c]\n\"ü\" = 2\n\"x y\" = { d = 4 }\n";
+
+    fn at(names: &[&str], part: Part) -> (usize, usize) {
+        let locator = Locator::new(TEXT).unwrap();
+        let place = locator.place(&KeyPath::of(names.iter().copied()), part);
+        (place.line, place.column)
+    }
+
+    #[test]
+    fn keys_and_values_are_found_where_an_editor_shows_them() {
+        assert_eq!(at(&["a"], Part::Key), (1, 1));
+        assert_eq!(at(&["a"], Part::Value), (1, 5));
+        assert_eq!(at(&["b", "c"], Part::Value), (2, 1));
+        assert_eq!(at(&["b", "c", "x y", "d"], Part::Key), (4, 11));
+        assert_eq!(at(&["b", "c", "x y", "d"], Part::Value), (4, 15));
+    }
+
+    #[test]
+    fn what_is_not_there_is_placed_at_the_table_around_it() {
+        assert_eq!(at(&["b", "c", "gone"], Part::Value), (2, 1));
+        assert_eq!(at(&["gone"], Part::Value), (1, 1));
+        assert_eq!(at(&[], Part::Key), (1, 1));
+    }
+
+    #[test]
+    fn a_place_past_the_end_or_inside_a_character_is_no_panic() {
+        assert_eq!(Place::of("é", 1), Place { line: 1, column: 1 });
+        assert_eq!(Place::of("é\n", 99), Place { line: 2, column: 1 });
+    }
+}
