@@ -4,4 +4,6 @@
 //! It knows nothing of the instrument that loads and watches it.
 
 pub mod backend;
+pub mod lifeline;
+pub mod rbac;
 pub mod settings;
