@@ -14,8 +14,5 @@ pub mod record;
 pub mod scenario;
 pub mod stats;
 pub mod swarm;
-pub mod scenario;
-pub mod stats;
-pub mod swarm;
 pub mod testbed;
 pub mod units;

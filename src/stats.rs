@@ -19,7 +19,8 @@ const LONGEST_MICROS: u64 = 600_000_000;
 
 impl Default for LatencyHistogram {
     fn default() -> Self {
-        let histogram = Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("1 < 2·1 ≤ 10 min and 3 digits are allowed");
+        let histogram =
+            Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("1 < 2·1 ≤ 10 min and 3 digits are allowed");
         Self(histogram)
     }
 }

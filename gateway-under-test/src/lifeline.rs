@@ -62,7 +62,7 @@ pub fn read_settings<T: DeserializeOwned>() -> Result<(T, Lifeline), LifelineErr
     read_settings_from(io::stdin())
 }
 
-fn read_settings_from<T, R>(input: R) -> Result<(T, Lifeline), LifelineError>
+pub(crate) fn read_settings_from<T, R>(input: R) -> Result<(T, Lifeline), LifelineError>
 where
     T: DeserializeOwned,
     R: Read + Send + 'static,
@@ -93,19 +93,15 @@ fn watch(mut input: impl Read + Send + 'static, alive: DropGuard) -> Result<(), 
     thread::Builder::new().name("lifeline".into()).spawn(until_eof).map(drop).map_err(LifelineError::Watch)
 }
 
-/// Says on standard output where this process listens.
+/// Says where this process listens, on `out`, which is standard output except in tests.
 ///
 /// # Errors
 ///
-/// When standard output is closed.
-pub fn announce(listening: &Listening) -> Result<(), LifelineError> {
-    announce_on(&mut io::stdout().lock(), listening).map_err(LifelineError::Announce)
-}
-
-fn announce_on(out: &mut impl Write, listening: &Listening) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, listening)?;
-    out.write_all(b"\n")?;
-    out.flush()
+/// When nobody reads `out`.
+pub fn announce(out: &mut impl Write, listening: &Listening) -> Result<(), LifelineError> {
+    let mut line = serde_json::to_vec(listening).map_err(|error| LifelineError::Announce(error.into()))?;
+    line.push(b'\n');
+    out.write_all(&line).and_then(|()| out.flush()).map_err(LifelineError::Announce)
 }
 
 #[cfg(test)]
@@ -138,8 +134,10 @@ mod tests {
     fn the_announcement_is_one_line_of_json() {
         let listening = Listening { url: "http://127.0.0.1:1".into(), gauges_url: None };
         let mut out = Vec::new();
-        announce_on(&mut out, &listening).unwrap();
-        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
-        assert_eq!(serde_json::from_slice::<Listening>(&out).unwrap(), listening);
+        announce(&mut out, &listening).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.ends_with('\n'), "a reader waits for the end of the line");
+        assert_eq!(serde_json::from_str::<Listening>(&text).unwrap(), listening);
     }
 }

@@ -67,10 +67,11 @@ pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
             })
             .map_err(|source| ReplicaError::Start { what: "a worker", source })?;
     }
-    lifeline::announce(&Listening {
+    let listening = Listening {
         url: format!("http://{address}"),
         gauges_url: Some(format!("http://{gauges_address}/metrics/prometheus")),
-    })?;
+    };
+    lifeline::announce(&mut std::io::stdout().lock(), &listening)?;
     // The workers are not joined: a frozen one would never end. The process ends, and they with it.
     serve_gauges(gauges_listener, gauges, &lifeline)
 }

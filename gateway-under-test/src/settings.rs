@@ -1,8 +1,9 @@
-//! What a replica is told when it starts: plain data, one JSON line on its standard input.
+//! What a replica, or the backend, is told when it starts: plain data, one JSON line on its standard input.
 //!
 //! It holds secrets (the database URL, the token key), so it never travels in an argument list, where every
 //! local user could read it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -103,6 +104,28 @@ pub struct DatabaseSettings {
     pub statement_timeout: Duration,
     /// `idle_in_transaction_session_timeout`; zero is off.
     pub idle_in_transaction_session_timeout: Duration,
+}
+
+/// Everything the slow service behind the gateway needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendSettings {
+    /// Port on 127.0.0.1; 0 lets the system choose.
+    pub port: u16,
+    /// How long each tool takes, by its name; a tool that is not named answers at once.
+    pub delays: BTreeMap<String, DelaySettings>,
+    /// Where the random numbers start: the same seed gives each tool the same sequence of delays.
+    pub seed: u64,
+}
+
+/// A tool's delay: `min` + an exponential of mean `exponential_mean`, cut at `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelaySettings {
+    /// The shortest delay.
+    pub min: Duration,
+    /// Mean of the exponential part before the cut; 0 makes the delay constant.
+    pub exponential_mean: Duration,
+    /// The longest delay; larger draws are cut to it, not drawn again.
+    pub max: Duration,
 }
 
 /// The line a replica, or the backend, prints on standard output once it listens.

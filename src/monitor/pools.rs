@@ -56,7 +56,8 @@ fn sample(replica: u32, text: Option<&str>) -> PoolSample {
         Some(matching.map(|metric| metric.value).sum::<f64>())
     };
     let stalled = |metrics: &Vec<Metric>| {
-        let beyond = |metric: &&Metric| metric.is("gateway_event_loop_stalled_seconds", None) && metric.value > STALLED_S;
+        let beyond =
+            |metric: &&Metric| metric.is("gateway_event_loop_stalled_seconds", None) && metric.value > STALLED_S;
         metrics.iter().filter(beyond).count() as f64
     };
     PoolSample {

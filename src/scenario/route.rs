@@ -36,6 +36,20 @@ impl Tool {
             Self::SlowReport => "slow-report",
         }
     }
+
+    /// Arguments that the tool accepts, as JSON.
+    #[must_use]
+    pub const fn arguments(self) -> &'static str {
+        match self {
+            Self::GetSystemTime => r#"{"timezone":"UTC"}"#,
+            Self::ConvertTime => {
+                r#"{"time":"2026-01-22T12:00:00","source_timezone":"UTC","target_timezone":"Europe/Berlin"}"#
+            }
+            Self::Echo => r#"{"message":"hello"}"#,
+            Self::SlowSearch => r#"{"query":"idle in transaction"}"#,
+            Self::SlowReport => r#"{"topic":"connection pools"}"#,
+        }
+    }
 }
 
 /// One thing that a user does, as it is written among the `tasks` of a class.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use goose::GooseAttack;
+use goose::client::GooseClientBuilder;
 use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction};
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,7 @@ fn attack(
     let configuration = GooseConfiguration::parse_args_default(&arguments)?;
     let mut attack = GooseAttack::initialize_with_config(configuration)?;
     // One client that no user uses: without this each would get one.
-    attack = attack.set_client_builder_without_cookies(reqwest::Client::builder)?;
+    attack = attack.set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())?;
     for (index, class) in classes.iter().enumerate() {
         let begin = Transaction::new(begin(shared, index, clock, ended)).set_on_start();
         let turn = Transaction::new(turn(shared, clock, ended));

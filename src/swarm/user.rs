@@ -37,7 +37,8 @@ pub(super) struct Shared {
     pub(super) started: AtomicU32,
 }
 
-/// One user's own state.
+/// One user's own state. `Clone` because goose asks it of what it keeps for a user.
+#[derive(Clone)]
 pub(super) struct User {
     pub(super) index: u32,
     class: usize,
@@ -189,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_json_rpc_error_under_status_200_is_a_failure_with_its_exact_text() {
-        let body = r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Internal error","data":"QueuePool limit"},"id":1}"#;
+        let body =
+            r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Internal error","data":"QueuePool limit"},"id":1}"#;
         assert_eq!(failure(Mask::JsonRpc, 200, body).unwrap(), "JSON-RPC -32000 Internal error: QueuePool limit");
         assert_eq!(failure(Mask::JsonRpc, 200, r#"{"jsonrpc":"2.0","result":{},"id":1}"#), None);
     }

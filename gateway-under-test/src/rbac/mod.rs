@@ -46,7 +46,7 @@ async fn is_granted(
     if claims.sub == worker.settings.platform_admin_email {
         return Ok(true);
     }
-    let users = work.query(queries::USER, &[&claims.sub]).await?;
+    let users = work.query(queries::USER_FLAGS, &[&claims.sub]).await?;
     let user = users.first().ok_or(GatewayError::Account("User not found in database"))?;
     if !user.get::<_, bool>("is_active") {
         return Err(GatewayError::Account("Account disabled"));
@@ -55,6 +55,7 @@ async fn is_granted(
         return Ok(true);
     }
     let team = claims.teams.first();
-    let permissions = work.query(queries::PERMISSIONS, &[&claims.sub, &team]).await?;
-    Ok(permissions.iter().map(|row| row.get::<_, String>(0)).any(|granted| granted == permission || granted == "*"))
+    let rows = work.query(queries::USER_PERMISSIONS, &[&claims.sub, &team]).await?;
+    let permissions: Vec<&str> = rows.first().map(|row| row.get("permissions")).unwrap_or_default();
+    Ok(permissions.iter().any(|granted| *granted == permission || *granted == "*"))
 }
