@@ -33,6 +33,7 @@ impl LatencyHistogram {
     }
 
     /// Adds all of `other`.
+    #[expect(clippy::missing_panics_doc, reason = "all histograms of this type have the same bounds")]
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both histograms have the same bounds");
     }

@@ -34,7 +34,7 @@ pub struct Claims {
     pub teams: Vec<String>,
 }
 
-/// A signed token for `email`, valid for `lifetime_s` seconds.
+/// A signed token for `email` that speaks for `teams`, valid for `lifetime_s` seconds.
 ///
 /// # Errors
 /// When the signing library refuses the key.
@@ -42,6 +42,7 @@ pub fn issue_token(
     secret: &str,
     email: &str,
     jti: &str,
+    teams: &[String],
     lifetime_s: u64,
 ) -> Result<String, jsonwebtoken::errors::Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -52,7 +53,7 @@ pub fn issue_token(
         iat: now,
         exp: now + lifetime_s,
         jti: jti.to_owned(),
-        teams: Vec::new(),
+        teams: teams.to_vec(),
     };
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))
 }

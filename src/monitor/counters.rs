@@ -22,6 +22,7 @@ pub struct ServerCounters {
 
 impl ServerCounters {
     /// What was added since `earlier`.
+    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             idle_in_transaction_s: self.idle_in_transaction_s - earlier.idle_in_transaction_s,

@@ -26,15 +26,12 @@ pub(super) fn parse(text: &str) -> Vec<Metric> {
 }
 
 fn metric(line: &str) -> Option<Metric> {
-    let (name, labels, rest) = match line.split_once('{') {
-        Some((name, rest)) => {
-            let (labels, rest) = labels(rest)?;
-            (name, labels, rest)
-        }
-        None => {
-            let (name, rest) = line.split_once(' ')?;
-            (name, Vec::new(), rest)
-        }
+    let (name, labels, rest) = if let Some((name, rest)) = line.split_once('{') {
+        let (labels, rest) = labels(rest)?;
+        (name, labels, rest)
+    } else {
+        let (name, rest) = line.split_once(' ')?;
+        (name, Vec::new(), rest)
     };
     // A timestamp may follow the value.
     let value = rest.split_whitespace().next()?.parse().ok()?;

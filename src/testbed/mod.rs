@@ -1,1 +1,267 @@
 //! Where an experiment runs: a private PostgreSQL cluster, gateway replicas, the slow backend.
+//!
+//! PostgreSQL comes from [`binaries`] (found, or fetched by [`download`]), lives in a temporary [`folder`] as an
+//! unprivileged account, is the child of a [`keeper`], and is seen by the run as a [`cluster`]. The gateway replicas
+//! and the backend are [`service`]s: this program again, as child processes. Nothing outlives the run: every child ends
+//! when the pipe to its standard input closes, which the system does even after SIGKILL.
+
+mod account;
+pub mod binaries;
+mod child;
+pub mod cluster;
+pub mod download;
+pub mod folder;
+pub mod keeper;
+mod lifeline;
+pub mod limits;
+mod seed;
+pub mod service;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gateway_under_test::settings::{
+    BackendSettings, DatabaseSettings, DelaySettings, PoolSettings, Settings, UsageCounterSettings,
+};
+use reqwest::header::HeaderValue;
+
+use crate::scenario::{Scenario, SessionScope};
+use cluster::{ClusterHome, ClusterPlan, PgCluster};
+use service::Service;
+
+pub use account::AccountError;
+pub use seed::SeedError;
+
+/// Hidden subcommand of a gateway replica.
+pub const REPLICA_SUBCOMMAND: &str = "serve-replica";
+/// Hidden subcommand of the slow service behind the gateway.
+pub const BACKEND_SUBCOMMAND: &str = "serve-backend";
+
+/// Connections beside the gateway's: the monitor's, the counters', and what PostgreSQL reserves for superusers.
+const OTHER_CONNECTIONS: u32 = 16;
+
+/// How long a replica may take until `/ready` says so.
+const READY_DEADLINE: Duration = Duration::from_secs(10);
+const READY_POLL: Duration = Duration::from_millis(20);
+
+/// Why a testbed could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TestbedError {
+    /// No PostgreSQL server was found.
+    #[error(transparent)]
+    Binaries(#[from] binaries::BinariesError),
+    /// The cluster could not be started or stopped.
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
+    /// The data set could not be loaded.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// A replica or the backend could not be started.
+    #[error(transparent)]
+    Service(#[from] service::ServiceError),
+    /// Too few file descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] limits::DescriptorError),
+    /// A replica serves, but does not become ready.
+    #[error("gateway `{name}` gave no ready answer within {} s: {last}", READY_DEADLINE.as_secs())]
+    NotReady {
+        /// Which replica.
+        name: String,
+        /// What it said last.
+        last: String,
+    },
+    /// The program cannot find itself.
+    #[error("cannot find this program's own executable")]
+    Executable(#[source] std::io::Error),
+}
+
+impl TestbedError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Descriptors(error) => Some(error.hint()),
+            _ => None,
+        }
+    }
+}
+
+/// What a testbed is made of, apart from the scenario.
+#[derive(Clone, Debug)]
+pub struct Premises {
+    /// The PostgreSQL to use.
+    pub binaries: binaries::ServerBinaries,
+    /// Where it lives, and which program keeps it.
+    pub home: ClusterHome,
+    /// Where children write their logs.
+    pub logs: PathBuf,
+}
+
+/// Everything an experiment runs on.
+#[derive(Debug)]
+pub struct Testbed {
+    cluster: PgCluster,
+    backend: Service,
+    replicas: Vec<Service>,
+    authorizations: Vec<HeaderValue>,
+}
+
+impl Testbed {
+    /// Starts PostgreSQL, loads the data, starts the backend and the replicas, and waits until all are ready.
+    ///
+    /// # Errors
+    /// [`TestbedError`]; whatever had been started is stopped.
+    ///
+    /// # Cancel safety
+    /// Dropped halfway, every child ends on its own, a moment later.
+    pub async fn start(scenario: &Scenario, scope: SessionScope, premises: &Premises) -> Result<Self, TestbedError> {
+        let connections = scenario.gateway.pool_capacity() + OTHER_CONNECTIONS;
+        let mut cluster =
+            PgCluster::start(&premises.binaries, &ClusterPlan::for_connections(connections), &premises.home).await?;
+        match start_services(scenario, scope, premises, &cluster).await {
+            Ok((backend, replicas, authorizations)) => Ok(Self { cluster, backend, replicas, authorizations }),
+            Err(error) => {
+                if let Err(stopping) = cluster.stop().await {
+                    tracing::warn!(error = %stopping, "PostgreSQL was not stopped cleanly");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// How to connect to the database under test.
+    pub fn database(&self) -> tokio_postgres::Config {
+        self.cluster.config()
+    }
+
+    /// The server's version, as it says it.
+    pub fn postgres_version(&self) -> &str {
+        self.cluster.version()
+    }
+
+    /// The `Authorization` header of each user.
+    pub fn authorizations(&self) -> &[HeaderValue] {
+        &self.authorizations
+    }
+
+    /// Base URL of each replica.
+    pub fn replica_urls(&self) -> Vec<String> {
+        self.replicas.iter().map(|replica| replica.listening().url.clone()).collect()
+    }
+
+    /// Gauges URL of each replica.
+    pub fn gauge_urls(&self) -> Vec<String> {
+        self.replicas.iter().filter_map(|replica| replica.listening().gauges_url.clone()).collect()
+    }
+
+    /// Ends the replicas, and with them their sessions; PostgreSQL goes on, so that its counters can be read.
+    pub async fn stop_gateway(&mut self) {
+        for replica in &mut self.replicas {
+            replica.stop().await;
+        }
+    }
+
+    /// Ends everything.
+    ///
+    /// # Errors
+    /// [`TestbedError::Cluster`] when PostgreSQL had ended by itself or left something behind.
+    pub async fn stop(mut self) -> Result<(), TestbedError> {
+        self.stop_gateway().await;
+        self.backend.stop().await;
+        Ok(self.cluster.stop().await?)
+    }
+}
+
+async fn start_services(
+    scenario: &Scenario,
+    scope: SessionScope,
+    premises: &Premises,
+    cluster: &PgCluster,
+) -> Result<(Service, Vec<Service>, Vec<HeaderValue>), TestbedError> {
+    let program = std::env::current_exe().map_err(TestbedError::Executable)?;
+    let jwt_secret = format!("{:032x}", rand::random::<u128>());
+    let log = |name: &str| premises.logs.join(format!("{name}.{}.log", scope.name()));
+    let authorizations = seed::seed(&cluster.config(), scenario, &jwt_secret).await?;
+    let backend =
+        Service::start(&program, BACKEND_SUBCOMMAND, "the backend", &backend_settings(scenario), &log("backend")).await?;
+    let mut replicas = Vec::new();
+    for number in 1..=scenario.gateway.replicas.get() {
+        let name = format!("gw-{number}");
+        let settings = replica_settings(&name, scenario, scope, cluster, &backend, &jwt_secret);
+        replicas.push(Service::start(&program, REPLICA_SUBCOMMAND, &name, &settings, &log(&name)).await?);
+    }
+    for (index, replica) in replicas.iter().enumerate() {
+        wait_until_ready(&format!("gw-{}", index + 1), &replica.listening().url).await?;
+    }
+    Ok((backend, replicas, authorizations))
+}
+
+fn backend_settings(scenario: &Scenario) -> BackendSettings {
+    let delays = scenario.backend.delays.iter().map(|(tool, delay)| {
+        let settings = DelaySettings {
+            min: delay.min.duration(),
+            exponential_mean: delay.exponential_mean.duration(),
+            max: delay.max.duration(),
+        };
+        (tool.clone(), settings)
+    });
+    BackendSettings { port: 0, delays: delays.collect(), seed: scenario.load.seed }
+}
+
+fn replica_settings(
+    name: &str,
+    scenario: &Scenario,
+    scope: SessionScope,
+    cluster: &PgCluster,
+    backend: &Service,
+    jwt_secret: &str,
+) -> Settings {
+    let gateway = &scenario.gateway;
+    Settings {
+        name: name.to_owned(),
+        port: 0,
+        workers: gateway.workers.get(),
+        session_scope: scope,
+        checkout: gateway.checkout,
+        pool: PoolSettings {
+            size: gateway.pool.size.get(),
+            max_overflow: gateway.pool.max_overflow,
+            timeout: gateway.pool.timeout.duration(),
+        },
+        database: database_settings(scenario, cluster),
+        backend_url: format!("{}/mcp", backend.listening().url),
+        jwt_secret: jwt_secret.to_owned(),
+        platform_admin_email: seed::PLATFORM_ADMIN.to_owned(),
+        usage_counter: UsageCounterSettings {
+            share: gateway.usage_counter.share.get(),
+            rows: gateway.usage_counter.rows.map_or(0, crate::units::Count::get),
+        },
+    }
+}
+
+fn database_settings(scenario: &Scenario, cluster: &PgCluster) -> DatabaseSettings {
+    DatabaseSettings {
+        socket_dir: Path::to_owned(cluster.socket_dir()),
+        port: cluster.port(),
+        user: keeper::SUPERUSER.to_owned(),
+        dbname: cluster::DATABASE.to_owned(),
+        statement_timeout: scenario.database.statement_timeout.duration(),
+        idle_in_transaction_session_timeout: scenario.database.idle_in_transaction_session_timeout.duration(),
+    }
+}
+
+/// Polls `/ready` until it says so.
+async fn wait_until_ready(name: &str, url: &str) -> Result<(), TestbedError> {
+    let deadline = tokio::time::Instant::now() + READY_DEADLINE;
+    let url = format!("{url}/ready");
+    loop {
+        let last = match reqwest::get(&url).await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) => answer.text().await.unwrap_or_else(|error| error.to_string()),
+            Err(error) => error.to_string(),
+        };
+        if tokio::time::Instant::now() >= deadline {
+            return Err(TestbedError::NotReady { name: name.to_owned(), last });
+        }
+        tokio::time::sleep(READY_POLL).await;
+    }
+}

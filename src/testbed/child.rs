@@ -1,0 +1,111 @@
+//! A program of the server as the keeper's child: started, waited for, ended.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::keeper::KeeperError;
+
+/// How long the server may take to obey each signal: fast shutdown, immediate shutdown, no more asking.
+pub(super) const STOP_STEPS: [(Signal, Duration); 3] = [
+    (Signal::SIGINT, Duration::from_secs(2)),
+    (Signal::SIGQUIT, Duration::from_secs(2)),
+    (Signal::SIGKILL, Duration::from_secs(2)),
+];
+
+/// How often a child that is about to end is looked at.
+pub(super) const FAST_TICK: Duration = Duration::from_millis(5);
+
+/// What happened while a child was waited for.
+pub(super) enum Event {
+    /// It ended.
+    Ended(ExitStatus),
+    /// The run is over: stdin is closed, or a signal came.
+    Told,
+}
+
+/// The run is over.
+pub(super) struct Stop;
+
+/// A child that does not outlive this value.
+pub(super) struct Running {
+    program: PathBuf,
+    child: Child,
+}
+
+impl Running {
+    /// Starts `command`, its output appended to `log`.
+    pub(super) fn start(mut command: Command, log: &Path) -> Result<Self, KeeperError> {
+        let program = PathBuf::from(command.get_program());
+        let start = || {
+            let out = File::options().create(true).append(true).open(log)?;
+            command.stdout(out.try_clone()?).stderr(out).spawn()
+        };
+        let failed = |source| KeeperError::Program { program: program.clone(), source };
+        let child = { start }().map_err(failed)?;
+        Ok(Self { program, child })
+    }
+
+    /// Its process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it ends or the run does, looking at it once per `tick`.
+    pub(super) fn wait_or_order(&mut self, orders: &Receiver<Stop>, tick: Duration) -> Result<Event, KeeperError> {
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(Event::Ended(status));
+            }
+            match orders.recv_timeout(tick) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(Event::Told),
+            }
+        }
+    }
+
+    /// Ends the child, step by step harder, and waits for it.
+    pub(super) fn stop(&mut self) -> Result<(), KeeperError> {
+        for (signal, patience) in STOP_STEPS {
+            let deadline = Instant::now() + patience;
+            self.send(signal);
+            while Instant::now() < deadline {
+                if self.try_wait()?.is_some() {
+                    return Ok(());
+                }
+                thread::sleep(FAST_TICK);
+            }
+        }
+        Err(KeeperError::Survived { pid: self.child.id() })
+    }
+
+    /// To the child alone: a server passes it on to its sessions, which are in groups of their own.
+    fn send(&self, signal: Signal) {
+        let Ok(pid) = i32::try_from(self.child.id()) else { return };
+        // The child was not waited for yet, so the number is still its own.
+        if let Err(error) = kill(Pid::from_raw(pid), signal) {
+            tracing::warn!("sending {signal} to process {pid}: {error}");
+        }
+    }
+
+    fn try_wait(&mut self) -> Result<Option<ExitStatus>, KeeperError> {
+        self.child.try_wait().map_err(|source| KeeperError::Program { program: self.program.clone(), source })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Reached with a living child only after an error or a panic. Otherwise `try_wait` repeats the status.
+        if matches!(self.child.try_wait(), Ok(None))
+            && let Err(error) = self.stop()
+        {
+            tracing::warn!("stopping `{}`: {error}", self.program.display());
+        }
+    }
+}

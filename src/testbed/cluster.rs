@@ -1,0 +1,378 @@
+//! A private, throw-away PostgreSQL server.
+//!
+//! Reached through a Unix socket in a folder that only this user can enter, durability off, gone at the end. The
+//! server is not a child of this process but of a [`keeper`], which outlives it by as long as it
+//! takes to stop the server and to remove the folder.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::NoTls;
+
+use super::binaries::ServerBinaries;
+use super::folder;
+use super::keeper::{self, KeeperPlan, SUPERUSER, StartedServer};
+use super::lifeline::Keeper;
+
+/// The database that is made in each cluster.
+pub const DATABASE: &str = "rbac";
+
+/// How long `initdb` may take: a second is usual, a slow disk is not a failure.
+const INIT_DEADLINE: Duration = Duration::from_mins(1);
+/// How long the server may take from its start to its first answer.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// How long one attempt to connect, or one statement of the setup, may take.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between two attempts to connect.
+const READY_POLL: Duration = Duration::from_millis(20);
+
+/// How a cluster is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterPlan {
+    /// `max_connections`; the server keeps `superuser_reserved_connections` (3) of them for superusers.
+    pub max_connections: u32,
+    /// `shared_buffers`, in megabytes.
+    pub shared_buffers_mb: u32,
+    /// Further settings by name, which win over those of the testbed.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl ClusterPlan {
+    /// A cluster for this many connections, otherwise with the testbed's settings.
+    #[must_use]
+    pub fn for_connections(max_connections: u32) -> Self {
+        Self { max_connections, shared_buffers_mb: 128, settings: BTreeMap::new() }
+    }
+
+    fn all_settings(&self) -> BTreeMap<String, String> {
+        let mut settings: BTreeMap<String, String> =
+            TESTBED_SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        settings.insert("max_connections".to_owned(), self.max_connections.to_string());
+        settings.insert("shared_buffers".to_owned(), format!("{}MB", self.shared_buffers_mb));
+        settings.extend(self.settings.clone());
+        settings
+    }
+}
+
+/// What every private cluster is set to.
+const TESTBED_SETTINGS: [(&str, &str); 13] = [
+    // Nothing in it outlives the run, so nothing needs to reach the disk.
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+    ("wal_level", "minimal"),
+    ("max_wal_senders", "0"),
+    // No checkpoint in the middle of a measurement.
+    ("max_wal_size", "4GB"),
+    ("checkpoint_timeout", "1h"),
+    // Room for the statement that held a session, which is looked up by its text.
+    ("track_activity_query_size", "4096"),
+    // Compiling a query in one run and not in the next is noise.
+    ("jit", "off"),
+    // Only the owner and root: whoever reaches the socket is superuser.
+    ("unix_socket_permissions", "0700"),
+    ("logging_collector", "off"),
+    ("log_destination", "stderr"),
+    ("log_checkpoints", "off"),
+];
+
+/// Where a cluster is put, and which program keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterHome {
+    /// The program with the subcommand [`keeper::SUBCOMMAND`].
+    pub keeper: PathBuf,
+    /// The folder in which the cluster's own is made; `/tmp` is used when it is too deep for a socket.
+    pub temp_dir: PathBuf,
+}
+
+impl ClusterHome {
+    /// This program, and the system's folder for temporary files.
+    ///
+    /// # Errors
+    /// When the system does not tell which program this is.
+    pub fn of_this_program() -> io::Result<Self> {
+        Ok(Self { keeper: env::current_exe()?, temp_dir: env::temp_dir() })
+    }
+}
+
+/// Why a private cluster could not be started or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The keeper cannot be started.
+    #[error("starting the keeper of PostgreSQL, `{}`", .program.display())]
+    SpawnKeeper {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The pipes to the keeper broke.
+    #[error("talking to the keeper of PostgreSQL")]
+    Talk(#[source] io::Error),
+    /// The keeper said something that is no report.
+    #[error("the keeper of PostgreSQL said {line:?}, which is no report")]
+    Gibberish {
+        /// What it said.
+        line: String,
+        /// Why it is none.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The keeper ended without saying why.
+    #[error("the keeper of PostgreSQL ended without a word ({status})")]
+    KeeperGone {
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The keeper made no server in time.
+    #[error("the keeper of PostgreSQL made no cluster within {INIT_DEADLINE:?}")]
+    NoReport,
+    /// There is no server, or no longer one.
+    #[error("no private PostgreSQL: {reason}")]
+    Failed {
+        /// What happened, in the keeper's words, with its causes.
+        reason: String,
+        /// The last lines of the server's log, oldest first.
+        log: Vec<String>,
+    },
+    /// The server runs and does not answer.
+    #[error("PostgreSQL gave no answer within {READY_DEADLINE:?}, its log says `{}`", keeper::log_reason(.log))]
+    NoAnswer {
+        /// What the last attempt saw; `None` when it was still waiting.
+        #[source]
+        source: Option<tokio_postgres::Error>,
+        /// The last lines of the server's log, oldest first.
+        log: Vec<String>,
+    },
+    /// The database cannot be made.
+    #[error("making the database `{DATABASE}`")]
+    CreateDatabase {
+        /// What the server said; `None` when it said nothing in time.
+        #[source]
+        source: Option<tokio_postgres::Error>,
+    },
+    /// The folder is still there after the end.
+    #[error("the folder of PostgreSQL, `{}`, could not be removed", .folder.display())]
+    LeftBehind {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+/// A private PostgreSQL server, running.
+///
+/// Ended by [`stop`](Self::stop). A value that is dropped without it, or a process that is killed, ends it too, a
+/// moment later and without a word.
+#[derive(Debug)]
+pub struct PgCluster {
+    version: String,
+    server: StartedServer,
+    keeper: Keeper,
+    /// Whether [`stop`](Self::stop) came to its end: one that was given up half way must be repeatable.
+    stopped: bool,
+}
+
+impl PgCluster {
+    /// Makes a cluster of its own and starts it; returns when it answers and has the database [`DATABASE`].
+    ///
+    /// # Errors
+    /// When any step fails; nothing is left behind then.
+    ///
+    /// # Cancel safety
+    /// The keeper removes a cluster whose start was dropped.
+    pub async fn start(
+        binaries: &ServerBinaries,
+        plan: &ClusterPlan,
+        home: &ClusterHome,
+    ) -> Result<Self, ClusterError> {
+        let mut keeper = Keeper::spawn(&home.keeper)?;
+        let order = KeeperPlan {
+            initdb: binaries.initdb(),
+            postgres: binaries.postgres(),
+            temp_dir: home.temp_dir.clone(),
+            settings: plan.all_settings(),
+        };
+        match Box::pin(start_server(&mut keeper, &order)).await {
+            Ok(server) => Ok(Self { version: binaries.version.clone(), server, keeper, stopped: false }),
+            Err(error) => {
+                keeper.end().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The folder of the server's socket: the `host` of a connection string.
+    pub fn socket_dir(&self) -> &Path {
+        &self.server.socket_dir
+    }
+
+    /// The port in the name of the socket; nothing listens on it.
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    /// The version, such as `15.18`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The file that the server logs to, removed at the end: whoever wants to keep it copies it before.
+    pub fn log_path(&self) -> &Path {
+        &self.server.log
+    }
+
+    /// The folder of the cluster, removed at the end.
+    pub fn folder(&self) -> &Path {
+        &self.server.folder
+    }
+
+    /// The process of the keeper; `None` once it has ended.
+    pub fn keeper_pid(&self) -> Option<u32> {
+        self.keeper.pid()
+    }
+
+    /// The process of the server itself.
+    pub fn postmaster_pid(&self) -> u32 {
+        self.server.postmaster
+    }
+
+    /// How to connect to [`DATABASE`] as superuser.
+    pub fn config(&self) -> tokio_postgres::Config {
+        connection_to(&self.server, DATABASE)
+    }
+
+    /// The same as a connection string, such as `postgresql://postgres@/rbac?host=/tmp/…/s&port=5432`.
+    pub fn url(&self) -> String {
+        let host = percent_encode(&self.server.socket_dir.to_string_lossy());
+        format!("postgresql://{SUPERUSER}@/{DATABASE}?host={host}&port={}", self.server.port)
+    }
+
+    /// Waits until the server is gone, which it should not be before [`stop`](Self::stop), and tells why.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing that was read is lost.
+    pub async fn gone(&mut self) -> ClusterError {
+        self.keeper.next_failure().await
+    }
+
+    /// Stops the server and waits until its folder is gone, at most about 12 s. A second call does nothing.
+    ///
+    /// # Errors
+    /// When the server had ended before by itself, or its folder cannot be removed.
+    pub async fn stop(&mut self) -> Result<(), ClusterError> {
+        if self.stopped {
+            return Ok(());
+        }
+        let outcome = self.keeper.end().await;
+        self.sweep_leftovers().await?;
+        self.stopped = true;
+        outcome.map_or(Ok(()), Err)
+    }
+
+    /// Does the keeper's work when the keeper could not.
+    async fn sweep_leftovers(&self) -> Result<(), ClusterError> {
+        let folder = self.server.folder.clone();
+        let swept = spawn_blocking(move || !folder.exists() || folder::sweep(&folder)).await;
+        if matches!(swept, Ok(true)) {
+            return Ok(());
+        }
+        Err(ClusterError::LeftBehind { folder: self.server.folder.clone() })
+    }
+}
+
+impl Drop for PgCluster {
+    fn drop(&mut self) {
+        // Closing the lifeline is the killing: the keeper stops the server, and SIGKILL to it would only prevent that.
+        if !self.stopped {
+            tracing::warn!(
+                "the PostgreSQL in `{}` was not stopped before it was dropped",
+                self.server.folder.display()
+            );
+        }
+    }
+}
+
+async fn start_server(keeper: &mut Keeper, plan: &KeeperPlan) -> Result<StartedServer, ClusterError> {
+    keeper.order(plan).await?;
+    let server = timeout(INIT_DEADLINE, keeper.started()).await.ok().ok_or(ClusterError::NoReport)??;
+    let outcome = tokio::select! {
+        outcome = set_up(&server) => outcome,
+        error = keeper.next_failure() => Err(error),
+    };
+    outcome.map(|()| server)
+}
+
+/// Waits for the server's first answer and makes the database.
+async fn set_up(server: &StartedServer) -> Result<(), ClusterError> {
+    let config = connection_to(server, "postgres");
+    let deadline = Instant::now() + READY_DEADLINE;
+    loop {
+        let attempt = timeout(ANSWER_DEADLINE, config.connect(NoTls)).await;
+        match attempt {
+            Ok(Ok((client, connection))) => return create_database(client, connection).await,
+            _ if Instant::now() < deadline => sleep(READY_POLL).await,
+            last => {
+                let source = last.ok().and_then(Result::err);
+                return Err(ClusterError::NoAnswer { source, log: keeper::log_tail(&server.log) });
+            }
+        }
+    }
+}
+
+async fn create_database(
+    client: tokio_postgres::Client,
+    connection: impl Future<Output = Result<(), tokio_postgres::Error>>,
+) -> Result<(), ClusterError> {
+    let statement = format!("CREATE DATABASE {DATABASE}");
+    let create = async move { client.batch_execute(&statement).await };
+    // The connection ends when its client is dropped, so both are done when the statement is.
+    let both = async { tokio::join!(create, connection).0 };
+    match timeout(ANSWER_DEADLINE, both).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ClusterError::CreateDatabase { source: Some(error) }),
+        Err(_elapsed) => Err(ClusterError::CreateDatabase { source: None }),
+    }
+}
+
+fn connection_to(server: &StartedServer, database: &str) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.host_path(&server.socket_dir).port(server.port).user(SUPERUSER).dbname(database);
+    config
+}
+
+/// Encodes what could end a value in a URL's query; a path's slashes may stay.
+fn percent_encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_of_the_plan_wins_over_the_testbeds() {
+        let mut plan = ClusterPlan::for_connections(7);
+        plan.settings.insert("fsync".to_owned(), "on".to_owned());
+        let settings = plan.all_settings();
+        assert_eq!(settings["fsync"], "on");
+        assert_eq!(settings["max_connections"], "7");
+        assert_eq!(settings["synchronous_commit"], "off");
+    }
+
+    #[test]
+    fn a_folder_with_any_name_survives_the_url() {
+        for path in ["/tmp/a-b_c.d/s", "/tmp/with space&more/ü?"] {
+            let url = format!("postgresql://postgres@/rbac?host={}&port=5432", percent_encode(path));
+            let config: tokio_postgres::Config = url.parse().unwrap();
+            assert_eq!(config.get_hosts(), [tokio_postgres::config::Host::Unix(path.into())], "{url}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The temporary folder of a private cluster: who owns it, and how it goes away.
+//!
+//! ```text
+//! rbac-bench-<pid of the keeper>-<random>/
+//!   owner.pid      the keeper's pid and start time
+//!   data/          the cluster
+//!   s/             the socket
+//!   postgres.log   what initdb and postgres say
+//! ```
+//!
+//! A folder has an owner from the instant it exists, since its name says which; `owner.pid` then tells that process
+//! from a later one with the same number. A folder whose owner is gone is removed by [`sweep_stale`], after the
+//! server that may still run in it.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+
+use super::account::ServerAccount;
+
+/// The port in the name of the socket. Nothing listens on it: the folder alone makes the socket unique.
+pub(super) const PORT: u16 = 5432;
+
+const PREFIX: &str = "rbac-bench-";
+const OWNER_FILE: &str = "owner.pid";
+/// The longest path of a Unix socket: `sun_path` less its final zero.
+const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+/// Where the folder is put when the usual place is too deep for a socket.
+const SHORT_TEMP_DIR: &str = "/tmp";
+/// How long a leftover server may take to obey a signal, and its processes to let go of the folder.
+const PATIENCE: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(10);
+
+/// The folder of one cluster. Removed when dropped.
+#[derive(Debug)]
+pub(super) struct ClusterFolder {
+    path: PathBuf,
+}
+
+impl ClusterFolder {
+    /// Makes the folder and those in it, the latter owned by `account`.
+    ///
+    /// Only root and the account can enter: whoever reaches the socket is superuser of the cluster.
+    pub(super) fn create(temp_dir: &Path, account: Option<ServerAccount>) -> io::Result<Self> {
+        let parent = place_for_folders(temp_dir)?;
+        let path = parent.join(format!("{PREFIX}{}-{:08x}", process::id(), rand::random::<u32>()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let folder = Self { path };
+        let owner = Owner::of_this_process();
+        fs::write(folder.path.join(OWNER_FILE), owner.to_line())?;
+        for part in [folder.data(), folder.socket_dir()] {
+            DirBuilder::new().mode(0o700).create(&part)?;
+            if let Some(account) = account {
+                chown(&part, Some(account.uid()), Some(account.gid()))?;
+            }
+        }
+        if account.is_some() {
+            fs::set_permissions(&folder.path, Permissions::from_mode(0o711))?;
+        }
+        Ok(folder)
+    }
+
+    /// The folder itself.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The cluster's data.
+    pub(super) fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// The folder of the socket.
+    pub(super) fn socket_dir(&self) -> PathBuf {
+        self.path.join("s")
+    }
+
+    /// What the server says.
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join("postgres.log")
+    }
+}
+
+impl Drop for ClusterFolder {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!("removing `{}`: {error}", self.path.display());
+        }
+    }
+}
+
+/// `temp_dir`, or `/tmp` when the path of a socket in it would be too long.
+fn place_for_folders(temp_dir: &Path) -> io::Result<PathBuf> {
+    let place = temp_dir.canonicalize()?;
+    let socket = format!("/{PREFIX}{}-{:08x}/s/.s.PGSQL.{PORT}", i32::MAX, u32::MAX);
+    if place.as_os_str().len() + socket.len() <= LONGEST_SOCKET_PATH {
+        return Ok(place);
+    }
+    Path::new(SHORT_TEMP_DIR).canonicalize()
+}
+
+/// Removes the folders of clusters in `temp_dir` whose keeper is gone, and stops what still runs in them.
+///
+/// Only folders of this user with a name that a keeper gave are looked at; one with a living keeper is left alone.
+/// Returns how many were removed. To be called before a run; it takes up to four seconds per folder.
+pub fn sweep_stale(temp_dir: &Path) -> usize {
+    let Ok(place) = place_for_folders(temp_dir) else { return 0 };
+    let Ok(entries) = fs::read_dir(place) else { return 0 };
+    let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    folders.filter(|folder| is_stale(folder)).filter(|folder| sweep(folder)).count()
+}
+
+fn is_stale(folder: &Path) -> bool {
+    // The folder itself, not what a link by that name points to.
+    let ours = fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == geteuid().as_raw());
+    ours && Owner::of(folder).is_some_and(|owner| !owner.is_alive())
+}
+
+/// Stops the server that a vanished keeper left in `folder`, and removes the folder; false when it is still there.
+pub(super) fn sweep(folder: &Path) -> bool {
+    if let Some(postmaster) = leftover_postmaster(&folder.join("data")) {
+        stop(postmaster);
+    }
+    match remove(folder) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!("removing the stale folder `{}`: {error}", folder.display());
+            false
+        }
+    }
+}
+
+/// Removes `folder`, for a while in vain: processes of a killed server may still write to it.
+fn remove(folder: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.exists() => return Ok(()),
+            Err(_) if Instant::now() < deadline => thread::sleep(POLL),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The process named in `postmaster.pid`, if it is a PostgreSQL server on this very folder.
+///
+/// The number alone proves nothing: the process may be gone and its number given to another.
+fn leftover_postmaster(data: &Path) -> Option<Pid> {
+    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let pid = text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1)?;
+    is_server_on(&command_line(pid)?, data).then(|| Pid::from_raw(pid))
+}
+
+fn is_server_on(command_line: &[String], data: &Path) -> bool {
+    let program = command_line.first().and_then(|program| Path::new(program).file_name());
+    program == Some(OsStr::new("postgres")) && command_line.iter().any(|argument| Path::new(argument) == data)
+}
+
+/// The words of a process's command line; `None` when there is no such process.
+fn command_line(pid: i32) -> Option<Vec<String>> {
+    if let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) {
+        return Some(line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect());
+    }
+    // Where there is no /proc. Our paths hold no spaces unless the temporary folder's does; then it is not found.
+    let output = process::Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
+    let line = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| line.split_whitespace().map(str::to_owned).collect())
+}
+
+/// SIGQUIT, with which the server takes its sessions along; SIGKILL if that does not help.
+fn stop(postmaster: Pid) {
+    for signal in [Signal::SIGQUIT, Signal::SIGKILL] {
+        let sent = kill(postmaster, signal);
+        let deadline = Instant::now() + PATIENCE;
+        while sent.is_ok() && Instant::now() < deadline {
+            if !process_exists(postmaster) {
+                return;
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+fn process_exists(pid: Pid) -> bool {
+    kill(pid, None) != Err(Errno::ESRCH) && !matches!(ProcessStat::of(pid), Some(ProcessStat { ended: true, .. }))
+}
+
+/// The process that a folder belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner {
+    pid: Pid,
+    /// Clock ticks from boot to the start of the process; `None` where the system does not tell.
+    started: Option<u64>,
+}
+
+impl Owner {
+    fn of_this_process() -> Self {
+        let pid = Pid::this();
+        Self { pid, started: ProcessStat::of(pid).map(|stat| stat.started) }
+    }
+
+    /// The owner of a cluster's folder; `None` when the folder has no name of ours.
+    fn of(folder: &Path) -> Option<Self> {
+        let named = Self::from_name(folder.file_name()?.to_str()?)?;
+        let written = fs::read_to_string(folder.join(OWNER_FILE)).ok();
+        Some(written.and_then(|line| Self::from_line(&line)).unwrap_or(named))
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        let (pid, random) = name.strip_prefix(PREFIX)?.split_once('-')?;
+        let is_ours = random.len() == 8 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_ours.then_some(Self { pid: parse_pid(pid)?, started: None })
+    }
+
+    fn to_line(self) -> String {
+        match self.started {
+            Some(started) => format!("{} {started}\n", self.pid),
+            None => format!("{}\n", self.pid),
+        }
+    }
+
+    fn from_line(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        Some(Self { pid: parse_pid(words.next()?)?, started: words.next().and_then(|word| word.parse().ok()) })
+    }
+
+    /// In doubt a process is alive: a folder too many does less harm than a server without its files.
+    fn is_alive(self) -> bool {
+        let same = match (self.started, ProcessStat::of(self.pid)) {
+            (Some(started), Some(stat)) => stat.started == started,
+            _ => true,
+        };
+        same && process_exists(self.pid)
+    }
+}
+
+fn parse_pid(text: &str) -> Option<Pid> {
+    text.parse().ok().filter(|pid| *pid > 0).map(Pid::from_raw)
+}
+
+/// What `/proc/<pid>/stat` says of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ProcessStat {
+    /// Dead, only its parent has not asked for its status yet.
+    ended: bool,
+    /// Field 22: clock ticks from boot to its start.
+    started: u64,
+}
+
+impl ProcessStat {
+    fn of(pid: Pid) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The second field is the name in brackets, and may hold spaces and brackets itself.
+    fn parse(stat: &str) -> Option<Self> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace();
+        let ended = matches!(fields.next()?, "Z" | "X");
+        Some(Self { ended, started: fields.nth(18)?.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process number that no process has: the largest that Linux gives is 4 194 304.
+    const NOBODY: i32 = i32::MAX - 7;
+
+    fn folder_of(temp_dir: &Path, pid: i32) -> PathBuf {
+        let folder = temp_dir.join(format!("{PREFIX}{pid}-0123abcd"));
+        fs::create_dir_all(folder.join("data")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_folder_goes_with_its_value_and_names_its_owner_meanwhile() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = ClusterFolder::create(temp.path(), None).unwrap();
+        let path = folder.path().to_owned();
+        assert_eq!(Owner::of(&path), Some(Owner::of_this_process()));
+        assert_eq!(sweep_stale(temp.path()), 0, "its owner is alive");
+        assert!(path.exists());
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_is_stale_from_the_instant_its_owner_is_gone_even_without_its_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = folder_of(temp.path(), NOBODY);
+        assert_eq!(sweep_stale(temp.path()), 1);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_process_with_the_number_of_the_owner_is_not_the_owner() {
+        let temp = tempfile::tempdir().unwrap();
+        let me = Owner::of_this_process();
+        let folder = folder_of(temp.path(), me.pid.as_raw());
+        assert_eq!(sweep_stale(temp.path()), 0, "without a start time the number decides");
+        let Some(started) = me.started else { return };
+        let earlier = Owner { started: Some(started - 1), ..me };
+        fs::write(folder.join(OWNER_FILE), earlier.to_line()).unwrap();
+        assert_eq!(sweep_stale(temp.path()), 1);
+    }
+
+    #[test]
+    fn what_no_keeper_made_is_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        for name in ["rbac-bench-notes", "rbac-bench-1-draft", "rbac-bench--1-0123abcd", "other-2147483640-0123abcd"] {
+            fs::create_dir(temp.path().join(name)).unwrap();
+        }
+        let target = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(target.path(), temp.path().join(format!("{PREFIX}{NOBODY}-0123abcd"))).unwrap();
+        assert_eq!(sweep_stale(temp.path()), 0);
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn a_process_that_is_no_server_on_the_folder_is_not_stopped() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = folder_of(temp.path(), NOBODY);
+        let mut bystander = process::Command::new("sleep").arg("60").spawn().unwrap();
+        fs::write(folder.join("data/postmaster.pid"), format!("{}\n", bystander.id())).unwrap();
+        assert_eq!(sweep_stale(temp.path()), 1);
+        assert!(bystander.try_wait().unwrap().is_none(), "the bystander was killed");
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
+    }
+
+    #[test]
+    fn a_folder_too_deep_for_a_socket_moves_to_the_short_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let deep = temp.path().join("d".repeat(90));
+        fs::create_dir(&deep).unwrap();
+        assert_eq!(place_for_folders(&deep).unwrap(), Path::new(SHORT_TEMP_DIR).canonicalize().unwrap());
+    }
+
+    #[test]
+    fn a_stat_line_is_read_behind_the_last_bracket() {
+        let line = "7 (a) b) c) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        assert_eq!(ProcessStat::parse(line), Some(ProcessStat { ended: true, started: 4711 }));
+        assert_eq!(ProcessStat::parse("7 (a"), None);
+    }
+}

@@ -1,0 +1,345 @@
+//! The keeper: the process that PostgreSQL is a child of, so that it cannot outlive the run.
+//!
+//! A destructor does not run after SIGKILL, but a pipe is closed by the system in any case. The run starts this
+//! same program with [`SUBCOMMAND`] in a process group of its own and holds its stdin open. The keeper reads one
+//! line, a [`KeeperPlan`]; makes the folder, the cluster and the server; answers with one line, a [`KeeperReport`];
+//! and waits. When its stdin ends, or it is told to terminate, it stops the server and removes the folder.
+//!
+//! What it leaves behind when it is killed itself is left to [`super::folder::sweep_stale`].
+
+use std::collections::BTreeMap;
+use std::env;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::account::{AccountError, ServerAccount};
+use super::child::{Event, FAST_TICK, Running, STOP_STEPS, Stop};
+use super::folder::{ClusterFolder, PORT};
+
+/// The hidden subcommand under which the program is the keeper.
+pub const SUBCOMMAND: &str = "keep-postgres";
+
+/// The superuser of a private cluster.
+pub(super) const SUPERUSER: &str = "postgres";
+
+/// How often the server is looked at while it serves: rarely, so that watching does not disturb what is measured.
+const SLOW_TICK: Duration = Duration::from_millis(200);
+
+/// Lines of the log that go into a report.
+const LOG_TAIL: usize = 12;
+
+/// What the keeper is asked for: one line of JSON on its stdin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeeperPlan {
+    /// The program `initdb`.
+    pub initdb: PathBuf,
+    /// The program `postgres`.
+    pub postgres: PathBuf,
+    /// The folder in which the cluster's own is made.
+    pub temp_dir: PathBuf,
+    /// The server's settings, by name.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// What the keeper says: one line of JSON on its stdout, and a second one when the server ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum KeeperReport {
+    /// The server's process exists; it may not answer yet.
+    Started(StartedServer),
+    /// There is no server, or no longer one, and its folder is gone.
+    Failed {
+        /// What happened, with its causes.
+        reason: String,
+        /// The last lines of the server's log, oldest first.
+        log: Vec<String>,
+    },
+}
+
+/// A server that was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedServer {
+    /// The folder of the cluster, removed at the end.
+    pub folder: PathBuf,
+    /// The folder of its socket.
+    pub socket_dir: PathBuf,
+    /// The port in the socket's name.
+    pub port: u16,
+    /// The file it logs to.
+    pub log: PathBuf,
+    /// The process of the server.
+    pub postmaster: u32,
+}
+
+/// Why the keeper failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// The plan cannot be read from stdin.
+    #[error("reading the plan of the cluster from stdin")]
+    Plan(#[source] io::Error),
+    /// The handler for SIGINT, SIGTERM and SIGHUP cannot be set.
+    #[error("setting the signal handler of the keeper")]
+    Signals(#[source] ctrlc::Error),
+    /// There is nobody to run the server as.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The folder of the cluster cannot be made.
+    #[error("making a folder for the cluster in `{}`", .temp_dir.display())]
+    Folder {
+        /// Where it was to be.
+        temp_dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A program of the server cannot be started or waited for.
+    #[error("running `{}`", .program.display())]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// `initdb` or `postgres` ended where it should not have.
+    #[error("`{}` ended by itself ({status}), its log says `{}`", .program.display(), log_reason(.log))]
+    Ended {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its log, oldest first.
+        log: Vec<String>,
+    },
+    /// The server is still there after SIGKILL.
+    #[error("PostgreSQL, process {pid}, did not end within {:?} of SIGKILL", STOP_STEPS[2].1)]
+    Survived {
+        /// The server's process.
+        pid: u32,
+    },
+}
+
+/// Runs the keeper on this process's stdin and stdout, until it is told to stop.
+///
+/// # Errors
+/// When the cluster cannot be made or its server ends by itself; the reason is also reported on stdout.
+pub fn keep() -> Result<(), KeeperError> {
+    let mut stdin = BufReader::new(io::stdin());
+    let (sender, orders) = mpsc::channel();
+    listen_for_signals(sender.clone())?;
+    let Some(plan) = read_plan(&mut stdin)? else { return Ok(()) };
+    listen_for_end(stdin, sender);
+    let outcome = run(&plan, &orders);
+    if let Err(error) = &outcome {
+        report(&KeeperReport::Failed { reason: chain(error), log: error.log().to_vec() });
+    }
+    outcome
+}
+
+fn listen_for_signals(sender: Sender<Stop>) -> Result<(), KeeperError> {
+    // A failed send means that the keeper is stopping already.
+    ctrlc::set_handler(move || drop(sender.send(Stop))).map_err(KeeperError::Signals)
+}
+
+/// The plan; `None` when the run ended before it wrote one.
+fn read_plan(stdin: &mut impl BufRead) -> Result<Option<KeeperPlan>, KeeperError> {
+    let mut line = String::new();
+    stdin.read_line(&mut line).map_err(KeeperError::Plan)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(&line).map(Some).map_err(|error| KeeperError::Plan(error.into()))
+}
+
+fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<Stop>) {
+    // The thread is not joined: it may sit in its read when the keeper ends for another reason.
+    thread::spawn(move || {
+        let end = io::copy(&mut stdin, &mut io::sink());
+        tracing::debug!("the lifeline ended: {end:?}");
+        drop(sender.send(Stop));
+    });
+}
+
+/// Writes a report. A run that is gone cannot read it, and its end arrives by stdin; so a failure is ignored.
+fn report(report: &KeeperReport) {
+    let mut stdout = io::stdout().lock();
+    let written = serde_json::to_string(report)
+        .map_err(io::Error::from)
+        .and_then(|line| writeln!(stdout, "{line}"))
+        .and_then(|()| stdout.flush());
+    if let Err(error) = written {
+        tracing::debug!("nobody reads the keeper's report: {error}");
+    }
+}
+
+fn chain(error: &KeeperError) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+impl KeeperError {
+    fn log(&self) -> &[String] {
+        match self {
+            Self::Ended { log, .. } => log,
+            _ => &[],
+        }
+    }
+}
+
+fn run(plan: &KeeperPlan, orders: &Receiver<Stop>) -> Result<(), KeeperError> {
+    let account = ServerAccount::choose()?;
+    let folder = ClusterFolder::create(&plan.temp_dir, account)
+        .map_err(|source| KeeperError::Folder { temp_dir: plan.temp_dir.clone(), source })?;
+    let house = House { plan, folder, account };
+    house.check_reachable()?;
+    match house.init(orders)? {
+        ControlFlow::Continue(()) => house.serve(orders),
+        ControlFlow::Break(()) => Ok(()),
+    }
+}
+
+/// A folder, what is to live in it, and as whom.
+struct House<'a> {
+    plan: &'a KeeperPlan,
+    folder: ClusterFolder,
+    account: Option<ServerAccount>,
+}
+
+impl House<'_> {
+    fn check_reachable(&self) -> Result<(), AccountError> {
+        let Some(account) = self.account else { return Ok(()) };
+        account.can_enter(self.folder.path())?;
+        self.plan.postgres.parent().map_or(Ok(()), |bin| account.can_enter(bin))
+    }
+
+    /// Makes the data folder; breaks when the run ended meanwhile.
+    fn init(&self, orders: &Receiver<Stop>) -> Result<ControlFlow<()>, KeeperError> {
+        let mut command = self.command(&self.plan.initdb);
+        command.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+        command.arg(format!("--username={SUPERUSER}")).arg("--pgdata").arg(self.folder.data());
+        let mut initdb = Running::start(command, &self.folder.log())?;
+        match initdb.wait_or_order(orders, FAST_TICK)? {
+            Event::Ended(status) if status.success() => Ok(ControlFlow::Continue(())),
+            Event::Ended(status) => Err(self.ended(&self.plan.initdb, status)),
+            Event::Told => {
+                initdb.stop()?;
+                Ok(ControlFlow::Break(()))
+            }
+        }
+    }
+
+    fn serve(&self, orders: &Receiver<Stop>) -> Result<(), KeeperError> {
+        let mut postgres = Running::start(self.server_command(), &self.folder.log())?;
+        report(&KeeperReport::Started(StartedServer {
+            folder: self.folder.path().to_owned(),
+            socket_dir: self.folder.socket_dir(),
+            port: PORT,
+            log: self.folder.log(),
+            postmaster: postgres.id(),
+        }));
+        match postgres.wait_or_order(orders, SLOW_TICK)? {
+            Event::Ended(status) => Err(self.ended(&self.plan.postgres, status)),
+            Event::Told => postgres.stop(),
+        }
+    }
+
+    fn server_command(&self) -> Command {
+        let mut command = self.command(&self.plan.postgres);
+        command.arg("-D").arg(self.folder.data());
+        for (name, value) in &self.plan.settings {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        // Last, so that no setting opens a port or moves the socket.
+        command.arg("-k").arg(self.folder.socket_dir()).args(["-c", "listen_addresses=", "-p"]).arg(PORT.to_string());
+        command
+    }
+
+    /// A program of the server: as the account, in the folder, untouched by the user's own PostgreSQL settings.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).process_group(0);
+        for name in postgres_variables(env::vars_os().map(|(name, _)| name)) {
+            command.env_remove(name);
+        }
+        // A fixed time zone also spares initdb its search through the time zone database.
+        command.env("LC_ALL", "C").env("TZ", "UTC");
+        if let Some(account) = self.account {
+            command.uid(account.uid()).gid(account.gid());
+        }
+        command
+    }
+
+    fn ended(&self, program: &Path, status: ExitStatus) -> KeeperError {
+        KeeperError::Ended { program: program.to_owned(), status, log: log_tail(&self.folder.log()) }
+    }
+}
+
+/// The names that PostgreSQL's programs read: `PGDATA`, `PGHOST`, `PGOPTIONS` and the like.
+fn postgres_variables(names: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    names.filter(|name| name.as_encoded_bytes().starts_with(b"PG"))
+}
+
+/// The last lines of a log, oldest first; empty when it cannot be read.
+pub(super) fn log_tail(log: &Path) -> Vec<String> {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(LOG_TAIL)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// The line of a log that says why: the last one that calls itself fatal, from that word on, else the last one.
+pub(super) fn log_reason(log: &[String]) -> &str {
+    let fatal = |line: &'_ str| ["FATAL:", "PANIC:", "initdb: error:"].iter().find_map(|mark| line.find(mark));
+    let reason = log.iter().rev().find_map(|line| fatal(line).map(|at| &line[at..]));
+    reason.or_else(|| log.last().map(String::as_str)).unwrap_or("nothing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_reason_is_the_last_fatal_line_without_its_time() {
+        let log = lines("2026-01-01 UTC [7] LOG:  starting\n2026-01-01 UTC [7] FATAL:  no room\n[7] LOG:  down");
+        assert_eq!(log_reason(&log), "FATAL:  no room");
+        assert_eq!(log_reason(&lines("initdb: error: no\ninitdb: removing")), "initdb: error: no");
+        assert_eq!(log_reason(&lines("only this")), "only this");
+        assert_eq!(log_reason(&[]), "nothing");
+    }
+
+    #[test]
+    fn a_run_that_ends_before_its_plan_is_no_error() {
+        assert!(matches!(read_plan(&mut io::empty()), Ok(None)));
+        assert!(read_plan(&mut &b"nonsense\n"[..]).is_err());
+    }
+
+    #[test]
+    fn variables_of_the_users_own_postgresql_are_recognised() {
+        let names = ["PATH", "PGDATA", "PGOPTIONS", "XPG"].map(OsString::from);
+        let found: Vec<OsString> = postgres_variables(names.into_iter()).collect();
+        assert_eq!(found, ["PGDATA", "PGOPTIONS"]);
+    }
+
+    #[test]
+    fn a_report_is_one_line() {
+        let report = KeeperReport::Failed { reason: "two\nlines".to_owned(), log: Vec::new() };
+        let line = serde_json::to_string(&report).unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<KeeperReport>(&line).unwrap(), report);
+    }
+}

@@ -1,0 +1,115 @@
+//! The keeper of PostgreSQL, seen from the run: a child, and the pipe whose end is its signal to stop.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+use super::cluster::ClusterError;
+use super::keeper::{self, KeeperPlan, KeeperReport, StartedServer};
+
+/// How long the keeper may take to stop the server and to remove the folder; its own steps add up to 8 s.
+const STOP_DEADLINE: Duration = Duration::from_secs(12);
+
+/// The keeper's process, seen from the run.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    child: Child,
+    /// Its stdin; `None` once the keeper was told to end.
+    lifeline: Option<ChildStdin>,
+    reports: Lines<BufReader<ChildStdout>>,
+}
+
+impl Keeper {
+    /// Starts the program as a keeper.
+    pub(super) fn spawn(program: &Path) -> Result<Self, ClusterError> {
+        let failed = |source| ClusterError::SpawnKeeper { program: program.to_owned(), source };
+        let mut child = Command::new(program)
+            .arg(keeper::SUBCOMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // What it has to say it reports; the same on stderr would reach the user twice.
+            .stderr(Stdio::null())
+            // Ctrl-C in a terminal goes to the whole foreground group. The keeper has to survive it.
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        let missing = || failed(io::Error::other("no pipe"));
+        let lifeline = child.stdin.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        Ok(Self { child, lifeline: Some(lifeline), reports: BufReader::new(stdout).lines() })
+    }
+
+    /// Sends the plan.
+    pub(super) async fn order(&mut self, plan: &KeeperPlan) -> Result<(), ClusterError> {
+        let mut line = serde_json::to_vec(plan).map_err(|error| ClusterError::Talk(error.into()))?;
+        line.push(b'\n');
+        match &mut self.lifeline {
+            Some(lifeline) => lifeline.write_all(&line).await.map_err(ClusterError::Talk),
+            None => Ok(()),
+        }
+    }
+
+    /// The server that it has started.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing that was read is lost.
+    pub(super) async fn started(&mut self) -> Result<StartedServer, ClusterError> {
+        match self.next_report().await? {
+            KeeperReport::Started(server) => Ok(server),
+            KeeperReport::Failed { reason, log } => Err(ClusterError::Failed { reason, log }),
+        }
+    }
+
+    async fn next_report(&mut self) -> Result<KeeperReport, ClusterError> {
+        match self.reports.next_line().await.map_err(ClusterError::Talk)? {
+            Some(line) => serde_json::from_str(&line).map_err(|source| ClusterError::Gibberish { line, source }),
+            None => Err(ClusterError::KeeperGone { status: self.child.wait().await.map_err(ClusterError::Talk)? }),
+        }
+    }
+
+    /// Waits for the keeper to report that the server is gone.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing that was read is lost.
+    pub(super) async fn next_failure(&mut self) -> ClusterError {
+        loop {
+            match self.next_report().await {
+                Ok(KeeperReport::Started(_)) => {}
+                Ok(KeeperReport::Failed { reason, log }) => return ClusterError::Failed { reason, log },
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Its process; `None` once it has ended.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Lets the keeper end, by force if it takes too long; gives the failure that it reported, if any.
+    pub(super) async fn end(&mut self) -> Option<ClusterError> {
+        self.lifeline = None;
+        let Ok(last) = timeout(STOP_DEADLINE, self.next_failure()).await else {
+            tracing::warn!("the keeper of PostgreSQL did not end within {STOP_DEADLINE:?}");
+            if let Err(error) = self.child.kill().await {
+                tracing::warn!("killing the keeper of PostgreSQL: {error}");
+            }
+            return None;
+        };
+        match last {
+            ClusterError::KeeperGone { status } if status.success() => None,
+            error => {
+                // After its last report the keeper has yet to end.
+                if timeout(STOP_DEADLINE, self.child.wait()).await.is_err() {
+                    tracing::warn!("the keeper of PostgreSQL did not end within {STOP_DEADLINE:?} of its last report");
+                }
+                Some(error)
+            }
+        }
+    }
+}

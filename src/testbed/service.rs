@@ -1,0 +1,142 @@
+//! A child process that serves: the program itself, started again with a subcommand.
+//!
+//! Its settings go in on its standard input, which then stays open: when that closes, for whatever reason, it ends. It
+//! has a process group of its own, so that Ctrl-C in a terminal reaches this process only.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use gateway_under_test::settings::Listening;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// How long a service may take to say where it listens.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long it may take to end once its standard input is closed, before it is killed.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Why a service could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The process could not be started.
+    #[error("cannot start `{program}` as {name}", program = program.display())]
+    Spawn {
+        /// Which service.
+        name: String,
+        /// The executable.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its pipes broke.
+    #[error("cannot talk to {name}")]
+    Talk {
+        /// Which service.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It ended before it served.
+    #[error("{name} ended before it listened ({status}); its log is `{log}`", log = log.display())]
+    Ended {
+        /// Which service.
+        name: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// Where its standard error went.
+        log: PathBuf,
+    },
+    /// It said nothing in time.
+    #[error("{name} did not say where it listens within {} s", START_DEADLINE.as_secs())]
+    Silent {
+        /// Which service.
+        name: String,
+    },
+    /// What it said could not be understood.
+    #[error("{name} said something else than where it listens: `{line}`")]
+    Gibberish {
+        /// Which service.
+        name: String,
+        /// What it said.
+        line: String,
+    },
+}
+
+/// A service that runs.
+#[derive(Debug)]
+pub struct Service {
+    name: String,
+    child: Child,
+    lifeline: Option<ChildStdin>,
+    listening: Listening,
+}
+
+impl Service {
+    /// Starts `program SUBCOMMAND`, hands it its settings, and waits until it says where it listens.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; nothing is left running then.
+    pub async fn start(
+        program: &Path,
+        subcommand: &str,
+        name: &str,
+        settings: &impl Serialize,
+        log: &Path,
+    ) -> Result<Self, ServiceError> {
+        let spawn_failed = |source| ServiceError::Spawn { name: name.to_owned(), program: program.to_owned(), source };
+        let talk_failed = |source| ServiceError::Talk { name: name.to_owned(), source };
+        let stderr = std::fs::File::create(log).map_err(spawn_failed)?;
+        let mut child = Command::new(program)
+            .arg(subcommand)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(spawn_failed)?;
+        let no_pipe = || talk_failed(std::io::Error::other("no pipe"));
+        let mut lifeline = child.stdin.take().ok_or_else(no_pipe)?;
+        let stdout = child.stdout.take().ok_or_else(no_pipe)?;
+        let mut line = serde_json::to_vec(settings).map_err(|error| talk_failed(error.into()))?;
+        line.push(b'\n');
+        lifeline.write_all(&line).await.map_err(talk_failed)?;
+        let mut said = BufReader::new(stdout).lines();
+        let first = tokio::time::timeout(START_DEADLINE, said.next_line())
+            .await
+            .map_err(|_elapsed| ServiceError::Silent { name: name.to_owned() })?;
+        let Some(line) = first.map_err(talk_failed)? else {
+            let status = child.wait().await.map_err(talk_failed)?;
+            return Err(ServiceError::Ended { name: name.to_owned(), status, log: log.to_owned() });
+        };
+        let listening = serde_json::from_str(&line)
+            .map_err(|_unparsable| ServiceError::Gibberish { name: name.to_owned(), line: line.clone() })?;
+        Ok(Self { name: name.to_owned(), child, lifeline: Some(lifeline), listening })
+    }
+
+    /// Where it serves.
+    pub fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// Its process; `None` once it has ended.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Ends it: by closing its standard input, and by force when it takes too long.
+    pub async fn stop(&mut self) {
+        self.lifeline = None;
+        if tokio::time::timeout(STOP_DEADLINE, self.child.wait()).await.is_err() {
+            tracing::warn!("{} did not end within {} s and is killed", self.name, STOP_DEADLINE.as_secs());
+            if let Err(error) = self.child.kill().await {
+                tracing::warn!(%error, "cannot kill {}", self.name);
+            }
+        }
+    }
+}
