@@ -41,7 +41,7 @@ pub(super) async fn seed(
     let connection = tokio::spawn(connection);
     let counters = scenario.gateway.usage_counter.rows.map_or(0, crate::units::Count::get);
     let data = DATA
-        .replace("{{users}}", &scenario.database.fixture_users.to_string())
+        .replace("{{users}}", &scenario.database.fixture_users.get().to_string())
         .replace("{{counter_rows}}", &counters.to_string());
     client.batch_execute(SCHEMA).await?;
     client.batch_execute(&data).await?;
