@@ -11,6 +11,8 @@
 pub mod cli;
 pub mod monitor;
 pub mod record;
+pub mod render;
+pub mod run;
 pub mod scenario;
 pub mod stats;
 pub mod swarm;

@@ -1,3 +1,155 @@
 //! How one asks: one file per subcommand.
+//!
+//! Data goes to stdout, everything else to stderr. An error is printed once, here, with its causes and at most one
+//! hint, and becomes one of the exit codes of [`exit`].
 
+pub mod completions;
+pub mod doctor;
+mod error;
+pub mod exit;
+pub mod gateway;
+mod progress;
+pub mod run;
 pub mod scenario;
+mod signals;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{ColorChoice, CommandFactory, Parser};
+use tracing_subscriber::EnvFilter;
+
+use crate::scenario::overrides::{self, Override};
+use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, keeper};
+use error::CliError;
+use exit::Exit;
+
+/// Finds the route, the statement and the mistake that hold your PostgreSQL sessions idle in transaction, under load
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rbac-bench", version, propagate_version = true, after_help = "\
+Examples:
+  rbac-bench run                          see ContextForge issue #2318 happen, and go away
+  rbac-bench run --users 50 --duration 10s
+  rbac-bench run collapse --variant held
+  rbac-bench scenario list
+  rbac-bench doctor                       can this machine run it?
+
+Exit codes: 0 ran · 1 could not measure · 2 the request makes no sense · 3 inconclusive · 99 a gate failed ·
+130/143 interrupted")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say less: errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colours; `NO_COLOR` is honoured
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// The subcommands.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
+    Run(run::RunArgs),
+    /// Serve the reference gateway alone, for any client
+    Gateway(gateway::GatewayArgs),
+    /// The built-in scenarios; check a file of one's own
+    Scenario(scenario::ScenarioArgs),
+    /// Can this machine run it? What is missing, and the command that installs it
+    Doctor(doctor::DoctorArgs),
+    /// Print the completion script of a shell
+    Completions(completions::CompletionArgs),
+    /// Print the manual page
+    Man,
+    /// A gateway replica, with settings on standard input
+    #[command(name = REPLICA_SUBCOMMAND, hide = true)]
+    ServeReplica,
+    /// The slow service behind the gateway, with settings on standard input
+    #[command(name = BACKEND_SUBCOMMAND, hide = true)]
+    ServeBackend,
+    /// The keeper of the private PostgreSQL, with its plan on standard input
+    #[command(name = keeper::SUBCOMMAND, hide = true)]
+    KeepPostgres,
+}
+
+/// Runs the program with the arguments and the environment of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli);
+    let exit = match dispatch(&cli) {
+        Ok(exit) => exit,
+        // Whoever read us has heard enough.
+        Err(error) if error.is_closed_pipe() => Exit::Ok,
+        Err(error) => {
+            report(&error, cli.color);
+            error.exit()
+        }
+    };
+    exit.into()
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
+    let environment = environment();
+    let out = &mut io::stdout().lock();
+    match &cli.command {
+        Command::Run(args) => run::run(args, &environment, cli.quiet, out),
+        Command::Gateway(args) => gateway::run(args, &environment, out),
+        Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
+        Command::Doctor(args) => doctor::run(args, out),
+        Command::Completions(args) => completions::run(args, &mut Cli::command(), out),
+        Command::Man => completions::man(Cli::command(), out),
+        Command::ServeReplica => Ok(gateway_under_test::replica::serve_until_stdin_closes().map(|()| Exit::Ok)?),
+        Command::ServeBackend => Ok(gateway_under_test::backend::serve_until_stdin_closes().map(|()| Exit::Ok)?),
+        // It has told its parent what went wrong, on its standard output.
+        Command::KeepPostgres => Ok(keeper::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
+    }
+}
+
+/// What the environment sets of a scenario. Variables that are no UTF-8 are none of ours.
+fn environment() -> Vec<Override> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    overrides::from_environment(std::env::vars_os().filter_map(text))
+}
+
+/// Logs go to stderr; `RUST_LOG` overrides the flags.
+fn start_log(cli: &Cli) {
+    let level = match (cli.quiet, cli.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "rbac_bench=info,gateway_under_test=info,warn",
+        _ => "rbac_bench=debug,gateway_under_test=debug,info",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(level));
+    let ansi = use_color(cli.color);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).without_time().init();
+}
+
+/// Whether stderr takes colours.
+fn use_color(choice: ColorChoice) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()),
+    }
+}
+
+/// `error:`, each `caused by:`, at most one `hint:`.
+fn report(error: &CliError, color: ColorChoice) {
+    let (on, off) = if use_color(color) { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+    let mut lines = vec![format!("{on}error:{off} {error}")];
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        lines.push(format!("  caused by: {inner}"));
+        cause = inner.source();
+    }
+    lines.extend(error.hint().map(|hint| format!("  hint: {hint}")));
+    let text = lines.join("\n") + "\n";
+    // With stderr gone there is nobody to tell.
+    let _nobody = io::stderr().write_all(text.as_bytes());
+}

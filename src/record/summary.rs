@@ -130,6 +130,18 @@ impl Summary {
     }
 }
 
+/// More failed requests than this are an incident: what ContextForge counted before its.
+const HEALTHY_FAILURE_RATIO: f64 = 0.001;
+
+impl Summary {
+    /// Whether nothing went wrong that this instrument looks for. What is not known is not healthy.
+    pub fn is_healthy(&self) -> bool {
+        self.pool_timeouts == Some(0)
+            && self.replicas_healthy_min == Some(self.replicas)
+            && self.failure_ratio.is_some_and(|ratio| ratio <= HEALTHY_FAILURE_RATIO)
+    }
+}
+
 /// A value that was a whole number before it went through a series.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it came from a u32")]
 fn whole(value: f64) -> u32 {

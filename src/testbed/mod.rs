@@ -70,6 +70,9 @@ pub enum TestbedError {
         /// What it said last.
         last: String,
     },
+    /// The folder of the logs could not be made or removed.
+    #[error("cannot make or remove the folder of the logs")]
+    Logs(#[source] std::io::Error),
     /// The program cannot find itself.
     #[error("cannot find this program's own executable")]
     Executable(#[source] std::io::Error),
@@ -94,6 +97,8 @@ pub struct Premises {
     pub home: ClusterHome,
     /// Where children write their logs.
     pub logs: PathBuf,
+    /// Port of the first replica; 0 lets the system choose. The others' is always chosen.
+    pub port: u16,
 }
 
 /// Everything an experiment runs on.
@@ -103,6 +108,7 @@ pub struct Testbed {
     backend: Service,
     replicas: Vec<Service>,
     authorizations: Vec<HeaderValue>,
+    jwt_secret: String,
 }
 
 impl Testbed {
@@ -117,8 +123,11 @@ impl Testbed {
         let connections = scenario.gateway.pool_capacity() + OTHER_CONNECTIONS;
         let mut cluster =
             PgCluster::start(&premises.binaries, &ClusterPlan::for_connections(connections), &premises.home).await?;
-        match start_services(scenario, scope, premises, &cluster).await {
-            Ok((backend, replicas, authorizations)) => Ok(Self { cluster, backend, replicas, authorizations }),
+        let jwt_secret = format!("{:032x}", rand::random::<u128>());
+        match start_services(scenario, scope, premises, &cluster, &jwt_secret).await {
+            Ok((backend, replicas, authorizations)) => {
+                Ok(Self { cluster, backend, replicas, authorizations, jwt_secret })
+            }
             Err(error) => {
                 if let Err(stopping) = cluster.stop().await {
                     tracing::warn!(error = %stopping, "PostgreSQL was not stopped cleanly");
@@ -131,6 +140,11 @@ impl Testbed {
     /// How to connect to the database under test.
     pub fn database(&self) -> tokio_postgres::Config {
         self.cluster.config()
+    }
+
+    /// The same as a connection string.
+    pub fn database_url(&self) -> String {
+        self.cluster.url()
     }
 
     /// The server's version, as it says it.
@@ -151,6 +165,21 @@ impl Testbed {
     /// Gauges URL of each replica.
     pub fn gauge_urls(&self) -> Vec<String> {
         self.replicas.iter().filter_map(|replica| replica.listening().gauges_url.clone()).collect()
+    }
+
+    /// Waits until something that should run has ended, and says what.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn died(&mut self) -> TestbedError {
+        let Self { cluster, backend, replicas, .. } = self;
+        let mut services = futures_util::stream::FuturesUnordered::new();
+        services.push(backend.ended());
+        services.extend(replicas.iter_mut().map(Service::ended));
+        tokio::select! {
+            error = cluster.gone() => error.into(),
+            Some(error) = futures_util::StreamExt::next(&mut services) => error.into(),
+        }
     }
 
     /// Ends the replicas, and with them their sessions; PostgreSQL goes on, so that its counters can be read.
@@ -176,17 +205,18 @@ async fn start_services(
     scope: SessionScope,
     premises: &Premises,
     cluster: &PgCluster,
+    jwt_secret: &str,
 ) -> Result<(Service, Vec<Service>, Vec<HeaderValue>), TestbedError> {
     let program = std::env::current_exe().map_err(TestbedError::Executable)?;
-    let jwt_secret = format!("{:032x}", rand::random::<u128>());
     let log = |name: &str| premises.logs.join(format!("{name}.{}.log", scope.name()));
-    let authorizations = seed::seed(&cluster.config(), scenario, &jwt_secret).await?;
+    let authorizations = seed::seed(&cluster.config(), scenario, jwt_secret).await?;
     let backend =
         Service::start(&program, BACKEND_SUBCOMMAND, "the backend", &backend_settings(scenario), &log("backend")).await?;
     let mut replicas = Vec::new();
     for number in 1..=scenario.gateway.replicas.get() {
         let name = format!("gw-{number}");
-        let settings = replica_settings(&name, scenario, scope, cluster, &backend, &jwt_secret);
+        let port = if number == 1 { premises.port } else { 0 };
+        let settings = Settings { port, ..replica_settings(&name, scenario, scope, cluster, &backend, jwt_secret) };
         replicas.push(Service::start(&program, REPLICA_SUBCOMMAND, &name, &settings, &log(&name)).await?);
     }
     for (index, replica) in replicas.iter().enumerate() {
@@ -263,5 +293,48 @@ async fn wait_until_ready(name: &str, url: &str) -> Result<(), TestbedError> {
             return Err(TestbedError::NotReady { name: name.to_owned(), last });
         }
         tokio::time::sleep(READY_POLL).await;
+    }
+}
+
+/// A testbed that serves by itself, with the folder of its logs: what `rbac-bench gateway` runs.
+#[derive(Debug)]
+pub struct Running {
+    /// The testbed.
+    pub testbed: Testbed,
+    /// Its variant.
+    pub scope: SessionScope,
+    /// A token of the demo platform administrator.
+    pub admin_token: String,
+    /// Removed with its value.
+    logs: tempfile::TempDir,
+}
+
+impl Running {
+    /// Starts the first variant of a scenario, its first replica on `port`.
+    ///
+    /// # Errors
+    /// [`TestbedError`].
+    pub async fn start(scenario: &Scenario, port: u16, pg_bin: Option<&Path>) -> Result<Self, TestbedError> {
+        let scope = scenario.variants.first().copied().unwrap_or_default();
+        let logs = tempfile::tempdir().map_err(TestbedError::Logs)?;
+        let places = binaries::SearchPlaces::from_env();
+        let premises = Premises {
+            binaries: binaries::find(pg_bin, &places).await?,
+            home: ClusterHome::of_this_program().map_err(TestbedError::Executable)?,
+            logs: logs.path().to_owned(),
+            port,
+        };
+        let testbed = Box::pin(Testbed::start(scenario, scope, &premises)).await?;
+        let admin_token = seed::admin_token(&testbed.jwt_secret)?;
+        Ok(Self { testbed, scope, admin_token, logs })
+    }
+
+    /// Ends everything.
+    ///
+    /// # Errors
+    /// As [`Testbed::stop`].
+    pub async fn stop(self) -> Result<(), TestbedError> {
+        self.testbed.stop().await?;
+        self.logs.close().map_err(TestbedError::Logs)
     }
 }

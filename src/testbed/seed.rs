@@ -69,11 +69,17 @@ fn authorization(
     Ok(header)
 }
 
+/// A token of the platform administrator.
+pub(super) fn admin_token(jwt_secret: &str) -> Result<String, SeedError> {
+    auth::issue_token(jwt_secret, PLATFORM_ADMIN, "demo-admin", &[], TOKEN_LIFETIME_S)
+        .map_err(|error| SeedError::Token(error.into()))
+}
+
 /// The e-mail of a user of the load. Kinds are dealt like cards, so that any run of users holds them in proportion.
 fn email_of(user: u32, identities: &Identities, fixture_users: u32) -> String {
     let total = (identities.platform_admin + identities.database_admin + identities.regular).max(1);
     // A multiplier coprime to most totals spreads each kind over the round instead of bunching it.
-    let card = (u64::from(user) * 7 % u64::from(total)) as u32;
+    let card = user.wrapping_mul(7) % total;
     if card < identities.platform_admin {
         PLATFORM_ADMIN.to_owned()
     } else if card < identities.platform_admin + identities.database_admin {

@@ -41,8 +41,8 @@ pub enum ServiceError {
         #[source]
         source: std::io::Error,
     },
-    /// It ended before it served.
-    #[error("{name} ended before it listened ({status}); its log is `{log}`", log = log.display())]
+    /// It ended by itself.
+    #[error("{name} has ended by itself ({status}); its log is `{log}`", log = log.display())]
     Ended {
         /// Which service.
         name: String,
@@ -74,6 +74,7 @@ pub struct Service {
     child: Child,
     lifeline: Option<ChildStdin>,
     listening: Listening,
+    log: PathBuf,
 }
 
 impl Service {
@@ -116,7 +117,7 @@ impl Service {
         };
         let listening = serde_json::from_str(&line)
             .map_err(|_unparsable| ServiceError::Gibberish { name: name.to_owned(), line: line.clone() })?;
-        Ok(Self { name: name.to_owned(), child, lifeline: Some(lifeline), listening })
+        Ok(Self { name: name.to_owned(), child, lifeline: Some(lifeline), listening, log: log.to_owned() })
     }
 
     /// Where it serves.
@@ -127,6 +128,18 @@ impl Service {
     /// Its process; `None` once it has ended.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Waits until it has ended by itself, which it should not, and says how.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ended(&mut self) -> ServiceError {
+        let name = self.name.clone();
+        match self.child.wait().await {
+            Ok(status) => ServiceError::Ended { name, status, log: self.log.clone() },
+            Err(source) => ServiceError::Talk { name, source },
+        }
     }
 
     /// Ends it: by closing its standard input, and by force when it takes too long.

@@ -1,0 +1,33 @@
+# `make test` is everything that CI runs; it installs what the tests need where it can.
+
+.PHONY: test deps fmt clippy unit doc bench soak
+
+test: deps fmt clippy unit doc
+
+deps:
+	@.ci/deps
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+unit:
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace --locked && cargo test --workspace --doc --locked; \
+	else \
+		cargo test --workspace --locked; \
+	fi
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# The cost of the instrument: see benches/README.md.
+bench:
+	cargo bench --locked
+
+# The full scenarios, several minutes each.
+soak:
+	cargo build --release --locked
+	.ci/soak

@@ -1,0 +1,48 @@
+//! Exit codes: what a script reads.
+
+use std::process::ExitCode;
+
+use super::scenario;
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: ran.
+    Ok,
+    /// 1: could not measure.
+    CouldNotMeasure,
+    /// 2: the request makes no sense.
+    BadRequest,
+    /// 130: interrupted by SIGINT.
+    Interrupted,
+    /// 143: interrupted by SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::CouldNotMeasure => 1,
+            Self::BadRequest => 2,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+impl From<scenario::Outcome> for Exit {
+    fn from(outcome: scenario::Outcome) -> Self {
+        match outcome {
+            scenario::Outcome::Fine => Self::Ok,
+            scenario::Outcome::Refused => Self::BadRequest,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `rbac-bench gateway`: the reference gateway alone, for any client.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::run::load_scenario;
+use super::scenario::OverrideArgs;
+use super::signals::Signals;
+use crate::record::Format;
+use crate::scenario::builtin::DEFAULT;
+use crate::scenario::overrides::Override;
+use crate::testbed::Running;
+
+/// Serve the reference gateway alone, for any client
+///
+/// Starts a private PostgreSQL, the slow backend and one replica, says where it listens and how to ask it something,
+/// and serves until Ctrl-C. Everything is removed then.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rbac-bench gateway
+  rbac-bench gateway --variant scoped --port 8080 --set gateway.workers=1
+  rbac-bench gateway --json")]
+pub struct GatewayArgs {
+    /// The scenario whose gateway is served
+    #[arg(value_name = "SCENARIO", default_value = DEFAULT.name)]
+    pub scenario: String,
+    /// What is set beside the file; the first variant is served.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// Port on 127.0.0.1; 0 lets the system choose
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub port: u16,
+    /// Folder of the PostgreSQL binaries, instead of the one that is found
+    #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
+    pub pg_bin: Option<PathBuf>,
+    /// Say where it serves as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `--json` says once it serves.
+#[derive(Serialize)]
+struct Serving {
+    format: Format,
+    url: String,
+    database_url: String,
+    token: String,
+    pid: u32,
+}
+
+pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Write) -> Result<Exit, CliError> {
+    let mut scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    scenario.gateway.replicas = crate::units::Count::of(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
+    runtime.block_on(async {
+        let signals = Signals::take().map_err(CliError::Start)?;
+        let starting = Running::start(&scenario, args.port, args.pg_bin.as_deref());
+        let Some(running) = signals.token().run_until_cancelled(starting).await else {
+            return Ok(signals.exit().unwrap_or(Exit::Ok));
+        };
+        let mut running = running?;
+        let said = say(args, &running, out);
+        let died = match said {
+            Ok(()) => signals.token().run_until_cancelled(running.testbed.died()).await,
+            Err(_) => None,
+        };
+        let stopped = running.stop().await;
+        said?;
+        match died {
+            Some(error) => Err(error.into()),
+            None => stopped.map(|()| Exit::Ok).map_err(CliError::from),
+        }
+    })
+}
+
+fn say(args: &GatewayArgs, running: &Running, out: &mut dyn Write) -> Result<(), CliError> {
+    let serving = Serving {
+        format: Format { name: "rbac-bench/gateway".to_owned(), version: 1 },
+        url: running.testbed.replica_urls().into_iter().next().unwrap_or_default(),
+        database_url: running.testbed.database_url(),
+        token: running.admin_token.clone(),
+        pid: std::process::id(),
+    };
+    if args.json {
+        serde_json::to_writer(&mut *out, &serving)?;
+        writeln!(out)?;
+    } else {
+        let Serving { url, database_url, token, .. } = serving;
+        writeln!(out, "serving {} on {url}", running.scope.name())?;
+        writeln!(out, "database {database_url}")?;
+        writeln!(out, "\nTOKEN={token}")?;
+        writeln!(out, "curl -H \"Authorization: Bearer $TOKEN\" {url}/tools")?;
+        writeln!(out, "\nCtrl-C stops it.")?;
+    }
+    out.flush()?;
+    Ok(())
+}

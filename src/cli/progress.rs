@@ -1,0 +1,113 @@
+//! Progress on stderr: one living line on a terminal, a line now and then without one.
+
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::run::progress::{Live, Progress, Stage, Update};
+use crate::scenario::Scenario;
+
+/// Without a terminal, how often a line says that the run is alive.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// The progress that suits stderr.
+pub(super) fn for_terminal(quiet: bool, scenario: &Scenario) -> Arc<dyn Progress> {
+    let users = scenario.load.users.get();
+    let capacity = scenario.gateway.pool_capacity();
+    let shown = Shown { users, capacity, replicas: scenario.gateway.replicas.get() };
+    if quiet {
+        Arc::new(Silent)
+    } else if std::io::stderr().is_terminal() {
+        Arc::new(Bar::new(shown))
+    } else {
+        Arc::new(Heartbeat { shown, last: Mutex::new(None) })
+    }
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn show(&self, _: &Update) {}
+}
+
+/// What the live figures are shown against.
+struct Shown {
+    users: u32,
+    capacity: u32,
+    replicas: u32,
+}
+
+impl Shown {
+    fn line(&self, update: &Update) -> String {
+        let head = format!("{:<6} {}", update.variant.name(), update.stage.name());
+        match &update.live {
+            None => head,
+            Some(live) => format!("{head} {:>3.0}/{:.0} s · {}", update.elapsed_s, update.total_s, self.figures(live)),
+        }
+    }
+
+    fn figures(&self, live: &Live) -> String {
+        let number = |value: Option<u32>| value.map_or_else(|| "–".to_owned(), |it| it.to_string());
+        let age = live.oldest_transaction_s.map_or_else(|| "–".to_owned(), |age| format!("{age:.1} s"));
+        format!(
+            "{}/{} users · {:.0} rps · {} failed · {} idle in transaction · oldest {} · pool {}/{} · {}/{} up",
+            live.users,
+            self.users,
+            live.rps,
+            live.failed,
+            number(live.idle_in_transaction),
+            age,
+            number(live.checked_out),
+            self.capacity,
+            number(live.replicas_up),
+            self.replicas,
+        )
+    }
+}
+
+/// A living line.
+struct Bar {
+    shown: Shown,
+    bar: ProgressBar,
+}
+
+impl Bar {
+    fn new(shown: Shown) -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { shown, bar }
+    }
+}
+
+impl Progress for Bar {
+    fn show(&self, update: &Update) {
+        self.bar.set_message(self.shown.line(update));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A line now and then, and whenever the stage changes.
+struct Heartbeat {
+    shown: Shown,
+    last: Mutex<Option<(Stage, Instant)>>,
+}
+
+impl Progress for Heartbeat {
+    #[expect(clippy::print_stderr, reason = "this is the one place that shows progress")]
+    fn show(&self, update: &Update) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|(stage, at)| stage == update.stage && at.elapsed() < HEARTBEAT) {
+            return;
+        }
+        *last = Some((update.stage, Instant::now()));
+        eprintln!("{}", self.shown.line(update));
+    }
+}

@@ -1,0 +1,122 @@
+//! `rbac-bench run`: the main job.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::progress;
+use super::scenario::OverrideArgs;
+use super::signals::Signals;
+use crate::record::Outcome;
+use crate::render::{json, table};
+use crate::run::{Finished, RunOptions, execute};
+use crate::scenario::builtin::DEFAULT;
+use crate::scenario::check::Severity;
+use crate::scenario::overrides::Override;
+use crate::scenario::source::{problems, resolve};
+use crate::scenario::Scenario;
+
+/// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
+///
+/// Starts a private PostgreSQL, gateway replicas and a slow backend, once for each variant, loads them, and removes
+/// everything again. What was seen stays in the run folder.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rbac-bench run                                   the incident: 4000 users, about 90 seconds
+  rbac-bench run --users 50 --duration 10s         a healthy system, in half a minute
+  rbac-bench run collapse                          the plain case: everything freezes
+  rbac-bench run mine.toml --variant held --json
+  rbac-bench run --set gateway.pool.size=50 --set gateway.usage_counter.share=0.02")]
+pub struct RunArgs {
+    /// A built-in scenario, or the path of a file
+    #[arg(value_name = "SCENARIO", default_value = DEFAULT.name)]
+    pub scenario: String,
+    /// What is set beside the file.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// Folder in which the run's own folder is made
+    #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
+    pub out: PathBuf,
+    /// Folder of the PostgreSQL binaries, instead of the one that is found
+    #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
+    pub pg_bin: Option<PathBuf>,
+    /// Write the summary as JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs it, and writes table or JSON to `out`.
+pub(super) fn run(
+    args: &RunArgs,
+    environment: &[Override],
+    quiet: bool,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
+    let (finished, interrupted) = runtime.block_on(async {
+        let signals = Signals::take().map_err(CliError::Start)?;
+        let progress = progress::for_terminal(quiet, &scenario);
+        let finished = execute(scenario, &options, Arc::clone(&progress), signals.token()).await;
+        drop(progress);
+        Ok::<_, CliError>((finished?, signals.exit()))
+    })?;
+    print(&finished, args.json, out)?;
+    match interrupted {
+        Some(exit) => Ok(exit),
+        None => check_measured(&finished).map(|()| Exit::Ok),
+    }
+}
+
+/// Reads a scenario with everything that is set beside it; warnings go to the log.
+pub(super) fn load_scenario(
+    name: &str,
+    flags: &OverrideArgs,
+    environment: &[Override],
+) -> Result<Scenario, CliError> {
+    let overrides = flags.on_top_of(environment)?;
+    let source = resolve(name)?;
+    let scenario = Scenario::from_text(&source.name, &source.text, &overrides)?;
+    for located in problems(&source.name, &source.text, &overrides)? {
+        if located.problem.severity == Severity::Warning {
+            tracing::warn!("{located}");
+        }
+    }
+    Ok(scenario)
+}
+
+fn print(finished: &Finished, as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {
+    if as_json {
+        serde_json::to_writer_pretty(&mut *out, &json::run_summary(&finished.record, &finished.folder))?;
+        writeln!(out)?;
+    } else {
+        out.write_all(table::run(&finished.record, &finished.folder, output_width()).as_bytes())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Columns of the terminal that reads us; `None` when it is none, so that nothing is cut in a file.
+fn output_width() -> Option<usize> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
+}
+
+/// A run without a single finished request has measured nothing, whatever else went well.
+fn check_measured(finished: &Finished) -> Result<(), CliError> {
+    let record = &finished.record;
+    let empty = record.variants.iter().find(|(_, variant)| variant.summary.requests == 0);
+    match empty {
+        Some((scope, _)) if record.outcome == Outcome::Finished => {
+            Err(CliError::NothingMeasured { variant: scope.name() })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,253 @@
+//! The end of a run, for people: one line of context, the answer, the evidence, the next command.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
+use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
+use crate::scenario::{Reference, Scenario, SessionScope};
+
+/// Rows of the incident itself, above the line.
+const INCIDENT_ROWS: usize = 5;
+
+/// Error texts shown for each variant.
+const ERRORS_SHOWN: usize = 6;
+
+/// A row of the table: what it is called, how a summary fills it, what changes, and the incident's own figure.
+struct Row {
+    label: &'static str,
+    cell: fn(&Summary) -> String,
+    /// The number whose ratio is the change; `None` where a ratio says nothing.
+    ratio: fn(&Summary) -> Option<f64>,
+    issue_2318: &'static str,
+}
+
+const ROWS: [Row; 9] = [
+    Row {
+        label: "throughput (rps)",
+        cell: |it| whole(it.throughput_rps),
+        ratio: |it| it.throughput_rps,
+        issue_2318: "280 → 2000+",
+    },
+    Row {
+        label: "failed requests",
+        cell: |it| percent(it.failure_ratio),
+        ratio: |_| None,
+        issue_2318: "10.71 % → 0.1 %",
+    },
+    Row {
+        label: "replicas healthy (worst)",
+        cell: |it| format!("{} / {}", count(it.replicas_healthy_min.map(u64::from)), it.replicas),
+        ratio: |_| None,
+        issue_2318: "1/3 → 3/3",
+    },
+    Row {
+        label: "idle in transaction (peak)",
+        cell: |it| count(it.idle_in_transaction_peak.map(u64::from)),
+        ratio: |it| it.idle_in_transaction_peak.map(f64::from),
+        issue_2318: "433 → 40–50",
+    },
+    Row {
+        label: "oldest transaction",
+        cell: |it| seconds(it.transaction_age_max_s),
+        ratio: |it| it.transaction_age_max_s,
+        issue_2318: "243 s → 1–2 s",
+    },
+    Row {
+        label: "idle in transaction (mean)",
+        cell: |it| it.idle_in_transaction_mean.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.1}")),
+        ratio: |it| it.idle_in_transaction_mean,
+        issue_2318: "",
+    },
+    Row {
+        label: "latency p50 / p95 / p99 (s)",
+        cell: |it| [it.latency_p50_ms, it.latency_p95_ms, it.latency_p99_ms].map(seconds_of_ms).join(" / "),
+        ratio: |_| None,
+        issue_2318: "",
+    },
+    Row {
+        label: "pool sessions out (peak)",
+        cell: |it| {
+            let out = count(it.pool_checked_out_peak.map(u64::from));
+            format!("{out} / {}", count(Some(u64::from(it.pool_capacity))))
+        },
+        ratio: |_| None,
+        issue_2318: "",
+    },
+    Row { label: "pool timeouts", cell: |it| count(it.pool_timeouts), ratio: |_| None, issue_2318: "" },
+];
+
+/// The whole text. `width` is that of the terminal: where it is too narrow, the reference column is left out.
+pub fn run(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
+    let mut text = String::new();
+    // Writing to a `String` cannot fail.
+    let _ = head(&mut text, record)
+        .and_then(|()| outcome(&mut text, record))
+        .and_then(|()| write!(text, "{}", figures(record, width)))
+        .and_then(|()| conclusions(&mut text, record))
+        .and_then(|()| errors(&mut text, record, width))
+        .and_then(|()| writeln!(text, "\nrecord  {}", folder.display()));
+    text
+}
+
+fn head(text: &mut String, record: &RunRecord) -> std::fmt::Result {
+    let Scenario { name, load, gateway, notes, .. } = &record.scenario;
+    let pool = &gateway.pool;
+    let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
+    writeln!(
+        text,
+        "{name} · {} users · {} replicas × {} workers × ({}+{}) sessions · PostgreSQL {version}, private",
+        load.users.get(),
+        gateway.replicas.get(),
+        gateway.workers.get(),
+        pool.size.get(),
+        pool.max_overflow,
+    )?;
+    notes.iter().try_for_each(|note| writeln!(text, "{note}"))?;
+    writeln!(text)
+}
+
+fn outcome(text: &mut String, record: &RunRecord) -> std::fmt::Result {
+    match &record.outcome {
+        Outcome::Finished => Ok(()),
+        Outcome::Running => writeln!(text, "not finished: the run was killed, or goes on\n"),
+        Outcome::Interrupted => writeln!(text, "interrupted: the figures cover what was seen until then\n"),
+        Outcome::Failed { error } => writeln!(text, "failed: {error}\n"),
+    }
+}
+
+fn figures(record: &RunRecord, width: Option<usize>) -> String {
+    let full = table(record, true);
+    match width {
+        Some(columns) if widest(&full) > columns => table(record, false),
+        _ => full,
+    }
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+fn table(record: &RunRecord, with_reference: bool) -> String {
+    let variants: Vec<(&SessionScope, &Summary)> =
+        record.variants.iter().map(|(scope, variant)| (scope, &variant.summary)).collect();
+    if variants.is_empty() {
+        return String::new();
+    }
+    let reference = (with_reference && record.scenario.reference == Some(Reference::Issue2318))
+        .then_some("issue #2318 during → before");
+    let compared = variants.len() == 2;
+    let mut header = vec![String::new()];
+    header.extend(variants.iter().map(|(scope, _)| scope.name().to_owned()));
+    header.extend(compared.then(|| "change".to_owned()));
+    header.extend(reference.map(str::to_owned));
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    for row in &ROWS {
+        let mut cells = vec![row.label.to_owned()];
+        cells.extend(variants.iter().map(|(_, summary)| (row.cell)(summary)));
+        cells.extend(compared.then(|| change((row.ratio)(variants[0].1), (row.ratio)(variants[1].1))));
+        cells.extend(reference.map(|_| row.issue_2318.to_owned()));
+        table.add_row(cells);
+    }
+    table.add_row(sampled_and_counted(record, compared, reference.is_some()));
+    for column in 1..=variants.len() + usize::from(compared) {
+        if let Some(column) = table.column_mut(column) {
+            column.set_padding((2, 1)).set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    ruled(&table.to_string())
+}
+
+/// The samples against the server's own count, and whether that is a lower bound.
+fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> Vec<String> {
+    let cell = |variant: &VariantRecord| {
+        let bound = if counter_is_lower_bound(variant) { "≥ " } else { "" };
+        let sampled = seconds(variant.summary.idle_in_transaction_sampled_s);
+        format!("{sampled} / {bound}{}", seconds(variant.summary.idle_in_transaction_counted_s))
+    };
+    let mut cells = vec!["idle time, sampled / counted".to_owned()];
+    cells.extend(record.variants.values().map(cell));
+    cells.extend(std::iter::repeat_n(String::new(), usize::from(compared) + usize::from(referenced)));
+    cells
+}
+
+fn counter_is_lower_bound(variant: &VariantRecord) -> bool {
+    variant.sessions_lost.is_none_or(|lost| lost.total() > 0)
+}
+
+/// Puts a line under the rows of the incident.
+fn ruled(table: &str) -> String {
+    let rule = "─".repeat(widest(table).saturating_sub(2));
+    let mut text = String::new();
+    for (index, line) in table.lines().enumerate() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+        // The header is line 0.
+        if index == INCIDENT_ROWS {
+            text.push(' ');
+            text.push_str(&rule);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// What the figures say, in words: a reader who sees a healthy table should not have to wonder whether it worked.
+fn conclusions(text: &mut String, record: &RunRecord) -> std::fmt::Result {
+    for (scope, variant) in &record.variants {
+        let lost = variant.sessions_lost.map_or(0, |lost| lost.total());
+        if lost > 0 {
+            writeln!(
+                text,
+                "\n{}: {lost} sessions ended in a transaction; the server does not count their last episode.",
+                scope.name()
+            )?;
+        }
+    }
+    let healthy = record.variants.values().filter(|variant| variant.summary.is_healthy()).count();
+    if healthy == record.variants.len() && healthy > 0 {
+        let out = record.variants.values().filter_map(|variant| variant.summary.pool_checked_out_peak).max();
+        writeln!(
+            text,
+            "\nNothing went wrong: {} users had at most {} of {} pooled sessions out at once, and no checkout timed out.",
+            record.scenario.load.users.get(),
+            count(out.map(u64::from)),
+            count(Some(u64::from(record.scenario.gateway.pool_capacity()))),
+        )?;
+    }
+    Ok(())
+}
+
+fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
+    for (scope, variant) in record.variants.iter().filter(|(_, variant)| !variant.errors.is_empty()) {
+        for (seen_by, title) in [(SeenBy::Client, "errors that users saw"), (SeenBy::Gateway, "errors that the gateway raised")] {
+            let mut seen = variant.errors.iter().filter(|error| error.seen_by == seen_by).peekable();
+            if seen.peek().is_none() {
+                continue;
+            }
+            writeln!(text, "\n{}, {title}", scope.name())?;
+            for error in seen.by_ref().take(ERRORS_SHOWN) {
+                let line = format!("{:>9} ×  {}", count(Some(error.count)), error.text);
+                writeln!(text, "{}", shortened(&line, width))?;
+            }
+            let more = seen.count();
+            if more > 0 {
+                writeln!(text, "           and {more} more texts, in the record")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A line that fits: the end of a long error text is in the record.
+fn shortened(line: &str, width: Option<usize>) -> String {
+    match width {
+        Some(columns) if line.chars().count() > columns && columns > 1 => {
+            line.chars().take(columns - 1).chain(std::iter::once('…')).collect()
+        }
+        _ => line.to_owned(),
+    }
+}

@@ -1,0 +1,163 @@
+//! Who starts and stops all that: testbed, load and monitor of each variant, and the record of what they saw.
+//!
+//! The record is on disk before the first request: the samples are appended as they come, and `record.json` is
+//! replaced when a variant ends. Teardown does not listen to the token that ended the run; it has its own deadlines.
+
+mod collector;
+pub mod progress;
+mod variant;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::monitor::MonitorError;
+use crate::record::store::{RunFolder, StoreError};
+use crate::record::{Format, Machine, Outcome, RunRecord};
+use crate::scenario::Scenario;
+use crate::swarm::SwarmError;
+use crate::testbed::binaries::{self, SearchPlaces};
+use crate::testbed::cluster::ClusterHome;
+use crate::testbed::{Premises, TestbedError, folder, limits};
+use collector::Collector;
+use progress::Progress;
+
+/// How to run, apart from the scenario.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Folder in which the run's own is made.
+    pub out: PathBuf,
+    /// Folder of PostgreSQL's binaries, when the user names one.
+    pub pg_bin: Option<PathBuf>,
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// What came of it.
+    pub record: RunRecord,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+/// Why a run could not measure.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The testbed could not be set up, or a part of it died.
+    #[error(transparent)]
+    Testbed(#[from] TestbedError),
+    /// The database could not be watched.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The load could not run.
+    #[error(transparent)]
+    Swarm(#[from] SwarmError),
+    /// The record could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The thread that writes samples is gone.
+    #[error("the thread that writes the samples has crashed")]
+    CollectorCrashed,
+}
+
+impl RunError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Testbed(error) => error.hint(),
+            Self::Monitor(MonitorError::Blind { .. }) => Some("grant it pg_monitor".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Runs all variants of a scenario, one after the other, each on a fresh testbed.
+///
+/// A run that `stop` interrupts ends normally, with the outcome [`Outcome::Interrupted`].
+///
+/// # Errors
+/// [`RunError`] when something could not be measured; what was written so far stays in the run folder, whose record
+/// says why it ended.
+pub async fn execute(
+    scenario: Scenario,
+    options: &RunOptions,
+    progress: Arc<dyn Progress>,
+    stop: &CancellationToken,
+) -> Result<Finished, RunError> {
+    limits::raise_descriptor_limit(scenario.load.users.get()).map_err(TestbedError::from)?;
+    sweep_leftovers().await;
+    let places = SearchPlaces::from_env();
+    let binaries = binaries::find(options.pg_bin.as_deref(), &places).await.map_err(TestbedError::from)?;
+    let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
+    let mut record = new_record(scenario);
+    let folder = RunFolder::create(&options.out, &folder_name(&record))?;
+    folder.write_record(&record)?;
+    let premises = Premises { binaries, home, logs: folder.path().to_owned(), port: 0 };
+    let collector = Collector::start(folder.samples()?)?;
+    let ended = run_variants(&mut record, &folder, &premises, &collector, progress, stop).await;
+    record.outcome = match &ended {
+        Ok(()) if stop.is_cancelled() => Outcome::Interrupted,
+        Ok(()) => Outcome::Finished,
+        Err(error) => Outcome::Failed { error: error.to_string() },
+    };
+    let written = folder.write_record(&record);
+    collector.close().await?;
+    ended?;
+    written?;
+    Ok(Finished { record, folder: folder.path().to_owned() })
+}
+
+async fn run_variants(
+    record: &mut RunRecord,
+    folder: &RunFolder,
+    premises: &Premises,
+    collector: &Collector,
+    progress: Arc<dyn Progress>,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let scenario = record.scenario.clone();
+    for scope in &scenario.variants {
+        let run = variant::Variant { scenario: &scenario, scope: *scope, premises, collector, progress: &*progress, stop };
+        if let Some(measured) = Box::pin(run.execute()).await? {
+            record.variants.insert(*scope, measured);
+            folder.write_record(record)?;
+        }
+        if stop.is_cancelled() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a run that was killed has left behind.
+async fn sweep_leftovers() {
+    let swept = tokio::task::spawn_blocking(|| folder::sweep_stale(&std::env::temp_dir())).await;
+    if let Ok(count @ 1..) = swept {
+        tracing::info!("removed what {count} killed run(s) had left behind");
+    }
+}
+
+fn new_record(scenario: Scenario) -> RunRecord {
+    RunRecord {
+        format: Format::default(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+        outcome: Outcome::Running,
+        scenario,
+        machine: Machine {
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            cores: std::thread::available_parallelism().map(std::num::NonZero::get).ok(),
+        },
+        variants: std::collections::BTreeMap::new(),
+    }
+}
+
+/// `2026-11-23T10-12-04-issue-2318`, in UTC.
+fn folder_name(record: &RunRecord) -> String {
+    let started = jiff::Timestamp::from_duration(jiff::SignedDuration::from_secs_f64(record.started_unix_s));
+    let started = started.map_or_else(|_| "unknown-time".to_owned(), |it| it.strftime("%Y-%m-%dT%H-%M-%S").to_string());
+    format!("{started}-{}", record.scenario.name)
+}

@@ -1,0 +1,71 @@
+//! What a run says about itself while it goes.
+
+use crate::scenario::SessionScope;
+
+/// Whoever shows progress.
+pub trait Progress: Send + Sync {
+    /// Shows where the run is; called about once a second, and whenever the stage changes.
+    fn show(&self, update: &Update);
+}
+
+/// Where a run is.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The variant.
+    pub variant: SessionScope,
+    /// Its stage.
+    pub stage: Stage,
+    /// Seconds since its load began, and seconds that the load will take.
+    pub elapsed_s: f64,
+    /// Seconds that ramp and steady phase take together.
+    pub total_s: f64,
+    /// The figures, once there is a load.
+    pub live: Option<Live>,
+}
+
+/// A part of a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// PostgreSQL, backend and replicas are starting.
+    Starting,
+    /// Users are starting.
+    RampUp,
+    /// All users run.
+    Steady,
+    /// The load has ended, requests are still being worked on.
+    Draining,
+    /// Everything is being stopped.
+    Stopping,
+}
+
+impl Stage {
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting the testbed",
+            Self::RampUp => "ramp",
+            Self::Steady => "steady",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// Figures of this moment. `None` has not been seen yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Live {
+    /// Users that have started.
+    pub users: u32,
+    /// Requests that finished in the last second or so, a second.
+    pub rps: f64,
+    /// Requests that failed since the load began.
+    pub failed: u64,
+    /// Sessions idle in transaction.
+    pub idle_in_transaction: Option<u32>,
+    /// Age of the oldest transaction in seconds; 0 when there is none.
+    pub oldest_transaction_s: Option<f64>,
+    /// Connections out of the pools.
+    pub checked_out: Option<u32>,
+    /// Replicas that the health probe calls up.
+    pub replicas_up: Option<u32>,
+}

@@ -1,0 +1,231 @@
+//! One variant: testbed up, load and monitor on, testbed down, figures out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::RunError;
+use super::collector::{Collector, VariantSink};
+use super::progress::{Live, Progress, Stage, Update};
+use crate::monitor::{self, Monitor, PollStats, ServerCounters, Sink, Watch};
+use crate::record::summary::{Measured, RequestTotals};
+use crate::record::{
+    ErrorRecord, GeneratorRecord, LoadSample, Phases, Sample, SeenBy, Stamped, Summary, VariantRecord,
+};
+use crate::scenario::{Scenario, SessionScope};
+use crate::swarm::fleet::Fleet;
+use crate::swarm::{Clock, Identity, Swarm, SwarmView};
+use crate::testbed::{Premises, Testbed};
+
+/// How long requests that the end has cut off may go on, so that their transactions end normally and the server
+/// counts them.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// A session that closes reports to the server's statistics within milliseconds; this is ample.
+const COUNTERS_SETTLE: Duration = Duration::from_millis(300);
+
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a variant needs.
+pub(super) struct Variant<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) scope: SessionScope,
+    pub(super) premises: &'a Premises,
+    pub(super) collector: &'a Collector,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// What the load left behind.
+struct Loaded {
+    clock: Clock,
+    ended: Instant,
+    view: SwarmView,
+    polls: PollStats,
+    cpu_s: Option<f64>,
+}
+
+impl Variant<'_> {
+    /// Runs it; `None` when it was interrupted before its load began.
+    pub(super) async fn execute(self) -> Result<Option<VariantRecord>, RunError> {
+        self.show(Stage::Starting, 0.0, None);
+        let starting = Testbed::start(self.scenario, self.scope, self.premises);
+        let Some(testbed) = self.stop.run_until_cancelled(Box::pin(starting)).await else { return Ok(None) };
+        let mut testbed = testbed?;
+        let measured = self.measure(&mut testbed).await;
+        self.show(Stage::Stopping, 0.0, None);
+        let stopped = testbed.stop().await;
+        // The first thing that went wrong is the one to tell.
+        let measured = measured?;
+        stopped?;
+        Ok(Some(measured))
+    }
+
+    async fn measure(&self, testbed: &mut Testbed) -> Result<VariantRecord, RunError> {
+        let database = testbed.database();
+        let before = monitor::read_counters(&database).await?;
+        let loaded = self.load(testbed).await?;
+        testbed.stop_gateway().await;
+        tokio::time::sleep(COUNTERS_SETTLE).await;
+        let counted = monitor::read_counters(&database).await?.since(&before);
+        let samples = self.collector.hand_over().await?;
+        Ok(self.record(testbed, &loaded, &samples, &counted))
+    }
+
+    /// Runs load and monitor side by side until the load has ended, the run is interrupted, or something dies.
+    async fn load(&self, testbed: &mut Testbed) -> Result<Loaded, RunError> {
+        let fleet = Arc::new(Fleet::new(&testbed.replica_urls())?);
+        let identities =
+            testbed.authorizations().iter().map(|it| Identity { authorization: it.clone() }).collect();
+        let swarm = Swarm::new(&self.scenario.load, identities, Arc::clone(&fleet))?;
+        let view = swarm.view();
+        let clock = Clock::starting_now(&self.scenario.load);
+        let sink = self.collector.sink(self.scope, clock.started, fleet);
+        let watching = Monitor::start(self.watch(testbed), Arc::clone(&sink) as Arc<dyn Sink>).await?;
+        let cpu_before = cpu_seconds();
+        let abandoned = self.stop.child_token();
+        let ended = tokio::select! {
+            ran = swarm.run(clock, abandoned.clone()) => ran.map_err(RunError::from),
+            () = self.sample(&view, clock, &sink) => unreachable!("sampling goes on until it is dropped"),
+            died = testbed.died() => Err(died.into()),
+        };
+        abandoned.cancel();
+        if ended.is_ok() {
+            self.drain(clock).await;
+        }
+        let polls = watching.stop().await?;
+        ended?;
+        let cpu_s = cpu_before.zip(cpu_seconds()).map(|(before, after)| after - before);
+        Ok(Loaded { clock, ended: Instant::now(), view, polls, cpu_s })
+    }
+
+    fn watch(&self, testbed: &Testbed) -> Watch {
+        Watch {
+            database: testbed.database(),
+            interval: self.scenario.monitor.interval.duration(),
+            replicas: testbed.replica_urls(),
+            gauges: testbed.gauge_urls(),
+            health: self.scenario.health.clone(),
+        }
+    }
+
+    /// Samples the load at the monitor's rate, and shows progress once a second.
+    async fn sample(&self, view: &SwarmView, clock: Clock, sink: &VariantSink) {
+        let mut ticks = tokio::time::interval(self.scenario.monitor.interval.duration());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut shown, mut shown_finished) = (Instant::now(), 0);
+        loop {
+            ticks.tick().await;
+            let (finished, failed) = view.recorder().counts();
+            let users = view.users();
+            sink.take(
+                Instant::now(),
+                Sample::Load(LoadSample { users, finished, failed, in_flight: view.fleet().in_flight() }),
+            );
+            let since = shown.elapsed();
+            if since >= PROGRESS_INTERVAL {
+                let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
+                let live = Live { users, rps, failed, ..self.collector.live() };
+                let stage = if clock.elapsed() < clock.steady_from - clock.started { Stage::RampUp } else { Stage::Steady };
+                self.show(stage, clock.elapsed().as_secs_f64(), Some(live));
+                (shown, shown_finished) = (Instant::now(), finished);
+            }
+        }
+    }
+
+    /// Waits until no transaction is open any more, or the deadline.
+    async fn drain(&self, clock: Clock) {
+        self.show(Stage::Draining, clock.elapsed().as_secs_f64(), None);
+        let deadline = Instant::now() + DRAIN_DEADLINE;
+        while Instant::now() < deadline && self.collector.live().idle_in_transaction != Some(0) {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    }
+
+    fn record(
+        &self,
+        testbed: &Testbed,
+        loaded: &Loaded,
+        samples: &[Stamped],
+        counted: &ServerCounters,
+    ) -> VariantRecord {
+        let clock = loaded.clock;
+        let since_start = |at: Instant| at.saturating_duration_since(clock.started).as_secs_f64();
+        let recorder = loaded.view.recorder();
+        let (finished, failed) = recorder.counts();
+        // An interrupted load ends where it was interrupted.
+        let phases = Phases {
+            steady_from_s: since_start(clock.steady_from),
+            steady_to_s: since_start(clock.steady_to.min(loaded.ended)),
+            ended_s: since_start(loaded.ended),
+        };
+        let steady = recorder.steady();
+        let summary = Summary::of(&Measured {
+            phases,
+            steady: &steady,
+            since_start: &RequestTotals { finished, failed, ..RequestTotals::default() },
+            cut_off: recorder.requests_cut_off(),
+            samples,
+            replicas: self.scenario.gateway.replicas.get(),
+            pool_capacity: self.scenario.gateway.pool_capacity(),
+            counted_s: Some(counted.idle_in_transaction_s),
+            polls_missed: loaded.polls.missed,
+        });
+        let mut errors = recorder.errors();
+        errors.extend(gateway_errors(samples));
+        VariantRecord {
+            postgres_version: testbed.postgres_version().to_owned(),
+            complete: !self.stop.is_cancelled(),
+            phases,
+            summary,
+            routes: recorder.routes(),
+            errors,
+            sessions_lost: Some(counted.lost),
+            generator: GeneratorRecord {
+                cpu_s: loaded.cpu_s,
+                samples_dropped: self.collector.dropped(),
+                polls_late: loaded.polls.late,
+            },
+        }
+    }
+
+    fn show(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) {
+        let load = &self.scenario.load;
+        let total_s = load.ramp_up.secs() + load.duration.secs();
+        self.progress.show(&Update { variant: self.scope, stage, elapsed_s, total_s, live });
+    }
+}
+
+/// What the gateway raised, whoever saw it: each replica's last count, summed.
+fn gateway_errors(samples: &[Stamped]) -> Vec<ErrorRecord> {
+    let mut last = BTreeMap::new();
+    for stamped in samples {
+        if let Sample::Pools(pools) = &stamped.sample
+            && !pools.errors.is_empty()
+        {
+            last.insert(pools.replica, &pools.errors);
+        }
+    }
+    let mut merged = BTreeMap::<&String, u64>::new();
+    for (text, count) in last.values().flat_map(|errors| errors.iter()) {
+        *merged.entry(text).or_default() += count;
+    }
+    let mut errors: Vec<_> = merged
+        .into_iter()
+        .map(|(text, count)| ErrorRecord { seen_by: SeenBy::Gateway, text: text.clone(), count })
+        .collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+    errors
+}
+
+/// CPU time of this process, user and system; `None` when the system will not say.
+fn cpu_seconds() -> Option<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    Some((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
+}
