@@ -58,7 +58,7 @@ fn attack(
 ) -> Result<GooseAttack, goose::GooseError> {
     let users = shared.users.to_string();
     let options = ["--users", &users, "--increase-rate", START_RATE, "--host", "http://127.0.0.1"];
-    let quiet = ["--no-metrics", "--no-print-metrics", "--no-error-summary", "--no-telnet", "--no-websocket", "-qq"];
+    let quiet = ["--no-metrics", "--no-print-metrics", "--no-error-summary", "--no-telnet", "-qq"];
     let arguments: Vec<&str> = options.into_iter().chain(quiet).collect();
     let configuration = GooseConfiguration::parse_args_default(&arguments)?;
     let mut attack = GooseAttack::initialize_with_config(configuration)?;
