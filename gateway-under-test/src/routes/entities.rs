@@ -6,9 +6,10 @@ use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Json, response::IntoResponse};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio_postgres::Row;
 
+use crate::db::DbError;
 use crate::error::GatewayError;
 use crate::rbac::require_permission;
 use crate::request::RequestSession;
@@ -17,41 +18,81 @@ use crate::worker::Worker;
 /// Entities of a page, as ContextForge's default.
 const PAGE: i64 = 50;
 
-const LIST_TOOLS: &str = "SELECT id, name, original_name, url, integration_type, request_type, tags::text, enabled, \
+const LIST_TOOLS: &str = "SELECT id, name, original_name, url, integration_type, request_type, enabled, \
      visibility, team_id, owner_email FROM tools WHERE enabled ORDER BY created_at, id LIMIT $1";
 
 const LIST_SERVERS: &str = "SELECT id, name, description, enabled, visibility, team_id, owner_email, \
      (SELECT count(*) FROM server_tool_association a WHERE a.server_id = servers.id) AS tools \
      FROM servers WHERE enabled ORDER BY created_at, id LIMIT $1";
 
-/// A tool as lists show it.
-#[derive(Debug, Serialize)]
+/// A tool as lists show it, read from its row only when it is written.
+pub struct ToolEntry(Row);
+
+/// A server as lists show it, read from its row only when it is written.
+pub struct ServerEntry(Row);
+
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ToolEntry {
-    id: String,
-    pub(crate) name: String,
-    original_name: String,
-    url: Option<String>,
-    integration_type: String,
-    request_type: Option<String>,
+struct ToolFields<'a> {
+    id: &'a str,
+    name: &'a str,
+    original_name: &'a str,
+    url: Option<&'a str>,
+    integration_type: &'a str,
+    request_type: Option<&'a str>,
     enabled: bool,
-    visibility: String,
-    team_id: Option<String>,
-    owner_email: Option<String>,
+    visibility: &'a str,
+    team_id: Option<&'a str>,
+    owner_email: Option<&'a str>,
 }
 
-/// A server as lists show it.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ServerEntry {
-    id: String,
-    name: String,
-    description: Option<String>,
+struct ServerFields<'a> {
+    id: &'a str,
+    name: &'a str,
+    description: Option<&'a str>,
     enabled: bool,
-    visibility: String,
-    team_id: Option<String>,
-    owner_email: Option<String>,
+    visibility: &'a str,
+    team_id: Option<&'a str>,
+    owner_email: Option<&'a str>,
     tool_count: i64,
+}
+
+impl Serialize for ToolEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let row = &self.0;
+        let fields = ToolFields {
+            id: row.get(0),
+            name: row.get(1),
+            original_name: row.get(2),
+            url: row.get(3),
+            integration_type: row.get(4),
+            request_type: row.get(5),
+            enabled: row.get(6),
+            visibility: row.get(7),
+            team_id: row.get(8),
+            owner_email: row.get(9),
+        };
+        fields.serialize(serializer)
+    }
+}
+
+impl Serialize for ServerEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let row = &self.0;
+        let fields = ServerFields {
+            id: row.get(0),
+            name: row.get(1),
+            description: row.get(2),
+            enabled: row.get(3),
+            visibility: row.get(4),
+            team_id: row.get(5),
+            owner_email: row.get(6),
+            tool_count: row.get(7),
+        };
+        fields.serialize(serializer)
+    }
 }
 
 /// `GET /tools`.
@@ -88,50 +129,17 @@ pub async fn servers(
 
 /// The first page of tools.
 pub(crate) async fn list_tools(worker: &Worker, session: &RequestSession) -> Result<Vec<ToolEntry>, GatewayError> {
-    list(worker, session, LIST_TOOLS, tool).await
+    Ok(first_page(worker, session, LIST_TOOLS).await?.into_iter().map(ToolEntry).collect())
 }
 
 /// The first page of servers.
 pub(crate) async fn list_servers(worker: &Worker, session: &RequestSession) -> Result<Vec<ServerEntry>, GatewayError> {
-    list(worker, session, LIST_SERVERS, server).await
+    Ok(first_page(worker, session, LIST_SERVERS).await?.into_iter().map(ServerEntry).collect())
 }
 
-async fn list<T>(
-    worker: &Worker,
-    session: &RequestSession,
-    sql: &'static str,
-    entry: fn(&Row) -> T,
-) -> Result<Vec<T>, GatewayError> {
+async fn first_page(worker: &Worker, session: &RequestSession, sql: &'static str) -> Result<Vec<Row>, DbError> {
     let mut work = session.open(worker).await;
     let rows = work.query(sql, &[&PAGE]).await;
     work.done().await;
-    Ok(rows?.iter().map(entry).collect())
-}
-
-fn tool(row: &Row) -> ToolEntry {
-    ToolEntry {
-        id: row.get("id"),
-        name: row.get("name"),
-        original_name: row.get("original_name"),
-        url: row.get("url"),
-        integration_type: row.get("integration_type"),
-        request_type: row.get("request_type"),
-        enabled: row.get("enabled"),
-        visibility: row.get("visibility"),
-        team_id: row.get("team_id"),
-        owner_email: row.get("owner_email"),
-    }
-}
-
-fn server(row: &Row) -> ServerEntry {
-    ServerEntry {
-        id: row.get("id"),
-        name: row.get("name"),
-        description: row.get("description"),
-        enabled: row.get("enabled"),
-        visibility: row.get("visibility"),
-        team_id: row.get("team_id"),
-        owner_email: row.get("owner_email"),
-        tool_count: row.get("tools"),
-    }
+    rows
 }

@@ -7,8 +7,8 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::{entities, tool_call};
@@ -30,7 +30,25 @@ struct Call<'a> {
 /// What a call came to: a result, or one of JSON-RPC's errors.
 type Outcome = Result<Box<RawValue>, RpcError>;
 
+/// What the client gets.
+#[derive(Serialize)]
+struct Answer<'a> {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<RpcError>,
+    id: &'a Value,
+}
+
+/// The result of `tools/list`.
+#[derive(Serialize)]
+struct ToolList {
+    tools: Vec<entities::ToolEntry>,
+}
+
 /// A JSON-RPC error: code, message, and what belongs under `data`.
+#[derive(Serialize)]
 struct RpcError {
     code: i64,
     message: &'static str,
@@ -74,8 +92,7 @@ async fn dispatch(
         }
         "tools/list" => {
             require_permission(worker, session, headers, "tools.read").await?;
-            let tools = entities::list_tools(worker, session).await?;
-            Ok(Ok(raw(&json!({ "tools": tools }))))
+            Ok(Ok(raw(&ToolList { tools: entities::list_tools(worker, session).await? })))
         }
         "tools/call" => {
             require_permission(worker, session, headers, "tools.execute").await?;
@@ -93,18 +110,16 @@ async fn dispatch(
 }
 
 fn answer(outcome: Outcome, id: &Value) -> Response {
-    match outcome {
-        Ok(result) => Json(json!({ "jsonrpc": "2.0", "result": result, "id": id })).into_response(),
-        Err(RpcError { code, message, data }) => {
-            Json(json!({ "jsonrpc": "2.0", "error": { "code": code, "message": message, "data": data }, "id": id }))
-                .into_response()
-        }
-    }
+    let (result, error) = match outcome {
+        Ok(result) => (Some(result), None),
+        Err(error) => (None, Some(error)),
+    };
+    Json(Answer { jsonrpc: "2.0", result, error, id }).into_response()
 }
 
-/// A value as JSON text.
-fn raw(value: &Value) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).expect("a JSON value can always be written")
+/// A value as JSON text, written once and then copied into the answer.
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(value).expect("these values hold no map with keys other than text")
 }
 
 impl RpcError {
