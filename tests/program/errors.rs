@@ -1,0 +1,78 @@
+//! Bad input and missing parts: one clear error each, and nothing left running.
+
+use std::fs;
+use std::process::Command;
+
+use crate::program::{HANG, Place, SMALL, text};
+
+/// Runs, expects exit `code`, and gives what it said on stderr.
+fn refused(arguments: &[&str], code: i32) -> String {
+    let place = Place::new();
+    let output = place.output(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(said.matches("error:").count(), 1, "one error: {said}");
+    assert!(output.stdout.is_empty(), "no data: {}", text(&output.stdout));
+    place.assert_nothing_is_left(HANG);
+    said
+}
+
+#[test]
+fn a_wrong_scenario_is_refused_with_file_and_line_and_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    fs::write(&file, fs::read_to_string(SMALL).unwrap().replace("users = 40", "users = 0")).unwrap();
+    let said = refused(&["run", file.to_str().unwrap()], 2);
+    assert!(said.contains("mine.toml:6:9") && said.contains("`load.users` is 0: allowed is at least 1"), "{said}");
+}
+
+#[test]
+fn an_unknown_scenario_is_refused_with_the_nearest_name() {
+    let said = refused(&["run", "colapse"], 2);
+    assert!(said.contains("did you mean `collapse`?"), "{said}");
+}
+
+#[test]
+fn a_folder_without_postgresql_is_refused_before_anything_starts() {
+    let empty = tempfile::tempdir().unwrap();
+    let said = refused(&["run", SMALL, "--pg-bin", empty.path().to_str().unwrap()], 1);
+    assert!(said.contains("postgres"), "{said}");
+}
+
+#[test]
+fn too_few_file_descriptors_are_refused_with_the_command_that_raises_them() {
+    let place = Place::new();
+    let run = format!("ulimit -n 300; exec '{}' run --users 4000", env!("CARGO_BIN_EXE_rbac-bench"));
+    let output = Command::new("sh").args(["-c", &run]).env("TMPDIR", place.tmp()).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("4000 users need 8256 file descriptors, the limit is 300"), "{said}");
+    assert!(said.contains("hint: raise it with `ulimit -n 8256`"), "{said}");
+    place.assert_nothing_is_left(HANG);
+}
+
+#[test]
+fn a_port_in_use_is_refused_with_its_number() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let said = refused(&["gateway", SMALL, "--port", &port], 1);
+    assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let said = refused(&["run", SMALL, "--out", file.to_str().unwrap()], 1);
+    assert!(said.contains("cannot write"), "{said}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let place = Place::new();
+    let run = format!("'{}' scenario show | head -n 1", env!("CARGO_BIN_EXE_rbac-bench"));
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", &run]).env("TMPDIR", place.tmp()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+}

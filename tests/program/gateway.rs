@@ -1,0 +1,63 @@
+//! `rbac-bench gateway`: the specimen alone.
+
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::program::{Place, SMALL};
+
+/// One request with reqwest, on a runtime of its own: (status, body).
+fn ask(method: reqwest::Method, url: &str, token: Option<&str>, body: Option<&str>) -> (u16, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut request = reqwest::Client::new().request(method, url);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a body"))
+    })
+}
+
+#[test]
+fn the_gateway_serves_its_routes_to_any_client_with_the_token_it_prints() {
+    use reqwest::Method;
+    let place = Place::new();
+    let mut run = place.start(&["gateway", SMALL, "--json"]);
+    let mut line = String::new();
+    BufReader::new(run.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let serving: Value = serde_json::from_str(&line).unwrap();
+    let (url, token) = (serving["url"].as_str().unwrap(), serving["token"].as_str());
+
+    let (status, body) = ask(Method::GET, &format!("{url}/health"), None, None);
+    assert_eq!((status, body.as_str()), (200, r#"{"status":"healthy"}"#));
+    assert_eq!(ask(Method::GET, &format!("{url}/ready"), None, None).0, 200);
+    assert_eq!(ask(Method::GET, &format!("{url}/tools"), None, None).0, 401);
+    assert_eq!(ask(Method::GET, &format!("{url}/tools"), Some("nonsense"), None).0, 401);
+    for list in ["tools", "servers"] {
+        let (status, body) = ask(Method::GET, &format!("{url}/{list}"), token, None);
+        let entities: Value = serde_json::from_str(&body).unwrap();
+        assert!(status == 200 && !entities.as_array().unwrap().is_empty(), "{list}: {body}");
+    }
+    let (status, page) = ask(Method::GET, &format!("{url}/admin/"), token, None);
+    assert!(status == 200 && page.contains("<td>slow-search</td>"), "{page}");
+    let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hé\"llo"}}}"#;
+    let (_, body) = ask(Method::POST, &format!("{url}/rpc"), token, Some(call));
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(answer["result"]["content"][0]["text"], "hé\"llo", "{body}");
+    assert_eq!(answer["id"], 7);
+    let unknown = call.replace("echo", "no-such-tool");
+    let (_, body) = ask(Method::POST, &format!("{url}/rpc"), token, Some(&unknown));
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["error"]["code"], -32602, "{body}");
+    let (_, metrics) = ask(Method::GET, &format!("{url}/metrics/prometheus"), None, None);
+    assert!(metrics.contains("db_client_connection_max{"), "{metrics}");
+
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.wait(), Some(0));
+    place.assert_nothing_is_left(Duration::from_secs(10));
+}

@@ -1,0 +1,96 @@
+//! The bug is a test, and so is the instrument.
+
+use serde_json::Value;
+
+use crate::program::{Place, SMALL, json, record};
+
+const QUEUE_POOL: &str = "QueuePool limit of size 3 overflow 1 reached, connection timed out, timeout 1.00";
+
+fn number(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or_else(|| panic!("`{key}` of {value}"))
+}
+
+#[test]
+fn held_exhausts_the_pool_and_scoped_does_not() {
+    let place = Place::new();
+    let summary = json(&place.output(&["run", SMALL, "--json"]));
+    let (held, scoped) = (&summary["variants"]["held"], &summary["variants"]["scoped"]);
+
+    assert!(number(held, "pool_timeouts") >= 1.0, "{held}");
+    assert!(number(held, "idle_in_transaction_peak") >= 6.0, "most of the 8 sessions idle in transaction: {held}");
+    assert!(number(scoped, "requests") > 0.0);
+    assert_eq!(number(scoped, "pool_timeouts"), 0.0, "{scoped}");
+    assert_eq!(number(scoped, "failure_ratio"), 0.0, "{scoped}");
+    // A blocking worker has at most one statement, and so one transaction, under way at a time.
+    assert!(number(scoped, "idle_in_transaction_peak") <= 2.0, "{scoped}");
+    assert!(number(scoped, "throughput_rps") > 2.0 * number(held, "throughput_rps"), "{summary}");
+
+    let record = record(&place.run_folder());
+    let errors = record["variants"]["held"]["errors"].as_array().expect("a list");
+    let raised = |by: &str| {
+        errors.iter().any(|it| it["seen_by"] == by && it["text"].as_str().is_some_and(|text| text.contains(QUEUE_POOL)))
+    };
+    assert!(raised("gateway"), "the exact text is in the record: {errors:?}");
+    assert!(raised("client"), "a client sees the exact text too: {errors:?}");
+    place.assert_nothing_is_left(crate::program::HANG);
+}
+
+/// The longest latency of the route that needs no database, in milliseconds, and the pool timeouts of the run.
+fn bystander(checkout: &str) -> (f64, f64) {
+    let place = Place::new();
+    let set = format!("gateway.checkout={checkout}");
+    let summary = json(&place.output(&["run", SMALL, "--variant", "held", "--json", "--set", &set]));
+    let record = record(&place.run_folder());
+    let routes = record["variants"]["held"]["routes"].as_array().expect("a list");
+    let route = routes.iter().find(|it| it["route"] == "GET /metrics/prometheus").expect("the bystander");
+    (number(route, "latency_max_ms"), number(&summary["variants"]["held"], "pool_timeouts"))
+}
+
+#[test]
+fn a_blocking_checkout_freezes_a_route_that_needs_no_database() {
+    let (longest_ms, timeouts) = bystander("blocking");
+    assert!(timeouts >= 1.0);
+    assert!(longest_ms >= 1000.0, "as long as a checkout waits: {longest_ms} ms");
+}
+
+#[test]
+fn an_async_checkout_lets_a_route_that_needs_no_database_through() {
+    let (longest_ms, _) = bystander("async");
+    assert!(longest_ms < 1000.0, "nobody waits for the pool on the loop: {longest_ms} ms");
+}
+
+#[test]
+fn a_known_delay_is_measured_at_that_delay() {
+    let place = Place::new();
+    let delay = ["--set", "backend.delays.slow-search.min=250ms", "--set", "backend.delays.slow-search.max=250ms"];
+    let mut arguments = vec!["run", SMALL, "--variant", "scoped", "--users", "8", "--json"];
+    arguments.extend(delay);
+    json(&place.output(&arguments));
+    let record = record(&place.run_folder());
+    let routes = record["variants"]["scoped"]["routes"].as_array().expect("a list");
+    let route = routes.iter().find(|it| it["route"] == "POST /rpc tools/call").expect("the slow route");
+    let median_ms = number(route, "latency_p50_ms");
+    assert!((250.0..375.0).contains(&median_ms), "{median_ms} ms for a delay of 250 ms");
+}
+
+#[test]
+fn few_users_exhaust_no_pool_and_the_table_says_so() {
+    let place = Place::new();
+    let output = place.output(&["run", SMALL, "--users", "4"]);
+    let table = crate::program::text(&output.stdout);
+    assert!(output.status.success(), "{}", crate::program::text(&output.stderr));
+    assert!(table.contains("Nothing went wrong: 4 users had at most"), "{table}");
+    assert!(!table.contains("rps\n"), "{table}");
+}
+
+#[test]
+fn idle_time_from_the_samples_agrees_with_the_servers_own_count_when_nothing_was_lost() {
+    let place = Place::new();
+    let arguments = ["run", SMALL, "--variant", "held", "--users", "6", "--set", "gateway.pool.size=20", "--json"];
+    let summary = json(&place.output(&arguments));
+    let held = &summary["variants"]["held"];
+    let (sampled, counted) =
+        (number(held, "idle_in_transaction_sampled_s"), number(held, "idle_in_transaction_counted_s"));
+    // Holds of 0.3 s at 10 Hz: the samples' own standard error is about 1 %; the ends of the load add a little.
+    assert!((sampled / counted - 1.0).abs() < 0.15, "sampled {sampled} s, counted {counted} s");
+}

@@ -1,0 +1,7 @@
+//! The program from outside: real PostgreSQL, real gateways, real signals.
+
+mod errors;
+mod gateway;
+mod incident;
+mod interrupt;
+mod program;
