@@ -180,16 +180,20 @@ impl<C> QueuePool<C> {
     }
 
     fn timed_out(&self) -> PoolTimeout {
-        let mut state = self.lock();
-        // Waiters that have given up are taken out of the queue, so that the gauge counts the living.
-        state.waiters.retain(|waiter| !waiter.is_canceled());
-        self.publish(&state);
+        let state = self.lock();
         self.gauges.timeouts.fetch_add(1, Ordering::Relaxed);
         PoolTimeout {
             size: self.limits.size,
             overflow: state.slots.saturating_sub(self.limits.size),
             timeout: self.limits.timeout,
         }
+    }
+
+    /// Takes waiters that have given up out of the queue, so that the gauge counts the living.
+    fn forget_absent_waiters(&self) {
+        let mut state = self.lock();
+        state.waiters.retain(|waiter| !waiter.is_canceled());
+        self.publish(&state);
     }
 
     /// Gives a slot to the first waiter, else keeps it, else closes it. One that never had a connection is not kept:
@@ -291,8 +295,9 @@ impl<C> Turn<C> {
 
 impl<C> Drop for Turn<C> {
     fn drop(&mut self) {
-        if let Some(slot) = self.take_late() {
-            self.pool.give_back(slot);
+        match self.take_late() {
+            Some(slot) => self.pool.give_back(slot),
+            None => self.pool.forget_absent_waiters(),
         }
     }
 }
