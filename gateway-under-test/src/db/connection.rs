@@ -184,17 +184,22 @@ impl Prepared {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let statement = if let Some(known) = self.statements.get(sql) {
-            known.clone()
-        } else {
-            let prepared = self.client.prepare(sql).await?;
-            self.statements.entry(sql).or_insert(prepared).clone()
+        let Self { client, statements } = self;
+        let rows = async {
+            let statement = if let Some(known) = statements.get(sql) {
+                known.clone()
+            } else {
+                let prepared = client.prepare(sql).await?;
+                statements.entry(sql).or_insert(prepared).clone()
+            };
+            client.query(&statement, params).await
         };
         match begin {
-            Begin::No => self.client.query(&statement, params).await,
+            Begin::No => rows.await,
+            // `join` polls in order, so that `BEGIN` is sent first, and a statement that the server refuses to prepare
+            // is refused inside the transaction, as every other one is.
             Begin::First => {
-                let (begin, rows) =
-                    join(self.client.batch_execute("BEGIN"), self.client.query(&statement, params)).await;
+                let (begin, rows) = join(client.batch_execute("BEGIN"), rows).await;
                 begin.and(rows)
             }
         }
