@@ -55,7 +55,7 @@ impl Session {
         let result = connection.query(begin, sql, params).await;
         match &result {
             Ok(_) => held.transaction = Transaction::Open,
-            Err(_) if connection.is_closed() => held.lease.invalidate(),
+            Err(error) if connection.is_lost_with(error) => held.lease.invalidate(),
             Err(_) => {}
         }
         result
@@ -98,8 +98,8 @@ impl Session {
         }
         let Some(connection) = held.lease.connection() else { return Ok(()) };
         let told = connection.command(command).await;
-        if told.is_err() {
-            if connection.is_closed() {
+        if let Err(error) = &told {
+            if connection.is_lost_with(error) {
                 held.lease.invalidate();
             } else {
                 held.lease.discard();
