@@ -51,6 +51,23 @@ pub struct PoolSettings {
     pub max_overflow: u32,
     /// How long a checkout waits before it fails.
     pub timeout: Duration,
+    /// Whether a pooled connection is tried before it is used.
+    #[serde(default)]
+    pub pre_ping: PrePing,
+    /// A connection older than this is replaced when it is next taken; `None` is SQLAlchemy's −1, at no age.
+    #[serde(default)]
+    pub recycle: Option<Duration>,
+}
+
+/// Whether a pooled connection is tried before it is used: SQLAlchemy's `pool_pre_ping`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrePing {
+    /// A dead connection is found by the first statement on it, which fails: SQLAlchemy's default.
+    #[default]
+    Off,
+    /// A statement of its own, outside any transaction, finds a dead connection, and it is replaced silently.
+    On,
 }
 
 /// A row that a share of the tool calls update in their transaction (hold pattern H14).
