@@ -321,3 +321,7 @@ fn block_until<F: Future + Unpin>(future: &mut F, deadline: Instant) -> Option<F
         std::thread::park_timeout(left);
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;
