@@ -416,7 +416,8 @@ fn no_race_between_threads_loses_or_doubles_a_slot() {
                     if round % 7 == 0 {
                         lease.discard();
                     }
-                    thread::yield_now();
+                    // Work, so that the others have to wait.
+                    thread::sleep(Duration::from_micros(100));
                     served.fetch_add(1, Ordering::Relaxed);
                     out.fetch_sub(1, Ordering::SeqCst);
                     drop(lease);
