@@ -435,14 +435,13 @@ fn no_race_between_threads_loses_or_doubles_a_slot() {
 /// One thing that happens to a pool.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody asks; if they have to connect, that succeeds or not.
-    Checkout {
-        connecting: Connecting,
-    },
+    /// Somebody asks, and gets a lease or waits.
+    Checkout,
     /// Those who wait look whether they were served.
-    Look {
-        connecting: Connecting,
-    },
+    Look,
+    /// A holder makes the connection if there is none.
+    Connect(Index),
+    /// A holder is done, or could not connect.
     Return(Index),
     Discard(Index),
     Invalidate(Index),
@@ -451,17 +450,11 @@ enum Step {
     TimeOut,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Connecting {
-    Succeeds,
-    Fails,
-}
-
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let connecting = || prop_oneof![4 => Just(Connecting::Succeeds), 1 => Just(Connecting::Fails)];
     let step = prop_oneof![
-        6 => connecting().prop_map(|connecting| Step::Checkout { connecting }),
-        3 => connecting().prop_map(|connecting| Step::Look { connecting }),
+        6 => Just(Step::Checkout),
+        3 => Just(Step::Look),
+        6 => any::<Index>().prop_map(Step::Connect),
         4 => any::<Index>().prop_map(Step::Return),
         1 => any::<Index>().prop_map(Step::Discard),
         1 => any::<Index>().prop_map(Step::Invalidate),
@@ -516,7 +509,7 @@ impl Model {
 struct Twin {
     bench: Bench,
     model: Model,
-    held: Vec<Lease<Fake>>,
+    held: Vec<(Lease<Fake>, History)>,
     waiting: Vec<Waiting>,
 }
 
@@ -530,48 +523,45 @@ impl Twin {
 
     async fn take(&mut self, step: &Step) {
         match step {
-            Step::Checkout { connecting } => self.checkout(*connecting),
-            Step::Look { connecting } => self.look(*connecting),
-            Step::Return(index) if !self.held.is_empty() => {
-                drop(self.held.remove(index.index(self.held.len())));
-                self.model.give_back(History::Used);
-            }
-            Step::Discard(index) if !self.held.is_empty() => index.get_mut_of(&mut self.held).discard(),
-            Step::Invalidate(index) if !self.held.is_empty() => index.get_mut_of(&mut self.held).invalidate(),
-            Step::GiveUp(index) if !self.waiting.is_empty() => {
-                let index = index.index(self.waiting.len());
-                drop(self.waiting.remove(index));
-                if let Some(history) = self.model.queue.remove(index) {
-                    self.model.give_back(history);
-                }
-            }
+            Step::Checkout => self.checkout(),
+            Step::Look => self.look(),
+            Step::Connect(index) => self.with_holder(*index, Self::connect),
+            Step::Return(index) => self.with_holder(*index, Self::give_back),
+            Step::Discard(index) => self.with_holder(*index, |twin, holder| twin.held[holder].0.discard()),
+            Step::Invalidate(index) => self.with_holder(*index, |twin, holder| twin.held[holder].0.invalidate()),
+            Step::GiveUp(index) => self.give_up(*index),
             Step::TimeOut => {
                 tokio::time::advance(THREE_PLUS_TWO.timeout + Duration::from_millis(1)).await;
                 self.time_out();
             }
-            _ => {}
         }
         self.check();
     }
 
-    fn checkout(&mut self, connecting: Connecting) {
+    fn with_holder(&mut self, index: Index, act: impl FnOnce(&mut Self, usize)) {
+        if !self.held.is_empty() {
+            act(self, index.index(self.held.len()));
+        }
+    }
+
+    fn checkout(&mut self) {
         let pool = Arc::clone(&self.bench.pool);
         let mut waiting: Waiting = Box::pin(async move { pool.checkout(Checkout::Async).await });
         match (self.model.checkout(), poll(&mut waiting)) {
-            (Some(history), Some(served)) => self.hold(served.unwrap(), history, connecting),
+            (Some(history), Some(served)) => self.held.push((served.unwrap(), history)),
             (None, None) => self.waiting.push(waiting),
             (expected, served) => panic!("served: {}, expected: {}", served.is_some(), expected.is_some()),
         }
     }
 
-    fn look(&mut self, connecting: Connecting) {
+    fn look(&mut self) {
         let mut index = 0;
         while index < self.waiting.len() {
             match (self.model.queue[index], poll(&mut self.waiting[index])) {
                 (Some(history), Some(served)) => {
                     self.model.queue.remove(index);
                     drop(self.waiting.remove(index));
-                    self.hold(served.unwrap(), history, connecting);
+                    self.held.push((served.unwrap(), history));
                 }
                 (None, None) => index += 1,
                 (expected, served) => panic!("served: {}, expected: {}", served.is_some(), expected.is_some()),
@@ -579,23 +569,32 @@ impl Twin {
         }
     }
 
-    fn hold(&mut self, mut lease: Lease<Fake>, history: History, connecting: Connecting) {
-        if lease.connection().is_some() || connecting == Connecting::Succeeds {
-            self.bench.connect(&mut lease);
-            self.held.push(lease);
-        } else {
-            drop(lease);
-            self.model.give_back(history);
+    fn connect(&mut self, holder: usize) {
+        let (lease, history) = &mut self.held[holder];
+        self.bench.connect(lease);
+        *history = History::Used;
+    }
+
+    fn give_back(&mut self, holder: usize) {
+        let (lease, history) = self.held.remove(holder);
+        drop(lease);
+        self.model.give_back(history);
+    }
+
+    fn give_up(&mut self, index: Index) {
+        if !self.waiting.is_empty() {
+            let index = index.index(self.waiting.len());
+            drop(self.waiting.remove(index));
+            if let Some(history) = self.model.queue.remove(index) {
+                self.model.give_back(history);
+            }
         }
     }
 
     fn time_out(&mut self) {
         for (mut waiting, handed_over) in self.waiting.drain(..).zip(self.model.queue.drain(..)) {
             match (handed_over, poll(&mut waiting).expect("the wait is over")) {
-                (Some(_), Ok(mut lease)) => {
-                    self.bench.connect(&mut lease);
-                    self.held.push(lease);
-                }
+                (Some(history), Ok(lease)) => self.held.push((lease, history)),
                 (None, Err(_)) => self.model.timeouts += 1,
                 (expected, served) => panic!("served: {}, expected: {}", served.is_ok(), expected.is_some()),
             }
@@ -616,41 +615,32 @@ impl Twin {
         };
         assert_eq!(self.bench.seen(), expected);
         assert!(self.bench.alive() <= slots, "{} connections in {slots} slots", self.bench.alive());
-        let mut ids: Vec<usize> = self.held.iter_mut().filter_map(|lease| lease.connection()).map(|it| it.id).collect();
+        let connections = self.held.iter_mut().filter_map(|(lease, _)| lease.connection());
+        let mut ids: Vec<usize> = connections.map(|connection| connection.id).collect();
+        let connected = ids.len();
         ids.sort_unstable();
         ids.dedup();
-        let connected = self.held.iter_mut().filter_map(|lease| lease.connection()).count();
         assert_eq!(ids.len(), connected, "no connection has two holders");
     }
 
     /// Everybody finishes.
     fn end(mut self) {
-        self.look(Connecting::Succeeds);
+        self.look();
         self.waiting.clear();
         self.model.queue.clear();
+        for holder in 0..self.held.len() {
+            self.connect(holder);
+        }
         self.check();
         let expected = self.model.slots.min(self.model.size);
-        for lease in self.held.drain(..) {
-            drop(lease);
-            self.model.give_back(History::Used);
+        while !self.held.is_empty() {
+            self.give_back(0);
         }
         self.check();
         assert_eq!(self.model.idle, expected, "of those that exist, up to `size` are kept");
         let Self { bench, .. } = self;
         drop(bench.pool);
         assert_eq!(bench.alive.load(Ordering::Relaxed), 0, "no connection outlives the pool");
-    }
-}
-
-trait PickMut {
-    /// The lease that this index stands for.
-    fn get_mut_of<'a>(&self, leases: &'a mut [Lease<Fake>]) -> &'a mut Lease<Fake>;
-}
-
-impl PickMut for Index {
-    fn get_mut_of<'a>(&self, leases: &'a mut [Lease<Fake>]) -> &'a mut Lease<Fake> {
-        let index = self.index(leases.len());
-        &mut leases[index]
     }
 }
 
