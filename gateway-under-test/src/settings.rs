@@ -153,3 +153,20 @@ pub struct Listening {
     /// Where its gauges are answered from outside the event loops; `None` for the backend.
     pub gauges_url: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_neither_pinged_nor_recycled_unless_asked() {
+        let timeout = r#""timeout": {"secs": 30, "nanos": 0}"#;
+        let plain = format!(r#"{{"size": 3, "max_overflow": 2, {timeout}}}"#);
+        let pool: PoolSettings = serde_json::from_str(&plain).unwrap();
+        assert_eq!((pool.pre_ping, pool.recycle), (PrePing::Off, None));
+        let asked = PoolSettings { pre_ping: PrePing::On, recycle: Some(Duration::from_hours(1)), ..pool };
+        let line = serde_json::to_string(&asked).unwrap();
+        assert!(line.contains(r#""pre_ping":"on""#), "{line}");
+        assert_eq!(serde_json::from_str::<PoolSettings>(&line).unwrap(), asked);
+    }
+}
