@@ -51,6 +51,23 @@ pub struct PoolSettings {
     pub max_overflow: u32,
     /// How long a checkout waits before it fails.
     pub timeout: Duration,
+    /// Whether a pooled connection is tried before it is used.
+    #[serde(default)]
+    pub pre_ping: PrePing,
+    /// A connection older than this is replaced when it is next taken; `None` is SQLAlchemy's −1, at no age.
+    #[serde(default)]
+    pub recycle: Option<Duration>,
+}
+
+/// Whether a pooled connection is tried before it is used: SQLAlchemy's `pool_pre_ping`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrePing {
+    /// A dead connection is found by the first statement on it, which fails: SQLAlchemy's default.
+    #[default]
+    Off,
+    /// A statement of its own, outside any transaction, finds a dead connection, and it is replaced silently.
+    On,
 }
 
 /// A row that a share of the tool calls update in their transaction (hold pattern H14).
@@ -135,4 +152,21 @@ pub struct Listening {
     pub url: String,
     /// Where its gauges are answered from outside the event loops; `None` for the backend.
     pub gauges_url: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_neither_pinged_nor_recycled_unless_asked() {
+        let timeout = r#""timeout": {"secs": 30, "nanos": 0}"#;
+        let plain = format!(r#"{{"size": 3, "max_overflow": 2, {timeout}}}"#);
+        let pool: PoolSettings = serde_json::from_str(&plain).unwrap();
+        assert_eq!((pool.pre_ping, pool.recycle), (PrePing::Off, None));
+        let asked = PoolSettings { pre_ping: PrePing::On, recycle: Some(Duration::from_hours(1)), ..pool };
+        let line = serde_json::to_string(&asked).unwrap();
+        assert!(line.contains(r#""pre_ping":"on""#), "{line}");
+        assert_eq!(serde_json::from_str::<PoolSettings>(&line).unwrap(), asked);
+    }
 }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway_under_test::settings::{
-    BackendSettings, DatabaseSettings, DelaySettings, PoolSettings, Settings, UsageCounterSettings,
+    BackendSettings, DatabaseSettings, DelaySettings, PoolSettings, PrePing, Settings, UsageCounterSettings,
 };
 use reqwest::header::HeaderValue;
 
@@ -256,6 +256,8 @@ fn replica_settings(
             size: gateway.pool.size.get(),
             max_overflow: gateway.pool.max_overflow,
             timeout: gateway.pool.timeout.duration(),
+            pre_ping: PrePing::Off,
+            recycle: None,
         },
         database: database_settings(scenario, cluster),
         backend_url: format!("{}/mcp", backend.listening().url),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join;
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
@@ -126,6 +127,12 @@ impl Connection {
         }
     }
 
+    /// Whether `error` was the end of this connection: it is closed, or the server has said that it closes it and the
+    /// end of the stream is yet to be read.
+    pub(super) fn is_lost_with(&self, error: &DbError) -> bool {
+        self.is_closed() || error.is_fatal()
+    }
+
     /// "Connection closed" helps nobody: when the server said why it closed, that is the error.
     fn explain(&mut self, error: tokio_postgres::Error) -> DbError {
         let said_why = if error.is_closed() {
@@ -184,17 +191,22 @@ impl Prepared {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let statement = if let Some(known) = self.statements.get(sql) {
-            known.clone()
-        } else {
-            let prepared = self.client.prepare(sql).await?;
-            self.statements.entry(sql).or_insert(prepared).clone()
+        let Self { client, statements } = self;
+        let rows = async {
+            let statement = if let Some(known) = statements.get(sql) {
+                known.clone()
+            } else {
+                let prepared = client.prepare(sql).await?;
+                statements.entry(sql).or_insert(prepared).clone()
+            };
+            client.query(&statement, params).await
         };
         match begin {
-            Begin::No => self.client.query(&statement, params).await,
+            Begin::No => rows.await,
+            // `join` polls in order, so that `BEGIN` is sent first, and a statement that the server refuses to prepare
+            // is refused inside the transaction, as every other one is.
             Begin::First => {
-                let (begin, rows) =
-                    join(self.client.batch_execute("BEGIN"), self.client.query(&statement, params)).await;
+                let (begin, rows) = join(client.batch_execute("BEGIN"), rows).await;
                 begin.and(rows)
             }
         }
@@ -208,6 +220,13 @@ impl DbError {
 
     fn statement(source: tokio_postgres::Error) -> Self {
         Self::Statement { text: server_text(&source), source }
+    }
+
+    /// Whether the server ended the session with it.
+    fn is_fatal(&self) -> bool {
+        let Self::Statement { source, .. } = self else { return false };
+        let severity = source.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity);
+        matches!(severity, Some(Severity::Fatal | Severity::Panic))
     }
 }
 

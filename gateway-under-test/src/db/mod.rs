@@ -16,7 +16,7 @@ pub mod session;
 use std::sync::Arc;
 
 use crate::gauges::PoolGauges;
-use crate::settings::{Checkout, DatabaseSettings, PoolSettings};
+use crate::settings::{Checkout, DatabaseSettings, PoolSettings, PrePing};
 
 pub use connection::{Connection, Connector};
 pub use pool::{Limits, Order, PoolTimeout, QueuePool};
@@ -66,6 +66,7 @@ pub struct Database {
     connector: Arc<Connector>,
     pool: Arc<QueuePool<Connection>>,
     checkout: Checkout,
+    pre_ping: PrePing,
 }
 
 impl Database {
@@ -83,12 +84,13 @@ impl Database {
             max_overflow: Some(pool.max_overflow as usize),
             timeout: pool.timeout,
             order: Order::Fifo,
-            recycle: None,
+            recycle: pool.recycle,
         };
         Self {
             connector: Arc::new(Connector::new(name, settings, checkout)),
             pool: Arc::new(QueuePool::new(limits, gauges)),
             checkout,
+            pre_ping: pool.pre_ping,
         }
     }
 

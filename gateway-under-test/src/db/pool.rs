@@ -86,12 +86,27 @@ struct State<C> {
 /// The right to one connection, with the connection if there is one.
 struct Slot<C> {
     connection: Option<(C, Instant)>,
+    history: History,
+}
+
+/// Whether a slot has ever had a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum History {
+    /// Never: if connecting fails, the slot is forgotten.
+    New,
+    /// It has: the slot stays, though the connection may go.
+    Used,
+}
+
+impl<C> Slot<C> {
+    const fn new() -> Self {
+        Self { connection: None, history: History::New }
+    }
 }
 
 /// How a checkout goes on after one look at the pool.
 enum Admission<C> {
     Slot(Slot<C>),
-    New,
     Wait(oneshot::Receiver<Slot<C>>),
 }
 
@@ -114,8 +129,7 @@ impl<C> QueuePool<C> {
     /// A wait that is dropped gives up its turn; a slot that was already on its way goes to the next in line.
     pub async fn checkout(self: &Arc<Self>, checkout: Checkout) -> Result<Lease<C>, PoolTimeout> {
         let receiver = match self.admit() {
-            Admission::Slot(slot) => return Ok(self.lease(slot, Origin::Existing)),
-            Admission::New => return Ok(self.lease(Slot { connection: None }, Origin::New)),
+            Admission::Slot(slot) => return Ok(self.lease(slot)),
             Admission::Wait(receiver) => receiver,
         };
         let mut turn = Turn { pool: Arc::clone(self), receiver };
@@ -126,10 +140,10 @@ impl<C> QueuePool<C> {
         };
         self.gauges.record_wait(started.elapsed());
         match served {
-            Some(Ok(slot)) => Ok(self.lease(slot, Origin::Existing)),
+            Some(Ok(slot)) => Ok(self.lease(slot)),
             // A slot handed over in the instant of the timeout is taken all the same.
             _ => match turn.take_late() {
-                Some(slot) => Ok(self.lease(slot, Origin::Existing)),
+                Some(slot) => Ok(self.lease(slot)),
                 None => Err(self.timed_out()),
             },
         }
@@ -146,7 +160,7 @@ impl<C> QueuePool<C> {
             Admission::Slot(slot)
         } else if self.limits.max_overflow.is_none_or(|overflow| state.slots < self.limits.size + overflow) {
             state.slots += 1;
-            Admission::New
+            Admission::Slot(Slot::new())
         } else {
             let (hand_over, receiver) = oneshot::channel();
             state.waiters.push_back(hand_over);
@@ -156,20 +170,17 @@ impl<C> QueuePool<C> {
         admission
     }
 
-    fn lease(self: &Arc<Self>, mut slot: Slot<C>, origin: Origin) -> Lease<C> {
+    fn lease(self: &Arc<Self>, mut slot: Slot<C>) -> Lease<C> {
         let valid_since = self.lock().valid_since;
         slot.connection = slot.connection.filter(|(_, made)| {
             valid_since.is_none_or(|since| *made >= since)
                 && self.limits.recycle.is_none_or(|age| made.elapsed() <= age)
         });
-        Lease { pool: Arc::clone(self), slot: Some(slot), origin }
+        Lease { pool: Arc::clone(self), slot: Some(slot) }
     }
 
     fn timed_out(&self) -> PoolTimeout {
-        let mut state = self.lock();
-        // Waiters that have given up are taken out of the queue, so that the gauge counts the living.
-        state.waiters.retain(|waiter| !waiter.is_canceled());
-        self.publish(&state);
+        let state = self.lock();
         self.gauges.timeouts.fetch_add(1, Ordering::Relaxed);
         PoolTimeout {
             size: self.limits.size,
@@ -178,7 +189,15 @@ impl<C> QueuePool<C> {
         }
     }
 
-    /// Gives a slot to the first waiter, else keeps it, else closes it.
+    /// Takes waiters that have given up out of the queue, so that the gauge counts the living.
+    fn forget_absent_waiters(&self) {
+        let mut state = self.lock();
+        state.waiters.retain(|waiter| !waiter.is_canceled());
+        self.publish(&state);
+    }
+
+    /// Gives a slot to the first waiter, else keeps it, else closes it. One that never had a connection is not kept:
+    /// the count went up before the connection was tried; it failed, so the count goes down again.
     fn give_back(&self, mut slot: Slot<C>) {
         let mut state = self.lock();
         while let Some(waiter) = state.waiters.pop_front() {
@@ -187,7 +206,7 @@ impl<C> QueuePool<C> {
                 Err(unclaimed) => slot = unclaimed,
             }
         }
-        let surplus = if state.idle.len() >= self.limits.size {
+        let surplus = if slot.history == History::New || state.idle.len() >= self.limits.size {
             state.slots -= 1;
             Some(slot)
         } else {
@@ -198,13 +217,6 @@ impl<C> QueuePool<C> {
         drop(state);
         // Closed outside the lock: it is a write to a socket.
         drop(surplus);
-    }
-
-    /// Forgets a slot whose first connection could not be made.
-    fn undo(&self) {
-        let mut state = self.lock();
-        state.slots -= 1;
-        self.publish(&state);
     }
 
     fn publish(&self, state: &State<C>) {
@@ -221,19 +233,11 @@ impl<C> QueuePool<C> {
     }
 }
 
-/// Whether a slot existed before this lease.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Existing,
-    New,
-}
-
 /// A slot that somebody has. Dropping it gives it back.
 pub struct Lease<C> {
     pool: Arc<QueuePool<C>>,
     /// `None` only while it is being dropped.
     slot: Option<Slot<C>>,
-    origin: Origin,
 }
 
 impl<C> Lease<C> {
@@ -246,6 +250,7 @@ impl<C> Lease<C> {
     pub fn fill(&mut self, connection: C) {
         if let Some(slot) = self.slot.as_mut() {
             slot.connection = Some((connection, Instant::now()));
+            slot.history = History::Used;
         }
     }
 
@@ -269,11 +274,8 @@ impl<C> Lease<C> {
 
 impl<C> Drop for Lease<C> {
     fn drop(&mut self) {
-        match self.slot.take() {
-            // The count went up before the connection was tried; it failed, so the count goes down again.
-            Some(Slot { connection: None }) if self.origin == Origin::New => self.pool.undo(),
-            Some(slot) => self.pool.give_back(slot),
-            None => {}
+        if let Some(slot) = self.slot.take() {
+            self.pool.give_back(slot);
         }
     }
 }
@@ -293,8 +295,9 @@ impl<C> Turn<C> {
 
 impl<C> Drop for Turn<C> {
     fn drop(&mut self) {
-        if let Some(slot) = self.take_late() {
-            self.pool.give_back(slot);
+        match self.take_late() {
+            Some(slot) => self.pool.give_back(slot),
+            None => self.pool.forget_absent_waiters(),
         }
     }
 }
@@ -318,3 +321,7 @@ fn block_until<F: Future + Unpin>(future: &mut F, deadline: Instant) -> Option<F
         std::thread::park_timeout(left);
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use super::connection::{Begin, Connection, Params};
 use super::pool::Lease;
 use super::{Database, DbError};
+use crate::settings::PrePing;
 
 /// A unit of work on one connection, taken lazily.
 pub struct Session {
@@ -55,7 +56,7 @@ impl Session {
         let result = connection.query(begin, sql, params).await;
         match &result {
             Ok(_) => held.transaction = Transaction::Open,
-            Err(_) if connection.is_closed() => held.lease.invalidate(),
+            Err(error) if connection.is_lost_with(error) => held.lease.invalidate(),
             Err(_) => {}
         }
         result
@@ -98,8 +99,8 @@ impl Session {
         }
         let Some(connection) = held.lease.connection() else { return Ok(()) };
         let told = connection.command(command).await;
-        if told.is_err() {
-            if connection.is_closed() {
+        if let Err(error) = &told {
+            if connection.is_lost_with(error) {
                 held.lease.invalidate();
             } else {
                 held.lease.discard();
@@ -112,8 +113,8 @@ impl Session {
     async fn hold(&mut self) -> Result<&mut Held, DbError> {
         if self.held.is_none() {
             let mut lease = self.database.pool.checkout(self.database.checkout).await?;
-            if lease.connection().is_some_and(|connection| connection.is_closed()) {
-                lease.invalidate();
+            if self.database.pre_ping == PrePing::On {
+                ping(&mut lease).await?;
             }
             if lease.connection().is_none() {
                 lease.fill(self.database.connector.connect().await?);
@@ -121,6 +122,19 @@ impl Session {
             self.held = Some(Held { lease, transaction: Transaction::NotBegun });
         }
         self.held.as_mut().ok_or(DbError::PendingRollback)
+    }
+}
+
+/// Tries a pooled connection before it is used. It begins no transaction; a dead connection is thrown away.
+async fn ping(lease: &mut Lease<Connection>) -> Result<(), DbError> {
+    // One that is yet to be made needs no trial.
+    let Some(connection) = lease.connection() else { return Ok(()) };
+    match connection.command("SELECT 1").await {
+        Err(error) if connection.is_lost_with(&error) => {
+            lease.invalidate();
+            Ok(())
+        }
+        answer => answer,
     }
 }
 
