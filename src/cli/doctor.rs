@@ -60,7 +60,9 @@ pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CliErr
 fn server() -> Check {
     let what = "PostgreSQL server";
     match installed_server(&SearchPlaces::from_env()) {
-        Some(server) => Check { what, ok: true, found: format!("{} in {}", server.version, server.dir.display()), cure: None },
+        Some(server) => {
+            Check { what, ok: true, found: format!("{} in {}", server.version, server.dir.display()), cure: None }
+        }
         None => Check {
             what,
             ok: false,

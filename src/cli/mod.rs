@@ -27,7 +27,11 @@ use exit::Exit;
 
 /// Finds the route, the statement and the mistake that hold your PostgreSQL sessions idle in transaction, under load
 #[derive(Clone, Debug, Parser)]
-#[command(name = "rbac-bench", version, propagate_version = true, after_help = "\
+#[command(
+    name = "rbac-bench",
+    version,
+    propagate_version = true,
+    after_help = "\
 Examples:
   rbac-bench run                          see ContextForge issue #2318 happen, and go away
   rbac-bench run --users 50 --duration 10s
@@ -36,7 +40,8 @@ Examples:
   rbac-bench doctor                       can this machine run it?
 
 Exit codes: 0 ran · 1 could not measure · 2 the request makes no sense · 3 inconclusive · 99 a gate failed ·
-130/143 interrupted")]
+130/143 interrupted"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -12,11 +12,11 @@ use super::signals::Signals;
 use crate::record::Outcome;
 use crate::render::{json, table};
 use crate::run::{Finished, RunOptions, execute};
+use crate::scenario::Scenario;
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::check::Severity;
 use crate::scenario::overrides::Override;
 use crate::scenario::source::{problems, resolve};
-use crate::scenario::Scenario;
 
 /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
 ///
@@ -73,11 +73,7 @@ pub(super) fn run(
 }
 
 /// Reads a scenario with everything that is set beside it; warnings go to the log.
-pub(super) fn load_scenario(
-    name: &str,
-    flags: &OverrideArgs,
-    environment: &[Override],
-) -> Result<Scenario, CliError> {
+pub(super) fn load_scenario(name: &str, flags: &OverrideArgs, environment: &[Override]) -> Result<Scenario, CliError> {
     let overrides = flags.on_top_of(environment)?;
     let source = resolve(name)?;
     let scenario = Scenario::from_text(&source.name, &source.text, &overrides)?;

@@ -89,8 +89,10 @@ pub struct Machine {
 pub struct VariantRecord {
     /// The server's version, as it says it: `15.18`.
     pub postgres_version: String,
-    /// Whether it was cut short.
+    /// Whether it ran to its end; `false` when it was cut short.
     pub complete: bool,
+    /// From the first step of the testbed to the moment in which the load could begin, in seconds.
+    pub startup_s: f64,
     /// The phases, in order. Seconds since the variant's load began.
     pub phases: Phases,
     /// The figures that tables and gates read.
@@ -156,7 +158,8 @@ pub enum SeenBy {
     Gateway,
 }
 
-/// Sessions whose last episode `pg_stat_database.idle_in_transaction_time` does not count.
+/// Sessions whose last episode `pg_stat_database.idle_in_transaction_time` does not count: those that ended
+/// abnormally during the load, and those in a transaction when the gateway was stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionsLost {
     /// `sessions_abandoned`: the client vanished.
@@ -165,12 +168,14 @@ pub struct SessionsLost {
     pub fatal: i64,
     /// `sessions_killed`: an operator ended it.
     pub killed: i64,
+    /// Sessions idle in transaction at the last poll, after which the gateway was stopped.
+    pub open_at_end: i64,
 }
 
 impl SessionsLost {
     /// All of them.
     pub fn total(&self) -> i64 {
-        self.abandoned + self.fatal + self.killed
+        self.abandoned + self.fatal + self.killed + self.open_at_end
     }
 }
 

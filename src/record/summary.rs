@@ -219,3 +219,116 @@ fn pool_timeouts(samples: &[Stamped], replicas: u32) -> Option<u64> {
 fn polls(samples: &[Stamped]) -> u64 {
     samples.iter().filter(|stamped| matches!(stamped.sample, Sample::Activity(_))).count() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{ActivitySample, HealthSample, PoolSample};
+    use crate::scenario::SessionScope;
+    use std::time::Duration;
+
+    const PHASES: Phases = Phases { steady_from_s: 2.0, steady_to_s: 12.0, ended_s: 13.0 };
+
+    fn at(at_s: f64, sample: Sample) -> Stamped {
+        Stamped { variant: SessionScope::Held, at_s, sample }
+    }
+
+    fn activity(idle_in_transaction: u32, aborted: u32, oldest: Option<f64>) -> Sample {
+        Sample::Activity(ActivitySample {
+            idle_in_transaction,
+            idle_in_transaction_aborted: aborted,
+            oldest_transaction_s: oldest,
+            ..ActivitySample::default()
+        })
+    }
+
+    fn health(replica: u32, up: bool) -> Sample {
+        Sample::Health(HealthSample { replica, up, error: None })
+    }
+
+    fn pools(replica: u32, checked_out: Option<u32>, timeouts: Option<u64>) -> Sample {
+        let errors = std::collections::BTreeMap::new();
+        Sample::Pools(PoolSample { replica, checked_out, pending: None, timeouts, stalled_workers: None, errors })
+    }
+
+    fn summary(samples: &[Stamped], steady: &RequestTotals) -> Summary {
+        Summary::of(&Measured {
+            phases: PHASES,
+            steady,
+            since_start: steady,
+            cut_off: 0,
+            samples,
+            replicas: 3,
+            pool_capacity: 90,
+            counted_s: None,
+            polls_missed: 0,
+        })
+    }
+
+    #[test]
+    fn without_samples_every_figure_is_unknown_and_nothing_is_healthy() {
+        let summary = summary(&[], &RequestTotals::default());
+        assert_eq!(summary.idle_in_transaction_peak, None);
+        assert_eq!(summary.idle_in_transaction_mean, None);
+        assert_eq!(summary.transaction_age_max_s, None);
+        assert_eq!(summary.replicas_healthy_min, None);
+        assert_eq!(summary.pool_timeouts, None);
+        assert_eq!(summary.pool_checked_out_peak, None);
+        assert_eq!(summary.failure_ratio, None);
+        assert_eq!(summary.latency_p99_ms, None);
+        assert!(!summary.is_healthy());
+    }
+
+    #[test]
+    fn ramp_and_ramp_down_are_not_in_the_steady_figures_but_in_the_integral() {
+        let samples = [
+            at(0.0, activity(100, 0, Some(99.0))),
+            at(2.0, activity(10, 0, Some(1.0))),
+            at(12.0, activity(10, 20, Some(3.0))),
+            at(13.0, activity(200, 0, Some(50.0))),
+        ];
+        let summary = summary(&samples, &RequestTotals::default());
+        assert_eq!(summary.idle_in_transaction_peak, Some(30), "aborted ones are idle in transaction too");
+        assert!((summary.idle_in_transaction_mean.unwrap() - 20.0).abs() < 1e-9);
+        assert!((summary.transaction_age_max_s.unwrap() - 3.0).abs() < 1e-9);
+        assert!((summary.idle_in_transaction_sampled_s.unwrap() - (110.0 + 200.0 + 115.0)).abs() < 1e-9);
+        assert_eq!(summary.polls, 4);
+    }
+
+    #[test]
+    fn no_open_transaction_is_an_age_of_zero_which_is_not_the_same_as_no_poll() {
+        let summary = summary(&[at(3.0, activity(0, 0, None))], &RequestTotals::default());
+        assert_eq!(summary.transaction_age_max_s, Some(0.0));
+    }
+
+    #[test]
+    fn a_replica_that_went_down_in_the_ramp_is_down_in_the_steady_phase() {
+        let samples =
+            [at(1.0, health(1, false)), at(3.0, health(2, true)), at(4.0, health(3, false)), at(5.0, health(1, true))];
+        assert_eq!(summary(&samples, &RequestTotals::default()).replicas_healthy_min, Some(1));
+    }
+
+    #[test]
+    fn pool_gauges_are_each_replicas_last_word_summed() {
+        let samples = [
+            at(3.0, pools(1, Some(10), Some(1))),
+            at(3.1, pools(2, Some(20), Some(0))),
+            at(4.0, pools(1, Some(5), Some(4))),
+            at(4.1, pools(3, None, None)),
+        ];
+        let unknown = summary(&samples, &RequestTotals::default());
+        assert_eq!(unknown.pool_checked_out_peak, Some(30));
+        assert_eq!(unknown.pool_timeouts, None, "replica 3 has never answered");
+        let all = [&samples[..], &[at(5.0, pools(3, Some(0), Some(2)))]].concat();
+        assert_eq!(summary(&all, &RequestTotals::default()).pool_timeouts, Some(6));
+    }
+
+    #[test]
+    fn rates_are_over_the_steady_phase_alone() {
+        let mut totals = RequestTotals { finished: 200, failed: 50, ..RequestTotals::default() };
+        totals.latency.record(Duration::from_millis(20));
+        let summary = summary(&[], &totals);
+        assert_eq!((summary.throughput_rps, summary.goodput_rps), (Some(20.0), Some(15.0)));
+        assert_eq!(summary.failure_ratio, Some(0.25));
+    }
+}

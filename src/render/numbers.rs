@@ -26,10 +26,13 @@ pub(super) fn whole(value: Option<f64>) -> String {
 
 /// A share 0–1 in per cent: `11.3 %`, `0.02 %`.
 pub(super) fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| NONE.to_owned(), |value| {
-        let percent = value * 100.0;
-        if percent == 0.0 { "0 %".to_owned() } else { format!("{} %", significant(percent)) }
-    })
+    value.map_or_else(
+        || NONE.to_owned(),
+        |value| {
+            let percent = value * 100.0;
+            if percent == 0.0 { "0 %".to_owned() } else { format!("{} %", significant(percent)) }
+        },
+    )
 }
 
 /// By how much `to` differs from `from`: `× 7.5`, `÷ 12`; empty where a ratio says nothing.

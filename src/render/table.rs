@@ -198,14 +198,15 @@ fn ruled(table: &str) -> String {
 /// What the figures say, in words: a reader who sees a healthy table should not have to wonder whether it worked.
 fn conclusions(text: &mut String, record: &RunRecord) -> std::fmt::Result {
     for (scope, variant) in &record.variants {
-        let lost = variant.sessions_lost.map_or(0, |lost| lost.total());
-        if lost > 0 {
-            writeln!(
-                text,
-                "\n{}: {lost} sessions ended in a transaction; the server does not count their last episode.",
-                scope.name()
-            )?;
-        }
+        let Some(lost) = variant.sessions_lost.filter(|lost| lost.total() > 0) else { continue };
+        writeln!(
+            text,
+            "\n{}: {} sessions were killed or vanished in a transaction, {} were in one at the end: the server does not \
+             count their last episode.",
+            scope.name(),
+            lost.total() - lost.open_at_end,
+            lost.open_at_end,
+        )?;
     }
     let healthy = record.variants.values().filter(|variant| variant.summary.is_healthy()).count();
     if healthy == record.variants.len() && healthy > 0 {
@@ -223,7 +224,9 @@ fn conclusions(text: &mut String, record: &RunRecord) -> std::fmt::Result {
 
 fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
     for (scope, variant) in record.variants.iter().filter(|(_, variant)| !variant.errors.is_empty()) {
-        for (seen_by, title) in [(SeenBy::Client, "errors that users saw"), (SeenBy::Gateway, "errors that the gateway raised")] {
+        for (seen_by, title) in
+            [(SeenBy::Client, "errors that users saw"), (SeenBy::Gateway, "errors that the gateway raised")]
+        {
             let mut seen = variant.errors.iter().filter(|error| error.seen_by == seen_by).peekable();
             if seen.peek().is_none() {
                 continue;
@@ -249,5 +252,54 @@ fn shortened(line: &str, width: Option<usize>) -> String {
             line.chars().take(columns - 1).chain(std::iter::once('…')).collect()
         }
         _ => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture() -> RunRecord {
+        let text = include_str!("../../fixtures/records/issue-2318.json");
+        serde_json::from_str(text).expect("the fixture is a record of this version")
+    }
+
+    #[test]
+    fn a_finished_run_shows_before_and_after_side_by_side() {
+        insta::assert_snapshot!(run(&fixture(), Path::new("reports/example"), None));
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_the_reference_and_never_a_figure() {
+        let text = run(&fixture(), Path::new("reports/example"), Some(100));
+        assert!(!text.contains("issue #2318 during"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn one_variant_alone_has_no_column_of_changes() {
+        let mut record = fixture();
+        record.variants.remove(&SessionScope::Held);
+        let text = run(&record, Path::new("reports/example"), None);
+        assert!(text.contains("scoped") && !text.contains("held") && !text.contains("change"), "{text}");
+    }
+
+    #[test]
+    fn what_could_not_be_had_is_a_dash() {
+        let mut record = fixture();
+        for variant in record.variants.values_mut() {
+            variant.summary = Summary::default();
+        }
+        let text = run(&record, Path::new("reports/example"), None);
+        let row = text.lines().find(|line| line.contains("oldest transaction")).expect("the row");
+        assert_eq!(row.matches('–').count() - row.matches("1–2").count(), 2, "{row}");
+    }
+
+    #[test]
+    fn an_interrupted_run_says_so_above_its_figures() {
+        let mut record = fixture();
+        record.outcome = Outcome::Interrupted;
+        assert!(run(&record, Path::new("x"), None).contains("interrupted: the figures cover what was seen until then"));
     }
 }

@@ -119,7 +119,8 @@ async fn run_variants(
 ) -> Result<(), RunError> {
     let scenario = record.scenario.clone();
     for scope in &scenario.variants {
-        let run = variant::Variant { scenario: &scenario, scope: *scope, premises, collector, progress: &*progress, stop };
+        let run =
+            variant::Variant { scenario: &scenario, scope: *scope, premises, collector, progress: &*progress, stop };
         if let Some(measured) = Box::pin(run.execute()).await? {
             record.variants.insert(*scope, measured);
             folder.write_record(record)?;

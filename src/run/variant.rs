@@ -15,7 +15,7 @@ use super::progress::{Live, Progress, Stage, Update};
 use crate::monitor::{self, Monitor, PollStats, ServerCounters, Sink, Watch};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
-    ErrorRecord, GeneratorRecord, LoadSample, Phases, Sample, SeenBy, Stamped, Summary, VariantRecord,
+    ErrorRecord, GeneratorRecord, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary, VariantRecord,
 };
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
@@ -55,10 +55,11 @@ impl Variant<'_> {
     /// Runs it; `None` when it was interrupted before its load began.
     pub(super) async fn execute(self) -> Result<Option<VariantRecord>, RunError> {
         self.show(Stage::Starting, 0.0, None);
+        let began = Instant::now();
         let starting = Testbed::start(self.scenario, self.scope, self.premises);
         let Some(testbed) = self.stop.run_until_cancelled(Box::pin(starting)).await else { return Ok(None) };
         let mut testbed = testbed?;
-        let measured = self.measure(&mut testbed).await;
+        let measured = self.measure(&mut testbed, began.elapsed()).await;
         self.show(Stage::Stopping, 0.0, None);
         let stopped = testbed.stop().await;
         // The first thing that went wrong is the one to tell.
@@ -67,22 +68,26 @@ impl Variant<'_> {
         Ok(Some(measured))
     }
 
-    async fn measure(&self, testbed: &mut Testbed) -> Result<VariantRecord, RunError> {
+    async fn measure(&self, testbed: &mut Testbed, startup: Duration) -> Result<VariantRecord, RunError> {
         let database = testbed.database();
         let before = monitor::read_counters(&database).await?;
         let loaded = self.load(testbed).await?;
+        // Stopping the gateway ends all its sessions, which loses nothing of those that are idle by then.
+        let lost = monitor::read_counters(&database).await?.since(&before).lost;
         testbed.stop_gateway().await;
         tokio::time::sleep(COUNTERS_SETTLE).await;
-        let counted = monitor::read_counters(&database).await?.since(&before);
         let samples = self.collector.hand_over().await?;
-        Ok(self.record(testbed, &loaded, &samples, &counted))
+        let counted = ServerCounters {
+            lost: SessionsLost { open_at_end: open_at_end(&samples), ..lost },
+            ..monitor::read_counters(&database).await?.since(&before)
+        };
+        Ok(VariantRecord { startup_s: startup.as_secs_f64(), ..self.record(testbed, &loaded, &samples, &counted) })
     }
 
     /// Runs load and monitor side by side until the load has ended, the run is interrupted, or something dies.
     async fn load(&self, testbed: &mut Testbed) -> Result<Loaded, RunError> {
         let fleet = Arc::new(Fleet::new(&testbed.replica_urls())?);
-        let identities =
-            testbed.authorizations().iter().map(|it| Identity { authorization: it.clone() }).collect();
+        let identities = testbed.authorizations().iter().map(|it| Identity { authorization: it.clone() }).collect();
         let swarm = Swarm::new(&self.scenario.load, identities, Arc::clone(&fleet))?;
         let view = swarm.view();
         let clock = Clock::starting_now(&self.scenario.load);
@@ -132,7 +137,8 @@ impl Variant<'_> {
             if since >= PROGRESS_INTERVAL {
                 let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
                 let live = Live { users, rps, failed, ..self.collector.live() };
-                let stage = if clock.elapsed() < clock.steady_from - clock.started { Stage::RampUp } else { Stage::Steady };
+                let stage =
+                    if clock.elapsed() < clock.steady_from - clock.started { Stage::RampUp } else { Stage::Steady };
                 self.show(stage, clock.elapsed().as_secs_f64(), Some(live));
                 (shown, shown_finished) = (Instant::now(), finished);
             }
@@ -182,6 +188,7 @@ impl Variant<'_> {
         VariantRecord {
             postgres_version: testbed.postgres_version().to_owned(),
             complete: !self.stop.is_cancelled(),
+            startup_s: 0.0,
             phases,
             summary,
             routes: recorder.routes(),
@@ -200,6 +207,15 @@ impl Variant<'_> {
         let total_s = load.ramp_up.secs() + load.duration.secs();
         self.progress.show(&Update { variant: self.scope, stage, elapsed_s, total_s, live });
     }
+}
+
+/// Sessions idle in transaction at the last poll.
+fn open_at_end(samples: &[Stamped]) -> i64 {
+    let last = samples.iter().rev().find_map(|stamped| match &stamped.sample {
+        Sample::Activity(activity) => Some(activity.idle_in_transaction_total()),
+        _ => None,
+    });
+    last.map_or(0, i64::from)
 }
 
 /// What the gateway raised, whoever saw it: each replica's last count, summed.

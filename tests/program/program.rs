@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub(crate) const SMALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/small.toml");
 
 /// Only a hang takes this long.
-pub(crate) const HANG: Duration = Duration::from_secs(60);
+pub(crate) const HANG: Duration = Duration::from_mins(1);
 
 /// The variable by which a test knows the processes of its own program again: every child inherits it.
 const MARK: &str = "RBAC_BENCH_TEST_MARK";
@@ -73,8 +73,10 @@ impl Place {
 
     /// The folder of the only run that was made here.
     pub(crate) fn run_folder(&self) -> PathBuf {
-        let mut folders: Vec<_> =
-            fs::read_dir(self.reports()).expect("a folder of runs").map(|entry| entry.expect("an entry").path()).collect();
+        let mut folders: Vec<_> = fs::read_dir(self.reports())
+            .expect("a folder of runs")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
         assert_eq!(folders.len(), 1, "{folders:?}");
         folders.remove(0)
     }
@@ -82,7 +84,8 @@ impl Place {
     /// Processes of this place that still run: (pid, command line).
     pub(crate) fn processes(&self) -> Vec<(i32, String)> {
         let wanted = format!("{MARK}={}", self.mark);
-        let pids = fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let pids =
+            fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         pids.filter_map(|pid: i32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
             let ours = environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());

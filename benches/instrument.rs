@@ -1,0 +1,275 @@
+//! What the instrument costs: `cargo bench --bench instrument`.
+//!
+//! - CPU per request of the swarm beside a bare reqwest loop with the same users, think times and requests, and memory
+//!   per user of both; each in a process of its own, taking turns (A B B A), so that a noisy neighbour hits both.
+//! - CPU of the monitor at 10 Hz over 450 sessions idle in transaction: its own process and its backend together.
+//!
+//! It prints and asserts nothing: absolute times belong here and not in tests.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use rbac_bench::monitor::{Monitor, Sink, Watch};
+use rbac_bench::record::Sample;
+use rbac_bench::scenario::{Health, Scenario};
+use rbac_bench::swarm::fleet::Fleet;
+use rbac_bench::swarm::{Clock, Identity, Swarm};
+use rbac_bench::testbed::binaries::{SearchPlaces, find};
+use rbac_bench::testbed::cluster::{ClusterHome, ClusterPlan, PgCluster};
+use rbac_bench::testbed::limits::raise_descriptor_limit;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const USERS: u32 = 4000;
+const STEADY: Duration = Duration::from_secs(10);
+const RAMP: Duration = Duration::from_secs(2);
+/// Uniform from 0: 2000 requests a second with 4000 users.
+const LONGEST_THINK: Duration = Duration::from_secs(4);
+const SESSIONS: u32 = 450;
+const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}"#;
+
+/// What one process measured of itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cost {
+    requests: u64,
+    cpu_s: f64,
+    kb_per_user: f64,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let argument = |index: usize| arguments.get(index).map(String::as_str);
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    match (argument(1), argument(2)) {
+        (Some("serve"), _) => runtime().block_on(serve()),
+        (Some("swarm"), Some(url)) => say(&runtime().block_on(measured(swarm(url)))),
+        (Some("bare"), Some(url)) => say(&runtime().block_on(measured(bare(url)))),
+        (Some("monitor"), Some(config)) => runtime().block_on(monitor_cost(config)),
+        _ => {
+            compare_load();
+            runtime().block_on(watch_sessions());
+        }
+    }
+}
+
+fn say(cost: &Cost) {
+    println!("{}", serde_json::to_string(cost).expect("plain numbers"));
+}
+
+fn child(arguments: &[&str]) -> Child {
+    let program = std::env::current_exe().expect("this program");
+    Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child")
+}
+
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    line
+}
+
+/// Takes turns: swarm, bare, bare, swarm.
+fn compare_load() {
+    raise_descriptor_limit(USERS).expect("enough file descriptors");
+    let mut server = child(&["serve"]);
+    let url = first_line(&mut server).trim().to_owned();
+    let mut costs = [("swarm", Vec::new()), ("bare", Vec::new())];
+    for kind in ["swarm", "bare", "bare", "swarm"] {
+        let mut process = child(&[kind, &url]);
+        let cost: Cost = serde_json::from_str(&first_line(&mut process)).expect("a cost");
+        process.wait().expect("our own child");
+        println!(
+            "{kind:<6} {:>7} requests  {:>6.1} µs CPU each  {:>5.1} KB a user",
+            cost.requests,
+            micros(&cost),
+            cost.kb_per_user
+        );
+        costs[usize::from(kind == "bare")].1.push(cost);
+    }
+    server.kill().expect("our own child");
+    server.wait().expect("our own child");
+    let mean = |costs: &[Cost]| costs.iter().map(micros).sum::<f64>() / costs.len() as f64;
+    println!("CPU per request, swarm ÷ bare reqwest loop: {:.2} (aim: ≤ 1.2)", mean(&costs[0].1) / mean(&costs[1].1));
+}
+
+fn micros(cost: &Cost) -> f64 {
+    cost.cpu_s / cost.requests as f64 * 1e6
+}
+
+/// Answers everything with an empty object, until its standard input closes.
+async fn serve() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    println!("http://{}", listener.local_addr().expect("an address"));
+    let router = Router::new().fallback(|| async { ([(CONTENT_TYPE, "application/json")], "{}") });
+    axum::serve(listener, router).await.expect("serving");
+}
+
+/// CPU and memory of this process while `load` runs; `load` gives the number of its requests.
+async fn measured(load: impl Future<Output = u64>) -> Cost {
+    let (cpu_before, kb_before) = (cpu_seconds(), resident_kb("VmRSS:"));
+    let requests = load.await;
+    Cost {
+        requests,
+        cpu_s: cpu_seconds() - cpu_before,
+        kb_per_user: (resident_kb("VmHWM:") - kb_before) / f64::from(USERS),
+    }
+}
+
+fn cpu_seconds() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("our own usage");
+    (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
+}
+
+fn resident_kb(which: &str) -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("our own status");
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).expect("a line");
+    line.split_whitespace().next().expect("a number").parse().expect("a number")
+}
+
+async fn swarm(url: &str) -> u64 {
+    let set = format!(
+        "name = 'cost'\ntitle = 'cost'\n[load]\nusers = {USERS}\nramp_up = '{}s'\nduration = '{}s'\nclient_timeout = '10s'\n\
+         [load.classes.all]\nweight = 1\nthink_time = ['0s', '{}s']\ntasks = {{ 'GET /tools' = 1, 'POST /rpc ping' = 1 }}\n\
+         [gateway]\nreplicas = 1\nworkers = 1\npool = {{ size = 1, max_overflow = 0, timeout = '1s' }}",
+        RAMP.as_secs(),
+        STEADY.as_secs(),
+        LONGEST_THINK.as_secs()
+    );
+    let load = Scenario::from_text("cost", &set, &[]).expect("a scenario").load;
+    let identity = Identity { authorization: HeaderValue::from_static("Bearer none") };
+    let fleet = Arc::new(Fleet::new(&[url.to_owned()]).expect("a URL"));
+    let swarm = Swarm::new(&load, vec![identity; USERS as usize], fleet).expect("a swarm");
+    let view = swarm.view();
+    swarm.run(Clock::starting_now(&load), CancellationToken::new()).await.expect("a load");
+    let (finished, failed) = view.recorder().counts();
+    assert_eq!(failed, 0, "the server answers everything");
+    finished
+}
+
+/// The same users without goose, without histograms: what reqwest itself costs.
+async fn bare(url: &str) -> u64 {
+    let client = reqwest::Client::builder().pool_max_idle_per_host(usize::MAX).no_proxy().build().expect("a client");
+    let (tools, rpc) = (format!("{url}/tools").parse().expect("a URL"), format!("{url}/rpc").parse().expect("a URL"));
+    let finished = Arc::new(AtomicU64::new(0));
+    let end = Instant::now() + RAMP + STEADY;
+    let users: Vec<_> = (0..USERS)
+        .map(|user| {
+            let (client, tools, rpc, finished) =
+                (client.clone(), reqwest::Url::clone(&tools), reqwest::Url::clone(&rpc), Arc::clone(&finished));
+            let load = async move {
+                let mut random = SmallRng::seed_from_u64(u64::from(user));
+                tokio::time::sleep(RAMP.mul_f64(f64::from(user) / f64::from(USERS))).await;
+                loop {
+                    tokio::time::sleep(random.random_range(Duration::ZERO..=LONGEST_THINK)).await;
+                    let mut request = if random.random::<bool>() {
+                        reqwest::Request::new(reqwest::Method::GET, tools.clone())
+                    } else {
+                        let mut request = reqwest::Request::new(reqwest::Method::POST, rpc.clone());
+                        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                        *request.body_mut() = Some(PING.into());
+                        request
+                    };
+                    request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Bearer none"));
+                    client.execute(request).await.expect("an answer").bytes().await.expect("a body");
+                    finished.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            tokio::spawn(tokio::time::timeout_at(end.into(), load))
+        })
+        .collect();
+    for user in users {
+        // Every user ends by the timeout.
+        assert!(user.await.expect("a user").is_err());
+    }
+    finished.load(Ordering::Relaxed)
+}
+
+/// Holds sessions open and lets a child watch them.
+async fn watch_sessions() {
+    let binaries = find(None, &SearchPlaces::from_env()).await.expect("a PostgreSQL");
+    let home = ClusterHome { keeper: env!("CARGO_BIN_EXE_rbac-bench").into(), temp_dir: std::env::temp_dir() };
+    let mut cluster =
+        PgCluster::start(&binaries, &ClusterPlan::for_connections(SESSIONS + 20), &home).await.expect("a cluster");
+    let mut clients = Vec::new();
+    for _ in 0..SESSIONS {
+        let (client, connection) = cluster.config().connect(tokio_postgres::NoTls).await.expect("a connection");
+        tokio::spawn(connection);
+        client.batch_execute("BEGIN; SELECT 1").await.expect("a transaction");
+        clients.push(client);
+    }
+    let config = format!("host={} port={} user=postgres dbname=rbac", cluster.socket_dir().display(), cluster.port());
+    let output = tokio::task::spawn_blocking(move || {
+        let mut process = child(&["monitor", &config]);
+        let line = first_line(&mut process);
+        process.wait().expect("our own child");
+        line
+    });
+    println!("{}", output.await.expect("a line").trim());
+    drop(clients);
+    cluster.stop().await.expect("a clean stop");
+}
+
+struct Count(AtomicU64);
+
+impl Sink for Count {
+    fn take(&self, _: Instant, sample: Sample) {
+        if let Sample::Activity(activity) = sample {
+            assert_eq!(activity.idle_in_transaction, SESSIONS);
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// CPU of this process and of its backend while it watches.
+async fn monitor_cost(config: &str) {
+    let database: tokio_postgres::Config = config.parse().expect("a connection string");
+    let watch = Watch {
+        database: database.clone(),
+        interval: Duration::from_millis(100),
+        replicas: Vec::new(),
+        gauges: Vec::new(),
+        health: Health::default(),
+    };
+    let polls = Arc::new(Count(AtomicU64::new(0)));
+    let monitor = Monitor::start(watch, Arc::clone(&polls) as Arc<dyn Sink>).await.expect("a monitor");
+    let backend = backend_pid(&database).await;
+    let (started, cpu, backend_cpu) = (Instant::now(), cpu_seconds(), backend_seconds(backend));
+    tokio::time::sleep(STEADY).await;
+    let span = started.elapsed().as_secs_f64();
+    let own = (cpu_seconds() - cpu) / span * 100.0;
+    let server = (backend_seconds(backend) - backend_cpu) / span * 100.0;
+    monitor.stop().await.expect("a clean stop");
+    println!(
+        "monitor at 10 Hz over {SESSIONS} sessions: {:.2} % of one core (client {own:.2} %, backend {server:.2} %; aim: ≤ 2 %), {} polls",
+        own + server,
+        polls.0.load(Ordering::Relaxed)
+    );
+}
+
+async fn backend_pid(database: &tokio_postgres::Config) -> i32 {
+    let (client, connection) = database.connect(tokio_postgres::NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    let row = client.query_one("SELECT pid FROM pg_stat_activity WHERE application_name = 'rbac-bench'", &[]).await;
+    row.expect("the monitor's session").get(0)
+}
+
+fn backend_seconds(pid: i32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running backend");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().expect("a number") + fields[12].parse::<f64>().expect("a number");
+    ticks / nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().map_or(100.0, |it| it as f64)
+}
