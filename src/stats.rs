@@ -75,11 +75,6 @@ impl Series {
         self.0.iter().map(|(_, value)| *value).max_by(f64::total_cmp)
     }
 
-    /// The smallest value; `None` without any.
-    pub fn min(&self) -> Option<f64> {
-        self.0.iter().map(|(_, value)| *value).min_by(f64::total_cmp)
-    }
-
     /// The integral over time by the trapezoidal rule, in value × seconds; `None` with fewer than two points.
     pub fn integral(&self) -> Option<f64> {
         let area = |pair: &[(f64, f64)]| (pair[1].0 - pair[0].0) * (pair[0].1 + pair[1].1) / 2.0;

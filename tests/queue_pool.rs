@@ -159,7 +159,7 @@ async fn a_session_is_idle_in_transaction_from_its_first_statement_to_its_end() 
             match end {
                 "commit" => session.commit().await.unwrap(),
                 "rollback" => session.rollback().await.unwrap(),
-                _ => session.release().await,
+                _ => session.release().await.unwrap(),
             }
             assert_eq!((bench.state().await.as_str(), bench.counts()), ("idle", (0, 1)), "{end}");
         }
@@ -179,7 +179,7 @@ async fn what_needs_no_word_to_the_server_gets_none() {
         // No transaction is open, so there is nothing to reset.
         session.rollback().await.unwrap();
         session.commit().await.unwrap();
-        session.release().await;
+        session.release().await.unwrap();
         drop(session);
         assert_eq!(statements_of(&bench.application).await, ["BEGIN", "SELECT 1", "SELECT 2", "COMMIT"]);
     }
@@ -192,7 +192,7 @@ async fn a_failed_statement_wants_a_rollback_before_the_next() {
         ("SELECT 1 FROM nowhere", "relation \"nowhere\" does not exist"),
         ("SELECT pg_sleep(30)", "canceling statement due to statement timeout"),
     ];
-    let settings = DatabaseSettings { statement_timeout: Duration::from_millis(50), ..database_settings().await };
+    let settings = DatabaseSettings { statement_timeout: Duration::from_millis(500), ..database_settings().await };
     for checkout in BOTH {
         let bench = Bench::with("failed", checkout, THREE_PLUS_TWO, &settings).await;
         let mut session = bench.database.session();
@@ -216,7 +216,7 @@ async fn a_failed_statement_wants_a_rollback_before_the_next() {
 
 #[tokio::test]
 async fn a_session_killed_for_idling_in_its_transaction_learns_it_from_its_next_statement() {
-    let idle_in_transaction_session_timeout = Duration::from_millis(50);
+    let idle_in_transaction_session_timeout = Duration::from_millis(400);
     let settings = DatabaseSettings { idle_in_transaction_session_timeout, ..database_settings().await };
     for checkout in BOTH {
         let bench = Bench::with("idle-kill", checkout, THREE_PLUS_TWO, &settings).await;
@@ -348,7 +348,7 @@ async fn a_query_whose_server_process_dies_fails_and_does_not_hang() {
                 let error = session.query("SELECT pg_sleep(30)", &[]).await.unwrap_err().to_string();
                 let rolled_back = session.rollback().await.map_err(|error| error.to_string());
                 let next = pid(&mut session).await.map_err(|error| error.to_string());
-                session.release().await;
+                session.release().await.unwrap();
                 done.send((error, rolled_back, next)).unwrap();
             });
         });

@@ -28,8 +28,10 @@ impl ToolRegistry {
             // Its own session in both variants, ended before anything is awaited.
             let mut session = database.session();
             let rows = session.query(CALLABLE_TOOLS, &[]).await;
-            session.release().await;
-            *cached = Some((Instant::now(), rows?.iter().map(|row| row.get(0)).collect()));
+            let ended = session.release().await;
+            let names = rows?.iter().map(|row| row.get(0)).collect();
+            ended?;
+            *cached = Some((Instant::now(), names));
         }
         Ok(cached.as_ref().is_some_and(|(_, names)| names.contains(name)))
     }

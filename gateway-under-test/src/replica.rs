@@ -8,6 +8,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::gauges::ReplicaGauges;
 use crate::lifeline::{self, Lifeline};
 use crate::routes::metrics::PROMETHEUS;
@@ -32,6 +34,9 @@ pub enum ReplicaError {
         #[source]
         source: std::io::Error,
     },
+    /// A worker has ended; the log says why.
+    #[error("a worker has ended, and a replica short of one would measure something else")]
+    WorkerEnded,
     /// A thread or its event loop could not be started.
     #[error("cannot start {what}")]
     Start {
@@ -56,13 +61,17 @@ pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
     let gauges = Arc::new(ReplicaGauges::new(&settings.name, settings.workers));
     let (gauges_listener, gauges_address) = bind_gauges()?;
     let settings = Arc::new(settings);
+    // A replica short of a worker would be another system than the one that was asked for.
+    let ended = CancellationToken::new();
     for (index, listener) in listeners.into_iter().enumerate() {
-        let (settings, gauges) = (Arc::clone(&settings), Arc::clone(&gauges));
+        let (settings, gauges, ended) = (Arc::clone(&settings), Arc::clone(&gauges), ended.clone().drop_guard());
         std::thread::Builder::new()
             .name(format!("worker-{}", index + 1))
             .spawn(move || {
+                // Dropped by a panic too.
+                let _ended = ended;
                 if let Err(error) = worker::serve(index, settings, gauges, listener) {
-                    tracing::error!(%error, worker = index + 1, "a worker has ended");
+                    tracing::error!("worker {} has ended: {error}", index + 1);
                 }
             })
             .map_err(|source| ReplicaError::Start { what: "a worker", source })?;
@@ -73,12 +82,14 @@ pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
     };
     lifeline::announce(&mut std::io::stdout().lock(), &listening)?;
     // The workers are not joined: a frozen one would never end. The process ends, and they with it.
-    serve_gauges(gauges_listener, gauges, &lifeline)
+    serve_gauges(gauges_listener, gauges, &lifeline, &ended)
 }
 
 /// One listener for each worker, all on one port: the system spreads the connections.
 fn bind_workers(port: u16, workers: u32) -> Result<(Vec<TcpListener>, SocketAddr), ReplicaError> {
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // With SO_REUSEPORT alone, a second gateway would share the port of the first without a word.
+    drop(TcpListener::bind(wanted).map_err(|source| ReplicaError::Listen { address: wanted, source })?);
     let first = bind(wanted)?;
     let address = first.local_addr().map_err(|source| ReplicaError::Listen { address: wanted, source })?;
     let mut listeners = vec![first];
@@ -108,7 +119,12 @@ fn bind_gauges() -> Result<(TcpListener, SocketAddr), ReplicaError> {
 }
 
 /// Answers the gauges from this thread, which no worker can freeze, until the parent lets go.
-fn serve_gauges(listener: TcpListener, gauges: Arc<ReplicaGauges>, lifeline: &Lifeline) -> Result<(), ReplicaError> {
+fn serve_gauges(
+    listener: TcpListener,
+    gauges: Arc<ReplicaGauges>,
+    lifeline: &Lifeline,
+    worker_ended: &CancellationToken,
+) -> Result<(), ReplicaError> {
     let router = Router::new().route(
         "/metrics/prometheus",
         get(move || std::future::ready(([(CONTENT_TYPE, PROMETHEUS)], gauges.prometheus()))),
@@ -120,6 +136,7 @@ fn serve_gauges(listener: TcpListener, gauges: Arc<ReplicaGauges>, lifeline: &Li
         tokio::select! {
             served = axum::serve(listener, router) => served.map_err(failed),
             () = lifeline.closed() => Ok(()),
+            () = worker_ended.cancelled() => Err(ReplicaError::WorkerEnded),
         }
     })
 }

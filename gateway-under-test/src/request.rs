@@ -57,9 +57,12 @@ impl WorkSession {
     }
 
     /// The work is done: a session of its own is committed and given back, the request's is left as it is.
-    pub async fn done(self) {
+    ///
+    /// # Errors
+    /// [`DbError`] when what was done could not be committed.
+    pub async fn done(self) -> Result<(), DbError> {
         match self {
-            Self::Request(_) => {}
+            Self::Request(_) => Ok(()),
             Self::Own(mut session) => session.release().await,
         }
     }
@@ -83,7 +86,11 @@ pub async fn with_session(State(worker): State<Arc<Worker>>, mut request: Reques
         drop(running);
         // The response was handed over first. The loop takes no turn between: FastAPI leaves its dependencies on a
         // thread, which a loop that freezes now does not stop either.
-        session.0.lock().await.release().await;
+        // The client has its answer: that the commit failed, for instance because the server had ended the idle
+        // transaction, only the gateway can tell.
+        if let Err(error) = session.0.lock().await.release().await {
+            worker.replica.record_error(&error.to_string());
+        }
     });
     answered.await.unwrap_or_else(|_panicked| GatewayError::Panicked.into_response())
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::record::Format;
 use crate::scenario::builtin::{BUILTINS, DEFAULT};
 use crate::scenario::check::Severity;
 use crate::scenario::error::{KeyFault, LocatedProblem, ScenarioError, Site};
@@ -84,7 +85,7 @@ pub struct OverrideArgs {
     #[arg(long, value_name = "D", allow_hyphen_values = true)]
     pub duration: Option<String>,
     /// Which variants to run: held, scoped or both [env: `RBAC_BENCH_VARIANT`]
-    #[arg(long, value_name = "V")]
+    #[arg(long, value_name = "V", alias = "scope")]
     pub variant: Option<String>,
     /// Set any key of the scenario file, such as gateway.pool.size=50 or load.duration=10s; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
@@ -130,17 +131,6 @@ pub enum Outcome {
     Refused,
 }
 
-impl Outcome {
-    /// The process's exit code.
-    #[must_use]
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            Self::Fine => 0,
-            Self::Refused => 2,
-        }
-    }
-}
-
 /// Runs a `scenario` subcommand. `environment` are the overrides of the environment's variables.
 ///
 /// # Errors
@@ -157,13 +147,6 @@ pub fn run(
         ScenarioCommand::Check(args) => return check(args, environment, out),
     }
     Ok(Outcome::Fine)
-}
-
-/// The form of a JSON document, for whoever reads it by a program.
-#[derive(Serialize)]
-struct Format {
-    name: &'static str,
-    version: u32,
 }
 
 fn list(out: &mut dyn Write) -> Result<(), ScenarioCommandError> {
@@ -191,7 +174,7 @@ fn list_json(out: &mut dyn Write) -> Result<(), ScenarioCommandError> {
         title: builtin.title(),
         default: builtin == DEFAULT,
     };
-    let format = Format { name: "scenario-list", version: 1 };
+    let format = Format { name: "rbac-bench/scenario-list".to_owned(), version: 1 };
     write_json(&List { format, scenarios: BUILTINS.into_iter().map(entry).collect() }, out)
 }
 
@@ -323,7 +306,7 @@ fn write_findings_json(
         scenario: &'a str,
         problems: Vec<Finding>,
     }
-    let format = Format { name: "scenario-check", version: 1 };
+    let format = Format { name: "rbac-bench/scenario-check".to_owned(), version: 1 };
     write_json(&Check { format, scenario: &source.name, problems }, out)
 }
 

@@ -42,7 +42,7 @@ GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 10";
 const BREAKDOWN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A poll that takes longer is given up, and there is a gap.
-const POLL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the polls went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,9 +101,13 @@ impl Poller {
             }
             if now >= breakdown_due {
                 breakdown_due = now + BREAKDOWN_INTERVAL;
-                if let Ok(groups) = self.poll_breakdown().await {
-                    sink.take(now, Sample::Breakdown(BreakdownSample { groups }));
-                }
+                sink.take(
+                    now,
+                    match self.poll_breakdown().await {
+                        Ok(groups) => Sample::Breakdown(BreakdownSample { groups }),
+                        Err(error) => Sample::Event(Event::PollFailed { error }),
+                    },
+                );
             }
         }
         stats
@@ -113,7 +117,7 @@ impl Poller {
         let asked = Instant::now();
         let row = tokio::time::timeout(POLL_TIMEOUT, self.client.query_one(&self.counts, &[&APPLICATION_NAME]))
             .await
-            .map_err(|_elapsed| format!("no answer within {} s", POLL_TIMEOUT.as_secs()))?
+            .map_err(|_elapsed| no_answer())?
             .map_err(|error| error.to_string())?;
         Ok(ActivitySample {
             sessions: count(&row, 0),
@@ -127,8 +131,12 @@ impl Poller {
         })
     }
 
-    async fn poll_breakdown(&self) -> Result<Vec<HoldGroup>, tokio_postgres::Error> {
-        let rows = self.client.query(&self.breakdown, &[&APPLICATION_NAME]).await?;
+    async fn poll_breakdown(&self) -> Result<Vec<HoldGroup>, String> {
+        let asked = self.client.query(&self.breakdown, &[&APPLICATION_NAME]);
+        let rows = tokio::time::timeout(POLL_TIMEOUT, asked)
+            .await
+            .map_err(|_elapsed| no_answer())?
+            .map_err(|error| error.to_string())?;
         let group = |row: &Row| HoldGroup {
             statement: row.get(0),
             application_name: row.get(1),
@@ -137,6 +145,10 @@ impl Poller {
         };
         Ok(rows.iter().map(group).collect())
     }
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", POLL_TIMEOUT.as_secs())
 }
 
 fn count(row: &Row, column: usize) -> u32 {

@@ -70,6 +70,9 @@ pub enum MonitorError {
     /// The thread or its event loop could not be started.
     #[error("cannot start the monitor")]
     Start(#[source] std::io::Error),
+    /// The server did not answer in time.
+    #[error("the database did not answer within {} s", activity::POLL_TIMEOUT.as_secs())]
+    Silent,
     /// The monitor's thread died.
     #[error("the monitor has crashed")]
     Crashed,
@@ -118,7 +121,10 @@ async fn watch_all(
     ready: tokio::sync::oneshot::Sender<Result<(), MonitorError>>,
 ) -> PollStats {
     let prepared = async {
-        let poller = activity::Poller::connect(&watch.database).await?;
+        let connecting = activity::Poller::connect(&watch.database);
+        let poller = tokio::time::timeout(activity::POLL_TIMEOUT, connecting)
+            .await
+            .map_err(|_elapsed| MonitorError::Silent)??;
         let probe = health::client(&watch.health).map_err(MonitorError::Http)?;
         let gauges = pools::client().map_err(MonitorError::Http)?;
         Ok((poller, probe, gauges))
@@ -150,7 +156,9 @@ async fn watch_all(
 /// # Errors
 /// [`MonitorError`].
 pub async fn read_counters(database: &tokio_postgres::Config) -> Result<ServerCounters, MonitorError> {
-    counters::read(database).await
+    tokio::time::timeout(activity::POLL_TIMEOUT, counters::read(database))
+        .await
+        .map_err(|_elapsed| MonitorError::Silent)?
 }
 
 /// The `application_name` of our own connections, by which they are left out of what is counted.

@@ -186,6 +186,6 @@ pub struct GeneratorRecord {
     pub cpu_s: Option<f64>,
     /// Samples that could not be written because the disk was too slow.
     pub samples_dropped: u64,
-    /// Polls of the database later than one and a half intervals.
+    /// Polls of the database that began more than half an interval late.
     pub polls_late: u64,
 }

@@ -1,5 +1,7 @@
 //! The figures that every table, gate and script reads: product contract, spelled as it spells them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Phases, Sample, Stamped};
@@ -120,7 +122,7 @@ impl Summary {
             idle_in_transaction_mean: idle.mean(),
             transaction_age_max_s: oldest_transaction(measured.samples, in_steady),
             pool_capacity: measured.pool_capacity,
-            pool_checked_out_peak: checked_out_peak(measured.samples, in_steady),
+            pool_checked_out_peak: checked_out_peak(measured.samples, measured.replicas, in_steady),
             pool_timeouts: pool_timeouts(measured.samples, measured.replicas),
             idle_in_transaction_sampled_s: idle_in_transaction(measured.samples, |_| true).integral(),
             idle_in_transaction_counted_s: measured.counted_s,
@@ -169,17 +171,15 @@ fn oldest_transaction(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Opti
 }
 
 /// The fewest replicas up at one time. A replica keeps its state from one probe to the next, and from before the
-/// window into it; without any probe there is no figure.
+/// window into it; there is no figure before each was probed.
 fn replicas_healthy_min(samples: &[Stamped], replicas: u32, window: impl Fn(f64) -> bool) -> Option<u32> {
-    let mut up = vec![true; replicas as usize];
+    let mut up = BTreeMap::new();
     let mut fewest = None;
     for stamped in samples {
         if let Sample::Health(probe) = &stamped.sample {
-            if let Some(state) = up.get_mut((probe.replica as usize).wrapping_sub(1)) {
-                *state = probe.up;
-            }
-            if window(stamped.at_s) {
-                let now = up.iter().filter(|state| **state).count();
+            up.insert(probe.replica, probe.up);
+            if window(stamped.at_s) && up.len() == replicas as usize {
+                let now = up.values().filter(|state| **state).count();
                 fewest = Some(fewest.map_or(now, |before: usize| before.min(now)));
             }
         }
@@ -187,17 +187,18 @@ fn replicas_healthy_min(samples: &[Stamped], replicas: u32, window: impl Fn(f64)
     fewest.and_then(|count| u32::try_from(count).ok())
 }
 
-/// The most connections out at one time: each replica's last gauge summed at every new one. A replica that has not
-/// answered yet counts nothing; without any answer there is no figure.
-fn checked_out_peak(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Option<u32> {
-    let mut last = std::collections::BTreeMap::new();
+/// The most connections out at one time: each replica's last gauge summed at every new one, once each has answered.
+fn checked_out_peak(samples: &[Stamped], replicas: u32, window: impl Fn(f64) -> bool) -> Option<u32> {
+    let mut last = BTreeMap::new();
     let mut peak = None;
     for stamped in samples.iter().filter(|stamped| window(stamped.at_s)) {
         if let Sample::Pools(pools) = &stamped.sample
             && let Some(out) = pools.checked_out
         {
             last.insert(pools.replica, out);
-            peak = peak.max(Some(last.values().sum()));
+            if last.len() == replicas as usize {
+                peak = peak.max(Some(last.values().sum()));
+            }
         }
     }
     peak
@@ -205,7 +206,7 @@ fn checked_out_peak(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Option
 
 /// Each replica's last counter, summed; `None` unless every replica has answered at least once.
 fn pool_timeouts(samples: &[Stamped], replicas: u32) -> Option<u64> {
-    let mut last = std::collections::BTreeMap::new();
+    let mut last = BTreeMap::new();
     for stamped in samples {
         if let Sample::Pools(pools) = &stamped.sample
             && let Some(timeouts) = pools.timeouts
@@ -317,10 +318,10 @@ mod tests {
             at(4.1, pools(3, None, None)),
         ];
         let unknown = summary(&samples, &RequestTotals::default());
-        assert_eq!(unknown.pool_checked_out_peak, Some(30));
-        assert_eq!(unknown.pool_timeouts, None, "replica 3 has never answered");
-        let all = [&samples[..], &[at(5.0, pools(3, Some(0), Some(2)))]].concat();
-        assert_eq!(summary(&all, &RequestTotals::default()).pool_timeouts, Some(6));
+        let figures = |it: &Summary| (it.pool_checked_out_peak, it.pool_timeouts);
+        assert_eq!(figures(&unknown), (None, None), "replica 3 has never answered");
+        let all = [&samples[..], &[at(5.0, pools(3, Some(1), Some(2)))]].concat();
+        assert_eq!(figures(&summary(&all, &RequestTotals::default())), (Some(26), Some(6)));
     }
 
     #[test]

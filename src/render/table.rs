@@ -83,39 +83,49 @@ const ROWS: [Row; 9] = [
 pub fn run(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
-    let _ = head(&mut text, record)
-        .and_then(|()| outcome(&mut text, record))
+    let _ = head(&mut text, record, width)
+        .and_then(|()| outcome(&mut text, record, width))
         .and_then(|()| write!(text, "{}", figures(record, width)))
-        .and_then(|()| conclusions(&mut text, record))
+        .and_then(|()| conclusions(&mut text, record, width))
         .and_then(|()| errors(&mut text, record, width))
         .and_then(|()| writeln!(text, "\nrecord  {}", folder.display()));
     text
 }
 
-fn head(text: &mut String, record: &RunRecord) -> std::fmt::Result {
+/// A line of prose, broken between words where the terminal is narrow.
+fn prose(text: &mut String, line: &str, width: Option<usize>) -> std::fmt::Result {
+    match width {
+        Some(columns) => writeln!(text, "{}", textwrap::fill(line, columns)),
+        None => writeln!(text, "{line}"),
+    }
+}
+
+fn head(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
     let Scenario { name, load, gateway, notes, .. } = &record.scenario;
     let pool = &gateway.pool;
     let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
-    writeln!(
-        text,
+    let shape = format!(
         "{name} · {} users · {} replicas × {} workers × ({}+{}) sessions · PostgreSQL {version}, private",
         load.users.get(),
         gateway.replicas.get(),
         gateway.workers.get(),
         pool.size.get(),
         pool.max_overflow,
-    )?;
-    notes.iter().try_for_each(|note| writeln!(text, "{note}"))?;
+    );
+    prose(text, &shape, width)?;
+    notes.iter().try_for_each(|note| prose(text, note, width))?;
     writeln!(text)
 }
 
-fn outcome(text: &mut String, record: &RunRecord) -> std::fmt::Result {
-    match &record.outcome {
-        Outcome::Finished => Ok(()),
-        Outcome::Running => writeln!(text, "not finished: the run was killed, or goes on\n"),
-        Outcome::Interrupted => writeln!(text, "interrupted: the figures cover what was seen until then\n"),
-        Outcome::Failed { error } => writeln!(text, "failed: {error}\n"),
-    }
+fn outcome(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
+    let said = match &record.outcome {
+        Outcome::Finished => return Ok(()),
+        Outcome::Running => "not finished: the run was killed, or goes on".to_owned(),
+        Outcome::Interrupted => "interrupted: the figures cover what was seen until then".to_owned(),
+        Outcome::Failed { error } => format!("failed: {error}"),
+    };
+    prose(text, &said, width)?;
+    writeln!(text)
 }
 
 fn figures(record: &RunRecord, width: Option<usize>) -> String {
@@ -196,28 +206,30 @@ fn ruled(table: &str) -> String {
 }
 
 /// What the figures say, in words: a reader who sees a healthy table should not have to wonder whether it worked.
-fn conclusions(text: &mut String, record: &RunRecord) -> std::fmt::Result {
+fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
     for (scope, variant) in &record.variants {
         let Some(lost) = variant.sessions_lost.filter(|lost| lost.total() > 0) else { continue };
-        writeln!(
-            text,
-            "\n{}: {} sessions were killed or vanished in a transaction, {} were in one at the end: the server does not \
+        let said = format!(
+            "{}: {} sessions were killed or vanished in a transaction, {} were in one at the end: the server does not \
              count their last episode.",
             scope.name(),
             lost.total() - lost.open_at_end,
             lost.open_at_end,
-        )?;
+        );
+        writeln!(text)?;
+        prose(text, &said, width)?;
     }
     let healthy = record.variants.values().filter(|variant| variant.summary.is_healthy()).count();
     if healthy == record.variants.len() && healthy > 0 {
         let out = record.variants.values().filter_map(|variant| variant.summary.pool_checked_out_peak).max();
-        writeln!(
-            text,
-            "\nNothing went wrong: {} users had at most {} of {} pooled sessions out at once, and no checkout timed out.",
+        let said = format!(
+            "Nothing went wrong: {} users had at most {} of {} pooled sessions out at once, and no checkout timed out.",
             record.scenario.load.users.get(),
             count(out.map(u64::from)),
             count(Some(u64::from(record.scenario.gateway.pool_capacity()))),
-        )?;
+        );
+        writeln!(text)?;
+        prose(text, &said, width)?;
     }
     Ok(())
 }

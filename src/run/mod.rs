@@ -18,9 +18,9 @@ use crate::record::store::{RunFolder, StoreError};
 use crate::record::{Format, Machine, Outcome, RunRecord};
 use crate::scenario::Scenario;
 use crate::swarm::SwarmError;
-use crate::testbed::binaries::{self, SearchPlaces};
+use crate::testbed::binaries::{self, SearchPlaces, ServerBinaries};
 use crate::testbed::cluster::ClusterHome;
-use crate::testbed::{Premises, TestbedError, folder, limits};
+use crate::testbed::{Premises, TestbedError, limits, sweep_leftovers};
 use collector::Collector;
 use progress::Progress;
 
@@ -87,16 +87,19 @@ pub async fn execute(
     stop: &CancellationToken,
 ) -> Result<Finished, RunError> {
     limits::raise_descriptor_limit(scenario.load.users.get()).map_err(TestbedError::from)?;
-    sweep_leftovers().await;
-    let places = SearchPlaces::from_env();
-    let binaries = binaries::find(options.pg_bin.as_deref(), &places).await.map_err(TestbedError::from)?;
     let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
     let mut record = new_record(scenario);
     let folder = RunFolder::create(&options.out, &folder_name(&record))?;
     folder.write_record(&record)?;
-    let premises = Premises { binaries, home, logs: folder.path().to_owned(), port: 0 };
     let collector = Collector::start(folder.samples()?)?;
-    let ended = run_variants(&mut record, &folder, &premises, &collector, progress, stop).await;
+    let ended = match stop.run_until_cancelled(find_server(options)).await {
+        Some(Ok(binaries)) => {
+            let premises = Premises { binaries, home, logs: Some(folder.path().to_owned()), port: 0 };
+            run_variants(&mut record, &folder, &premises, &collector, progress, stop).await
+        }
+        Some(Err(error)) => Err(error.into()),
+        None => Ok(()),
+    };
     record.outcome = match &ended {
         Ok(()) if stop.is_cancelled() => Outcome::Interrupted,
         Ok(()) => Outcome::Finished,
@@ -107,6 +110,12 @@ pub async fn execute(
     ended?;
     written?;
     Ok(Finished { record, folder: folder.path().to_owned() })
+}
+
+/// Clears the ground, and finds a server or downloads one, which can take minutes.
+async fn find_server(options: &RunOptions) -> Result<ServerBinaries, TestbedError> {
+    sweep_leftovers().await;
+    Ok(binaries::find(options.pg_bin.as_deref(), &SearchPlaces::from_env()).await?)
 }
 
 async fn run_variants(
@@ -130,14 +139,6 @@ async fn run_variants(
         }
     }
     Ok(())
-}
-
-/// Removes what a run that was killed has left behind.
-async fn sweep_leftovers() {
-    let swept = tokio::task::spawn_blocking(|| folder::sweep_stale(&std::env::temp_dir())).await;
-    if let Ok(count @ 1..) = swept {
-        tracing::info!("removed what {count} killed run(s) had left behind");
-    }
 }
 
 fn new_record(scenario: Scenario) -> RunRecord {

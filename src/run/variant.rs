@@ -45,6 +45,9 @@ pub(super) struct Variant<'a> {
 /// What the load left behind.
 struct Loaded {
     clock: Clock,
+    /// The last user stopped.
+    load_ended: Instant,
+    /// The last sample was taken.
     ended: Instant,
     view: SwarmView,
     polls: PollStats,
@@ -100,6 +103,7 @@ impl Variant<'_> {
             () = self.sample(&view, clock, &sink) => unreachable!("sampling goes on until it is dropped"),
             died = testbed.died() => Err(died.into()),
         };
+        let load_ended = Instant::now();
         abandoned.cancel();
         if ended.is_ok() {
             self.drain(clock).await;
@@ -107,7 +111,7 @@ impl Variant<'_> {
         let polls = watching.stop().await?;
         ended?;
         let cpu_s = cpu_before.zip(cpu_seconds()).map(|(before, after)| after - before);
-        Ok(Loaded { clock, ended: Instant::now(), view, polls, cpu_s })
+        Ok(Loaded { clock, load_ended, ended: Instant::now(), view, polls, cpu_s })
     }
 
     fn watch(&self, testbed: &Testbed) -> Watch {
@@ -168,7 +172,7 @@ impl Variant<'_> {
         // An interrupted load ends where it was interrupted.
         let phases = Phases {
             steady_from_s: since_start(clock.steady_from),
-            steady_to_s: since_start(clock.steady_to.min(loaded.ended)),
+            steady_to_s: since_start(clock.steady_to.min(loaded.load_ended)),
             ended_s: since_start(loaded.ended),
         };
         let steady = recorder.steady();

@@ -70,9 +70,9 @@ pub enum TestbedError {
         /// What it said last.
         last: String,
     },
-    /// The folder of the logs could not be made or removed.
-    #[error("cannot make or remove the folder of the logs")]
-    Logs(#[source] std::io::Error),
+    /// The HTTP client could not be built.
+    #[error("cannot prepare to ask whether a replica is ready")]
+    Http(#[source] reqwest::Error),
     /// The program cannot find itself.
     #[error("cannot find this program's own executable")]
     Executable(#[source] std::io::Error),
@@ -95,8 +95,8 @@ pub struct Premises {
     pub binaries: binaries::ServerBinaries,
     /// Where it lives, and which program keeps it.
     pub home: ClusterHome,
-    /// Where children write their logs.
-    pub logs: PathBuf,
+    /// Where children write their logs; in the cluster's own folder when there is no other.
+    pub logs: Option<PathBuf>,
     /// Port of the first replica; 0 lets the system choose. The others' is always chosen.
     pub port: u16,
 }
@@ -208,7 +208,8 @@ async fn start_services(
     jwt_secret: &str,
 ) -> Result<(Service, Vec<Service>, Vec<HeaderValue>), TestbedError> {
     let program = std::env::current_exe().map_err(TestbedError::Executable)?;
-    let log = |name: &str| premises.logs.join(format!("{name}.{}.log", scope.name()));
+    let logs = premises.logs.as_deref().unwrap_or(cluster.folder());
+    let log = |name: &str| logs.join(format!("{name}.{}.log", scope.name()));
     let authorizations = seed::seed(&cluster.config(), scenario, jwt_secret).await?;
     let backend =
         Service::start(&program, BACKEND_SUBCOMMAND, "the backend", &backend_settings(scenario), &log("backend"))
@@ -282,12 +283,24 @@ fn database_settings(scenario: &Scenario, cluster: &PgCluster) -> DatabaseSettin
     }
 }
 
+/// Clients that a gateway served alone should be able to take at once.
+const GATEWAY_CLIENTS: u32 = 1000;
+
+/// Removes what a run that was killed has left behind.
+pub async fn sweep_leftovers() {
+    let swept = tokio::task::spawn_blocking(|| folder::sweep_stale(&std::env::temp_dir())).await;
+    if let Ok(count @ 1..) = swept {
+        tracing::info!("removed what {count} killed run(s) had left behind");
+    }
+}
+
 /// Polls `/ready` until it says so.
 async fn wait_until_ready(name: &str, url: &str) -> Result<(), TestbedError> {
     let deadline = tokio::time::Instant::now() + READY_DEADLINE;
     let url = format!("{url}/ready");
+    let client = reqwest::Client::builder().no_proxy().timeout(READY_DEADLINE).build().map_err(TestbedError::Http)?;
     loop {
-        let last = match reqwest::get(&url).await {
+        let last = match client.get(&url).send().await {
             Ok(answer) if answer.status().is_success() => return Ok(()),
             Ok(answer) => answer.text().await.unwrap_or_else(|error| error.to_string()),
             Err(error) => error.to_string(),
@@ -299,7 +312,7 @@ async fn wait_until_ready(name: &str, url: &str) -> Result<(), TestbedError> {
     }
 }
 
-/// A testbed that serves by itself, with the folder of its logs: what `rbac-bench gateway` runs.
+/// A testbed that serves by itself: what `rbac-bench gateway` runs.
 #[derive(Debug)]
 pub struct Running {
     /// The testbed.
@@ -308,8 +321,6 @@ pub struct Running {
     pub scope: SessionScope,
     /// A token of the demo platform administrator.
     pub admin_token: String,
-    /// Removed with its value.
-    logs: tempfile::TempDir,
 }
 
 impl Running {
@@ -319,17 +330,18 @@ impl Running {
     /// [`TestbedError`].
     pub async fn start(scenario: &Scenario, port: u16, pg_bin: Option<&Path>) -> Result<Self, TestbedError> {
         let scope = scenario.variants.first().copied().unwrap_or_default();
-        let logs = tempfile::tempdir().map_err(TestbedError::Logs)?;
+        limits::raise_descriptor_limit(GATEWAY_CLIENTS)?;
+        sweep_leftovers().await;
         let places = binaries::SearchPlaces::from_env();
         let premises = Premises {
             binaries: binaries::find(pg_bin, &places).await?,
             home: ClusterHome::of_this_program().map_err(TestbedError::Executable)?,
-            logs: logs.path().to_owned(),
+            logs: None,
             port,
         };
         let testbed = Box::pin(Testbed::start(scenario, scope, &premises)).await?;
         let admin_token = seed::admin_token(&testbed.jwt_secret)?;
-        Ok(Self { testbed, scope, admin_token, logs })
+        Ok(Self { testbed, scope, admin_token })
     }
 
     /// Ends everything.
@@ -337,7 +349,6 @@ impl Running {
     /// # Errors
     /// As [`Testbed::stop`].
     pub async fn stop(self) -> Result<(), TestbedError> {
-        self.testbed.stop().await?;
-        self.logs.close().map_err(TestbedError::Logs)
+        self.testbed.stop().await
     }
 }

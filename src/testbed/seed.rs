@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use gateway_under_test::auth;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use reqwest::header::HeaderValue;
 
 use crate::scenario::{Identities, Scenario};
@@ -75,14 +77,13 @@ pub(super) fn admin_token(jwt_secret: &str) -> Result<String, SeedError> {
         .map_err(|error| SeedError::Token(error.into()))
 }
 
-/// The e-mail of a user of the load. Kinds are dealt like cards, so that any run of users holds them in proportion.
+/// The e-mail of a user of the load: a kind drawn by weight, the same for the same user in every run.
 fn email_of(user: u32, identities: &Identities, fixture_users: u32) -> String {
     let total = (identities.platform_admin + identities.database_admin + identities.regular).max(1);
-    // A multiplier coprime to most totals spreads each kind over the round instead of bunching it.
-    let card = user.wrapping_mul(7) % total;
-    if card < identities.platform_admin {
+    let drawn = SmallRng::seed_from_u64(u64::from(user)).random_range(0..total);
+    if drawn < identities.platform_admin {
         PLATFORM_ADMIN.to_owned()
-    } else if card < identities.platform_admin + identities.database_admin {
+    } else if drawn < identities.platform_admin + identities.database_admin {
         format!("dbadmin-{}@example.com", user % DATABASE_ADMINS + 1)
     } else {
         format!("user-{}@example.com", user % fixture_users + 1)
@@ -94,10 +95,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identities_come_in_the_proportions_that_were_asked_for() {
-        let identities = Identities { platform_admin: 3, database_admin: 1, regular: 6 };
-        let emails: Vec<String> = (0..1000).map(|user| email_of(user, &identities, 4000)).collect();
-        let count = |prefix: &str| emails.iter().filter(|email| email.starts_with(prefix)).count();
-        assert_eq!([count("admin@"), count("dbadmin-"), count("user-")], [300, 100, 600]);
+    fn identities_come_in_the_proportions_that_were_asked_for_whatever_the_total() {
+        for (platform_admin, database_admin, regular) in [(3, 1, 6), (1, 1, 5), (3, 1, 16), (0, 0, 1), (2, 3, 9)] {
+            let identities = Identities { platform_admin, database_admin, regular };
+            let total = f64::from(platform_admin + database_admin + regular);
+            let emails: Vec<String> = (0..4000).map(|user| email_of(user, &identities, 4000)).collect();
+            for (prefix, weight) in [("admin@", platform_admin), ("dbadmin-", database_admin), ("user-", regular)] {
+                let share = emails.iter().filter(|email| email.starts_with(prefix)).count() as f64 / 4000.0;
+                let wanted = f64::from(weight) / total;
+                assert!((share - wanted).abs() < 0.03, "{prefix} {share} for {wanted} of {identities:?}");
+            }
+        }
     }
 }

@@ -42,14 +42,14 @@ pub enum ServiceError {
         source: std::io::Error,
     },
     /// It ended by itself.
-    #[error("{name} has ended by itself ({status}); its log is `{log}`", log = log.display())]
+    #[error("{name} has ended by itself ({status}): {last_words}")]
     Ended {
         /// Which service.
         name: String,
         /// How it ended.
         status: ExitStatus,
-        /// Where its standard error went.
-        log: PathBuf,
+        /// The end of its log.
+        last_words: String,
     },
     /// It said nothing in time.
     #[error("{name} did not say where it listens within {} s", START_DEADLINE.as_secs())]
@@ -113,7 +113,7 @@ impl Service {
             .map_err(|_elapsed| ServiceError::Silent { name: name.to_owned() })?;
         let Some(line) = first.map_err(talk_failed)? else {
             let status = child.wait().await.map_err(talk_failed)?;
-            return Err(ServiceError::Ended { name: name.to_owned(), status, log: log.to_owned() });
+            return Err(ServiceError::Ended { name: name.to_owned(), status, last_words: last_words(log) });
         };
         let listening = serde_json::from_str(&line)
             .map_err(|_unparsable| ServiceError::Gibberish { name: name.to_owned(), line: line.clone() })?;
@@ -125,11 +125,6 @@ impl Service {
         &self.listening
     }
 
-    /// Its process; `None` once it has ended.
-    pub fn pid(&self) -> Option<u32> {
-        self.child.id()
-    }
-
     /// Waits until it has ended by itself, which it should not, and says how.
     ///
     /// # Cancel safety
@@ -137,7 +132,7 @@ impl Service {
     pub async fn ended(&mut self) -> ServiceError {
         let name = self.name.clone();
         match self.child.wait().await {
-            Ok(status) => ServiceError::Ended { name, status, log: self.log.clone() },
+            Ok(status) => ServiceError::Ended { name, status, last_words: last_words(&self.log) },
             Err(source) => ServiceError::Talk { name, source },
         }
     }
@@ -152,4 +147,17 @@ impl Service {
             }
         }
     }
+}
+
+/// The end of a child's log, where it says why it could not go on.
+fn last_words(log: &Path) -> String {
+    const LINES: usize = 3;
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() {
+        return format!("it said nothing in `{}`", log.display());
+    }
+    let last = lines[lines.len().saturating_sub(LINES)..].join("; ");
+    // A child that is this program says `error:` itself.
+    last.trim_start_matches("error: ").to_owned()
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use rbac_bench::testbed::binaries::{SearchPlaces, find, install_command};
+
 use crate::program::{HANG, Place, SMALL, text};
 
 /// Runs, expects exit `code`, and gives what it said on stderr.
@@ -57,6 +59,30 @@ fn a_port_in_use_is_refused_with_its_number() {
     let port = taken.local_addr().unwrap().port().to_string();
     let said = refused(&["gateway", SMALL, "--port", &port], 1);
     assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+}
+
+#[test]
+fn a_second_gateway_does_not_share_the_port_of_the_first() {
+    let place = Place::new();
+    let mut first = place.start(&["gateway", SMALL, "--json"]);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(first.child.stdout.take().unwrap()), &mut line).unwrap();
+    let port = line.split("http://127.0.0.1:").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let said = refused(&["gateway", SMALL, "--port", port], 1);
+    assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+    first.signal(nix::sys::signal::Signal::SIGTERM);
+    first.wait();
+    place.assert_nothing_is_left(HANG);
+}
+
+#[test]
+fn without_any_postgresql_the_error_names_the_package() {
+    // The program itself would find the one that these tests run on.
+    let empty = tempfile::tempdir().unwrap();
+    let nowhere = SearchPlaces { path: Vec::new(), root: empty.path().to_owned(), cache: None, releases_url: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error = runtime.block_on(find(None, &nowhere)).unwrap_err().to_string();
+    assert!(error.contains(install_command()), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rbac_bench::record::store::{read_record, read_samples};
 use crate::program::{Place, SMALL};
 
 /// Long enough that the signal always comes first.
-const LONG: [&str; 4] = ["run", SMALL, "--duration", "60s"];
+const LONG: [&str; 6] = ["run", SMALL, "--variant", "scoped", "--duration", "60s"];
 
 /// Starts a long run, sends `signal` once it says `stage`, and gives its place and exit code.
 fn interrupted(stage: &str, signal: Signal) -> (Place, Option<i32>) {
@@ -50,6 +50,16 @@ fn ctrl_c_in_the_steady_phase_leaves_nothing_but_a_partial_record() {
     assert!(!held.complete);
     assert!(held.summary.requests > 0, "what was seen until then is there: {:?}", held.summary);
     assert!(!read_samples(&place.run_folder()).unwrap().is_empty());
+}
+
+#[test]
+fn ctrl_c_while_requests_drain_leaves_nothing_behind() {
+    let place = Place::new();
+    let mut run = place.start(&["run", SMALL, "--variant", "held", "--duration", "2s"]);
+    run.wait_for_line("draining");
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.wait(), Some(130));
+    place.assert_nothing_is_left(Duration::from_secs(10));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -68,7 +69,9 @@ impl Place {
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
         let mut child = self.program().args(arguments).spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        Started { child, stderr }
+        let (said, heard) = channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        Started { child, stderr: heard }
     }
 
     /// The folder of the only run that was made here.
@@ -110,7 +113,7 @@ impl Place {
 /// A program that runs.
 pub(crate) struct Started {
     pub(crate) child: Child,
-    stderr: BufReader<ChildStderr>,
+    stderr: Receiver<String>,
 }
 
 impl Started {
@@ -118,11 +121,15 @@ impl Started {
     pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
         let mut said = String::new();
         loop {
-            let start = said.len();
-            let read = self.stderr.read_line(&mut said).expect("text");
-            assert!(read > 0, "ended without saying `{text}`:\n{said}");
-            if said[start..].contains(text) {
-                return said;
+            match self.stderr.recv_timeout(HANG) {
+                Ok(line) => {
+                    said += &line;
+                    said.push('\n');
+                    if line.contains(text) {
+                        return said;
+                    }
+                }
+                Err(why) => panic!("{why} before it said `{text}`:\n{said}"),
             }
         }
     }

@@ -83,12 +83,12 @@ impl Session {
     }
 
     /// Ends the session as FastAPI's `get_db` does on the way out: commit if all went well, else rollback.
-    pub async fn release(&mut self) {
+    ///
+    /// # Errors
+    /// As [`Session::commit`] and [`Session::rollback`].
+    pub async fn release(&mut self) -> Result<(), DbError> {
         let failed = self.held.as_ref().is_some_and(|held| held.transaction == Transaction::Failed);
-        let ended = if failed { self.rollback().await } else { self.commit().await };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a session was not ended cleanly");
-        }
+        if failed { self.rollback().await } else { self.commit().await }
     }
 
     async fn end(&mut self, command: &'static str) -> Result<(), DbError> {

@@ -33,8 +33,10 @@ pub async fn require_permission(
     let claims = worker.authenticator.authenticate(headers)?;
     let mut work = session.open(worker).await;
     let granted = is_granted(&mut work, worker, &claims, permission).await;
-    work.done().await;
-    if granted? { Ok(User { email: claims.sub }) } else { Err(GatewayError::Forbidden(permission)) }
+    let ended = work.done().await;
+    let granted = granted?;
+    ended?;
+    if granted { Ok(User { email: claims.sub }) } else { Err(GatewayError::Forbidden(permission)) }
 }
 
 async fn is_granted(

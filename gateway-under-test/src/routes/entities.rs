@@ -140,6 +140,7 @@ pub(crate) async fn list_servers(worker: &Worker, session: &RequestSession) -> R
 async fn first_page(worker: &Worker, session: &RequestSession, sql: &'static str) -> Result<Vec<Row>, DbError> {
     let mut work = session.open(worker).await;
     let rows = work.query(sql, &[&PAGE]).await;
-    work.done().await;
-    rows
+    let ended = work.done().await;
+    let rows = rows?;
+    ended.map(|()| rows)
 }

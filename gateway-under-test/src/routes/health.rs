@@ -54,6 +54,6 @@ async fn check(worker: &Worker) -> Result<(), String> {
 async fn select_one(database: &Database) -> Result<(), DbError> {
     let mut session = database.session();
     let asked = session.query("SELECT 1", &[]).await;
-    session.release().await;
-    asked.map(drop)
+    let ended = session.release().await;
+    asked.and(ended)
 }

@@ -67,8 +67,8 @@ async fn count_usage(worker: &Worker, session: &RequestSession) -> Result<(), Db
     let row = i32::try_from(rand::rng().random_range(1..=counter.rows)).unwrap_or(1);
     let mut work = session.open(worker).await;
     let updated = work.query(COUNT_USAGE, &[&row]).await;
-    work.done().await;
-    updated.map(drop)
+    let ended = work.done().await;
+    updated.and(ended)
 }
 
 async fn ask_backend(worker: &Worker, params: &RawValue) -> Result<Box<RawValue>, GatewayError> {
