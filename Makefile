@@ -17,15 +17,15 @@ unit:
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --workspace --locked && cargo test --workspace --doc --locked; \
 	else \
-		cargo test --workspace --locked; \
+		cargo test --workspace --locked -- --test-threads=1; \
 	fi
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# The cost of the instrument: see benches/README.md.
+# The cost of the instrument.
 bench:
-	cargo bench --locked
+	cargo bench --bench instrument --locked
 
 # The full scenarios, several minutes each.
 soak:

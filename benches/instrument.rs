@@ -1,7 +1,7 @@
 //! What the instrument costs: `cargo bench --bench instrument`.
 //!
 //! - CPU per request of the swarm beside a bare reqwest loop with the same users, think times and requests, and memory
-//!   per user of both; each in a process of its own, taking turns (A B B A), so that a noisy neighbour hits both.
+//!   per user of both; each in a process of its own, taking turns (A B B A A B B A), so that a noisy neighbour hits both.
 //! - CPU of the monitor at 10 Hz over 450 sessions idle in transaction: its own process and its backend together.
 //!
 //! It prints and asserts nothing: absolute times belong here and not in tests.
@@ -38,6 +38,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USERS: u32 = 4000;
 const STEADY: Duration = Duration::from_secs(10);
 const RAMP: Duration = Duration::from_secs(2);
+/// Left out at either end of the steady phase.
+const SETTLE: Duration = Duration::from_secs(1);
+/// What is measured.
+const MEASURED: Duration = Duration::from_secs(8);
 /// Uniform from 0: 2000 requests a second with 4000 users.
 const LONGEST_THINK: Duration = Duration::from_secs(4);
 const SESSIONS: u32 = 450;
@@ -57,8 +61,8 @@ fn main() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     match (argument(1), argument(2)) {
         (Some("serve"), _) => runtime().block_on(serve()),
-        (Some("swarm"), Some(url)) => say(&runtime().block_on(measured(swarm(url)))),
-        (Some("bare"), Some(url)) => say(&runtime().block_on(measured(bare(url)))),
+        (Some("swarm"), Some(url)) => say(&runtime().block_on(swarm(url))),
+        (Some("bare"), Some(url)) => say(&runtime().block_on(bare(url))),
         (Some("monitor"), Some(config)) => runtime().block_on(monitor_cost(config)),
         _ => {
             compare_load();
@@ -82,28 +86,35 @@ fn first_line(child: &mut Child) -> String {
     line
 }
 
-/// Takes turns: swarm, bare, bare, swarm.
+/// Takes turns, swarm bare bare swarm, twice over, and compares neighbours: the median of four ratios.
 fn compare_load() {
     raise_descriptor_limit(USERS).expect("enough file descriptors");
     let mut server = child(&["serve"]);
     let url = first_line(&mut server).trim().to_owned();
-    let mut costs = [("swarm", Vec::new()), ("bare", Vec::new())];
-    for kind in ["swarm", "bare", "bare", "swarm"] {
-        let mut process = child(&[kind, &url]);
-        let cost: Cost = serde_json::from_str(&first_line(&mut process)).expect("a cost");
-        process.wait().expect("our own child");
-        println!(
-            "{kind:<6} {:>7} requests  {:>6.1} µs CPU each  {:>5.1} KB a user",
-            cost.requests,
-            micros(&cost),
-            cost.kb_per_user
-        );
-        costs[usize::from(kind == "bare")].1.push(cost);
+    let mut ratios = Vec::new();
+    for order in [["swarm", "bare"], ["bare", "swarm"], ["swarm", "bare"], ["bare", "swarm"]] {
+        let costs = order.map(|kind| (kind, measure_child(kind, &url)));
+        let of = |wanted: &str| costs.iter().find(|(kind, _)| *kind == wanted).map(|(_, cost)| micros(cost));
+        ratios.extend(of("swarm").zip(of("bare")).map(|(swarm, bare)| swarm / bare));
     }
     server.kill().expect("our own child");
     server.wait().expect("our own child");
-    let mean = |costs: &[Cost]| costs.iter().map(micros).sum::<f64>() / costs.len() as f64;
-    println!("CPU per request, swarm ÷ bare reqwest loop: {:.2} (aim: ≤ 1.2)", mean(&costs[0].1) / mean(&costs[1].1));
+    ratios.sort_by(f64::total_cmp);
+    let median = f64::midpoint(ratios[1], ratios[2]);
+    println!("CPU per request, swarm ÷ bare reqwest loop: median {median:.2} of {ratios:.2?} (aim: ≤ 1.2)");
+}
+
+fn measure_child(kind: &str, url: &str) -> Cost {
+    let mut process = child(&[kind, url]);
+    let cost: Cost = serde_json::from_str(&first_line(&mut process)).expect("a cost");
+    process.wait().expect("our own child");
+    println!(
+        "{kind:<6} {:>7} requests  {:>6.1} µs CPU each  {:>5.1} KB a user",
+        cost.requests,
+        micros(&cost),
+        cost.kb_per_user
+    );
+    cost
 }
 
 fn micros(cost: &Cost) -> f64 {
@@ -118,15 +129,18 @@ async fn serve() {
     axum::serve(listener, router).await.expect("serving");
 }
 
-/// CPU and memory of this process while `load` runs; `load` gives the number of its requests.
-async fn measured(load: impl Future<Output = u64>) -> Cost {
-    let (cpu_before, kb_before) = (cpu_seconds(), resident_kb("VmRSS:"));
-    let requests = load.await;
-    Cost {
-        requests,
-        cpu_s: cpu_seconds() - cpu_before,
-        kb_per_user: (resident_kb("VmHWM:") - kb_before) / f64::from(USERS),
-    }
+/// CPU of this process over the steady part of `load`, when all users run, and its memory at the most. What it costs
+/// to start 4000 users is not a cost per request.
+async fn measured(load: impl Future<Output = ()>, finished: impl Fn() -> u64) -> Cost {
+    let kb_before = resident_kb("VmRSS:");
+    let steady = async {
+        tokio::time::sleep(RAMP + SETTLE).await;
+        let (cpu, requests) = (cpu_seconds(), finished());
+        tokio::time::sleep(MEASURED).await;
+        (cpu_seconds() - cpu, finished() - requests)
+    };
+    let ((), (cpu_s, requests)) = tokio::join!(load, steady);
+    Cost { requests, cpu_s, kb_per_user: (resident_kb("VmHWM:") - kb_before) / f64::from(USERS) }
 }
 
 fn cpu_seconds() -> f64 {
@@ -140,7 +154,7 @@ fn resident_kb(which: &str) -> f64 {
     line.split_whitespace().next().expect("a number").parse().expect("a number")
 }
 
-async fn swarm(url: &str) -> u64 {
+async fn swarm(url: &str) -> Cost {
     let set = format!(
         "name = 'cost'\ntitle = 'cost'\n[load]\nusers = {USERS}\nramp_up = '{}s'\nduration = '{}s'\nclient_timeout = '10s'\n\
          [load.classes.all]\nweight = 1\nthink_time = ['0s', '{}s']\ntasks = {{ 'GET /tools' = 1, 'POST /rpc ping' = 1 }}\n\
@@ -154,14 +168,14 @@ async fn swarm(url: &str) -> u64 {
     let fleet = Arc::new(Fleet::new(&[url.to_owned()]).expect("a URL"));
     let swarm = Swarm::new(&load, vec![identity; USERS as usize], fleet).expect("a swarm");
     let view = swarm.view();
-    swarm.run(Clock::starting_now(&load), CancellationToken::new()).await.expect("a load");
-    let (finished, failed) = view.recorder().counts();
-    assert_eq!(failed, 0, "the server answers everything");
-    finished
+    let running = swarm.run(Clock::starting_now(&load), CancellationToken::new());
+    let cost = measured(async { running.await.expect("a load") }, || view.recorder().counts().0).await;
+    assert_eq!(view.recorder().counts().1, 0, "the server answers everything");
+    cost
 }
 
 /// The same users without goose, without histograms: what reqwest itself costs.
-async fn bare(url: &str) -> u64 {
+async fn bare(url: &str) -> Cost {
     let client = reqwest::Client::builder().pool_max_idle_per_host(usize::MAX).no_proxy().build().expect("a client");
     let (tools, rpc) = (format!("{url}/tools").parse().expect("a URL"), format!("{url}/rpc").parse().expect("a URL"));
     let finished = Arc::new(AtomicU64::new(0));
@@ -191,11 +205,13 @@ async fn bare(url: &str) -> u64 {
             tokio::spawn(tokio::time::timeout_at(end.into(), load))
         })
         .collect();
-    for user in users {
-        // Every user ends by the timeout.
-        assert!(user.await.expect("a user").is_err());
-    }
-    finished.load(Ordering::Relaxed)
+    let ended = async {
+        for user in users {
+            // Every user ends by the timeout.
+            assert!(user.await.expect("a user").is_err());
+        }
+    };
+    measured(ended, || finished.load(Ordering::Relaxed)).await
 }
 
 /// Holds sessions open and lets a child watch them.

@@ -1,6 +1,6 @@
 //! goose, kept on a short leash.
 //!
-//! goose starts the users, runs their turns, and waits for them at the end. Its habits that would spoil a measuring
+//! goose starts the users by their weights, runs each in a task, and waits for them at the end. Its habits that would spoil a measuring
 //! instrument are switched off here: printing, rounded metrics, controllers, a client for each user, its own signal
 //! handler (ours is installed first, by `cli`, and goose then leaves it alone).
 
@@ -66,9 +66,9 @@ fn attack(
     attack = attack.set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())?;
     for (index, class) in classes.iter().enumerate() {
         let begin = Transaction::new(begin(shared, index, clock, ended)).set_on_start();
-        let turn = Transaction::new(turn(shared, clock, ended));
+        let life = Transaction::new(live(shared, clock, ended));
         let scenario = Scenario::new(&class.name).set_weight(class.weight)?;
-        attack = attack.register_scenario(scenario.register_transaction(begin).register_transaction(turn));
+        attack = attack.register_scenario(scenario.register_transaction(begin).register_transaction(life));
     }
     Ok(attack)
 }
@@ -90,18 +90,19 @@ fn begin(shared: &Arc<Shared>, class: usize, clock: Clock, ended: &CancellationT
     })
 }
 
-/// One turn of the user.
-fn turn(shared: &Arc<Shared>, clock: Clock, ended: &CancellationToken) -> TransactionFunction {
+/// The user's whole life, in one transaction: its future is made once and not for every request, and goose's own work
+/// between two transactions is done once too.
+fn live(shared: &Arc<Shared>, clock: Clock, ended: &CancellationToken) -> TransactionFunction {
     let (shared, ended) = (Arc::clone(shared), ended.clone());
     Arc::new(move |goose_user: &mut GooseUser| {
         let (shared, ended) = (Arc::clone(&shared), ended.clone());
         Box::pin(async move {
             if let Some(user) = goose_user.get_session_data_mut::<User>() {
-                user.turn(&shared, clock, &ended).await;
+                while !ended.is_cancelled() {
+                    user.turn(&shared, clock, &ended).await;
+                }
             }
-            if ended.is_cancelled() {
-                tokio::time::sleep(AFTER_END).await;
-            }
+            tokio::time::sleep(AFTER_END).await;
             Ok(())
         })
     })

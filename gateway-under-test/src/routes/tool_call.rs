@@ -73,8 +73,7 @@ async fn count_usage(worker: &Worker, session: &RequestSession) -> Result<(), Db
 
 async fn ask_backend(worker: &Worker, params: &RawValue) -> Result<Box<RawValue>, GatewayError> {
     let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}}"#, params.get());
-    let answer =
-        fetch(worker, body).await.map_err(|error| GatewayError::Backend { text: error.without_url().to_string() })?;
+    let answer = fetch(worker, body).await.map_err(|error| GatewayError::Backend { text: root_cause(&error) })?;
     let answer: BackendAnswer<'_> = serde_json::from_slice(&answer)
         .map_err(|error| GatewayError::Backend { text: format!("answer is no JSON-RPC: {error}") })?;
     match (answer.result, answer.error) {
@@ -82,6 +81,18 @@ async fn ask_backend(worker: &Worker, params: &RawValue) -> Result<Box<RawValue>
         (_, Some(error)) => Err(GatewayError::Backend { text: error.get().to_owned() }),
         (None, None) => Err(GatewayError::Backend { text: "answer has neither result nor error".to_owned() }),
     }
+}
+
+/// What was behind a transport error, without the address.
+fn root_cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {} s", TOOL_TIMEOUT.as_secs());
+    }
+    let mut root: &dyn std::error::Error = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 async fn fetch(worker: &Worker, body: String) -> reqwest::Result<Bytes> {
