@@ -35,28 +35,33 @@ fn held_exhausts_the_pool_and_scoped_does_not() {
     place.assert_nothing_is_left(crate::program::HANG);
 }
 
-/// The longest latency of the route that needs no database, in milliseconds, and the pool timeouts of the run.
-fn bystander(checkout: &str) -> (f64, f64) {
+/// The held run of the small scenario: the latencies of the route that needs no database, and the pool timeouts.
+fn bystander(checkout: &str) -> (Value, f64) {
     let place = Place::new();
     let set = format!("gateway.checkout={checkout}");
     let summary = json(&place.output(&["run", SMALL, "--variant", "held", "--json", "--set", &set]));
     let record = record(&place.run_folder());
     let routes = record["variants"]["held"]["routes"].as_array().expect("a list");
     let route = routes.iter().find(|it| it["route"] == "GET /metrics/prometheus").expect("the bystander");
-    (number(route, "latency_max_ms"), number(&summary["variants"]["held"], "pool_timeouts"))
+    (route.clone(), number(&summary["variants"]["held"], "pool_timeouts"))
 }
+
+/// Half of what a checkout waits in the small scenario. A bystander comes at any time of a freeze and waits for the
+/// rest of it only; and each of them asks several times a second, so that some come early in it.
+const HALF_A_FREEZE_MS: f64 = 500.0;
 
 #[test]
 fn a_blocking_checkout_freezes_a_route_that_needs_no_database() {
-    let (longest_ms, timeouts) = bystander("blocking");
+    let (route, timeouts) = bystander("blocking");
     assert!(timeouts >= 1.0);
-    assert!(longest_ms >= 1000.0, "as long as a checkout waits: {longest_ms} ms");
+    assert!(number(&route, "latency_max_ms") >= HALF_A_FREEZE_MS, "{route}");
 }
 
 #[test]
 fn an_async_checkout_lets_a_route_that_needs_no_database_through() {
-    let (longest_ms, _) = bystander("async");
-    assert!(longest_ms < 1000.0, "nobody waits for the pool on the loop: {longest_ms} ms");
+    let (route, _) = bystander("async");
+    // The 95th percentile: nobody waits for the pool on the loop, but a busy machine may stop anybody for a moment.
+    assert!(number(&route, "latency_p95_ms") < HALF_A_FREEZE_MS, "{route}");
 }
 
 #[test]
