@@ -17,6 +17,26 @@ use crate::worker::Worker;
 pub struct User {
     /// Their e-mail.
     pub email: String,
+    /// What their token lets them see.
+    pub teams: TeamScope,
+}
+
+/// Which teams a token speaks for, and so which entities its bearer sees: public ones always, those of the teams, and,
+/// unless the token is public-only, the bearer's own private ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TeamScope {
+    /// Every team: an administrator whose token says `"teams": null`.
+    Unrestricted,
+    /// No team: a token with an empty list, or without one.
+    PublicOnly,
+    /// Ids of the teams; at least one.
+    Teams(Vec<String>),
+}
+
+impl TeamScope {
+    fn of(teams: &[String]) -> Self {
+        if teams.is_empty() { Self::PublicOnly } else { Self::Teams(teams.to_vec()) }
+    }
 }
 
 /// Lets the request through when its user has `permission`: ContextForge's `@require_permission`.
@@ -36,7 +56,11 @@ pub async fn require_permission(
     let ended = work.done().await;
     let granted = granted?;
     ended?;
-    if granted { Ok(User { email: claims.sub }) } else { Err(GatewayError::Forbidden(permission)) }
+    if granted {
+        Ok(User { teams: TeamScope::of(&claims.teams), email: claims.sub })
+    } else {
+        Err(GatewayError::Forbidden(permission))
+    }
 }
 
 async fn is_granted(
