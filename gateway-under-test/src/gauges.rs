@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::db::HoldClock;
+
 /// One pool.
 #[derive(Debug, Default)]
 pub struct PoolGauges {
@@ -26,6 +28,8 @@ pub struct PoolGauges {
     pub timeouts: AtomicU64,
     /// Time that checkouts have waited, since the start, in microseconds.
     pub wait_micros: AtomicU64,
+    /// What its sessions hold.
+    pub holds: Arc<HoldClock>,
 }
 
 impl PoolGauges {
@@ -138,7 +142,7 @@ type PoolMetric = (&'static str, &'static str, &'static str, fn(&mut String, &st
 type WorkerMetric = (&'static str, &'static str, &'static str, fn(&WorkerGauges) -> f64);
 
 /// OpenTelemetry's semantic conventions for database client pools, in Prometheus' spelling.
-const POOL_METRICS: [PoolMetric; 5] = [
+const POOL_METRICS: [PoolMetric; 7] = [
     ("db_client_connection_count", "gauge", "Connections by state", |text, name, pool, gauges| {
         for (state, value) in [("used", &gauges.checked_out), ("idle", &gauges.checked_in)] {
             line(text, name, &[(POOL, pool), ("db_client_connection_state", state)], load(value));
@@ -156,6 +160,23 @@ const POOL_METRICS: [PoolMetric; 5] = [
     ("db_client_connection_wait_time_seconds_total", "counter", "Time waited", |text, name, pool, gauges| {
         line(text, name, &[(POOL, pool)], load(&gauges.wait_micros) / 1e6);
     }),
+    // Not OpenTelemetry's: the truth that an instrument outside can be checked against.
+    (
+        "gateway_session_held_seconds_total",
+        "counter",
+        "Time that sessions had a connection",
+        |text, name, pool, gauges| {
+            line(text, name, &[(POOL, pool)], gauges.holds.held().as_secs_f64());
+        },
+    ),
+    (
+        "gateway_session_idle_in_transaction_seconds_total",
+        "counter",
+        "Of it, idle in a transaction",
+        |text, name, pool, gauges| {
+            line(text, name, &[(POOL, pool)], gauges.holds.idle_in_transaction().as_secs_f64());
+        },
+    ),
 ];
 
 const POOL: &str = "db_client_connection_pool_name";

@@ -9,24 +9,65 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How long a request keeps the database session of its permission check. **This is the bug and its fix.**
+/// How long a request keeps the database session of its permission check. **This is the bug and its fix**, with the
+/// bug's relatives and the other ways in which it was fixed. `docs/HOLD-PATTERNS.md` has the cause, the fingerprint
+/// and the real-world issues of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionScope {
-    /// Opened at authentication, released after the response (issue #2318).
+    /// Opened at authentication, released after the response (H1, issue #2318).
     #[default]
     Held,
+    /// The handler's session stays open across the backend call (H2, #1706, #2518).
+    AcrossBackend,
+    /// The sessions are released, and then a lazy load begins again (H6).
+    BeginAgain,
+    /// The check and the handler hold a session each until the response (H10).
+    DoubleCheckout,
+    /// A statement fails, and its transaction is kept until the response (H21, #1766).
+    FailedKept,
+    /// The check uses the handler's session, which is released before slow work (the fix of #2549).
+    EndpointShared,
     /// A fresh session around each permission check (the fix of #2319).
     Scoped,
 }
 
 impl SessionScope {
+    /// All of them: the bug first, then its relatives, then the fixes.
+    pub const ALL: [Self; 7] = [
+        Self::Held,
+        Self::AcrossBackend,
+        Self::BeginAgain,
+        Self::DoubleCheckout,
+        Self::FailedKept,
+        Self::EndpointShared,
+        Self::Scoped,
+    ];
+
     /// The name in files, flags and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Held => "held",
+            Self::AcrossBackend => "across_backend",
+            Self::BeginAgain => "begin_again",
+            Self::DoubleCheckout => "double_checkout",
+            Self::FailedKept => "failed_kept",
+            Self::EndpointShared => "endpoint_shared",
             Self::Scoped => "scoped",
+        }
+    }
+
+    /// The hold pattern's id, or `None` for a fix.
+    #[must_use]
+    pub const fn pattern(self) -> Option<&'static str> {
+        match self {
+            Self::Held => Some("H1"),
+            Self::AcrossBackend => Some("H2"),
+            Self::BeginAgain => Some("H6"),
+            Self::DoubleCheckout => Some("H10"),
+            Self::FailedKept => Some("H21"),
+            Self::EndpointShared | Self::Scoped => None,
         }
     }
 }

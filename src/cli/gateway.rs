@@ -23,7 +23,7 @@ use crate::testbed::Running;
 #[command(after_help = "\
 Examples:
   rbac-bench gateway
-  rbac-bench gateway --variant scoped --port 8080 --set gateway.workers=1
+  rbac-bench gateway --variant across_backend --port 8080 --set gateway.workers=1
   rbac-bench gateway --json")]
 pub struct GatewayArgs {
     /// The scenario whose gateway is served
@@ -50,6 +50,7 @@ struct Serving {
     url: String,
     database_url: String,
     token: String,
+    user_token: String,
     pid: u32,
 }
 
@@ -84,16 +85,17 @@ fn say(args: &GatewayArgs, running: &Running, out: &mut dyn Write) -> Result<(),
         url: running.testbed.replica_urls().into_iter().next().unwrap_or_default(),
         database_url: running.testbed.database_url(),
         token: running.admin_token.clone(),
+        user_token: running.user_token.clone(),
         pid: std::process::id(),
     };
     if args.json {
         serde_json::to_writer(&mut *out, &serving)?;
         writeln!(out)?;
     } else {
-        let Serving { url, database_url, token, .. } = serving;
+        let Serving { url, database_url, token, user_token, .. } = serving;
         writeln!(out, "serving {} on {url}", running.scope.name())?;
         writeln!(out, "database {database_url}")?;
-        writeln!(out, "\nTOKEN={token}")?;
+        writeln!(out, "\n# the platform administrator's; a regular user's is\n# {user_token}\nTOKEN={token}")?;
         writeln!(out, "curl -H \"Authorization: Bearer $TOKEN\" {url}/tools")?;
         writeln!(out, "\nCtrl-C stops it.")?;
     }

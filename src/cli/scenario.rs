@@ -84,7 +84,8 @@ pub struct OverrideArgs {
     /// Steady phase per variant, such as 30s or 5m [env: `RBAC_BENCH_DURATION`]
     #[arg(long, value_name = "D", allow_hyphen_values = true)]
     pub duration: Option<String>,
-    /// Which variants to run: held, scoped or both [env: `RBAC_BENCH_VARIANT`]
+    /// Which variants to run: held, scoped, both, or another session scope of docs/HOLD-PATTERNS.md
+    /// [env: `RBAC_BENCH_VARIANT`]
     #[arg(long, value_name = "V", alias = "scope")]
     pub variant: Option<String>,
     /// Set any key of the scenario file, such as gateway.pool.size=50 or load.duration=10s; may be repeated

@@ -212,7 +212,8 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ),
     (
         "title = \"A test\" → title = \"A test\"\nvariants = [\"helt\"]",
-        "scenario `held.toml:3:12`: `variants` says `helt`: allowed are `held`, `scoped`\n  hint: did you mean `held`?",
+        "scenario `held.toml:3:12`: `variants` says `helt`: allowed are `held`, `across_backend`, \
+         `begin_again`, `double_checkout`, `failed_kept`, `endpoint_shared`, `scoped`\n  hint: did you mean `held`?",
     ),
     (
         "title = \"A test\" → title = \"A test\"\nreference = \"issue-23\"",
@@ -345,7 +346,8 @@ fn a_flag_and_a_variable_are_named_as_they_were_written() {
         (USERS.by_environment("x"), "`RBAC_BENCH_USERS=x`: `load.users` is \"x\": allowed is a whole number"),
         (
             VARIANT.by_flag("helt"),
-            "`--variant helt`: `variants` says `helt`: allowed are `held`, `scoped`, `both`\n  hint: did you mean `held`?",
+            "`--variant helt`: `variants` says `helt`: allowed are `held`, `across_backend`, \
+             `begin_again`, `double_checkout`, `failed_kept`, `endpoint_shared`, `scoped`, `both`\n  hint: did you mean `held`?",
         ),
         (DURATION.by_flag("0s"), "`--duration 0s`: `load.duration` is 0s: above 0 is needed"),
     ];

@@ -27,6 +27,7 @@ use reqwest::header::HeaderValue;
 
 use crate::scenario::{Scenario, SessionScope};
 use cluster::{ClusterHome, ClusterPlan, PgCluster};
+use seed::Callers;
 use service::Service;
 
 pub use account::AccountError;
@@ -107,7 +108,7 @@ pub struct Testbed {
     cluster: PgCluster,
     backend: Service,
     replicas: Vec<Service>,
-    authorizations: Vec<HeaderValue>,
+    callers: Callers,
     jwt_secret: String,
 }
 
@@ -125,9 +126,7 @@ impl Testbed {
             PgCluster::start(&premises.binaries, &ClusterPlan::for_connections(connections), &premises.home).await?;
         let jwt_secret = format!("{:032x}", rand::random::<u128>());
         match start_services(scenario, scope, premises, &cluster, &jwt_secret).await {
-            Ok((backend, replicas, authorizations)) => {
-                Ok(Self { cluster, backend, replicas, authorizations, jwt_secret })
-            }
+            Ok((backend, replicas, callers)) => Ok(Self { cluster, backend, replicas, callers, jwt_secret }),
             Err(error) => {
                 if let Err(stopping) = cluster.stop().await {
                     tracing::warn!(error = %stopping, "PostgreSQL was not stopped cleanly");
@@ -154,7 +153,7 @@ impl Testbed {
 
     /// The `Authorization` header of each user.
     pub fn authorizations(&self) -> &[HeaderValue] {
-        &self.authorizations
+        &self.callers.authorizations
     }
 
     /// Base URL of each replica.
@@ -206,11 +205,11 @@ async fn start_services(
     premises: &Premises,
     cluster: &PgCluster,
     jwt_secret: &str,
-) -> Result<(Service, Vec<Service>, Vec<HeaderValue>), TestbedError> {
+) -> Result<(Service, Vec<Service>, Callers), TestbedError> {
     let program = std::env::current_exe().map_err(TestbedError::Executable)?;
     let logs = premises.logs.as_deref().unwrap_or(cluster.folder());
     let log = |name: &str| logs.join(format!("{name}.{}.log", scope.name()));
-    let authorizations = seed::seed(&cluster.config(), scenario, jwt_secret).await?;
+    let callers = seed::seed(&cluster.config(), scenario, jwt_secret).await?;
     let backend =
         Service::start(&program, BACKEND_SUBCOMMAND, "the backend", &backend_settings(scenario), &log("backend"))
             .await?;
@@ -224,7 +223,7 @@ async fn start_services(
     for (index, replica) in replicas.iter().enumerate() {
         wait_until_ready(&format!("gw-{}", index + 1), &replica.listening().url).await?;
     }
-    Ok((backend, replicas, authorizations))
+    Ok((backend, replicas, callers))
 }
 
 fn backend_settings(scenario: &Scenario) -> BackendSettings {
@@ -321,6 +320,8 @@ pub struct Running {
     pub scope: SessionScope,
     /// A token of the demo platform administrator.
     pub admin_token: String,
+    /// A token of a regular user, whom only their roles let through.
+    pub user_token: String,
 }
 
 impl Running {
@@ -341,7 +342,8 @@ impl Running {
         };
         let testbed = Box::pin(Testbed::start(scenario, scope, &premises)).await?;
         let admin_token = seed::admin_token(&testbed.jwt_secret)?;
-        Ok(Self { testbed, scope, admin_token })
+        let user_token = testbed.callers.user_token.clone();
+        Ok(Self { testbed, scope, admin_token, user_token })
     }
 
     /// Ends everything.

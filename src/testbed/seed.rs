@@ -15,6 +15,9 @@ const DATA: &str = include_str!("../../fixtures/rbac/data.sql");
 /// The platform administrator of the fixture.
 pub(super) const PLATFORM_ADMIN: &str = "admin@example.com";
 
+/// A regular user that every fixture has: the owner of the first team.
+const DEMO_USER: &str = "user-1@example.com";
+
 /// Database administrators in the fixture.
 const DATABASE_ADMINS: u32 = 20;
 
@@ -32,12 +35,21 @@ pub enum SeedError {
     Token(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Loads the data set, and gives an `Authorization` header for each user of the load.
+/// Who may ask the gateway.
+#[derive(Debug)]
+pub(super) struct Callers {
+    /// An `Authorization` header for each user of the load.
+    pub(super) authorizations: Vec<HeaderValue>,
+    /// A token of a regular user, for demonstrations.
+    pub(super) user_token: String,
+}
+
+/// Loads the data set, and signs the tokens.
 pub(super) async fn seed(
     database: &tokio_postgres::Config,
     scenario: &Scenario,
     jwt_secret: &str,
-) -> Result<Vec<HeaderValue>, SeedError> {
+) -> Result<Callers, SeedError> {
     let (client, connection) = database.connect(tokio_postgres::NoTls).await?;
     // It ends with the client, a few lines below.
     let connection = tokio::spawn(connection);
@@ -52,7 +64,11 @@ pub(super) async fn seed(
     drop(client);
     // How the connection ended is nobody's concern: everything was answered.
     let _ended = connection.await;
-    (0..scenario.load.users.get()).map(|user| authorization(user, scenario, &teams, jwt_secret)).collect()
+    let users = 0..scenario.load.users.get();
+    let authorizations =
+        users.map(|user| authorization(user, scenario, &teams, jwt_secret)).collect::<Result<_, _>>()?;
+    let user_token = token(jwt_secret, DEMO_USER, "demo-user", teams.get(DEMO_USER))?;
+    Ok(Callers { authorizations, user_token })
 }
 
 fn authorization(
@@ -62,9 +78,7 @@ fn authorization(
     jwt_secret: &str,
 ) -> Result<HeaderValue, SeedError> {
     let email = email_of(user, &scenario.identities, scenario.database.fixture_users.get());
-    let team = teams.get(&email).cloned();
-    let token = auth::issue_token(jwt_secret, &email, &format!("load-{user}"), team.as_slice(), TOKEN_LIFETIME_S)
-        .map_err(|error| SeedError::Token(error.into()))?;
+    let token = token(jwt_secret, &email, &format!("load-{user}"), teams.get(&email))?;
     let mut header =
         HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| SeedError::Token(error.into()))?;
     header.set_sensitive(true);
@@ -73,7 +87,11 @@ fn authorization(
 
 /// A token of the platform administrator.
 pub(super) fn admin_token(jwt_secret: &str) -> Result<String, SeedError> {
-    auth::issue_token(jwt_secret, PLATFORM_ADMIN, "demo-admin", &[], TOKEN_LIFETIME_S)
+    token(jwt_secret, PLATFORM_ADMIN, "demo-admin", None)
+}
+
+fn token(jwt_secret: &str, email: &str, jti: &str, team: Option<&String>) -> Result<String, SeedError> {
+    auth::issue_token(jwt_secret, email, jti, team.cloned().as_slice(), TOKEN_LIFETIME_S)
         .map_err(|error| SeedError::Token(error.into()))
 }
 

@@ -2,6 +2,7 @@
 
 mod errors;
 mod gateway;
+mod holds;
 mod incident;
 mod interrupt;
 mod program;

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod connection;
+pub mod hold;
 mod polled;
 pub mod pool;
 pub mod session;
@@ -19,6 +20,7 @@ use crate::gauges::PoolGauges;
 use crate::settings::{Checkout, DatabaseSettings, PoolSettings, PrePing};
 
 pub use connection::{Connection, Connector};
+pub use hold::HoldClock;
 pub use pool::{Limits, Order, PoolTimeout, QueuePool};
 pub use session::Session;
 
@@ -67,6 +69,7 @@ pub struct Database {
     pool: Arc<QueuePool<Connection>>,
     checkout: Checkout,
     pre_ping: PrePing,
+    clock: Arc<HoldClock>,
 }
 
 impl Database {
@@ -88,6 +91,7 @@ impl Database {
         };
         Self {
             connector: Arc::new(Connector::new(name, settings, checkout)),
+            clock: Arc::clone(&gauges.holds),
             pool: Arc::new(QueuePool::new(limits, gauges)),
             checkout,
             pre_ping: pool.pre_ping,
@@ -97,7 +101,13 @@ impl Database {
     /// A new session. It takes no connection before its first statement.
     #[must_use]
     pub fn session(&self) -> Session {
-        Session::new(self.clone())
+        Session::new(self.clone(), None)
+    }
+
+    /// As [`Database::session`], counted by `clock` too.
+    #[must_use]
+    pub fn session_of(&self, clock: &Arc<HoldClock>) -> Session {
+        Session::new(self.clone(), Some(Arc::clone(clock)))
     }
 
     /// The pool, for its gauges.

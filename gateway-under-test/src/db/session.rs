@@ -4,9 +4,12 @@
 //! and `close` each give the connection back; the next statement silently begins again. **Between the first
 //! statement and the end of the transaction the server sees the session `idle in transaction` whenever nothing runs.**
 
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 
 use super::connection::{Begin, Connection, Params};
+use super::hold::{Hold, HoldClock};
 use super::pool::Lease;
 use super::{Database, DbError};
 use crate::settings::PrePing;
@@ -14,6 +17,8 @@ use crate::settings::PrePing;
 /// A unit of work on one connection, taken lazily.
 pub struct Session {
     database: Database,
+    /// Where its holding is counted beside the worker's: its request, if it belongs to one.
+    clock: Option<Arc<HoldClock>>,
     /// The connection, from the first statement to the end of the transaction.
     held: Option<Held>,
 }
@@ -21,6 +26,7 @@ pub struct Session {
 struct Held {
     lease: Lease<Connection>,
     transaction: Transaction,
+    hold: Hold,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,8 +38,8 @@ enum Transaction {
 }
 
 impl Session {
-    pub(super) fn new(database: Database) -> Self {
-        Self { database, held: None }
+    pub(super) fn new(database: Database, clock: Option<Arc<HoldClock>>) -> Self {
+        Self { database, clock, held: None }
     }
 
     /// Runs a statement, taking a connection and beginning a transaction where there is none.
@@ -53,12 +59,17 @@ impl Session {
         let Some(connection) = held.lease.connection() else { return Err(DbError::PendingRollback) };
         // Taken back below: whatever interrupts this leaves a transaction that wants a rollback.
         held.transaction = Transaction::Failed;
+        held.hold.idle_ends();
         let result = connection.query(begin, sql, params).await;
         match &result {
             Ok(_) => held.transaction = Transaction::Open,
-            Err(error) if connection.is_lost_with(error) => held.lease.invalidate(),
+            Err(error) if connection.is_lost_with(error) => {
+                held.lease.invalidate();
+                return result;
+            }
             Err(_) => {}
         }
+        held.hold.idle_begins();
         result
     }
 
@@ -98,6 +109,7 @@ impl Session {
             return Ok(());
         }
         let Some(connection) = held.lease.connection() else { return Ok(()) };
+        held.hold.idle_ends();
         let told = connection.command(command).await;
         if let Err(error) = &told {
             if connection.is_lost_with(error) {
@@ -119,7 +131,8 @@ impl Session {
             if lease.connection().is_none() {
                 lease.fill(self.database.connector.connect().await?);
             }
-            self.held = Some(Held { lease, transaction: Transaction::NotBegun });
+            let clocks = [Some(Arc::clone(&self.database.clock)), self.clock.clone()].into_iter().flatten().collect();
+            self.held = Some(Held { lease, transaction: Transaction::NotBegun, hold: Hold::begin(clocks) });
         }
         self.held.as_mut().ok_or(DbError::PendingRollback)
     }

@@ -54,7 +54,10 @@ pub async fn call(
         return Ok(None);
     }
     count_usage(worker, session).await?;
-    ask_backend(worker, params).await.map(Some)
+    session.before_slow_work(worker, &name).await?;
+    let answer = ask_backend(worker, params).await;
+    session.after_slow_work(worker).await?;
+    answer.map(Some)
 }
 
 /// Updates a row that calls share. Held, the row stays locked until the response has been sent, and whoever wants it
