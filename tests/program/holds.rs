@@ -109,6 +109,17 @@ impl Specimen {
         (seen, truth)
     }
 
+    /// Connections that sessions have, as the gateway's gauges say.
+    async fn checked_out(&self) -> f64 {
+        let answer = self.client.get(format!("{}/metrics/prometheus", self.url)).send().await.expect("an answer");
+        let gauges = answer.text().await.expect("a body");
+        let used = gauges.lines().filter(|line| line.contains("state=\"used\""));
+        let counts: Vec<f64> =
+            used.map(|line| line.rsplit(' ').next().expect("a count").parse().expect("a number")).collect();
+        assert_eq!(counts.len(), 1, "one worker has one pool: {gauges}");
+        counts[0]
+    }
+
     /// Idle-in-transaction seconds as the server counts them, once the gateway's sessions are quiet and have reported.
     async fn counted_s(&self) -> f64 {
         let query = "SELECT idle_in_transaction_time / 1000 FROM pg_stat_database WHERE datname = current_database()";
@@ -190,4 +201,25 @@ async fn the_servers_own_count_agrees_with_what_the_specimen_says_it_held() {
     let counted_s = specimen.counted_s().await - before_s;
     assert!((counted_s / truth_s - 1.0).abs() < 0.05, "counted {counted_s} s, said {truth_s} s");
     specimen.stop();
+}
+
+/// Connections checked out while `calls` slow calls wait for the backend.
+async fn checked_out_during(scope: &str, calls: usize) -> f64 {
+    let specimen = Specimen::start(scope).await;
+    let waiting = futures_util::future::join_all((0..calls).map(|_| specimen.call()));
+    let look = async {
+        tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
+        specimen.checked_out().await
+    };
+    let (_, checked_out) = tokio::join!(waiting, look);
+    specimen.stop();
+    checked_out
+}
+
+#[tokio::test]
+async fn no_connection_is_out_while_calls_wait_for_the_backend_unless_the_scope_holds_it() {
+    for (scope, wanted) in [("scoped", 0.0), ("endpoint_shared", 0.0), ("held", 6.0)] {
+        let checked_out = checked_out_during(scope, 6).await;
+        assert!((checked_out - wanted).abs() < 0.5, "{scope}: {checked_out}, not {wanted}");
+    }
 }
