@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::GatewayError;
 
@@ -29,12 +29,56 @@ pub struct Claims {
     pub exp: u64,
     /// Unique id.
     pub jti: String,
-    /// Teams that the token speaks for; the first is the team context of a permission check.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub teams: Vec<String>,
+    /// Teams that the token speaks for: `None` if it does not say, `Some(None)` for `null`. See [`Claims::team_scope`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub teams: Option<Option<Vec<String>>>,
+    /// Whether the token is an administrator's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_admin: bool,
 }
 
-/// A signed token for `email` that speaks for `teams`, valid for `lifetime_s` seconds.
+#[expect(clippy::option_option, reason = "a token that says `null` is not one that says nothing")]
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Vec<String>>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+impl Claims {
+    /// What the token lets its bearer see, by ContextForge's rules since 1.0: whoever says nothing, or `null` without
+    /// being an administrator, sees what is public.
+    #[must_use]
+    pub fn team_scope(&self) -> TeamScope {
+        match &self.teams {
+            Some(None) if self.is_admin => TeamScope::Unrestricted,
+            Some(Some(teams)) if !teams.is_empty() => TeamScope::Teams(teams.clone()),
+            _ => TeamScope::PublicOnly,
+        }
+    }
+}
+
+/// Which teams a token speaks for, and so which entities its bearer sees: public ones always, those of the teams, and,
+/// unless the token is public-only, the bearer's own private ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TeamScope {
+    /// Every team: an administrator whose token says `"teams": null`.
+    Unrestricted,
+    /// No team: a token with an empty list, or without one.
+    PublicOnly,
+    /// Ids of the teams, at least one; the first is the team context of a permission check.
+    Teams(Vec<String>),
+}
+
+impl TeamScope {
+    /// The teams that are named; empty when all or none are meant.
+    #[must_use]
+    pub fn ids(&self) -> &[String] {
+        match self {
+            Self::Teams(teams) => teams,
+            Self::Unrestricted | Self::PublicOnly => &[],
+        }
+    }
+}
+
+/// A signed token for `email` that speaks for `teams` (an administrator's, if for all of them), valid for `lifetime_s` seconds.
 ///
 /// # Errors
 /// When the signing library refuses the key.
@@ -42,7 +86,7 @@ pub fn issue_token(
     secret: &str,
     email: &str,
     jti: &str,
-    teams: &[String],
+    teams: &TeamScope,
     lifetime_s: u64,
 ) -> Result<String, jsonwebtoken::errors::Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -53,7 +97,8 @@ pub fn issue_token(
         iat: now,
         exp: now + lifetime_s,
         jti: jti.to_owned(),
-        teams: teams.to_vec(),
+        teams: Some((*teams != TeamScope::Unrestricted).then(|| teams.ids().to_vec())),
+        is_admin: *teams == TeamScope::Unrestricted,
     };
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))
 }
@@ -136,10 +181,35 @@ mod tests {
 
     #[test]
     fn a_token_that_was_issued_here_says_who_is_asking_and_for_which_teams() {
-        let token = issue_token(SECRET, "user-1@example.com", "7", &["team".to_owned()], 60).unwrap();
+        let teams = TeamScope::Teams(vec!["team".to_owned()]);
+        let token = issue_token(SECRET, "user-1@example.com", "7", &teams, 60).unwrap();
         let claims = authenticate(&format!("Bearer {token}")).unwrap();
         assert_eq!((claims.sub.as_str(), claims.jti.as_str()), ("user-1@example.com", "7"));
-        assert_eq!(claims.teams, ["team"]);
+        assert_eq!(claims.team_scope(), teams);
+    }
+
+    #[test]
+    fn a_token_without_teams_sees_what_is_public_even_an_administrators() {
+        let team = || TeamScope::Teams(vec!["team".to_owned()]);
+        let cases = [
+            (None, false, TeamScope::PublicOnly),
+            (None, true, TeamScope::PublicOnly),
+            (Some(json!(null)), false, TeamScope::PublicOnly),
+            (Some(json!(null)), true, TeamScope::Unrestricted),
+            (Some(json!([])), false, TeamScope::PublicOnly),
+            (Some(json!([])), true, TeamScope::PublicOnly),
+            (Some(json!(["team"])), false, team()),
+            (Some(json!(["team"])), true, team()),
+        ];
+        for (teams, is_admin, wanted) in cases {
+            let mut said = with("is_admin", json!(is_admin));
+            if let Some(teams) = &teams {
+                said["teams"] = teams.clone();
+            }
+            let claims = authenticate(&bearer(Algorithm::HS256, SECRET, &said)).unwrap();
+            assert_eq!(claims.team_scope(), wanted, "teams {teams:?}, is_admin {is_admin}");
+            assert_eq!(serde_json::to_value(&claims).unwrap().get("teams"), teams.as_ref(), "kept as it came");
+        }
     }
 
     #[test]
@@ -184,7 +254,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_token_that_was_changed_anywhere_is_refused(position in 0_usize..4096, letter in "[A-Za-z0-9_.-]") {
-            let token = issue_token(SECRET, "user-1@example.com", "7", &[], 60).unwrap();
+            let token = issue_token(SECRET, "user-1@example.com", "7", &TeamScope::PublicOnly, 60).unwrap();
             let position = position % token.len();
             let mut changed = token.clone();
             changed.replace_range(position..=position, &letter);

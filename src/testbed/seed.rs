@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use gateway_under_test::auth;
+use gateway_under_test::auth::{self, TeamScope};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::header::HeaderValue;
@@ -67,7 +67,7 @@ pub(super) async fn seed(
     let users = 0..scenario.load.users.get();
     let authorizations =
         users.map(|user| authorization(user, scenario, &teams, jwt_secret)).collect::<Result<_, _>>()?;
-    let user_token = token(jwt_secret, DEMO_USER, "demo-user", teams.get(DEMO_USER))?;
+    let user_token = token(jwt_secret, DEMO_USER, "demo-user", &teams_of(DEMO_USER, &teams))?;
     Ok(Callers { authorizations, user_token })
 }
 
@@ -78,7 +78,7 @@ fn authorization(
     jwt_secret: &str,
 ) -> Result<HeaderValue, SeedError> {
     let email = email_of(user, &scenario.identities, scenario.database.fixture_users.get());
-    let token = token(jwt_secret, &email, &format!("load-{user}"), teams.get(&email))?;
+    let token = token(jwt_secret, &email, &format!("load-{user}"), &teams_of(&email, teams))?;
     let mut header =
         HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| SeedError::Token(error.into()))?;
     header.set_sensitive(true);
@@ -87,12 +87,16 @@ fn authorization(
 
 /// A token of the platform administrator.
 pub(super) fn admin_token(jwt_secret: &str) -> Result<String, SeedError> {
-    token(jwt_secret, PLATFORM_ADMIN, "demo-admin", None)
+    token(jwt_secret, PLATFORM_ADMIN, "demo-admin", &TeamScope::Unrestricted)
 }
 
-fn token(jwt_secret: &str, email: &str, jti: &str, team: Option<&String>) -> Result<String, SeedError> {
-    auth::issue_token(jwt_secret, email, jti, team.cloned().as_slice(), TOKEN_LIFETIME_S)
-        .map_err(|error| SeedError::Token(error.into()))
+/// In the fixture, whoever is in no team is an administrator.
+fn teams_of(email: &str, teams: &HashMap<String, String>) -> TeamScope {
+    teams.get(email).map_or(TeamScope::Unrestricted, |team| TeamScope::Teams(vec![team.clone()]))
+}
+
+fn token(jwt_secret: &str, email: &str, jti: &str, teams: &TeamScope) -> Result<String, SeedError> {
+    auth::issue_token(jwt_secret, email, jti, teams, TOKEN_LIFETIME_S).map_err(|error| SeedError::Token(error.into()))
 }
 
 /// The e-mail of a user of the load: a kind drawn by weight, the same for the same user in every run.

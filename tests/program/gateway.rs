@@ -62,3 +62,37 @@ fn the_gateway_serves_its_routes_to_any_client_with_the_token_it_prints() {
     assert_eq!(run.wait(), Some(0));
     place.assert_nothing_is_left(Duration::from_secs(10));
 }
+
+#[test]
+fn a_list_shows_each_caller_what_is_public_their_teams_and_their_own() {
+    use reqwest::Method;
+    let place = Place::new();
+    let mut run = place.start(&["gateway", SMALL, "--json"]);
+    let mut line = String::new();
+    BufReader::new(run.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let serving: Value = serde_json::from_str(&line).unwrap();
+    let url = serving["url"].as_str().unwrap();
+    let list = |token: &str, path: &str| -> Vec<Value> {
+        let (status, body) = ask(Method::GET, &format!("{url}/{path}"), serving[token].as_str(), None);
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    };
+    // In the fixture user-1 owns team 1, some of its tools, and the private servers.
+    let own = |entity: &Value| entity["ownerEmail"] == "user-1@example.com";
+    let (all_teams, one_team) = (list("token", "tools"), list("user_token", "tools"));
+    let teams_of = |tools: &[Value]| {
+        let teams = tools.iter().filter(|tool| tool["visibility"] == "team").map(|tool| tool["teamId"].to_string());
+        teams.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!((teams_of(&all_teams), teams_of(&one_team)), (3, 1), "60 users are three teams");
+    assert!(all_teams.iter().all(|tool| tool["visibility"] != "private"), "not the administrator's own");
+    let (admins, owners) = (list("token", "servers"), list("user_token", "servers"));
+    assert!(admins.iter().all(|server| server["visibility"] != "private"), "{admins:?}");
+    let private: Vec<_> = owners.iter().filter(|server| server["visibility"] == "private").collect();
+    assert_eq!(private.len(), 3, "{owners:?}");
+    assert!(private.into_iter().all(own));
+
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.wait(), Some(0));
+    place.assert_nothing_is_left(Duration::from_secs(10));
+}

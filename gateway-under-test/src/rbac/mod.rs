@@ -7,7 +7,7 @@ pub mod queries;
 
 use axum::http::HeaderMap;
 
-use crate::auth::Claims;
+use crate::auth::{Claims, TeamScope};
 use crate::error::GatewayError;
 use crate::request::{RequestSession, WorkSession};
 use crate::worker::Worker;
@@ -19,24 +19,6 @@ pub struct User {
     pub email: String,
     /// What their token lets them see.
     pub teams: TeamScope,
-}
-
-/// Which teams a token speaks for, and so which entities its bearer sees: public ones always, those of the teams, and,
-/// unless the token is public-only, the bearer's own private ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TeamScope {
-    /// Every team: an administrator whose token says `"teams": null`.
-    Unrestricted,
-    /// No team: a token with an empty list, or without one.
-    PublicOnly,
-    /// Ids of the teams; at least one.
-    Teams(Vec<String>),
-}
-
-impl TeamScope {
-    fn of(teams: &[String]) -> Self {
-        if teams.is_empty() { Self::PublicOnly } else { Self::Teams(teams.to_vec()) }
-    }
 }
 
 /// Lets the request through when its user has `permission`: ContextForge's `@require_permission`.
@@ -57,7 +39,7 @@ pub async fn require_permission(
     let granted = granted?;
     ended?;
     if granted {
-        Ok(User { teams: TeamScope::of(&claims.teams), email: claims.sub })
+        Ok(User { teams: claims.team_scope(), email: claims.sub })
     } else {
         Err(GatewayError::Forbidden(permission))
     }
@@ -69,7 +51,10 @@ async fn is_granted(
     claims: &Claims,
     permission: &str,
 ) -> Result<bool, GatewayError> {
-    if claims.sub == worker.settings.platform_admin_email {
+    let teams = claims.team_scope();
+    // A public-only token is nobody's who may do everything, whoever carries it: what roles it has, it has.
+    let may_bypass = teams != TeamScope::PublicOnly;
+    if may_bypass && claims.sub == worker.settings.platform_admin_email {
         return Ok(true);
     }
     let users = work.query(queries::USER_FLAGS, &[&claims.sub]).await?;
@@ -77,10 +62,10 @@ async fn is_granted(
     if !user.get::<_, bool>("is_active") {
         return Err(GatewayError::Account("Account disabled"));
     }
-    if user.get::<_, bool>("is_admin") {
+    if may_bypass && user.get::<_, bool>("is_admin") {
         return Ok(true);
     }
-    let team = claims.teams.first();
+    let team = teams.ids().first();
     let rows = work.query(queries::USER_PERMISSIONS, &[&claims.sub, &team]).await?;
     let permissions: Vec<&str> = rows.first().map(|row| row.get("permissions")).unwrap_or_default();
     Ok(permissions.iter().any(|granted| *granted == permission || *granted == "*"))

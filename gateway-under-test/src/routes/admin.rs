@@ -46,9 +46,9 @@ pub async fn index(
     let page = async {
         let user = require_permission(&worker, &session, &headers, "admin.dashboard").await?;
         let page = Page {
+            tools: entities::list_tools(&worker, &session, &user).await?,
+            servers: entities::list_servers(&worker, &session, &user).await?,
             email: user.email,
-            tools: entities::list_tools(&worker, &session).await?,
-            servers: entities::list_servers(&worker, &session).await?,
         };
         Ok(worker.pages.get_template("admin")?.render(Serde(&page))?)
     };

@@ -9,21 +9,39 @@ use axum::{Json, response::IntoResponse};
 use serde::{Serialize, Serializer};
 use tokio_postgres::Row;
 
+use crate::auth::TeamScope;
 use crate::db::DbError;
 use crate::error::GatewayError;
-use crate::rbac::require_permission;
+use crate::rbac::{User, require_permission};
 use crate::request::RequestSession;
 use crate::worker::Worker;
 
 /// Entities of a page, as ContextForge's default.
 const PAGE: i64 = 50;
 
-const LIST_TOOLS: &str = "SELECT id, name, original_name, url, integration_type, request_type, enabled, \
-     visibility, team_id, owner_email FROM tools WHERE enabled ORDER BY created_at, id LIMIT $1";
+/// Who sees what, in SQL. `$2` is whether all teams are meant, `$3` the teams of the token, `$4` the e-mail, null for a
+/// public-only token. Private entities are their owner's alone, whatever an administrator's token says.
+macro_rules! visible {
+    () => {
+        "(visibility = 'public' OR visibility = 'team' AND ($2 OR team_id = ANY ($3)) \
+         OR visibility = 'private' AND owner_email = $4)"
+    };
+}
 
-const LIST_SERVERS: &str = "SELECT id, name, description, enabled, visibility, team_id, owner_email, \
+const LIST_TOOLS: &str = concat!(
+    "SELECT id, name, original_name, url, integration_type, request_type, enabled, visibility, team_id, owner_email \
+     FROM tools WHERE enabled AND ",
+    visible!(),
+    " ORDER BY created_at, id LIMIT $1"
+);
+
+const LIST_SERVERS: &str = concat!(
+    "SELECT id, name, description, enabled, visibility, team_id, owner_email, \
      (SELECT count(*) FROM server_tool_association a WHERE a.server_id = servers.id) AS tools \
-     FROM servers WHERE enabled ORDER BY created_at, id LIMIT $1";
+     FROM servers WHERE enabled AND ",
+    visible!(),
+    " ORDER BY created_at, id LIMIT $1"
+);
 
 /// A tool as lists show it, read from its row only when it is written.
 pub struct ToolEntry(Row);
@@ -105,8 +123,8 @@ pub async fn tools(
     headers: HeaderMap,
 ) -> Result<Response, GatewayError> {
     let answer = async {
-        require_permission(&worker, &session, &headers, "tools.read").await?;
-        list_tools(&worker, &session).await
+        let user = require_permission(&worker, &session, &headers, "tools.read").await?;
+        list_tools(&worker, &session, &user).await
     };
     answer.await.map(|tools| Json(tools).into_response()).inspect_err(|error| worker.record(error))
 }
@@ -121,25 +139,40 @@ pub async fn servers(
     headers: HeaderMap,
 ) -> Result<Response, GatewayError> {
     let answer = async {
-        require_permission(&worker, &session, &headers, "servers.read").await?;
-        list_servers(&worker, &session).await
+        let user = require_permission(&worker, &session, &headers, "servers.read").await?;
+        list_servers(&worker, &session, &user).await
     };
     answer.await.map(|servers| Json(servers).into_response()).inspect_err(|error| worker.record(error))
 }
 
-/// The first page of tools.
-pub(crate) async fn list_tools(worker: &Worker, session: &RequestSession) -> Result<Vec<ToolEntry>, GatewayError> {
-    Ok(first_page(worker, session, LIST_TOOLS).await?.into_iter().map(ToolEntry).collect())
+/// The first page of the tools that `user` may see.
+pub(crate) async fn list_tools(
+    worker: &Worker,
+    session: &RequestSession,
+    user: &User,
+) -> Result<Vec<ToolEntry>, GatewayError> {
+    Ok(first_page(worker, session, user, LIST_TOOLS).await?.into_iter().map(ToolEntry).collect())
 }
 
-/// The first page of servers.
-pub(crate) async fn list_servers(worker: &Worker, session: &RequestSession) -> Result<Vec<ServerEntry>, GatewayError> {
-    Ok(first_page(worker, session, LIST_SERVERS).await?.into_iter().map(ServerEntry).collect())
+/// The first page of the servers that `user` may see.
+pub(crate) async fn list_servers(
+    worker: &Worker,
+    session: &RequestSession,
+    user: &User,
+) -> Result<Vec<ServerEntry>, GatewayError> {
+    Ok(first_page(worker, session, user, LIST_SERVERS).await?.into_iter().map(ServerEntry).collect())
 }
 
-async fn first_page(worker: &Worker, session: &RequestSession, sql: &'static str) -> Result<Vec<Row>, DbError> {
+async fn first_page(
+    worker: &Worker,
+    session: &RequestSession,
+    user: &User,
+    sql: &'static str,
+) -> Result<Vec<Row>, DbError> {
+    let all_teams = user.teams == TeamScope::Unrestricted;
+    let own = (user.teams != TeamScope::PublicOnly).then_some(&user.email);
     let mut work = session.open(worker).await;
-    let rows = work.query(sql, &[&PAGE]).await;
+    let rows = work.query(sql, &[&PAGE, &all_teams, &user.teams.ids(), &own]).await;
     let ended = work.done().await;
     let rows = rows?;
     ended.map(|()| rows)

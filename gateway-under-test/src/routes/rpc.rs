@@ -91,8 +91,8 @@ async fn dispatch(
             Ok(Ok(raw(&json!({}))))
         }
         "tools/list" => {
-            require_permission(worker, session, headers, "tools.read").await?;
-            Ok(Ok(raw(&ToolList { tools: entities::list_tools(worker, session).await? })))
+            let user = require_permission(worker, session, headers, "tools.read").await?;
+            Ok(Ok(raw(&ToolList { tools: entities::list_tools(worker, session, &user).await? })))
         }
         "tools/call" => {
             require_permission(worker, session, headers, "tools.execute").await?;
