@@ -9,6 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::GatewayError;
 
+pub mod denied;
+pub mod restrictions;
+
+pub use denied::Denied;
+pub use restrictions::Restrictions;
+
 /// Who issues the tokens.
 pub const ISSUER: &str = "mcpgateway";
 /// Whom they are for.
@@ -35,6 +41,9 @@ pub struct Claims {
     /// Whether the token is an administrator's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_admin: bool,
+    /// What the token may be used for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Restrictions>,
 }
 
 #[expect(clippy::option_option, reason = "a token that says `null` is not one that says nothing")]
@@ -76,6 +85,14 @@ impl TeamScope {
             Self::Unrestricted | Self::PublicOnly => &[],
         }
     }
+
+    /// Of the named teams those that are in `members`, in their order; without any of them, what is public.
+    #[must_use]
+    pub fn narrowed_to(self, members: &[String]) -> Self {
+        let Self::Teams(mut teams) = self else { return self };
+        teams.retain(|team| members.contains(team));
+        if teams.is_empty() { Self::PublicOnly } else { Self::Teams(teams) }
+    }
 }
 
 /// A signed token for `email` that speaks for `teams` (an administrator's, if for all of them), valid for `lifetime_s` seconds.
@@ -99,6 +116,7 @@ pub fn issue_token(
         jti: jti.to_owned(),
         teams: Some((*teams != TeamScope::Unrestricted).then(|| teams.ids().to_vec())),
         is_admin: *teams == TeamScope::Unrestricted,
+        scopes: None,
     };
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))
 }

@@ -5,21 +5,25 @@ use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tokio_postgres::error::SqlState;
 
 use crate::db::DbError;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// No valid token.
+    /// No valid token, or one that is let in no more.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// The user may not do that.
-    #[error("Insufficient permissions. Required: {0}")]
-    Forbidden(&'static str),
-    /// The user's account is switched off or unknown.
+    /// The user may not do that, or not with this token. Which of the two, and what it would have taken, is not said.
+    #[error("Access denied")]
+    Forbidden,
+    /// There is no such thing, or none that this user may know of.
+    #[error("Resource not found")]
+    NotFound,
+    /// The request cannot be understood: what is wrong, and what is allowed.
     #[error("{0}")]
-    Account(&'static str),
+    Invalid(String),
     /// The database failed. The text reaches the client unmasked, so that it can be found.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -42,19 +46,42 @@ impl GatewayError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorized(_) | Self::Account(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Backend { .. } => StatusCode::BAD_GATEWAY,
-            Self::Database(_) | Self::Template(_) | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Database(error) => status_of(error),
+            Self::Template(_) | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
 
+/// What the server refuses because of the values that came with the request is the caller's error.
+fn status_of(error: &DbError) -> StatusCode {
+    match error.code() {
+        Some(code) if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::LOCK_NOT_AVAILABLE => {
+            StatusCode::CONFLICT
+        }
+        // Class 22: a NUL byte in a text, a number out of range.
+        Some(code) if code.code().starts_with("22") => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Says beside a response why it is an error of the gateway, so that it can be counted.
+#[derive(Clone, Debug)]
+pub struct ServerFault(pub String);
+
 impl IntoResponse for GatewayError {
     fn into_response(self) -> Response {
-        let mut response = (self.status(), Json(json!({ "detail": self.to_string() }))).into_response();
-        if self.status() == StatusCode::UNAUTHORIZED {
+        let (status, text) = (self.status(), self.to_string());
+        let mut response = (status, Json(json!({ "detail": text }))).into_response();
+        if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status.is_server_error() {
+            response.extensions_mut().insert(ServerFault(text));
         }
         response
     }

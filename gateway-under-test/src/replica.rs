@@ -10,8 +10,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Denied;
 use crate::gauges::ReplicaGauges;
-use crate::lifeline::{self, Lifeline};
+use crate::lifeline;
 use crate::routes::metrics::PROMETHEUS;
 use crate::settings::{Listening, Settings};
 use crate::worker;
@@ -25,6 +26,9 @@ pub enum ReplicaError {
     /// The settings did not arrive.
     #[error(transparent)]
     Settings(#[from] lifeline::LifelineError),
+    /// Who is not let in could not be read.
+    #[error("cannot read the revoked tokens and the disabled users")]
+    Denied(#[from] tokio_postgres::Error),
     /// The port is taken, or not allowed.
     #[error("cannot listen on `{address}`")]
     Listen {
@@ -61,16 +65,22 @@ pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
     let gauges = Arc::new(ReplicaGauges::new(&settings.name, settings.workers));
     let (gauges_listener, gauges_address) = bind_gauges()?;
     let settings = Arc::new(settings);
+    let failed = |source| ReplicaError::Start { what: "the main event loop", source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let denied = Arc::new(Denied::default());
+    // Before the first request: a list that was never read would let everybody in.
+    let reader = runtime.block_on(denied.read(&settings))?;
     // A replica short of a worker would be another system than the one that was asked for.
     let ended = CancellationToken::new();
     for (index, listener) in listeners.into_iter().enumerate() {
         let (settings, gauges, ended) = (Arc::clone(&settings), Arc::clone(&gauges), ended.clone().drop_guard());
+        let denied = Arc::clone(&denied);
         std::thread::Builder::new()
             .name(format!("worker-{}", index + 1))
             .spawn(move || {
                 // Dropped by a panic too.
                 let _ended = ended;
-                if let Err(error) = worker::serve(index, settings, gauges, listener) {
+                if let Err(error) = worker::serve(index, settings, gauges, denied, listener) {
                     tracing::error!("worker {} has ended: {error}", index + 1);
                 }
             })
@@ -82,7 +92,14 @@ pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
     };
     lifeline::announce(&mut std::io::stdout().lock(), &listening)?;
     // The workers are not joined: a frozen one would never end. The process ends, and they with it.
-    serve_gauges(gauges_listener, gauges, &lifeline, &ended)
+    runtime.block_on(async {
+        tokio::select! {
+            served = serve_gauges(gauges_listener, gauges) => served.map_err(failed),
+            () = denied.keep_fresh(&settings, reader) => Ok(()),
+            () = lifeline.closed() => Ok(()),
+            () = ended.cancelled() => Err(ReplicaError::WorkerEnded),
+        }
+    })
 }
 
 /// One listener for each worker, all on one port: the system spreads the connections.
@@ -118,25 +135,11 @@ fn bind_gauges() -> Result<(TcpListener, SocketAddr), ReplicaError> {
     Ok((listener, address))
 }
 
-/// Answers the gauges from this thread, which no worker can freeze, until the parent lets go.
-fn serve_gauges(
-    listener: TcpListener,
-    gauges: Arc<ReplicaGauges>,
-    lifeline: &Lifeline,
-    worker_ended: &CancellationToken,
-) -> Result<(), ReplicaError> {
+/// Answers the gauges from the main thread, which no worker can freeze.
+async fn serve_gauges(listener: TcpListener, gauges: Arc<ReplicaGauges>) -> std::io::Result<()> {
     let router = Router::new().route(
         "/metrics/prometheus",
         get(move || std::future::ready(([(CONTENT_TYPE, PROMETHEUS)], gauges.prometheus()))),
     );
-    let failed = |source| ReplicaError::Start { what: "the gauges' event loop", source };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-        tokio::select! {
-            served = axum::serve(listener, router) => served.map_err(failed),
-            () = lifeline.closed() => Ok(()),
-            () = worker_ended.cancelled() => Err(ReplicaError::WorkerEnded),
-        }
-    })
+    axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await
 }

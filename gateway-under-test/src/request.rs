@@ -17,7 +17,7 @@ use tokio_postgres::Row;
 
 use crate::db::connection::Params;
 use crate::db::{DbError, HoldClock, Session};
-use crate::error::GatewayError;
+use crate::error::{GatewayError, ServerFault};
 use crate::gauges::WorkerGauges;
 use crate::settings::SessionScope;
 use crate::worker::Worker;
@@ -47,7 +47,7 @@ pub struct RequestSession {
 }
 
 impl RequestSession {
-    fn new(worker: &Worker) -> Self {
+    pub(crate) fn new(worker: &Worker) -> Self {
         let clock = Arc::new(HoldClock::default());
         let session = || Arc::new(Mutex::new(worker.database.session_of(&clock)));
         Self { session: session(), second: session(), clock }
@@ -165,6 +165,9 @@ pub async fn with_session(State(worker): State<Arc<Worker>>, mut request: Reques
         let running = Running::new(&worker.gauges);
         let mut response = next.run(request).await;
         session.tell(worker.settings.session_scope, &mut response);
+        if let Some(ServerFault(why)) = response.extensions().get() {
+            worker.replica.record_error(why);
+        }
         if answer.send(response).is_err() {
             worker.gauges.orphaned.fetch_add(1, Ordering::Relaxed);
         }

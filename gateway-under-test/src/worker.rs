@@ -1,18 +1,13 @@
 //! One worker: a single-threaded event loop with a listener and a pool of its own, as a pre-forked Python server has.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
-
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Denied};
 use crate::db::Database;
 use crate::error::GatewayError;
 use crate::gauges::{BEAT_INTERVAL, ReplicaGauges, WorkerGauges};
 use crate::registry::ToolRegistry;
-use crate::request::with_session;
 use crate::routes;
 use crate::settings::Settings;
 
@@ -28,6 +23,8 @@ pub struct Worker {
     pub replica: Arc<ReplicaGauges>,
     /// Checks tokens.
     pub authenticator: Authenticator,
+    /// Whom it does not let in all the same.
+    pub denied: Arc<Denied>,
     /// Tools by name, cached.
     pub tools: ToolRegistry,
     /// Client of the service behind the gateway.
@@ -37,6 +34,32 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// The worker `index` of a replica, with an empty pool.
+    ///
+    /// # Errors
+    /// When a client cannot be built or a template does not parse.
+    pub fn new(
+        index: usize,
+        settings: Arc<Settings>,
+        replica: Arc<ReplicaGauges>,
+        denied: Arc<Denied>,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let gauges = replica.worker(index);
+        let name = format!("{}/worker-{}", settings.name, index + 1);
+        let pool = Arc::clone(&gauges.pool);
+        Ok(Self {
+            authenticator: Authenticator::new(&settings.jwt_secret),
+            denied,
+            tools: ToolRegistry::default(),
+            backend: routes::tool_call::client()?,
+            pages: routes::admin::pages()?,
+            database: Database::new(&name, &settings.database, &settings.pool, settings.checkout, pool),
+            settings,
+            gauges,
+            replica,
+        })
+    }
+
     /// Counts an error that a handler ended in, where it is the gateway's and not the caller's.
     pub fn record(&self, error: &GatewayError) {
         if error.status().is_server_error() {
@@ -56,6 +79,7 @@ pub fn serve(
     index: usize,
     settings: Arc<Settings>,
     replica: Arc<ReplicaGauges>,
+    denied: Arc<Denied>,
     listener: TcpListener,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -64,26 +88,11 @@ pub fn serve(
         .thread_name(format!("worker-{}-sync", index + 1))
         .build()?;
     runtime.block_on(async move {
-        let gauges = replica.worker(index);
-        let database = Database::new(
-            &format!("{}/worker-{}", settings.name, index + 1),
-            &settings.database,
-            &settings.pool,
-            settings.checkout,
-            Arc::clone(&gauges.pool),
-        );
-        let worker = Arc::new(Worker {
-            authenticator: Authenticator::new(&settings.jwt_secret),
-            tools: ToolRegistry::default(),
-            backend: routes::tool_call::client().map_err(std::io::Error::other)?,
-            pages: routes::admin::pages().map_err(std::io::Error::other)?,
-            settings,
-            database,
-            gauges,
-            replica,
-        });
+        let worker = Worker::new(index, settings, replica, denied).map_err(std::io::Error::other)?;
+        let worker = Arc::new(worker);
         tokio::spawn(beat(Arc::clone(&worker.gauges)));
-        axum::serve(tokio::net::TcpListener::from_std(listener)?, router(worker)).await
+        let service = routes::router(worker).into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(tokio::net::TcpListener::from_std(listener)?, service).await
     })
 }
 
@@ -94,17 +103,4 @@ async fn beat(gauges: Arc<WorkerGauges>) {
         ticks.tick().await;
         gauges.beat();
     }
-}
-
-fn router(worker: Arc<Worker>) -> Router {
-    Router::new()
-        .route("/tools", get(routes::entities::tools))
-        .route("/servers", get(routes::entities::servers))
-        .route("/rpc", post(routes::rpc::rpc))
-        .route("/admin/", get(routes::admin::index))
-        .layer(from_fn_with_state(Arc::clone(&worker), with_session))
-        .route("/health", get(routes::health::health))
-        .route("/ready", get(routes::health::ready))
-        .route("/metrics/prometheus", get(routes::metrics::prometheus))
-        .with_state(worker)
 }

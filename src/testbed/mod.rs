@@ -121,7 +121,9 @@ impl Testbed {
     /// # Cancel safety
     /// Dropped halfway, every child ends on its own, a moment later.
     pub async fn start(scenario: &Scenario, scope: SessionScope, premises: &Premises) -> Result<Self, TestbedError> {
-        let connections = scenario.gateway.pool_capacity() + OTHER_CONNECTIONS;
+        // One of each replica's reads who is not let in.
+        let replicas = scenario.gateway.replicas.get();
+        let connections = scenario.gateway.pool_capacity() + replicas + OTHER_CONNECTIONS;
         let mut cluster =
             PgCluster::start(&premises.binaries, &ClusterPlan::for_connections(connections), &premises.home).await?;
         let jwt_secret = format!("{:032x}", rand::random::<u128>());

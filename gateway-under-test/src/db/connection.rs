@@ -28,6 +28,23 @@ pub(super) enum Begin {
     No,
 }
 
+/// How a session called `application_name` is opened.
+pub(crate) fn config(application_name: &str, settings: &DatabaseSettings) -> Config {
+    let mut config = Config::new();
+    config
+        .host_path(&settings.socket_dir)
+        .port(settings.port)
+        .user(&settings.user)
+        .dbname(&settings.dbname)
+        .application_name(application_name)
+        .options(format!(
+            "-c statement_timeout={} -c idle_in_transaction_session_timeout={}",
+            settings.statement_timeout.as_millis(),
+            settings.idle_in_transaction_session_timeout.as_millis()
+        ));
+    config
+}
+
 /// Makes connections of one worker.
 pub struct Connector {
     config: Config,
@@ -37,18 +54,7 @@ pub struct Connector {
 
 impl Connector {
     pub(super) fn new(application_name: &str, settings: &DatabaseSettings, checkout: Checkout) -> Self {
-        let mut config = Config::new();
-        config
-            .host_path(&settings.socket_dir)
-            .port(settings.port)
-            .user(&settings.user)
-            .dbname(&settings.dbname)
-            .application_name(application_name)
-            .options(format!(
-                "-c statement_timeout={} -c idle_in_transaction_session_timeout={}",
-                settings.statement_timeout.as_millis(),
-                settings.idle_in_transaction_session_timeout.as_millis()
-            ));
+        let config = config(application_name, settings);
         let socket_path = settings.socket_dir.join(format!(".s.PGSQL.{}", settings.port));
         Self { config, socket_path, checkout }
     }

@@ -62,6 +62,17 @@ pub enum DbError {
     PendingRollback,
 }
 
+impl DbError {
+    /// The server's code for it, where the server said one.
+    #[must_use]
+    pub fn code(&self) -> Option<&tokio_postgres::error::SqlState> {
+        match self {
+            Self::Connect { source, .. } | Self::Statement { source, .. } => source.code(),
+            Self::PoolTimeout(_) | Self::Unreachable { .. } | Self::PendingRollback => None,
+        }
+    }
+}
+
 /// One worker's database: where it connects, and the pool of what it has.
 #[derive(Clone)]
 pub struct Database {

@@ -1,72 +1,140 @@
 //! Role-based access control: may this user do that?
 //!
 //! The check of ContextForge: the platform administrator by e-mail, without a query; a database administrator by one;
-//! everybody else by the permissions of their roles. Any error denies.
+//! everybody else by the permissions of their roles. Before it, the token must be good for the request: for its path,
+//! its time, the address it comes from, the permission. Any error denies.
 
+pub mod guard;
 pub mod queries;
 
-use axum::http::HeaderMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request};
 
 use crate::auth::{Claims, TeamScope};
 use crate::error::GatewayError;
 use crate::request::{RequestSession, WorkSession};
 use crate::worker::Worker;
 
+pub use guard::Guard;
+
+/// Permissions each of which makes an administrator.
+const ADMIN_PERMISSIONS: [&str; 3] = ["admin.system_config", "admin.user_management", "admin.security_audit"];
+
 /// Who was let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// Their e-mail.
     pub email: String,
-    /// What their token lets them see.
+    /// What their token lets them see: of the teams it names those that they are a member of.
     pub teams: TeamScope,
+    /// Whether they need no role: an administrator, by e-mail or by the database, with a token that says so.
+    pub is_admin: bool,
 }
 
-/// Lets the request through when its user has `permission`: ContextForge's `@require_permission`.
-///
-/// # Errors
-/// [`GatewayError::Unauthorized`] without a valid token, [`GatewayError::Forbidden`] without the permission,
-/// [`GatewayError::Database`] when it could not be checked.
-pub async fn require_permission(
-    worker: &Worker,
-    session: &RequestSession,
-    headers: &HeaderMap,
-    permission: &'static str,
-) -> Result<User, GatewayError> {
-    let claims = worker.authenticator.authenticate(headers)?;
-    let mut work = session.open(worker).await;
-    let granted = is_granted(&mut work, worker, &claims, permission).await;
-    let ended = work.done().await;
-    let granted = granted?;
-    ended?;
-    if granted {
-        Ok(User { teams: claims.team_scope(), email: claims.sub })
-    } else {
-        Err(GatewayError::Forbidden(permission))
-    }
+/// Who asks: the bearer of a good token, whose permissions are yet to be checked.
+#[derive(Clone)]
+pub struct Caller {
+    /// The worker that serves the request.
+    pub worker: Arc<Worker>,
+    /// The sessions of the request.
+    pub session: RequestSession,
+    claims: Arc<Claims>,
+    /// The team that the path names.
+    team: Option<String>,
 }
 
-async fn is_granted(
-    work: &mut WorkSession,
-    worker: &Worker,
-    claims: &Claims,
-    permission: &str,
-) -> Result<bool, GatewayError> {
-    let teams = claims.team_scope();
-    // A public-only token is nobody's who may do everything, whoever carries it: what roles it has, it has.
-    let may_bypass = teams != TeamScope::PublicOnly;
-    if may_bypass && claims.sub == worker.settings.platform_admin_email {
-        return Ok(true);
+impl Caller {
+    /// The caller of `request`.
+    ///
+    /// # Errors
+    /// [`GatewayError::Unauthorized`] without a good token, [`GatewayError::Forbidden`] when it is not good for this.
+    pub fn of(worker: &Arc<Worker>, request: &Request) -> Result<Self, GatewayError> {
+        let claims = worker.authenticator.authenticate(request.headers())?;
+        if let Some(reason) = worker.denied.reason(&claims.jti, &claims.sub) {
+            return Err(GatewayError::Unauthorized(reason));
+        }
+        let path = request.uri().path();
+        if let Some(restrictions) = &claims.scopes {
+            // The address of the connection: what a header says of it, anybody can say.
+            let peer: Option<IpAddr> =
+                request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+            let allowed = restrictions.allow_path(path)
+                && restrictions.allow_address(peer)
+                && restrictions.allow_time(jiff::Timestamp::now());
+            if !allowed {
+                return Err(GatewayError::Forbidden);
+            }
+        }
+        let session = request.extensions().get::<RequestSession>().cloned();
+        let session = session.unwrap_or_else(|| RequestSession::new(worker));
+        let team = path.strip_prefix("/teams/").and_then(|rest| rest.split('/').next()).map(str::to_owned);
+        Ok(Self { worker: Arc::clone(worker), session, claims: Arc::new(claims), team })
     }
-    let users = work.query(queries::USER_FLAGS, &[&claims.sub]).await?;
-    let user = users.first().ok_or(GatewayError::Account("User not found in database"))?;
-    if !user.get::<_, bool>("is_active") {
-        return Err(GatewayError::Account("Account disabled"));
+
+    /// Lets the caller through when they have `permission`: ContextForge's `@require_permission`.
+    ///
+    /// # Errors
+    /// [`GatewayError::Forbidden`] without the permission, [`GatewayError::Unauthorized`] for an unknown or disabled
+    /// user, [`GatewayError::Database`] when it could not be checked.
+    pub async fn require_permission(&self, permission: &str) -> Result<User, GatewayError> {
+        self.require_any_permission(&[permission]).await
     }
-    if may_bypass && user.get::<_, bool>("is_admin") {
-        return Ok(true);
+
+    /// Lets the caller through when they have one of `permissions`: `@require_any_permission`.
+    ///
+    /// # Errors
+    /// As [`Caller::require_permission`].
+    pub async fn require_any_permission(&self, permissions: &[&str]) -> Result<User, GatewayError> {
+        let good_for = |permission: &&&str| {
+            self.claims.scopes.as_ref().is_none_or(|restrictions| restrictions.allow_permission(permission))
+        };
+        let wanted: Vec<&str> = permissions.iter().filter(good_for).copied().collect();
+        if wanted.is_empty() {
+            return Err(GatewayError::Forbidden);
+        }
+        let mut work = self.session.open(&self.worker).await;
+        let checked = self.check(&mut work, &wanted).await;
+        let ended = work.done().await;
+        let user = checked?;
+        ended?;
+        user.ok_or(GatewayError::Forbidden)
     }
-    let team = teams.ids().first();
-    let rows = work.query(queries::USER_PERMISSIONS, &[&claims.sub, &team]).await?;
-    let permissions: Vec<&str> = rows.first().map(|row| row.get("permissions")).unwrap_or_default();
-    Ok(permissions.iter().any(|granted| *granted == permission || *granted == "*"))
+
+    /// Lets an administrator through: `@require_admin_permission`.
+    ///
+    /// # Errors
+    /// As [`Caller::require_permission`].
+    pub async fn require_admin(&self) -> Result<User, GatewayError> {
+        self.require_any_permission(&ADMIN_PERMISSIONS).await
+    }
+
+    /// The user, if they have one of `permissions`.
+    async fn check(&self, work: &mut WorkSession, permissions: &[&str]) -> Result<Option<User>, GatewayError> {
+        let email = self.claims.sub.clone();
+        let teams = self.claims.team_scope();
+        // A public-only token is nobody's who may do everything, whoever carries it: what roles it has, it has.
+        if teams != TeamScope::PublicOnly && email == self.worker.settings.platform_admin_email {
+            return Ok(Some(User { email, teams, is_admin: true }));
+        }
+        let users = work.query(queries::USER_FLAGS, &[&email, &teams.ids()]).await?;
+        let user = users.first().ok_or(GatewayError::Unauthorized("User not found in database"))?;
+        if !user.get::<_, bool>("is_active") {
+            return Err(GatewayError::Unauthorized("Account disabled"));
+        }
+        let teams = teams.narrowed_to(&user.get::<_, Vec<String>>("teams"));
+        if teams != TeamScope::PublicOnly && user.get::<_, bool>("is_admin") {
+            return Ok(Some(User { email, teams, is_admin: true }));
+        }
+        // The team of the path counts if the token speaks for it.
+        let team = match &self.team {
+            Some(team) => teams.ids().iter().find(|id| *id == team),
+            None => teams.ids().first(),
+        };
+        let rows = work.query(queries::USER_PERMISSIONS, &[&email, &team]).await?;
+        let granted: Vec<&str> = rows.first().map(|row| row.get("permissions")).unwrap_or_default();
+        let has = |wanted: &&str| granted.iter().any(|granted| granted == wanted || *granted == "*");
+        Ok(permissions.iter().any(has).then_some(User { email, teams, is_admin: false }))
+    }
 }

@@ -1,26 +1,21 @@
 //! `GET /admin/`: the page that renders all lists, the slowest of the user interface.
 
-use std::sync::Arc;
-
-use axum::extract::{Extension, State};
-use axum::http::HeaderMap;
+use axum::extract::Extension;
 use axum::response::Html;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use super::entities;
+use super::entities::lists::{self, ServerEntry, ToolEntry};
 use crate::error::GatewayError;
-use crate::rbac::require_permission;
-use crate::request::RequestSession;
-use crate::worker::Worker;
+use crate::rbac::{Caller, User};
 
 /// What the template shows.
 #[derive(Serialize)]
 struct Page {
     email: String,
-    tools: Vec<entities::ToolEntry>,
-    servers: Vec<entities::ServerEntry>,
+    tools: Vec<ToolEntry>,
+    servers: Vec<ServerEntry>,
 }
 
 /// The page templates, compiled once for each worker.
@@ -39,18 +34,13 @@ pub fn pages() -> Result<Environment<'static>, minijinja::Error> {
 /// # Errors
 /// When the caller may not, or the database fails.
 pub async fn index(
-    State(worker): State<Arc<Worker>>,
-    Extension(session): Extension<RequestSession>,
-    headers: HeaderMap,
+    Extension(Caller { worker, session, .. }): Extension<Caller>,
+    Extension(user): Extension<User>,
 ) -> Result<Html<String>, GatewayError> {
-    let page = async {
-        let user = require_permission(&worker, &session, &headers, "admin.dashboard").await?;
-        let page = Page {
-            tools: entities::list_tools(&worker, &session, &user).await?,
-            servers: entities::list_servers(&worker, &session, &user).await?,
-            email: user.email,
-        };
-        Ok(worker.pages.get_template("admin")?.render(Serde(&page))?)
+    let page = Page {
+        tools: lists::tools(&worker, &session, &user).await?,
+        servers: lists::servers(&worker, &session, &user).await?,
+        email: user.email,
     };
-    page.await.map(Html).inspect_err(|error| worker.record(error))
+    Ok(Html(worker.pages.get_template("admin")?.render(Serde(&page))?))
 }

@@ -1,21 +1,18 @@
 //! `POST /rpc`: JSON-RPC 2.0, as MCP clients speak it.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::Extension;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::{entities, tool_call};
+use super::entities::lists;
+use super::tool_call;
 use crate::error::GatewayError;
-use crate::rbac::require_permission;
-use crate::request::RequestSession;
-use crate::worker::Worker;
+use crate::rbac::Caller;
 
 /// A call.
 #[derive(Deserialize)]
@@ -44,7 +41,7 @@ struct Answer<'a> {
 /// The result of `tools/list`.
 #[derive(Serialize)]
 struct ToolList {
-    tools: Vec<entities::ToolEntry>,
+    tools: Vec<lists::ToolEntry>,
 }
 
 /// A JSON-RPC error: code, message, and what belongs under `data`.
@@ -52,60 +49,45 @@ struct ToolList {
 struct RpcError {
     code: i64,
     message: &'static str,
-    data: String,
+    data: Value,
 }
 
 /// Takes one call. Whatever goes wrong in a method answers with status 200 and a JSON-RPC error, as ContextForge's
 /// does: a failure that a client sees only in the body.
-pub async fn rpc(
-    State(worker): State<Arc<Worker>>,
-    Extension(session): Extension<RequestSession>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub async fn rpc(Extension(caller): Extension<Caller>, body: Bytes) -> Response {
     let Ok(call) = serde_json::from_slice::<Call<'_>>(&body) else {
         let error = json!({ "jsonrpc": "2.0", "error": { "code": -32700, "message": "Parse error" }, "id": null });
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     };
-    let outcome = match dispatch(&worker, &session, &headers, &call).await {
+    let outcome = match dispatch(&caller, &call).await {
         Ok(outcome) => outcome,
         // No token, no JSON-RPC: the transport refuses.
-        Err(error @ (GatewayError::Unauthorized(_) | GatewayError::Account(_))) => return error.into_response(),
+        Err(error @ GatewayError::Unauthorized(_)) => return error.into_response(),
         Err(error) => {
-            worker.record(&error);
-            Err(error.into())
+            caller.worker.record(&error);
+            Err(RpcError::of(&error, &call.method))
         }
     };
     answer(outcome, &call.id)
 }
 
-async fn dispatch(
-    worker: &Worker,
-    session: &RequestSession,
-    headers: &HeaderMap,
-    call: &Call<'_>,
-) -> Result<Outcome, GatewayError> {
+async fn dispatch(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayError> {
+    let Caller { worker, session, .. } = caller;
     match call.method.as_str() {
-        "ping" => {
-            worker.authenticator.authenticate(headers)?;
-            Ok(Ok(raw(&json!({}))))
-        }
+        "ping" => Ok(Ok(raw(&json!({})))),
         "tools/list" => {
-            let user = require_permission(worker, session, headers, "tools.read").await?;
-            Ok(Ok(raw(&ToolList { tools: entities::list_tools(worker, session, &user).await? })))
+            let user = caller.require_permission("tools.read").await?;
+            Ok(Ok(raw(&ToolList { tools: lists::tools(worker, session, &user).await? })))
         }
         "tools/call" => {
-            require_permission(worker, session, headers, "tools.execute").await?;
+            let user = caller.require_permission("tools.execute").await?;
             let Some(params) = call.params else { return Ok(Err(RpcError::invalid_params("params are missing"))) };
-            match tool_call::call(worker, session, params).await? {
+            match tool_call::call(worker, session, &user, params).await? {
                 Some(result) => Ok(Ok(result)),
                 None => Ok(Err(RpcError::invalid_params("no such tool"))),
             }
         }
-        _ => {
-            worker.authenticator.authenticate(headers)?;
-            Ok(Err(RpcError { code: -32601, message: "Method not found", data: call.method.clone() }))
-        }
+        _ => Ok(Err(RpcError { code: -32601, message: "Method not found", data: json!(call.method) })),
     }
 }
 
@@ -124,17 +106,16 @@ fn raw(value: &impl Serialize) -> Box<RawValue> {
 
 impl RpcError {
     fn invalid_params(data: &str) -> Self {
-        Self { code: -32602, message: "Invalid params", data: data.to_owned() }
+        Self { code: -32602, message: "Invalid params", data: json!(data) }
     }
-}
 
-impl From<GatewayError> for RpcError {
-    fn from(error: GatewayError) -> Self {
+    /// The error that a method ended in. A denial names the method, not what it would have taken.
+    fn of(error: &GatewayError, method: &str) -> Self {
         match error {
-            GatewayError::Forbidden(permission) => {
-                Self { code: -32003, message: "Access denied", data: permission.to_owned() }
+            GatewayError::Forbidden => {
+                Self { code: -32003, message: "Access denied", data: json!({ "method": method }) }
             }
-            other => Self { code: -32000, message: "Internal error", data: other.to_string() },
+            other => Self { code: -32000, message: "Internal error", data: json!(other.to_string()) },
         }
     }
 }

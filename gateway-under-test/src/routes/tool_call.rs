@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::db::DbError;
 use crate::error::GatewayError;
+use crate::rbac::User;
 use crate::request::RequestSession;
 use crate::worker::Worker;
 
@@ -40,17 +41,18 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(TOOL_TIMEOUT).tcp_nodelay(true).no_proxy().build()
 }
 
-/// Calls a tool; `None` when there is no such tool.
+/// Calls a tool; `None` when there is no such tool, or none that `user` may know of.
 ///
 /// # Errors
 /// [`GatewayError::Database`] from the usage counter, [`GatewayError::Backend`] from the backend.
 pub async fn call(
     worker: &Worker,
     session: &RequestSession,
+    user: &User,
     params: &RawValue,
 ) -> Result<Option<Box<RawValue>>, GatewayError> {
     let Ok(ToolName { name }) = serde_json::from_str(params.get()) else { return Ok(None) };
-    if !worker.tools.contains(&worker.database, &name).await? {
+    if !worker.tools.is_callable(&worker.database, &name, user).await? {
         return Ok(None);
     }
     count_usage(worker, session).await?;

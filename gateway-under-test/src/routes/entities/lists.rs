@@ -1,32 +1,16 @@
-//! Entity lists: `GET /tools`, `GET /servers`.
+//! The two lists that every user interface asks for all the time, tools and servers, read column by column: it takes
+//! PostgreSQL half the time that building JSON of the rows does.
 
-use std::sync::Arc;
-
-use axum::extract::{Extension, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
-use axum::{Json, response::IntoResponse};
 use serde::{Serialize, Serializer};
 use tokio_postgres::Row;
 
-use crate::auth::TeamScope;
+use super::kind::visible;
+use super::{DEFAULT_PAGE, Viewer};
 use crate::db::DbError;
 use crate::error::GatewayError;
-use crate::rbac::{User, require_permission};
+use crate::rbac::User;
 use crate::request::RequestSession;
 use crate::worker::Worker;
-
-/// Entities of a page, as ContextForge's default.
-const PAGE: i64 = 50;
-
-/// Who sees what, in SQL. `$2` is whether all teams are meant, `$3` the teams of the token, `$4` the e-mail, null for a
-/// public-only token. Private entities are their owner's alone, whatever an administrator's token says.
-macro_rules! visible {
-    () => {
-        "(visibility = 'public' OR visibility = 'team' AND ($2 OR team_id = ANY ($3)) \
-         OR visibility = 'private' AND owner_email = $4)"
-    };
-}
 
 const LIST_TOOLS: &str = concat!(
     "SELECT id, name, original_name, url, integration_type, request_type, enabled, visibility, team_id, owner_email \
@@ -113,40 +97,8 @@ impl Serialize for ServerEntry {
     }
 }
 
-/// `GET /tools`.
-///
-/// # Errors
-/// When the caller may not, or the database fails.
-pub async fn tools(
-    State(worker): State<Arc<Worker>>,
-    Extension(session): Extension<RequestSession>,
-    headers: HeaderMap,
-) -> Result<Response, GatewayError> {
-    let answer = async {
-        let user = require_permission(&worker, &session, &headers, "tools.read").await?;
-        list_tools(&worker, &session, &user).await
-    };
-    answer.await.map(|tools| Json(tools).into_response()).inspect_err(|error| worker.record(error))
-}
-
-/// `GET /servers`.
-///
-/// # Errors
-/// When the caller may not, or the database fails.
-pub async fn servers(
-    State(worker): State<Arc<Worker>>,
-    Extension(session): Extension<RequestSession>,
-    headers: HeaderMap,
-) -> Result<Response, GatewayError> {
-    let answer = async {
-        let user = require_permission(&worker, &session, &headers, "servers.read").await?;
-        list_servers(&worker, &session, &user).await
-    };
-    answer.await.map(|servers| Json(servers).into_response()).inspect_err(|error| worker.record(error))
-}
-
 /// The first page of the tools that `user` may see.
-pub(crate) async fn list_tools(
+pub(crate) async fn tools(
     worker: &Worker,
     session: &RequestSession,
     user: &User,
@@ -155,7 +107,7 @@ pub(crate) async fn list_tools(
 }
 
 /// The first page of the servers that `user` may see.
-pub(crate) async fn list_servers(
+pub(crate) async fn servers(
     worker: &Worker,
     session: &RequestSession,
     user: &User,
@@ -169,10 +121,9 @@ async fn first_page(
     user: &User,
     sql: &'static str,
 ) -> Result<Vec<Row>, DbError> {
-    let all_teams = user.teams == TeamScope::Unrestricted;
-    let own = (user.teams != TeamScope::PublicOnly).then_some(&user.email);
+    let Viewer { all_teams, teams, own } = Viewer::of(user);
     let mut work = session.open(worker).await;
-    let rows = work.query(sql, &[&PAGE, &all_teams, &user.teams.ids(), &own]).await;
+    let rows = work.query(sql, &[&DEFAULT_PAGE, &all_teams, &teams, &own]).await;
     let ended = work.done().await;
     let rows = rows?;
     ended.map(|()| rows)

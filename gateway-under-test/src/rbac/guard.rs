@@ -1,0 +1,62 @@
+//! What a route asks of its caller, beside the route in the table: ContextForge's decorators.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+
+use super::Caller;
+use crate::error::GatewayError;
+use crate::worker::Worker;
+
+/// What it takes to be let through to a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing.
+    Public,
+    /// A good token.
+    Token,
+    /// A good token; each JSON-RPC method has a permission of its own, and answers with a JSON-RPC error without it.
+    EachMethod,
+    /// This permission: `@require_permission`.
+    Permission(&'static str),
+    /// One of these: `@require_any_permission`.
+    AnyPermission(&'static [&'static str]),
+    /// An administrator: `@require_admin_permission`.
+    Admin,
+}
+
+impl Guard {
+    /// Puts the guard before a route's handlers. They find the [`Caller`], and the [`super::User`] of a permission check,
+    /// in the request's extensions.
+    pub fn before(self, routes: MethodRouter<Arc<Worker>>, worker: &Arc<Worker>) -> MethodRouter<Arc<Worker>> {
+        if self == Self::Public {
+            return routes;
+        }
+        routes.route_layer(from_fn_with_state((self, Arc::clone(worker)), guard))
+    }
+}
+
+async fn guard(State((guard, worker)): State<(Guard, Arc<Worker>)>, mut request: Request, next: Next) -> Response {
+    match let_through(guard, &worker, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn let_through(guard: Guard, worker: &Arc<Worker>, request: &mut Request) -> Result<(), GatewayError> {
+    let caller = Caller::of(worker, request)?;
+    let user = match guard {
+        Guard::Public | Guard::Token | Guard::EachMethod => None,
+        Guard::Permission(permission) => Some(caller.require_permission(permission).await?),
+        Guard::AnyPermission(permissions) => Some(caller.require_any_permission(permissions).await?),
+        Guard::Admin => Some(caller.require_admin().await?),
+    };
+    if let Some(user) = user {
+        request.extensions_mut().insert(user);
+    }
+    request.extensions_mut().insert(caller);
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! Entities: tools, servers, resources, prompts, gateways. Lists, one by its id, its switch, its end.
+
+pub mod kind;
+pub mod lists;
+
+use axum::Json;
+use axum::extract::{Extension, Path, Query};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio_postgres::Row;
+
+use super::Route;
+use crate::auth::TeamScope;
+use crate::db::DbError;
+use crate::db::connection::Params;
+use crate::error::GatewayError;
+use crate::rbac::{Caller, Guard, User};
+use kind::{Entity, visible};
+
+pub use kind::{Gateways, Prompts, Resources, Servers, Tools};
+
+/// Entities of a page unless asked otherwise, and at most: ContextForge's.
+const DEFAULT_PAGE: i64 = 50;
+const LARGEST_PAGE: i64 = 500;
+
+const SERVER_TOOLS: &str = concat!(
+    "SELECT row_to_json(entity)::text FROM (SELECT id, name, original_name AS \"originalName\", description, \
+     input_schema AS \"inputSchema\", enabled, visibility, team_id AS \"teamId\", owner_email AS \"ownerEmail\" \
+     FROM tools JOIN server_tool_association ON tool_id = id WHERE server_id = $1 AND enabled AND ",
+    visible!(),
+    " ORDER BY created_at, id) AS entity"
+);
+
+/// The routes of a kind; `list` answers its list.
+pub(super) fn routes<E: Entity>(list: MethodRouter<std::sync::Arc<crate::worker::Worker>>) -> [Route; 4] {
+    let kind = E::KIND;
+    let route = |method, path, permission, summary, handler| Route {
+        method,
+        path,
+        guard: Guard::Permission(permission),
+        summary,
+        handler,
+    };
+    [
+        route(Method::GET, kind.list_path, kind.read_permission, "Page by page, with filters", list),
+        route(Method::GET, kind.item_path, kind.read_permission, "One by its id", get(read::<E>)),
+        route(Method::DELETE, kind.item_path, kind.delete_permission, "Deletes it", delete(remove::<E>)),
+        route(Method::POST, kind.state_path, kind.update_permission, "Switches it on or off", post(state::<E>)),
+    ]
+}
+
+/// What a user may see, as parameters of [`kind::visible!`].
+pub(crate) struct Viewer<'a> {
+    pub(crate) all_teams: bool,
+    pub(crate) teams: &'a [String],
+    /// The e-mail of somebody who has private entities.
+    pub(crate) own: Option<&'a str>,
+}
+
+impl<'a> Viewer<'a> {
+    pub(crate) fn of(user: &'a User) -> Self {
+        Self {
+            all_teams: user.teams == TeamScope::Unrestricted,
+            teams: user.teams.ids(),
+            own: (user.teams != TeamScope::PublicOnly).then_some(user.email.as_str()),
+        }
+    }
+}
+
+/// What a list can be asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ListQuery {
+    cursor: Option<String>,
+    limit: Option<i64>,
+    include_pagination: bool,
+    include_inactive: bool,
+    tags: Option<String>,
+    team_id: Option<String>,
+    visibility: Option<String>,
+}
+
+/// A page of a list with its name, when it was asked for with `include_pagination`.
+#[derive(Serialize)]
+struct Page<'a> {
+    #[serde(flatten)]
+    entities: std::collections::BTreeMap<&'a str, Vec<&'a RawValue>>,
+    #[serde(rename = "nextCursor")]
+    next_cursor: Option<String>,
+}
+
+/// Where a page begins: after the entity of this time and id.
+struct Cursor {
+    micros: i64,
+    id: String,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Result<Self, GatewayError> {
+        let parts = text.split_once('-').and_then(|(micros, id)| Some((micros.parse().ok()?, id)));
+        let (micros, id) =
+            parts.ok_or_else(|| GatewayError::Invalid("cursor: not one that a list has given".into()))?;
+        Ok(Self { micros, id: id.to_owned() })
+    }
+}
+
+/// Runs one statement in a session as the request's scope wants it.
+async fn query(caller: &Caller, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
+    let mut work = caller.session.open(&caller.worker).await;
+    let rows = work.query(sql, params).await;
+    let ended = work.done().await;
+    let rows = rows?;
+    ended.map(|()| rows)
+}
+
+/// PostgreSQL knows no NUL in a text, so that nothing is called like that.
+fn existing(id: &str) -> Result<&str, GatewayError> {
+    if id.contains('\0') { Err(GatewayError::NotFound) } else { Ok(id) }
+}
+
+/// A JSON text that the database has made.
+fn as_json(text: &str) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text.to_owned()).into_response()
+}
+
+/// `GET /tools`: the first page as fast as it goes, everything else as for all kinds.
+///
+/// # Errors
+/// When the query is wrong or the database fails.
+pub async fn tools(
+    uri: Uri,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Response, GatewayError> {
+    match uri.query() {
+        None => Ok(Json(lists::tools(&caller.worker, &caller.session, &user).await?).into_response()),
+        Some(_) => list_of::<Tools>(&caller, &user, &uri).await,
+    }
+}
+
+/// `GET /servers`, as [`tools`].
+///
+/// # Errors
+/// As [`tools`].
+pub async fn servers(
+    uri: Uri,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Response, GatewayError> {
+    match uri.query() {
+        None => Ok(Json(lists::servers(&caller.worker, &caller.session, &user).await?).into_response()),
+        Some(_) => list_of::<Servers>(&caller, &user, &uri).await,
+    }
+}
+
+/// A page of a kind.
+///
+/// # Errors
+/// As [`tools`].
+pub async fn list<E: Entity>(
+    uri: Uri,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Response, GatewayError> {
+    list_of::<E>(&caller, &user, &uri).await
+}
+
+async fn list_of<E: Entity>(caller: &Caller, user: &User, uri: &Uri) -> Result<Response, GatewayError> {
+    let Query(asked) =
+        Query::<ListQuery>::try_from_uri(uri).map_err(|wrong| GatewayError::Invalid(wrong.body_text()))?;
+    let limit = asked.limit.unwrap_or(DEFAULT_PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(GatewayError::Invalid(format!("limit: {limit} is not allowed, 1 to {LARGEST_PAGE} is")));
+    }
+    let after = asked.cursor.as_deref().map(Cursor::parse).transpose()?;
+    let (micros, id) = after.map(|cursor| (cursor.micros, cursor.id)).unzip();
+    let tags: Option<Vec<&str>> = asked.tags.as_ref().map(|tags| tags.split(',').map(str::trim).collect());
+    let Viewer { all_teams, teams, own } = Viewer::of(user);
+    let params: Params<'_> = &[
+        // One more tells whether there is a next page.
+        &(limit + 1),
+        &all_teams,
+        &teams,
+        &own,
+        &micros,
+        &id,
+        &asked.include_inactive,
+        &asked.team_id,
+        &asked.visibility,
+        &tags,
+    ];
+    let rows = query(caller, E::KIND.list, params).await?;
+    let more = i64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    let shown = &rows[..rows.len() - usize::from(more)];
+    let entities = shown.iter().map(|row| serde_json::from_str(row.get(0))).collect::<Result<Vec<&RawValue>, _>>();
+    let entities = entities.map_err(|error| GatewayError::Invalid(error.to_string()))?;
+    if !asked.include_pagination {
+        return Ok(Json(entities).into_response());
+    }
+    let last = shown.last().filter(|_| more);
+    let next_cursor = last.map(|row| format!("{}-{}", row.get::<_, i64>(1), row.get::<_, &str>(2)));
+    let name = E::KIND.list_path.trim_start_matches('/');
+    Ok(Json(Page { entities: [(name, entities)].into(), next_cursor }).into_response())
+}
+
+/// `GET /tools/{id}` and the like.
+///
+/// # Errors
+/// [`GatewayError::NotFound`] when there is none that the user may see.
+pub async fn read<E: Entity>(
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Response, GatewayError> {
+    let Viewer { all_teams, teams, own } = Viewer::of(&user);
+    let rows = query(&caller, E::KIND.by_id, &[&existing(&id)?, &all_teams, &teams, &own]).await?;
+    rows.first().map(|row| as_json(row.get(0))).ok_or(GatewayError::NotFound)
+}
+
+/// `GET /servers/{id}/tools`.
+///
+/// # Errors
+/// As [`read`].
+pub async fn server_tools(
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Response, GatewayError> {
+    let Viewer { all_teams, teams, own } = Viewer::of(&user);
+    let id = existing(&id)?;
+    if query(&caller, Servers::KIND.by_id, &[&id, &all_teams, &teams, &own]).await?.is_empty() {
+        return Err(GatewayError::NotFound);
+    }
+    let rows = query(&caller, SERVER_TOOLS, &[&id, &all_teams, &teams, &own]).await?;
+    let tools: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(as_json(&format!("[{}]", tools.join(","))))
+}
+
+/// `DELETE /tools/{id}` and the like.
+///
+/// # Errors
+/// [`GatewayError::NotFound`] for what the user may not see, [`GatewayError::Forbidden`] for what is not theirs.
+pub async fn remove<E: Entity>(
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Json<Value>, GatewayError> {
+    let Viewer { all_teams, teams, own } = Viewer::of(&user);
+    let changed = query(&caller, E::KIND.delete, &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin]).await?;
+    changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
+    Ok(Json(json!({ "status": "success", "message": format!("{id} has been deleted") })))
+}
+
+/// What a switch can be asked for.
+#[derive(Debug, Deserialize)]
+pub struct StateQuery {
+    activate: Option<bool>,
+}
+
+/// `POST /tools/{id}/state?activate=false` and the like.
+///
+/// # Errors
+/// As [`remove`]; status 409 while another request changes the same entity.
+pub async fn state<E: Entity>(
+    Path(id): Path<String>,
+    uri: Uri,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Json<Value>, GatewayError> {
+    let Query(asked) =
+        Query::<StateQuery>::try_from_uri(&uri).map_err(|wrong| GatewayError::Invalid(wrong.body_text()))?;
+    let enabled = asked.activate.unwrap_or(true);
+    let Viewer { all_teams, teams, own } = Viewer::of(&user);
+    let params: Params<'_> = &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin, &enabled];
+    let changed = query(&caller, E::KIND.set_state, params).await?;
+    changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
+    let verb = if enabled { "activated" } else { "deactivated" };
+    Ok(Json(json!({ "status": "success", "message": format!("{id} has been {verb}"), "enabled": enabled })))
+}
+
+/// Nothing was changed: because there is nothing, or because it is somebody else's.
+async fn changed_or_why_not<E: Entity>(
+    caller: &Caller,
+    user: &User,
+    id: &str,
+    changed: &[Row],
+) -> Result<(), GatewayError> {
+    if !changed.is_empty() {
+        caller.worker.tools.forget().await;
+        return Ok(());
+    }
+    let Viewer { all_teams, teams, own } = Viewer::of(user);
+    let seen = query(caller, E::KIND.by_id, &[&id, &all_teams, &teams, &own]).await?;
+    Err(if seen.is_empty() { GatewayError::NotFound } else { GatewayError::Forbidden })
+}

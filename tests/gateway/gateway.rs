@@ -1,0 +1,174 @@
+//! A worker of the gateway on a database of its own, asked without a network.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{Method, Request};
+use gateway_under_test::auth::{AUDIENCE, Denied, ISSUER};
+use gateway_under_test::gauges::ReplicaGauges;
+use gateway_under_test::routes;
+use gateway_under_test::settings::{
+    Checkout, DatabaseSettings, PoolSettings, PrePing, SessionScope, Settings, UsageCounterSettings,
+};
+use gateway_under_test::worker::Worker;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tokio_postgres::{Client, NoTls};
+use tower::ServiceExt;
+
+use crate::support::postgres::{cluster, database_settings};
+
+const SCHEMA: &str = include_str!("../../fixtures/rbac/schema.sql");
+const DATA: &str = include_str!("../../fixtures/rbac/data.sql");
+
+pub(crate) const SECRET: &str = "the key of these tests, long enough for HS256";
+
+/// Users in the fixture: three teams of 20. user-1 and user-21 own theirs, user-2 develops, user-3 views.
+const USERS: &str = "60";
+
+/// A seeded database, and everything that serves from it.
+pub(crate) struct Specimen {
+    pub(crate) database: Client,
+    settings: DatabaseSettings,
+}
+
+/// One worker in one session scope.
+pub(crate) struct Gateway {
+    router: Router,
+    denied: Arc<Denied>,
+    settings: Arc<Settings>,
+}
+
+/// What the client gets.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl Specimen {
+    /// Schema and data in the database of this process.
+    pub(crate) async fn start() -> Self {
+        let (database, connection) = cluster().await.config().connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        database.batch_execute(SCHEMA).await.unwrap();
+        let specimen = Self { database, settings: database_settings().await };
+        specimen.load().await;
+        specimen
+    }
+
+    async fn load(&self) {
+        let data = DATA.replace("{{users}}", USERS).replace("{{counter_rows}}", "1");
+        self.database.batch_execute(&data).await.unwrap();
+    }
+
+    /// The data as it was, in the same tables.
+    pub(crate) async fn reload(&self) {
+        let tables = "TRUNCATE roles, email_users, email_teams, tools, servers, resources, prompts, gateways, \
+                      usage_counters CASCADE";
+        self.database.batch_execute(tables).await.unwrap();
+        self.load().await;
+    }
+
+    pub(crate) fn gateway(&self, session_scope: SessionScope) -> Gateway {
+        let settings = Arc::new(Settings {
+            name: format!("gw-{}", session_scope.name()),
+            port: 0,
+            workers: 1,
+            session_scope,
+            checkout: Checkout::Async,
+            pool: PoolSettings {
+                size: 2,
+                max_overflow: 3,
+                timeout: Duration::from_secs(30),
+                pre_ping: PrePing::Off,
+                recycle: None,
+            },
+            database: self.settings.clone(),
+            // Nobody listens there: a call that is let through ends in an error of the backend.
+            backend_url: "http://127.0.0.1:9/mcp".to_owned(),
+            jwt_secret: SECRET.to_owned(),
+            platform_admin_email: "admin@example.com".to_owned(),
+            usage_counter: UsageCounterSettings::default(),
+        });
+        let denied = Arc::new(Denied::default());
+        let replica = Arc::new(ReplicaGauges::new(&settings.name, 1));
+        let worker = Worker::new(0, Arc::clone(&settings), replica, Arc::clone(&denied)).unwrap();
+        Gateway { router: routes::router(Arc::new(worker)), denied, settings }
+    }
+}
+
+impl Gateway {
+    /// Reads who is not let in, as a replica does every second.
+    pub(crate) async fn read_denied(&self) {
+        drop(self.denied.read(&self.settings).await.unwrap());
+    }
+
+    /// Asks as the owner of `token`; a body is JSON.
+    pub(crate) async fn ask(&self, method: &Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer { status, body: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.ask(&Method::GET, path, Some(token), None).await
+    }
+
+    /// A JSON-RPC call.
+    pub(crate) async fn rpc(&self, method: &str, params: Value, token: &str) -> Value {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        self.ask(&Method::POST, "/rpc", Some(token), Some(&call)).await.json()
+    }
+}
+
+/// Ids as the fixture makes them.
+pub(crate) async fn id_of(specimen: &Specimen, name: &str) -> String {
+    specimen.database.query_one("SELECT md5($1)", &[&name]).await.unwrap().get(0)
+}
+
+/// The claims of a good token, which a test then changes.
+pub(crate) fn claims(email: &str, jti: &str) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    json!({ "sub": email, "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 3600, "jti": jti })
+}
+
+pub(crate) fn sign(claims: &Value) -> String {
+    sign_with(SECRET, claims)
+}
+
+pub(crate) fn sign_with(secret: &str, claims: &Value) -> String {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
+}
+
+/// A token of `email` whose `teams` claim is as given.
+pub(crate) fn token(email: &str, teams: Value) -> String {
+    let mut claims = claims(email, email);
+    claims["is_admin"] = json!(teams.is_null());
+    claims["teams"] = teams;
+    sign(&claims)
+}

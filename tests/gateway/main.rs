@@ -1,0 +1,11 @@
+//! The reference gateway in this process, on a real PostgreSQL: who may do what, and who may know what.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as loudly as the test itself")]
+
+mod entities;
+mod gateway;
+mod matrix;
+mod same_answers;
+#[allow(dead_code, reason = "nobody looks at sessions here")]
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,242 @@
+//! Who gets where: every route of the gateway against every kind of caller.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use gateway_under_test::rbac::Guard;
+use gateway_under_test::routes;
+use gateway_under_test::settings::SessionScope;
+use serde_json::{Value, json};
+
+use crate::gateway::{Gateway, Specimen, claims, id_of, sign, sign_with, token};
+
+/// What the callers with a good token get, by route. Callers are columns:
+///
+/// - `viewer`, `developer`, `owner`: user-3, user-2 and user-1, with those roles in team 1, and tokens that speak for it;
+/// - `stranger`: the owner of team 2;
+/// - `platform`: the platform administrator, for all teams;
+/// - `public`: the developer with a token for no team;
+/// - `scoped`: the developer with a token for `tools.read` alone.
+///
+/// `{tool}` and the like are entities of team 1 that its owner owns; `{gateway}` is everybody's to see and the
+/// administrator's to change.
+#[rustfmt::skip]
+const MATRIX: &[(&str, &str, [u16; 7])] = &[
+    // method, path                    viewer developer owner stranger platform public scoped
+    ("GET",    "/health",               [200, 200,      200,  200,     200,     200,   200]),
+    ("GET",    "/ready",                [200, 200,      200,  200,     200,     200,   200]),
+    ("GET",    "/metrics/prometheus",   [200, 200,      200,  200,     200,     200,   200]),
+    ("POST",   "/rpc",                  [200, 200,      200,  200,     200,     200,   200]),
+    ("GET",    "/admin/",               [200, 200,      200,  200,     200,     200,   403]),
+    ("GET",    "/tools",                [200, 200,      200,  200,     200,     200,   200]),
+    ("GET",    "/tools/{tool}",         [200, 200,      200,  404,     200,     404,   200]),
+    ("POST",   "/tools/{tool}/state",   [403, 403,      200,  404,     200,     403,   403]),
+    ("DELETE", "/tools/{tool}",         [403, 403,      200,  404,     200,     403,   403]),
+    ("GET",    "/servers",              [200, 200,      200,  200,     200,     200,   403]),
+    ("GET",    "/servers/{server}",     [200, 200,      200,  404,     200,     404,   403]),
+    ("GET",    "/servers/{server}/tools", [200, 200,    200,  404,     200,     404,   403]),
+    ("POST",   "/servers/{server}/state", [403, 403,    200,  404,     200,     403,   403]),
+    ("DELETE", "/servers/{server}",     [403, 403,      200,  404,     200,     403,   403]),
+    ("GET",    "/resources",            [200, 200,      200,  200,     200,     200,   403]),
+    ("GET",    "/resources/{resource}", [200, 200,      200,  404,     200,     404,   403]),
+    ("POST",   "/resources/{resource}/state", [403, 403, 200, 404,     200,     403,   403]),
+    ("DELETE", "/resources/{resource}", [403, 403,      200,  404,     200,     403,   403]),
+    ("GET",    "/prompts",              [200, 200,      200,  200,     200,     200,   403]),
+    ("GET",    "/prompts/{prompt}",     [200, 200,      200,  404,     200,     404,   403]),
+    ("POST",   "/prompts/{prompt}/state", [403, 403,    200,  404,     200,     403,   403]),
+    ("DELETE", "/prompts/{prompt}",     [403, 403,      200,  404,     200,     403,   403]),
+    ("GET",    "/gateways",             [200, 200,      200,  200,     200,     200,   403]),
+    ("GET",    "/gateways/{gateway}",   [200, 200,      200,  200,     200,     200,   403]),
+    ("POST",   "/gateways/{gateway}/state", [403, 403,  403,  403,     200,     403,   403]),
+    ("DELETE", "/gateways/{gateway}",   [403, 403,      403,  403,     200,     403,   403]),
+];
+
+/// What `POST /rpc` answers them by method: a JSON-RPC error code, 0 for a result. −32000 is the backend that nobody
+/// runs here: whoever gets that far was let through.
+#[rustfmt::skip]
+const METHODS: &[(&str, &str, [i64; 7])] = &[
+    // method, tool            viewer  developer owner   stranger platform public  scoped
+    ("ping",       "",          [0,      0,      0,      0,      0,      0,      0]),
+    ("tools/list", "",          [0,      0,      0,      0,      0,      0,      0]),
+    ("tools/call", "echo",      [-32000, -32000, -32000, -32000, -32000, -32003, -32003]),
+    ("tools/call", "tool-33",   [-32000, -32000, -32000, -32602, -32000, -32003, -32003]),
+    ("tools/call", "no-tool",   [-32602, -32602, -32602, -32602, -32602, -32003, -32003]),
+    ("no/method",  "",          [-32601, -32601, -32601, -32601, -32601, -32601, -32601]),
+];
+
+const CALLERS: [&str; 7] = ["viewer", "developer", "owner", "stranger", "platform", "public", "scoped"];
+
+/// Tokens of [`CALLERS`].
+async fn good_tokens(specimen: &Specimen) -> [String; 7] {
+    let team = id_of(specimen, "team-1").await;
+    let other = id_of(specimen, "team-2").await;
+    let mut scoped = claims("user-2@example.com", "scoped");
+    scoped["teams"] = json!([team]);
+    scoped["scopes"] = json!({ "permissions": ["tools.read"] });
+    [
+        token("user-3@example.com", json!([team])),
+        token("user-2@example.com", json!([team])),
+        token("user-1@example.com", json!([team])),
+        token("user-21@example.com", json!([other])),
+        token("admin@example.com", json!(null)),
+        token("user-2@example.com", json!([])),
+        sign(&scoped),
+    ]
+}
+
+/// Tokens that nobody is let in with, and why. All say that they are the platform administrator's, or a user's who
+/// could otherwise read.
+async fn bad_tokens(specimen: &Specimen) -> Vec<(&'static str, Option<String>)> {
+    let team = json!([id_of(specimen, "team-1").await]);
+    let admin = |jti: &str| {
+        let mut claims = claims("admin@example.com", jti);
+        claims["teams"] = Value::Null;
+        claims["is_admin"] = json!(true);
+        claims
+    };
+    let encoded = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let mut expired = admin("expired");
+    expired["exp"] = json!(expired["iat"].as_u64().unwrap() - 1);
+    vec![
+        ("no token", None),
+        ("a malformed one", Some("not.a.token".to_owned())),
+        ("alg: none", Some(format!("{}.{}.", encoded(json!({ "alg": "none" })), encoded(admin("none"))))),
+        ("the wrong key", Some(sign_with("another key, which is as long as the right one", &admin("key")))),
+        ("expired", Some(sign(&expired))),
+        ("revoked", Some(sign(&admin("revoked")))),
+        ("a disabled user's", Some(token("user-5@example.com", team))),
+    ]
+}
+
+/// Ids of the entities that the paths name.
+async fn path_of(specimen: &Specimen, path: &str) -> String {
+    // Of the fixture's entities those that belong to team 1.
+    let entities = [
+        ("{tool}", "tool-33"),
+        ("{server}", "server-4"),
+        ("{resource}", "resource-4"),
+        ("{prompt}", "prompt-4"),
+        ("{gateway}", "gateway-2"),
+    ];
+    let mut path = path.to_owned();
+    for (placeholder, name) in entities {
+        path = path.replace(placeholder, &id_of(specimen, name).await);
+    }
+    path
+}
+
+async fn status(gateway: &Gateway, method: &str, path: &str, token: Option<&str>) -> u16 {
+    let body = (path == "/rpc").then(|| json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }));
+    gateway.ask(&method.parse().unwrap(), path, token, body.as_ref()).await.status
+}
+
+async fn specimen() -> Specimen {
+    let specimen = Specimen::start().await;
+    let denied = "UPDATE email_users SET is_active = false WHERE email = 'user-5@example.com';
+                  INSERT INTO token_revocations (jti, revoked_by) VALUES ('revoked', 'admin@example.com')";
+    specimen.database.batch_execute(denied).await.unwrap();
+    specimen
+}
+
+#[test]
+fn the_matrix_has_every_route_of_the_gateway_and_no_other() {
+    let line = |method: &str, path: &str| {
+        let parts: Vec<&str> = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect();
+        format!("{method} {}", parts.join("/"))
+    };
+    let served: BTreeSet<String> =
+        routes::table().iter().map(|route| line(route.method.as_str(), route.path)).collect();
+    let tested: BTreeSet<String> = MATRIX.iter().map(|(method, path, _)| line(method, path)).collect();
+    assert_eq!(served, tested);
+}
+
+#[tokio::test]
+async fn everybody_gets_where_they_belong_and_nowhere_else() {
+    let specimen = specimen().await;
+    let gateway = specimen.gateway(SessionScope::Scoped);
+    let tokens = good_tokens(&specimen).await;
+    for (method, path, wanted) in MATRIX {
+        let concrete = path_of(&specimen, path).await;
+        for ((caller, token), wanted) in CALLERS.iter().zip(&tokens).zip(wanted) {
+            let got = status(&gateway, method, &concrete, Some(token)).await;
+            assert_eq!(got, *wanted, "{method} {path} as {caller}");
+            if *method != "GET" && got == 200 && *path != "/rpc" {
+                specimen.reload().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_good_token() {
+    let specimen = specimen().await;
+    let gateway = specimen.gateway(SessionScope::Held);
+    gateway.read_denied().await;
+    let open: BTreeSet<&str> =
+        routes::table().iter().filter(|route| route.guard == Guard::Public).map(|route| route.path).collect();
+    assert_eq!(open, ["/health", "/metrics/prometheus", "/ready"].into(), "these and no others ask for no token");
+    for (why, token) in bad_tokens(&specimen).await {
+        for (method, path, _) in MATRIX {
+            let got = status(&gateway, method, &path_of(&specimen, path).await, token.as_deref()).await;
+            assert_eq!(got, if open.contains(path) { 200 } else { 401 }, "{method} {path} with {why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_method_of_json_rpc_asks_for_its_own_permission() {
+    let specimen = specimen().await;
+    let gateway = specimen.gateway(SessionScope::Scoped);
+    let tokens = good_tokens(&specimen).await;
+    for (method, tool, wanted) in METHODS {
+        for ((caller, token), wanted) in CALLERS.iter().zip(&tokens).zip(wanted) {
+            let answer = gateway.rpc(method, json!({ "name": tool, "arguments": {} }), token).await;
+            let code = answer["error"]["code"].as_i64().unwrap_or(0);
+            assert_eq!(code, *wanted, "{method} {tool} as {caller}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_and_a_disabled_user_are_told_so_and_let_in_until_the_replica_has_read_it() {
+    let specimen = specimen().await;
+    let gateway = specimen.gateway(SessionScope::Scoped);
+    let bad = bad_tokens(&specimen).await;
+    let revoked = bad[5].1.as_deref().unwrap();
+    assert_eq!(gateway.get("/tools", revoked).await.status, 200, "nobody has told the replica");
+    gateway.read_denied().await;
+    let answer = gateway.get("/tools", revoked).await;
+    assert_eq!((answer.status, answer.json()["detail"].as_str()), (401, Some("Token has been revoked")));
+    let answer = gateway.get("/tools", bad[6].1.as_deref().unwrap()).await;
+    assert_eq!((answer.status, answer.json()["detail"].as_str()), (401, Some("Account disabled")));
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_server_its_address_and_its_hours_only() {
+    let specimen = specimen().await;
+    let gateway = specimen.gateway(SessionScope::Scoped);
+    let server = id_of(&specimen, "server-1").await;
+    let of_server = format!("/servers/{server}/tools");
+    let scopes = |scopes: Value| {
+        let mut claims = claims("admin@example.com", "scopes");
+        claims["teams"] = Value::Null;
+        claims["is_admin"] = json!(true);
+        claims["scopes"] = scopes;
+        sign(&claims)
+    };
+    let cases = [
+        (json!({ "server_id": server }), of_server.as_str(), 200),
+        (json!({ "server_id": server }), "/tools", 403),
+        (json!({ "server_id": "another" }), &of_server, 403),
+        (json!({ "ip_restrictions": ["127.0.0.0/8"] }), "/tools", 200),
+        (json!({ "ip_restrictions": ["10.0.0.0/8"] }), "/tools", 403),
+        (json!({ "permissions": ["tools.*"] }), "/tools", 200),
+        (json!({ "permissions": ["servers.*"] }), "/tools", 403),
+        (json!("everything"), "/tools", 401),
+    ];
+    for (claim, path, wanted) in cases {
+        let answer = gateway.get(path, &scopes(claim.clone())).await;
+        assert_eq!(answer.status, wanted, "{path} with {claim}: {answer:?}");
+    }
+}
