@@ -123,7 +123,8 @@ impl Gateway {
         }
         let body = match body {
             Some(body) => {
-                request = request.header("content-type", "application/json");
+                request = request.header("content-type", "application/json").header("host", "127.0.0.1");
+                request = request.header("accept", "application/json, text/event-stream");
                 Body::from(body.to_string())
             }
             None => Body::empty(),

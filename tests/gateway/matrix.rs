@@ -28,6 +28,8 @@ const MATRIX: &[(&str, &str, [u16; 7])] = &[
     ("GET",    "/ready",                [200, 200,      200,  200,     200,     200,   200]),
     ("GET",    "/metrics/prometheus",   [200, 200,      200,  200,     200,     200,   200]),
     ("POST",   "/rpc",                  [200, 200,      200,  200,     200,     200,   200]),
+    ("POST",   "/mcp",                  [200, 200,      200,  200,     200,     200,   200]),
+    ("POST",   "/servers/{server}/mcp", [200, 200,      200,  200,     200,     200,   200]),
     ("GET",    "/admin/",               [200, 200,      200,  200,     200,     200,   403]),
     ("GET",    "/tools",                [200, 200,      200,  200,     200,     200,   200]),
     ("GET",    "/tools/{tool}",         [200, 200,      200,  404,     200,     404,   200]),
@@ -56,12 +58,16 @@ const MATRIX: &[(&str, &str, [u16; 7])] = &[
 /// runs here: whoever gets that far was let through.
 #[rustfmt::skip]
 const METHODS: &[(&str, &str, [i64; 7])] = &[
-    // method, tool            viewer  developer owner   stranger platform public  scoped
+    // method, about           viewer  developer owner   stranger platform public  scoped
     ("ping",       "",          [0,      0,      0,      0,      0,      0,      0]),
     ("tools/list", "",          [0,      0,      0,      0,      0,      0,      0]),
     ("tools/call", "echo",      [-32000, -32000, -32000, -32000, -32000, -32003, -32003]),
     ("tools/call", "tool-33",   [-32000, -32000, -32000, -32602, -32000, -32003, -32003]),
     ("tools/call", "no-tool",   [-32602, -32602, -32602, -32602, -32602, -32003, -32003]),
+    ("resources/list", "",      [0,      0,      0,      0,      0,      0,      -32003]),
+    ("resources/read", "memo://notes/4", [0, 0,  0,      -32602, 0,      -32602, -32003]),
+    ("prompts/list", "",        [0,      0,      0,      0,      0,      0,      -32003]),
+    ("prompts/get", "prompt-4", [0,      0,      0,      -32602, 0,      -32602, -32003]),
     ("no/method",  "",          [-32601, -32601, -32601, -32601, -32601, -32601, -32601]),
 ];
 
@@ -127,7 +133,8 @@ async fn path_of(specimen: &Specimen, path: &str) -> String {
 }
 
 async fn status(gateway: &Gateway, method: &str, path: &str, token: Option<&str>) -> u16 {
-    let body = (path == "/rpc").then(|| json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }));
+    let speaks_json_rpc = path == "/rpc" || path.ends_with("/mcp");
+    let body = speaks_json_rpc.then(|| json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }));
     gateway.ask(&method.parse().unwrap(), path, token, body.as_ref()).await.status
 }
 
@@ -161,7 +168,7 @@ async fn everybody_gets_where_they_belong_and_nowhere_else() {
         for ((caller, token), wanted) in CALLERS.iter().zip(&tokens).zip(wanted) {
             let got = status(&gateway, method, &concrete, Some(token)).await;
             assert_eq!(got, *wanted, "{method} {path} as {caller}");
-            if *method != "GET" && got == 200 && *path != "/rpc" {
+            if got == 200 && (*method == "DELETE" || path.ends_with("/state")) {
                 specimen.reload().await;
             }
         }
@@ -189,11 +196,11 @@ async fn each_method_of_json_rpc_asks_for_its_own_permission() {
     let specimen = specimen().await;
     let gateway = specimen.gateway(SessionScope::Scoped);
     let tokens = good_tokens(&specimen).await;
-    for (method, tool, wanted) in METHODS {
+    for (method, about, wanted) in METHODS {
         for ((caller, token), wanted) in CALLERS.iter().zip(&tokens).zip(wanted) {
-            let answer = gateway.rpc(method, json!({ "name": tool, "arguments": {} }), token).await;
+            let answer = gateway.rpc(method, json!({ "name": about, "uri": about, "arguments": {} }), token).await;
             let code = answer["error"]["code"].as_i64().unwrap_or(0);
-            assert_eq!(code, *wanted, "{method} {tool} as {caller}: {answer}");
+            assert_eq!(code, *wanted, "{method} {about} as {caller}: {answer}");
         }
     }
 }

@@ -5,4 +5,5 @@ mod gateway;
 mod holds;
 mod incident;
 mod interrupt;
+mod mcp;
 mod program;

@@ -1,8 +1,10 @@
 //! What the gateway answers. The table below is the place to look up what a route takes.
 
 pub mod admin;
+mod catalogue;
 pub mod entities;
 pub mod health;
+pub mod mcp;
 pub mod metrics;
 pub mod rpc;
 pub mod tool_call;
@@ -42,6 +44,14 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/ready", Public, "May load be sent here?", get(health::ready)),
         route(Method::GET, "/metrics/prometheus", Public, "Gauges of the replica", get(metrics::prometheus)),
         route(Method::POST, "/rpc", EachMethod, "JSON-RPC 2.0, as MCP clients speak it", post(rpc::rpc)),
+        route(Method::POST, "/mcp", EachMethod, "The Model Context Protocol, streamable HTTP", mcp::service()),
+        route(
+            Method::POST,
+            "/servers/{id}/mcp",
+            Permission("servers.use"),
+            "The same for one virtual server",
+            mcp::service(),
+        ),
         route(Method::GET, "/admin/", Permission("admin.dashboard"), "All lists as a page", get(admin::index)),
         route(Method::GET, "/servers/{id}/tools", Permission("servers.read"), "Its tools", get(entities::server_tools)),
     ];

@@ -5,11 +5,14 @@ use axum::body::Bytes;
 use axum::extract::Extension;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use super::catalogue::{self, List};
 use super::entities::lists;
+use super::mcp::ACCESS_DENIED;
 use super::tool_call;
 use crate::error::GatewayError;
 use crate::rbac::Caller;
@@ -22,6 +25,18 @@ struct Call<'a> {
     params: Option<&'a RawValue>,
     #[serde(default)]
     id: Value,
+}
+
+impl Call<'_> {
+    fn params<T: DeserializeOwned>(&self) -> Result<T, RpcError> {
+        let params = self.params.ok_or_else(|| RpcError::invalid_params("params are missing"))?;
+        serde_json::from_str(params.get()).map_err(|error| RpcError::invalid_params(&error.to_string()))
+    }
+}
+
+#[derive(Deserialize)]
+struct ResourceUri {
+    uri: String,
 }
 
 /// What a call came to: a result, or one of JSON-RPC's errors.
@@ -87,8 +102,38 @@ async fn dispatch(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayEr
                 None => Ok(Err(RpcError::invalid_params("no such tool"))),
             }
         }
+        "resources/list" => listed(caller, List::Resources).await,
+        "prompts/list" => listed(caller, List::Prompts).await,
+        "resources/read" => match call.params::<ResourceUri>() {
+            Ok(ResourceUri { uri }) => found(catalogue::read_resource(caller, &uri).await.and_then(json_text)),
+            Err(error) => Ok(Err(error)),
+        },
+        "prompts/get" => match call.params() {
+            Ok(prompt) => found(catalogue::get_prompt(caller, &prompt).await.map(|prompt| raw(&prompt))),
+            Err(error) => Ok(Err(error)),
+        },
         _ => Ok(Err(RpcError { code: -32601, message: "Method not found", data: json!(call.method) })),
     }
+}
+
+async fn listed(caller: &Caller, list: List) -> Result<Outcome, GatewayError> {
+    catalogue::list(caller, list, None).await.and_then(json_text).map(Ok)
+}
+
+/// What names nothing, or cannot be used, is a wrong parameter.
+fn found(result: Result<Box<RawValue>, GatewayError>) -> Result<Outcome, GatewayError> {
+    match result {
+        Ok(result) => Ok(Ok(result)),
+        Err(error @ (GatewayError::NotFound | GatewayError::Invalid(_))) => {
+            Ok(Err(RpcError::invalid_params(&error.to_string())))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// JSON that the database has made.
+fn json_text(text: String) -> Result<Box<RawValue>, GatewayError> {
+    RawValue::from_string(text).map_err(|error| GatewayError::Invalid(error.to_string()))
 }
 
 fn answer(outcome: Outcome, id: &Value) -> Response {
@@ -113,7 +158,7 @@ impl RpcError {
     fn of(error: &GatewayError, method: &str) -> Self {
         match error {
             GatewayError::Forbidden => {
-                Self { code: -32003, message: "Access denied", data: json!({ "method": method }) }
+                Self { code: ACCESS_DENIED.into(), message: "Access denied", data: json!({ "method": method }) }
             }
             other => Self { code: -32000, message: "Internal error", data: json!(other.to_string()) },
         }

@@ -42,7 +42,7 @@ macro_rules! visible {
          OR visibility = 'private' AND owner_email = $4)"
     };
 }
-pub(super) use visible;
+pub(in crate::routes) use visible;
 
 /// Who may change what they see: its owner, an owner of its team, an administrator (`$5`).
 macro_rules! mine {

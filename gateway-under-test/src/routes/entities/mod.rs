@@ -110,7 +110,7 @@ impl Cursor {
 }
 
 /// Runs one statement in a session as the request's scope wants it.
-async fn query(caller: &Caller, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
+pub(super) async fn query(caller: &Caller, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
     let mut work = caller.session.open(&caller.worker).await;
     let rows = work.query(sql, params).await;
     let ended = work.done().await;

@@ -1,0 +1,162 @@
+//! What MCP clients are offered: tools, resources and prompts, as the protocol names their parts. `POST /rpc` and
+//! `POST /mcp` both answer from here; PostgreSQL builds the JSON.
+
+use minijinja::Environment;
+use minijinja::value::Serde;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio_postgres::Row;
+
+use super::entities::kind::visible;
+use super::entities::{Viewer, query};
+use crate::db::connection::Params;
+use crate::error::GatewayError;
+use crate::rbac::{Caller, User};
+
+const TOOLS: &str = concat!(
+    "SELECT json_build_object('tools', coalesce(json_agg(json_build_object('name', original_name, 'description', \
+     description, 'inputSchema', input_schema) ORDER BY created_at, id), '[]'))::text FROM tools \
+     WHERE enabled AND integration_type = 'MCP' AND ($1::text IS NULL OR id IN (SELECT tool_id \
+     FROM server_tool_association WHERE server_id = $1)) AND ",
+    visible!()
+);
+
+const OFFERS: &str = concat!(
+    "SELECT FROM tools JOIN server_tool_association ON tool_id = id WHERE original_name = $1 AND enabled \
+     AND server_id = $5 AND ",
+    visible!()
+);
+
+const SERVER: &str = concat!("SELECT FROM servers WHERE id = $1 AND enabled AND ", visible!());
+
+const RESOURCES: &str = concat!(
+    "SELECT json_build_object('resources', coalesce(json_agg(json_build_object('uri', uri, 'name', name, \
+     'description', description, 'mimeType', mime_type) ORDER BY created_at, id), '[]'))::text FROM resources \
+     WHERE enabled AND $1::text IS NULL AND ",
+    visible!()
+);
+
+const RESOURCE: &str = concat!(
+    "SELECT json_build_object('contents', json_build_array(json_build_object('uri', uri, 'mimeType', mime_type, \
+     'text', coalesce(text_content, ''))))::text FROM resources WHERE uri = $1 AND enabled AND ",
+    visible!(),
+    " ORDER BY created_at, id LIMIT 1"
+);
+
+const PROMPTS: &str = concat!(
+    "SELECT json_build_object('prompts', coalesce(json_agg(json_build_object('name', name, 'description', \
+     description, 'arguments', (SELECT coalesce(json_agg(json_build_object('name', key, 'required', \
+     coalesce(argument_schema::jsonb -> 'required' ? key, false))), '[]') \
+     FROM json_object_keys(argument_schema -> 'properties') AS key)) ORDER BY created_at, id), '[]'))::text \
+     FROM prompts WHERE enabled AND $1::text IS NULL AND ",
+    visible!()
+);
+
+const PROMPT: &str = concat!(
+    "SELECT template, description FROM prompts WHERE name = $1 AND enabled AND ",
+    visible!(),
+    " ORDER BY created_at, id LIMIT 1"
+);
+
+/// Instructions that the template of a prompt may take, since anybody may have written it.
+const TEMPLATE_FUEL: u64 = 10_000;
+
+/// A list of what a user may see, of one virtual server or of the whole gateway.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum List {
+    Tools,
+    Resources,
+    Prompts,
+}
+
+impl List {
+    pub(crate) const fn permission(self) -> &'static str {
+        match self {
+            Self::Tools => "tools.read",
+            Self::Resources => "resources.read",
+            Self::Prompts => "prompts.read",
+        }
+    }
+
+    const fn statement(self) -> &'static str {
+        match self {
+            Self::Tools => TOOLS,
+            Self::Resources => RESOURCES,
+            Self::Prompts => PROMPTS,
+        }
+    }
+}
+
+async fn rows(
+    caller: &Caller,
+    user: &User,
+    sql: &'static str,
+    key: &(dyn tokio_postgres::types::ToSql + Sync),
+) -> Result<Vec<Row>, GatewayError> {
+    let Viewer { all_teams, teams, own } = Viewer::of(user);
+    let params: Params<'_> = &[key, &all_teams, &teams, &own];
+    Ok(query(caller, sql, params).await?)
+}
+
+/// The list as JSON: `{"tools": […]}`.
+///
+/// # Errors
+/// [`GatewayError::Forbidden`] without the permission to read it.
+pub(crate) async fn list(caller: &Caller, list: List, server: Option<&str>) -> Result<String, GatewayError> {
+    let user = caller.require_permission(list.permission()).await?;
+    let rows = rows(caller, &user, list.statement(), &server).await?;
+    rows.first().map(|row| row.get(0)).ok_or(GatewayError::NotFound)
+}
+
+/// Whether there is such a virtual server.
+///
+/// # Errors
+/// [`GatewayError::NotFound`] when the user may not know of it either.
+pub(crate) async fn find_server(caller: &Caller, user: &User, server: &str) -> Result<(), GatewayError> {
+    let found = rows(caller, user, SERVER, &server).await?;
+    if found.is_empty() { Err(GatewayError::NotFound) } else { Ok(()) }
+}
+
+/// Whether a virtual server offers a tool to the user.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn offers(caller: &Caller, user: &User, server: &str, tool: &str) -> Result<bool, GatewayError> {
+    let Viewer { all_teams, teams, own } = Viewer::of(user);
+    Ok(!query(caller, OFFERS, &[&tool, &all_teams, &teams, &own, &server]).await?.is_empty())
+}
+
+/// A resource as JSON, by its URI: `{"contents": […]}`.
+///
+/// # Errors
+/// [`GatewayError::NotFound`] when there is none that the user may see.
+pub(crate) async fn read_resource(caller: &Caller, uri: &str) -> Result<String, GatewayError> {
+    let user = caller.require_permission(List::Resources.permission()).await?;
+    let rows = rows(caller, &user, RESOURCE, &uri).await?;
+    rows.first().map(|row| row.get(0)).ok_or(GatewayError::NotFound)
+}
+
+/// Which prompt, and what to put into it.
+#[derive(Deserialize)]
+pub(crate) struct PromptCall {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) arguments: Map<String, Value>,
+}
+
+/// A prompt with its arguments put in, as the protocol's messages.
+///
+/// # Errors
+/// [`GatewayError::NotFound`] when there is none that the user may see, [`GatewayError::Invalid`] when its template
+/// cannot be rendered with these arguments.
+pub(crate) async fn get_prompt(caller: &Caller, call: &PromptCall) -> Result<Value, GatewayError> {
+    let user = caller.require_permission(List::Prompts.permission()).await?;
+    let rows = rows(caller, &user, PROMPT, &call.name).await?;
+    let row = rows.first().ok_or(GatewayError::NotFound)?;
+    let mut sandbox = Environment::empty();
+    sandbox.set_fuel(Some(TEMPLATE_FUEL));
+    let text = sandbox.render_str(row.get(0), Serde(&call.arguments));
+    let text = text.map_err(|error| GatewayError::Invalid(format!("the prompt cannot be rendered: {error}")))?;
+    let message = json!({ "role": "user", "content": { "type": "text", "text": text } });
+    Ok(json!({ "description": row.get::<_, Option<&str>>(1), "messages": [message] }))
+}

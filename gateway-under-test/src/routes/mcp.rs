@@ -1,0 +1,173 @@
+//! `POST /mcp` and `POST /servers/{id}/mcp`: the gateway as an MCP server (streamable HTTP) that federates the tools of
+//! the service behind it.
+//!
+//! The protocol is the official SDK's; the answers are those of [`super::catalogue`] and [`super::tool_call`]. Each
+//! request stands alone, as any replica may get it.
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use axum::routing::{MethodRouter, post_service};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ErrorCode, GetPromptRequestParams, GetPromptResponse,
+    GetPromptResult, Implementation, ListPromptsResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig,
+};
+use rmcp::service::RequestContext;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use serde_json::value::to_raw_value;
+
+use super::catalogue::{self, List, PromptCall};
+use super::tool_call;
+use crate::error::GatewayError;
+use crate::rbac::Caller;
+use crate::worker::Worker;
+
+/// JSON-RPC's code for a denial, ContextForge's since 1.0.
+pub(crate) const ACCESS_DENIED: i32 = -32003;
+
+/// A body larger than this is refused with status 413.
+const LARGEST_BODY: usize = 2 * 1024 * 1024;
+
+/// The protocol's side of a route: the whole gateway, or one virtual server.
+#[derive(Clone, Copy, Debug)]
+struct Federation;
+
+/// Answers of the whole gateway, or of the virtual server in the path.
+pub(super) fn service() -> MethodRouter<Arc<Worker>> {
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_max_request_body_bytes(LARGEST_BODY);
+    post_service(StreamableHttpService::new(|| Ok(Federation), Arc::new(NeverSessionManager::default()), config))
+}
+
+/// Who asks, and of which virtual server.
+struct Asked<'a> {
+    caller: &'a Caller,
+    server: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(context: &'a RequestContext<RoleServer>) -> Result<Self, ErrorData> {
+        let parts = context.extensions.get::<Parts>();
+        let caller = parts.and_then(|parts| parts.extensions.get::<Caller>());
+        // The guard of the route has put it there.
+        let caller = caller.ok_or_else(|| ErrorData::internal_error("no caller", None))?;
+        let path = parts.map_or("", |parts| parts.uri.path());
+        let server = path.strip_prefix("/servers/").and_then(|rest| rest.strip_suffix("/mcp"));
+        Ok(Self { caller, server })
+    }
+
+    async fn list<T: DeserializeOwned>(&self, list: List) -> Result<T, ErrorData> {
+        if let Some(server) = self.server {
+            let user = self.permitted(list.permission()).await?;
+            catalogue::find_server(self.caller, &user, server).await.map_err(|error| self.refusal(&error))?;
+        }
+        let listed = catalogue::list(self.caller, list, self.server).await;
+        parsed(&listed.map_err(|error| self.refusal(&error))?)
+    }
+
+    async fn permitted(&self, permission: &str) -> Result<crate::rbac::User, ErrorData> {
+        self.caller.require_permission(permission).await.map_err(|error| self.refusal(&error))
+    }
+
+    /// The protocol's error for ours, counted where it is the gateway's fault.
+    fn refusal(&self, error: &GatewayError) -> ErrorData {
+        self.caller.worker.record(error);
+        match error {
+            GatewayError::Forbidden | GatewayError::Unauthorized(_) => {
+                ErrorData::new(ErrorCode(ACCESS_DENIED), "Access denied", None)
+            }
+            GatewayError::NotFound => ErrorData::resource_not_found(error.to_string(), None),
+            GatewayError::Invalid(why) => ErrorData::invalid_params(why.clone(), None),
+            other => ErrorData::internal_error(other.to_string(), None),
+        }
+    }
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, ErrorData> {
+    serde_json::from_str(text).map_err(|error| ErrorData::internal_error(error.to_string(), None))
+}
+
+impl ServerHandler for Federation {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().enable_prompts().build();
+        ServerConfig::new(capabilities)
+            .with_server_info(Implementation::new("rbac-bench-gateway", env!("CARGO_PKG_VERSION")))
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Asked::of(&context)?.list(List::Tools).await
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let asked = Asked::of(&context)?;
+        let Asked { caller, server } = asked;
+        let user = asked.permitted("tools.execute").await?;
+        let no_such_tool = || ErrorData::invalid_params("no such tool", None);
+        if let Some(server) = server {
+            let offered = catalogue::offers(caller, &user, server, &request.name).await;
+            if !offered.map_err(|error| asked.refusal(&error))? {
+                return Err(no_such_tool());
+            }
+        }
+        let params = json!({ "name": request.name, "arguments": request.arguments.unwrap_or_default() });
+        let params = to_raw_value(&params).map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+        match tool_call::call(&caller.worker, &caller.session, &user, &params).await {
+            Ok(Some(result)) => parsed::<CallToolResult>(result.get()).map(CallToolResponse::from),
+            Ok(None) => Err(no_such_tool()),
+            Err(error) => Err(asked.refusal(&error)),
+        }
+    }
+
+    async fn list_resources(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Asked::of(&context)?.list(List::Resources).await
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let asked = Asked::of(&context)?;
+        let read = catalogue::read_resource(asked.caller, &request.uri).await;
+        let text = read.map_err(|error| asked.refusal(&error))?;
+        parsed::<ReadResourceResult>(&text).map(ReadResourceResponse::from)
+    }
+
+    async fn list_prompts(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Asked::of(&context)?.list(List::Prompts).await
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let asked = Asked::of(&context)?;
+        let call = PromptCall { name: request.name, arguments: request.arguments.unwrap_or_default() };
+        let got = catalogue::get_prompt(asked.caller, &call).await.map_err(|error| asked.refusal(&error))?;
+        parsed::<GetPromptResult>(&got.to_string()).map(GetPromptResponse::from)
+    }
+}
