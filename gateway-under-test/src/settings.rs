@@ -20,12 +20,28 @@ pub enum SessionScope {
     Held,
     /// The handler's session stays open across the backend call (H2, #1706, #2518).
     AcrossBackend,
+    /// The handler's session stays open while a plugin is asked (H3).
+    AcrossHook,
+    /// The handler's session stays open while a page is rendered (H4, #1944).
+    AcrossRender,
+    /// A stream keeps its session until it has been sent (H5, #2336).
+    UntilSent,
     /// The sessions are released, and then a lazy load begins again (H6).
     BeginAgain,
+    /// The health probe reads and never commits (H7, #1996).
+    NeverCommitted,
+    /// A client that leaves cancels the handler, and its cleanup with it (H8, #2664).
+    LeakedOnCancel,
     /// The check and the handler hold a session each until the response (H10).
     DoubleCheckout,
+    /// The check's own session is closed by nobody but the garbage collector (H11, #2529).
+    NeverClosed,
+    /// Every layer has a session of its own until the response (H12, #1887, #3883).
+    SessionPerLayer,
     /// A statement fails, and its transaction is kept until the response (H21, #1766).
     FailedKept,
+    /// The request's session is closed after the check, and the handler begins it again (the fix of #2529).
+    EarlyClose,
     /// The check uses the handler's session, which is released before slow work (the fix of #2549).
     EndpointShared,
     /// A fresh session around each permission check (the fix of #2319).
@@ -34,12 +50,20 @@ pub enum SessionScope {
 
 impl SessionScope {
     /// All of them: the bug first, then its relatives, then the fixes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 15] = [
         Self::Held,
         Self::AcrossBackend,
+        Self::AcrossHook,
+        Self::AcrossRender,
+        Self::UntilSent,
         Self::BeginAgain,
+        Self::NeverCommitted,
+        Self::LeakedOnCancel,
         Self::DoubleCheckout,
+        Self::NeverClosed,
+        Self::SessionPerLayer,
         Self::FailedKept,
+        Self::EarlyClose,
         Self::EndpointShared,
         Self::Scoped,
     ];
@@ -50,9 +74,17 @@ impl SessionScope {
         match self {
             Self::Held => "held",
             Self::AcrossBackend => "across_backend",
+            Self::AcrossHook => "across_hook",
+            Self::AcrossRender => "across_render",
+            Self::UntilSent => "until_sent",
             Self::BeginAgain => "begin_again",
+            Self::NeverCommitted => "never_committed",
+            Self::LeakedOnCancel => "leaked_on_cancel",
             Self::DoubleCheckout => "double_checkout",
+            Self::NeverClosed => "never_closed",
+            Self::SessionPerLayer => "session_per_layer",
             Self::FailedKept => "failed_kept",
+            Self::EarlyClose => "early_close",
             Self::EndpointShared => "endpoint_shared",
             Self::Scoped => "scoped",
         }
@@ -64,10 +96,17 @@ impl SessionScope {
         match self {
             Self::Held => Some("H1"),
             Self::AcrossBackend => Some("H2"),
+            Self::AcrossHook => Some("H3"),
+            Self::AcrossRender => Some("H4"),
+            Self::UntilSent => Some("H5"),
             Self::BeginAgain => Some("H6"),
+            Self::NeverCommitted => Some("H7"),
+            Self::LeakedOnCancel => Some("H8"),
             Self::DoubleCheckout => Some("H10"),
+            Self::NeverClosed => Some("H11"),
+            Self::SessionPerLayer => Some("H12"),
             Self::FailedKept => Some("H21"),
-            Self::EndpointShared | Self::Scoped => None,
+            Self::EarlyClose | Self::EndpointShared | Self::Scoped => None,
         }
     }
 }
@@ -145,6 +184,20 @@ pub struct Settings {
     pub platform_admin_email: String,
     /// The shared row, if any.
     pub usage_counter: UsageCounterSettings,
+    /// How long work takes that needs no database.
+    #[serde(default)]
+    pub slow_work: SlowWorkSettings,
+    /// After this long a session that nobody closed is found by the garbage collector.
+    pub garbage_after: Duration,
+}
+
+/// How long work takes that needs no database; the backend's delays are its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowWorkSettings {
+    /// What a plugin waits for before a tool is called: the moderation service that it stands for.
+    pub hook: Duration,
+    /// What a page waits for beside its rendering: the slow template that it stands for.
+    pub render: Duration,
 }
 
 /// Where PostgreSQL is, and the limits of the gateway's sessions on it.

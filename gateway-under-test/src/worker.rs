@@ -3,11 +3,15 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 use crate::auth::{Authenticator, Denied};
-use crate::db::Database;
+use crate::db::{Database, Session};
 use crate::error::GatewayError;
 use crate::gauges::{BEAT_INTERVAL, ReplicaGauges, WorkerGauges};
+use crate::plugins::Plugins;
 use crate::registry::ToolRegistry;
+use crate::request::Garbage;
 use crate::routes;
 use crate::settings::Settings;
 
@@ -31,6 +35,12 @@ pub struct Worker {
     pub backend: reqwest::Client,
     /// Page templates.
     pub pages: minijinja::Environment<'static>,
+    /// Whom a tool call must get past.
+    pub plugins: Plugins,
+    /// What nobody closed.
+    pub garbage: Arc<Garbage>,
+    /// The session of the health probe, where it has one for good.
+    pub probe: Arc<Mutex<Session>>,
 }
 
 impl Worker {
@@ -47,13 +57,17 @@ impl Worker {
         let gauges = replica.worker(index);
         let name = format!("{}/worker-{}", settings.name, index + 1);
         let pool = Arc::clone(&gauges.pool);
+        let database = Database::new(&name, &settings.database, &settings.pool, settings.checkout, pool);
         Ok(Self {
             authenticator: Authenticator::new(&settings.jwt_secret),
             denied,
             tools: ToolRegistry::default(),
             backend: routes::tool_call::client()?,
             pages: routes::admin::pages()?,
-            database: Database::new(&name, &settings.database, &settings.pool, settings.checkout, pool),
+            plugins: Plugins::new(&settings.slow_work),
+            garbage: Arc::new(Garbage::new(settings.garbage_after)),
+            probe: Arc::new(Mutex::new(database.session())),
+            database,
             settings,
             gauges,
             replica,

@@ -161,6 +161,19 @@ pub struct Gateway {
     /// The shared row that some tool calls update.
     #[serde(default)]
     pub usage_counter: UsageCounter,
+    /// How long a plugin takes before each tool call; it stands for a moderation service.
+    #[serde(default)]
+    pub hook_delay: Span,
+    /// How long a page takes beside its rendering; it stands for a slow template.
+    #[serde(default)]
+    pub render_delay: Span,
+    /// After this long a session that nobody closed is found by the garbage collector.
+    #[serde(default = "default_garbage_after")]
+    pub garbage_after: Span,
+}
+
+const fn default_garbage_after() -> Span {
+    Span::from_secs(60)
 }
 
 impl Gateway {

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway_under_test::settings::{
-    BackendSettings, DatabaseSettings, DelaySettings, PoolSettings, PrePing, Settings, UsageCounterSettings,
+    BackendSettings, DatabaseSettings, DelaySettings, PoolSettings, PrePing, Settings, SlowWorkSettings,
+    UsageCounterSettings,
 };
 use reqwest::header::HeaderValue;
 
@@ -270,6 +271,8 @@ fn replica_settings(
             share: gateway.usage_counter.share.get(),
             rows: gateway.usage_counter.rows.map_or(0, crate::units::Count::get),
         },
+        slow_work: SlowWorkSettings { hook: gateway.hook_delay.duration(), render: gateway.render_delay.duration() },
+        garbage_after: gateway.garbage_after.duration(),
     }
 }
 

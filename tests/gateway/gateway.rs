@@ -12,7 +12,7 @@ use gateway_under_test::auth::{AUDIENCE, Denied, ISSUER};
 use gateway_under_test::gauges::ReplicaGauges;
 use gateway_under_test::routes;
 use gateway_under_test::settings::{
-    Checkout, DatabaseSettings, PoolSettings, PrePing, SessionScope, Settings, UsageCounterSettings,
+    Checkout, DatabaseSettings, PoolSettings, PrePing, SessionScope, Settings, SlowWorkSettings, UsageCounterSettings,
 };
 use gateway_under_test::worker::Worker;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -100,6 +100,8 @@ impl Specimen {
             jwt_secret: SECRET.to_owned(),
             platform_admin_email: "admin@example.com".to_owned(),
             usage_counter: UsageCounterSettings::default(),
+            slow_work: SlowWorkSettings::default(),
+            garbage_after: Duration::from_millis(20),
         });
         let denied = Arc::new(Denied::default());
         let replica = Arc::new(ReplicaGauges::new(&settings.name, 1));
@@ -131,6 +133,10 @@ impl Gateway {
         };
         let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status().as_u16();
+        // A stream has no end.
+        if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+            return Answer { status, body: String::new() };
+        }
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         Answer { status, body: String::from_utf8(body.to_vec()).unwrap() }
     }

@@ -1,6 +1,7 @@
-//! Each way to hold a session: how it looks from outside while a slow call is in flight, and that the fixes look
-//! otherwise. What PostgreSQL counted is compared with what the specimen says of itself.
+//! Each way to hold a session: how it looks from outside while it happens, that it is gone under the fix, and that what
+//! is measured from outside agrees with what the specimen says of itself.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,17 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
-use crate::program::{Place, SMALL, Started};
+use crate::program::{HANG, Place, SMALL, Started};
 
-/// How long the slow tool takes here.
+/// How long slow work takes here: a tool, a plugin, a page.
 const DELAY: &str = "800ms";
 const DELAY_S: f64 = 0.8;
+
+/// How long a session lies about that nobody closed.
+const GARBAGE_AFTER_S: f64 = 2.0;
+
+/// Time between two looks from outside.
+const LOOK: Duration = Duration::from_millis(5);
 
 const CALL: &str =
     r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow-search","arguments":{"query":"x"}}}"#;
@@ -41,28 +48,21 @@ struct Truth {
 }
 
 impl Specimen {
-    async fn start(scope: &str) -> Self {
+    /// A gateway of one worker; `settings` go beside those that make the tool slow.
+    async fn start(scope: &str, settings: &[&str]) -> Self {
         let place = Place::new();
         let delay = ["min", "max"].map(|end| format!("backend.delays.slow-search.{end}={DELAY}"));
-        // A user whom only roles let through: the platform administrator's check asks the database nothing.
-        let mut run = place.start(&[
-            "gateway",
-            SMALL,
-            "--json",
-            "--variant",
-            scope,
-            "--set",
-            &delay[0],
-            "--set",
-            &delay[1],
-            "--set",
-            "gateway.workers=1",
-            "--set",
-            "gateway.pool.size=8",
-        ]);
+        let garbage = format!("gateway.garbage_after={GARBAGE_AFTER_S}s");
+        let mut arguments = vec!["gateway", SMALL, "--json", "--variant", scope];
+        let common = [&delay[0], &delay[1], &garbage, "gateway.workers=1", "gateway.pool.size=8"];
+        for setting in common.into_iter().chain(settings.iter().copied()) {
+            arguments.extend(["--set", setting]);
+        }
+        let mut run = place.start(&arguments);
         let mut line = String::new();
         BufReader::new(run.child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let serving: Value = serde_json::from_str(&line).expect("JSON");
+        // A user whom only roles let through: the platform administrator's check asks the database nothing.
         let text = |key: &str| serving[key].as_str().expect("text").to_owned();
         let (database, connection) = tokio_postgres::connect(&text("database_url"), NoTls).await.expect("a server");
         tokio::spawn(connection);
@@ -70,13 +70,24 @@ impl Specimen {
         let specimen = Self { place, run, url: text("url"), token: text("user_token"), database, client };
         // The first call fills the caches, which later calls do not ask the database for.
         specimen.call().await;
+        if scope != "never_committed" {
+            specimen.wait_until_nothing_is_held().await;
+        }
         specimen
+    }
+
+    fn post_call(&self) -> reqwest::RequestBuilder {
+        let request = self.client.post(format!("{}/rpc", self.url)).bearer_auth(&self.token);
+        request.header("content-type", "application/json").body(CALL)
+    }
+
+    fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.get(format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
     /// One slow call, and what it says that it has held.
     async fn call(&self) -> Truth {
-        let request = self.client.post(format!("{}/rpc", self.url)).bearer_auth(&self.token);
-        let answer = request.header("content-type", "application/json").body(CALL).send().await.expect("an answer");
+        let answer = self.post_call().send().await.expect("an answer");
         let seconds = |name: &str| {
             let value = answer.headers()[name].to_str().expect("text");
             value.parse::<f64>().expect("seconds")
@@ -90,6 +101,37 @@ impl Specimen {
         truth
     }
 
+    /// Does what shows a pattern, from its beginning to its end.
+    async fn provoke(&self, stimulus: Stimulus) {
+        match stimulus {
+            Stimulus::Call => {
+                self.call().await;
+            }
+            Stimulus::CallGivenUp => {
+                let gave_up = self.post_call().timeout(Duration::from_secs_f64(DELAY_S / 4.0)).send().await;
+                assert!(gave_up.expect_err("no patience").is_timeout());
+                tokio::time::sleep(Duration::from_secs_f64(DELAY_S)).await;
+            }
+            Stimulus::Page => {
+                let page = self.get("/admin/").send().await.expect("an answer").text().await.expect("a page");
+                assert!(page.contains("slow-search"), "{page}");
+            }
+            Stimulus::Stream => {
+                let servers: Value = self.get("/servers").send().await.expect("an answer").json().await.expect("JSON");
+                let path = format!("/servers/{}/sse", servers[0]["id"].as_str().expect("an id"));
+                let mut stream = self.get(&path).send().await.expect("an answer");
+                let first = stream.chunk().await.expect("a stream").expect("an event");
+                assert!(first.starts_with(b"event: endpoint"), "{first:?}");
+                tokio::time::sleep(Duration::from_secs_f64(DELAY_S)).await;
+            }
+            Stimulus::Probe => {
+                let health = self.get("/health").send().await.expect("an answer").text().await.expect("a body");
+                assert_eq!(health, r#"{"status":"healthy"}"#);
+                tokio::time::sleep(Duration::from_secs_f64(DELAY_S)).await;
+            }
+        }
+    }
+
     /// The gateway's sessions in a transaction, sorted by what they did last.
     async fn in_transaction(&self) -> Vec<Seen> {
         let query = "SELECT state, query FROM pg_stat_activity WHERE application_name LIKE 'gw-%' \
@@ -98,21 +140,64 @@ impl Specimen {
         rows.iter().map(|row| Seen { state: row.get(0), query: row.get(1) }).collect()
     }
 
-    /// What is held while the backend is asked: in the middle of a slow call.
-    async fn during_a_call(&self) -> (Vec<Seen>, Truth) {
-        let call = self.call();
+    async fn wait_until_nothing_is_held(&self) {
+        let deadline = Instant::now() + HANG;
+        while !self.in_transaction().await.is_empty() {
+            assert!(Instant::now() < deadline, "held for ever: {:?}", self.in_transaction().await);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What is held in the middle of it, and right after it.
+    async fn during_and_after(&self, stimulus: Stimulus) -> (Vec<Seen>, Vec<Seen>) {
         let look = async {
             tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
             self.in_transaction().await
         };
-        let (truth, seen) = tokio::join!(call, look);
-        (seen, truth)
+        let ((), during) = tokio::join!(self.provoke(stimulus), look);
+        // The response is handed over first; its session is released a moment later.
+        tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 4.0)).await;
+        (during, self.in_transaction().await)
+    }
+
+    /// Session seconds idle in transaction while `work` lasts: as seen from outside, and as the specimen says.
+    async fn measured(&self, work: impl Future<Output = ()>) -> (f64, f64) {
+        let before = self.said_idle_s().await;
+        let done = Cell::new(false);
+        let watch = async {
+            let (mut seconds, mut last) = (0.0, Instant::now());
+            while !done.get() {
+                let count = self.in_transaction().await.len();
+                let now = Instant::now();
+                seconds += f64::from(u32::try_from(count).expect("few")) * (now - last).as_secs_f64();
+                last = now;
+                tokio::time::sleep(LOOK).await;
+            }
+            seconds
+        };
+        let work = async {
+            work.await;
+            done.set(true);
+        };
+        let ((), seconds) = tokio::join!(work, watch);
+        (seconds, self.said_idle_s().await - before)
+    }
+
+    async fn gauges(&self) -> String {
+        self.get("/metrics/prometheus").send().await.expect("an answer").text().await.expect("a body")
+    }
+
+    /// Idle-in-transaction seconds of all sessions, as the specimen says.
+    async fn said_idle_s(&self) -> f64 {
+        let name = "gateway_session_idle_in_transaction_seconds_total{";
+        let gauges = self.gauges().await;
+        let lines = gauges.lines().filter(|line| line.starts_with(name));
+        lines.map(|line| line.rsplit(' ').next().expect("a count").parse::<f64>().expect("a number")).sum()
     }
 
     /// Connections that sessions have, as the gateway's gauges say.
     async fn checked_out(&self) -> f64 {
-        let answer = self.client.get(format!("{}/metrics/prometheus", self.url)).send().await.expect("an answer");
-        let gauges = answer.text().await.expect("a body");
+        let gauges = self.gauges().await;
         let used = gauges.lines().filter(|line| line.contains("state=\"used\""));
         let counts: Vec<f64> =
             used.map(|line| line.rsplit(' ').next().expect("a count").parse().expect("a number")).collect();
@@ -123,12 +208,12 @@ impl Specimen {
     /// Idle-in-transaction seconds as the server counts them, once the gateway's sessions are quiet and have reported.
     async fn counted_s(&self) -> f64 {
         let query = "SELECT idle_in_transaction_time / 1000 FROM pg_stat_database WHERE datname = current_database()";
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + HANG;
         let mut last = -1.0;
         loop {
             // A session reports when it goes idle, at most once a second: ask again until nothing new comes.
             tokio::time::sleep(Duration::from_millis(1500)).await;
-            self.client.get(format!("{}/health", self.url)).send().await.expect("an answer");
+            self.get("/health").send().await.expect("an answer");
             self.database.batch_execute("SELECT pg_stat_clear_snapshot()").await.expect("done");
             let now: f64 = self.database.query_one(query, &[]).await.expect("a row").get(0);
             if (now - last).abs() < 0.005 {
@@ -142,71 +227,179 @@ impl Specimen {
     fn stop(self) {
         self.run.signal(Signal::SIGINT);
         assert_eq!(self.run.wait(), Some(0));
-        self.place.assert_nothing_is_left(crate::program::HANG);
+        self.place.assert_nothing_is_left(HANG);
     }
 }
 
-/// One line of the table: a session scope, and what a slow call in it leaves in a transaction, by state and the
+/// What shows a pattern.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stimulus {
+    /// A call of a slow tool.
+    Call,
+    /// The same, by a client that leaves before the answer.
+    CallGivenUp,
+    /// A page that takes its time.
+    Page,
+    /// A stream whose client stays for a while.
+    Stream,
+    /// The container's health probe.
+    Probe,
+}
+
+/// One line of the table: how a scope is made to show its pattern, and what is then in a transaction, by state and the
 /// beginning of the last statement.
 struct Fingerprint {
     scope: &'static str,
-    seen: &'static [(&'static str, &'static str)],
+    stimulus: Stimulus,
+    settings: &'static [&'static str],
+    during: &'static [(&'static str, &'static str)],
+    /// What is still there when it is over.
+    after: usize,
 }
 
 const IDLE: &str = "idle in transaction";
 const ABORTED: &str = "idle in transaction (aborted)";
+const CHECK: &str = "WITH RECURSIVE granted";
+const TOOL_ROW: &str = "SELECT id, name, url, auth_type";
 
-const FINGERPRINTS: [Fingerprint; 7] = [
-    Fingerprint { scope: "held", seen: &[(IDLE, "WITH RECURSIVE granted")] },
-    Fingerprint { scope: "across_backend", seen: &[(IDLE, "SELECT id, name, url, auth_type")] },
-    Fingerprint { scope: "begin_again", seen: &[(IDLE, "SELECT id, name, slug, url FROM gateways")] },
-    Fingerprint {
-        scope: "double_checkout",
-        seen: &[(IDLE, "SELECT id, name, url, auth_type"), (IDLE, "WITH RECURSIVE granted")],
-    },
-    Fingerprint { scope: "failed_kept", seen: &[(ABORTED, "INSERT INTO permission_audit_log")] },
-    Fingerprint { scope: "endpoint_shared", seen: &[] },
-    Fingerprint { scope: "scoped", seen: &[] },
-];
+const SLOW_HOOK: &[&str] = &["gateway.hook_delay=800ms"];
+const SLOW_PAGE: &[&str] = &["gateway.render_delay=800ms"];
+
+#[rustfmt::skip]
+const FINGERPRINTS: [Fingerprint; 16] = {
+    use Stimulus::{Call, CallGivenUp, Page, Probe, Stream};
+    const fn of(scope: &'static str, stimulus: Stimulus, settings: &'static [&'static str],
+                during: &'static [(&'static str, &'static str)], after: usize) -> Fingerprint {
+        Fingerprint { scope, stimulus, settings, during, after }
+    }
+    [
+        of("held",              Call,        &[],       &[(IDLE, CHECK)], 0),
+        // H3, H4 and H5 come with H1 too: whatever the handler waits for.
+        of("held",              Call,        SLOW_HOOK, &[(IDLE, CHECK)], 0),
+        of("held",              Page,        SLOW_PAGE, &[(IDLE, "SELECT id, name, description, enabled")], 0),
+        of("held",              Stream,      &[],       &[(IDLE, "SELECT FROM servers")], 0),
+        // H9: the client has gone, and the handler works on for nobody.
+        of("held",              CallGivenUp, &[],       &[(IDLE, CHECK)], 0),
+        of("across_backend",    Call,        &[],       &[(IDLE, TOOL_ROW)], 0),
+        of("across_hook",       Call,        SLOW_HOOK, &[(IDLE, "SELECT id, name, annotations, headers")], 0),
+        of("across_render",     Page,        SLOW_PAGE, &[(IDLE, "SELECT id, name, slug FROM email_teams")], 0),
+        of("until_sent",        Stream,      &[],       &[(IDLE, "SELECT id, name, description, icon")], 0),
+        of("begin_again",       Call,        &[],       &[(IDLE, "SELECT id, name, slug, url FROM gateways")], 0),
+        of("never_committed",   Probe,       &[],       &[(IDLE, "SELECT 1")], 1),
+        of("leaked_on_cancel",  CallGivenUp, &[],       &[(IDLE, TOOL_ROW)], 1),
+        of("double_checkout",   Call,        &[],       &[(IDLE, TOOL_ROW), (IDLE, CHECK)], 0),
+        of("never_closed",      Call,        &[],       &[(IDLE, CHECK)], 1),
+        of("session_per_layer", Call,        &[],       &[(IDLE, "SELECT id, name, reachable"), (IDLE, "SELECT id, permission"),
+                                                          (IDLE, "SELECT id, user_email"), (IDLE, CHECK)], 0),
+        of("failed_kept",       Call,        &[],       &[(ABORTED, "INSERT INTO permission_audit_log")], 0),
+    ]
+};
+
+async fn assert_shows(fingerprint: &Fingerprint) {
+    let Fingerprint { scope, stimulus, settings, during: wanted, after } = *fingerprint;
+    let specimen = Specimen::start(scope, settings).await;
+    let (during, left) = specimen.during_and_after(stimulus).await;
+    assert_eq!(during.len(), wanted.len(), "{scope}, {stimulus:?}: {during:?}");
+    for (seen, (state, statement)) in during.iter().zip(wanted) {
+        assert!(seen.state == *state && seen.query.starts_with(statement), "{scope}, {stimulus:?}: {seen:?}");
+    }
+    assert_eq!(left.len(), after, "{scope}, {stimulus:?}, afterwards: {left:?}");
+    let released = async || {
+        // A probe that never commits holds its session until it is asked again, and then on.
+        if scope != "never_committed" {
+            specimen.wait_until_nothing_is_held().await;
+        }
+    };
+    released().await;
+    let several = async {
+        for _ in 0..3 {
+            specimen.provoke(stimulus).await;
+        }
+        released().await;
+    };
+    let (measured_s, said_s) = specimen.measured(several).await;
+    assert!(said_s > DELAY_S, "{scope}, {stimulus:?}: said {said_s} s");
+    assert!(
+        (measured_s / said_s - 1.0).abs() < 0.05,
+        "{scope}, {stimulus:?}: measured {measured_s} s, said {said_s} s"
+    );
+    specimen.stop();
+}
+
+async fn assert_all_show(of: &str) {
+    let mut shown = 0;
+    for fingerprint in FINGERPRINTS.iter().filter(|fingerprint| fingerprint.scope.starts_with(of)) {
+        assert_shows(fingerprint).await;
+        shown += 1;
+    }
+    assert!(shown > 0, "no pattern is called {of}");
+}
+
+macro_rules! fingerprint_of {
+    ($($scope:ident)*) => {$(
+        #[tokio::test]
+        async fn $scope() {
+            assert_all_show(stringify!($scope)).await;
+        }
+    )*};
+}
+
+/// Each scope shows its own fingerprint, and what is measured from outside agrees with the truth from inside.
+mod fingerprint {
+    use super::assert_all_show;
+
+    fingerprint_of!(
+        held across_backend across_hook across_render until_sent begin_again never_committed leaked_on_cancel
+        double_checkout never_closed session_per_layer failed_kept
+    );
+
+    #[test]
+    fn every_scope_that_is_a_pattern_has_one() {
+        use gateway_under_test::settings::SessionScope;
+        for scope in SessionScope::ALL.iter().filter(|scope| scope.pattern().is_some()) {
+            assert!(super::FINGERPRINTS.iter().any(|it| it.scope == scope.name()), "{}", scope.name());
+        }
+    }
+}
 
 #[tokio::test]
-async fn each_session_scope_leaves_its_own_fingerprint_during_a_slow_call() {
-    for Fingerprint { scope, seen: wanted } in FINGERPRINTS {
-        let specimen = Specimen::start(scope).await;
-        let (seen, truth) = specimen.during_a_call().await;
-        assert_eq!(seen.len(), wanted.len(), "{scope}: {seen:?}");
-        for (seen, (state, statement)) in seen.iter().zip(wanted) {
-            assert!(seen.state == *state && seen.query.starts_with(statement), "{scope}: {seen:?}");
+async fn under_every_fix_nothing_is_held_whatever_is_slow() {
+    let everything: [(&[Stimulus], &[&str]); 3] = [
+        (&[Stimulus::Call, Stimulus::CallGivenUp, Stimulus::Stream, Stimulus::Probe], &[]),
+        (&[Stimulus::Call], SLOW_HOOK),
+        (&[Stimulus::Page], SLOW_PAGE),
+    ];
+    for scope in ["early_close", "endpoint_shared", "scoped"] {
+        for (stimuli, settings) in everything {
+            let specimen = Specimen::start(scope, settings).await;
+            for stimulus in stimuli {
+                let (during, after) = specimen.during_and_after(*stimulus).await;
+                assert_eq!((during, after), (vec![], vec![]), "{scope}: {stimulus:?}");
+            }
+            specimen.stop();
         }
-        assert_eq!(specimen.in_transaction().await, [], "{scope}: after the response nothing is held");
-        if wanted.is_empty() {
-            assert!(truth.idle_s < DELAY_S / 2.0, "{scope}: {} s", truth.idle_s);
-        } else {
-            let sessions = f64::from(u8::try_from(wanted.len()).expect("few"));
-            assert!(truth.idle_s >= sessions * DELAY_S, "{scope}: {} s", truth.idle_s);
-        }
-        assert!(truth.held_s >= truth.idle_s, "{scope}");
-        specimen.stop();
     }
 }
 
 #[tokio::test]
 async fn the_servers_own_count_agrees_with_what_the_specimen_says_it_held() {
-    let specimen = Specimen::start("held").await;
+    let specimen = Specimen::start("held", &[]).await;
     let before_s = specimen.counted_s().await;
     let mut truth_s = 0.0;
     for _ in 0..5 {
-        truth_s += specimen.call().await.idle_s;
+        let truth = specimen.call().await;
+        assert!(truth.held_s >= truth.idle_s);
+        truth_s += truth.idle_s;
     }
     let counted_s = specimen.counted_s().await - before_s;
     assert!((counted_s / truth_s - 1.0).abs() < 0.05, "counted {counted_s} s, said {truth_s} s");
     specimen.stop();
 }
 
-/// Connections checked out while `calls` slow calls wait for the backend.
-async fn checked_out_during(scope: &str, calls: usize) -> f64 {
-    let specimen = Specimen::start(scope).await;
-    let waiting = futures_util::future::join_all((0..calls).map(|_| specimen.call()));
+/// Connections checked out while six of `stimulus` are stopped in their slow work.
+async fn checked_out_during(scope: &str, stimulus: Stimulus, settings: &[&str]) -> f64 {
+    let specimen = Specimen::start(scope, settings).await;
+    let waiting = futures_util::future::join_all((0..6).map(|_| specimen.provoke(stimulus)));
     let look = async {
         tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
         specimen.checked_out().await
@@ -217,9 +410,59 @@ async fn checked_out_during(scope: &str, calls: usize) -> f64 {
 }
 
 #[tokio::test]
-async fn no_connection_is_out_while_calls_wait_for_the_backend_unless_the_scope_holds_it() {
-    for (scope, wanted) in [("scoped", 0.0), ("endpoint_shared", 0.0), ("held", 6.0)] {
-        let checked_out = checked_out_during(scope, 6).await;
-        assert!((checked_out - wanted).abs() < 0.5, "{scope}: {checked_out}, not {wanted}");
+async fn no_connection_is_out_while_tools_plugins_and_pages_are_waited_for_unless_the_scope_holds_it() {
+    for (stimulus, settings) in [(Stimulus::Call, &[][..]), (Stimulus::Call, SLOW_HOOK), (Stimulus::Page, SLOW_PAGE)] {
+        for (scope, wanted) in [("scoped", 0.0), ("endpoint_shared", 0.0), ("held", 6.0)] {
+            let checked_out = checked_out_during(scope, stimulus, settings).await;
+            assert!((checked_out - wanted).abs() < 0.5, "{scope}, {stimulus:?}: {checked_out}, not {wanted}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shared_row_makes_a_queue_of_locks_behind_a_held_session_and_none_behind_a_scoped_one() {
+    // H14. With an asynchronous driver every waiter is seen; a synchronous one stops its worker, and shows one for each.
+    let settings = ["gateway.usage_counter.share=1", "gateway.usage_counter.rows=1", "gateway.checkout=async"];
+    for (scope, holders, waiters) in [("held", 1, 2), ("scoped", 0, 0)] {
+        let specimen = Specimen::start(scope, &settings).await;
+        let calls = futures_util::future::join_all((0..3).map(|_| specimen.call()));
+        let look = async {
+            tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'gw-%' \
+                           AND state = 'active' AND wait_event_type = 'Lock'";
+            let waiting: i64 = specimen.database.query_one(waiting, &[]).await.expect("a row").get(0);
+            let held = specimen.in_transaction().await;
+            assert!(held.iter().all(|seen| seen.query.starts_with("UPDATE usage_counters")), "{scope}: {held:?}");
+            (held.len(), waiting)
+        };
+        let (_, seen) = tokio::join!(calls, look);
+        assert_eq!(seen, (holders, waiters), "{scope}: who holds the row, and who waits for it");
+        specimen.stop();
+    }
+}
+
+#[tokio::test]
+async fn a_wait_for_the_pool_stops_those_who_need_no_database_if_it_blocks_the_loop() {
+    // H13: the third call wants a connection, and the first two hold both.
+    let pool = ["gateway.pool.size=2", "gateway.pool.max_overflow=0", "gateway.pool.timeout=3s"];
+    let cases = [("held", "blocking", true), ("held", "async", false), ("scoped", "blocking", false)];
+    for (scope, checkout, stopped) in cases {
+        let checkout_setting = format!("gateway.checkout={checkout}");
+        let settings: Vec<&str> = pool.iter().copied().chain([checkout_setting.as_str()]).collect();
+        let specimen = Specimen::start(scope, &settings).await;
+        let a_call_has_ended = Cell::new(false);
+        let call = async || {
+            drop(specimen.post_call().send().await.expect("an answer"));
+            a_call_has_ended.set(true);
+        };
+        let calls = futures_util::future::join_all([call(), call(), call()]);
+        let bystander = async {
+            tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
+            specimen.gauges().await;
+            a_call_has_ended.get()
+        };
+        let (_, answered_after_a_call) = tokio::join!(calls, bystander);
+        assert_eq!(answered_after_a_call, stopped, "{scope}, {checkout}");
+        specimen.stop();
     }
 }

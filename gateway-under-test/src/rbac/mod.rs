@@ -94,7 +94,7 @@ impl Caller {
         if wanted.is_empty() {
             return Err(GatewayError::Forbidden);
         }
-        let mut work = self.session.open(&self.worker).await;
+        let mut work = self.session.open_for_check(&self.worker).await;
         let checked = self.check(&mut work, &wanted).await;
         let ended = work.done().await;
         let user = checked?;

@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::entities::lists::{self, ServerEntry, ToolEntry};
 use crate::error::GatewayError;
 use crate::rbac::{Caller, User};
+use crate::request::SlowWork;
+use crate::worker::Worker;
 
 /// What the template shows.
 #[derive(Serialize)]
@@ -42,5 +44,16 @@ pub async fn index(
         servers: lists::servers(&worker, &session, &user).await?,
         email: user.email,
     };
-    Ok(Html(worker.pages.get_template("admin")?.render(Serde(&page))?))
+    session.before(&worker, SlowWork::Render(&page.email)).await?;
+    let rendered = render(&worker, &page).await;
+    session.after(&worker).await?;
+    rendered.map(Html)
+}
+
+async fn render(worker: &Worker, page: &Page) -> Result<String, GatewayError> {
+    let delay = worker.settings.slow_work.render;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    Ok(worker.pages.get_template("admin")?.render(Serde(page))?)
 }

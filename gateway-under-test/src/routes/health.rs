@@ -8,11 +8,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use futures_util::FutureExt;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
-use crate::db::{Database, DbError};
-use crate::settings::Checkout;
+use crate::db::{Database, DbError, Session};
+use crate::settings::{Checkout, SessionScope};
 use crate::worker::Worker;
 
 /// Is the gateway, and the database behind it, well?
@@ -35,12 +35,16 @@ pub async fn ready(State(worker): State<Arc<Worker>>) -> (StatusCode, Json<Value
 }
 
 async fn check(worker: &Worker) -> Result<(), String> {
-    let database = worker.database.clone();
+    let probe = Probe {
+        database: worker.database.clone(),
+        kept: (worker.settings.session_scope == SessionScope::NeverCommitted).then(|| Arc::clone(&worker.probe)),
+    };
     let checked = match worker.settings.checkout {
-        Checkout::Async => select_one(&database).await,
+        Checkout::Async => probe.select_one().await,
         // A thread of the sync routes waits for the pool, not the event loop.
         Checkout::Blocking => tokio::task::spawn_blocking(move || {
-            select_one(&database).now_or_never().expect("a blocking session is ready at its first poll")
+            let runtime = tokio::runtime::Handle::current();
+            runtime.block_on(probe.select_one())
         })
         .await
         .map_err(|error| error.to_string())?,
@@ -51,9 +55,30 @@ async fn check(worker: &Worker) -> Result<(), String> {
     })
 }
 
-async fn select_one(database: &Database) -> Result<(), DbError> {
-    let mut session = database.session();
-    let asked = session.query("SELECT 1", &[]).await;
-    let ended = session.release().await;
-    asked.and(ended)
+/// What asks the database whether it is there.
+struct Probe {
+    database: Database,
+    /// A session that is never ended: hold pattern H7.
+    kept: Option<Arc<Mutex<Session>>>,
+}
+
+impl Probe {
+    async fn select_one(self) -> Result<(), DbError> {
+        match self.kept {
+            None => {
+                let mut session = self.database.session();
+                let asked = session.query("SELECT 1", &[]).await;
+                let ended = session.release().await;
+                asked.and(ended)
+            }
+            Some(kept) => {
+                let mut session = kept.lock().await;
+                let asked = session.query("SELECT 1", &[]).await;
+                if asked.is_err() {
+                    session.rollback().await?;
+                }
+                asked.map(drop)
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod health;
 pub mod mcp;
 pub mod metrics;
 pub mod rpc;
+pub mod sse;
 pub mod tool_call;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub fn table() -> Vec<Route> {
             "The same for one virtual server",
             mcp::service(),
         ),
+        route(Method::GET, "/servers/{id}/sse", Permission("servers.use"), "Its events", get(sse::events)),
         route(Method::GET, "/admin/", Permission("admin.dashboard"), "All lists as a page", get(admin::index)),
         route(Method::GET, "/servers/{id}/tools", Permission("servers.read"), "Its tools", get(entities::server_tools)),
     ];

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::db::DbError;
 use crate::error::GatewayError;
 use crate::rbac::User;
-use crate::request::RequestSession;
+use crate::request::{RequestSession, SlowWork};
 use crate::worker::Worker;
 
 /// How long the gateway waits for a tool: ContextForge's tool timeout.
@@ -55,10 +55,14 @@ pub async fn call(
     if !worker.tools.is_callable(&worker.database, &name, user).await? {
         return Ok(None);
     }
+    session.before(worker, SlowWork::Hook(&name)).await?;
+    let allowed = worker.plugins.before_tool(params).await;
+    session.after(worker).await?;
+    allowed?;
     count_usage(worker, session).await?;
-    session.before_slow_work(worker, &name).await?;
+    session.before(worker, SlowWork::Backend(&name)).await?;
     let answer = ask_backend(worker, params).await;
-    session.after_slow_work(worker).await?;
+    session.after(worker).await?;
     answer.map(Some)
 }
 

@@ -1,10 +1,13 @@
 //! A request's own database sessions, and who ends them when.
 //!
-//! This is where the session scopes differ, `held` and `scoped` above all; everything else in the gateway is the same
-//! for all of them.
+//! Where the session scopes differ, `held` and `scoped` above all, is [`scopes`]; everything else in the gateway is the
+//! same for all of them.
+
+mod garbage;
+mod scopes;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -22,6 +25,9 @@ use crate::gauges::WorkerGauges;
 use crate::settings::SessionScope;
 use crate::worker::Worker;
 
+pub use garbage::Garbage;
+pub use scopes::{SlowWork, UntilSent};
+
 /// Time that the request's sessions had a connection, in seconds, up to the response.
 pub const HELD_HEADER: &str = "x-session-held-seconds";
 /// How much of [`HELD_HEADER`] the server saw idle in transaction, in seconds.
@@ -29,82 +35,39 @@ pub const IDLE_HEADER: &str = "x-session-idle-in-transaction-seconds";
 /// The session scope that the replica runs.
 pub const SCOPE_HEADER: &str = "x-session-scope";
 
-/// What a handler reads of a tool with its own session.
-const TOOL_ROW: &str = "SELECT id, name, url, auth_type, auth_value FROM tools WHERE original_name = $1";
-/// What a lazy load reads once the session was released.
-const LAZY_LOAD: &str = "SELECT id, name, slug, url FROM gateways WHERE id = (SELECT gateway_id FROM tools \
-                         WHERE original_name = $1 LIMIT 1)";
-/// What the database refuses: a metric row without its timestamp.
-const REFUSED: &str = "INSERT INTO permission_audit_log (timestamp, permission, granted) VALUES (NULL, $1, true)";
-
 /// The sessions that live as long as the request. Under `scoped` nothing ever uses them.
 #[derive(Clone)]
 pub struct RequestSession {
     session: Arc<Mutex<Session>>,
-    /// The handler's own, where it has a second one.
-    second: Arc<Mutex<Session>>,
+    /// Those beside it, where a scope has more than one.
+    extra: Arc<Mutex<Vec<Session>>>,
+    /// Whether the body of the response ends the sessions, and not its head.
+    until_sent: Arc<AtomicBool>,
     clock: Arc<HoldClock>,
 }
 
 impl RequestSession {
     pub(crate) fn new(worker: &Worker) -> Self {
         let clock = Arc::new(HoldClock::default());
-        let session = || Arc::new(Mutex::new(worker.database.session_of(&clock)));
-        Self { session: session(), second: session(), clock }
+        let session = Arc::new(Mutex::new(worker.database.session_of(&clock)));
+        Self { session, extra: Arc::default(), until_sent: Arc::default(), clock }
     }
 
-    /// A session for one piece of work: the permission check, or a handler's query.
-    pub async fn open(&self, worker: &Worker) -> WorkSession {
-        match worker.settings.session_scope {
-            // The bug of issue #2318: the check takes its session from the request and leaves its transaction open,
-            // and whatever the handler then awaits, the server sees `idle in transaction`. With `endpoint_shared`
-            // it does so too, but before slow work the transaction is ended.
-            SessionScope::Held | SessionScope::DoubleCheckout | SessionScope::EndpointShared => {
-                WorkSession::Request(Arc::clone(&self.session).lock_owned().await)
-            }
-            // The fix: a session around this piece of work only. What the other scopes do wrong comes later.
-            SessionScope::Scoped
-            | SessionScope::AcrossBackend
-            | SessionScope::BeginAgain
-            | SessionScope::FailedKept => WorkSession::Own(worker.database.session_of(&self.clock)),
-        }
-    }
-
-    /// Slow work about `tool` begins: what is open after this stays open across it.
-    ///
-    /// # Errors
-    /// [`DbError`] when the statement of the hold pattern, or a commit, fails.
-    pub async fn before_slow_work(&self, worker: &Worker, tool: &str) -> Result<(), DbError> {
-        match worker.settings.session_scope {
-            SessionScope::Held | SessionScope::Scoped => Ok(()),
-            SessionScope::EndpointShared => self.session.lock().await.release().await,
-            SessionScope::AcrossBackend => self.session.lock().await.query(TOOL_ROW, &[&tool]).await.map(drop),
-            SessionScope::DoubleCheckout => self.second.lock().await.query(TOOL_ROW, &[&tool]).await.map(drop),
-            SessionScope::BeginAgain => self.session.lock().await.query(LAZY_LOAD, &[&tool]).await.map(drop),
-            SessionScope::FailedKept => match self.session.lock().await.query(REFUSED, &[&tool]).await {
-                // Swallowed and never rolled back: the mistake.
-                Ok(_) | Err(DbError::Statement { .. }) => Ok(()),
-                Err(other) => Err(other),
-            },
-        }
-    }
-
-    /// Slow work has ended.
-    ///
-    /// # Errors
-    /// [`DbError`] when a commit fails.
-    pub async fn after_slow_work(&self, worker: &Worker) -> Result<(), DbError> {
-        match worker.settings.session_scope {
-            SessionScope::AcrossBackend => self.session.lock().await.release().await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Ends what the request still holds, the first error of both.
+    /// Ends what the request still holds; the first error of all.
     async fn release(&self) -> Result<(), DbError> {
-        let first = self.session.lock().await.release().await;
-        let second = self.second.lock().await.release().await;
-        first.and(second)
+        let mut released = self.session.lock().await.release().await;
+        for session in self.extra.lock().await.iter_mut() {
+            released = released.and(session.release().await);
+        }
+        released
+    }
+
+    /// Ends what the request still holds. The client has its answer: that the commit failed, for instance because the
+    /// server had ended the idle transaction, only the gateway can tell.
+    async fn end(&self, worker: &Worker) {
+        if let Err(error) = self.release().await {
+            worker.replica.record_error(&error.to_string());
+        }
     }
 
     /// Tells the client what its request has held so far.
@@ -124,8 +87,12 @@ impl RequestSession {
 pub enum WorkSession {
     /// The request's: stays open until the response has been sent.
     Request(OwnedMutexGuard<Session>),
+    /// The request's, but ends with the work; the next work begins again.
+    Closed(OwnedMutexGuard<Session>),
     /// The work's own: ends with it.
     Own(Session),
+    /// The work's own: nobody ends it.
+    Lost(Session, Arc<Garbage>),
 }
 
 impl WorkSession {
@@ -135,8 +102,8 @@ impl WorkSession {
     /// As [`Session::query`].
     pub async fn query(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
         match self {
-            Self::Request(session) => session.query(sql, params).await,
-            Self::Own(session) => session.query(sql, params).await,
+            Self::Request(session) | Self::Closed(session) => session.query(sql, params).await,
+            Self::Own(session) | Self::Lost(session, _) => session.query(sql, params).await,
         }
     }
 
@@ -147,7 +114,12 @@ impl WorkSession {
     pub async fn done(self) -> Result<(), DbError> {
         match self {
             Self::Request(_) => Ok(()),
+            Self::Closed(mut session) => session.release().await,
             Self::Own(mut session) => session.release().await,
+            Self::Lost(session, garbage) => {
+                garbage.keep(session);
+                Ok(())
+            }
         }
     }
 }
@@ -161,7 +133,10 @@ pub async fn with_session(State(worker): State<Arc<Worker>>, mut request: Reques
     let session = RequestSession::new(&worker);
     request.extensions_mut().insert(session.clone());
     let (answer, answered) = oneshot::channel();
-    tokio::spawn(async move {
+    let lost = session.clone();
+    let serving = Arc::clone(&worker);
+    let handler = tokio::spawn(async move {
+        let worker = serving;
         let running = Running::new(&worker.gauges);
         let mut response = next.run(request).await;
         session.tell(worker.settings.session_scope, &mut response);
@@ -174,13 +149,45 @@ pub async fn with_session(State(worker): State<Arc<Worker>>, mut request: Reques
         drop(running);
         // The response was handed over first. The loop takes no turn between: FastAPI leaves its dependencies on a
         // thread, which a loop that freezes now does not stop either.
-        // The client has its answer: that the commit failed, for instance because the server had ended the idle
-        // transaction, only the gateway can tell.
-        if let Err(error) = session.release().await {
-            worker.replica.record_error(&error.to_string());
+        if !session.until_sent.load(Ordering::Relaxed) {
+            session.end(&worker).await;
         }
     });
-    answered.await.unwrap_or_else(|_panicked| GatewayError::Panicked.into_response())
+    let cancelled = (worker.settings.session_scope == SessionScope::LeakedOnCancel).then(|| Cancelled {
+        handler: handler.abort_handle(),
+        lost: Some(lost),
+        garbage: Arc::clone(&worker.garbage),
+    });
+    let response = answered.await.unwrap_or_else(|_panicked| GatewayError::Panicked.into_response());
+    if let Some(cancelled) = cancelled {
+        cancelled.not_this_time();
+    }
+    response
+}
+
+/// Cancels a handler when its client goes away, and forgets to release what it held: hold pattern H8. In Python,
+/// `except Exception` does not catch the `CancelledError`.
+struct Cancelled {
+    handler: tokio::task::AbortHandle,
+    /// What the handler holds, as long as it has not answered.
+    lost: Option<RequestSession>,
+    garbage: Arc<Garbage>,
+}
+
+impl Cancelled {
+    /// The handler has answered, and ends by itself.
+    fn not_this_time(mut self) {
+        self.lost = None;
+    }
+}
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        if let Some(lost) = self.lost.take() {
+            self.garbage.keep(lost);
+            self.handler.abort();
+        }
+    }
 }
 
 /// Counts a handler for as long as it runs.
