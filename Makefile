@@ -23,9 +23,11 @@ unit:
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# The cost of the instrument.
+# The cost of the instrument, and of a permission check.
 bench:
 	cargo bench --bench instrument --locked
+	cargo build --release --locked
+	benches/permission-check
 
 # The full scenarios, several minutes each.
 soak:

@@ -97,6 +97,7 @@ fn say(args: &GatewayArgs, running: &Running, out: &mut dyn Write) -> Result<(),
         writeln!(out, "database {database_url}")?;
         writeln!(out, "\n# the platform administrator's; a regular user's is\n# {user_token}\nTOKEN={token}")?;
         writeln!(out, "curl -H \"Authorization: Bearer $TOKEN\" {url}/tools")?;
+        writeln!(out, "MCP clients: {url}/mcp, with the same header")?;
         writeln!(out, "\nCtrl-C stops it.")?;
     }
     out.flush()?;

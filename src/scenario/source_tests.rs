@@ -213,7 +213,9 @@ const WRONG_LINES: &[(&str, &str)] = &[
     (
         "title = \"A test\" → title = \"A test\"\nvariants = [\"helt\"]",
         "scenario `held.toml:3:12`: `variants` says `helt`: allowed are `held`, `across_backend`, \
-         `begin_again`, `double_checkout`, `failed_kept`, `endpoint_shared`, `scoped`\n  hint: did you mean `held`?",
+         `across_hook`, `across_render`, `until_sent`, `begin_again`, `never_committed`, `leaked_on_cancel`, \
+             `double_checkout`, `never_closed`, `session_per_layer`, `failed_kept`, `early_close`, `endpoint_shared`, \
+             `scoped`\n  hint: did you mean `held`?",
     ),
     (
         "title = \"A test\" → title = \"A test\"\nreference = \"issue-23\"",
@@ -347,7 +349,9 @@ fn a_flag_and_a_variable_are_named_as_they_were_written() {
         (
             VARIANT.by_flag("helt"),
             "`--variant helt`: `variants` says `helt`: allowed are `held`, `across_backend`, \
-             `begin_again`, `double_checkout`, `failed_kept`, `endpoint_shared`, `scoped`, `both`\n  hint: did you mean `held`?",
+             `across_hook`, `across_render`, `until_sent`, `begin_again`, `never_committed`, `leaked_on_cancel`, \
+             `double_checkout`, `never_closed`, `session_per_layer`, `failed_kept`, `early_close`, `endpoint_shared`, \
+             `scoped`, `both`\n  hint: did you mean `held`?",
         ),
         (DURATION.by_flag("0s"), "`--duration 0s`: `load.duration` is 0s: above 0 is needed"),
     ];

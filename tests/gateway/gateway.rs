@@ -116,22 +116,22 @@ impl Gateway {
         drop(self.denied.read(&self.settings).await.unwrap());
     }
 
-    /// Asks as the owner of `token`; a body is JSON.
+    /// Asks as the owner of `token`.
     pub(crate) async fn ask(&self, method: &Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
+        self.send(method, path, token, body.map(Value::to_string).unwrap_or_default()).await
+    }
+
+    /// Sends a body that says it is JSON.
+    pub(crate) async fn send(&self, method: &Method, path: &str, token: Option<&str>, body: String) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1");
         request = request.extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))));
+        request = request.header("content-type", "application/json");
+        request = request.header("accept", "application/json, text/event-stream");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let body = match body {
-            Some(body) => {
-                request = request.header("content-type", "application/json").header("host", "127.0.0.1");
-                request = request.header("accept", "application/json, text/event-stream");
-                Body::from(body.to_string())
-            }
-            None => Body::empty(),
-        };
-        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let request = request.body(Body::from(body)).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         // A stream has no end.
         if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {

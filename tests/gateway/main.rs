@@ -4,6 +4,7 @@
 
 mod entities;
 mod gateway;
+mod hostile;
 mod matrix;
 mod same_answers;
 #[allow(dead_code, reason = "nobody looks at sessions here")]

@@ -3,6 +3,7 @@
 mod errors;
 mod gateway;
 mod holds;
+mod hostile;
 mod incident;
 mod interrupt;
 mod mcp;

@@ -97,9 +97,10 @@ async fn dispatch(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayEr
         "tools/call" => {
             let user = caller.require_permission("tools.execute").await?;
             let Some(params) = call.params else { return Ok(Err(RpcError::invalid_params("params are missing"))) };
-            match tool_call::call(worker, session, &user, params).await? {
-                Some(result) => Ok(Ok(result)),
-                None => Ok(Err(RpcError::invalid_params("no such tool"))),
+            match found(tool_call::call(worker, session, &user, params).await)? {
+                Ok(Some(result)) => Ok(Ok(result)),
+                Ok(None) => Ok(Err(RpcError::invalid_params("no such tool"))),
+                Err(invalid) => Ok(Err(invalid)),
             }
         }
         "resources/list" => listed(caller, List::Resources).await,
@@ -121,7 +122,7 @@ async fn listed(caller: &Caller, list: List) -> Result<Outcome, GatewayError> {
 }
 
 /// What names nothing, or cannot be used, is a wrong parameter.
-fn found(result: Result<Box<RawValue>, GatewayError>) -> Result<Outcome, GatewayError> {
+fn found<T>(result: Result<T, GatewayError>) -> Result<Result<T, RpcError>, GatewayError> {
     match result {
         Ok(result) => Ok(Ok(result)),
         Err(error @ (GatewayError::NotFound | GatewayError::Invalid(_))) => {

@@ -52,6 +52,10 @@ pub async fn call(
     params: &RawValue,
 ) -> Result<Option<Box<RawValue>>, GatewayError> {
     let Ok(ToolName { name }) = serde_json::from_str(params.get()) else { return Ok(None) };
+    // Deeper than any arguments need to be: refused here, before somebody else is asked to read it.
+    if let Err(unreadable) = serde_json::from_str::<serde_json::Value>(params.get()) {
+        return Err(GatewayError::Invalid(format!("params: {unreadable}")));
+    }
     if !worker.tools.is_callable(&worker.database, &name, user).await? {
         return Ok(None);
     }
