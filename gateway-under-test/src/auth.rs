@@ -106,6 +106,21 @@ pub fn issue_token(
     teams: &TeamScope,
     lifetime_s: u64,
 ) -> Result<String, jsonwebtoken::errors::Error> {
+    issue_restricted_token(secret, email, jti, teams, &Restrictions::default(), lifetime_s)
+}
+
+/// As [`issue_token`], for a token that is good for some things only.
+///
+/// # Errors
+/// As [`issue_token`].
+pub fn issue_restricted_token(
+    secret: &str,
+    email: &str,
+    jti: &str,
+    teams: &TeamScope,
+    restrictions: &Restrictions,
+    lifetime_s: u64,
+) -> Result<String, jsonwebtoken::errors::Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let claims = Claims {
         sub: email.to_owned(),
@@ -116,7 +131,7 @@ pub fn issue_token(
         jti: jti.to_owned(),
         teams: Some((*teams != TeamScope::Unrestricted).then(|| teams.ids().to_vec())),
         is_admin: *teams == TeamScope::Unrestricted,
-        scopes: None,
+        scopes: (*restrictions != Restrictions::default()).then(|| restrictions.clone()),
     };
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))
 }

@@ -63,6 +63,7 @@ fn status_of(error: &DbError) -> StatusCode {
         Some(code) if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::LOCK_NOT_AVAILABLE => {
             StatusCode::CONFLICT
         }
+        Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => StatusCode::UNPROCESSABLE_ENTITY,
         // Class 22: a NUL byte in a text, a number out of range.
         Some(code) if code.code().starts_with("22") => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

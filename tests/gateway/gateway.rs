@@ -67,6 +67,11 @@ impl Specimen {
         specimen
     }
 
+    /// Makes room for another one in the same database.
+    pub(crate) async fn end(self) {
+        self.database.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
+    }
+
     async fn load(&self) {
         let data = DATA.replace("{{users}}", USERS).replace("{{counter_rows}}", "1");
         self.database.batch_execute(&data).await.unwrap();

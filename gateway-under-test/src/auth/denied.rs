@@ -2,7 +2,7 @@
 //!
 //! A replica keeps the list in memory and reads it again every second, on one connection of its own and outside the
 //! workers: a request asks it without a query, as ContextForge asks its cache. What this replica revokes counts at
-//! once, what another one does within [`REFRESH`].
+//! once, what another one does within a second.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
@@ -27,6 +27,8 @@ pub struct Denied(RwLock<Lists>);
 struct Lists {
     tokens: HashSet<String>,
     users: HashSet<String>,
+    /// What was revoked through this replica: a session that is held commits it later than it is said.
+    tokens_here: HashSet<String>,
 }
 
 impl Denied {
@@ -34,7 +36,7 @@ impl Denied {
     #[must_use]
     pub fn reason(&self, jti: &str, email: &str) -> Option<&'static str> {
         let lists = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if lists.tokens.contains(jti) {
+        if lists.tokens.contains(jti) || lists.tokens_here.contains(jti) {
             Some("Token has been revoked")
         } else {
             lists.users.contains(email).then_some("Account disabled")
@@ -43,7 +45,7 @@ impl Denied {
 
     /// Lets the token `jti` in no more, as of now.
     pub fn revoke(&self, jti: String) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).tokens.insert(jti);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).tokens_here.insert(jti);
     }
 
     /// Reads the tables.
@@ -90,11 +92,10 @@ impl Reader {
 
     async fn read_into(&self, denied: &Denied) -> Result<(), tokio_postgres::Error> {
         let texts = |rows: Vec<tokio_postgres::Row>| rows.iter().map(|row| row.get(0)).collect::<HashSet<String>>();
-        let lists = Lists {
-            tokens: texts(self.0.query(REVOKED, &[]).await?),
-            users: texts(self.0.query(DISABLED, &[]).await?),
-        };
-        *denied.0.write().unwrap_or_else(PoisonError::into_inner) = lists;
+        let tokens = texts(self.0.query(REVOKED, &[]).await?);
+        let users = texts(self.0.query(DISABLED, &[]).await?);
+        let mut lists = denied.0.write().unwrap_or_else(PoisonError::into_inner);
+        (lists.tokens, lists.users) = (tokens, users);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request};
 
-use crate::auth::{Claims, TeamScope};
+use crate::auth::{Claims, Restrictions, TeamScope};
 use crate::error::GatewayError;
 use crate::request::{RequestSession, WorkSession};
 use crate::worker::Worker;
@@ -87,19 +87,17 @@ impl Caller {
     /// # Errors
     /// As [`Caller::require_permission`].
     pub async fn require_any_permission(&self, permissions: &[&str]) -> Result<User, GatewayError> {
-        let good_for = |permission: &&&str| {
-            self.claims.scopes.as_ref().is_none_or(|restrictions| restrictions.allow_permission(permission))
-        };
-        let wanted: Vec<&str> = permissions.iter().filter(good_for).copied().collect();
+        let wanted: Vec<&str> = permissions.iter().copied().filter(|wanted| self.is_good_for(wanted)).collect();
         if wanted.is_empty() {
             return Err(GatewayError::Forbidden);
         }
         let mut work = self.session.open_for_check(&self.worker).await;
-        let checked = self.check(&mut work, &wanted).await;
+        let access = self.access(&mut work).await;
         let ended = work.done().await;
-        let user = checked?;
+        let (user, granted) = access?;
         ended?;
-        user.ok_or(GatewayError::Forbidden)
+        let has = |wanted: &&str| granted.iter().any(|granted| granted == wanted || granted == "*");
+        if wanted.iter().any(has) { Ok(user) } else { Err(GatewayError::Forbidden) }
     }
 
     /// Lets an administrator through: `@require_admin_permission`.
@@ -110,13 +108,43 @@ impl Caller {
         self.require_any_permission(&ADMIN_PERMISSIONS).await
     }
 
-    /// The user, if they have one of `permissions`.
-    async fn check(&self, work: &mut WorkSession, permissions: &[&str]) -> Result<Option<User>, GatewayError> {
+    /// Their e-mail.
+    #[must_use]
+    pub fn email(&self) -> &str {
+        &self.claims.sub
+    }
+
+    /// Whether their token is good for some things only.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        self.claims.scopes.as_ref().is_some_and(|restrictions| *restrictions != Restrictions::default())
+    }
+
+    /// What they may do with this token; `*` for everything.
+    ///
+    /// # Errors
+    /// As [`Caller::require_permission`].
+    pub async fn permissions(&self) -> Result<Vec<String>, GatewayError> {
+        let mut work = self.session.open_for_check(&self.worker).await;
+        let access = self.access(&mut work).await;
+        let ended = work.done().await;
+        let (_, permissions) = access?;
+        ended?;
+        Ok(permissions.into_iter().filter(|permission| self.is_good_for(permission)).collect())
+    }
+
+    fn is_good_for(&self, permission: &str) -> bool {
+        self.claims.scopes.as_ref().is_none_or(|restrictions| restrictions.allow_permission(permission))
+    }
+
+    /// The user and their permissions; `*` alone for an administrator.
+    async fn access(&self, work: &mut WorkSession) -> Result<(User, Vec<String>), GatewayError> {
         let email = self.claims.sub.clone();
         let teams = self.claims.team_scope();
+        let administrator = |email, teams| (User { email, teams, is_admin: true }, vec!["*".to_owned()]);
         // A public-only token is nobody's who may do everything, whoever carries it: what roles it has, it has.
         if teams != TeamScope::PublicOnly && email == self.worker.settings.platform_admin_email {
-            return Ok(Some(User { email, teams, is_admin: true }));
+            return Ok(administrator(email, teams));
         }
         let users = work.query(queries::USER_FLAGS, &[&email, &teams.ids()]).await?;
         let user = users.first().ok_or(GatewayError::Unauthorized("User not found in database"))?;
@@ -125,7 +153,7 @@ impl Caller {
         }
         let teams = teams.narrowed_to(&user.get::<_, Vec<String>>("teams"));
         if teams != TeamScope::PublicOnly && user.get::<_, bool>("is_admin") {
-            return Ok(Some(User { email, teams, is_admin: true }));
+            return Ok(administrator(email, teams));
         }
         // The team of the path counts if the token speaks for it.
         let team = match &self.team {
@@ -133,8 +161,7 @@ impl Caller {
             None => teams.ids().first(),
         };
         let rows = work.query(queries::USER_PERMISSIONS, &[&email, &team]).await?;
-        let granted: Vec<&str> = rows.first().map(|row| row.get("permissions")).unwrap_or_default();
-        let has = |wanted: &&str| granted.iter().any(|granted| granted == wanted || *granted == "*");
-        Ok(permissions.iter().any(has).then_some(User { email, teams, is_admin: false }))
+        let granted = rows.first().map(|row| row.get("permissions")).unwrap_or_default();
+        Ok((User { email, teams, is_admin: false }, granted))
     }
 }

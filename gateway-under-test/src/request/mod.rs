@@ -1,6 +1,6 @@
 //! A request's own database sessions, and who ends them when.
 //!
-//! Where the session scopes differ, `held` and `scoped` above all, is [`scopes`]; everything else in the gateway is the
+//! Where the session scopes differ, `held` and `scoped` above all, is `scopes`; everything else in the gateway is the
 //! same for all of them.
 
 mod garbage;

@@ -1,7 +1,7 @@
 //! `POST /mcp` and `POST /servers/{id}/mcp`: the gateway as an MCP server (streamable HTTP) that federates the tools of
 //! the service behind it.
 //!
-//! The protocol is the official SDK's; the answers are those of [`super::catalogue`] and [`super::tool_call`]. Each
+//! The protocol is the official SDK's; the answers are those of `catalogue` and `tool_call`. Each
 //! request stands alone, as any replica may get it.
 
 use std::sync::Arc;

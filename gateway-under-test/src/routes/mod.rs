@@ -6,8 +6,10 @@ pub mod entities;
 pub mod health;
 pub mod mcp;
 pub mod metrics;
+pub mod roles;
 pub mod rpc;
 pub mod sse;
+pub mod tokens;
 pub mod tool_call;
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::rbac::Guard;
 use crate::request::with_session;
@@ -38,7 +40,8 @@ pub struct Route {
 /// Every route of the gateway.
 #[must_use]
 pub fn table() -> Vec<Route> {
-    use Guard::{EachMethod, Permission, Public};
+    use Guard::{Admin, AnyPermission, EachMethod, Permission, Public, Token};
+    const MANAGE_USERS: Guard = Permission("admin.user_management");
     let route = |method, path, guard, summary, handler| Route { method, path, guard, summary, handler };
     let mut routes = vec![
         route(Method::GET, "/health", Public, "Is the database well? With status 200 in any case", get(health::health)),
@@ -56,6 +59,27 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/servers/{id}/sse", Permission("servers.use"), "Its events", get(sse::events)),
         route(Method::GET, "/admin/", Permission("admin.dashboard"), "All lists as a page", get(admin::index)),
         route(Method::GET, "/servers/{id}/tools", Permission("servers.read"), "Its tools", get(entities::server_tools)),
+        route(
+            Method::GET,
+            "/metrics",
+            AnyPermission(&["admin.metrics", "metrics:read"]),
+            "Counts",
+            get(metrics::counts),
+        ),
+        route(Method::GET, "/tokens", Permission("tokens.read"), "The caller's own tokens", get(tokens::list)),
+        route(Method::POST, "/tokens", Permission("tokens.create"), "Issues a token", post(tokens::issue)),
+        route(Method::DELETE, "/tokens/{id}", Permission("tokens.revoke"), "Revokes it", delete(tokens::revoke)),
+        route(Method::GET, "/rbac/my/permissions", Token, "What the caller may do", get(roles::my_permissions)),
+        route(Method::GET, "/rbac/my/roles", Token, "Why they may", get(roles::my_roles)),
+        route(Method::GET, "/rbac/roles", Admin, "All roles", get(roles::list)),
+        route(Method::POST, "/rbac/users/{email}/roles", MANAGE_USERS, "Gives a role", post(roles::assign)),
+        route(
+            Method::DELETE,
+            "/rbac/users/{email}/roles/{role_id}",
+            MANAGE_USERS,
+            "Takes a role away",
+            delete(roles::take_away),
+        ),
     ];
     routes.extend(entities::routes::<Tools>(get(entities::tools)));
     routes.extend(entities::routes::<Servers>(get(entities::servers)));

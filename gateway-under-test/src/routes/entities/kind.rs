@@ -2,7 +2,7 @@
 
 /// One kind: its routes, its permissions, its statements.
 ///
-/// Parameters `$2`, `$3`, `$4` of every statement are those of [`visible!`]; an entity that they hide does not exist.
+/// Parameters `$2`, `$3`, `$4` of every statement are those of `visible!`; an entity that they hide does not exist.
 pub struct Kind {
     /// Path of the list: `/tools`.
     pub list_path: &'static str,

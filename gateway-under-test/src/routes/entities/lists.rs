@@ -1,5 +1,5 @@
-//! The two lists that every user interface asks for all the time, tools and servers, read column by column: it takes
-//! PostgreSQL half the time that building JSON of the rows does.
+//! The two lists that every user interface asks for all the time, tools and servers, read column by column, so that
+//! PostgreSQL need not build JSON of each row again and again.
 
 use serde::{Serialize, Serializer};
 use tokio_postgres::Row;

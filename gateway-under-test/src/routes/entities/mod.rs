@@ -54,7 +54,7 @@ pub(super) fn routes<E: Entity>(list: MethodRouter<std::sync::Arc<crate::worker:
     ]
 }
 
-/// What a user may see, as parameters of [`kind::visible!`].
+/// What a user may see, as parameters of `kind::visible!`.
 pub(crate) struct Viewer<'a> {
     pub(crate) all_teams: bool,
     pub(crate) teams: &'a [String],
@@ -119,12 +119,12 @@ pub(super) async fn query(caller: &Caller, sql: &'static str, params: Params<'_>
 }
 
 /// PostgreSQL knows no NUL in a text, so that nothing is called like that.
-fn existing(id: &str) -> Result<&str, GatewayError> {
+pub(super) fn existing(id: &str) -> Result<&str, GatewayError> {
     if id.contains('\0') { Err(GatewayError::NotFound) } else { Ok(id) }
 }
 
 /// A JSON text that the database has made.
-fn as_json(text: &str) -> Response {
+pub(super) fn as_json(text: &str) -> Response {
     ([(CONTENT_TYPE, "application/json")], text.to_owned()).into_response()
 }
 
