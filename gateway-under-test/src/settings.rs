@@ -150,6 +150,17 @@ pub enum PrePing {
     On,
 }
 
+/// Whether permission checks are written down: ContextForge's `PERMISSION_AUDIT_ENABLED`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audit {
+    /// Nothing is written: the default since 1.0.
+    #[default]
+    Off,
+    /// Each check of a user's roles writes a row, and commits.
+    On,
+}
+
 /// A row that a share of the tool calls update in their transaction (hold pattern H14).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsageCounterSettings {
@@ -187,6 +198,9 @@ pub struct Settings {
     /// How long work takes that needs no database.
     #[serde(default)]
     pub slow_work: SlowWorkSettings,
+    /// Whether each check of a user's roles writes a row of `permission_audit_log`, and commits it.
+    #[serde(default)]
+    pub audit: Audit,
     /// After this long a session that nobody closed is found by the garbage collector.
     pub garbage_after: Duration,
 }

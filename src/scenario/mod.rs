@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use gateway_under_test::settings::{Checkout, SessionScope};
+pub use gateway_under_test::settings::{Audit, Checkout, SessionScope};
 
 use crate::units::{Count, Share, Span};
 
@@ -167,6 +167,9 @@ pub struct Gateway {
     /// How long a page takes beside its rendering; it stands for a slow template.
     #[serde(default)]
     pub render_delay: Span,
+    /// Whether each check of a user's roles is written to the audit log, and committed: which lets go of a held session.
+    #[serde(default)]
+    pub audit: Audit,
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,

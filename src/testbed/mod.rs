@@ -272,6 +272,7 @@ fn replica_settings(
             rows: gateway.usage_counter.rows.map_or(0, crate::units::Count::get),
         },
         slow_work: SlowWorkSettings { hook: gateway.hook_delay.duration(), render: gateway.render_delay.duration() },
+        audit: gateway.audit,
         garbage_after: gateway.garbage_after.duration(),
     }
 }

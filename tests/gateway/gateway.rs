@@ -12,7 +12,8 @@ use gateway_under_test::auth::{AUDIENCE, Denied, ISSUER};
 use gateway_under_test::gauges::ReplicaGauges;
 use gateway_under_test::routes;
 use gateway_under_test::settings::{
-    Checkout, DatabaseSettings, PoolSettings, PrePing, SessionScope, Settings, SlowWorkSettings, UsageCounterSettings,
+    Audit, Checkout, DatabaseSettings, PoolSettings, PrePing, SessionScope, Settings, SlowWorkSettings,
+    UsageCounterSettings,
 };
 use gateway_under_test::worker::Worker;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -86,7 +87,12 @@ impl Specimen {
     }
 
     pub(crate) fn gateway(&self, session_scope: SessionScope) -> Gateway {
-        let settings = Arc::new(Settings {
+        self.gateway_with(session_scope, |_| ())
+    }
+
+    /// A gateway with some of its settings changed.
+    pub(crate) fn gateway_with(&self, session_scope: SessionScope, change: impl FnOnce(&mut Settings)) -> Gateway {
+        let mut settings = Settings {
             name: format!("gw-{}", session_scope.name()),
             port: 0,
             workers: 1,
@@ -106,8 +112,11 @@ impl Specimen {
             platform_admin_email: "admin@example.com".to_owned(),
             usage_counter: UsageCounterSettings::default(),
             slow_work: SlowWorkSettings::default(),
+            audit: Audit::Off,
             garbage_after: Duration::from_millis(20),
-        });
+        };
+        change(&mut settings);
+        let settings = Arc::new(settings);
         let denied = Arc::new(Denied::default());
         let replica = Arc::new(ReplicaGauges::new(&settings.name, 1));
         let worker = Worker::new(0, Arc::clone(&settings), replica, Arc::clone(&denied)).unwrap();

@@ -1,7 +1,7 @@
 //! Tokens that users make for themselves, and roles that administrators give.
 
 use axum::http::Method;
-use gateway_under_test::settings::SessionScope;
+use gateway_under_test::settings::{Audit, SessionScope};
 use serde_json::{Value, json};
 
 use crate::gateway::{Answer, Gateway, Specimen, id_of, token};
@@ -116,4 +116,22 @@ async fn a_role_that_is_given_lets_in_and_one_that_is_taken_away_does_not() {
     assert!(!may().await.as_array().unwrap().contains(&json!("tools.delete")));
     assert_eq!(gateway.get("/rbac/my/permissions", &admin).await.json(), json!(["*"]));
     drop(specimen);
+}
+
+#[tokio::test]
+async fn the_audit_keeps_who_asked_for_what_when_it_is_on() {
+    let (specimen, silent, team, developer) = start(SessionScope::Held).await;
+    let audited = specimen.gateway_with(SessionScope::Held, |settings| settings.audit = Audit::On);
+    let admin = token("admin@example.com", json!(null));
+    for gateway in [&silent, &audited] {
+        assert_eq!(gateway.get("/tools", &developer).await.status, 200);
+        assert_eq!(gateway.get("/metrics", &developer).await.status, 403);
+        assert_eq!(gateway.get("/metrics", &admin).await.status, 200, "no role was asked for it");
+    }
+    let kept = "SELECT user_email, permission, team_id, granted FROM permission_audit_log ORDER BY id";
+    let rows = specimen.database.query(kept, &[]).await.unwrap();
+    let kept: Vec<(String, String, String, bool)> =
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+    let line = |permission: &str, granted| (DEVELOPER.to_owned(), permission.to_owned(), team.clone(), granted);
+    assert_eq!(kept, [line("tools.read", true), line("admin.metrics, metrics:read", false)]);
 }

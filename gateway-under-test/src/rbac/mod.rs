@@ -15,6 +15,7 @@ use axum::extract::{ConnectInfo, Request};
 use crate::auth::{Claims, Restrictions, TeamScope};
 use crate::error::GatewayError;
 use crate::request::{RequestSession, WorkSession};
+use crate::settings::Audit;
 use crate::worker::Worker;
 
 pub use guard::Guard;
@@ -92,12 +93,25 @@ impl Caller {
             return Err(GatewayError::Forbidden);
         }
         let mut work = self.session.open_for_check(&self.worker).await;
-        let access = self.access(&mut work).await;
+        let checked = self.check(&mut work, &wanted).await;
         let ended = work.done().await;
-        let (user, granted) = access?;
+        let user = checked?;
         ended?;
-        let has = |wanted: &&str| granted.iter().any(|granted| granted == wanted || granted == "*");
-        if wanted.iter().any(has) { Ok(user) } else { Err(GatewayError::Forbidden) }
+        user.ok_or(GatewayError::Forbidden)
+    }
+
+    /// The user, if they have one of the `wanted` permissions; the audit is told where it was a matter of roles.
+    async fn check(&self, work: &mut WorkSession, wanted: &[&str]) -> Result<Option<User>, GatewayError> {
+        let (user, permissions) = self.access(work).await?;
+        let has = |wanted: &&str| permissions.iter().any(|granted| granted == wanted || granted == "*");
+        let granted = wanted.iter().any(has);
+        if self.worker.settings.audit == Audit::On && !user.is_admin {
+            let team = user.teams.ids().first();
+            work.query(queries::AUDIT, &[&user.email, &wanted.join(", "), &team, &granted]).await?;
+            // As ContextForge's: whoever is audited lets go of the session in passing.
+            work.commit().await?;
+        }
+        Ok(granted.then_some(user))
     }
 
     /// Lets an administrator through: `@require_admin_permission`.

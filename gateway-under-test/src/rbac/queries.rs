@@ -40,3 +40,8 @@ SELECT coalesce(array_agg(DISTINCT permission), '{}') AS permissions
 FROM granted
 JOIN roles ON roles.id = granted.role_id
 CROSS JOIN json_array_elements_text(roles.permissions) AS permission";
+
+/// One line of the audit: who asked for what (`$2`: the permissions, one of which would do), in which team, and whether
+/// they got it.
+pub const AUDIT: &str =
+    "INSERT INTO permission_audit_log (user_email, permission, team_id, granted) VALUES ($1, $2, $3, $4)";

@@ -107,6 +107,17 @@ impl WorkSession {
         }
     }
 
+    /// Commits what was done so far, whoever's the session is.
+    ///
+    /// # Errors
+    /// As [`Session::commit`].
+    pub async fn commit(&mut self) -> Result<(), DbError> {
+        match self {
+            Self::Request(session) | Self::Closed(session) => session.commit().await,
+            Self::Own(session) | Self::Lost(session, _) => session.commit().await,
+        }
+    }
+
     /// The work is done: a session of its own is committed and given back, the request's is left as it is.
     ///
     /// # Errors
