@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use gateway_under_test::db::{Database, DbError, Session};
 use gateway_under_test::gauges::PoolGauges;
-use gateway_under_test::settings::{Checkout, DatabaseSettings, PoolSettings, PrePing};
+use gateway_under_test::settings::{Checkout, DatabaseHost, DatabaseSettings, PoolSettings, PrePing};
 use support::postgres::{DEADLINE, Observer, database_settings, statements_of};
 use tokio::time::interval;
 use tokio_postgres::error::SqlState;
@@ -420,9 +420,10 @@ async fn a_blocking_query_or_checkout_stops_the_event_loop_and_an_async_one_does
 #[tokio::test]
 async fn a_connection_that_cannot_be_made_leaves_its_slot_to_the_next() {
     let nowhere = DatabaseSettings {
-        socket_dir: PathBuf::from("/nowhere"),
+        host: DatabaseHost::Socket(PathBuf::from("/nowhere")),
         port: 1,
         user: "nobody".to_owned(),
+        password: None,
         dbname: "nothing".to_owned(),
         statement_timeout: Duration::ZERO,
         idle_in_transaction_session_timeout: Duration::ZERO,

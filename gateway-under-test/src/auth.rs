@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::GatewayError;
 
 pub mod denied;
+pub mod password;
 pub mod restrictions;
 
 pub use denied::Denied;

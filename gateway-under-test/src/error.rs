@@ -27,6 +27,22 @@ pub enum GatewayError {
     /// The database failed. The text reaches the client unmasked, so that it can be found.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// The database failed, and the client is told something else.
+    #[error("{shown}")]
+    Masked {
+        /// The status that the client sees.
+        status: StatusCode,
+        /// The text that the client sees.
+        shown: String,
+        /// What really happened.
+        cause: String,
+    },
+    /// The body is not what the route reads.
+    #[error("Unsupported Media Type: application/json is expected")]
+    NotJson,
+    /// There is one already.
+    #[error("{0}")]
+    Conflict(String),
     /// The service behind the gateway failed.
     #[error("backend: {text}")]
     Backend {
@@ -50,9 +66,23 @@ impl GatewayError {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Masked { status, .. } => *status,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Backend { .. } => StatusCode::BAD_GATEWAY,
             Self::Database(error) => status_of(error),
             Self::Template(_) | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl GatewayError {
+    /// What went wrong, where it is the gateway's fault and not the caller's.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        match self {
+            Self::Masked { cause, .. } => Some(cause.clone()),
+            other => other.status().is_server_error().then(|| other.to_string()),
         }
     }
 }
@@ -77,12 +107,13 @@ pub struct ServerFault(pub String);
 impl IntoResponse for GatewayError {
     fn into_response(self) -> Response {
         let (status, text) = (self.status(), self.to_string());
+        let fault = self.fault();
         let mut response = (status, Json(json!({ "detail": text }))).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status.is_server_error() {
-            response.extensions_mut().insert(ServerFault(text));
+        if let Some(fault) = fault {
+            response.extensions_mut().insert(ServerFault(fault));
         }
         response
     }

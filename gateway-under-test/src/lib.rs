@@ -9,6 +9,7 @@ pub mod db;
 pub mod error;
 pub mod gauges;
 pub mod lifeline;
+mod masks;
 pub mod plugins;
 pub mod rbac;
 pub mod registry;

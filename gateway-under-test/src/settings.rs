@@ -161,6 +161,20 @@ pub enum Audit {
     On,
 }
 
+/// Which failures of the database reach the client under another name (docs/HOLD-PATTERNS.md).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Masks {
+    /// None: `/health` and `/rpc` answer with status 503 and 500.
+    Off,
+    /// Those of the protocols: an unhealthy `/health` and a JSON-RPC error come with status 200.
+    #[default]
+    Protocol,
+    /// All of ContextForge's: a failed look-up of the user is a 401, a failed check a 403, a tool that could not be
+    /// read is not found, a list over MCP is empty.
+    On,
+}
+
 /// A row that a share of the tool calls update in their transaction (hold pattern H14).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsageCounterSettings {
@@ -201,6 +215,9 @@ pub struct Settings {
     /// Whether each check of a user's roles writes a row of `permission_audit_log`, and commits it.
     #[serde(default)]
     pub audit: Audit,
+    /// Which failures of the database reach the client under another name.
+    #[serde(default)]
+    pub masks: Masks,
     /// After this long a session that nobody closed is found by the garbage collector.
     pub garbage_after: Duration,
 }
@@ -217,18 +234,31 @@ pub struct SlowWorkSettings {
 /// Where PostgreSQL is, and the limits of the gateway's sessions on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatabaseSettings {
-    /// Folder of the server's Unix socket.
-    pub socket_dir: PathBuf,
+    /// The server's address.
+    pub host: DatabaseHost,
     /// Port, which also names the socket file.
     pub port: u16,
     /// Role to connect as.
     pub user: String,
+    /// Its password, where the server wants one.
+    #[serde(default)]
+    pub password: Option<String>,
     /// Database.
     pub dbname: String,
     /// `statement_timeout`; zero is off.
     pub statement_timeout: Duration,
     /// `idle_in_transaction_session_timeout`; zero is off.
     pub idle_in_transaction_session_timeout: Duration,
+}
+
+/// A PostgreSQL server's address. The connection is in plain text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseHost {
+    /// Folder of its Unix socket.
+    Socket(PathBuf),
+    /// Name or address of its machine.
+    Tcp(String),
 }
 
 /// Everything the slow service behind the gateway needs.

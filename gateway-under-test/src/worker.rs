@@ -76,8 +76,8 @@ impl Worker {
 
     /// Counts an error that a handler ended in, where it is the gateway's and not the caller's.
     pub fn record(&self, error: &GatewayError) {
-        if error.status().is_server_error() {
-            self.replica.record_error(&error.to_string());
+        if let Some(fault) = error.fault() {
+            self.replica.record_error(&fault);
         }
     }
 }

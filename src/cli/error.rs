@@ -54,6 +54,7 @@ impl CliError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Scenario(_) | Self::Override(_) => Exit::BadRequest,
+            Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
                 ScenarioCommandError::Scenario(_) => Exit::BadRequest,
                 ScenarioCommandError::Toml(_) | ScenarioCommandError::Json(_) | ScenarioCommandError::Output(_) => {

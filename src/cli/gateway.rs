@@ -13,17 +13,18 @@ use super::signals::Signals;
 use crate::record::Format;
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::overrides::Override;
-use crate::testbed::Running;
+use crate::testbed::{DatabaseSource, Running, TestbedError};
 
 /// Serve the reference gateway alone, for any client
 ///
 /// Starts a private PostgreSQL, the slow backend and one replica, says where it listens and how to ask it something,
-/// and serves until Ctrl-C. Everything is removed then.
+/// and serves until Ctrl-C. Everything is removed then, but for a database of your own.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rbac-bench gateway
   rbac-bench gateway --variant across_backend --port 8080 --set gateway.workers=1
+  rbac-bench gateway --database-url postgresql://me:secret@127.0.0.1/empty --set database.fixture_users=100
   rbac-bench gateway --json")]
 pub struct GatewayArgs {
     /// The scenario whose gateway is served
@@ -38,6 +39,16 @@ pub struct GatewayArgs {
     /// Folder of the PostgreSQL binaries, instead of the one that is found
     #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
     pub pg_bin: Option<PathBuf>,
+    /// A database of your own instead of a private one: empty, or filled by this command before; it is left as it is
+    /// then. Tables and data stay
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "RBAC_BENCH_DATABASE_URL",
+        hide_env_values = true,
+        conflicts_with = "pg_bin"
+    )]
+    pub database_url: Option<String>,
     /// Say where it serves as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -51,6 +62,8 @@ struct Serving {
     database_url: String,
     token: String,
     user_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
     pid: u32,
 }
 
@@ -60,7 +73,10 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
         let signals = Signals::take().map_err(CliError::Start)?;
-        let starting = Running::start(&scenario, args.port, args.pg_bin.as_deref());
+        let starting = async {
+            let database = database(args).await?;
+            Running::start(&scenario, args.port, database).await
+        };
         let Some(running) = signals.token().run_until_cancelled(starting).await else {
             return Ok(signals.exit().unwrap_or(Exit::Ok));
         };
@@ -79,6 +95,13 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
     })
 }
 
+async fn database(args: &GatewayArgs) -> Result<DatabaseSource, TestbedError> {
+    match &args.database_url {
+        Some(url) => Ok(DatabaseSource::Own(Box::new(url.parse()?))),
+        None => DatabaseSource::private(args.pg_bin.as_deref()).await,
+    }
+}
+
 fn say(args: &GatewayArgs, running: &Running, out: &mut dyn Write) -> Result<(), CliError> {
     let serving = Serving {
         format: Format { name: "rbac-bench/gateway".to_owned(), version: 1 },
@@ -86,18 +109,24 @@ fn say(args: &GatewayArgs, running: &Running, out: &mut dyn Write) -> Result<(),
         database_url: running.testbed.database_url(),
         token: running.admin_token.clone(),
         user_token: running.user_token.clone(),
+        password: running.password.clone(),
         pid: std::process::id(),
     };
     if args.json {
         serde_json::to_writer(&mut *out, &serving)?;
         writeln!(out)?;
     } else {
-        let Serving { url, database_url, token, user_token, .. } = serving;
+        let Serving { url, database_url, token, user_token, password, .. } = serving;
         writeln!(out, "serving {} on {url}", running.scope.name())?;
         writeln!(out, "database {database_url}")?;
         writeln!(out, "\n# the platform administrator's; a regular user's is\n# {user_token}\nTOKEN={token}")?;
         writeln!(out, "curl -H \"Authorization: Bearer $TOKEN\" {url}/tools")?;
-        writeln!(out, "MCP clients: {url}/mcp, with the same header")?;
+        writeln!(out, "MCP clients: {url}/mcp, with the same header; the routes: {url}/openapi.json")?;
+        if let Some(password) = password {
+            writeln!(out, "\n# or log in, as anybody in the data: admin@example.com, user-1@example.com, …")?;
+            let body = format!(r#"{{"email":"user-1@example.com","password":"{password}"}}"#);
+            writeln!(out, "curl -H 'Content-Type: application/json' -d '{body}' {url}/auth/email/login")?;
+        }
         writeln!(out, "\nCtrl-C stops it.")?;
     }
     out.flush()?;

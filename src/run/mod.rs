@@ -20,7 +20,7 @@ use crate::scenario::Scenario;
 use crate::swarm::SwarmError;
 use crate::testbed::binaries::{self, SearchPlaces, ServerBinaries};
 use crate::testbed::cluster::ClusterHome;
-use crate::testbed::{Premises, TestbedError, limits, sweep_leftovers};
+use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use collector::Collector;
 use progress::Progress;
 
@@ -94,7 +94,8 @@ pub async fn execute(
     let collector = Collector::start(folder.samples()?)?;
     let ended = match stop.run_until_cancelled(find_server(options)).await {
         Some(Ok(binaries)) => {
-            let premises = Premises { binaries, home, logs: Some(folder.path().to_owned()), port: 0 };
+            let database = DatabaseSource::Private { binaries, home };
+            let premises = Premises { database, logs: Some(folder.path().to_owned()), port: 0, password: None };
             run_variants(&mut record, &folder, &premises, &collector, progress, stop).await
         }
         Some(Err(error)) => Err(error.into()),

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use gateway_under_test::settings::{Audit, Checkout, SessionScope};
+pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
 
 use crate::units::{Count, Share, Span};
 
@@ -170,6 +170,9 @@ pub struct Gateway {
     /// Whether each check of a user's roles is written to the audit log, and committed: which lets go of a held session.
     #[serde(default)]
     pub audit: Audit,
+    /// Which failures of the database reach the client under another name: `off`, `protocol`, `on`.
+    #[serde(default)]
+    pub masks: Masks,
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,

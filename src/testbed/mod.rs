@@ -9,6 +9,7 @@ mod account;
 pub mod binaries;
 mod child;
 pub mod cluster;
+pub mod database;
 pub mod download;
 pub mod folder;
 pub mod keeper;
@@ -21,13 +22,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway_under_test::settings::{
-    BackendSettings, DatabaseSettings, DelaySettings, PoolSettings, PrePing, Settings, SlowWorkSettings,
-    UsageCounterSettings,
+    BackendSettings, DelaySettings, PoolSettings, PrePing, Settings, SlowWorkSettings, UsageCounterSettings,
 };
 use reqwest::header::HeaderValue;
 
 use crate::scenario::{Scenario, SessionScope};
 use cluster::{ClusterHome, ClusterPlan, PgCluster};
+use database::{Database, OwnDatabase};
 use seed::Callers;
 use service::Service;
 
@@ -55,6 +56,9 @@ pub enum TestbedError {
     /// The cluster could not be started or stopped.
     #[error(transparent)]
     Cluster(#[from] cluster::ClusterError),
+    /// A database of the user's own cannot be used.
+    #[error(transparent)]
+    OwnDatabase(#[from] database::OwnDatabaseError),
     /// The data set could not be loaded.
     #[error(transparent)]
     Seed(#[from] SeedError),
@@ -75,12 +79,24 @@ pub enum TestbedError {
     /// The HTTP client could not be built.
     #[error("cannot prepare to ask whether a replica is ready")]
     Http(#[source] reqwest::Error),
+    /// There is no room for the logs.
+    #[error("cannot make a folder for the logs")]
+    Logs(#[source] std::io::Error),
     /// The program cannot find itself.
     #[error("cannot find this program's own executable")]
     Executable(#[source] std::io::Error),
 }
 
 impl TestbedError {
+    /// Whether the request itself makes no sense.
+    pub fn is_bad_request(&self) -> bool {
+        match self {
+            Self::OwnDatabase(error) => error.is_bad_request(),
+            Self::Seed(SeedError::SomebodyElses { .. }) => true,
+            _ => false,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -94,19 +110,55 @@ impl TestbedError {
 #[derive(Clone, Debug)]
 pub struct Premises {
     /// The PostgreSQL to use.
-    pub binaries: binaries::ServerBinaries,
-    /// Where it lives, and which program keeps it.
-    pub home: ClusterHome,
-    /// Where children write their logs; in the cluster's own folder when there is no other.
+    pub database: DatabaseSource,
+    /// Where children write their logs; in the private cluster's own folder when there is no other.
     pub logs: Option<PathBuf>,
     /// Port of the first replica; 0 lets the system choose. The others' is always chosen.
     pub port: u16,
+    /// The password of every user of the data set; without one, nobody can log in.
+    pub password: Option<String>,
+}
+
+/// Where the data of an experiment are to be stored.
+#[derive(Clone, Debug)]
+pub enum DatabaseSource {
+    /// In a throw-away cluster.
+    Private {
+        /// The server's programs.
+        binaries: binaries::ServerBinaries,
+        /// Where it lives, and which program keeps it.
+        home: ClusterHome,
+    },
+    /// In a database of the user's own, empty or once filled by this program.
+    Own(Box<OwnDatabase>),
+}
+
+impl DatabaseSource {
+    /// A private cluster of the programs in `pg_bin`, or else of those that are found.
+    ///
+    /// # Errors
+    /// [`TestbedError::Binaries`] when there are none.
+    pub async fn private(pg_bin: Option<&Path>) -> Result<Self, TestbedError> {
+        let binaries = binaries::find(pg_bin, &binaries::SearchPlaces::from_env()).await?;
+        let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
+        Ok(Self::Private { binaries, home })
+    }
+
+    async fn open(&self, connections: u32) -> Result<Database, TestbedError> {
+        match self {
+            Self::Private { binaries, home } => {
+                let plan = ClusterPlan::for_connections(connections);
+                Ok(Database::Private(Box::new(PgCluster::start(binaries, &plan, home).await?)))
+            }
+            Self::Own(own) => Ok(Database::own(own).await?),
+        }
+    }
 }
 
 /// Everything an experiment runs on.
 #[derive(Debug)]
 pub struct Testbed {
-    cluster: PgCluster,
+    database: Database,
     backend: Service,
     replicas: Vec<Service>,
     callers: Callers,
@@ -125,13 +177,12 @@ impl Testbed {
         // One of each replica's reads who is not let in.
         let replicas = scenario.gateway.replicas.get();
         let connections = scenario.gateway.pool_capacity() + replicas + OTHER_CONNECTIONS;
-        let mut cluster =
-            PgCluster::start(&premises.binaries, &ClusterPlan::for_connections(connections), &premises.home).await?;
+        let database = premises.database.open(connections).await?;
         let jwt_secret = format!("{:032x}", rand::random::<u128>());
-        match start_services(scenario, scope, premises, &cluster, &jwt_secret).await {
-            Ok((backend, replicas, callers)) => Ok(Self { cluster, backend, replicas, callers, jwt_secret }),
+        match start_services(scenario, scope, premises, &database, &jwt_secret).await {
+            Ok((backend, replicas, callers)) => Ok(Self { database, backend, replicas, callers, jwt_secret }),
             Err(error) => {
-                if let Err(stopping) = cluster.stop().await {
+                if let Err(stopping) = database.stop().await {
                     tracing::warn!(error = %stopping, "PostgreSQL was not stopped cleanly");
                 }
                 Err(error)
@@ -141,17 +192,17 @@ impl Testbed {
 
     /// How to connect to the database under test.
     pub fn database(&self) -> tokio_postgres::Config {
-        self.cluster.config()
+        self.database.config()
     }
 
-    /// The same as a connection string.
+    /// The same as a connection string, without the password.
     pub fn database_url(&self) -> String {
-        self.cluster.url()
+        self.database.masked_url()
     }
 
     /// The server's version, as it says it.
     pub fn postgres_version(&self) -> &str {
-        self.cluster.version()
+        self.database.version()
     }
 
     /// The `Authorization` header of each user.
@@ -174,12 +225,12 @@ impl Testbed {
     /// # Cancel safety
     /// Safe.
     pub async fn died(&mut self) -> TestbedError {
-        let Self { cluster, backend, replicas, .. } = self;
+        let Self { database, backend, replicas, .. } = self;
         let mut services = futures_util::stream::FuturesUnordered::new();
         services.push(backend.ended());
         services.extend(replicas.iter_mut().map(Service::ended));
         tokio::select! {
-            error = cluster.gone() => error.into(),
+            error = database.gone() => error.into(),
             Some(error) = futures_util::StreamExt::next(&mut services) => error.into(),
         }
     }
@@ -198,7 +249,7 @@ impl Testbed {
     pub async fn stop(mut self) -> Result<(), TestbedError> {
         self.stop_gateway().await;
         self.backend.stop().await;
-        Ok(self.cluster.stop().await?)
+        Ok(self.database.stop().await?)
     }
 }
 
@@ -206,13 +257,13 @@ async fn start_services(
     scenario: &Scenario,
     scope: SessionScope,
     premises: &Premises,
-    cluster: &PgCluster,
+    database: &Database,
     jwt_secret: &str,
 ) -> Result<(Service, Vec<Service>, Callers), TestbedError> {
     let program = std::env::current_exe().map_err(TestbedError::Executable)?;
-    let logs = premises.logs.as_deref().unwrap_or(cluster.folder());
+    let logs = premises.logs.as_deref().unwrap_or(database.log_folder());
     let log = |name: &str| logs.join(format!("{name}.{}.log", scope.name()));
-    let callers = seed::seed(&cluster.config(), scenario, jwt_secret).await?;
+    let callers = seed::seed(database, scenario, jwt_secret, premises.password.as_deref()).await?;
     let backend =
         Service::start(&program, BACKEND_SUBCOMMAND, "the backend", &backend_settings(scenario), &log("backend"))
             .await?;
@@ -220,7 +271,7 @@ async fn start_services(
     for number in 1..=scenario.gateway.replicas.get() {
         let name = format!("gw-{number}");
         let port = if number == 1 { premises.port } else { 0 };
-        let settings = Settings { port, ..replica_settings(&name, scenario, scope, cluster, &backend, jwt_secret) };
+        let settings = Settings { port, ..replica_settings(&name, scenario, scope, database, &backend, jwt_secret) };
         replicas.push(Service::start(&program, REPLICA_SUBCOMMAND, &name, &settings, &log(&name)).await?);
     }
     for (index, replica) in replicas.iter().enumerate() {
@@ -245,7 +296,7 @@ fn replica_settings(
     name: &str,
     scenario: &Scenario,
     scope: SessionScope,
-    cluster: &PgCluster,
+    database: &Database,
     backend: &Service,
     jwt_secret: &str,
 ) -> Settings {
@@ -263,7 +314,7 @@ fn replica_settings(
             pre_ping: PrePing::Off,
             recycle: None,
         },
-        database: database_settings(scenario, cluster),
+        database: database.settings(scenario),
         backend_url: format!("{}/mcp", backend.listening().url),
         jwt_secret: jwt_secret.to_owned(),
         platform_admin_email: seed::PLATFORM_ADMIN.to_owned(),
@@ -273,18 +324,8 @@ fn replica_settings(
         },
         slow_work: SlowWorkSettings { hook: gateway.hook_delay.duration(), render: gateway.render_delay.duration() },
         audit: gateway.audit,
+        masks: gateway.masks,
         garbage_after: gateway.garbage_after.duration(),
-    }
-}
-
-fn database_settings(scenario: &Scenario, cluster: &PgCluster) -> DatabaseSettings {
-    DatabaseSettings {
-        socket_dir: Path::to_owned(cluster.socket_dir()),
-        port: cluster.port(),
-        user: keeper::SUPERUSER.to_owned(),
-        dbname: cluster::DATABASE.to_owned(),
-        statement_timeout: scenario.database.statement_timeout.duration(),
-        idle_in_transaction_session_timeout: scenario.database.idle_in_transaction_session_timeout.duration(),
     }
 }
 
@@ -328,6 +369,10 @@ pub struct Running {
     pub admin_token: String,
     /// A token of a regular user, whom only their roles let through.
     pub user_token: String,
+    /// The password of every user; `None` when the data were there before.
+    pub password: Option<String>,
+    /// Holds the logs of a gateway whose database is the user's own.
+    _logs: Option<tempfile::TempDir>,
 }
 
 impl Running {
@@ -335,21 +380,26 @@ impl Running {
     ///
     /// # Errors
     /// [`TestbedError`].
-    pub async fn start(scenario: &Scenario, port: u16, pg_bin: Option<&Path>) -> Result<Self, TestbedError> {
+    pub async fn start(scenario: &Scenario, port: u16, database: DatabaseSource) -> Result<Self, TestbedError> {
         let scope = scenario.variants.first().copied().unwrap_or_default();
         limits::raise_descriptor_limit(GATEWAY_CLIENTS)?;
         sweep_leftovers().await;
-        let places = binaries::SearchPlaces::from_env();
+        let logs = match database {
+            DatabaseSource::Private { .. } => None,
+            DatabaseSource::Own(_) => Some(tempfile::tempdir().map_err(TestbedError::Logs)?),
+        };
+        let password = format!("{:016x}", rand::random::<u64>());
         let premises = Premises {
-            binaries: binaries::find(pg_bin, &places).await?,
-            home: ClusterHome::of_this_program().map_err(TestbedError::Executable)?,
-            logs: None,
+            database,
+            logs: logs.as_ref().map(|folder| folder.path().to_owned()),
             port,
+            password: Some(password.clone()),
         };
         let testbed = Box::pin(Testbed::start(scenario, scope, &premises)).await?;
         let admin_token = seed::admin_token(&testbed.jwt_secret)?;
         let user_token = testbed.callers.user_token.clone();
-        Ok(Self { testbed, scope, admin_token, user_token })
+        let password = testbed.callers.loaded.then_some(password);
+        Ok(Self { testbed, scope, admin_token, user_token, password, _logs: logs })
     }
 
     /// Ends everything.

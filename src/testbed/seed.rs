@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use gateway_under_test::auth::{self, TeamScope};
+use gateway_under_test::auth::{self, TeamScope, password};
+use gateway_under_test::db::migrate;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::header::HeaderValue;
+use tokio_postgres::Client;
 
+use super::database::Database;
 use crate::scenario::{Identities, Scenario};
 
-const SCHEMA: &str = include_str!("../../fixtures/rbac/schema.sql");
 const DATA: &str = include_str!("../../fixtures/rbac/data.sql");
 
 /// The platform administrator of the fixture.
@@ -30,6 +32,22 @@ pub enum SeedError {
     /// The database could not be reached, or refused the data.
     #[error("cannot load the data set")]
     Database(#[from] tokio_postgres::Error),
+    /// The tables could not be made, or brought up to date.
+    #[error("cannot make the gateway's tables")]
+    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database holds something else.
+    #[error(
+        "the database `{database}` has tables that are not this gateway's, such as `{table}`: give it an empty one"
+    )]
+    SomebodyElses {
+        /// Its URL.
+        database: String,
+        /// One of the tables.
+        table: String,
+    },
+    /// A password could not be hashed.
+    #[error("cannot hash the password of the data set: {0}")]
+    Password(String),
     /// A token could not be signed.
     #[error("cannot sign a token")]
     Token(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -42,23 +60,35 @@ pub(super) struct Callers {
     pub(super) authorizations: Vec<HeaderValue>,
     /// A token of a regular user, for demonstrations.
     pub(super) user_token: String,
+    /// Whether the data were loaded now; they may have been there before.
+    pub(super) loaded: bool,
 }
 
-/// Loads the data set, and signs the tokens.
+/// What the history of the tables is written down in.
+const HISTORY: &str = "refinery_schema_history";
+
+/// A hash that no password has.
+const NO_PASSWORD: &str = "!unusable";
+
+/// Makes the tables, loads the data set where there is none, and signs the tokens. Every user's password is `password`.
 pub(super) async fn seed(
-    database: &tokio_postgres::Config,
+    database: &Database,
     scenario: &Scenario,
     jwt_secret: &str,
+    password: Option<&str>,
 ) -> Result<Callers, SeedError> {
-    let (client, connection) = database.connect(tokio_postgres::NoTls).await?;
+    let (mut client, connection) = database.config().connect(tokio_postgres::NoTls).await?;
     // It ends with the client, a few lines below.
     let connection = tokio::spawn(connection);
-    let counters = scenario.gateway.usage_counter.rows.map_or(0, crate::units::Count::get);
-    let data = DATA
-        .replace("{{users}}", &scenario.database.fixture_users.get().to_string())
-        .replace("{{counter_rows}}", &counters.to_string());
-    client.batch_execute(SCHEMA).await?;
-    client.batch_execute(&data).await?;
+    if let Some(table) = somebody_elses_table(&client).await? {
+        return Err(SeedError::SomebodyElses { database: database.masked_url(), table });
+    }
+    migrate(&mut client).await.map_err(|error| SeedError::Migration(error.into()))?;
+    let loaded = client.query("SELECT FROM email_users LIMIT 1", &[]).await?.is_empty();
+    if loaded {
+        let hash = password.map_or(Ok(NO_PASSWORD.to_owned()), password::hash).map_err(SeedError::Password)?;
+        client.batch_execute(&data_set(scenario, &hash)).await?;
+    }
     let teams = client.query("SELECT user_email, team_id FROM email_team_members WHERE is_active", &[]).await?;
     let teams: HashMap<String, String> = teams.iter().map(|row| (row.get(0), row.get(1))).collect();
     drop(client);
@@ -68,7 +98,23 @@ pub(super) async fn seed(
     let authorizations =
         users.map(|user| authorization(user, scenario, &teams, jwt_secret)).collect::<Result<_, _>>()?;
     let user_token = token(jwt_secret, DEMO_USER, "demo-user", &teams_of(DEMO_USER, &teams))?;
-    Ok(Callers { authorizations, user_token })
+    Ok(Callers { authorizations, user_token, loaded })
+}
+
+/// A table in a database that this gateway has never seen: nothing is put beside other people's data.
+async fn somebody_elses_table(client: &Client) -> Result<Option<String>, SeedError> {
+    let tables = "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f') \
+                  AND relnamespace = ANY (SELECT oid FROM pg_namespace WHERE nspname = ANY (current_schemas(false))) \
+                  ORDER BY relname";
+    let tables: Vec<String> = client.query(tables, &[]).await?.iter().map(|row| row.get(0)).collect();
+    if tables.iter().any(|table| table == HISTORY) { Ok(None) } else { Ok(tables.into_iter().next()) }
+}
+
+fn data_set(scenario: &Scenario, password_hash: &str) -> String {
+    let counters = scenario.gateway.usage_counter.rows.map_or(0, crate::units::Count::get);
+    DATA.replace("{{users}}", &scenario.database.fixture_users.get().to_string())
+        .replace("{{counter_rows}}", &counters.to_string())
+        .replace("{{password_hash}}", password_hash)
 }
 
 fn authorization(

@@ -8,11 +8,13 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request};
+use gateway_under_test::auth::password::hash;
 use gateway_under_test::auth::{AUDIENCE, Denied, ISSUER};
+use gateway_under_test::db::migrate;
 use gateway_under_test::gauges::ReplicaGauges;
 use gateway_under_test::routes;
 use gateway_under_test::settings::{
-    Audit, Checkout, DatabaseSettings, PoolSettings, PrePing, SessionScope, Settings, SlowWorkSettings,
+    Audit, Checkout, DatabaseSettings, Masks, PoolSettings, PrePing, SessionScope, Settings, SlowWorkSettings,
     UsageCounterSettings,
 };
 use gateway_under_test::worker::Worker;
@@ -23,10 +25,12 @@ use tower::ServiceExt;
 
 use crate::support::postgres::{cluster, database_settings};
 
-const SCHEMA: &str = include_str!("../../fixtures/rbac/schema.sql");
 const DATA: &str = include_str!("../../fixtures/rbac/data.sql");
 
 pub(crate) const SECRET: &str = "the key of these tests, long enough for HS256";
+
+/// Everybody's password.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// Users in the fixture: three teams of 20. user-1 and user-21 own theirs, user-2 develops, user-3 views.
 const USERS: &str = "60";
@@ -35,6 +39,7 @@ const USERS: &str = "60";
 pub(crate) struct Specimen {
     pub(crate) database: Client,
     settings: DatabaseSettings,
+    password_hash: String,
 }
 
 /// One worker in one session scope.
@@ -60,10 +65,10 @@ impl Answer {
 impl Specimen {
     /// Schema and data in the database of this process.
     pub(crate) async fn start() -> Self {
-        let (database, connection) = cluster().await.config().connect(NoTls).await.unwrap();
+        let (mut database, connection) = cluster().await.config().connect(NoTls).await.unwrap();
         tokio::spawn(connection);
-        database.batch_execute(SCHEMA).await.unwrap();
-        let specimen = Self { database, settings: database_settings().await };
+        migrate(&mut database).await.unwrap();
+        let specimen = Self { database, settings: database_settings().await, password_hash: hash(PASSWORD).unwrap() };
         specimen.load().await;
         specimen
     }
@@ -75,6 +80,7 @@ impl Specimen {
 
     async fn load(&self) {
         let data = DATA.replace("{{users}}", USERS).replace("{{counter_rows}}", "1");
+        let data = data.replace("{{password_hash}}", &self.password_hash);
         self.database.batch_execute(&data).await.unwrap();
     }
 
@@ -113,6 +119,7 @@ impl Specimen {
             usage_counter: UsageCounterSettings::default(),
             slow_work: SlowWorkSettings::default(),
             audit: Audit::Off,
+            masks: Masks::Protocol,
             garbage_after: Duration::from_millis(20),
         };
         change(&mut settings);
@@ -137,9 +144,21 @@ impl Gateway {
 
     /// Sends a body that says it is JSON.
     pub(crate) async fn send(&self, method: &Method, path: &str, token: Option<&str>, body: String) -> Answer {
+        self.send_as("application/json", method, path, token, body).await
+    }
+
+    /// Sends a body that says it is of the type `kind`.
+    pub(crate) async fn send_as(
+        &self,
+        kind: &str,
+        method: &Method,
+        path: &str,
+        token: Option<&str>,
+        body: String,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1");
         request = request.extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))));
-        request = request.header("content-type", "application/json");
+        request = request.header("content-type", kind);
         request = request.header("accept", "application/json, text/event-stream");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));

@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, Specimen, id_of, token};
 
-const METHODS: [&str; 8] = [
+const METHODS: [&str; 14] = [
     "ping",
+    "initialize",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "completion/complete",
+    "logging/setLevel",
+    "notifications/cancelled",
     "tools/list",
     "tools/call",
     "resources/list",
@@ -85,6 +91,72 @@ fn no_json_rpc_whatever_it_says_is_the_gateways_fault() {
     assert_eq!(runtime.block_on(gateway.get("/tools", &owner)).status, 200, "and it goes on");
 }
 
+/// Fields of entities, with any JSON in them.
+fn entities() -> impl Strategy<Value = Value> {
+    const KEYS: [&str; 16] = [
+        "name",
+        "url",
+        "uri",
+        "template",
+        "content",
+        "arguments",
+        "tags",
+        "visibility",
+        "teamId",
+        "inputSchema",
+        "associatedTools",
+        "description",
+        "mimeType",
+        "transport",
+        "headers",
+        "max_members",
+    ];
+    let valid = prop_oneof![
+        Just(json!("a")),
+        Just(json!("http://127.0.0.1:9/")),
+        Just(json!("{{ a }}")),
+        Just(json!(["a"])),
+        Just(json!({})),
+        Just(json!("public"))
+    ];
+    let value = prop_oneof![3 => valid, 2 => any_json()];
+    prop::collection::btree_map(prop::sample::select(&KEYS[..]).prop_map(str::to_owned), value, 0..8)
+        .prop_map(|map| map.into_iter().collect())
+}
+
+#[test]
+fn no_entity_whatever_it_is_made_of_is_the_gateways_fault() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (specimen, gateway, owner) = runtime.block_on(start());
+    let tool = runtime.block_on(id_of(&specimen, "tool-33"));
+    let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&entities(), |fields| {
+        runtime.block_on(async {
+            for (method, path, key) in [
+                (Method::POST, "/tools", Some("tool")),
+                (Method::POST, "/servers", Some("server")),
+                (Method::POST, "/resources", Some("resource")),
+                (Method::POST, "/prompts", Some("prompt")),
+                (Method::POST, "/gateways", None),
+                (Method::POST, "/tokens", None),
+                (Method::PUT, &format!("/tools/{tool}"), None),
+            ] {
+                let body = key.map_or_else(|| fields.clone(), |key| json!({ key: fields }));
+                let answer = gateway.ask(&method, path, Some(&owner), Some(&body)).await;
+                prop_assert!(answer.status < 500, "{method} {path}: {body}: {answer:?}");
+            }
+            Ok(())
+        })
+    });
+    outcome.unwrap();
+    for list in ["tools", "servers", "resources", "prompts", "gateways"] {
+        let answer = runtime.block_on(gateway.get(&format!("/{list}?limit=500"), &owner));
+        assert_eq!(answer.status, 200, "and what was made can be listed: {answer:?}");
+        let page = runtime.block_on(gateway.get(&format!("/admin/{list}"), &owner));
+        assert!(page.status == 200 && !page.body.contains("<script>"), "and shown: {page:?}");
+    }
+}
+
 #[tokio::test]
 async fn text_that_means_harm_is_text_in_every_field() {
     let (specimen, gateway, owner) = start().await;
@@ -141,14 +213,18 @@ async fn a_body_that_is_too_deep_or_too_large_or_no_json_is_refused() {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{deep}}}}}"#);
     let large = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":"{}"}}"#, "x".repeat(3 << 20));
     for (path, body, wanted) in [
-        ("/rpc", deep.as_str(), 400..=400),
+        ("/rpc", deep.as_str(), 400..=422),
+        ("/rpc", "[]", 422..=422),
+        ("/rpc", r#"["ping", null, 1]"#, 422..=422),
+        ("/rpc", "{", 400..=400),
+        ("/rpc", "{}", 422..=422),
         ("/rpc", &large, 413..=413),
         ("/mcp", &deep, 400..=422),
         ("/mcp", &deep_params, 400..=422),
         ("/mcp", &large, 413..=413),
     ] {
         let answer = gateway.send(&Method::POST, path, Some(&owner), body.to_owned()).await;
-        assert!(wanted.contains(&answer.status), "{path} {}: {answer:?}", &body[..40]);
+        assert!(wanted.contains(&answer.status), "{path} {}: {answer:?}", body.get(..40).unwrap_or(body));
     }
     let answer = gateway.send(&Method::POST, "/rpc", Some(&owner), deep_params).await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (200, &json!(-32602)), "{answer:?}");

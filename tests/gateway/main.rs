@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as loudly as the test itself")]
 
+mod accounts;
 mod entities;
 mod gateway;
 mod hostile;
+mod masks;
 mod matrix;
 mod same_answers;
 #[allow(dead_code, reason = "nobody looks at sessions here")]
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod writes;

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gateway_under_test::settings::DatabaseSettings;
+use gateway_under_test::settings::{DatabaseHost, DatabaseSettings};
 use rbac_bench::testbed::binaries::{self, SearchPlaces};
 use rbac_bench::testbed::cluster::{ClusterHome, ClusterPlan, DATABASE, PgCluster};
 use tokio::sync::OnceCell;
@@ -36,9 +36,10 @@ async fn start() -> PgCluster {
 pub(crate) async fn database_settings() -> DatabaseSettings {
     let cluster = cluster().await;
     DatabaseSettings {
-        socket_dir: cluster.socket_dir().to_owned(),
+        host: DatabaseHost::Socket(cluster.socket_dir().to_owned()),
         port: cluster.port(),
         user: cluster.config().get_user().unwrap().to_owned(),
+        password: None,
         dbname: DATABASE.to_owned(),
         statement_timeout: Duration::ZERO,
         idle_in_transaction_session_timeout: Duration::ZERO,

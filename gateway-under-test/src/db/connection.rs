@@ -1,18 +1,21 @@
 //! One connection to PostgreSQL, driven by the calling thread or by the worker's event loop.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join;
+use socket2::Socket;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
 use super::DbError;
 use super::polled::{PolledSocket, SocketWait, drive, polled};
-use crate::settings::{Checkout, DatabaseSettings};
+use crate::settings::{Checkout, DatabaseHost, DatabaseSettings};
 
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -31,8 +34,14 @@ pub(super) enum Begin {
 /// How a session called `application_name` is opened.
 pub(crate) fn config(application_name: &str, settings: &DatabaseSettings) -> Config {
     let mut config = Config::new();
+    match &settings.host {
+        DatabaseHost::Socket(folder) => config.host_path(folder),
+        DatabaseHost::Tcp(host) => config.host(host),
+    };
+    if let Some(password) = &settings.password {
+        config.password(password);
+    }
     config
-        .host_path(&settings.socket_dir)
         .port(settings.port)
         .user(&settings.user)
         .dbname(&settings.dbname)
@@ -48,15 +57,48 @@ pub(crate) fn config(application_name: &str, settings: &DatabaseSettings) -> Con
 /// Makes connections of one worker.
 pub struct Connector {
     config: Config,
-    socket_path: PathBuf,
+    address: Address,
     checkout: Checkout,
+}
+
+/// What a thread connects to by itself.
+enum Address {
+    Socket(PathBuf),
+    Tcp(String, u16),
+}
+
+impl Address {
+    fn of(settings: &DatabaseSettings) -> Self {
+        match &settings.host {
+            DatabaseHost::Socket(folder) => Self::Socket(folder.join(format!(".s.PGSQL.{}", settings.port))),
+            DatabaseHost::Tcp(host) => Self::Tcp(host.clone(), settings.port),
+        }
+    }
+
+    fn connect(&self) -> io::Result<Socket> {
+        match self {
+            Self::Socket(path) => UnixStream::connect(path).map(Socket::from),
+            Self::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port))?;
+                stream.set_nodelay(true)?;
+                Ok(Socket::from(stream))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(formatter),
+            Self::Tcp(host, port) => write!(formatter, "{host}:{port}"),
+        }
+    }
 }
 
 impl Connector {
     pub(super) fn new(application_name: &str, settings: &DatabaseSettings, checkout: Checkout) -> Self {
-        let config = config(application_name, settings);
-        let socket_path = settings.socket_dir.join(format!(".s.PGSQL.{}", settings.port));
-        Self { config, socket_path, checkout }
+        Self { config: config(application_name, settings), address: Address::of(settings), checkout }
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, DbError> {
@@ -67,10 +109,8 @@ impl Connector {
     }
 
     fn connect_blocking(&self) -> Result<BlockingConnection, DbError> {
-        let unreachable =
-            |error: std::io::Error| DbError::Unreachable { path: self.socket_path.clone(), source: error };
-        let stream = UnixStream::connect(&self.socket_path).map_err(unreachable)?;
-        let (socket, wait) = polled(stream).map_err(unreachable)?;
+        let unreachable = |source: io::Error| DbError::Unreachable { address: self.address.to_string(), source };
+        let (socket, wait) = self.address.connect().and_then(polled).map_err(unreachable)?;
         let (client, connection) =
             drive(&wait, &mut None::<PolledConnection>, &mut None, self.config.connect_raw(socket, NoTls))
                 .map_err(DbError::connect)?;

@@ -10,6 +10,7 @@
 
 pub mod connection;
 pub mod hold;
+mod migrations;
 mod polled;
 pub mod pool;
 pub mod session;
@@ -21,6 +22,7 @@ use crate::settings::{Checkout, DatabaseSettings, PoolSettings, PrePing};
 
 pub use connection::{Connection, Connector};
 pub use hold::HoldClock;
+pub use migrations::migrate;
 pub use pool::{Limits, Order, PoolTimeout, QueuePool};
 pub use session::Session;
 
@@ -39,11 +41,11 @@ pub enum DbError {
         #[source]
         source: tokio_postgres::Error,
     },
-    /// There is no server at the socket.
-    #[error("connection to `{path}` failed")]
+    /// There is no server at the address.
+    #[error("connection to `{address}` failed")]
     Unreachable {
-        /// The socket file.
-        path: std::path::PathBuf,
+        /// The socket file, or host and port.
+        address: String,
         /// What the system said.
         #[source]
         source: std::io::Error,

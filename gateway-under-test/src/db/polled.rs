@@ -7,7 +7,6 @@
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,23 +14,24 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A non-blocking socket without a reactor: whoever sees `Pending` waits with [`drive`].
 pub(super) struct PolledSocket {
-    socket: Arc<UnixStream>,
+    socket: Arc<Socket>,
     /// Set when the last write found the socket full, so that [`drive`] waits for room too.
     write_blocked: Arc<AtomicBool>,
 }
 
 /// The waiting side of a [`PolledSocket`].
 pub(super) struct SocketWait {
-    socket: Arc<UnixStream>,
+    socket: Arc<Socket>,
     write_blocked: Arc<AtomicBool>,
 }
 
 /// Splits a connected socket into the side that the driver reads and writes and the side that is waited on.
-pub(super) fn polled(socket: UnixStream) -> io::Result<(PolledSocket, SocketWait)> {
+pub(super) fn polled(socket: Socket) -> io::Result<(PolledSocket, SocketWait)> {
     socket.set_nonblocking(true)?;
     let socket = Arc::new(socket);
     let write_blocked = Arc::new(AtomicBool::new(false));

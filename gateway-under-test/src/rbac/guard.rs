@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -46,8 +48,26 @@ async fn guard(State((guard, worker)): State<(Guard, Arc<Worker>)>, mut request:
     }
 }
 
+/// A body that comes with another type than JSON is not read.
+///
+/// # Errors
+/// [`GatewayError::NotJson`].
+pub(crate) fn json_or_nothing(request: &Request) -> Result<(), GatewayError> {
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json") {
+        Ok(())
+    } else {
+        Err(GatewayError::NotJson)
+    }
+}
+
 async fn let_through(guard: Guard, worker: &Arc<Worker>, request: &mut Request) -> Result<(), GatewayError> {
     let caller = Caller::of(worker, request)?;
+    json_or_nothing(request)?;
     let user = match guard {
         Guard::Public | Guard::Token | Guard::EachMethod => None,
         Guard::Permission(permission) => Some(caller.require_permission(permission).await?),

@@ -5,6 +5,7 @@
 //! its time, the address it comes from, the permission. Any error denies.
 
 pub mod guard;
+pub mod permissions;
 pub mod queries;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use axum::extract::{ConnectInfo, Request};
 
 use crate::auth::{Claims, Restrictions, TeamScope};
 use crate::error::GatewayError;
+use crate::masks::Place;
 use crate::request::{RequestSession, WorkSession};
 use crate::settings::Audit;
 use crate::worker::Worker;
@@ -95,15 +97,14 @@ impl Caller {
         let mut work = self.session.open_for_check(&self.worker).await;
         let checked = self.check(&mut work, &wanted).await;
         let ended = work.done().await;
-        let user = checked?;
-        ended?;
-        user.ok_or(GatewayError::Forbidden)
+        let user = checked.and_then(|user| ended.map(|()| user).map_err(GatewayError::from));
+        user.map_err(|error| self.masked(error, Place::PermissionCheck))?.ok_or(GatewayError::Forbidden)
     }
 
     /// The user, if they have one of the `wanted` permissions; the audit is told where it was a matter of roles.
     async fn check(&self, work: &mut WorkSession, wanted: &[&str]) -> Result<Option<User>, GatewayError> {
         let (user, permissions) = self.access(work).await?;
-        let has = |wanted: &&str| permissions.iter().any(|granted| granted == wanted || granted == "*");
+        let has = |wanted: &&str| permissions.iter().any(|granted| granted == wanted || granted == permissions::ALL);
         let granted = wanted.iter().any(has);
         if self.worker.settings.audit == Audit::On && !user.is_admin {
             let team = user.teams.ids().first();
@@ -147,6 +148,10 @@ impl Caller {
         Ok(permissions.into_iter().filter(|permission| self.is_good_for(permission)).collect())
     }
 
+    pub(crate) fn masked(&self, error: GatewayError, place: Place) -> GatewayError {
+        self.worker.settings.masks.over(error, place)
+    }
+
     fn is_good_for(&self, permission: &str) -> bool {
         self.claims.scopes.as_ref().is_none_or(|restrictions| restrictions.allow_permission(permission))
     }
@@ -160,7 +165,8 @@ impl Caller {
         if teams != TeamScope::PublicOnly && email == self.worker.settings.platform_admin_email {
             return Ok(administrator(email, teams));
         }
-        let users = work.query(queries::USER_FLAGS, &[&email, &teams.ids()]).await?;
+        let users = work.query(queries::USER_FLAGS, &[&email, &teams.ids()]).await;
+        let users = users.map_err(|error| self.masked(error.into(), Place::Authentication))?;
         let user = users.first().ok_or(GatewayError::Unauthorized("User not found in database"))?;
         if !user.get::<_, bool>("is_active") {
             return Err(GatewayError::Unauthorized("Account disabled"));

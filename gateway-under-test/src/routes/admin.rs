@@ -1,23 +1,33 @@
-//! `GET /admin/`: the page that renders all lists, the slowest of the user interface.
+//! `GET /admin/`: the page that renders the lists, the slowest of the user interface; and a page for each list.
 
-use axum::extract::Extension;
+use axum::extract::{Extension, Path};
 use axum::response::Html;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::entities::lists::{self, ServerEntry, ToolEntry};
+use super::entities::{Gateways, Prompts, Resources, Servers, Tools, first_page};
 use crate::error::GatewayError;
 use crate::rbac::{Caller, User};
 use crate::request::SlowWork;
 use crate::worker::Worker;
 
-/// What the template shows.
+/// What the page of all lists shows.
 #[derive(Serialize)]
 struct Page {
     email: String,
     tools: Vec<ToolEntry>,
     servers: Vec<ServerEntry>,
+}
+
+/// What the page of one list shows.
+#[derive(Serialize)]
+struct ListPage<'a> {
+    email: &'a str,
+    list: &'a str,
+    entities: Vec<Value>,
 }
 
 /// The page templates, compiled once for each worker.
@@ -28,10 +38,11 @@ pub fn pages() -> Result<Environment<'static>, minijinja::Error> {
     let mut pages = Environment::new();
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
     pages.add_template("admin", include_str!("admin.html"))?;
+    pages.add_template("list", include_str!("admin_list.html"))?;
     Ok(pages)
 }
 
-/// Renders tools and servers.
+/// `GET /admin/`: tools and servers.
 ///
 /// # Errors
 /// When the caller may not, or the database fails.
@@ -45,15 +56,40 @@ pub async fn index(
         email: user.email,
     };
     session.before(&worker, SlowWork::Render(&page.email)).await?;
-    let rendered = render(&worker, &page).await;
+    let rendered = render(&worker, "admin", &page).await;
     session.after(&worker).await?;
     rendered.map(Html)
 }
 
-async fn render(worker: &Worker, page: &Page) -> Result<String, GatewayError> {
+/// `GET /admin/{list}`: the first page of one of the lists.
+///
+/// # Errors
+/// As [`index`]; [`GatewayError::NotFound`] when there is no such list.
+pub async fn list(
+    Path(list): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Html<String>, GatewayError> {
+    let entities = match list.as_str() {
+        "tools" => first_page::<Tools>(&caller, &user).await?,
+        "servers" => first_page::<Servers>(&caller, &user).await?,
+        "resources" => first_page::<Resources>(&caller, &user).await?,
+        "prompts" => first_page::<Prompts>(&caller, &user).await?,
+        "gateways" => first_page::<Gateways>(&caller, &user).await?,
+        _ => return Err(GatewayError::NotFound),
+    };
+    let Caller { worker, session, .. } = &caller;
+    let page = ListPage { email: &user.email, list: &list, entities };
+    session.before(worker, SlowWork::Render(page.email)).await?;
+    let rendered = render(worker, "list", &page).await;
+    session.after(worker).await?;
+    rendered.map(Html)
+}
+
+async fn render(worker: &Worker, template: &str, page: &impl Serialize) -> Result<String, GatewayError> {
     let delay = worker.settings.slow_work.render;
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    Ok(worker.pages.get_template("admin")?.render(Serde(page))?)
+    Ok(worker.pages.get_template(template)?.render(Serde(page))?)
 }

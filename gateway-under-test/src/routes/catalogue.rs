@@ -32,7 +32,16 @@ const SERVER: &str = concat!("SELECT FROM servers WHERE id = $1 AND enabled AND 
 const RESOURCES: &str = concat!(
     "SELECT json_build_object('resources', coalesce(json_agg(json_build_object('uri', uri, 'name', name, \
      'description', description, 'mimeType', mime_type) ORDER BY created_at, id), '[]'))::text FROM resources \
-     WHERE enabled AND $1::text IS NULL AND ",
+     WHERE enabled AND uri !~ '[{]' AND ($1::text IS NULL OR id IN (SELECT resource_id \
+     FROM server_resource_association WHERE server_id = $1)) AND ",
+    visible!()
+);
+
+/// Resources whose URI has something to fill in.
+const TEMPLATES: &str = concat!(
+    "SELECT json_build_object('resourceTemplates', coalesce(json_agg(json_build_object('uriTemplate', uri, 'name', \
+     name, 'description', description, 'mimeType', mime_type) ORDER BY created_at, id), '[]'))::text FROM resources \
+     WHERE enabled AND uri ~ '[{]' AND $1::text IS NULL AND ",
     visible!()
 );
 
@@ -48,7 +57,30 @@ const PROMPTS: &str = concat!(
      description, 'arguments', (SELECT coalesce(json_agg(json_build_object('name', key, 'required', \
      coalesce(argument_schema::jsonb -> 'required' ? key, false))), '[]') \
      FROM json_object_keys(argument_schema -> 'properties') AS key)) ORDER BY created_at, id), '[]'))::text \
-     FROM prompts WHERE enabled AND $1::text IS NULL AND ",
+     FROM prompts WHERE enabled AND ($1::text IS NULL OR id IN (SELECT prompt_id \
+     FROM server_prompt_association WHERE server_id = $1)) AND ",
+    visible!()
+);
+
+/// What a caller wants to be told of. `$5` is their e-mail.
+const SUBSCRIBE: &str = concat!(
+    "INSERT INTO resource_subscriptions (resource_id, subscriber_id) SELECT id, $5 FROM resources WHERE uri = $1 \
+     AND enabled AND ",
+    visible!(),
+    " ON CONFLICT (resource_id, subscriber_id) DO UPDATE SET created_at = now() \
+     RETURNING resource_id"
+);
+const UNSUBSCRIBE: &str = concat!(
+    "WITH named AS (SELECT id FROM resources WHERE uri = $1 AND enabled AND ",
+    visible!(),
+    "), gone AS (DELETE FROM \
+     resource_subscriptions WHERE resource_id IN (SELECT id FROM named) AND subscriber_id = $5) SELECT id FROM named"
+);
+
+const GATEWAYS: &str = concat!(
+    "SELECT json_build_object('gateways', coalesce(json_agg(json_build_object('id', id, 'name', name, 'url', url, \
+     'transport', transport, 'reachable', reachable) ORDER BY created_at, id), '[]'))::text FROM gateways \
+     WHERE enabled AND $1::text IS NULL AND ",
     visible!()
 );
 
@@ -66,15 +98,29 @@ const TEMPLATE_FUEL: u64 = 10_000;
 pub(crate) enum List {
     Tools,
     Resources,
+    Templates,
     Prompts,
+    Gateways,
 }
 
 impl List {
     pub(crate) const fn permission(self) -> &'static str {
         match self {
             Self::Tools => "tools.read",
-            Self::Resources => "resources.read",
+            Self::Resources | Self::Templates => "resources.read",
             Self::Prompts => "prompts.read",
+            Self::Gateways => "gateways.read",
+        }
+    }
+
+    /// The list with nothing in it.
+    pub(crate) const fn empty(self) -> &'static str {
+        match self {
+            Self::Tools => r#"{"tools": []}"#,
+            Self::Resources => r#"{"resources": []}"#,
+            Self::Templates => r#"{"resourceTemplates": []}"#,
+            Self::Prompts => r#"{"prompts": []}"#,
+            Self::Gateways => r#"{"gateways": []}"#,
         }
     }
 
@@ -82,7 +128,9 @@ impl List {
         match self {
             Self::Tools => TOOLS,
             Self::Resources => RESOURCES,
+            Self::Templates => TEMPLATES,
             Self::Prompts => PROMPTS,
+            Self::Gateways => GATEWAYS,
         }
     }
 }
@@ -134,6 +182,28 @@ pub(crate) async fn read_resource(caller: &Caller, uri: &str) -> Result<String, 
     let user = caller.require_permission(List::Resources.permission()).await?;
     let rows = rows(caller, &user, RESOURCE, &uri).await?;
     rows.first().map(|row| row.get(0)).ok_or(GatewayError::NotFound)
+}
+
+/// Whether a caller wants to be told of a resource, or no more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Subscription {
+    Begin,
+    End,
+}
+
+/// Writes down who wants to be told of a resource. This gateway tells nobody: its answers are plain JSON, not streams.
+///
+/// # Errors
+/// As [`read_resource`].
+pub(crate) async fn subscribe(caller: &Caller, uri: &str, what: Subscription) -> Result<(), GatewayError> {
+    let user = caller.require_permission(List::Resources.permission()).await?;
+    let Viewer { all_teams, teams, own } = Viewer::of(&user);
+    let sql = match what {
+        Subscription::Begin => SUBSCRIBE,
+        Subscription::End => UNSUBSCRIBE,
+    };
+    let named = query(caller, sql, &[&uri, &all_teams, &teams, &own, &user.email]).await?;
+    if named.is_empty() { Err(GatewayError::NotFound) } else { Ok(()) }
 }
 
 /// Which prompt, and what to put into it.

@@ -1,7 +1,7 @@
 //! `GET /health` and `GET /ready`: both ask the database, through the same pool as everybody else.
 //!
 //! As in ContextForge, `/health` is a *sync* route with a session of its own, run on a thread, and says what is
-//! wrong with status 200: a masked failure, so a prober must read the body.
+//! wrong with status 200: a masked failure, so a prober must read the body (unless masks are off).
 
 use std::sync::Arc;
 
@@ -12,14 +12,19 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::db::{Database, DbError, Session};
-use crate::settings::{Checkout, SessionScope};
+use crate::settings::{Checkout, Masks, SessionScope};
 use crate::worker::Worker;
 
 /// Is the gateway, and the database behind it, well?
-pub async fn health(State(worker): State<Arc<Worker>>) -> Json<Value> {
+pub async fn health(State(worker): State<Arc<Worker>>) -> (StatusCode, Json<Value>) {
     match check(&worker).await {
-        Ok(()) => Json(json!({ "status": "healthy" })),
-        Err(error) => Json(json!({ "status": "unhealthy", "error": format!("Database connection error: {error}") })),
+        Ok(()) => (StatusCode::OK, Json(json!({ "status": "healthy" }))),
+        Err(error) => {
+            let unmasked = worker.settings.masks == Masks::Off;
+            let status = if unmasked { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            let error = format!("Database connection error: {error}");
+            (status, Json(json!({ "status": "unhealthy", "error": error })))
+        }
     }
 }
 

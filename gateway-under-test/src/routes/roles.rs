@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::entities::{as_json, existing, query};
 use crate::error::GatewayError;
+use crate::rbac::permissions::PERMISSIONS;
 use crate::rbac::{Caller, User};
 
 const ROLES: &str = "\
@@ -61,10 +62,20 @@ pub async fn list(Extension(caller): Extension<Caller>) -> Result<Response, Gate
     rows.first().map(|row| as_json(row.get(0))).ok_or(GatewayError::NotFound)
 }
 
+/// `GET /rbac/permissions/available`: by category.
+pub async fn permissions() -> Json<Value> {
+    let by_category: serde_json::Map<String, Value> =
+        PERMISSIONS.iter().map(|(category, permissions)| ((*category).to_owned(), json!(permissions))).collect();
+    let all: Vec<&str> = PERMISSIONS.iter().flat_map(|(_, permissions)| permissions.iter().copied()).collect();
+    Json(json!({ "all_permissions": all, "permissions_by_resource": by_category, "total_count": all.len() }))
+}
+
 /// Which role, and for a role of a team in which one.
-#[derive(Debug, Deserialize)]
-struct Assignment {
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+pub struct Assignment {
+    /// Id of the role.
     role_id: String,
+    /// Id of the team, for a role of a team.
     scope_id: Option<String>,
 }
 

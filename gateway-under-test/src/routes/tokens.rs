@@ -39,14 +39,18 @@ INSERT INTO token_revocations (jti, revoked_by, reason) SELECT jti, $2, 'revoked
 RETURNING jti";
 
 /// What a token is asked for.
-#[derive(Debug, Deserialize)]
-struct Wanted {
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+pub struct Wanted {
+    /// What to call it.
     name: String,
+    /// Days until it expires.
     #[serde(default = "default_life")]
     expires_in_days: u64,
     /// Ids of teams; those of the token that asks, unless given.
     teams: Option<Vec<String>>,
+    /// What it is good for: `permissions`, `server_id`, `ip_restrictions`, `time_restrictions`.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     scopes: Restrictions,
 }
 

@@ -1,9 +1,19 @@
 //! The kinds of entity, and what is asked of the database about each.
 
+use axum::http::StatusCode;
+
+use super::fields::{Fields, GatewayFields, PromptFields, ResourceFields, ServerFields, ToolFields};
+
 /// One kind: its routes, its permissions, its statements.
 ///
 /// Parameters `$2`, `$3`, `$4` of every statement are those of `visible!`; an entity that they hide does not exist.
 pub struct Kind {
+    /// One of them: `tool`.
+    pub name: &'static str,
+    /// What the entity is under in the body that makes one; the whole body, where there is no key.
+    pub body_key: Option<&'static str>,
+    /// The status of one that was made.
+    pub created: StatusCode,
     /// Path of the list: `/tools`.
     pub list_path: &'static str,
     /// Path of one entity.
@@ -12,6 +22,8 @@ pub struct Kind {
     pub state_path: &'static str,
     /// Permission to see them.
     pub read_permission: &'static str,
+    /// Permission to make them.
+    pub create_permission: &'static str,
     /// Permission to change them.
     pub update_permission: &'static str,
     /// Permission to delete them.
@@ -22,6 +34,11 @@ pub struct Kind {
     pub list: &'static str,
     /// One entity as JSON; `$1` is its id.
     pub by_id: &'static str,
+    /// Makes the entity `$1` of the columns in `$2` (JSON), in the team `$3`, of `$4`, with the visibility `$5`.
+    pub insert: &'static str,
+    /// Changes the entity `$1` under the condition of `delete`: the columns that `$6` (JSON) names, the team to `$7` and
+    /// the visibility to `$8` unless they are null. `$9` is who does it.
+    pub update: &'static str,
     /// Deletes the entity `$1` if it is `$4`'s own, or in a team that `$4` owns, or if `$5`.
     pub delete: &'static str,
     /// Switches it on or off (`$6`), under the same condition; fails at once if another transaction holds the row.
@@ -30,6 +47,8 @@ pub struct Kind {
 
 /// A kind of entity, for the handlers that are the same for all.
 pub trait Entity: Send + Sync + 'static {
+    /// What it is made of.
+    type Fields: Fields;
     /// Its kind.
     const KIND: Kind;
 }
@@ -58,16 +77,27 @@ macro_rules! mine {
 }
 
 macro_rules! entity {
-    ($(#[$doc:meta])* $name:ident, $table:literal, $columns:literal) => {
+    ($(#[$doc:meta])* $name:ident, $table:literal, $fields:ty, {
+        name: $one:literal,
+        body_key: $body_key:expr,
+        created: $created:expr,
+        written: $written:literal,
+        shown: $columns:literal $(,)?
+    }) => {
         $(#[$doc])*
         pub struct $name;
 
         impl Entity for $name {
+            type Fields = $fields;
             const KIND: Kind = Kind {
+                name: $one,
+                body_key: $body_key,
+                created: $created,
                 list_path: concat!("/", $table),
                 item_path: concat!("/", $table, "/{id}"),
                 state_path: concat!("/", $table, "/{id}/state"),
                 read_permission: concat!($table, ".read"),
+                create_permission: concat!($table, ".create"),
                 update_permission: concat!($table, ".update"),
                 delete_permission: concat!($table, ".delete"),
                 list: concat!(
@@ -82,6 +112,18 @@ macro_rules! entity {
                 by_id: concat!(
                     "SELECT row_to_json(entity)::text FROM (SELECT ", shown!($columns), " FROM ", $table,
                     " WHERE id = $1 AND ", visible!(), ") AS entity"
+                ),
+                insert: concat!(
+                    "INSERT INTO ", $table, " (", $written, ", description, tags, id, team_id, owner_email, visibility, \
+                     created_by, created_via) SELECT ", $written, ", description, tags, $1, $3, $4, $5, $4, 'api' \
+                     FROM json_populate_record(NULL::", $table, ", $2::text::json)"
+                ),
+                update: concat!(
+                    "UPDATE ", $table, " AS target SET (", $written, ", description, tags) = (SELECT ", $written,
+                    ", description, tags FROM json_populate_record(target, $6::text::json)), \
+                     team_id = coalesce($7, team_id), visibility = coalesce($8, visibility), version = version + 1, \
+                     updated_at = now(), modified_by = $9, modified_via = 'api' WHERE id = $1 AND ", mine!("target"),
+                    " RETURNING id"
                 ),
                 delete: concat!("DELETE FROM ", $table, " WHERE id = $1 AND ", mine!($table), " RETURNING id"),
                 set_state: concat!(
@@ -110,32 +152,74 @@ entity!(
     /// Tools that can be called.
     Tools,
     "tools",
-    "original_name AS \"originalName\", custom_name AS \"customName\", custom_name_slug AS \"customNameSlug\", url, \
-     integration_type AS \"integrationType\", request_type AS \"requestType\", headers, input_schema AS \"inputSchema\", \
-     output_schema AS \"outputSchema\", annotations, reachable, gateway_id AS \"gatewayId\""
+    ToolFields,
+    {
+        name: "tool",
+        body_key: Some("tool"),
+        created: StatusCode::OK,
+        written: "name, original_name, custom_name, custom_name_slug, url, integration_type, request_type, headers, \
+                  input_schema, output_schema, annotations",
+        shown: "original_name AS \"originalName\", custom_name AS \"customName\", \
+                custom_name_slug AS \"customNameSlug\", url, integration_type AS \"integrationType\", \
+                request_type AS \"requestType\", headers, input_schema AS \"inputSchema\", \
+                output_schema AS \"outputSchema\", annotations, reachable, gateway_id AS \"gatewayId\"",
+    }
 );
 entity!(
-    /// Virtual servers, each with tools of its own.
+    /// Virtual servers, each with tools, resources and prompts of its own.
     Servers,
     "servers",
-    "icon, (SELECT coalesce(json_agg(tool_id ORDER BY tool_id), '[]') FROM server_tool_association AS offered \
-     WHERE offered.server_id = servers.id) AS \"associatedTools\""
+    ServerFields,
+    {
+        name: "server",
+        body_key: Some("server"),
+        created: StatusCode::CREATED,
+        written: "name, icon",
+        shown: "icon, (SELECT coalesce(json_agg(tool_id ORDER BY tool_id), '[]') FROM server_tool_association AS offered \
+                WHERE offered.server_id = servers.id) AS \"associatedTools\", \
+                (SELECT coalesce(json_agg(resource_id ORDER BY resource_id), '[]') \
+                FROM server_resource_association AS offered WHERE offered.server_id = servers.id) \
+                AS \"associatedResources\", (SELECT coalesce(json_agg(prompt_id ORDER BY prompt_id), '[]') \
+                FROM server_prompt_association AS offered WHERE offered.server_id = servers.id) \
+                AS \"associatedPrompts\"",
+    }
 );
 entity!(
     /// Texts and files.
     Resources,
     "resources",
-    "uri, mime_type AS \"mimeType\", size, gateway_id AS \"gatewayId\""
+    ResourceFields,
+    {
+        name: "resource",
+        body_key: Some("resource"),
+        created: StatusCode::OK,
+        written: "uri, name, mime_type, text_content, size",
+        shown: "uri, mime_type AS \"mimeType\", size, gateway_id AS \"gatewayId\"",
+    }
 );
 entity!(
     /// Templates of prompts.
     Prompts,
     "prompts",
-    "template, argument_schema AS \"arguments\", gateway_id AS \"gatewayId\""
+    PromptFields,
+    {
+        name: "prompt",
+        body_key: Some("prompt"),
+        created: StatusCode::OK,
+        written: "name, template, argument_schema",
+        shown: "template, argument_schema AS \"arguments\", gateway_id AS \"gatewayId\"",
+    }
 );
 entity!(
     /// MCP servers behind this gateway.
     Gateways,
     "gateways",
-    "slug, url, transport, capabilities, reachable, last_seen AS \"lastSeen\""
+    GatewayFields,
+    {
+        name: "gateway",
+        body_key: None,
+        created: StatusCode::OK,
+        written: "name, slug, url, transport, capabilities, reachable",
+        shown: "slug, url, transport, capabilities, reachable, last_seen AS \"lastSeen\"",
+    }
 );

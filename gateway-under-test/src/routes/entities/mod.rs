@@ -1,24 +1,31 @@
-//! Entities: tools, servers, resources, prompts, gateways. Lists, one by its id, its switch, its end.
+//! Entities: tools, servers, resources, prompts, gateways. Lists, one by its id, its switch, its end; how they are made
+//! and changed is in `write`.
 
+pub(super) mod checks;
+pub mod fields;
 pub mod kind;
 pub mod lists;
+pub mod tags;
+pub mod write;
 
 use axum::Json;
 use axum::extract::{Extension, Path, Query};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio_postgres::Row;
 
 use super::Route;
+use super::openapi::Body;
 use crate::auth::TeamScope;
 use crate::db::DbError;
 use crate::db::connection::Params;
 use crate::error::GatewayError;
+use crate::masks::Place;
 use crate::rbac::{Caller, Guard, User};
 use kind::{Entity, visible};
 
@@ -28,27 +35,50 @@ pub use kind::{Gateways, Prompts, Resources, Servers, Tools};
 const DEFAULT_PAGE: i64 = 50;
 const LARGEST_PAGE: i64 = 500;
 
-const SERVER_TOOLS: &str = concat!(
-    "SELECT row_to_json(entity)::text FROM (SELECT id, name, original_name AS \"originalName\", description, \
-     input_schema AS \"inputSchema\", enabled, visibility, team_id AS \"teamId\", owner_email AS \"ownerEmail\" \
-     FROM tools JOIN server_tool_association ON tool_id = id WHERE server_id = $1 AND enabled AND ",
-    visible!(),
-    " ORDER BY created_at, id) AS entity"
+/// What of a kind a virtual server offers, as in its list.
+macro_rules! offered {
+    ($table:literal, $association:literal, $column:literal, $shown:literal) => {
+        concat!(
+            "SELECT row_to_json(entity)::text FROM (SELECT id, name, description, enabled, visibility, team_id AS \
+             \"teamId\", owner_email AS \"ownerEmail\", ",
+            $shown,
+            " FROM ",
+            $table,
+            " JOIN ",
+            $association,
+            " ON ",
+            $column,
+            " = id WHERE server_id = $1 AND enabled AND ",
+            visible!(),
+            " ORDER BY created_at, id) AS entity"
+        )
+    };
+}
+
+const SERVER_TOOLS: &str = offered!(
+    "tools",
+    "server_tool_association",
+    "tool_id",
+    "original_name AS \"originalName\", input_schema AS \"inputSchema\""
 );
+const SERVER_RESOURCES: &str =
+    offered!("resources", "server_resource_association", "resource_id", "uri, mime_type AS \"mimeType\"");
+const SERVER_PROMPTS: &str =
+    offered!("prompts", "server_prompt_association", "prompt_id", "template, argument_schema AS \"arguments\"");
 
 /// The routes of a kind; `list` answers its list.
-pub(super) fn routes<E: Entity>(list: MethodRouter<std::sync::Arc<crate::worker::Worker>>) -> [Route; 4] {
+pub(super) fn routes<E: Entity>(list: MethodRouter<std::sync::Arc<crate::worker::Worker>>) -> [Route; 6] {
     let kind = E::KIND;
-    let route = |method, path, permission, summary, handler| Route {
-        method,
-        path,
-        guard: Guard::Permission(permission),
-        summary,
-        handler,
+    let route = |method, path, permission, summary, handler| {
+        Route::new(method, path, Guard::Permission(permission), summary, handler)
     };
     [
         route(Method::GET, kind.list_path, kind.read_permission, "Page by page, with filters", list),
+        route(Method::POST, kind.list_path, kind.create_permission, "Makes one", post(write::create::<E>))
+            .taking(Body::of::<E::Fields>(kind.body_key)),
         route(Method::GET, kind.item_path, kind.read_permission, "One by its id", get(read::<E>)),
+        route(Method::PUT, kind.item_path, kind.update_permission, "Changes it", put(write::update::<E>))
+            .taking(Body::of::<E::Fields>(None)),
         route(Method::DELETE, kind.item_path, kind.delete_permission, "Deletes it", delete(remove::<E>)),
         route(Method::POST, kind.state_path, kind.update_permission, "Switches it on or off", post(state::<E>)),
     ]
@@ -170,6 +200,27 @@ pub async fn list<E: Entity>(
     list_of::<E>(&caller, &user, &uri).await
 }
 
+/// The first page of a kind, as values.
+pub(super) async fn first_page<E: Entity>(caller: &Caller, user: &User) -> Result<Vec<Value>, GatewayError> {
+    let Viewer { all_teams, teams, own } = Viewer::of(user);
+    let nothing: Option<&str> = None;
+    let params: Params<'_> = &[
+        &DEFAULT_PAGE,
+        &all_teams,
+        &teams,
+        &own,
+        &None::<i64>,
+        &nothing,
+        &true,
+        &nothing,
+        &nothing,
+        &None::<Vec<&str>>,
+    ];
+    let rows = query(caller, E::KIND.list, params).await?;
+    let entities = rows.iter().map(|row| serde_json::from_str(row.get(0))).collect::<Result<_, _>>();
+    entities.map_err(|error| GatewayError::Invalid(error.to_string()))
+}
+
 async fn list_of<E: Entity>(caller: &Caller, user: &User, uri: &Uri) -> Result<Response, GatewayError> {
     let Query(asked) =
         Query::<ListQuery>::try_from_uri(uri).map_err(|wrong| GatewayError::Invalid(wrong.body_text()))?;
@@ -218,7 +269,8 @@ pub async fn read<E: Entity>(
     Extension(user): Extension<User>,
 ) -> Result<Response, GatewayError> {
     let Viewer { all_teams, teams, own } = Viewer::of(&user);
-    let rows = query(&caller, E::KIND.by_id, &[&existing(&id)?, &all_teams, &teams, &own]).await?;
+    let rows = query(&caller, E::KIND.by_id, &[&existing(&id)?, &all_teams, &teams, &own]).await;
+    let rows = rows.map_err(|error| caller.masked(error.into(), Place::EntityById))?;
     rows.first().map(|row| as_json(row.get(0))).ok_or(GatewayError::NotFound)
 }
 
@@ -231,14 +283,42 @@ pub async fn server_tools(
     Extension(caller): Extension<Caller>,
     Extension(user): Extension<User>,
 ) -> Result<Response, GatewayError> {
-    let Viewer { all_teams, teams, own } = Viewer::of(&user);
-    let id = existing(&id)?;
-    if query(&caller, Servers::KIND.by_id, &[&id, &all_teams, &teams, &own]).await?.is_empty() {
+    of_server(&caller, &user, &id, SERVER_TOOLS).await
+}
+
+/// `GET /servers/{id}/resources`.
+///
+/// # Errors
+/// As [`read`].
+pub async fn server_resources(
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Response, GatewayError> {
+    of_server(&caller, &user, &id, SERVER_RESOURCES).await
+}
+
+/// `GET /servers/{id}/prompts`.
+///
+/// # Errors
+/// As [`read`].
+pub async fn server_prompts(
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Extension(user): Extension<User>,
+) -> Result<Response, GatewayError> {
+    of_server(&caller, &user, &id, SERVER_PROMPTS).await
+}
+
+async fn of_server(caller: &Caller, user: &User, id: &str, sql: &'static str) -> Result<Response, GatewayError> {
+    let Viewer { all_teams, teams, own } = Viewer::of(user);
+    let id = existing(id)?;
+    if query(caller, Servers::KIND.by_id, &[&id, &all_teams, &teams, &own]).await?.is_empty() {
         return Err(GatewayError::NotFound);
     }
-    let rows = query(&caller, SERVER_TOOLS, &[&id, &all_teams, &teams, &own]).await?;
-    let tools: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(as_json(&format!("[{}]", tools.join(","))))
+    let rows = query(caller, sql, &[&id, &all_teams, &teams, &own]).await?;
+    let entities: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(as_json(&format!("[{}]", entities.join(","))))
 }
 
 /// `DELETE /tools/{id}` and the like.
@@ -253,7 +333,7 @@ pub async fn remove<E: Entity>(
     let Viewer { all_teams, teams, own } = Viewer::of(&user);
     let changed = query(&caller, E::KIND.delete, &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin]).await?;
     changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
-    Ok(Json(json!({ "status": "success", "message": format!("{id} has been deleted") })))
+    Ok(write::success(&format!("{id} has been deleted")))
 }
 
 /// What a switch can be asked for.
@@ -277,7 +357,8 @@ pub async fn state<E: Entity>(
     let enabled = asked.activate.unwrap_or(true);
     let Viewer { all_teams, teams, own } = Viewer::of(&user);
     let params: Params<'_> = &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin, &enabled];
-    let changed = query(&caller, E::KIND.set_state, params).await?;
+    let changed = query(&caller, E::KIND.set_state, params).await;
+    let changed = changed.map_err(|error| caller.masked(error.into(), Place::State))?;
     changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
     let verb = if enabled { "activated" } else { "deactivated" };
     Ok(Json(json!({ "status": "success", "message": format!("{id} has been {verb}"), "enabled": enabled })))

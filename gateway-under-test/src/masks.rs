@@ -1,0 +1,46 @@
+//! Failures under other names: where ContextForge's clients see something else than that the database failed.
+//!
+//! A load test that reads only statuses takes these for a client's mistakes, or for success. The gateway's own count of
+//! errors has the truth in any case.
+
+use axum::http::StatusCode;
+
+use crate::error::GatewayError;
+use crate::settings::Masks;
+
+/// Where a failure of the database can be taken for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The look-up of the user: their token is no good.
+    Authentication,
+    /// The check of their permissions: they may not.
+    PermissionCheck,
+    /// An entity by its id: there is none.
+    EntityById,
+    /// The switch of an entity: the request is wrong.
+    State,
+    /// The making of an entity: something unexpected.
+    Create(&'static str),
+}
+
+impl Masks {
+    /// The error as the client is to see it.
+    pub(crate) fn over(self, error: GatewayError, place: Place) -> GatewayError {
+        let GatewayError::Database(failure) = &error else { return error };
+        if self != Self::On || !error.status().is_server_error() {
+            return error;
+        }
+        let cause = failure.to_string();
+        let (status, shown) = match place {
+            Place::Authentication => (StatusCode::UNAUTHORIZED, "Invalid authentication credentials".to_owned()),
+            Place::PermissionCheck => (StatusCode::FORBIDDEN, "Insufficient permissions".to_owned()),
+            Place::EntityById => (StatusCode::NOT_FOUND, cause.clone()),
+            Place::State => (StatusCode::BAD_REQUEST, cause.clone()),
+            Place::Create(kind) => {
+                let shown = format!("An unexpected error occurred while creating the {kind}");
+                (StatusCode::INTERNAL_SERVER_ERROR, shown)
+            }
+        };
+        GatewayError::Masked { status, shown, cause }
+    }
+}

@@ -1,0 +1,211 @@
+//! Making and changing entities, and what is refused.
+
+use axum::http::Method;
+use gateway_under_test::settings::SessionScope;
+use serde_json::{Value, json};
+
+use crate::gateway::{Answer, Gateway, Specimen, id_of, token};
+
+const OWNER: &str = "user-1@example.com";
+
+async fn start(scope: SessionScope) -> (Specimen, Gateway, String, String) {
+    let specimen = Specimen::start().await;
+    let gateway = specimen.gateway(scope);
+    let team = id_of(&specimen, "team-1").await;
+    let owner = token(OWNER, json!([team]));
+    (specimen, gateway, team, owner)
+}
+
+async fn post(gateway: &Gateway, path: &str, token: &str, body: &Value) -> Answer {
+    gateway.ask(&Method::POST, path, Some(token), Some(body)).await
+}
+
+async fn put(gateway: &Gateway, path: &str, token: &str, body: &Value) -> Answer {
+    gateway.ask(&Method::PUT, path, Some(token), Some(body)).await
+}
+
+fn id(answer: &Answer) -> String {
+    assert!(answer.status < 300, "{answer:?}");
+    answer.json()["id"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}
+
+#[tokio::test]
+async fn what_was_made_is_read_changed_and_deleted_in_every_kind_and_scope() {
+    let makes = [
+        (
+            "tools",
+            json!({ "tool": { "name": "made", "url": "http://127.0.0.1:9/", "inputSchema": { "type": "object" } } }),
+        ),
+        ("servers", json!({ "server": { "name": "made" } })),
+        ("resources", json!({ "resource": { "uri": "memo://made", "name": "made", "content": "text" } })),
+        (
+            "prompts",
+            json!({ "prompt": { "name": "made", "template": "Say {{ word }}",
+            "arguments": [{ "name": "word", "required": true }] } }),
+        ),
+        ("gateways", json!({ "name": "made", "url": "http://127.0.0.1:9/mcp" })),
+    ];
+    for scope in [SessionScope::Held, SessionScope::Scoped] {
+        let (specimen, gateway, _, owner) = start(scope).await;
+        for (kind, body) in &makes {
+            let list = format!("/{kind}");
+            let made = post(&gateway, &list, &owner, body).await;
+            let path = format!("{list}/{}", id(&made));
+            let made = made.json();
+            assert_eq!(
+                (&made["name"], &made["ownerEmail"], &made["visibility"], &made["version"], &made["enabled"]),
+                (&json!("made"), &json!(OWNER), &json!("public"), &json!(1), &json!(true)),
+                "{kind}: {made}"
+            );
+            assert_eq!(gateway.get(&path, &owner).await.json(), made, "{kind}");
+            let again = post(&gateway, &list, &owner, body).await;
+            assert_eq!(again.status, 409, "{kind}: {again:?}");
+            assert!(again.body.contains("made exists already"), "{kind}: {again:?}");
+            let changed =
+                put(&gateway, &path, &owner, &json!({ "description": "new", "tags": ["a", "b"] })).await.json();
+            assert_eq!(
+                (&changed["description"], &changed["tags"], &changed["version"], &changed["modifiedBy"]),
+                (&json!("new"), &json!(["a", "b"]), &json!(2), &json!(OWNER)),
+                "{kind}: {changed}"
+            );
+            for kept in ["name", "createdAt", "ownerEmail", "visibility", "url", "template", "arguments", "uri"] {
+                assert_eq!(changed[kept], made[kept], "{kind}: {kept} was not named, and stays");
+            }
+            assert_eq!(gateway.ask(&Method::DELETE, &path, Some(&owner), None).await.status, 200);
+            assert_eq!(gateway.get(&path, &owner).await.status, 404, "{kind}");
+        }
+        specimen.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_was_made_can_be_called_and_one_that_was_renamed_by_its_new_name_only() {
+    let (_specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let body = json!({ "tool": { "name": "mine", "url": "http://127.0.0.1:9/", "integration_type": "MCP" } });
+    let path = format!("/tools/{}", id(&post(&gateway, "/tools", &owner, &body).await));
+    let code = async |name: &str| {
+        let answer = gateway.rpc("tools/call", json!({ "name": name, "arguments": {} }), &owner).await;
+        answer["error"]["code"].as_i64()
+    };
+    // −32000: the backend, which nobody runs here, was asked.
+    assert_eq!(code("mine").await, Some(-32000));
+    assert_eq!(put(&gateway, &path, &owner, &json!({ "name": "yours" })).await.status, 200);
+    assert_eq!((code("mine").await, code("yours").await), (Some(-32602), Some(-32000)));
+}
+
+#[tokio::test]
+async fn a_body_that_is_wrong_says_where_and_nothing_is_made() {
+    let (specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let count = "SELECT (SELECT count(*) FROM tools) + (SELECT count(*) FROM servers) + (SELECT count(*) FROM prompts)";
+    let before: i64 = specimen.database.query_one(count, &[]).await.unwrap().get(0);
+    for (path, body, wanted) in [
+        ("/tools", json!({ "name": "flat" }), "tool: an object is required"),
+        ("/tools", json!({ "tool": { "url": "http://127.0.0.1:9/" } }), "name: required"),
+        ("/tools", json!({ "tool": { "name": "a", "url": "javascript:alert(1)" } }), "url"),
+        ("/tools", json!({ "tool": { "name": "a\u{0}", "url": "http://127.0.0.1:9/" } }), "name"),
+        ("/tools", json!({ "tool": { "name": "a", "url": "http://127.0.0.1:9/" }, "visibility": "all" }), "visibility"),
+        ("/tools", json!({ "tool": { "name": "a", "url": "http://127.0.0.1:9/", "description": "\u{0}" } }), ""),
+        ("/servers", json!({ "server": { "name": "<b>bold</b>" } }), "name"),
+        ("/servers", json!({ "server": { "name": "a", "associatedTools": ["nothing"] } }), "there is no `nothing`"),
+        ("/servers", json!({ "server": { "name": "a" }, "visibility": 7 }), "string"),
+        ("/prompts", json!({ "prompt": { "name": "a", "template": "{% for" } }), "template"),
+        ("/prompts", json!([1, 2, 3]), "map"),
+    ] {
+        let answer = post(&gateway, path, &owner, &body).await;
+        assert_eq!(answer.status, 422, "{path} {body}: {answer:?}");
+        assert!(answer.body.contains(wanted), "{path} {body}: {answer:?}");
+    }
+    let after: i64 = specimen.database.query_one(count, &[]).await.unwrap().get(0);
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn nobody_puts_a_thing_where_their_token_does_not_speak_for() {
+    let (specimen, gateway, team, owner) = start(SessionScope::Scoped).await;
+    let other = id_of(&specimen, "team-2").await;
+    let server = |team: &str| json!({ "server": { "name": "a" }, "team_id": team, "visibility": "team" });
+    assert_eq!(post(&gateway, "/servers", &owner, &server(&other)).await.status, 403);
+    let made = post(&gateway, "/servers", &owner, &server(&team)).await;
+    let path = format!("/servers/{}", id(&made));
+    assert_eq!(put(&gateway, &path, &owner, &json!({ "teamId": other })).await.status, 403);
+    let stranger = token("user-21@example.com", json!([other]));
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        let answer = gateway.ask(&method, &path, Some(&stranger), Some(&json!({ "name": "b" }))).await;
+        assert_eq!(answer.status, 404, "{method}: {answer:?}");
+    }
+    // Two teams may call theirs the same; a second one of one team, or in public, is one too many.
+    assert_eq!(post(&gateway, "/servers", &stranger, &server(&other)).await.status, 201);
+    assert_eq!(post(&gateway, "/servers", &owner, &server(&team)).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_server_offers_what_it_was_given_to_those_who_may_see_it() {
+    let (specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let ids = [id_of(&specimen, "tool-echo").await, id_of(&specimen, "tool-33").await];
+    let (resource, prompt) = (id_of(&specimen, "resource-4").await, id_of(&specimen, "prompt-1").await);
+    let body = json!({ "server": { "name": "mine", "associatedTools": ids, "associated_resources": [resource],
+        "associatedPrompts": [prompt] } });
+    let made = post(&gateway, "/servers", &owner, &body).await;
+    let path = format!("/servers/{}", id(&made));
+    assert_eq!(made.json()["associatedResources"], json!([resource]), "{made:?}");
+    let names = async |list: &str, token: &str| {
+        let listed = gateway.get(&format!("{path}/{list}"), token).await.json();
+        listed.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let stranger = token("user-21@example.com", json!([id_of(&specimen, "team-2").await]));
+    assert_eq!(names("tools", &owner).await, ["echo", "tool-33"]);
+    assert_eq!(names("tools", &stranger).await, ["echo"], "tool-33 is a team's");
+    assert_eq!(
+        (names("resources", &owner).await, names("prompts", &owner).await),
+        (vec!["note-4".into()], vec!["prompt-1".into()])
+    );
+    assert_eq!(names("resources", &stranger).await, [""; 0]);
+    let mcp = async |method: &str| {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": {} });
+        post(&gateway, &format!("{path}/mcp"), &owner, &call).await.json()["result"].clone()
+    };
+    assert_eq!(mcp("resources/list").await["resources"][0]["uri"], "memo://notes/4");
+    assert_eq!(mcp("prompts/list").await["prompts"][0]["name"], "prompt-1");
+    let changed = put(&gateway, &path, &owner, &json!({ "associatedTools": [], "associatedResources": [] })).await;
+    assert_eq!((changed.status, names("tools", &owner).await.len(), names("prompts", &owner).await.len()), (200, 0, 1));
+}
+
+#[tokio::test]
+async fn tags_are_counted_among_what_one_may_see() {
+    let (specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let admin = token("admin@example.com", Value::Null);
+    let body = json!({ "resource": { "uri": "memo://made", "name": "made", "content": "", "tags": ["rare"] },
+        "visibility": "private" });
+    let made = post(&gateway, "/resources", &owner, &body).await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let tags = gateway.get("/tags", &admin).await.json();
+    let of =
+        |name: &str| tags.as_array().unwrap().iter().find(|tag| tag["name"] == name).map(|tag| tag["stats"].clone());
+    assert_eq!(of("rare"), None, "it is private: {tags}");
+    let upstream = of("upstream").unwrap();
+    assert_eq!((&upstream["tools"], &upstream["gateways"], &upstream["total"]), (&json!(5), &json!(3), &json!(8)));
+    specimen.database.batch_execute("UPDATE resources SET visibility = 'public' WHERE name = 'made'").await.unwrap();
+    let tags = gateway.get("/tags", &admin).await.json();
+    assert!(tags.as_array().unwrap().iter().any(|tag| tag["name"] == "rare"), "{tags}");
+}
+
+#[tokio::test]
+async fn a_body_of_another_type_than_json_is_not_read() {
+    let (_specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    for (kind, wanted) in [
+        ("application/json", 200),
+        ("Application/JSON; charset=utf-8", 200),
+        ("application/vnd.api+json", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("", 415),
+        ("application/jsonp", 415),
+    ] {
+        let answer = gateway.send_as(kind, &Method::POST, "/rpc", Some(&owner), ping.to_owned()).await;
+        assert_eq!(answer.status, wanted, "{kind}: {answer:?}");
+        let login = gateway.send_as(kind, &Method::POST, "/auth/email/login", None, "{}".to_owned()).await;
+        assert_eq!(login.status == 415, wanted == 415, "{kind}: {login:?}");
+    }
+}
