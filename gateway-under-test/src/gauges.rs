@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::db::HoldClock;
+use crate::settings::SessionScope;
 
 /// One pool.
 #[derive(Debug, Default)]
@@ -84,6 +85,7 @@ pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct ReplicaGauges {
     name: String,
+    scope: SessionScope,
     workers: Vec<Arc<WorkerGauges>>,
     /// How often each error was raised, by its text, whoever saw it.
     errors: Mutex<BTreeMap<String, u64>>,
@@ -94,11 +96,11 @@ pub struct ReplicaGauges {
 const ERROR_TEXTS_MAX: usize = 64;
 
 impl ReplicaGauges {
-    /// Gauges of a replica with `workers` workers.
+    /// Gauges of a replica with `workers` workers, whose sessions are of this scope.
     #[must_use]
-    pub fn new(name: &str, workers: u32) -> Self {
+    pub fn new(name: &str, workers: u32, scope: SessionScope) -> Self {
         let workers = (0..workers).map(|_| Arc::default()).collect();
-        Self { name: name.to_owned(), workers, errors: Mutex::default() }
+        Self { name: name.to_owned(), scope, workers, errors: Mutex::default() }
     }
 
     /// The gauges of worker `index`.
@@ -130,6 +132,14 @@ impl ReplicaGauges {
                 line(&mut text, name, &[("worker", &format!("{}/worker-{}", self.name, index + 1))], value(worker));
             }
         }
+        header(
+            &mut text,
+            "gateway_session_scope_info",
+            "gauge",
+            "How its requests hold sessions, and the pattern of it",
+        );
+        let pattern = self.scope.pattern().unwrap_or_default();
+        line(&mut text, "gateway_session_scope_info", &[("scope", self.scope.name()), ("pattern", pattern)], 1.0);
         header(&mut text, "gateway_errors_total", "counter", "Errors raised, by text");
         for (error, count) in &*self.errors.lock().unwrap_or_else(PoisonError::into_inner) {
             line(&mut text, "gateway_errors_total", &[("text", error)], *count as f64);

@@ -62,7 +62,7 @@ pub enum ReplicaError {
 pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
     let (settings, lifeline) = lifeline::read_settings::<Settings>()?;
     let (listeners, address) = bind_workers(settings.port, settings.workers)?;
-    let gauges = Arc::new(ReplicaGauges::new(&settings.name, settings.workers));
+    let gauges = Arc::new(ReplicaGauges::new(&settings.name, settings.workers, settings.session_scope));
     let (gauges_listener, gauges_address) = bind_gauges()?;
     let settings = Arc::new(settings);
     let failed = |source| ReplicaError::Start { what: "the main event loop", source };

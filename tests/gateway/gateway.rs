@@ -125,7 +125,7 @@ impl Specimen {
         change(&mut settings);
         let settings = Arc::new(settings);
         let denied = Arc::new(Denied::default());
-        let replica = Arc::new(ReplicaGauges::new(&settings.name, 1));
+        let replica = Arc::new(ReplicaGauges::new(&settings.name, 1, session_scope));
         let worker = Worker::new(0, Arc::clone(&settings), replica, Arc::clone(&denied)).unwrap();
         Gateway { router: routes::router(Arc::new(worker)), denied, settings }
     }

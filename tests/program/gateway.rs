@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::program::{Place, SMALL};
+use crate::program::{Place, SMALL, text};
 
 /// One request with reqwest, on a runtime of its own: (status, body).
 fn ask(method: reqwest::Method, url: &str, token: Option<&str>, body: Option<&str>) -> (u16, String) {
@@ -94,5 +94,73 @@ fn a_list_shows_each_caller_what_is_public_their_teams_and_their_own() {
 
     run.signal(Signal::SIGINT);
     assert_eq!(run.wait(), Some(0));
+    place.assert_nothing_is_left(Duration::from_secs(10));
+}
+
+/// Runs one command in a database.
+fn execute(url: &str, sql: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a connection");
+        tokio::spawn(connection);
+        client.batch_execute(sql).await.expect("a statement that works");
+    });
+}
+
+#[test]
+fn a_database_of_ones_own_is_filled_once_kept_and_not_mixed_with_other_data() {
+    use reqwest::Method;
+    let place = Place::new();
+    let mut server = place.start(&["gateway", SMALL, "--json"]);
+    let said = |run: &mut crate::program::Started| -> Value {
+        let mut line = String::new();
+        BufReader::new(run.child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    // The database `postgres` of another gateway's server is there, and empty.
+    let own = said(&mut server)["database_url"].as_str().unwrap().replace("/rbac?", "/postgres?");
+    let arguments = ["gateway", SMALL, "--json", "--database-url", &own];
+
+    execute(&own, "CREATE TABLE orders (id integer)");
+    let refused = place.output(&arguments);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("`orders`: give it an empty one"), "{}", text(&refused.stderr));
+    execute(&own, "DROP TABLE orders");
+
+    let mut first = place.start(&arguments);
+    let serving = said(&mut first);
+    assert!(serving["password"].is_string(), "{serving}");
+    let (url, token) = (serving["url"].as_str().unwrap(), serving["user_token"].as_str());
+    let body = r#"{"tool": {"name": "kept", "url": "http://127.0.0.1:9/"}}"#;
+    assert_eq!(ask(Method::POST, &format!("{url}/tools"), token, Some(body)).0, 200);
+    first.signal(Signal::SIGINT);
+    assert_eq!(first.wait(), Some(0));
+
+    let mut second = place.start(&arguments);
+    let serving = said(&mut second);
+    assert!(serving["password"].is_null(), "whatever it was, it still is: {serving}");
+    let (url, token) = (serving["url"].as_str().unwrap(), serving["user_token"].as_str());
+    let (_, listed) = ask(Method::GET, &format!("{url}/tools"), token, None);
+    assert!(listed.contains("\"kept\""), "{listed}");
+    for run in [second, server] {
+        run.signal(Signal::SIGINT);
+        assert_eq!(run.wait(), Some(0));
+    }
+    place.assert_nothing_is_left(Duration::from_secs(10));
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_refused_without_repeating_its_password() {
+    let place = Place::new();
+    for (url, code, wanted) in [
+        ("postgresql://me:secret@127.0.0.1:1/mine", 1, "cannot connect to `postgresql://me@127.0.0.1:1/mine`"),
+        ("postgresql://me:secret@a,b/mine", 2, "one host"),
+        ("postgresql://me:secret@localhost/mine?sslmode=require", 2, "TLS"),
+    ] {
+        let refused = place.output(&["gateway", SMALL, "--database-url", url]);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(code), "{said}");
+        assert!(said.contains(wanted) && !said.contains("secret"), "{said}");
+    }
     place.assert_nothing_is_left(Duration::from_secs(10));
 }

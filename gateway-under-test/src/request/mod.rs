@@ -34,6 +34,8 @@ pub const HELD_HEADER: &str = "x-session-held-seconds";
 pub const IDLE_HEADER: &str = "x-session-idle-in-transaction-seconds";
 /// The session scope that the replica runs.
 pub const SCOPE_HEADER: &str = "x-session-scope";
+/// The hold pattern of that scope, such as `H2`; not sent by a fix.
+pub const PATTERN_HEADER: &str = "x-session-pattern";
 
 /// The sessions that live as long as the request. Under `scoped` nothing ever uses them.
 #[derive(Clone)]
@@ -80,6 +82,9 @@ impl RequestSession {
             }
         }
         response.headers_mut().insert(SCOPE_HEADER, HeaderValue::from_static(scope.name()));
+        if let Some(pattern) = scope.pattern() {
+            response.headers_mut().insert(PATTERN_HEADER, HeaderValue::from_static(pattern));
+        }
     }
 }
 
