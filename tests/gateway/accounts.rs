@@ -1,6 +1,9 @@
 //! Passwords and teams.
 
+use std::collections::BTreeSet;
+
 use axum::http::Method;
+use gateway_under_test::rbac::permissions::is_known;
 use gateway_under_test::settings::SessionScope;
 use serde_json::{Value, json};
 
@@ -112,4 +115,24 @@ async fn an_owner_of_one_team_changes_that_one_only() {
     assert!([403, 404].contains(&refused.status), "{refused:?}");
     let listed = gateway.get("/teams", &owner).await.json();
     assert_eq!((&listed["total"], &listed["teams"][0]["id"]), (&json!(1), &json!(mine)));
+}
+
+#[tokio::test]
+async fn the_roles_of_the_data_set_grant_permissions_that_there_are_and_no_others() {
+    let (specimen, gateway) = start().await;
+    let admin = token("admin@example.com", Value::Null);
+    let roles = gateway.get("/rbac/roles", &admin).await.json();
+    let granted: BTreeSet<&str> = roles
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|role| role["permissions"].as_array().unwrap())
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    assert!(granted.contains("tools.execute"), "{granted:?}");
+    let unknown: Vec<_> = granted.iter().filter(|permission| !is_known(permission)).collect();
+    assert_eq!(unknown, [&""; 0]);
+    let available = gateway.get("/rbac/permissions/available", &admin).await.json();
+    assert_eq!(available["total_count"], available["all_permissions"].as_array().unwrap().len());
+    specimen.end().await;
 }
