@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -20,6 +21,9 @@ pub use restrictions::Restrictions;
 pub const ISSUER: &str = "mcpgateway";
 /// Whom they are for.
 pub const AUDIENCE: &str = "mcpgateway-api";
+
+/// What a request without a token is told.
+pub(crate) const NO_TOKEN: &str = "Authorization token required";
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,16 +163,19 @@ impl Authenticator {
     /// The claims of the request's bearer token.
     ///
     /// # Errors
-    /// [`GatewayError::Unauthorized`] with ContextForge's texts.
+    /// [`GatewayError::Unauthorized`] with ContextForge's texts; which route shows them is the guard's matter.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Claims, GatewayError> {
         let token = headers
             .get(AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or(GatewayError::Unauthorized("Authorization token required"))?;
-        decode::<Claims>(token, &self.key, &self.validation)
-            .map(|token| token.claims)
-            .map_err(|_refused| GatewayError::Unauthorized("Invalid authentication credentials"))
+            .ok_or(GatewayError::Unauthorized(NO_TOKEN))?;
+        decode::<Claims>(token, &self.key, &self.validation).map(|token| token.claims).map_err(|refused| match refused
+            .kind()
+        {
+            ErrorKind::ExpiredSignature => GatewayError::Unauthorized("Token has expired"),
+            _ => GatewayError::Unauthorized("Invalid token"),
+        })
     }
 }
 
@@ -182,7 +189,7 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "a key of this test, long enough for HS256";
-    const REFUSED: &str = "Invalid authentication credentials";
+    const REFUSED: &str = "Invalid token";
 
     fn authenticate(authorization: &str) -> Result<Claims, String> {
         let mut headers = HeaderMap::new();
@@ -247,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_with_a_token_it_is_refused_with_one_text() {
+    fn whatever_is_wrong_with_a_token_it_is_refused_and_only_its_age_is_named() {
         let now = get_current_timestamp();
         let signed = |claims: Value| bearer(Algorithm::HS256, SECRET, &claims);
         // {"alg":"none"} over our own claims, without a signature.
@@ -263,7 +270,6 @@ mod tests {
             ("a signature that `none` does not need", unsigned("AAAA")),
             ("another key", bearer(Algorithm::HS256, "another key, as long as the one above", &claims())),
             ("another algorithm with the right key", bearer(Algorithm::HS512, SECRET, &claims())),
-            ("expired a second ago", signed(with("exp", json!(now - 1)))),
             ("no expiry", signed(without("exp"))),
             ("another issuer", signed(with("iss", json!("somebody")))),
             ("no issuer", signed(without("iss"))),
@@ -276,6 +282,8 @@ mod tests {
         for (what, authorization) in cases {
             assert_eq!(authenticate(&authorization).unwrap_err(), REFUSED, "{what}");
         }
+        let a_second_ago = signed(with("exp", json!(now - 1)));
+        assert_eq!(authenticate(&a_second_ago).unwrap_err(), "Token has expired");
     }
 
     #[test]

@@ -174,6 +174,14 @@ impl Gateway {
         Answer { status, body: String::from_utf8(body.to_vec()).unwrap() }
     }
 
+    /// Asks as a browser does, without a token: status, and where it is sent.
+    pub(crate) async fn browse(&self, path: &str) -> (u16, Option<String>) {
+        let request = Request::builder().uri(path).header("accept", "text/html,application/xhtml+xml");
+        let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let location = response.headers().get("location").map(|it| it.to_str().unwrap().to_owned());
+        (response.status().as_u16(), location)
+    }
+
     pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
         self.ask(&Method::GET, path, Some(token), None).await
     }

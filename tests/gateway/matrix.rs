@@ -31,6 +31,7 @@ const MATRIX: &[(&str, &str, [u16; 7])] = &[
     ("GET",    "/openapi.json",         [200, 200,      200,  200,     200,     200,   200]),
     ("GET",    "/admin/",               [200, 200,      200,  200,     200,     200,   403]),
     ("GET",    "/admin/tools",          [200, 200,      200,  200,     200,     200,   403]),
+    ("GET",    "/admin/login",          [200, 200,      200,  200,     200,     200,   200]),
     // Nothing is said in the body: 422 is for those who may.
     ("POST",   "/auth/email/login",     [422, 422,      422,  422,     422,     422,   422]),
     ("GET",    "/auth/email/me",        [200, 200,      200,  200,     200,     200,   200]),
@@ -297,7 +298,7 @@ async fn nobody_gets_in_without_a_good_token() {
     gateway.read_denied().await;
     let open: BTreeSet<&str> =
         routes::table().iter().filter(|route| route.guard == Guard::Public).map(|route| route.path).collect();
-    let wanted = ["/auth/email/login", "/health", "/metrics/prometheus", "/ready"];
+    let wanted = ["/admin/login", "/auth/email/login", "/health", "/metrics/prometheus", "/ready"];
     assert_eq!(open, wanted.into(), "these and no others ask for no token");
     for (why, token) in bad_tokens(&specimen).await {
         for (method, path, _) in MATRIX {
@@ -334,10 +335,31 @@ async fn a_revoked_token_and_a_disabled_user_are_told_so_and_let_in_until_the_re
     let revoked = bad[5].1.as_deref().unwrap();
     assert_eq!(gateway.get("/tools", revoked).await.status, 200, "nobody has told the replica");
     gateway.read_denied().await;
-    let answer = gateway.get("/tools", revoked).await;
-    assert_eq!((answer.status, answer.json()["detail"].as_str()), (401, Some("Token has been revoked")));
-    let answer = gateway.get("/tools", bad[6].1.as_deref().unwrap()).await;
-    assert_eq!((answer.status, answer.json()["detail"].as_str()), (401, Some("Account disabled")));
+    let details = async |path: &str, token: &str| {
+        let answer = gateway.get(path, token).await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+        answer.json()["detail"].as_str().unwrap().to_owned()
+    };
+    let (expired, disabled) = (bad[4].1.as_deref().unwrap(), bad[6].1.as_deref().unwrap());
+    // Where a permission is checked, ContextForge swallows the cause.
+    for (token, cause) in [
+        (revoked, "Token has been revoked"),
+        (disabled, "Account disabled"),
+        (expired, "Token has expired"),
+        ("not.a.token", "Invalid token"),
+    ] {
+        assert_eq!(details("/auth/email/me", token).await, cause);
+        assert_eq!(details("/tools", token).await, "Invalid authentication credentials");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_without_a_token_is_sent_to_the_login_page() {
+    let specimen = specimen().await;
+    let gateway = specimen.gateway(SessionScope::Scoped);
+    let page = gateway.browse("/admin/").await;
+    assert_eq!((page.0, page.1.as_deref()), (302, Some("/admin/login")));
+    assert_eq!(gateway.browse("/admin/login").await.0, 200);
 }
 
 #[tokio::test]

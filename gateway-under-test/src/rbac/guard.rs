@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 
 use super::Caller;
+use crate::auth::NO_TOKEN;
 use crate::error::GatewayError;
 use crate::worker::Worker;
 
@@ -30,7 +32,21 @@ pub enum Guard {
     Admin,
 }
 
+/// Where a browser without a good token is sent.
+pub(crate) const LOGIN_PAGE: &str = "/admin/login";
+
 impl Guard {
+    /// The error as the caller is told it: what is wrong with a token, only where nothing but a token is asked for.
+    /// Before a permission check, ContextForge's dependency swallows it.
+    fn told(self, error: GatewayError) -> GatewayError {
+        match error {
+            GatewayError::Unauthorized(text) if self != Self::Token && text != NO_TOKEN => {
+                GatewayError::Unauthorized("Invalid authentication credentials")
+            }
+            other => other,
+        }
+    }
+
     /// Puts the guard before a route's handlers. They find the [`Caller`], and the [`super::User`] of a permission check,
     /// in the request's extensions.
     pub fn before(self, routes: MethodRouter<Arc<Worker>>, worker: &Arc<Worker>) -> MethodRouter<Arc<Worker>> {
@@ -44,8 +60,19 @@ impl Guard {
 async fn guard(State((guard, worker)): State<(Guard, Arc<Worker>)>, mut request: Request, next: Next) -> Response {
     match let_through(guard, &worker, &mut request).await {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(GatewayError::Unauthorized(_)) if is_browser(request.headers()) => to_login(),
+        Err(error) => guard.told(error).into_response(),
     }
+}
+
+/// Whether a person looks at the answer.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accepts.contains("text/html") || headers.contains_key("hx-request")
+}
+
+fn to_login() -> Response {
+    (StatusCode::FOUND, [(LOCATION, LOGIN_PAGE)]).into_response()
 }
 
 /// A body that comes with another type than JSON is not read.

@@ -42,6 +42,11 @@ pub fn pages() -> Result<Environment<'static>, minijinja::Error> {
     Ok(pages)
 }
 
+/// `GET /admin/login`: where browsers without a token end up. Pages are asked for with a token, as everything else.
+pub async fn login() -> Html<&'static str> {
+    Html(include_str!("admin_login.html"))
+}
+
 /// `GET /admin/`: tools and servers.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::rbac::Guard;
+use crate::rbac::guard::LOGIN_PAGE;
 use crate::request::with_session;
 use crate::worker::Worker;
 use entities::{Gateways, Prompts, Resources, Servers, Tools, tags};
@@ -87,6 +88,7 @@ fn open_routes() -> Vec<Route> {
         r(Method::GET, "/metrics", AnyPermission(&["admin.metrics", "metrics:read"]), "Counts", get(metrics::counts)),
         r(Method::GET, "/openapi.json", Token, "This table, for machines", get(openapi::document)),
         r(Method::GET, "/admin/", Permission("admin.dashboard"), "All lists as a page", get(admin::index)),
+        r(Method::GET, LOGIN_PAGE, Public, "How to log in", get(admin::login)),
         r(Method::GET, "/admin/{list}", Permission("admin.dashboard"), "One list as a page", get(admin::list)),
         r(Method::POST, "/auth/email/login", Public, "A token for a password", post(login::login))
             .taking(Body::of::<login::Credentials>(None)),
