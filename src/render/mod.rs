@@ -11,3 +11,6 @@ mod numbers;
 pub mod openmetrics;
 pub mod table;
 pub mod text;
+
+#[cfg(test)]
+mod hostile_tests;
