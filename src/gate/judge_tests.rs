@@ -152,11 +152,19 @@ fn each_guard_makes_the_verdict_inconclusive_with_its_reason() {
 #[test]
 fn a_long_gap_in_the_samples_is_no_basis_for_a_verdict() {
     let mut samples = samples(Scoped, |_| 10);
-    samples.retain(|it| !(10.0..12.0).contains(&it.at_s));
+    samples.retain(|it| !((10.0..12.0).contains(&it.at_s) && matches!(it.sample, Sample::Activity(_))));
     let outcome = one(&fixture(), &samples, Scoped, "idle_in_transaction.max<60");
     assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("without a poll")), "{outcome:?}");
     // The users' own figures do not come from the polls.
     assert_eq!(one(&fixture(), &samples, Scoped, "failure_rate<=1%").verdict, Verdict::Passed);
+}
+
+#[test]
+fn a_generator_that_stood_still_has_loaded_nothing() {
+    let mut samples = samples(Scoped, |_| 10);
+    samples.retain(|it| !((10.0..12.0).contains(&it.at_s) && matches!(it.sample, Sample::Load(_))));
+    let outcome = one(&fixture(), &samples, Scoped, "latency.p95<4s");
+    assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("stood still for 2.")), "{outcome:?}");
 }
 
 #[test]
