@@ -322,3 +322,10 @@ fn nothing_is_learned_from_a_sick_run_or_from_too_few_windows() {
     assert!(learn(Held, 3).contains("not to be learned from"), "{}", learn(Held, 3));
     assert!(learn(Scoped, 10).contains("3 windows of 10s, at least 10"), "{}", learn(Scoped, 10));
 }
+
+#[test]
+fn a_run_that_could_not_measure_judges_nothing() {
+    let report = nothing_measured(&asked(&["pool_timeouts==0"]), &[Held, Scoped], "role `w` cannot see other sessions");
+    assert_eq!((report.verdict, report.rules.len()), (Verdict::Inconclusive, 2));
+    assert!(report.rules[0].reason.as_deref().is_some_and(|reason| reason.contains("cannot see")));
+}
