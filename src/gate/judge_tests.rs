@@ -293,6 +293,22 @@ fn a_run_too_short_for_a_learned_limit_is_inconclusive() {
 }
 
 #[test]
+fn windows_that_could_never_break_a_rule_are_refused() {
+    let read = |rule: &str, length, judged| {
+        let windows = Windows { length: Span::from_secs(length), learned: Count::of(30), judged: Count::of(judged) };
+        let rule = rule.to_owned();
+        let written =
+            GateRule { rule, severity: Severity::Error, because: None, variants: Vec::new(), windows: Some(windows) };
+        Asked::read(&written, &[]).map_err(|error| error.to_string())
+    };
+    let absolute = "idle_in_transaction.mean<=20";
+    assert!(read(absolute, 5, 3).is_ok());
+    assert!(read(absolute, 5, 1).unwrap_err().contains("two windows are needed"));
+    assert!(read(absolute, 0, 3).unwrap_err().contains("above 0 is needed"));
+    assert!(read("idle_in_transaction.mean<=+5% vs baseline", 5, 3).unwrap_err().contains("not with `vs baseline`"));
+}
+
+#[test]
 fn limits_are_learned_from_what_is_healthy_and_hold_for_it() {
     let record = fixture();
     let samples = samples(Scoped, |at| 10 + u32::from((20.0..20.05).contains(&at)) * 7);
