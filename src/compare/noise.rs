@@ -129,7 +129,7 @@ mod tests {
     fn a_steady_series_has_the_floor_and_a_restless_one_more() {
         assert!((band_of(&polls(|_| 100)) - 10.0).abs() < 1e-9, "10 % of 100");
         // Windows of 3.4 s at 50 and 150 by turns: standard deviation 52.7, standard error 16.7, of a difference 23.6.
-        let restless = polls(|at| if ((at - 2.0) / 3.4) as u32 % 2 == 0 { 50 } else { 150 });
+        let restless = polls(|at| if ((at - 2.0) / 3.4).floor() % 2.0 < 0.5 { 50 } else { 150 });
         let band = band_of(&restless);
         assert!((band - 3.0 * 23.57).abs() < 3.0, "{band}");
     }
