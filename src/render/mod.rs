@@ -1,4 +1,4 @@
-//! How a record looks: as a table for people, as JSON for scripts. Computes nothing: each number that is printed is a
+//! How a record looks: as a table for people, as JSON for scripts, as one HTML file for who was not there. Computes nothing: each number that is printed is a
 //! field of the record.
 
 pub mod json;
