@@ -56,11 +56,15 @@ impl LatencyHistogram {
     }
 
     /// The latencies up to p99.99, evenly spaced as a log scale of what remains: a share 1 − 10^(−k/10) for k = 0…40,
-    /// and the longest. A percentile that fewer than one request would exceed is left out. Empty without any.
+    /// beside them the p50 and p95 that everybody asks for, and the longest. A percentile that fewer than one request would exceed is left out. Empty without any.
     pub fn distribution(&self) -> Vec<(f64, f64)> {
-        let reached = |share: &f64| (1.0 - share) * self.len() as f64 >= 1.0;
-        let shares = (0..=40).map(|step| 1.0 - 10f64.powf(-f64::from(step) / 10.0)).filter(reached);
-        let points = shares.filter_map(|share| Some((share * 100.0, self.quantile_ms(share)?)));
+        let reached = |share: &f64| (1.0 - share) * self.len() as f64 >= 1.0 - 1e-9;
+        let even = (0..=40).map(|step| 1.0 - 10f64.powf(-f64::from(step) / 10.0));
+        let mut shares: Vec<f64> = even.chain([0.50, 0.95]).filter(reached).collect();
+        shares.sort_by(f64::total_cmp);
+        // Eight digits: 1 − 10^−1 is not quite 0.9 in binary.
+        let percentile = |share: f64| (share * 1e8).round() / 1e6;
+        let points = shares.into_iter().filter_map(|share| Some((percentile(share), self.quantile_ms(share)?)));
         points.chain(self.max_ms().map(|longest| (100.0, longest))).collect()
     }
 

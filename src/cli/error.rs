@@ -1,9 +1,11 @@
 //! The top of all errors: what it says, what it becomes.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::exit::Exit;
 use super::scenario::ScenarioCommandError;
+use crate::record::store::StoreError;
 use crate::run::RunError;
 use crate::scenario::error::ScenarioError;
 use crate::scenario::overrides::OverrideError;
@@ -42,6 +44,27 @@ pub(super) enum CliError {
     /// JSON: a mistake of ours.
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
+    /// A run folder that a report is made of.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The report.
+    #[error("cannot write `{}`", path.display())]
+    WriteReport {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The browser.
+    #[error("cannot open `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Nothing was measured.
     #[error("no request finished in the steady phase of `{variant}`: there is nothing to report")]
     NothingMeasured {
@@ -67,6 +90,9 @@ impl CliError {
             | Self::Start(_)
             | Self::Output(_)
             | Self::Json(_)
+            | Self::Store(_)
+            | Self::WriteReport { .. }
+            | Self::Open { .. }
             | Self::NothingMeasured { .. } => Exit::CouldNotMeasure,
         }
     }

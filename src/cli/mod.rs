@@ -9,6 +9,7 @@ mod error;
 pub mod exit;
 pub mod gateway;
 mod progress;
+pub mod report;
 pub mod run;
 pub mod scenario;
 mod signals;
@@ -36,6 +37,7 @@ Examples:
   rbac-bench run                          see ContextForge issue #2318 happen, and go away
   rbac-bench run --users 50 --duration 10s
   rbac-bench run collapse --variant held
+  rbac-bench report reports/2026-…-issue-2318 --open
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
@@ -62,6 +64,8 @@ pub struct Cli {
 pub enum Command {
     /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
     Run(run::RunArgs),
+    /// Write one HTML file that explains runs to whoever was not there
+    Report(report::ReportArgs),
     /// Serve the reference gateway alone, for any client
     Gateway(gateway::GatewayArgs),
     /// The built-in scenarios; check a file of one's own
@@ -104,6 +108,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     let out = &mut io::stdout().lock();
     match &cli.command {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
+        Command::Report(args) => report::run(args, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
         Command::Doctor(args) => doctor::run(args, out),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::error::CliError;
 use super::exit::Exit;
 use super::progress;
+use super::report;
 use super::scenario::OverrideArgs;
 use super::signals::Signals;
 use crate::record::Outcome;
@@ -46,6 +47,12 @@ pub struct RunArgs {
     /// Write the summary as JSON instead of the table
     #[arg(long)]
     pub json: bool,
+    /// Write `report.html` into the run folder at the end, and say its path
+    #[arg(long)]
+    pub report: bool,
+    /// Open that report in the browser
+    #[arg(long, requires = "report")]
+    pub open: bool,
 }
 
 /// Runs it, and writes table or JSON to `out`.
@@ -66,6 +73,9 @@ pub(super) fn run(
         Ok::<_, CliError>((finished?, signals.exit()))
     })?;
     print(&finished, args.json, out)?;
+    if args.report {
+        write_report(args, &finished, out)?;
+    }
     match interrupted {
         Some(exit) => Ok(exit),
         None => check_measured(&finished).map(|()| Exit::Ok),
@@ -93,6 +103,18 @@ fn print(finished: &Finished, as_json: bool, out: &mut dyn Write) -> Result<(), 
         out.write_all(table::run(&finished.record, &finished.folder, output_width()).as_bytes())?;
     }
     out.flush()?;
+    Ok(())
+}
+
+/// Writes the report and says where; beside JSON, which must stay one document, on standard error.
+fn write_report(args: &RunArgs, finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> {
+    let path = report::write_beside(&finished.folder)?;
+    let said = format!("report  {}\n", path.display());
+    if args.json { std::io::stderr().write_all(said.as_bytes()) } else { out.write_all(said.as_bytes()) }?;
+    out.flush()?;
+    if args.open {
+        report::open(&path)?;
+    }
     Ok(())
 }
 
