@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn rates_are_taken_over_whole_seconds_of_the_counters() {
-        let samples = (0..=20).map(|tick| (f64::from(tick) * 0.1, load(u64::from(tick.unsigned_abs()) * 10, 0)));
+        let samples = (0..=20u32).map(|tick| (f64::from(tick) * 0.1, load(u64::from(tick) * 10, 0)));
         let lane = lane(1, samples);
         let rates = points(&lane.throughput_rps);
         assert!(rates.iter().all(|rate| (rate.1 - 100.0).abs() < 1e-6) && !rates.is_empty(), "{rates:?}");

@@ -15,7 +15,8 @@ use super::progress::{Live, Progress, Stage, Update};
 use crate::monitor::{self, Monitor, PollStats, ServerCounters, Sink, Watch};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
-    ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary, VariantRecord,
+    ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary,
+    VariantRecord,
 };
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
@@ -137,8 +138,7 @@ impl Variant<'_> {
             ticks.tick().await;
             let (finished, failed) = view.recorder().counts();
             let users = view.users();
-            let mut load =
-                LoadSample { users, finished, failed, in_flight: view.fleet().in_flight(), latency: None };
+            let mut load = LoadSample { users, finished, failed, in_flight: view.fleet().in_flight(), latency: None };
             if window_taken.elapsed() >= LATENCY_WINDOW {
                 load.latency = view.recorder().take_window();
                 window_taken = Instant::now();

@@ -8,3 +8,4 @@ mod incident;
 mod interrupt;
 mod mcp;
 mod program;
+mod report;

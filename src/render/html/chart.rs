@@ -115,6 +115,21 @@ fn multiples(step: f64, from: f64, to: f64) -> Vec<f64> {
     all.take_while(|value| *value <= to * (1.0 + 1e-9) && value.is_finite()).collect()
 }
 
+/// A round value at a tick.
+pub(super) fn tick_name(unit: Unit, tick: f64) -> String {
+    match unit {
+        _ if tick == 0.0 => "0".to_owned(),
+        Unit::Milliseconds if tick >= 1000.0 => tick_name(Unit::Seconds, tick / 1e3),
+        Unit::Milliseconds => format!("{} ms", round(tick)),
+        Unit::Seconds => format!("{} s", round(tick)),
+        _ => round(tick),
+    }
+}
+
+fn round(tick: f64) -> String {
+    if tick.abs() >= 1.0 { numbers::whole(Some(tick)) } else { format!("{}", (tick * 1e4).round() / 1e4) }
+}
+
 /// A figure with its unit.
 pub(super) fn figure(unit: Unit, value: Option<f64>) -> String {
     match (unit, value) {
@@ -175,7 +190,7 @@ impl Panel<'_> {
                 @for tick in self.scale.ticks() {
                     @let y = format!("{:.1}", self.y_px(tick));
                     line class="grid" x1="0" x2="100%" y1=(y) y2=(y) {}
-                    text class="tick value" x="-8" y=(y) dy="0.32em" { (figure(self.unit, Some(tick))) }
+                    text class="tick value" x="-8" y=(y) dy="0.32em" { (tick_name(self.unit, tick)) }
                 }
                 @for tick in self.axis.ticks() {
                     @let x = self.axis.percent(tick);
@@ -184,22 +199,28 @@ impl Panel<'_> {
                 svg class="lines" y=(HEADROOM_PX) width="100%" height=(inner_px) viewBox="0 0 1000 100" preserveAspectRatio="none" {
                     @for line in self.lines.iter().rev() {
                         @let segments = self.segments(line);
-                        @if line.stroke == 0 { path class="area" d=(area(&segments)) {} }
+                        @if line.stroke == 0 && matches!(self.scale, Scale::Linear { .. }) { path class="area" d=(area(&segments)) {} }
                         path class={ "line stroke" (line.stroke) } d=(path(&segments)) {}
                     }
                 }
                 @if let Some(limit) = self.limit { (self.limit_line(limit)) }
-                @if let Some(peak) = self.lines.first().and_then(|line| line.series.max()) { (self.peak(peak)) }
+                @if let Some(peak) = self.highest() { (self.peak(peak)) }
                 line class="cursor" x1="0" x2="0" y1="0" y2="100%" {}
             }
         }
+    }
+
+    /// The largest value of the line that is marked: of percentiles the last, otherwise the first.
+    fn highest(&self) -> Option<Point> {
+        let line = if matches!(self.scale, Scale::Log { .. }) { self.lines.last() } else { self.lines.first() };
+        line?.series.max().filter(|point| point.1 > 0.0)
     }
 
     fn limit_line(&self, limit: f64) -> Markup {
         let y = self.y_px(limit);
         html! {
             line class="limit" x1="0" x2="100%" y1=(format!("{y:.1}")) y2=(format!("{y:.1}")) {}
-            text class="note end" x="100%" y=(format!("{:.1}", y - 4.0)) { "capacity of the pools " (figure(self.unit, Some(limit))) }
+            text class="limit" x="100%" y=(format!("{:.1}", y - 4.0)) { "capacity of the pools " (figure(self.unit, Some(limit))) }
         }
     }
 

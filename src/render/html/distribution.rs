@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Column;
-use super::chart::{Scale, figure};
+use super::chart::{Scale, figure, tick_name};
 use super::overtime::mark;
 use crate::record::LatencyPoint;
 use crate::render::numbers::count;
@@ -63,13 +63,14 @@ fn percent(place: f64) -> String {
 
 fn chart(with: &[(&Column<'_>, &[LatencyPoint])]) -> Markup {
     let all = || with.iter().flat_map(|(_, points)| points.iter().map(|point| point.ms));
-    let scale = Scale::log(all().filter(|ms| *ms > 0.0).fold(f64::INFINITY, f64::min).min(1e9), all().fold(0.0, f64::max));
+    let scale =
+        Scale::log(all().filter(|ms| *ms > 0.0).fold(f64::INFINITY, f64::min).min(1e9), all().fold(0.0, f64::max));
     let y_px = |ms: f64| format!("{:.1}", scale.y(ms) / 100.0 * HEIGHT_PX);
     html! {
         svg class="plot" height=(HEIGHT_PX) role="img" aria-label="Latency by percentile; the table below has the values" {
             @for tick in scale.ticks() {
                 line class="grid" x1="0" x2="100%" y1=(y_px(tick)) y2=(y_px(tick)) {}
-                text class="tick value" x="-8" y=(y_px(tick)) dy="0.32em" { (figure(Unit::Milliseconds, Some(tick))) }
+                text class="tick value" x="-8" y=(y_px(tick)) dy="0.32em" { (tick_name(Unit::Milliseconds, tick)) }
             }
             @for named in NAMED { line class="grid" x1=(percent(place(named))) x2=(percent(place(named))) y1="0" y2=(HEIGHT_PX) {} }
             svg class="lines" width="100%" height=(HEIGHT_PX) viewBox="0 0 1000 100" preserveAspectRatio="none" {

@@ -15,8 +15,10 @@ const ROWS_SHOWN: usize = 200;
 
 /// Requests by route, as a table that sorts.
 pub(super) fn routes(columns: &[Column<'_>]) -> Markup {
-    let all: Vec<(&Column<'_>, &RouteRecord)> =
-        columns.iter().flat_map(|column| column.variant.iter().flat_map(move |it| it.routes.iter().map(move |route| (column, route)))).collect();
+    let all: Vec<(&Column<'_>, &RouteRecord)> = columns
+        .iter()
+        .flat_map(|column| column.variant.iter().flat_map(move |it| it.routes.iter().map(move |route| (column, route))))
+        .collect();
     if all.is_empty() {
         return html! {};
     }
@@ -27,7 +29,7 @@ pub(super) fn routes(columns: &[Column<'_>]) -> Markup {
                 table.figures.sortable {
                     thead { tr {
                         th scope="col" { "route" }
-                        th scope="col" { "variant" }
+                        th.text scope="col" { "variant" }
                         th scope="col" { "requests" }
                         th scope="col" { "failed" }
                         th scope="col" { "p50 (s)" }
@@ -64,8 +66,10 @@ fn more(rows: usize) -> Markup {
 
 /// Errors with their texts and counts.
 pub(super) fn errors(columns: &[Column<'_>]) -> Markup {
-    let all: Vec<(&Column<'_>, &ErrorRecord)> =
-        columns.iter().flat_map(|column| column.variant.iter().flat_map(move |it| it.errors.iter().map(move |error| (column, error)))).collect();
+    let all: Vec<(&Column<'_>, &ErrorRecord)> = columns
+        .iter()
+        .flat_map(|column| column.variant.iter().flat_map(move |it| it.errors.iter().map(move |error| (column, error))))
+        .collect();
     if columns.iter().all(|column| column.variant.is_none()) {
         return html! {};
     }
@@ -79,8 +83,8 @@ pub(super) fn errors(columns: &[Column<'_>]) -> Markup {
                     table.figures.sortable.errors {
                         thead { tr {
                             th scope="col" { "text" }
-                            th scope="col" { "variant" }
-                            th scope="col" { "who" }
+                            th.text scope="col" { "variant" }
+                            th.text scope="col" { "who" }
                             th scope="col" { "count" }
                         } }
                         tbody { @for (column, error) in all.iter().take(ROWS_SHOWN) { tr {
@@ -105,7 +109,9 @@ const DOUBTS: [Doubt; 14] = [
     ("Did it run to its end?", |_, it| if it.complete { "yes".to_owned() } else { "no: it was cut short".to_owned() }),
     ("PostgreSQL", |_, it| plain(&it.postgres_version, NAME_MAX)),
     ("Testbed ready after", |_, it| seconds(Some(it.startup_s))),
-    ("Steady phase, since the load began", |_, it| format!("{} – {}", seconds(Some(it.phases.steady_from_s)), seconds(Some(it.phases.steady_to_s)))),
+    ("Steady phase, since the load began", |_, it| {
+        format!("{} – {}", seconds(Some(it.phases.steady_from_s)), seconds(Some(it.phases.steady_to_s)))
+    }),
     ("Polls of the database with a sample", |_, it| count(Some(it.summary.polls))),
     ("Polls that were due and gave none", |_, it| count(Some(it.summary.polls_missed))),
     ("Polls that began more than half an interval late", |_, it| count(Some(it.generator.polls_late))),
@@ -122,10 +128,16 @@ fn lost(variant: &VariantRecord) -> String {
     let Some(lost) = variant.sessions_lost else { return "–".to_owned() };
     match lost.total() {
         0 => "none".to_owned(),
-        _ => format!(
-            "{} in a transaction at the end, {} killed, {} ended by an error, {} left by their client",
-            lost.open_at_end, lost.killed, lost.fatal, lost.abandoned
-        ),
+        _ => {
+            let parts = [
+                (lost.open_at_end, "in a transaction at the end"),
+                (lost.killed, "killed"),
+                (lost.fatal, "ended by an error"),
+                (lost.abandoned, "left by their client"),
+            ];
+            let said = parts.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
+            said.collect::<Vec<_>>().join(", ")
+        }
     }
 }
 

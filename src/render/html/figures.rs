@@ -43,7 +43,7 @@ pub(super) fn side_by_side(runs: &[Run<'_>], columns: &[Column<'_>]) -> Markup {
         section aria-labelledby="h-figures" {
             h2 id="h-figures" { "Before and after" }
             div.scroll {
-                table.figures {
+                table.figures.before {
                     thead { tr {
                         th scope="col" { span.visually-hidden { "figure" } }
                         @for (column, _) in &measured { th scope="col" class={ "hue" (column.hue % 6) } { (mark(column.hue)) " " (column.label) } }
@@ -51,16 +51,16 @@ pub(super) fn side_by_side(runs: &[Run<'_>], columns: &[Column<'_>]) -> Markup {
                         @if referenced { th scope="col" { "issue #2318, during → before" } }
                     } }
                     tbody {
-                        @for (index, (row, meaning)) in ROWS.iter().zip(MEANINGS).enumerate() {
+                        @for (index, row) in ROWS.iter().enumerate() {
                             tr.ruled[index + 1 == INCIDENT_ROWS] {
-                                th scope="row" { (row.label) small { (meaning) } }
+                                th scope="row" { (row.label) }
                                 @for (_, variant) in &measured { td { ((row.cell)(&variant.summary)) } }
                                 @if let Some((before, after)) = compared { td { (change((row.ratio)(before), (row.ratio)(after))) } }
                                 @if referenced { td.reference { (row.issue_2318) } }
                             }
                         }
                         tr {
-                            th scope="row" { "idle time, sampled / counted" small { "session seconds idle in transaction: from the samples, and from the server's own counter" } }
+                            th scope="row" { "idle time, sampled / counted" }
                             @for (_, variant) in &measured { td { (sampled_and_counted(variant)) } }
                             @if compared.is_some() { td {} }
                             @if referenced { td {} }
@@ -69,6 +69,23 @@ pub(super) fn side_by_side(runs: &[Run<'_>], columns: &[Column<'_>]) -> Markup {
                 }
             }
             p.note { "Over the steady phase, after the ramp, unless said. Each figure is a field of record.json." }
+            (meanings())
+        }
+    }
+}
+
+fn meanings() -> Markup {
+    html! {
+        details {
+            summary { "What each row is" }
+            dl {
+                @for (row, meaning) in ROWS.iter().zip(MEANINGS) { dt { (row.label) } dd { (meaning) } }
+                dt { "idle time, sampled / counted" }
+                dd {
+                    "session seconds idle in transaction, over the whole load: from the samples, and from the server's own counter "
+                    "(pg_stat_database.idle_in_transaction_time). ≥: sessions ended abnormally or were in a transaction at the end, and the server does not count their last episode"
+                }
+            }
         }
     }
 }
@@ -87,8 +104,16 @@ type TrendColumn = (&'static str, fn(&Summary) -> String, fn(&Summary) -> Option
 const TREND: [TrendColumn; 7] = [
     ("throughput (rps)", |it| whole(it.throughput_rps), |it| it.throughput_rps),
     ("failed", |it| percent(it.failure_ratio), |it| it.failure_ratio),
-    ("idle in tx, peak", |it| count(it.idle_in_transaction_peak.map(u64::from)), |it| it.idle_in_transaction_peak.map(f64::from)),
-    ("idle in tx, mean", |it| it.idle_in_transaction_mean.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.1}")), |it| it.idle_in_transaction_mean),
+    (
+        "idle in tx, peak",
+        |it| count(it.idle_in_transaction_peak.map(u64::from)),
+        |it| it.idle_in_transaction_peak.map(f64::from),
+    ),
+    (
+        "idle in tx, mean",
+        |it| it.idle_in_transaction_mean.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.1}")),
+        |it| it.idle_in_transaction_mean,
+    ),
     ("oldest transaction", |it| seconds(it.transaction_age_max_s), |it| it.transaction_age_max_s),
     ("p95 (s)", |it| seconds_of_ms(it.latency_p95_ms), |it| it.latency_p95_ms),
     ("pool timeouts", |it| count(it.pool_timeouts), |it| it.pool_timeouts.map(|it| it as f64)),
@@ -106,7 +131,7 @@ pub(super) fn trend(columns: &[Column<'_>]) -> Markup {
                 table.figures.sortable {
                     thead { tr {
                         th scope="col" { "run and variant" }
-                        th scope="col" { "started" }
+                        th.text scope="col" { "started" }
                         @for (head, _, _) in &TREND { th scope="col" { (head) } }
                     } }
                     tbody { @for (column, summary) in &measured { tr class={ "hue" (column.hue % 6) } {

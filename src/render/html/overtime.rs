@@ -172,7 +172,8 @@ fn figure_of(metric: &Metric, axis: Axis, columns: &[Column<'_>], small: bool) -
 }
 
 fn scale(metric: &Metric, columns: &[Column<'_>], limit: Option<f64>) -> Scale {
-    let all = || columns.iter().filter_map(|it| it.lane).flat_map(|lane| metric.lines.iter().map(|it| (it.series)(lane)));
+    let all =
+        || columns.iter().filter_map(|it| it.lane).flat_map(|lane| metric.lines.iter().map(|it| (it.series)(lane)));
     let largest = all().filter_map(Reduced::max).map(|peak| peak.1).fold(0.0, f64::max);
     if metric.log {
         let smallest = all().filter_map(Reduced::min_above_zero).fold(f64::INFINITY, f64::min);
@@ -246,7 +247,12 @@ fn peak(unit: Unit, series: &Reduced) -> String {
 /// The values behind a chart, for those who do not see it.
 fn table(metric: &Metric, axis: Axis, columns: &[Column<'_>]) -> Markup {
     let width_s = (axis.to_s - axis.from_s) / TABLE_ROWS as f64;
-    let lines = || columns.iter().filter_map(|it| it.lane.map(|lane| (it, lane))).flat_map(|it| metric.lines.iter().map(move |line| (it, line)));
+    let lines = || {
+        columns
+            .iter()
+            .filter_map(|it| it.lane.map(|lane| (it, lane)))
+            .flat_map(|it| metric.lines.iter().map(move |line| (it, line)))
+    };
     let series: Vec<Vec<Point>> = lines().map(|((_, lane), line)| (line.series)(lane).points().collect()).collect();
     html! {
         details {

@@ -61,17 +61,24 @@ fn warnings(run: &Run<'_>) -> Vec<String> {
     match &run.record.outcome {
         Outcome::Finished => {}
         Outcome::Running => warnings.push(
-            "This run has no end: its process was killed, or it still goes on. What follows is what was on disk.".to_owned(),
+            "This run has no end: its process was killed, or it still goes on. What follows is what was on disk."
+                .to_owned(),
         ),
         Outcome::Interrupted => {
             warnings.push("This run was interrupted: the figures cover what was seen until then.".to_owned());
         }
         Outcome::Failed { error } => warnings.push(format!("This run failed: {}", plain(error, ERROR_MAX))),
     }
-    let unfinished: Vec<&str> =
-        run.timeline.lanes.keys().filter(|scope| !run.record.variants.contains_key(scope)).map(|it| it.name()).collect();
+    let unfinished: Vec<&str> = run
+        .timeline
+        .lanes
+        .keys()
+        .filter(|scope| !run.record.variants.contains_key(scope))
+        .map(|it| it.name())
+        .collect();
     if !unfinished.is_empty() {
-        warnings.push(format!("No figures of {}: only its samples are there, as far as they go.", unfinished.join(", ")));
+        warnings
+            .push(format!("No figures of {}: only its samples are there, as far as they go.", unfinished.join(", ")));
     }
     match run.samples {
         None => warnings.push("There are no samples: nothing can be drawn over time.".to_owned()),
@@ -80,7 +87,10 @@ fn warnings(run: &Run<'_>) -> Vec<String> {
                 warnings.push("The samples end in the middle of a line: the process was killed while it wrote. That line is left out.".to_owned());
             }
             if read.unreadable > 0 {
-                warnings.push(format!("{} lines of the samples could not be read, and are left out.", count(Some(read.unreadable))));
+                warnings.push(format!(
+                    "{} lines of the samples could not be read, and are left out.",
+                    count(Some(read.unreadable))
+                ));
             }
         }
     }
@@ -91,13 +101,17 @@ fn warnings(run: &Run<'_>) -> Vec<String> {
 pub(super) fn sentence(record: &RunRecord) -> String {
     let variants: Vec<(SessionScope, &Summary)> =
         record.variants.iter().map(|(scope, variant)| (*scope, &variant.summary)).collect();
-    let clauses: Vec<String> = variants.iter().map(|(scope, summary)| clause(*scope, summary)).collect();
+    let clause_of = |(index, (scope, summary)): (usize, &(SessionScope, &Summary))| {
+        let said_before = index > 0 && variants[index - 1].1.idle_in_transaction_peak.is_some();
+        clause(*scope, summary, if said_before { Wording::Again } else { Wording::First })
+    };
+    let clauses: Vec<String> = variants.iter().enumerate().map(clause_of).collect();
     let mut said = match clauses.as_slice() {
         [] => return "No variant ran to its end, so there are no figures.".to_owned(),
         clauses => capitalised(&clauses.join("; ")) + ".",
     };
-    if let [(before, baseline), (after, candidate)] = variants.as_slice() {
-        said += &users(before.name(), baseline, after.name(), candidate);
+    if let [(_, baseline), (_, candidate)] = variants.as_slice() {
+        said += &users(baseline, candidate);
     }
     if variants.iter().all(|(_, summary)| summary.is_healthy()) {
         said += " No checkout timed out, no replica went down, and hardly a request failed: nothing went wrong.";
@@ -105,8 +119,15 @@ pub(super) fn sentence(record: &RunRecord) -> String {
     said
 }
 
+/// Whether what is counted was said in the clause before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wording {
+    First,
+    Again,
+}
+
 /// `with the session held over the request, 514 of 1 440 sessions sat idle in transaction at once, …`
-fn clause(scope: SessionScope, summary: &Summary) -> String {
+fn clause(scope: SessionScope, summary: &Summary, wording: Wording) -> String {
     let with = match scope {
         SessionScope::Held => "with the session held over the whole request".to_owned(),
         SessionScope::Scoped => "with a session of its own for the permission check".to_owned(),
@@ -116,13 +137,21 @@ fn clause(scope: SessionScope, summary: &Summary) -> String {
     let mut parts = Vec::new();
     if let Some(peak) = summary.idle_in_transaction_peak {
         let peak = count(Some(u64::from(peak)));
-        parts.push(format!("{peak} of {capacity} pooled sessions sat idle in transaction at the worst moment"));
+        parts.push(match wording {
+            Wording::First => {
+                format!("{peak} of the pools' {capacity} sessions sat idle in transaction at the worst moment")
+            }
+            Wording::Again => format!("at most {peak} did"),
+        });
     }
     if let Some(oldest) = summary.transaction_age_max_s {
         parts.push(format!("the oldest transaction was {} old", seconds(Some(oldest))));
     }
     if let Some(healthy) = summary.replicas_healthy_min.filter(|healthy| *healthy < summary.replicas) {
-        parts.push(format!("{healthy} of {} replicas stayed up", summary.replicas));
+        parts.push(match healthy {
+            0 => format!("for a time no replica of {} passed its health check", summary.replicas),
+            _ => format!("for a time only {healthy} of {} replicas passed its health check", summary.replicas),
+        });
     }
     match summary.failure_ratio {
         Some(0.0) => parts.push("no request failed".to_owned()),
@@ -137,12 +166,13 @@ fn clause(scope: SessionScope, summary: &Summary) -> String {
 }
 
 /// What changed for the users; nothing where a figure is missing.
-fn users(before: &str, baseline: &Summary, after: &str, candidate: &Summary) -> String {
-    let rates = (baseline.throughput_rps, candidate.throughput_rps);
-    let (Some(_), Some(_)) = rates else { return String::new() };
-    let by = change(rates.0, rates.1);
+fn users(baseline: &Summary, candidate: &Summary) -> String {
+    let (Some(before), Some(after)) = (baseline.goodput_rps, candidate.goodput_rps) else { return String::new() };
+    // Of a rate that rounds to nothing, a multiple says nothing.
+    let by = if before >= 1.0 && after >= 1.0 { change(Some(before), Some(after)) } else { String::new() };
     let by = if by.is_empty() { by } else { format!(" ({by})") };
-    format!(" Users got {} answers a second under {before} and {} under {after}{by}.", whole(rates.0), whole(rates.1))
+    let rate = |rps: f64| if rps < 10.0 { format!("{rps:.1}") } else { whole(Some(rps)) };
+    format!(" Requests that succeeded went from {} a second to {}{by}.", rate(before), rate(after))
 }
 
 fn capitalised(text: &str) -> String {

@@ -141,7 +141,7 @@ fn table(axis: Axis, columns: &[Column<'_>]) -> Markup {
             div.scroll {
                 table {
                     caption { "Times at which a replica was down, and other events, by variant" }
-                    thead { tr { th scope="col" { "variant" } th scope="col" { "what" } th scope="col" { "when" } } }
+                    thead { tr { th scope="col" { "variant" } th.text scope="col" { "what" } th.text scope="col" { "when" } } }
                     tbody { @for column in columns { @if let Some(lane) = column.lane {
                         @for (replica, states) in lane.replica_up.iter().take(REPLICAS_SHOWN) {
                             @for (from_s, to_s, _) in spans(states, axis.to_s).into_iter().filter(|span| !span.2).take(50) {

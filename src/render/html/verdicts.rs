@@ -27,8 +27,8 @@ pub(super) fn section(runs: &[Run<'_>]) -> Markup {
                     table.figures {
                         thead { tr {
                             th scope="col" { "rule" }
-                            th scope="col" { "variant" }
-                            th scope="col" { "verdict" }
+                            th.text scope="col" { "variant" }
+                            th.text scope="col" { "verdict" }
                             th scope="col" { "measured" }
                             th scope="col" { "limit" }
                         } }
