@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::exit::Exit;
-use crate::record::RunRecord;
+use crate::gate::{Asked, GateReport, judge, routes};
 use crate::record::store::{SamplesRead, StoreError, for_each_sample, read_record};
 use crate::record::timeline::Timeline;
+use crate::record::{RunRecord, Sample, Stamped};
 use crate::render::html;
+use crate::scenario::SessionScope;
 
 /// Name of the report in the folder of its run, when no other is given.
 const REPORT_FILE: &str = "report.html";
@@ -63,9 +65,13 @@ pub(super) fn open(path: &Path) -> Result<Exit, CliError> {
 }
 
 fn write(folders: &[PathBuf], path: &Path) -> Result<(), CliError> {
-    let read = folders.iter().map(|folder| RunOnDisk::read(folder)).collect::<Result<Vec<_>, _>>()?;
+    let read = folders
+        .iter()
+        .map(|folder| RunOnDisk::read(folder))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(CliError::Record)?;
     let runs: Vec<html::Run<'_>> = read.iter().map(RunOnDisk::as_run).collect();
-    fs::write(path, html::page(&runs)).map_err(|source| CliError::WriteReport { path: path.to_owned(), source })
+    fs::write(path, html::page(&runs)).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 
 /// What a run folder holds, its samples reduced.
@@ -74,19 +80,35 @@ struct RunOnDisk {
     record: RunRecord,
     timeline: Timeline,
     samples: Option<SamplesRead>,
+    /// The scenario's own rules, judged; `None` when it has none.
+    gate: Option<GateReport>,
 }
 
 impl RunOnDisk {
     fn read(folder: &Path) -> Result<Self, StoreError> {
         let record = read_record(folder)?;
         let replicas = record.scenario.gateway.replicas.get();
+        let asked = asked(&record);
         let mut timeline = Timeline::default();
-        let samples = match for_each_sample(folder, |sample| timeline.take(replicas, &sample)) {
+        let mut kept = Vec::new();
+        let take = |sample: Stamped| {
+            timeline.take(replicas, &sample);
+            // Rules read gauges and counters; only they need the samples afterwards.
+            if !asked.is_empty() {
+                kept.extend(without_texts(sample));
+            }
+        };
+        let samples = match for_each_sample(folder, take) {
             Ok(read) => Some(read),
             Err(StoreError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { name: name(folder), record, timeline, samples })
+        let gate = (!asked.is_empty()).then(|| {
+            kept.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+            let variants: Vec<SessionScope> = record.variants.keys().copied().collect();
+            judge(&asked, &record, &kept, &variants, None)
+        });
+        Ok(Self { name: name(folder), record, timeline, samples, gate })
     }
 
     fn as_run(&self) -> html::Run<'_> {
@@ -95,9 +117,28 @@ impl RunOnDisk {
             record: &self.record,
             timeline: &self.timeline,
             samples: self.samples,
-            gate: None,
+            gate: self.gate.as_ref(),
         }
     }
+}
+
+/// The rules of a run's scenario. One that cannot be read was refused before the run, unless another program wrote it.
+fn asked(record: &RunRecord) -> Vec<Asked> {
+    let routes = routes(&record.scenario);
+    let read =
+        |rule| Asked::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
+    record.scenario.gate.iter().filter_map(read).collect()
+}
+
+/// A sample as rules need it: statements and routes would fill the memory.
+fn without_texts(mut stamped: Stamped) -> Option<Stamped> {
+    match &mut stamped.sample {
+        Sample::Breakdown(_) => return None,
+        Sample::Load(load) => load.in_flight.clear(),
+        Sample::Pools(pools) => pools.errors.clear(),
+        Sample::Activity(_) | Sample::Health(_) | Sample::Event(_) => {}
+    }
+    Some(stamped)
 }
 
 /// The folder's own name: where it lay is nobody's business.

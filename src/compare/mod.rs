@@ -16,6 +16,7 @@ use crate::units::Unit;
 
 pub use comparable::{Difference, differences};
 pub use figures::{FIGURES, Figure};
+pub use noise::chance;
 
 /// One variant of one run, with its samples where there are some.
 #[derive(Clone, Copy, Debug)]

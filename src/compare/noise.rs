@@ -4,7 +4,7 @@
 //! reading meaning into a difference that comes by itself.
 
 use super::Side;
-use super::figures::{Figure, Scatter, Window};
+use super::figures::{FIGURES, Figure, Scatter, Window};
 use crate::record::{Phases, Sample, Stamped};
 
 /// Below this share of a figure no difference of two single runs is believed: the machine alone makes as much.
@@ -19,12 +19,22 @@ const WINDOWS: usize = 10;
 /// Standard errors beyond which a difference of two means is believed.
 const ERRORS: f64 = 3.0;
 
-/// The largest |candidate − baseline| that counts as noise.
+/// The largest |candidate − baseline| that counts as noise, of a figure of the summary.
 pub(super) fn band(figure: &Figure, baseline: Side<'_>, candidate: Side<'_>) -> f64 {
     let value = |side: Side<'_>| (figure.value)(&side.measured.summary).unwrap_or(0.0);
-    let (before, after) = (value(baseline), value(candidate));
+    around(figure.scatter, baseline, candidate, [value(baseline), value(candidate)])
+}
+
+/// The largest |candidate − baseline| that counts as noise, of a figure that is, or is like, the one of the summary
+/// called `key`; of an unknown one, as of a largest value.
+pub fn chance(key: Option<&str>, baseline: Side<'_>, candidate: Side<'_>, figures: [f64; 2]) -> f64 {
+    let known = key.and_then(|key| FIGURES.iter().find(|figure| figure.name == key));
+    around(known.map_or(Scatter::Extreme, |figure| figure.scatter), baseline, candidate, figures)
+}
+
+fn around(scatter: Scatter, baseline: Side<'_>, candidate: Side<'_>, [before, after]: [f64; 2]) -> f64 {
     let larger = before.abs().max(after.abs());
-    match figure.scatter {
+    match scatter {
         Scatter::None => 0.0,
         Scatter::Extreme => EXTREME * larger,
         Scatter::Mean => 2.0 * FLOOR * larger,

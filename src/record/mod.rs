@@ -11,6 +11,7 @@ pub mod timeline;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Scenario, SessionScope};
@@ -25,7 +26,7 @@ pub use summary::Summary;
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Name and version of a format.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Format {
     /// `rbac-bench/run`.
     pub name: String,
@@ -40,7 +41,7 @@ impl Default for Format {
 }
 
 /// A run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// Which format this is.
     pub format: Format,
@@ -51,15 +52,17 @@ pub struct RunRecord {
     /// How it ended.
     pub outcome: Outcome,
     /// What was asked for, all defaults and overrides resolved.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub scenario: Scenario,
     /// Where it ran.
     pub machine: Machine,
     /// What came of each variant that was run to its end, or until the run was interrupted.
+    #[schemars(with = "BTreeMap<String, VariantRecord>")]
     pub variants: BTreeMap<SessionScope, VariantRecord>,
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It has not ended, or its process was killed.
@@ -76,7 +79,7 @@ pub enum Outcome {
 }
 
 /// The machine of a run, since figures of different machines cannot be compared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// `linux`, `macos`.
     pub os: String,
@@ -87,7 +90,7 @@ pub struct Machine {
 }
 
 /// One variant of a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VariantRecord {
     /// The server's version, as it says it: `15.18`.
     pub postgres_version: String,
@@ -114,7 +117,7 @@ pub struct VariantRecord {
 }
 
 /// One point of a latency distribution.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyPoint {
     /// 0–100.
     pub percentile: f64,
@@ -123,7 +126,7 @@ pub struct LatencyPoint {
 }
 
 /// When each phase of the load began and ended, in seconds since the load began.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Phases {
     /// From here on all users run: the steady phase begins.
     pub steady_from_s: f64,
@@ -134,7 +137,7 @@ pub struct Phases {
 }
 
 /// One route over the steady phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteRecord {
     /// Method, path template, JSON-RPC method: `POST /rpc tools/call`.
     pub route: String,
@@ -153,7 +156,7 @@ pub struct RouteRecord {
 }
 
 /// One error text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorRecord {
     /// Who saw it.
     pub seen_by: SeenBy,
@@ -164,7 +167,7 @@ pub struct ErrorRecord {
 }
 
 /// Who saw an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SeenBy {
     /// A user's request ended in it.
@@ -175,7 +178,7 @@ pub enum SeenBy {
 
 /// Sessions whose last episode `pg_stat_database.idle_in_transaction_time` does not count: those that ended
 /// abnormally during the load, and those in a transaction when the gateway was stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionsLost {
     /// `sessions_abandoned`: the client vanished.
     pub abandoned: i64,
@@ -195,7 +198,7 @@ impl SessionsLost {
 }
 
 /// What the load generator, monitor included, cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GeneratorRecord {
     /// CPU seconds of this process over the load; `None` when the system would not say.
     pub cpu_s: Option<f64>,

@@ -164,6 +164,24 @@ fn a_run_cut_off_by_a_power_loss_has_a_report_that_says_so() {
 }
 
 #[test]
+fn the_rules_of_the_scenario_are_judged_in_the_report() {
+    let place = Place::new();
+    let mut record = record();
+    record["scenario"]["gate"] = json!([
+        { "rule": "idle_in_transaction.max<60", "because": "<b>pools</b> of 30" },
+        { "rule": "pool_timeouts==0", "severity": "warn" },
+    ]);
+    let page = page(&place, &folder(&place, "gated", &record, samples()));
+    let gate = page.split_once("id=\"h-gate\"").expect("the section").1.split_once("</section>").expect("its end").0;
+    assert!(
+        gate.contains("failed") && gate.contains("433") && gate.contains("idle_in_transaction.max&lt;60"),
+        "{gate}"
+    );
+    assert!(gate.contains("&lt;b&gt;pools&lt;/b&gt; of 30"), "{gate}");
+    assert!(gate.contains("passed"), "scoped has fewer than 60: {gate}");
+}
+
+#[test]
 fn what_is_no_run_is_refused_and_nothing_is_written() {
     let place = Place::new();
     let nothing = place.reports().join("nothing");

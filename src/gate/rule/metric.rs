@@ -164,6 +164,28 @@ impl Metric {
         }
     }
 
+    /// The key of the summary that holds the figure over the whole steady phase; `None` when none does.
+    #[must_use]
+    pub const fn summary_key(self, aggregate: Option<Aggregate>) -> Option<&'static str> {
+        match (self, aggregate) {
+            (Self::IdleInTransaction, Some(Aggregate::Max)) => Some("idle_in_transaction_peak"),
+            (Self::IdleInTransaction, Some(Aggregate::Mean)) => Some("idle_in_transaction_mean"),
+            (Self::TransactionAge, Some(Aggregate::Max)) => Some("transaction_age_max_s"),
+            (Self::PoolCheckedOut, Some(Aggregate::Max)) => Some("pool_checked_out_peak"),
+            (Self::ReplicasHealthy, Some(Aggregate::Min)) => Some("replicas_healthy_min"),
+            (Self::Latency, Some(Aggregate::P50)) => Some("latency_p50_ms"),
+            (Self::Latency, Some(Aggregate::P95)) => Some("latency_p95_ms"),
+            (Self::Latency, Some(Aggregate::P99)) => Some("latency_p99_ms"),
+            (Self::Latency, Some(Aggregate::Max)) => Some("latency_max_ms"),
+            (Self::FailureRate, _) => Some("failure_ratio"),
+            (Self::Throughput, _) => Some("throughput_rps"),
+            (Self::Goodput, _) => Some("goodput_rps"),
+            (Self::Requests, _) => Some("requests"),
+            (Self::PoolTimeouts, _) => Some("pool_timeouts"),
+            _ => None,
+        }
+    }
+
     /// What is meant without a dot: of a gauge its worst value, never its last one. `None` where it has to be said.
     #[must_use]
     pub const fn default_aggregate(self) -> Option<Aggregate> {

@@ -13,6 +13,8 @@ mod parse;
 
 use std::fmt;
 
+use crate::units::Unit;
+
 pub use error::{RuleError, RuleFault};
 pub use metric::{Aggregate, Kind, Metric};
 
@@ -102,6 +104,21 @@ impl Rule {
     #[must_use]
     pub const fn is_relative(&self) -> bool {
         matches!(self.limit, Limit::Relative { .. })
+    }
+
+    /// The rule as a text, with another absolute limit: in the metric's unit, written so that it reads back as a value not
+    /// below `limit`.
+    #[must_use]
+    pub fn text_with_limit(&self, limit: f64) -> String {
+        let aggregate = self.aggregate.map(|it| format!(".{it}")).unwrap_or_default();
+        let value = match self.metric.unit() {
+            Unit::Seconds => format!("{}ms", (limit * 1e3).ceil()),
+            Unit::Milliseconds => format!("{}ms", limit.ceil()),
+            Unit::Ratio => format!("{}%", (limit * 1e4).ceil() / 1e2),
+            Unit::Count | Unit::PerSecond | Unit::SessionSeconds => format!("{}", (limit * 1e2).ceil() / 1e2),
+        };
+        let route = self.route.as_ref().map(|route| format!(" for {route}")).unwrap_or_default();
+        format!("{}{aggregate}{}{value}{route}", self.metric, self.op.symbol())
     }
 
     /// The rule with its route's full name, as the record spells it. A route may be written short, by the end of its

@@ -13,6 +13,10 @@ use crate::units::Unit;
 /// Space above the largest value, so that its mark is not cut.
 const HEADROOM_PX: f64 = 14.0;
 
+/// Steps of time in a chart as wide as the page, and in a small one.
+pub(super) const WIDE: f64 = 8.0;
+pub(super) const SMALL: f64 = 4.0;
+
 /// The axis of time that all charts share, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Axis {
@@ -37,11 +41,11 @@ impl Axis {
         format!("{:.2}%", (self.share(to_s) - self.share(from_s)).max(0.0) * 100.0)
     }
 
-    /// Whole steps of time, from the first one in it.
-    pub(super) fn ticks(self) -> Vec<f64> {
+    /// Whole steps of time, at most so many, from the first one in it.
+    pub(super) fn ticks(self, most: f64) -> Vec<f64> {
         let span = self.to_s - self.from_s;
         let steps = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0];
-        let step = steps.into_iter().find(|step| span / step <= 8.0).unwrap_or_else(|| nice_step(span, 8.0));
+        let step = steps.into_iter().find(|step| span / step <= most).unwrap_or_else(|| nice_step(span, most));
         multiples(step, self.from_s, self.to_s)
     }
 }
@@ -165,6 +169,8 @@ pub(super) struct Panel<'a> {
     pub(super) unit: Unit,
     pub(super) hue: usize,
     pub(super) height_px: u32,
+    /// Steps of time, at most.
+    pub(super) ticks: f64,
     pub(super) lines: Vec<Line<'a>>,
     pub(super) limit: Option<f64>,
     pub(super) phases: Option<Phases>,
@@ -192,7 +198,7 @@ impl Panel<'_> {
                     line class="grid" x1="0" x2="100%" y1=(y) y2=(y) {}
                     text class="tick value" x="-8" y=(y) dy="0.32em" { (tick_name(self.unit, tick)) }
                 }
-                @for tick in self.axis.ticks() {
+                @for tick in self.axis.ticks(self.ticks) {
                     @let x = self.axis.percent(tick);
                     line class="grid" x1=(x) x2=(x) y1=(HEADROOM_PX) y2=(bottom_px) {}
                 }
@@ -288,10 +294,10 @@ pub(super) fn phases(axis: Axis, phases: Option<Phases>, height_px: u32) -> Mark
 }
 
 /// The row of times under charts.
-pub(super) fn time_row(axis: Axis) -> Markup {
+pub(super) fn time_row(axis: Axis, most: f64) -> Markup {
     html! {
         svg class="plot times" height="18" aria-hidden="true" {
-            @for tick in axis.ticks() {
+            @for tick in axis.ticks(most) {
                 @let share = axis.share(tick);
                 @let anchor = if share > 0.97 { "end" } else { "middle" };
                 text class="tick" x=(axis.percent(tick)) y="13" text-anchor=(anchor) { (clock(tick, axis)) }
@@ -307,7 +313,7 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_few() {
-        assert_eq!(Axis { from_s: 0.0, to_s: 36.0 }.ticks(), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0]);
+        assert_eq!(Axis { from_s: 0.0, to_s: 36.0 }.ticks(WIDE), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0]);
         assert_eq!(Scale::linear(1440.0).ticks(), [0.0, 500.0, 1000.0]);
         assert_eq!(Scale::log(3.0, 27_000.0).ticks(), [1.0, 100.0, 10_000.0]);
     }
@@ -329,6 +335,7 @@ mod tests {
             unit: Unit::Count,
             hue: 0,
             height_px: 100,
+            ticks: WIDE,
             lines: Vec::new(),
             limit: None,
             phases: None,
@@ -351,6 +358,7 @@ mod tests {
                 unit: Unit::Milliseconds,
                 hue: 0,
                 height_px: 100,
+            ticks: WIDE,
                 lines: vec![Line { series: &series, stroke: 0, gap_s: 0.5 }],
                 limit: None,
                 phases: None,

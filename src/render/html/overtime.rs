@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Column;
-use super::chart::{Axis, Line, Panel, Scale, clock, figure, time_row};
+use super::chart::{Axis, Line, Panel, SMALL, Scale, WIDE, clock, figure, time_row};
 use super::strip;
 use crate::record::timeline::Lane;
 use crate::stats::reduced::{Point, Reduced};
@@ -120,7 +120,7 @@ pub(super) fn section(columns: &[Column<'_>], small: bool) -> Markup {
             @for metric in &METRICS {
                 (figure_of(metric, axis, columns, small))
             }
-            (strip::figure_of(axis, columns))
+            (strip::figure_of(axis, columns, small))
         }
     }
 }
@@ -161,11 +161,11 @@ fn figure_of(metric: &Metric, axis: Axis, columns: &[Column<'_>], small: bool) -
                             Some(lane) => { (panel(metric, axis, scale, column, lane, small).draw()) }
                             None => { p.nothing { "This run's samples do not have it." } }
                         }
-                        @if small { (time_row(axis)) }
+                        @if small { (time_row(axis, SMALL)) }
                     }
                 }
             }
-            @if !small { (time_row(axis)) }
+            @if !small { (time_row(axis, WIDE)) }
             (table(metric, axis, columns))
         }
     }
@@ -205,6 +205,7 @@ fn panel<'a>(
         unit: metric.unit,
         hue: column.hue,
         height_px: if small { 84 } else { 124 },
+        ticks: if small { SMALL } else { WIDE },
         lines: lines.collect(),
         limit,
         phases: column.variant.map(|variant| variant.phases),

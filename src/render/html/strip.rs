@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::Column;
-use super::chart::{Axis, clock, phases, time_row};
+use super::chart::{Axis, SMALL, WIDE, clock, phases, time_row};
 use super::overtime::mark;
 use crate::record::timeline::{EventKind, Lane};
 use crate::render::numbers::count;
@@ -30,7 +30,7 @@ const KINDS: [(EventKind, &str, [&str; 2], &str); 6] = [
 ];
 
 /// Strips and marks of all columns.
-pub(super) fn figure_of(axis: Axis, columns: &[Column<'_>]) -> Markup {
+pub(super) fn figure_of(axis: Axis, columns: &[Column<'_>], small: bool) -> Markup {
     html! {
         figure.chart {
             figcaption {
@@ -45,10 +45,11 @@ pub(super) fn figure_of(axis: Axis, columns: &[Column<'_>]) -> Markup {
                             Some(lane) => (strip(axis, column, lane)),
                             None => { p.nothing { "This run's samples do not have it." } }
                         }
+                        @if small { (time_row(axis, SMALL)) }
                     }
                 }
             }
-            (time_row(axis))
+            @if !small { (time_row(axis, WIDE)) }
             (table(axis, columns))
         }
     }
