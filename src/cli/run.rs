@@ -34,6 +34,7 @@ Examples:
   rbac-bench run collapse                          the plain case: everything freezes
   rbac-bench run mine.toml --variant held --json
   rbac-bench run --set gateway.pool.size=50 --set gateway.usage_counter.share=0.02")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RunArgs {
     /// A built-in scenario, or the path of a file
     #[arg(value_name = "SCENARIO", default_value = DEFAULT.name)]

@@ -56,7 +56,7 @@ pub struct Lane {
     /// How often each kind of event happened.
     pub events: BTreeMap<EventKind, Reduced>,
     rate_from: Option<(f64, u64, u64)>,
-    pool_round: BTreeMap<u32, (Option<u32>, Option<u32>)>,
+    pool_round: BTreeMap<u32, PoolGauges>,
     pool_counters: BTreeMap<u32, PoolCounters>,
 }
 
@@ -75,6 +75,13 @@ pub enum EventKind {
     StatementCancelled,
     /// The database did not answer a poll.
     PollFailed,
+}
+
+/// What a replica's gauges said in this round; `None` when they did not answer.
+#[derive(Clone, Copy, Debug)]
+struct PoolGauges {
+    checked_out: Option<u32>,
+    pending: Option<u32>,
 }
 
 /// What a replica has counted so far.
@@ -127,21 +134,22 @@ impl Lane {
 
     fn take_pools(&mut self, replicas: u32, at_s: f64, pools: &PoolSample) {
         self.count_pool_events(at_s, pools);
-        if self.pool_round.insert(pools.replica, (pools.checked_out, pools.pending)).is_some() {
+        let gauges = PoolGauges { checked_out: pools.checked_out, pending: pools.pending };
+        if self.pool_round.insert(pools.replica, gauges).is_some() {
             // A new round has begun before the old one was complete.
-            self.pool_round = BTreeMap::from([(pools.replica, (pools.checked_out, pools.pending))]);
+            self.pool_round = BTreeMap::from([(pools.replica, gauges)]);
         }
         if self.pool_round.len() < replicas.min(REPLICAS_MAX) as usize {
             return;
         }
         let round = std::mem::take(&mut self.pool_round);
-        let sum = |of: fn(&(Option<u32>, Option<u32>)) -> Option<u32>| {
+        let sum = |of: fn(&PoolGauges) -> Option<u32>| {
             round.values().map(|gauges| of(gauges).map(f64::from)).sum::<Option<f64>>()
         };
-        if let Some(checked_out) = sum(|gauges| gauges.0) {
+        if let Some(checked_out) = sum(|gauges| gauges.checked_out) {
             self.pool_checked_out.push(at_s, checked_out);
         }
-        if let Some(pending) = sum(|gauges| gauges.1) {
+        if let Some(pending) = sum(|gauges| gauges.pending) {
             self.pool_pending.push(at_s, pending);
         }
     }

@@ -126,7 +126,9 @@ mod tests {
 
     fn reduced(points: &[Point]) -> Reduced {
         let mut reduced = Reduced::default();
-        points.iter().for_each(|(at_s, value)| reduced.push(*at_s, *value));
+        for (at_s, value) in points {
+            reduced.push(*at_s, *value);
+        }
         reduced
     }
 

@@ -186,12 +186,12 @@ fn what_is_no_run_is_refused_and_nothing_is_written() {
     let place = Place::new();
     let nothing = place.reports().join("nothing");
     let output = report(&place, &[&nothing]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot read"), "{}", text(&output.stderr));
     let run = folder(&place, "good", &record(), samples());
     fs::write(run.join("record.json"), "{\"format\": {\"version\": 99}}").expect("written");
     let output = report(&place, &[&run]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("format version 99"), "{}", text(&output.stderr));
     assert!(!run.join("report.html").exists());
     assert_eq!(report(&place, &[]).status.code(), Some(2), "no run at all");

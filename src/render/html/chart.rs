@@ -273,14 +273,10 @@ fn area(segments: &[Vec<Point>]) -> String {
 
 /// `M x y L x y …`; a point alone is drawn as a short line, so that it is seen.
 fn joined(segment: &[Point]) -> String {
-    let mut text = String::new();
-    for (index, (x, y)) in segment.iter().enumerate() {
-        text += &format!("{}{x:.1} {y:.1}", if index == 0 { "M" } else { "L" });
-    }
-    if segment.len() == 1 {
-        text += "h1";
-    }
-    text
+    let verb = |index| if index == 0 { "M" } else { "L" };
+    let steps = segment.iter().enumerate().map(|(index, (x, y))| format!("{}{x:.1} {y:.1}", verb(index)));
+    let alone = (segment.len() == 1).then(|| "h1".to_owned());
+    steps.chain(alone).collect()
 }
 
 /// What is not the steady phase is shaded.
@@ -327,7 +323,9 @@ mod tests {
     #[test]
     fn a_gap_in_the_samples_is_a_gap_in_the_line() {
         let mut series = Reduced::default();
-        [0.0, 0.1, 0.2, 5.0, 5.1].into_iter().for_each(|at_s| series.push(at_s, 1.0));
+        for at_s in [0.0, 0.1, 0.2, 5.0, 5.1] {
+            series.push(at_s, 1.0);
+        }
         let line = Line { series: &series, stroke: 0, gap_s: 0.5 };
         let panel = Panel {
             axis: Axis { from_s: 0.0, to_s: 10.0 },

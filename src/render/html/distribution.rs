@@ -106,12 +106,11 @@ fn name(percentile: f64) -> String {
 }
 
 fn path(points: &[LatencyPoint], scale: Scale) -> String {
-    let mut text = String::new();
-    for (index, point) in points.iter().take(200).enumerate() {
+    let step = |(index, point): (usize, &LatencyPoint)| {
         let x = (place(point.percentile) / LONGEST * 1000.0).clamp(0.0, 1000.0);
-        text += &format!("{}{x:.1} {:.1}", if index == 0 { "M" } else { "L" }, scale.y(point.ms));
-    }
-    text
+        format!("{}{x:.1} {:.1}", if index == 0 { "M" } else { "L" }, scale.y(point.ms))
+    };
+    points.iter().take(200).enumerate().map(step).collect()
 }
 
 fn table(with: &[(&Column<'_>, &[LatencyPoint])]) -> Markup {

@@ -126,19 +126,17 @@ const DOUBTS: [Doubt; 14] = [
 
 fn lost(variant: &VariantRecord) -> String {
     let Some(lost) = variant.sessions_lost else { return "–".to_owned() };
-    match lost.total() {
-        0 => "none".to_owned(),
-        _ => {
-            let parts = [
-                (lost.open_at_end, "in a transaction at the end"),
-                (lost.killed, "killed"),
-                (lost.fatal, "ended by an error"),
-                (lost.abandoned, "left by their client"),
-            ];
-            let said = parts.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
-            said.collect::<Vec<_>>().join(", ")
-        }
+    if lost.total() == 0 {
+        return "none".to_owned();
     }
+    let parts = [
+        (lost.open_at_end, "in a transaction at the end"),
+        (lost.killed, "killed"),
+        (lost.fatal, "ended by an error"),
+        (lost.abandoned, "left by their client"),
+    ];
+    let said = parts.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 fn generator_cpu(variant: &VariantRecord) -> String {

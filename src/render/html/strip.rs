@@ -175,7 +175,9 @@ mod tests {
 
     fn series(points: &[Point]) -> Reduced {
         let mut series = Reduced::default();
-        points.iter().for_each(|(at_s, value)| series.push(*at_s, *value));
+        for (at_s, value) in points {
+            series.push(*at_s, *value);
+        }
         series
     }
 

@@ -15,7 +15,7 @@ pub(super) fn plain(text: &str, max: usize) -> String {
     // Counting to the end reads all of a long text once, and keeps none of it.
     let left_out = characters.count();
     if left_out > 0 {
-        shown += &format!(" … ({left_out} more characters)");
+        shown.extend([" … (", &left_out.to_string(), " more characters)"]);
     }
     shown
 }
