@@ -20,7 +20,8 @@ pub fn document(told: Told<'_>) -> Result<String, quick_junit::SerializeError> {
     suite.add_test_cases(told.report.rules.iter().map(|rule| case(rule, told)));
     let mut report = Report::new("rbac-bench gate");
     report.add_test_suite(suite);
-    report.to_string()
+    // Jenkins' schema knows no number of skipped tests of the whole; none ever is.
+    Ok(report.to_string()?.replacen(" skipped=\"0\"", "", 1))
 }
 
 fn case(rule: &RuleOutcome, told: Told<'_>) -> TestCase {

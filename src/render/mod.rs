@@ -13,3 +13,6 @@ mod numbers;
 pub mod openmetrics;
 pub mod table;
 pub mod text;
+
+#[cfg(test)]
+mod hostile_tests;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -76,7 +76,8 @@ fn the_fix_passes_and_the_bug_fails_by_the_scenario_s_own_rules(run: &Recorded) 
     assert_eq!(held.status.code(), Some(99), "{}", text(&held.stdout));
     let verdict = verdict(&held);
     assert_eq!(verdict["verdict"], "failed");
-    let broken = |rule: &str| verdict["rules"].as_array().unwrap().iter().find(|it| it["rule"] == rule).unwrap().clone();
+    let broken =
+        |rule: &str| verdict["rules"].as_array().unwrap().iter().find(|it| it["rule"] == rule).unwrap().clone();
     assert_eq!(broken("pool_timeouts==0")["verdict"], "failed");
     assert!(broken("idle_in_transaction.max<=3")["measured"].as_f64().unwrap() >= 6.0);
     assert_eq!(broken("latency.p95<600ms for tools/call")["severity"], "warn");
@@ -106,7 +107,9 @@ fn a_wrong_rule_is_refused_before_any_load() {
 }
 
 fn a_wrong_rule_or_variant_is_refused(run: &Recorded) {
-    for arguments in [["--rule", "nonsense<1"], ["--rule", "failure_rate<1% for GET /nowhere"], ["--variant", "across_render"]] {
+    for arguments in
+        [["--rule", "nonsense<1"], ["--rule", "failure_rate<1% for GET /nowhere"], ["--variant", "across_render"]]
+    {
         assert_eq!(run.gate(&arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
@@ -163,13 +166,39 @@ fn a_scenario_is_run_and_judged_and_ci_is_told() {
     assert_eq!(output.status.code(), Some(99), "{stdout}{}", text(&output.stderr));
     assert!(stdout.contains("\n::error title=gate FAILED%3A pool_timeouts==0::held: measured "), "{stdout}");
     assert!(fs::read_to_string(summary).unwrap().contains("| FAILED | held |"));
-    let xml = fs::read_to_string(junit).unwrap();
+    let xml = fs::read_to_string(&junit).unwrap();
     let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
     let suite = &report.test_suites[0];
     assert_eq!((suite.tests, report.tests), (4, 4), "{xml}");
     assert!(suite.failures >= 2 && suite.errors == 0, "{xml}");
     assert!(xml.contains("rbac-bench gate"), "the command that reproduces it: {xml}");
+    assert_holds_to_the_schema(&junit);
     place.assert_nothing_is_left(HANG);
+}
+
+/// The schema of Jenkins' own JUnit reader, as the crate `junit-report` carries it for its tests.
+fn assert_holds_to_the_schema(junit: &Path) {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/python");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/junit_schema.py");
+    let validated =
+        |file: &Path| Command::new(python).arg(script).arg(schema()).arg(file).output().expect("`.ci/deps`");
+    let output = validated(junit);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let wrong = junit.with_extension("wrong.xml");
+    fs::write(&wrong, fs::read_to_string(junit).unwrap().replace("<testcase name=", "<testcase title=")).unwrap();
+    assert!(!validated(&wrong).status.success(), "the schema refuses what is none");
+}
+
+fn schema() -> std::path::PathBuf {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("what cargo knows of the packages");
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|package| package["name"] == "junit-report").expect("a dev-dependency");
+    Path::new(package["manifest_path"].as_str().unwrap()).with_file_name("tests").join("JUnit.xsd")
 }
 
 #[test]
@@ -220,7 +249,10 @@ fn runs_and_variants_are_compared_in_every_format(run: &Recorded) {
     assert!(marks.contains(&&Value::from("better")) && !marks.contains(&&Value::from("incomparable")), "{json}");
     assert_eq!(json["variants"]["scoped"]["pool_timeouts"], 0);
     let same: Value = serde_json::from_str(&compare(&[&folder, "--variant", "held", "--json"])).unwrap();
-    assert!(same["comparisons"][0]["rows"].as_array().unwrap().iter().all(|row| row["mark"] == "within_noise"), "{same}");
+    assert!(
+        same["comparisons"][0]["rows"].as_array().unwrap().iter().all(|row| row["mark"] == "within_noise"),
+        "{same}"
+    );
     assert!(compare(&["--format", "csv"]).starts_with("baseline_variant,candidate_variant,metric,unit,"));
     assert!(compare(&["--format", "markdown"]).contains("| pool_timeouts |"));
     assert!(compare(&["--format", "prometheus"]).ends_with("# EOF\n"));
@@ -248,7 +280,11 @@ fn limits_are_learned_from_a_healthy_run(run: &Recorded) {
     let toml = text(&limits.stdout);
     assert_eq!(limits.status.code(), Some(0), "{}", text(&limits.stderr));
     assert!(toml.contains("[[gate]]") && toml.contains("% of healthy runs break a given rule"), "{toml}");
-    assert_eq!(run.place.output(&["gate", "--learn", &folder, "--variant", "held"]).status.code(), Some(2), "no healthy run");
+    assert_eq!(
+        run.place.output(&["gate", "--learn", &folder, "--variant", "held"]).status.code(),
+        Some(2),
+        "no healthy run"
+    );
     let scenario = tempfile::tempdir().unwrap();
     let file = scenario.path().join("learned.toml");
     let base = fs::read_to_string(SMALL).unwrap();
