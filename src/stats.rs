@@ -3,6 +3,8 @@
 //! Pure and exact as far as that goes: percentiles come from merged histograms (never from averaged percentiles), and
 //! the mean of a gauge is weighted by time, not by the number of samples.
 
+pub mod reduced;
+
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -51,6 +53,19 @@ impl LatencyHistogram {
     /// The latency in milliseconds that a share `quantile` (0–1) of the requests did not exceed; `None` without any.
     pub fn quantile_ms(&self, quantile: f64) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1e3)
+    }
+
+    /// The latencies up to p99.99, evenly spaced as a log scale of what remains: a share 1 − 10^(−k/10) for k = 0…40,
+    /// beside them the p50 and p95 that everybody asks for, and the longest. A percentile that fewer than one request would exceed is left out. Empty without any.
+    pub fn distribution(&self) -> Vec<(f64, f64)> {
+        let reached = |share: &f64| (1.0 - share) * self.len() as f64 >= 1.0 - 1e-9;
+        let even = (0..=40).map(|step| 1.0 - 10f64.powf(-f64::from(step) / 10.0));
+        let mut shares: Vec<f64> = even.chain([0.50, 0.95]).filter(reached).collect();
+        shares.sort_by(f64::total_cmp);
+        // Eight digits: 1 − 10^−1 is not quite 0.9 in binary.
+        let percentile = |share: f64| (share * 1e8).round() / 1e6;
+        let points = shares.into_iter().filter_map(|share| Some((percentile(share), self.quantile_ms(share)?)));
+        points.chain(self.max_ms().map(|longest| (100.0, longest))).collect()
     }
 
     /// The longest latency in milliseconds; `None` without any.
@@ -141,6 +156,16 @@ mod tests {
         assert_eq!(LatencyHistogram::default().max_ms(), None);
         let empty = Series::default();
         assert_eq!((empty.max(), empty.mean(), empty.integral()), (None, None, None));
+    }
+
+    #[test]
+    fn a_distribution_rises_to_the_longest_and_ends_where_the_requests_do() {
+        assert_eq!(LatencyHistogram::default().distribution(), []);
+        let points = histogram(&(1..=1000).map(|ms| ms * 1000).collect::<Vec<_>>()).distribution();
+        assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1), "{points:?}");
+        let [.., before, last] = points[..] else { panic!("{points:?}") };
+        assert!((before.0 - 99.9).abs() < 1e-6, "one request in a thousand is the last that can be told: {before:?}");
+        assert!((last.0 - 100.0).abs() < 1e-9 && (last.1 / 1000.0 - 1.0).abs() < 1.1e-3, "{last:?}");
     }
 
     #[test]

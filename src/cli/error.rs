@@ -47,6 +47,15 @@ pub(super) enum CliError {
     /// JSON: a mistake of ours.
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
+    /// The browser.
+    #[error("cannot open `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A run that was named is none, or cannot be read.
     #[error(transparent)]
     Record(StoreError),
@@ -149,6 +158,7 @@ impl CliError {
             | Self::Start(_)
             | Self::Output(_)
             | Self::Json(_)
+            | Self::Open { .. }
             | Self::Write { .. }
             | Self::Toml(_)
             | Self::Csv(_)

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod gateway;
 mod learn;
 mod progress;
+pub mod report;
 pub mod run;
 pub mod scenario;
 mod signals;
@@ -42,6 +43,7 @@ Examples:
   rbac-bench run                          see ContextForge issue #2318 happen, and go away
   rbac-bench run --users 50 --duration 10s
   rbac-bench run collapse --variant held
+  rbac-bench report reports/2026-…-issue-2318 --open
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
@@ -69,6 +71,8 @@ pub struct Cli {
 pub enum Command {
     /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
     Run(run::RunArgs),
+    /// Write one HTML file that explains runs to whoever was not there
+    Report(report::ReportArgs),
     /// Two runs side by side, or two variants of one
     Compare(compare::CompareArgs),
     /// Judge a run, or run a scenario and judge it
@@ -115,6 +119,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     let out = &mut io::stdout().lock();
     match &cli.command {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
+        Command::Report(args) => report::run(args, out),
         Command::Compare(args) => compare::run(args, out),
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::gate::{self, read_rules};
 use super::scenario::OverrideArgs;
 use super::signals::Signals;
-use super::{progress, subject};
+use super::{progress, report, subject};
 use crate::gate::{Asked, GateReport, judge};
 use crate::record::Outcome;
 use crate::render::gate::{self as render_gate, Told};
@@ -34,6 +34,7 @@ Examples:
   rbac-bench run collapse                          the plain case: everything freezes
   rbac-bench run mine.toml --variant held --json
   rbac-bench run --set gateway.pool.size=50 --set gateway.usage_counter.share=0.02")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RunArgs {
     /// A built-in scenario, or the path of a file
     #[arg(value_name = "SCENARIO", default_value = DEFAULT.name)]
@@ -50,6 +51,12 @@ pub struct RunArgs {
     /// Write the summary as JSON instead of the table
     #[arg(long)]
     pub json: bool,
+    /// Write `report.html` into the run folder at the end, and say its path
+    #[arg(long)]
+    pub report: bool,
+    /// Open that report in the browser
+    #[arg(long, requires = "report")]
+    pub open: bool,
     /// Judge the run by the scenario's [[gate]] rules: exit 99 when one is broken, 3 when it cannot be told
     #[arg(long)]
     pub gate: bool,
@@ -76,6 +83,9 @@ pub(super) fn run(
     print(&finished, report.as_ref(), args.json, out)?;
     if let Some(report) = &report {
         tell_verdict(args, &finished, report, out)?;
+    }
+    if args.report {
+        write_report(args, &finished, out)?;
     }
     match (interrupted, report) {
         (Some(exit), _) => Ok(exit),
@@ -142,6 +152,18 @@ fn print(finished: &Finished, gate: Option<&GateReport>, as_json: bool, out: &mu
         out.write_all(table::run(&finished.record, &finished.folder, output_width()).as_bytes())?;
     }
     out.flush()?;
+    Ok(())
+}
+
+/// Writes the report and says where; beside JSON, which must stay one document, on standard error.
+fn write_report(args: &RunArgs, finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> {
+    let path = report::write_beside(&finished.folder)?;
+    let said = format!("report  {}\n", path.display());
+    if args.json { std::io::stderr().write_all(said.as_bytes()) } else { out.write_all(said.as_bytes()) }?;
+    out.flush()?;
+    if args.open {
+        report::open(&path)?;
+    }
     Ok(())
 }
 

@@ -35,7 +35,7 @@ fn samples(variant: SessionScope, idle: impl Fn(f64) -> u32) -> Vec<Stamped> {
             oldest_transaction_s: Some(0.1),
             ..ActivitySample::default()
         };
-        let load = LoadSample { users: 10, finished: u64::from(tick) * 10, failed: 0, in_flight: BTreeMap::new() };
+        let load = LoadSample { users: 10, finished: u64::from(tick) * 10, ..LoadSample::default() };
         for sample in [Sample::Activity(activity), Sample::Load(load)] {
             samples.push(Stamped { variant, at_s, sample });
         }

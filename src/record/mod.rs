@@ -7,6 +7,7 @@
 pub mod sample;
 pub mod store;
 pub mod summary;
+pub mod timeline;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::{Scenario, SessionScope};
 pub use sample::{
     ActivitySample, BreakdownSample, Event, HealthSample, HoldGroup, LoadSample, PoolSample, Sample, Stamped,
+    WindowLatency,
 };
 pub use summary::Summary;
 
@@ -108,6 +110,19 @@ pub struct VariantRecord {
     pub sessions_lost: Option<SessionsLost>,
     /// What the load generator cost.
     pub generator: GeneratorRecord,
+    /// Latency of the steady phase by percentile, ascending up to p99.99 and the longest, as far as there were enough
+    /// requests to tell; empty in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency_distribution: Vec<LatencyPoint>,
+}
+
+/// One point of a latency distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencyPoint {
+    /// 0–100.
+    pub percentile: f64,
+    /// The latency that this share of the requests did not exceed.
+    pub ms: f64,
 }
 
 /// When each phase of the load began and ended, in seconds since the load began.

@@ -123,6 +123,21 @@ pub struct LoadSample {
     pub failed: u64,
     /// Requests in flight by route; routes with none are left out.
     pub in_flight: BTreeMap<String, u32>,
+    /// Latencies of the requests that finished since the last sample that has them: once a second, and never when none
+    /// finished.
+    #[serde(flatten)]
+    pub latency: Option<WindowLatency>,
+}
+
+/// Latencies of the requests that finished within a second or so, failed ones included.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowLatency {
+    /// Their median.
+    pub latency_p50_ms: f64,
+    /// Their 95th percentile.
+    pub latency_p95_ms: f64,
+    /// Their 99th percentile.
+    pub latency_p99_ms: f64,
 }
 
 /// Something that happened at one instant.

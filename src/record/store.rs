@@ -1,7 +1,7 @@
 //! The run folder: writing it as the run goes, and reading it back.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{FORMAT_VERSION, RunRecord, Stamped};
@@ -152,6 +152,62 @@ pub fn read_record(folder: &Path) -> Result<RunRecord, StoreError> {
     match u32::try_from(version) {
         Ok(found) if found > FORMAT_VERSION => Err(StoreError::TooNew { path, found }),
         _ => serde_json::from_value(value).map_err(|source| StoreError::Parse { path, source }),
+    }
+}
+
+/// What was found while the samples of a run were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SamplesRead {
+    /// Samples that were read.
+    pub samples: u64,
+    /// Lines that are no sample, the last one aside.
+    pub unreadable: u64,
+    /// Whether the last line ends in the middle: the process was killed while it wrote.
+    pub cut_off: bool,
+}
+
+/// A line longer than this is no sample: nothing that is written comes near it.
+const LINE_MAX: u64 = 64 << 20;
+
+/// Reads the samples of a run folder one after the other, whatever state the file is in: lines that cannot be read are
+/// counted, and bytes that are no UTF-8 are replaced. Memory for one line is all that it takes.
+///
+/// # Errors
+/// [`StoreError::Read`] when there is no such file, or reading it fails.
+pub fn for_each_sample(folder: &Path, mut take: impl FnMut(Stamped)) -> Result<SamplesRead, StoreError> {
+    let path = folder.join(SAMPLES_FILE);
+    let read_failed = |source| StoreError::Read { path: path.clone(), source };
+    let mut reader = BufReader::with_capacity(1 << 16, File::open(&path).map_err(read_failed)?);
+    let mut read = SamplesRead::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = Read::take(&mut reader, LINE_MAX).read_until(b'\n', &mut line).map_err(read_failed)?;
+        if length == 0 {
+            return Ok(read);
+        }
+        let ended = line.ends_with(b"\n");
+        let at_end = !ended && (length as u64) < LINE_MAX;
+        match parse_line(&line).filter(|_| ended || at_end) {
+            Some(sample) => {
+                read.samples += 1;
+                take(sample);
+            }
+            None if at_end => read.cut_off = true,
+            None => {
+                read.unreadable += 1;
+                if !ended {
+                    reader.skip_until(b'\n').map_err(read_failed)?;
+                }
+            }
+        }
+    }
+}
+
+fn parse_line(line: &[u8]) -> Option<Stamped> {
+    match std::str::from_utf8(line) {
+        Ok(text) => serde_json::from_str(text).ok(),
+        Err(_) => serde_json::from_str(&String::from_utf8_lossy(line)).ok(),
     }
 }
 

@@ -1,10 +1,12 @@
-//! How a record, a comparison and a verdict look: as a table for people, as JSON for scripts, as what CI systems read.
+//! How a record, a comparison and a verdict look: as a table for people, as JSON for scripts, as what CI systems
+//! read, as one HTML file for who was not there.
 //! Computes nothing: each number that is printed is a field of what it was given. Text of others passes through
 //! [`text`].
 
 pub mod compare;
 pub mod gate;
 pub mod github;
+pub mod html;
 pub mod json;
 pub mod junit;
 mod numbers;

@@ -11,21 +11,21 @@ use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
 use crate::scenario::{Reference, Scenario, SessionScope};
 
 /// Rows of the incident itself, above the line.
-const INCIDENT_ROWS: usize = 5;
+pub(super) const INCIDENT_ROWS: usize = 5;
 
 /// Error texts shown for each variant.
 const ERRORS_SHOWN: usize = 6;
 
 /// A row of the table: what it is called, how a summary fills it, what changes, and the incident's own figure.
-struct Row {
-    label: &'static str,
-    cell: fn(&Summary) -> String,
+pub(super) struct Row {
+    pub(super) label: &'static str,
+    pub(super) cell: fn(&Summary) -> String,
     /// The number whose ratio is the change; `None` where a ratio says nothing.
-    ratio: fn(&Summary) -> Option<f64>,
-    issue_2318: &'static str,
+    pub(super) ratio: fn(&Summary) -> Option<f64>,
+    pub(super) issue_2318: &'static str,
 }
 
-const ROWS: [Row; 9] = [
+pub(super) const ROWS: [Row; 9] = [
     Row {
         label: "throughput (rps)",
         cell: |it| whole(it.throughput_rps),
@@ -186,7 +186,7 @@ fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> 
     cells
 }
 
-fn counter_is_lower_bound(variant: &VariantRecord) -> bool {
+pub(super) fn counter_is_lower_bound(variant: &VariantRecord) -> bool {
     variant.sessions_lost.is_none_or(|lost| lost.total() > 0)
 }
 

@@ -15,7 +15,8 @@ use super::progress::{Live, Progress, Stage, Update};
 use crate::monitor::{self, Monitor, PollStats, ServerCounters, Sink, Watch};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
-    ErrorRecord, GeneratorRecord, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary, VariantRecord,
+    ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary,
+    VariantRecord,
 };
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
@@ -29,6 +30,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 
 /// A session that closes reports to the server's statistics within milliseconds; this is ample.
 const COUNTERS_SETTLE: Duration = Duration::from_millis(300);
+
+/// How long a window of latencies is: shorter ones hold too few requests for a 99th percentile.
+const LATENCY_WINDOW: Duration = Duration::from_secs(1);
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -129,14 +133,17 @@ impl Variant<'_> {
         let mut ticks = tokio::time::interval(self.scenario.monitor.interval.duration());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut shown, mut shown_finished) = (Instant::now(), 0);
+        let mut window_taken = Instant::now();
         loop {
             ticks.tick().await;
             let (finished, failed) = view.recorder().counts();
             let users = view.users();
-            sink.take(
-                Instant::now(),
-                Sample::Load(LoadSample { users, finished, failed, in_flight: view.fleet().in_flight() }),
-            );
+            let mut load = LoadSample { users, finished, failed, in_flight: view.fleet().in_flight(), latency: None };
+            if window_taken.elapsed() >= LATENCY_WINDOW {
+                load.latency = view.recorder().take_window();
+                window_taken = Instant::now();
+            }
+            sink.take(Instant::now(), Sample::Load(load));
             let since = shown.elapsed();
             if since >= PROGRESS_INTERVAL {
                 let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
@@ -203,6 +210,12 @@ impl Variant<'_> {
                 samples_dropped: self.collector.dropped(),
                 polls_late: loaded.polls.late,
             },
+            latency_distribution: steady
+                .latency
+                .distribution()
+                .into_iter()
+                .map(|(percentile, ms)| LatencyPoint { percentile, ms })
+                .collect(),
         }
     }
 

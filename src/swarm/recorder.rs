@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Phase;
 use crate::record::summary::RequestTotals;
-use crate::record::{ErrorRecord, RouteRecord, SeenBy};
+use crate::record::{ErrorRecord, RouteRecord, SeenBy, WindowLatency};
 use crate::scenario::route::TaskRoute;
 use crate::stats::LatencyHistogram;
 
@@ -45,6 +45,8 @@ struct Shard {
     /// Steady phase, by route.
     steady: BTreeMap<&'static str, RequestTotals>,
     errors: BTreeMap<String, u64>,
+    /// What finished since the window was last taken.
+    window: LatencyHistogram,
 }
 
 impl Recorder {
@@ -69,6 +71,7 @@ impl Recorder {
         self.finished.fetch_add(1, Ordering::Relaxed);
         self.failed.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);
         let mut shard = self.shards[user as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
+        shard.window.record(latency);
         if phase == Phase::Steady {
             let totals = shard.steady.entry(route.label()).or_default();
             totals.finished += 1;
@@ -87,6 +90,21 @@ impl Recorder {
     /// Requests finished, and failed of those, since the load began.
     pub fn counts(&self) -> (u64, u64) {
         (self.finished.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
+    /// Latencies of the requests that finished since this was last asked; `None` when none did.
+    pub fn take_window(&self) -> Option<WindowLatency> {
+        let mut window = LatencyHistogram::default();
+        for shard in &self.shards {
+            // Users wait for the lock: take the histogram out of it, and merge outside.
+            let taken = std::mem::take(&mut shard.lock().unwrap_or_else(PoisonError::into_inner).window);
+            window.merge(&taken);
+        }
+        Some(WindowLatency {
+            latency_p50_ms: window.quantile_ms(0.50)?,
+            latency_p95_ms: window.quantile_ms(0.95)?,
+            latency_p99_ms: window.quantile_ms(0.99)?,
+        })
     }
 
     /// Requests cut off by the end.
@@ -178,6 +196,19 @@ mod tests {
         let steady = recorder.steady();
         assert_eq!((steady.finished, steady.failed, steady.latency.len()), (1, 0, 1));
         assert_eq!(recorder.errors()[0].text, "x");
+    }
+
+    #[test]
+    fn a_window_holds_what_finished_since_the_last_one_and_nothing_twice() {
+        let recorder = Recorder::new();
+        assert_eq!(recorder.take_window(), None);
+        recorder.record(0, TaskRoute::Tools, Phase::RampUp, 2 * MS, RequestOutcome::Success);
+        recorder.record(1, TaskRoute::Tools, Phase::Steady, 8 * MS, RequestOutcome::Failure("x".into()));
+        let window = recorder.take_window().expect("two requests finished");
+        assert!((window.latency_p50_ms / 2.0 - 1.0).abs() < 2e-3, "{window:?}");
+        assert!((window.latency_p99_ms / 8.0 - 1.0).abs() < 2e-3, "{window:?}");
+        assert_eq!(recorder.take_window(), None);
+        assert_eq!(recorder.steady().latency.len(), 1);
     }
 
     #[test]

@@ -9,3 +9,4 @@ mod incident;
 mod interrupt;
 mod mcp;
 mod program;
+mod report;

@@ -1,0 +1,148 @@
+//! `rbac-bench report`: one HTML file from run folders.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::error::CliError;
+use super::exit::Exit;
+use crate::gate::{Asked, GateReport, judge, routes};
+use crate::record::store::{SamplesRead, StoreError, for_each_sample, read_record};
+use crate::record::timeline::Timeline;
+use crate::record::{RunRecord, Sample, Stamped};
+use crate::render::html;
+use crate::scenario::SessionScope;
+
+/// Name of the report in the folder of its run, when no other is given.
+const REPORT_FILE: &str = "report.html";
+
+/// One HTML file that explains runs to whoever was not there
+///
+/// Reads nothing but the run folders, also those of runs that were killed, and fetches nothing: the file can be mailed,
+/// attached and read in ten years.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rbac-bench report reports/2026-11-23T10-12-04-issue-2318
+  rbac-bench report reports/2026-… -o incident.html --open
+  rbac-bench report reports/2026-*-nightly -o trend.html      more than two runs: a trend")]
+pub struct ReportArgs {
+    /// Folders of runs
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The file to write; `report.html` in the folder of a single run, and in the current one for several
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: Option<PathBuf>,
+    /// Open it in the browser
+    #[arg(long)]
+    pub open: bool,
+}
+
+/// Writes the file, and its path to `out`.
+pub(super) fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let path = match (&args.output, args.runs.as_slice()) {
+        (Some(path), _) => path.clone(),
+        (None, [run]) => run.join(REPORT_FILE),
+        (None, _) => PathBuf::from(REPORT_FILE),
+    };
+    write(&args.runs, &path)?;
+    writeln!(out, "{}", path.display())?;
+    out.flush()?;
+    if args.open { open(&path) } else { Ok(Exit::Ok) }
+}
+
+/// Writes the report of one run into its folder; gives its path.
+pub(super) fn write_beside(folder: &Path) -> Result<PathBuf, CliError> {
+    let path = folder.join(REPORT_FILE);
+    write(&[folder.to_owned()], &path)?;
+    Ok(path)
+}
+
+/// Opens a file with what the desktop opens such files with.
+pub(super) fn open(path: &Path) -> Result<Exit, CliError> {
+    open::that_detached(path).map_err(|source| CliError::Open { path: path.to_owned(), source })?;
+    Ok(Exit::Ok)
+}
+
+fn write(folders: &[PathBuf], path: &Path) -> Result<(), CliError> {
+    let read = folders
+        .iter()
+        .map(|folder| RunOnDisk::read(folder))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(CliError::Record)?;
+    let runs: Vec<html::Run<'_>> = read.iter().map(RunOnDisk::as_run).collect();
+    fs::write(path, html::page(&runs)).map_err(|source| CliError::Write { path: path.to_owned(), source })
+}
+
+/// What a run folder holds, its samples reduced.
+struct RunOnDisk {
+    name: String,
+    record: RunRecord,
+    timeline: Timeline,
+    samples: Option<SamplesRead>,
+    /// The scenario's own rules, judged; `None` when it has none.
+    gate: Option<GateReport>,
+}
+
+impl RunOnDisk {
+    fn read(folder: &Path) -> Result<Self, StoreError> {
+        let record = read_record(folder)?;
+        let replicas = record.scenario.gateway.replicas.get();
+        let asked = asked(&record);
+        let mut timeline = Timeline::default();
+        let mut kept = Vec::new();
+        let take = |sample: Stamped| {
+            timeline.take(replicas, &sample);
+            // Rules read gauges and counters; only they need the samples afterwards.
+            if !asked.is_empty() {
+                kept.extend(without_texts(sample));
+            }
+        };
+        let samples = match for_each_sample(folder, take) {
+            Ok(read) => Some(read),
+            Err(StoreError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let gate = (!asked.is_empty()).then(|| {
+            kept.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+            let variants: Vec<SessionScope> = record.variants.keys().copied().collect();
+            judge(&asked, &record, &kept, &variants, None)
+        });
+        Ok(Self { name: name(folder), record, timeline, samples, gate })
+    }
+
+    fn as_run(&self) -> html::Run<'_> {
+        html::Run {
+            name: &self.name,
+            record: &self.record,
+            timeline: &self.timeline,
+            samples: self.samples,
+            gate: self.gate.as_ref(),
+        }
+    }
+}
+
+/// The rules of a run's scenario. One that cannot be read was refused before the run, unless another program wrote it.
+fn asked(record: &RunRecord) -> Vec<Asked> {
+    let routes = routes(&record.scenario);
+    let read =
+        |rule| Asked::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
+    record.scenario.gate.iter().filter_map(read).collect()
+}
+
+/// A sample as rules need it: statements and routes would fill the memory.
+fn without_texts(mut stamped: Stamped) -> Option<Stamped> {
+    match &mut stamped.sample {
+        Sample::Breakdown(_) => return None,
+        Sample::Load(load) => load.in_flight.clear(),
+        Sample::Pools(pools) => pools.errors.clear(),
+        Sample::Activity(_) | Sample::Health(_) | Sample::Event(_) => {}
+    }
+    Some(stamped)
+}
+
+/// The folder's own name: where it lay is nobody's business.
+fn name(folder: &Path) -> String {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    absolute.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,181 @@
+//! What a person would say first.
+
+use maud::{Markup, html};
+
+use super::Run;
+use super::text::{ERROR_MAX, NAME_MAX, plain};
+use crate::record::{Outcome, RunRecord, Summary};
+use crate::render::numbers::{change, count, percent, seconds, whole};
+use crate::scenario::{Scenario, SessionScope};
+
+/// Notes of a scenario that are shown.
+const NOTES_SHOWN: usize = 10;
+
+/// Title, shape, warnings, and what happened in a sentence or two.
+pub(super) fn head(runs: &[Run<'_>], title: &str) -> Markup {
+    html! {
+        header {
+            h1 { (title) }
+            @for (index, run) in runs.iter().enumerate() {
+                div.run {
+                    @if runs.len() > 1 { h2.name { (index + 1) ". " (plain(run.name, NAME_MAX)) } }
+                    p.shape { (shape(run.record)) }
+                    @if runs.len() == 1 {
+                        @for note in run.record.scenario.notes.iter().take(NOTES_SHOWN) { p.shape { (plain(note, NAME_MAX)) } }
+                    }
+                    @for warning in warnings(run) { p.warning role="note" { strong { "! " } (warning) } }
+                    p.lead { (sentence(run.record)) }
+                }
+            }
+        }
+    }
+}
+
+/// What was loaded, in one line.
+fn shape(record: &RunRecord) -> String {
+    let Scenario { name, load, gateway, .. } = &record.scenario;
+    let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
+    format!(
+        "{} · {} users · {} replicas × {} workers × ({}+{}) sessions · PostgreSQL {} · {}",
+        plain(name, NAME_MAX),
+        count(Some(u64::from(load.users.get()))),
+        gateway.replicas.get(),
+        gateway.workers.get(),
+        gateway.pool.size.get(),
+        gateway.pool.max_overflow,
+        plain(version, NAME_MAX),
+        started(record),
+    )
+}
+
+/// `2026-11-23 10:12 UTC`.
+pub(super) fn started(record: &RunRecord) -> String {
+    let since = jiff::SignedDuration::try_from_secs_f64(record.started_unix_s);
+    let started = since.ok().and_then(|since| jiff::Timestamp::from_duration(since).ok());
+    started.map_or_else(|| "–".to_owned(), |it| it.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+/// What the reader must know before believing anything below.
+fn warnings(run: &Run<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match &run.record.outcome {
+        Outcome::Finished => {}
+        Outcome::Running => warnings.push(
+            "This run has no end: its process was killed, or it still goes on. What follows is what was on disk."
+                .to_owned(),
+        ),
+        Outcome::Interrupted => {
+            warnings.push("This run was interrupted: the figures cover what was seen until then.".to_owned());
+        }
+        Outcome::Failed { error } => warnings.push(format!("This run failed: {}", plain(error, ERROR_MAX))),
+    }
+    let unfinished: Vec<&str> = run
+        .timeline
+        .lanes
+        .keys()
+        .filter(|scope| !run.record.variants.contains_key(scope))
+        .map(|it| it.name())
+        .collect();
+    if !unfinished.is_empty() {
+        warnings
+            .push(format!("No figures of {}: only its samples are there, as far as they go.", unfinished.join(", ")));
+    }
+    match run.samples {
+        None => warnings.push("There are no samples: nothing can be drawn over time.".to_owned()),
+        Some(read) => {
+            if read.cut_off {
+                warnings.push("The samples end in the middle of a line: the process was killed while it wrote. That line is left out.".to_owned());
+            }
+            if read.unreadable > 0 {
+                warnings.push(format!(
+                    "{} lines of the samples could not be read, and are left out.",
+                    count(Some(read.unreadable))
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+/// What happened, each variant in a clause, the worse one first; then what changed for the users.
+pub(super) fn sentence(record: &RunRecord) -> String {
+    let variants: Vec<(SessionScope, &Summary)> =
+        record.variants.iter().map(|(scope, variant)| (*scope, &variant.summary)).collect();
+    let clause_of = |(index, (scope, summary)): (usize, &(SessionScope, &Summary))| {
+        let said_before = index > 0 && variants[index - 1].1.idle_in_transaction_peak.is_some();
+        clause(*scope, summary, if said_before { Wording::Again } else { Wording::First })
+    };
+    let clauses: Vec<String> = variants.iter().enumerate().map(clause_of).collect();
+    let mut said = match clauses.as_slice() {
+        [] => return "No variant ran to its end, so there are no figures.".to_owned(),
+        clauses => capitalised(&clauses.join("; ")) + ".",
+    };
+    if let [(_, baseline), (_, candidate)] = variants.as_slice() {
+        said += &users(baseline, candidate);
+    }
+    if variants.iter().all(|(_, summary)| summary.is_healthy()) {
+        said += " No checkout timed out, no replica went down, and hardly a request failed: nothing went wrong.";
+    }
+    said
+}
+
+/// Whether what is counted was said in the clause before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wording {
+    First,
+    Again,
+}
+
+/// `with the session held over the request, 514 of 1 440 sessions sat idle in transaction at once, …`
+fn clause(scope: SessionScope, summary: &Summary, wording: Wording) -> String {
+    let with = match scope {
+        SessionScope::Held => "with the session held over the whole request".to_owned(),
+        SessionScope::Scoped => "with a session of its own for the permission check".to_owned(),
+        other => format!("with the session scope {}", other.name()),
+    };
+    let capacity = count(Some(u64::from(summary.pool_capacity)));
+    let mut parts = Vec::new();
+    if let Some(peak) = summary.idle_in_transaction_peak {
+        let peak = count(Some(u64::from(peak)));
+        parts.push(match wording {
+            Wording::First => {
+                format!("{peak} of the pools' {capacity} sessions sat idle in transaction at the worst moment")
+            }
+            Wording::Again => format!("at most {peak} did"),
+        });
+    }
+    if let Some(oldest) = summary.transaction_age_max_s {
+        parts.push(format!("the oldest transaction was {} old", seconds(Some(oldest))));
+    }
+    if let Some(healthy) = summary.replicas_healthy_min.filter(|healthy| *healthy < summary.replicas) {
+        parts.push(match healthy {
+            0 => format!("for a time no replica of {} passed its health check", summary.replicas),
+            _ => format!("for a time only {healthy} of {} replicas passed its health check", summary.replicas),
+        });
+    }
+    match summary.failure_ratio {
+        Some(0.0) => parts.push("no request failed".to_owned()),
+        Some(ratio) => parts.push(format!("{} of the requests failed", percent(Some(ratio)))),
+        None => {}
+    }
+    match parts.split_last() {
+        None => format!("{with}, nothing could be measured"),
+        Some((only, [])) => format!("{with}, {only}"),
+        Some((last, first)) => format!("{with}, {} and {last}", first.join(", ")),
+    }
+}
+
+/// What changed for the users; nothing where a figure is missing.
+fn users(baseline: &Summary, candidate: &Summary) -> String {
+    let (Some(before), Some(after)) = (baseline.goodput_rps, candidate.goodput_rps) else { return String::new() };
+    // Of a rate that rounds to nothing, a multiple says nothing.
+    let by = if before >= 1.0 && after >= 1.0 { change(Some(before), Some(after)) } else { String::new() };
+    let by = if by.is_empty() { by } else { format!(" ({by})") };
+    let rate = |rps: f64| if rps < 10.0 { format!("{rps:.1}") } else { whole(Some(rps)) };
+    format!(" Requests that succeeded went from {} a second to {}{by}.", rate(before), rate(after))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}

@@ -1,0 +1,79 @@
+//! What a gate made of the runs.
+
+use maud::{Markup, html};
+
+use super::Run;
+use super::chart::figure;
+use super::text::{ERROR_MAX, NAME_MAX, plain};
+use crate::gate::{GateReport, RuleOutcome, Verdict};
+use crate::render::numbers::percent;
+use crate::units::Unit;
+
+/// Rules that are shown.
+const RULES_SHOWN: usize = 200;
+
+/// The verdicts of each run that has a gate; nothing when none has.
+pub(super) fn section(runs: &[Run<'_>]) -> Markup {
+    let gated: Vec<(&Run<'_>, &GateReport)> = runs.iter().filter_map(|run| Some((run, run.gate?))).collect();
+    if gated.is_empty() {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="h-gate" {
+            h2 id="h-gate" { "The gate" }
+            @for (run, gate) in gated {
+                p { strong class=(gate.verdict.name()) { (sign(gate.verdict)) " " (gate.verdict.name()) } @if runs.len() > 1 { " · " (plain(run.name, NAME_MAX)) } }
+                div.scroll {
+                    table.figures {
+                        thead { tr {
+                            th scope="col" { "rule" }
+                            th.text scope="col" { "variant" }
+                            th.text scope="col" { "verdict" }
+                            th scope="col" { "measured" }
+                            th scope="col" { "limit" }
+                        } }
+                        tbody { @for rule in gate.rules.iter().take(RULES_SHOWN) { (row(rule)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn row(rule: &RuleOutcome) -> Markup {
+    html! {
+        tr {
+            th scope="row" {
+                code { (plain(&rule.rule, NAME_MAX)) }
+                @if let Some(because) = &rule.because { small { (plain(because, ERROR_MAX)) } }
+                @if let Some(reason) = &rule.reason { small { (plain(reason, ERROR_MAX)) } }
+                @if let Some(paired) = &rule.paired {
+                    small {
+                        (paired.pairs) " pairs"
+                        @if let Some(p) = paired.p_value { ", p = " (format!("{p:.4}")) }
+                        @if let Some(ratio) = paired.ratio { ", × " (format!("{:.2} ({:.2}–{:.2})", ratio.value, ratio.low, ratio.high)) }
+                    }
+                }
+            }
+            td.text { (rule.variant.map_or("both", |scope| scope.name())) }
+            td.text { strong class=(rule.verdict.name()) { (sign(rule.verdict)) " " (rule.verdict.name()) } " (" (rule.severity.name()) ")" }
+            td { (value(rule.unit, rule.measured)) }
+            td { (value(rule.unit, rule.limit)) }
+        }
+    }
+}
+
+fn value(unit: Unit, value: Option<f64>) -> String {
+    match unit {
+        Unit::Ratio => percent(value),
+        _ => figure(unit, value),
+    }
+}
+
+fn sign(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "✔",
+        Verdict::Failed => "✘",
+        Verdict::Inconclusive => "?",
+    }
+}
