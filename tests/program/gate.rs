@@ -315,7 +315,7 @@ fn limits_are_learned_from_a_healthy_run(run: &Recorded) {
     let limits = run.place.output(&["gate", "--learn", &folder, "--variant", "scoped", "--window", "300ms"]);
     let toml = text(&limits.stdout);
     assert_eq!(limits.status.code(), Some(0), "{}", text(&limits.stderr));
-    assert!(toml.contains("[[gate]]") && toml.contains("% of healthy runs break a given rule"), "{toml}");
+    assert!(toml.contains("[[gate]]") && toml.contains("% of healthy runs break this rule"), "{toml}");
     assert_eq!(
         run.place.output(&["gate", "--learn", &folder, "--variant", "held"]).status.code(),
         Some(2),
