@@ -150,6 +150,12 @@ impl Trial {
         &self.pairs
     }
 
+    /// candidate ÷ baseline of one pair, for each rule, as it is compared; `None` where a figure is not to be used.
+    pub fn ratios(&self, pair: &Pair) -> Vec<Option<f64>> {
+        let ratio = |(index, rule): (usize, &PairedRule)| Some(rule.ratio(difference(rule, index, pair)?));
+        self.rules.iter().enumerate().map(ratio).collect()
+    }
+
     /// Takes the next pair.
     pub fn push(&mut self, pair: Pair) {
         self.pairs.push(pair);
