@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::compare::Side;
-use crate::gate::paired::{Arm, Ended, Pair, Trial, WindowFigures};
+use crate::gate::paired::{Arm, Ended, Order, Pair, Trial, WindowFigures};
 use crate::record::Outcome;
 use crate::record::store::{RunFolder, read_samples};
 use crate::run::progress::{Progress, Update};
@@ -34,6 +34,8 @@ pub struct Arrangement {
     pub settle: Span,
     /// Part of a window that is measured.
     pub measured: Span,
+    /// Which arm of a pair comes first.
+    pub order: Order,
     /// No pair is begun that would probably end later than this.
     pub max_duration: Option<Duration>,
     /// When to stop.
@@ -159,7 +161,7 @@ impl Measuring<'_> {
     /// Both windows of the next pair; `None` when interrupted.
     async fn pair(&mut self) -> Result<Option<Pair>, RunError> {
         let number = self.trial.pairs().len();
-        let [first, second] = Arm::order(number);
+        let [first, second] = self.arrangement.order.arms(number, rand::random());
         let Some(one) = self.window(number, first).await? else { return Ok(None) };
         let Some(other) = self.window(number, second).await? else { return Ok(None) };
         let (baseline, candidate) = if first == Arm::Baseline { (one, other) } else { (other, one) };

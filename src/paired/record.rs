@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Arrangement;
-use crate::gate::paired::{Arm, Ended, Pair, Plan, Trial};
+use crate::gate::paired::{Arm, Ended, Order, Pair, Plan, Trial};
 use crate::record::Format;
 use crate::scenario::{Scenario, SessionScope};
 use crate::units::Span;
@@ -31,6 +31,8 @@ pub struct PairedRecord {
     pub candidate: SessionScope,
     /// Pairs and α.
     pub plan: Plan,
+    /// How the order of the arms was chosen; the order itself is that of `windows`.
+    pub order: Order,
     /// Discarded part of a window, after the ramp.
     pub settle: Span,
     /// Measured part of a window.
@@ -76,6 +78,7 @@ impl PairedRecord {
             baseline: arrangement.baseline,
             candidate: arrangement.candidate,
             plan: trial.plan(),
+            order: arrangement.order,
             settle: arrangement.settle,
             measured: arrangement.measured,
             rules: trial.rules().iter().map(|rule| rule.rule().text.clone()).collect(),

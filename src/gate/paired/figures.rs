@@ -25,11 +25,29 @@ impl Arm {
             Self::Candidate => "candidate",
         }
     }
+}
 
-    /// The two arms of a pair, counted from 0, in the order in which they are measured: ABBA, so that a machine that
-    /// grows slower does as much harm to one as to the other.
-    pub const fn order(pair: usize) -> [Self; 2] {
-        if pair.is_multiple_of(2) { [Self::Baseline, Self::Candidate] } else { [Self::Candidate, Self::Baseline] }
+/// In which order the two arms of a pair are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// A coin for each pair. Then each sign pattern is as likely as any other by design, when nothing is worse, whatever
+    /// the machine does in the meantime: drift, and neighbours who stay for longer than a window.
+    #[default]
+    Drawn,
+    /// Baseline, candidate, candidate, baseline, and so on. Drift harms both arms alike, but a disturbance that lasts
+    /// for two windows hits the same arm of two pairs; docs/GATES.md says what that costs.
+    Abba,
+}
+
+impl Order {
+    /// The arms of a pair, counted from 0; `coin` is a fair one.
+    pub const fn arms(self, pair: usize, coin: bool) -> [Arm; 2] {
+        let baseline_first = match self {
+            Self::Drawn => coin,
+            Self::Abba => pair.is_multiple_of(2),
+        };
+        if baseline_first { [Arm::Baseline, Arm::Candidate] } else { [Arm::Candidate, Arm::Baseline] }
     }
 }
 

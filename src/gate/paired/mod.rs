@@ -17,7 +17,7 @@ use super::{Asked, GateReport, Verdict};
 use crate::stats::paired::{Worsening, fewest_pairs, is_settled};
 use crate::stats::signed_rank::MOST_PAIRS;
 
-pub use figures::{Arm, Reading, WindowFigures};
+pub use figures::{Arm, Order, Reading, WindowFigures};
 pub use rules::{DEFAULT_RULES, PairedRule, PairedRuleError};
 
 /// How many pairs, and how sure one must be.

@@ -159,8 +159,10 @@ fn a_plan_by_which_nothing_could_fail_is_refused_with_what_is_needed() {
 }
 
 #[test]
-fn arms_take_turns_so_that_drift_harms_both() {
+fn abba_takes_turns_and_a_drawn_order_follows_the_coin() {
     use Arm::{Baseline, Candidate};
-    let order: Vec<Arm> = (0..4).flat_map(Arm::order).collect();
-    assert_eq!(order, [Baseline, Candidate, Candidate, Baseline, Baseline, Candidate, Candidate, Baseline]);
+    let abba: Vec<Arm> = (0..4).flat_map(|pair| Order::Abba.arms(pair, true)).collect();
+    assert_eq!(abba, [Baseline, Candidate, Candidate, Baseline, Baseline, Candidate, Candidate, Baseline]);
+    assert_eq!(Order::Drawn.arms(1, true), [Baseline, Candidate]);
+    assert_eq!(Order::Drawn.arms(1, false), [Candidate, Baseline]);
 }
