@@ -48,8 +48,8 @@ pub struct PairsArgs {
     /// A change up to here is no failure, however significant; for --metric and the default metrics [default: 10%]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub min_effect: Option<f64>,
-    /// Judge this metric, such as latency.p95 or throughput; may be repeated [default: idle_in_transaction.mean,
-    /// transaction_age.p50, latency.p95]
+    /// Judge this metric, such as latency.p95 or throughput; may be repeated [default:
+    /// `idle_in_transaction.mean`, `transaction_age.p50`, `latency.p95`]
     #[arg(long = "metric", value_name = "METRIC", conflicts_with = "rules")]
     pub metrics: Vec<String>,
     /// Part of each window that is discarded, after the ramp [default: 5s]
@@ -220,8 +220,7 @@ pub(super) fn measure_repeatedly(
             // All repeats together have the time that was given.
             let left = |most: Duration| most.saturating_sub(began.elapsed());
             let arrangement = Arrangement { max_duration: arrangement.max_duration.map(left), ..arrangement.clone() };
-            let measuring =
-                measure(scenario.clone(), trial.clone(), &arrangement, options, &*watcher, signals.token());
+            let measuring = measure(scenario.clone(), trial.clone(), &arrangement, options, &*watcher, signals.token());
             let run = Box::pin(measuring).await?;
             let goes_on = !matches!(run.ended, Ended::Interrupted | Ended::OutOfTime);
             runs.push(run);

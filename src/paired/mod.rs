@@ -146,15 +146,12 @@ impl Measuring<'_> {
     fn take(&mut self, pair: Pair) {
         let again = pair.fault().filter(|_| self.spare > 0).map(str::to_owned);
         self.watcher.pair(&self.trial, &pair, again.as_deref());
-        match again {
-            Some(fault) => {
-                self.spare -= 1;
-                self.record.discard(fault);
-            }
-            None => {
-                self.record.pairs.push(pair.clone());
-                self.trial.push(pair);
-            }
+        if let Some(fault) = again {
+            self.spare -= 1;
+            self.record.discarded.push(fault);
+        } else {
+            self.record.pairs.push(pair.clone());
+            self.trial.push(pair);
         }
     }
 

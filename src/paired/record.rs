@@ -88,8 +88,4 @@ impl PairedRecord {
             ended: None,
         }
     }
-
-    pub(super) fn discard(&mut self, fault: String) {
-        self.discarded.push(fault);
-    }
 }

@@ -75,7 +75,11 @@ fn rates(text: &mut String, shown: Shown<'_>) -> std::fmt::Result {
 }
 
 fn noise(text: &mut String, shown: Shown<'_>) -> std::fmt::Result {
-    writeln!(text, "\n noise of a pair, and the smallest effect that {} pairs see four times of five", shown.plan.pairs)?;
+    writeln!(
+        text,
+        "\n noise of a pair, and the smallest effect that {} pairs see four times of five",
+        shown.plan.pairs
+    )?;
     for rule in &shown.calibration.rules {
         let scatter = rule.scatter.map_or_else(|| "–".to_owned(), |it| format!("±{}", percent(it.exp_m1())));
         let smallest = rule.smallest_effect.map_or_else(|| "–".to_owned(), |it| format!("× {it:.2}"));
@@ -107,7 +111,11 @@ mod tests {
             inconclusive: 1,
             drawn: Some(Rate { hits: 120, trials: 20_000, low: 0.005, high: 0.007_2 }),
             rules: vec![
-                RuleNoise { rule: "latency.p95<=+10% vs baseline".into(), scatter: Some(0.08), smallest_effect: Some(1.21) },
+                RuleNoise {
+                    rule: "latency.p95<=+10% vs baseline".into(),
+                    scatter: Some(0.08),
+                    smallest_effect: Some(1.21),
+                },
                 RuleNoise { rule: "throughput>=-10% vs baseline".into(), scatter: None, smallest_effect: None },
             ],
             sound_pairs: 30,

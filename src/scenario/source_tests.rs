@@ -76,7 +76,7 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ),
     (
         "title = \"A test\" → users = 5",
-        "scenario `held.toml:2:1`: `users` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`\n  hint: did you mean `load.users`?",
+        "scenario `held.toml:2:1`: `users` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`, `gate`\n  hint: did you mean `load.users`?",
     ),
     ("title = \"A test\" → ", "scenario `held.toml:1:1`: `title` is missing"),
     ("title = \"A test\" → title = 5", "scenario `held.toml:2:9`: `title` is `5`: allowed is a text in quotes"),
@@ -263,7 +263,7 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ),
     (
         "[gateway] → [gatway]",
-        "scenario `held.toml:12:2`: `gatway` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`\n  hint: did you mean `gateway`?",
+        "scenario `held.toml:12:2`: `gatway` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`, `gate`\n  hint: did you mean `gateway`?",
     ),
 ];
 
@@ -287,7 +287,7 @@ fn a_wrong_override_is_refused_by_its_own_name() {
         ),
         (
             "users=5",
-            "`--set users=5`: `users` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`\n  hint: did you mean `load.users`?",
+            "`--set users=5`: `users` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`, `gate`\n  hint: did you mean `load.users`?",
         ),
         (
             "load.duration=10",

@@ -1,10 +1,12 @@
 //! The program from outside: real PostgreSQL, real gateways, real signals.
 
 mod errors;
+mod gate;
 mod gateway;
 mod holds;
 mod hostile;
 mod incident;
 mod interrupt;
 mod mcp;
+mod paired;
 mod program;

@@ -8,12 +8,12 @@ use crate::stats::signed_rank::MOST_PAIRS;
 
 /// The verdicts with all that is to be known about them.
 pub(super) fn report(trial: &Trial, ended: Ended) -> GateReport {
-    GateReport::of(judged(trial, ended, |rule, evidence| rule.explained(evidence)))
+    GateReport::of(judged(trial, ended, Judged::explained))
 }
 
 /// The same verdict without the explanations, which take longer than the judging.
 pub(super) fn verdict(trial: &Trial, ended: Ended) -> Verdict {
-    GateReport::of(judged(trial, ended, |rule, evidence| rule.bare(evidence))).verdict
+    GateReport::of(judged(trial, ended, Judged::bare)).verdict
 }
 
 fn judged(trial: &Trial, ended: Ended, outcome: fn(&Judged<'_>, &Evidence) -> RuleOutcome) -> Vec<RuleOutcome> {

@@ -160,7 +160,6 @@ fn a_doubled_mean_is_seen_nineteen_times_of_twenty_with_ten_pairs() {
 
 #[test]
 #[ignore = "a quarter of an hour; `make bench` runs it optimised"]
-#[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 fn the_error_rates_of_the_paired_gate_at_full_length() {
     let drawn = false_alarms(Order::Drawn, MANY);
     let abba = false_alarms(Order::Abba, MANY);
