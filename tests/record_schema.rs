@@ -11,7 +11,8 @@ fn root(path: &str) -> PathBuf {
 }
 
 fn read(path: &str) -> Value {
-    serde_json::from_str(&fs::read_to_string(root(path)).unwrap()).unwrap()
+    let text = fs::read_to_string(root(path)).expect("a file of this repository");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 const SCHEMA: &str = "docs/record.schema.json";

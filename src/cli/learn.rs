@@ -69,5 +69,9 @@ fn tables(learned: &Learned) -> Result<String, CliError> {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "# {line}");
     }
+    if !learned.without_limit.is_empty() {
+        let names = learned.without_limit.join(", ");
+        let _ = writeln!(text, "# No limit, because some window has no figure of it: {names}");
+    }
     Ok(text + "# Append them to a scenario.\n\n" + &tables)
 }

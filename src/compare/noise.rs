@@ -98,3 +98,44 @@ fn value(window: Window, samples: &[&Stamped]) -> Option<f64> {
         Window::Throughput | Window::IdleInTransaction => (seconds > 0.0).then(|| finished / seconds),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{ActivitySample, RunRecord};
+    use crate::scenario::SessionScope::Scoped;
+
+    fn record() -> RunRecord {
+        serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap()
+    }
+
+    /// A poll every 100 ms of the steady phase, 2 s to 36 s.
+    fn polls(idle: impl Fn(f64) -> u32) -> Vec<Stamped> {
+        let poll = |tick: u32| {
+            let at_s = 2.0 + f64::from(tick) * 0.1;
+            let activity = ActivitySample { idle_in_transaction: idle(at_s), ..ActivitySample::default() };
+            Stamped { variant: Scoped, at_s, sample: Sample::Activity(activity) }
+        };
+        (0..340).map(poll).collect()
+    }
+
+    fn band_of(samples: &[Stamped]) -> f64 {
+        let record = record();
+        let side = Side::of(&record, Scoped, samples).unwrap();
+        chance(Some("idle_in_transaction_mean"), side, side, [100.0, 100.0])
+    }
+
+    #[test]
+    fn a_steady_series_has_the_floor_and_a_restless_one_more() {
+        assert!((band_of(&polls(|_| 100)) - 10.0).abs() < 1e-9, "10 % of 100");
+        // Windows of 3.4 s at 50 and 150 by turns: standard deviation 52.7, standard error 16.7, of a difference 23.6.
+        let restless = polls(|at| if ((at - 2.0) / 3.4).floor() % 2.0 < 0.5 { 50 } else { 150 });
+        let band = band_of(&restless);
+        assert!((band - 3.0 * 23.57).abs() < 3.0, "{band}");
+    }
+
+    #[test]
+    fn without_samples_a_mean_has_twice_the_floor() {
+        assert!((band_of(&[]) - 20.0).abs() < 1e-9);
+    }
+}

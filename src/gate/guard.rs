@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::measure::{Window, gauge};
+use super::measure::Window;
 use super::rule::Metric;
 use crate::compare::Side;
-use crate::record::Sample;
+use crate::record::{Sample, Stamped};
 
 /// More polls than this share may not be missing, or late.
 const MOST_POLLS: f64 = 0.05;
@@ -34,6 +34,11 @@ pub enum Doubt {
         late: u64,
         /// Of so many.
         polls: u64,
+    },
+    /// The load generator did not even look at its own figures for a long time.
+    GeneratorStalled {
+        /// How long, in the steady phase.
+        seconds: f64,
     },
     /// The disk was too slow for the samples.
     SamplesDropped(u64),
@@ -71,7 +76,7 @@ impl Doubt {
     /// Whether it concerns figures of `metric`.
     pub fn concerns(&self, metric: Metric) -> bool {
         match self {
-            Self::CutShort | Self::GeneratorLags { .. } | Self::NoRequests => true,
+            Self::CutShort | Self::GeneratorLags { .. } | Self::GeneratorStalled { .. } | Self::NoRequests => true,
             Self::SamplesDropped(_) => metric.is_polled() || is_pool(metric) || metric == Metric::ReplicasHealthy,
             Self::PollsMissed { .. } | Self::Gap { .. } | Self::Disagreement { .. } => metric.is_polled(),
             Self::GaugesSilent { .. } => is_pool(metric),
@@ -95,6 +100,9 @@ impl fmt::Display for Doubt {
             Self::CutShort => f.write_str("the variant was cut short"),
             Self::GeneratorLags { late, polls } => {
                 write!(f, "the load generator lagged: {late} of {polls} polls began late; the machine was too busy")
+            }
+            Self::GeneratorStalled { seconds } => {
+                write!(f, "the load generator stood still for {seconds:.1} s of the steady phase")
             }
             Self::SamplesDropped(dropped) => write!(f, "{dropped} samples were dropped, because the disk was too slow"),
             Self::PollsMissed { missed, due } => {
@@ -127,6 +135,7 @@ pub fn doubts(side: Side<'_>) -> Vec<Doubt> {
     let found = [
         (!measured.complete).then_some(Doubt::CutShort),
         (share(late, polls) > MOST_POLLS).then_some(Doubt::GeneratorLags { late, polls }),
+        stalled(side),
         (share(missed, due) > MOST_POLLS).then_some(Doubt::PollsMissed { missed, due }),
         gap(side),
         (dropped > 0).then_some(Doubt::SamplesDropped(dropped)),
@@ -137,18 +146,28 @@ pub fn doubts(side: Side<'_>) -> Vec<Doubt> {
     found.into_iter().flatten().collect()
 }
 
-/// The longest time in the steady phase without a poll, its ends included. A record without samples cannot tell.
+/// The load is sampled by the generator's own threads: when they stand still, so does the load.
+fn stalled(side: Side<'_>) -> Option<Doubt> {
+    let load = |stamped: &&Stamped| matches!(stamped.sample, Sample::Load(_));
+    longest_gap(side, load).map(|seconds| Doubt::GeneratorStalled { seconds })
+}
+
 fn gap(side: Side<'_>) -> Option<Doubt> {
-    if side.samples.iter().all(|it| it.variant != side.variant) {
-        return None;
-    }
-    let window = Window::steady(side);
-    let polled = gauge(Metric::Sessions, side, window);
-    let times: Vec<f64> =
-        std::iter::once(window.from_s).chain(polled.times()).chain(std::iter::once(window.to_s)).collect();
+    let poll = |stamped: &&Stamped| matches!(stamped.sample, Sample::Activity(_));
+    longest_gap(side, poll).map(|seconds| Doubt::Gap { seconds })
+}
+
+/// The longest time in the steady phase without a sample of a kind, its ends included; `None` when it is not too long. A
+/// record without samples cannot tell.
+fn longest_gap(side: Side<'_>, kind: impl Fn(&&Stamped) -> bool) -> Option<f64> {
+    let ours = || side.samples.iter().filter(|it| it.variant == side.variant);
+    ours().next()?;
+    let Window { from_s, to_s } = Window::steady(side);
+    let inside = ours().filter(kind).map(|it| it.at_s).filter(|at| (from_s..=to_s).contains(at));
+    let times: Vec<f64> = std::iter::once(from_s).chain(inside).chain(std::iter::once(to_s)).collect();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max_by(f64::total_cmp)?;
     let allowed = (LONGEST_GAP * side.record.scenario.monitor.interval.secs()).max(SHORTEST_GAP_S);
-    (longest > allowed).then_some(Doubt::Gap { seconds: longest })
+    (longest > allowed).then_some(longest)
 }
 
 fn silent_gauges(side: Side<'_>) -> Option<Doubt> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::guard::{Doubt, doubts};
 use super::measure::{Missing, Window, measure, measure_in};
-use super::rule::{Limit, Rule, RuleError};
+use super::rule::{Limit, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
 use crate::compare::{Difference, Side, chance, differences};
 use crate::record::{Outcome, RunRecord, Stamped};
@@ -32,8 +32,12 @@ impl Asked {
     /// # Errors
     /// When it is no rule, or names a route that is none of `routes`.
     pub fn read(written: &GateRule, routes: &[String]) -> Result<Self, RuleError> {
+        let rule = written.rule.parse::<Rule>()?.with_routes(routes)?;
+        if let Some(windows) = written.windows {
+            check_windows(&rule, windows)?;
+        }
         Ok(Self {
-            rule: written.rule.parse::<Rule>()?.with_routes(routes)?,
+            rule,
             severity: written.severity,
             because: written.because.clone(),
             variants: written.variants.clone(),
@@ -44,6 +48,20 @@ impl Asked {
     fn concerns(&self, variant: SessionScope) -> bool {
         self.variants.is_empty() || self.variants.contains(&variant)
     }
+}
+
+/// Windows that could never break a rule would make it pass whatever happens.
+fn check_windows(rule: &Rule, windows: Windows) -> Result<(), RuleError> {
+    let allowed = if windows.judged.get() < Windows::NEEDED {
+        "`windows.judged` is 1, and two windows are needed to break a rule"
+    } else if windows.length.is_zero() {
+        "`windows.length` is 0s: above 0 is needed"
+    } else if rule.is_relative() {
+        "`windows` go with a learned limit, not with `vs baseline`"
+    } else {
+        return Ok(());
+    };
+    Err(RuleError { text: rule.text.clone(), column: 1, fault: RuleFault::Windows { allowed }, meant: None })
 }
 
 /// The routes that a rule may name: those of the scenario's users, as the record spells them.

@@ -152,11 +152,19 @@ fn each_guard_makes_the_verdict_inconclusive_with_its_reason() {
 #[test]
 fn a_long_gap_in_the_samples_is_no_basis_for_a_verdict() {
     let mut samples = samples(Scoped, |_| 10);
-    samples.retain(|it| !(10.0..12.0).contains(&it.at_s));
+    samples.retain(|it| !((10.0..12.0).contains(&it.at_s) && matches!(it.sample, Sample::Activity(_))));
     let outcome = one(&fixture(), &samples, Scoped, "idle_in_transaction.max<60");
     assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("without a poll")), "{outcome:?}");
     // The users' own figures do not come from the polls.
     assert_eq!(one(&fixture(), &samples, Scoped, "failure_rate<=1%").verdict, Verdict::Passed);
+}
+
+#[test]
+fn a_generator_that_stood_still_has_loaded_nothing() {
+    let mut samples = samples(Scoped, |_| 10);
+    samples.retain(|it| !((10.0..12.0).contains(&it.at_s) && matches!(it.sample, Sample::Load(_))));
+    let outcome = one(&fixture(), &samples, Scoped, "latency.p95<4s");
+    assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("stood still for 2.")), "{outcome:?}");
 }
 
 #[test]
@@ -285,6 +293,22 @@ fn a_run_too_short_for_a_learned_limit_is_inconclusive() {
 }
 
 #[test]
+fn windows_that_could_never_break_a_rule_are_refused() {
+    let read = |rule: &str, length, judged| {
+        let windows = Windows { length: Span::from_secs(length), learned: Count::of(30), judged: Count::of(judged) };
+        let rule = rule.to_owned();
+        let written =
+            GateRule { rule, severity: Severity::Error, because: None, variants: Vec::new(), windows: Some(windows) };
+        Asked::read(&written, &[]).map_err(|error| error.to_string())
+    };
+    let absolute = "idle_in_transaction.mean<=20";
+    assert!(read(absolute, 5, 3).is_ok());
+    assert!(read(absolute, 5, 1).unwrap_err().contains("two windows are needed"));
+    assert!(read(absolute, 0, 3).unwrap_err().contains("above 0 is needed"));
+    assert!(read("idle_in_transaction.mean<=+5% vs baseline", 5, 3).unwrap_err().contains("not with `vs baseline`"));
+}
+
+#[test]
 fn limits_are_learned_from_what_is_healthy_and_hold_for_it() {
     let record = fixture();
     let samples = samples(Scoped, |at| 10 + u32::from((20.0..20.05).contains(&at)) * 7);
@@ -313,4 +337,11 @@ fn nothing_is_learned_from_a_sick_run_or_from_too_few_windows() {
     };
     assert!(learn(Held, 3).contains("not to be learned from"), "{}", learn(Held, 3));
     assert!(learn(Scoped, 10).contains("3 windows of 10s, at least 10"), "{}", learn(Scoped, 10));
+}
+
+#[test]
+fn a_run_that_could_not_measure_judges_nothing() {
+    let report = nothing_measured(&asked(&["pool_timeouts==0"]), &[Held, Scoped], "role `w` cannot see other sessions");
+    assert_eq!((report.verdict, report.rules.len()), (Verdict::Inconclusive, 2));
+    assert!(report.rules[0].reason.as_deref().is_some_and(|reason| reason.contains("cannot see")));
 }

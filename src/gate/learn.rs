@@ -24,7 +24,7 @@ const FIGURES: [&str; 5] = [
 /// Windows of a new run that are judged.
 const JUDGED: u32 = 3;
 
-/// With fewer healthy windows a limit alarms too often to be of use: 4.5 % for each rule.
+/// With fewer healthy windows a limit alarms too often to be of use: with ten, in 3.8 % of healthy runs for each rule.
 const FEWEST: usize = 10;
 
 /// Limits, and what they cost.
@@ -34,6 +34,8 @@ pub struct Learned {
     pub windows: Windows,
     /// The limits.
     pub rules: Vec<LearnedRule>,
+    /// What has no limit, because at least one window has no figure of it.
+    pub without_limit: Vec<String>,
 }
 
 /// One limit.
@@ -94,16 +96,17 @@ pub fn learn(healthy: &[Side<'_>], length: Span) -> Result<Learned, LearnError> 
     let too_few = LearnError::TooFew { found: spans.len(), length };
     let learned = u32::try_from(spans.len()).ok().filter(|_| spans.len() >= FEWEST).ok_or(too_few)?;
     let windows = Windows { length, learned: Count::of(learned), judged: Count::of(JUDGED) };
-    let mut rules = Vec::new();
+    let (mut rules, mut without_limit) = (Vec::new(), Vec::new());
     for text in FIGURES {
         let rule: Rule = text.parse().expect("the texts above are rules");
         let figures: Result<Vec<f64>, Missing> =
             spans.iter().map(|(side, span)| measure_in(&rule, *side, *span)).collect();
-        // A figure that one window lacks has no limit.
-        let Some(largest) = figures.ok().and_then(|it| it.into_iter().max_by(f64::total_cmp)) else { continue };
-        rules.push(learned_rule(&rule, largest, windows));
+        match figures.ok().and_then(|figures| figures.into_iter().max_by(f64::total_cmp)) {
+            Some(largest) => rules.push(learned_rule(&rule, largest, windows)),
+            None => without_limit.push(rule.name()),
+        }
     }
-    Ok(Learned { windows, rules })
+    Ok(Learned { windows, rules, without_limit })
 }
 
 /// Why a run is none to learn from; `None` when it is.

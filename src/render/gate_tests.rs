@@ -109,7 +109,7 @@ fn read_xml(xml: &str) -> Vec<(String, String)> {
 }
 
 /// What attackers and accidents write.
-fn nasty() -> impl Strategy<Value = String> {
+pub(in crate::render) fn nasty() -> impl Strategy<Value = String> {
     let seeds = prop::sample::select(vec![
         "<script>alert(1)</script>",
         "\u{1b}[2J\u{1b}]0;x\u{7}",

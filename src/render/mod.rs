@@ -12,3 +12,6 @@ mod numbers;
 pub mod openmetrics;
 pub mod table;
 pub mod text;
+
+#[cfg(test)]
+mod hostile_tests;

@@ -166,7 +166,7 @@ fn a_scenario_is_run_and_judged_and_ci_is_told() {
     assert_eq!(output.status.code(), Some(99), "{stdout}{}", text(&output.stderr));
     assert!(stdout.contains("\n::error title=gate FAILED%3A pool_timeouts==0::held: measured "), "{stdout}");
     assert!(fs::read_to_string(summary).unwrap().contains("| FAILED | held |"));
-    let xml = fs::read_to_string(junit).unwrap();
+    let xml = fs::read_to_string(&junit).unwrap();
     let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
     let suite = &report.test_suites[0];
     assert_eq!((suite.tests, report.tests), (4, 4), "{xml}");

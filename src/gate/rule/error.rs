@@ -74,6 +74,11 @@ pub enum RuleFault {
         /// Whether more than one of them is meant.
         ambiguous: bool,
     },
+    /// The windows beside the rule cannot judge it.
+    Windows {
+        /// What is to be done.
+        allowed: &'static str,
+    },
     /// Something follows that belongs to no rule.
     Rest {
         /// What.
@@ -103,7 +108,7 @@ impl fmt::Display for RuleFault {
                 write!(f, "{} where a comparison belongs: allowed are <, <=, >, >=, ==, !=", or_nothing(seen))
             }
             Self::Value { seen, allowed } => write!(f, "{} where {allowed} belongs", or_nothing(seen)),
-            Self::Baseline { allowed } => f.write_str(allowed),
+            Self::Baseline { allowed } | Self::Windows { allowed } => f.write_str(allowed),
             Self::NotByRoute { metric } => write!(f, "`{metric}` is not measured by route"),
             Self::Route { seen, allowed, ambiguous: false } => {
                 write!(f, "`{seen}` is no route of this scenario: allowed are {}", quoted(allowed))

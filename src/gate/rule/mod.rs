@@ -106,6 +106,14 @@ impl Rule {
         matches!(self.limit, Limit::Relative { .. })
     }
 
+    /// What is asked about: `latency.p95 for POST /rpc tools/call`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let aggregate = self.aggregate.map(|it| format!(".{it}")).unwrap_or_default();
+        let route = self.route.as_ref().map(|route| format!(" for {route}")).unwrap_or_default();
+        format!("{}{aggregate}{route}", self.metric)
+    }
+
     /// The rule as a text, with another absolute limit: in the metric's unit, written so that it reads back as a value not
     /// below `limit`.
     #[must_use]
