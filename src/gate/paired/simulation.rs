@@ -159,7 +159,7 @@ fn a_doubled_mean_is_seen_nineteen_times_of_twenty_with_ten_pairs() {
 }
 
 #[test]
-#[ignore = "a quarter of an hour; `make bench` runs it optimised"]
+#[ignore = "five minutes optimised; `make bench` runs it"]
 fn the_error_rates_of_the_paired_gate_at_full_length() {
     let drawn = false_alarms(Order::Drawn, MANY);
     let abba = false_alarms(Order::Abba, MANY);
