@@ -8,22 +8,32 @@ use crate::stats::signed_rank::MOST_PAIRS;
 
 /// The verdicts with all that is to be known about them.
 pub(super) fn report(trial: &Trial, ended: Ended) -> GateReport {
-    GateReport::of(judged(trial, ended, Judged::explained))
+    GateReport::of(judged(trial, ended, Detail::Explained))
 }
 
 /// The same verdict without the explanations, which take longer than the judging.
 pub(super) fn verdict(trial: &Trial, ended: Ended) -> Verdict {
-    GateReport::of(judged(trial, ended, Judged::bare)).verdict
+    GateReport::of(judged(trial, ended, Detail::Bare)).verdict
 }
 
-fn judged(trial: &Trial, ended: Ended, outcome: fn(&Judged<'_>, &Evidence) -> RuleOutcome) -> Vec<RuleOutcome> {
+/// How much is said of a verdict.
+#[derive(Clone, Copy)]
+enum Detail {
+    Bare,
+    Explained,
+}
+
+fn judged(trial: &Trial, ended: Ended, detail: Detail) -> Vec<RuleOutcome> {
     let evidence = judge(&trial.worsenings(), trial.plan.alpha);
     let of_rule = |(index, rule)| {
         let judged = Judged { trial, index, rule, ended };
         match (trial.fault(index), evidence.as_ref().and_then(|all| all.get(index))) {
             (Some((pair, fault)), _) => judged.none(format!("in pair {pair}, {fault}")),
             (None, None) => judged.none("no pair of windows was measured".to_owned()),
-            (None, Some(evidence)) => outcome(&judged, evidence),
+            (None, Some(evidence)) => match detail {
+                Detail::Bare => judged.bare(evidence),
+                Detail::Explained => judged.explained(evidence),
+            },
         }
     };
     trial.rules.iter().enumerate().map(of_rule).collect()
