@@ -28,6 +28,7 @@ bench:
 	cargo bench --bench instrument --locked
 	cargo build --release --locked
 	benches/permission-check
+	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_error_rates_of_the_paired_gate
 
 # The full scenarios, several minutes each.
 soak:

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod compare;
 pub mod gate;
 pub mod monitor;
+pub mod paired;
 pub mod record;
 pub mod render;
 pub mod run;

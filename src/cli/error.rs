@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::exit::Exit;
 use super::scenario::ScenarioCommandError;
+use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
 use crate::record::store::StoreError;
 use crate::run::RunError;
@@ -97,6 +98,21 @@ pub(super) enum CliError {
         /// The run.
         folder: PathBuf,
     },
+    /// A rule that pairs cannot judge.
+    #[error(transparent)]
+    PairedRule(PairedRuleError),
+    /// A plan by which nothing can fail.
+    #[error(transparent)]
+    Plan(PlanError),
+    /// A scenario with one variant, and not two named.
+    #[error("the scenario has no two variants to pair: name them with `--baseline` and `--candidate`")]
+    NoArms,
+    /// A flag of paired gates alone.
+    #[error("`{flag}` is for pairs of windows: it needs `--paired`")]
+    NeedsPaired {
+        /// The flag.
+        flag: &'static str,
+    },
     /// Nothing can be learned from the runs.
     #[error(transparent)]
     Learn(LearnError),
@@ -143,6 +159,10 @@ impl CliError {
             | Self::UnknownVariant { .. }
             | Self::WhichVariant { .. }
             | Self::NothingToCompare { .. }
+            | Self::PairedRule(_)
+            | Self::Plan(_)
+            | Self::NoArms
+            | Self::NeedsPaired { .. }
             | Self::Learn(_) => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {

@@ -8,6 +8,7 @@ use super::ci::{self, CiEnvironment};
 use super::compare::{scope, side};
 use super::error::CliError;
 use super::exit::Exit;
+use super::paired::PairedArgs;
 use super::run::{self, load_scenario};
 use super::scenario::OverrideArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
@@ -26,6 +27,9 @@ use crate::units::Span;
 /// that run beside them. Each variant is judged by each rule that concerns it; --variant picks one. A figure that is
 /// missing, or that the instrument does not vouch for, makes a rule inconclusive and never passes it.
 ///
+/// With --paired, baseline and candidate are measured in turn, in pairs of windows, and judged by an exact test: a gate
+/// that does not flap. `rbac-bench calibrate` says what it sees on this machine.
+///
 /// Exits with 0 when the rules hold, 99 when one of severity `error` is broken, 3 when it cannot be told, 2 when a rule
 /// makes no sense (before any load).
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +40,7 @@ Examples:
   rbac-bench gate issue-2318 --variant scoped --rule 'pool_timeouts==0' --rule 'latency.p95<2s for tools/call'
   rbac-bench gate mine.toml --junit gate.xml
   rbac-bench gate reports/after --baseline reports/before --rule 'idle_in_transaction.mean<=+10% vs baseline'
+  rbac-bench gate issue-2318 --paired --baseline scoped --candidate early_close --max-duration 15m
   rbac-bench gate --learn reports/monday reports/tuesday --variant scoped -o limits.toml
 
 Rules: metric[.aggregate] op value [for ROUTE] [vs baseline]; docs/GATE.md lists the metrics.")]
@@ -46,8 +51,8 @@ pub struct GateArgs {
     /// A rule, in place of the scenario's; may be repeated
     #[arg(long = "rule", value_name = "RULE", allow_hyphen_values = true)]
     pub rules: Vec<String>,
-    /// Folder of the run that `vs baseline` means
-    #[arg(long, value_name = "RUN")]
+    /// Folder of the run that `vs baseline` means; with --paired a variant [default: the scenario's last]
+    #[arg(long, value_name = "RUN|VARIANT")]
     pub baseline: Option<String>,
     /// The baseline's variant, where it is another than the judged one
     #[arg(long, value_name = "V", requires = "baseline")]
@@ -76,6 +81,9 @@ pub struct GateArgs {
     /// Where learned limits are written, as [[gate]] tables for a scenario; otherwise to standard output
     #[arg(short, long = "output", value_name = "FILE", requires = "learn")]
     pub output: Option<PathBuf>,
+    /// Pairs of windows instead of one run.
+    #[command(flatten)]
+    pub paired: PairedArgs,
     /// What is set beside the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
@@ -105,6 +113,12 @@ pub(super) fn run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
+    if args.paired.paired {
+        return super::paired::run(args, environment, quiet, out);
+    }
+    if let Some(flag) = args.paired.pairs.first_given() {
+        return Err(CliError::NeedsPaired { flag });
+    }
     if args.learn {
         return super::learn::run(args, out);
     }

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. An error is printed once, here, with its causes and at most one
 //! hint, and becomes one of the exit codes of [`exit`].
 
+pub mod calibrate;
 mod ci;
 pub mod compare;
 pub mod completions;
@@ -12,6 +13,7 @@ pub mod exit;
 pub mod gate;
 pub mod gateway;
 mod learn;
+pub mod paired;
 mod progress;
 pub mod report;
 pub mod run;
@@ -77,6 +79,8 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Judge a run, or run a scenario and judge it
     Gate(Box<gate::GateArgs>),
+    /// How often would `gate --paired` be wrong on this machine?
+    Calibrate(Box<calibrate::CalibrateArgs>),
     /// Serve the reference gateway alone, for any client
     Gateway(gateway::GatewayArgs),
     /// The built-in scenarios; check a file of one's own
@@ -122,6 +126,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Report(args) => report::run(args, out),
         Command::Compare(args) => compare::run(args, out),
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
+        Command::Calibrate(args) => calibrate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
         Command::Doctor(args) => doctor::run(args, out),

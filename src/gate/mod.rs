@@ -8,6 +8,7 @@ mod judge;
 mod learn;
 mod measure;
 mod outcome;
+pub mod paired;
 mod rule;
 
 pub use crate::scenario::gate::{GateRule, Severity, Windows};

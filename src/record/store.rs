@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::{FORMAT_VERSION, RunRecord, Stamped};
 
 /// Name of the record in its folder.
@@ -85,9 +87,17 @@ impl RunFolder {
     /// # Errors
     /// [`StoreError::Write`].
     pub fn write_record(&self, record: &RunRecord) -> Result<(), StoreError> {
-        let path = self.path.join(RECORD_FILE);
-        let partial = self.path.join("record.json.partial");
-        let written = serde_json::to_vec_pretty(record)
+        self.write_document(RECORD_FILE, record)
+    }
+
+    /// Writes a JSON file of this name in the same way.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn write_document(&self, name: &str, document: &impl Serialize) -> Result<(), StoreError> {
+        let path = self.path.join(name);
+        let partial = self.path.join(format!("{name}.partial"));
+        let written = serde_json::to_vec_pretty(document)
             .map_err(io::Error::from)
             .and_then(|bytes| fs::write(&partial, bytes))
             .and_then(|()| fs::rename(&partial, &path));

@@ -3,6 +3,7 @@
 //! Computes nothing: each number that is printed is a field of what it was given. Text of others passes through
 //! [`text`].
 
+pub mod calibration;
 pub mod compare;
 pub mod gate;
 pub mod github;

@@ -91,10 +91,25 @@ pub async fn execute(
     progress: Arc<dyn Progress>,
     stop: &CancellationToken,
 ) -> Result<Finished, RunError> {
+    let name = folder_name(SystemTime::now(), &scenario.name);
+    execute_as(&name, scenario, options, progress, stop).await
+}
+
+/// The same, in a folder of this name.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn execute_as(
+    name: &str,
+    scenario: Scenario,
+    options: &RunOptions,
+    progress: Arc<dyn Progress>,
+    stop: &CancellationToken,
+) -> Result<Finished, RunError> {
     limits::raise_descriptor_limit(scenario.load.users.get()).map_err(TestbedError::from)?;
     let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
     let mut record = new_record(scenario);
-    let folder = RunFolder::create(&options.out, &folder_name(&record))?;
+    let folder = RunFolder::create(&options.out, name)?;
     folder.write_record(&record)?;
     let collector = Collector::start(folder.samples()?)?;
     let ended = match stop.run_until_cancelled(find_server(options)).await {
@@ -164,8 +179,8 @@ fn new_record(scenario: Scenario) -> RunRecord {
 }
 
 /// `2026-11-23T10-12-04-issue-2318`, in UTC.
-fn folder_name(record: &RunRecord) -> String {
-    let started = jiff::Timestamp::from_duration(jiff::SignedDuration::from_secs_f64(record.started_unix_s));
+pub fn folder_name(started: SystemTime, name: &str) -> String {
+    let started = jiff::Timestamp::try_from(started);
     let started = started.map_or_else(|_| "unknown-time".to_owned(), |it| it.strftime("%Y-%m-%dT%H-%M-%S").to_string());
-    format!("{started}-{}", record.scenario.name)
+    format!("{started}-{name}")
 }

@@ -221,7 +221,7 @@ impl Variant<'_> {
 
     fn show(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) {
         let load = &self.scenario.load;
-        let total_s = load.ramp_up.secs() + load.duration.secs();
+        let total_s = load.ramp_up.secs() + load.settle.secs() + load.duration.secs();
         self.progress.show(&Update { variant: self.scope, stage, elapsed_s, total_s, live });
     }
 }

@@ -83,6 +83,9 @@ pub struct Load {
     pub users: Count,
     /// Time over which the users start, evenly. Not part of the steady figures.
     pub ramp_up: Span,
+    /// Time with all users before the steady phase. Not part of the steady figures either.
+    #[serde(default)]
+    pub settle: Span,
     /// Steady phase per variant, after the ramp.
     pub duration: Span,
     /// After this long a user gives the request up and counts it as failed.

@@ -68,11 +68,11 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ("users = 50 → users = 1.5", "scenario `held.toml:4:9`: `load.users` is `1.5`: allowed is a whole number"),
     (
         "users = 50 → usrs = 50",
-        "scenario `held.toml:4:1`: `load.usrs` is no key: allowed are `users`, `ramp_up`, `duration`, `client_timeout`, `think_scale`, `balance`, `seed`, `classes`\n  hint: did you mean `load.users`?",
+        "scenario `held.toml:4:1`: `load.usrs` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_scale`, `balance`, `seed`, `classes`\n  hint: did you mean `load.users`?",
     ),
     (
         "users = 50 → zzz = 50",
-        "scenario `held.toml:4:1`: `load.zzz` is no key: allowed are `users`, `ramp_up`, `duration`, `client_timeout`, `think_scale`, `balance`, `seed`, `classes`",
+        "scenario `held.toml:4:1`: `load.zzz` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_scale`, `balance`, `seed`, `classes`",
     ),
     (
         "title = \"A test\" → users = 5",
@@ -283,7 +283,7 @@ fn a_wrong_override_is_refused_by_its_own_name() {
         ("load.users=5O", "`--set load.users=5O`: `load.users` is \"5O\": allowed is a whole number"),
         (
             "load.usrs=5",
-            "`--set load.usrs=5`: `load.usrs` is no key: allowed are `users`, `ramp_up`, `duration`, `client_timeout`, `think_scale`, `balance`, `seed`, `classes`\n  hint: did you mean `load.users`?",
+            "`--set load.usrs=5`: `load.usrs` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_scale`, `balance`, `seed`, `classes`\n  hint: did you mean `load.users`?",
         ),
         (
             "users=5",

@@ -58,6 +58,8 @@ pub struct Clock {
     /// The first user starts.
     pub started: Instant,
     /// All users run.
+    pub ramped_up: Instant,
+    /// They have settled: the figures begin.
     pub steady_from: Instant,
     /// The users stop.
     pub steady_to: Instant,
@@ -67,13 +69,14 @@ impl Clock {
     /// A load that starts now.
     pub fn starting_now(load: &Load) -> Self {
         let started = Instant::now();
-        let steady_from = started + load.ramp_up.duration();
-        Self { started, steady_from, steady_to: steady_from + load.duration.duration() }
+        let ramped_up = started + load.ramp_up.duration();
+        let steady_from = ramped_up + load.settle.duration();
+        Self { started, ramped_up, steady_from, steady_to: steady_from + load.duration.duration() }
     }
 
     /// When user `index` of `users` starts: evenly over the ramp.
     fn start_of(&self, index: u32, users: u32) -> Instant {
-        self.started + (self.steady_from - self.started).mul_f64(f64::from(index) / f64::from(users.max(1)))
+        self.started + (self.ramped_up - self.started).mul_f64(f64::from(index) / f64::from(users.max(1)))
     }
 
     /// The phase of an instant.
@@ -96,7 +99,7 @@ impl Clock {
 /// A part of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Users are still starting.
+    /// Users are still starting, or settling.
     RampUp,
     /// All users run: the figures come from here.
     Steady,

@@ -8,5 +8,6 @@ mod hostile;
 mod incident;
 mod interrupt;
 mod mcp;
+mod paired;
 mod program;
 mod report;

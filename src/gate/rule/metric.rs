@@ -158,7 +158,9 @@ impl Metric {
     #[must_use]
     pub const fn aggregates(self) -> &'static [Aggregate] {
         match self.kind() {
-            Kind::Gauge => &[Aggregate::Max, Aggregate::Mean, Aggregate::P95, Aggregate::Last, Aggregate::Min],
+            Kind::Gauge => {
+                &[Aggregate::Max, Aggregate::Mean, Aggregate::P50, Aggregate::P95, Aggregate::Last, Aggregate::Min]
+            }
             Kind::Distribution => &[Aggregate::P50, Aggregate::P95, Aggregate::P99, Aggregate::Max],
             Kind::Figure => &[],
         }

@@ -2,6 +2,15 @@
 //!
 //! Pure and exact as far as that goes: percentiles come from merged histograms (never from averaged percentiles), and
 //! the mean of a gauge is weighted by time, not by the number of samples.
+//!
+//! Beside the samples, what two series of windows say about each other: [`signed_rank`] tests, [`paired`] decides,
+//! [`power`] says what could have been seen, [`multiple`] and [`proportion`] keep the error rates honest.
+
+pub mod multiple;
+pub mod paired;
+pub mod power;
+pub mod proportion;
+pub mod signed_rank;
 
 pub mod reduced;
 

@@ -1,0 +1,309 @@
+//! `rbac-bench gate --paired`: baseline and candidate in turn, on one machine.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::gate::{GateArgs, GateFormat, exit, read_rules, tell_ci};
+use super::run::load_scenario;
+use super::signals::Signals;
+use crate::gate::paired::{Arm, DEFAULT_RULES, Ended, Order, Pair, Plan, Trial, paired_rules};
+use crate::gate::{Asked, GateReport, GateRule, Severity, nothing_measured};
+use crate::paired::{Arrangement, PairedRun, Stopping, Watcher, measure};
+use crate::render::gate::{Told, json, markdown, table};
+use crate::render::text::shell_word;
+use crate::run::RunOptions;
+use crate::scenario::overrides::Override;
+use crate::scenario::{Scenario, SessionScope};
+use crate::units::Span;
+
+/// The flags of a paired gate.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Paired")]
+pub struct PairedArgs {
+    /// Measure baseline and candidate in turn, in pairs of windows, and judge by an exact test: --baseline names a
+    /// variant then; docs/GATES.md says how it decides
+    #[arg(long, conflicts_with_all = ["duration", "variant", "learn", "rerun", "baseline_variant", "trust_baseline"])]
+    pub paired: bool,
+    /// With --paired: the variant that is judged [default: the scenario's first]
+    #[arg(long, value_name = "VARIANT", requires = "paired")]
+    pub candidate: Option<String>,
+    /// How it is measured.
+    #[command(flatten)]
+    pub pairs: PairsArgs,
+}
+
+/// How pairs are measured and judged: for `gate --paired` and `calibrate`.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Pairs")]
+pub struct PairsArgs {
+    /// Pairs of windows, 7 to 60; three metrics at 1 % need 9 [default: 10]
+    #[arg(long, value_name = "N")]
+    pub pairs: Option<usize>,
+    /// How often the gate may fail though nothing is worse, over all rules together [default: 1%]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub alpha: Option<f64>,
+    /// A change up to here is no failure, however significant; for --metric and the default metrics [default: 10%]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub min_effect: Option<f64>,
+    /// Judge this metric, such as latency.p95 or throughput; may be repeated [default:
+    /// `idle_in_transaction.mean`, `transaction_age.p50`, `latency.p95`]
+    #[arg(long = "metric", value_name = "METRIC", conflicts_with = "rules")]
+    pub metrics: Vec<String>,
+    /// Part of each window that is discarded, after the ramp [default: 5s]
+    #[arg(long, value_name = "D")]
+    pub settle: Option<Span>,
+    /// Part of each window that is measured [default: 15s]
+    #[arg(long, value_name = "D")]
+    pub measured: Option<Span>,
+    /// Which arm of a pair comes first: drawn (a coin for each) or abba [default: drawn]
+    #[arg(long, value_name = "ORDER", value_parser = order)]
+    pub order: Option<Order>,
+    /// Begin no pair that would end later than this
+    #[arg(long, value_name = "D")]
+    pub max_duration: Option<Span>,
+}
+
+/// `1%`, or 0.01.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.trim().strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let share = number.trim().parse::<f64>().ok().map(|it| it / unit).filter(|it| (0.0..=100.0).contains(it));
+    share.ok_or_else(|| "a share is written as 1% or 0.01".to_owned())
+}
+
+fn order(text: &str) -> Result<Order, String> {
+    match text {
+        "drawn" => Ok(Order::Drawn),
+        "abba" => Ok(Order::Abba),
+        _ => Err("allowed are `drawn` and `abba`".to_owned()),
+    }
+}
+
+impl PairsArgs {
+    /// The first of these flags that was given; `None` when none was.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.pairs.is_some(), "--pairs"),
+            (self.alpha.is_some(), "--alpha"),
+            (self.min_effect.is_some(), "--min-effect"),
+            (!self.metrics.is_empty(), "--metric"),
+            (self.settle.is_some(), "--settle"),
+            (self.measured.is_some(), "--measured"),
+            (self.order.is_some(), "--order"),
+            (self.max_duration.is_some(), "--max-duration"),
+        ];
+        given.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
+    }
+
+    /// A trial of the rules that are meant: those of the command line, else the scenario's against a baseline, else the
+    /// default ones.
+    pub(super) fn trial(&self, rules: &[String], scenario: &Scenario) -> Result<Trial, CliError> {
+        let asked = self.asked(rules, scenario)?;
+        let plan = Plan { pairs: self.pairs.unwrap_or(10), alpha: self.alpha.unwrap_or(0.01) };
+        let rules = paired_rules(asked).map_err(CliError::PairedRule)?;
+        Trial::new(rules, plan).map_err(CliError::Plan)
+    }
+
+    fn asked(&self, rules: &[String], scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
+        if !rules.is_empty() {
+            return read_rules(&rules.iter().map(|rule| written(rule)).collect::<Vec<_>>(), scenario);
+        }
+        if !self.metrics.is_empty() {
+            let rules: Vec<GateRule> = self.metrics.iter().map(|metric| written(&self.rule_of(metric))).collect();
+            return read_rules(&rules, scenario);
+        }
+        let of_scenario = read_rules(&scenario.gate, scenario)?;
+        let relative: Vec<Asked> = of_scenario.into_iter().filter(|asked| asked.rule.is_relative()).collect();
+        if !relative.is_empty() {
+            return Ok(relative);
+        }
+        let default = |rule: &&str| written(&self.rule_of(rule.split("<=").next().unwrap_or(rule)));
+        read_rules(&DEFAULT_RULES.iter().map(default).collect::<Vec<_>>(), scenario)
+    }
+
+    /// The rule that a metric must not get worse by more than the smallest effect.
+    fn rule_of(&self, metric: &str) -> String {
+        // Rounded, so that 0.07 is 7 % and prints as such.
+        let percent = (self.min_effect.unwrap_or(0.10) * 1e6).round() / 1e4;
+        let more_is_better = ["throughput", "goodput"].iter().any(|it| metric.starts_with(it));
+        if more_is_better {
+            format!("{metric}>=-{percent}% vs baseline")
+        } else {
+            format!("{metric}<=+{percent}% vs baseline")
+        }
+    }
+
+    /// How the windows are measured.
+    pub(super) fn arrangement(&self, arms: [SessionScope; 2], stopping: Stopping) -> Arrangement {
+        let [baseline, candidate] = arms;
+        Arrangement {
+            baseline,
+            candidate,
+            settle: self.settle.unwrap_or(Span::from_secs(5)),
+            measured: self.measured.unwrap_or(Span::from_secs(15)),
+            order: self.order.unwrap_or_default(),
+            max_duration: self.max_duration.map(Span::duration),
+            stopping,
+        }
+    }
+}
+
+fn written(rule: &str) -> GateRule {
+    GateRule { rule: rule.to_owned(), severity: Severity::Error, because: None, variants: Vec::new(), windows: None }
+}
+
+/// Measures, judges, and writes the verdict to `out`.
+pub(super) fn run(
+    args: &GateArgs,
+    environment: &[Override],
+    quiet: bool,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let [name] = args.subjects.as_slice() else { return Err(CliError::OneSubject) };
+    let scenario = load_scenario(name, &args.overrides, environment)?;
+    let [baseline, candidate] = arms(args, &scenario)?;
+    let trial = args.paired.pairs.trial(&args.rules, &scenario)?;
+    let asked: Vec<Asked> = trial.rules().iter().map(|rule| rule.asked().clone()).collect();
+    let arrangement = args.paired.pairs.arrangement([baseline, candidate], Stopping::WhenSettled);
+    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
+    let title = scenario.name.clone();
+    match measure_repeatedly(&scenario, &trial, 1, &arrangement, &options, quiet) {
+        Ok((runs, interrupted)) => {
+            let run = runs.first();
+            let report = run.map_or_else(|| trial.report(Ended::Interrupted), |run| run.trial.report(run.ended));
+            let exit = finish(args, &report, &title, run, out)?;
+            Ok(interrupted.unwrap_or(exit))
+        }
+        // The instrument was not allowed to see: that is no verdict on the gateway.
+        Err(CliError::Run(error)) if error.is_blind() => {
+            finish(args, &nothing_measured(&asked, &[candidate], &error.to_string()), &title, None, out)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Baseline and candidate: those that are named, else the scenario's last and first, as the bug comes first.
+fn arms(args: &GateArgs, scenario: &Scenario) -> Result<[SessionScope; 2], CliError> {
+    let named = |name: Option<&String>| name.map(|name| scope(name)).transpose();
+    let [baseline, candidate] = [named(args.baseline.as_ref())?, named(args.paired.candidate.as_ref())?];
+    match (baseline, candidate, scenario.variants.as_slice()) {
+        (Some(baseline), Some(candidate), _) => Ok([baseline, candidate]),
+        (baseline, candidate, [first, .., last]) => Ok([baseline.unwrap_or(*last), candidate.unwrap_or(*first)]),
+        _ => Err(CliError::NoArms),
+    }
+}
+
+/// A session scope by its name.
+pub(super) fn scope(name: &str) -> Result<SessionScope, CliError> {
+    let found = SessionScope::ALL.into_iter().find(|scope| scope.name() == name);
+    found.ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed: SessionScope::ALL.to_vec() })
+}
+
+/// Measures a trial so many times, until a signal comes; its exit code, when one did.
+pub(super) fn measure_repeatedly(
+    scenario: &Scenario,
+    trial: &Trial,
+    repeats: usize,
+    arrangement: &Arrangement,
+    options: &RunOptions,
+    quiet: bool,
+) -> Result<(Vec<PairedRun>, Option<Exit>), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
+    runtime.block_on(async {
+        let signals = Signals::take().map_err(CliError::Start)?;
+        let watcher: Arc<dyn Watcher> = if quiet { Arc::new(Silent) } else { Arc::new(Lines) };
+        let began = std::time::Instant::now();
+        let mut runs = Vec::new();
+        for _ in 0..repeats {
+            // All repeats together have the time that was given.
+            let left = |most: Duration| most.saturating_sub(began.elapsed());
+            let arrangement = Arrangement { max_duration: arrangement.max_duration.map(left), ..arrangement.clone() };
+            let measuring = measure(scenario.clone(), trial.clone(), &arrangement, options, &*watcher, signals.token());
+            let run = Box::pin(measuring).await?;
+            let goes_on = !matches!(run.ended, Ended::Interrupted | Ended::OutOfTime);
+            runs.push(run);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok((runs, signals.exit()))
+    })
+}
+
+struct Silent;
+
+impl Watcher for Silent {
+    fn window(&self, _: usize, _: usize, _: Arm, _: SessionScope) {}
+    fn pair(&self, _: &Trial, _: &Pair, _: Option<&str>) {}
+}
+
+/// A line on stderr for each window and for each pair.
+struct Lines;
+
+#[expect(clippy::print_stderr, reason = "this shows progress")]
+impl Watcher for Lines {
+    fn window(&self, pair: usize, planned: usize, arm: Arm, variant: SessionScope) {
+        eprintln!("pair {pair}/{planned} · {} · {}", arm.name(), variant.name());
+    }
+
+    fn pair(&self, trial: &Trial, pair: &Pair, fault: Option<&str>) {
+        let ratios = trial.rules().iter().zip(trial.ratios(pair)).map(|(rule, ratio)| {
+            let rule = rule.rule();
+            let aggregate = rule.aggregate.map(|it| format!(".{it}")).unwrap_or_default();
+            let ratio = ratio.map_or_else(|| "–".to_owned(), |it| format!("× {it:.2}"));
+            format!("{}{aggregate} {ratio}", rule.metric)
+        });
+        eprintln!("  {}", ratios.collect::<Vec<_>>().join(" · "));
+        if let Some(fault) = fault {
+            eprintln!("  measured again: {fault}");
+        }
+    }
+}
+
+fn finish(
+    args: &GateArgs,
+    report: &GateReport,
+    scenario: &str,
+    run: Option<&PairedRun>,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let command = command(args);
+    let told = Told { report, scenario, folder: run.map(|run| run.folder.as_path()), command: &command };
+    let format = if args.json { GateFormat::Json } else { args.format };
+    let text = match format {
+        GateFormat::Table => table(told),
+        GateFormat::Json => serde_json::to_string_pretty(&json(told))? + "\n",
+        GateFormat::Markdown => markdown(told),
+    };
+    out.write_all(text.as_bytes())?;
+    tell_ci(told, args.junit.as_deref(), format == GateFormat::Table, out)?;
+    out.flush()?;
+    Ok(exit(report.verdict))
+}
+
+/// The command that measures and judges the same again.
+fn command(args: &GateArgs) -> String {
+    let mut words = vec!["rbac-bench gate".to_owned()];
+    words.extend(args.subjects.iter().map(|subject| shell_word(subject)));
+    words.push("--paired".to_owned());
+    let mut flag = |name: &str, value: Option<String>| {
+        words.extend(value.map(|value| format!("{name} {}", shell_word(&value))));
+    };
+    let PairedArgs { candidate, pairs, .. } = &args.paired;
+    let percent = |share: f64| format!("{}%", (share * 1e6).round() / 1e4);
+    flag("--baseline", args.baseline.clone());
+    flag("--candidate", candidate.clone());
+    flag("--pairs", pairs.pairs.map(|it| it.to_string()));
+    flag("--alpha", pairs.alpha.map(percent));
+    flag("--min-effect", pairs.min_effect.map(percent));
+    flag("--settle", pairs.settle.map(|it| it.to_string()));
+    flag("--measured", pairs.measured.map(|it| it.to_string()));
+    flag("--max-duration", pairs.max_duration.map(|it| it.to_string()));
+    pairs.metrics.iter().for_each(|metric| flag("--metric", Some(metric.clone())));
+    args.rules.iter().for_each(|rule| flag("--rule", Some(rule.clone())));
+    flag("--users", args.overrides.users.clone());
+    args.overrides.set.iter().for_each(|set| flag("--set", Some(set.clone())));
+    words.join(" ")
+}

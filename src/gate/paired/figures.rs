@@ -1,0 +1,159 @@
+//! The figures of one window, and their logarithms.
+
+use serde::{Deserialize, Serialize};
+
+use super::PairedRule;
+use crate::compare::Side;
+use crate::gate::{Kind, Metric, Missing, Rule, doubts, measure};
+use crate::units::Unit;
+
+/// Which of the two is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arm {
+    /// What it is held against.
+    Baseline,
+    /// What is judged.
+    Candidate,
+}
+
+impl Arm {
+    /// `baseline`, `candidate`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Candidate => "candidate",
+        }
+    }
+}
+
+/// In which order the two arms of a pair are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// A coin for each pair. Then each sign pattern is as likely as any other by design, when nothing is worse, whatever
+    /// the machine does in the meantime: drift, and neighbours who stay for longer than a window.
+    #[default]
+    Drawn,
+    /// Baseline, candidate, candidate, baseline, and so on. Drift harms both arms alike, but a disturbance that lasts
+    /// for two windows hits the same arm of two pairs; docs/GATES.md says what that costs.
+    Abba,
+}
+
+impl Order {
+    /// The arms of a pair, counted from 0; `coin` is a fair one.
+    pub const fn arms(self, pair: usize, coin: bool) -> [Arm; 2] {
+        let baseline_first = match self {
+            Self::Drawn => coin,
+            Self::Abba => pair.is_multiple_of(2),
+        };
+        if baseline_first { [Arm::Baseline, Arm::Candidate] } else { [Arm::Candidate, Arm::Baseline] }
+    }
+}
+
+/// One figure of one window.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// In the metric's unit.
+    pub value: f64,
+    /// The logarithm that is compared; see [`Reading::of_count`] and its sisters for what was added before.
+    pub log: f64,
+}
+
+/// Added to a count: half of one, so that none has a logarithm and hardly any differences are none.
+const HALF: f64 = 0.5;
+
+/// Added to an age, in seconds: what a poll of the database takes, and less than anybody would call a long transaction.
+const POLL_S: f64 = 1e-3;
+
+impl Reading {
+    /// A number of things, whole or a mean: ln(x + ½).
+    pub fn of_count(value: f64) -> Self {
+        Self { value, log: (value + HALF).ln() }
+    }
+
+    /// An age in seconds: ln(x + 1 ms).
+    pub fn of_age(value: f64) -> Self {
+        Self { value, log: (value + POLL_S).ln() }
+    }
+
+    /// A share of `of` things: ln((n + ½) ÷ (of + 1)).
+    pub fn of_share(value: f64, of: f64) -> Self {
+        Self { value, log: (value.mul_add(of, HALF) / (of + 1.0)).ln() }
+    }
+
+    /// A rate over `seconds`: ln((n + ½) ÷ seconds).
+    pub fn of_rate(value: f64, seconds: f64) -> Self {
+        Self { value, log: (value + HALF / seconds).ln() }
+    }
+
+    /// A latency in milliseconds, which the histogram keeps at 1 µs at least.
+    pub fn of_latency(value: f64) -> Self {
+        Self { value, log: value.ln() }
+    }
+}
+
+/// The figures of one window, in the order of the rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WindowFigures(Vec<Figure>);
+
+/// A figure, or why it is not to be used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Figure {
+    Read(Reading),
+    Faulty { fault: String },
+}
+
+impl WindowFigures {
+    /// The figures that `rules` ask for, from a window's own record.
+    pub fn of(rules: &[PairedRule], side: Side<'_>, arm: Arm) -> Self {
+        let doubts = doubts(side);
+        let figure = |rule: &PairedRule| {
+            let metric = rule.rule().metric;
+            // A candidate that answers nothing is no fault of the instrument.
+            let overrules =
+                |it: &&crate::gate::Doubt| it.concerns(metric) && (it.spares_failures() || arm == Arm::Baseline);
+            match doubts.iter().find(overrules) {
+                Some(doubt) => Figure::Faulty { fault: doubt.to_string() },
+                None => reading(rule.rule(), side)
+                    .map_or_else(|missing| Figure::Faulty { fault: missing.to_string() }, Figure::Read),
+            }
+        };
+        Self(rules.iter().map(figure).collect())
+    }
+
+    /// Figures that were read before.
+    pub fn from_readings(readings: Vec<Reading>) -> Self {
+        Self(readings.into_iter().map(Figure::Read).collect())
+    }
+
+    /// The figure of a rule, or why it is not to be used.
+    pub(super) fn reading(&self, rule: usize) -> Result<Reading, &str> {
+        match self.0.get(rule) {
+            Some(Figure::Read(reading)) if reading.log.is_finite() => Ok(*reading),
+            Some(Figure::Read(_)) => Err("the figure has no logarithm"),
+            Some(Figure::Faulty { fault }) => Err(fault),
+            None => Err("the figure was not recorded"),
+        }
+    }
+
+    /// The first reason why a figure is not to be used; `None` when all are.
+    pub fn fault(&self) -> Option<&str> {
+        (0..self.0.len()).find_map(|rule| self.reading(rule).err())
+    }
+}
+
+fn reading(rule: &Rule, side: Side<'_>) -> Result<Reading, Missing> {
+    let value = measure(rule, side)?;
+    let phases = side.measured.phases;
+    let finished = Rule { metric: Metric::Requests, aggregate: None, ..rule.clone() };
+    Ok(match (rule.metric.unit(), rule.metric.kind()) {
+        (Unit::Ratio, _) => Reading::of_share(value, measure(&finished, side)?),
+        (Unit::PerSecond, _) => Reading::of_rate(value, phases.steady_to_s - phases.steady_from_s),
+        (Unit::Seconds, Kind::Gauge) => Reading::of_age(value),
+        (Unit::Milliseconds | Unit::Seconds, _) => Reading::of_latency(value),
+        (Unit::Count | Unit::SessionSeconds, _) => Reading::of_count(value),
+    })
+}

@@ -1,0 +1,119 @@
+//! A paired gate on real parts: the same in both arms does not fail, the bug does.
+
+use serde_json::Value;
+
+use crate::program::{HANG, Place, SMALL, text};
+
+/// Short windows, so that twelve of them take half a minute: six pairs are enough for three metrics at 5 %.
+const SHORT: [&str; 18] = [
+    "--users",
+    "24",
+    "--set",
+    "load.ramp_up=100ms",
+    "--set",
+    "database.fixture_users=30",
+    "--pairs",
+    "6",
+    "--alpha",
+    "5%",
+    "--min-effect",
+    "30%",
+    "--settle",
+    "300ms",
+    "--measured",
+    "1200ms",
+    "--max-duration",
+    "3m",
+];
+
+/// The document of a paired gate, its exit code, and what it said on stderr.
+fn paired_gate(place: &Place, baseline: &str, candidate: &str) -> (Value, Option<i32>, String) {
+    let arms = ["gate", SMALL, "--paired", "--baseline", baseline, "--candidate", candidate, "--json"];
+    let output = place.output(&[&arms[..], &SHORT[..]].concat());
+    let said = text(&output.stderr);
+    let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (document, output.status.code(), said)
+}
+
+#[test]
+fn a_paired_gate_of_held_against_scoped_fails_and_names_the_metrics() {
+    let place = Place::new();
+    let (document, code, said) = paired_gate(&place, "scoped", "held");
+    assert_eq!(code, Some(99), "{document:#}\n{said}");
+    assert_eq!(document["verdict"], "failed");
+    let rules = document["rules"].as_array().expect("a list");
+    let failed = |metric: &str| {
+        let rule = rules.iter().find(|it| it["rule"].as_str().is_some_and(|rule| rule.starts_with(metric)));
+        let rule = rule.unwrap_or_else(|| panic!("no rule on {metric} in {document:#}"));
+        assert_eq!(rule["verdict"], "failed", "{rule:#}");
+        assert!(rule["p_value"].as_f64().expect("p") <= 0.05, "{rule:#}");
+        assert!(rule["ratio"]["value"].as_f64().expect("a ratio") > 2.0, "{rule:#}");
+    };
+    failed("idle_in_transaction.mean");
+    failed("transaction_age.p50");
+    assert!(said.contains("pair 1/6 · baseline · scoped"), "progress on stderr: {said}");
+
+    let folder = place.run_folder();
+    let record: Value = serde_json::from_slice(&std::fs::read(folder.join("paired.json")).unwrap()).unwrap();
+    for window in record["windows"].as_array().expect("a list") {
+        let of_window = folder.join(window["folder"].as_str().expect("a name"));
+        assert!(of_window.join("record.json").is_file() && of_window.join("samples.ndjson").is_file(), "{window}");
+    }
+    place.assert_nothing_is_left(HANG);
+}
+
+#[test]
+fn a_paired_gate_of_the_same_in_both_arms_does_not_fail() {
+    let place = Place::new();
+    let (document, code, said) = paired_gate(&place, "scoped", "scoped");
+    // Chance may leave a metric unclear on a machine as busy as one that runs tests; it must not fail one.
+    assert!(matches!(code, Some(0 | 3)), "{document:#}\n{said}");
+    assert_ne!(document["verdict"], "failed", "{document:#}");
+    let rules = document["rules"].as_array().expect("a list");
+    assert_eq!(rules.len(), 3);
+    assert!(rules.iter().all(|rule| rule["pairs"].as_u64().is_some_and(|pairs| pairs >= 4)), "{document:#}\n{said}");
+    place.assert_nothing_is_left(HANG);
+}
+
+#[test]
+fn ctrl_c_in_a_paired_gate_ends_it_with_130_and_leaves_nothing() {
+    let place = Place::new();
+    let mut gate = place.start(&["gate", SMALL, "--paired"]);
+    gate.wait_for_line("pair 1/10");
+    gate.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(gate.wait(), Some(130));
+    place.assert_nothing_is_left(HANG);
+}
+
+#[test]
+fn a_paired_gate_that_makes_no_sense_is_refused_before_any_load() {
+    for (flags, why) in [
+        (vec!["--paired", "--pairs", "8"], "at least 9 are needed"),
+        (vec!["--paired", "--metric", "latncy.p95"], "latency"),
+        (vec!["--paired", "--rule", "pool_timeouts==0"], "about one run alone"),
+        (vec!["--paired", "--candidate", "scopd"], "did you mean `scoped`?"),
+        (vec!["--paired", "--alpha", "one"], "1% or 0.01"),
+        (vec!["--pairs", "8"], "needs `--paired`"),
+    ] {
+        let place = Place::new();
+        let output = place.output(&[&["gate", SMALL][..], &flags].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {said}");
+        assert!(said.contains(why), "{flags:?}: {said}");
+        assert!(!place.reports().exists(), "no load for {flags:?}");
+    }
+}
+
+#[test]
+fn a_calibration_says_how_many_trials_failed_and_what_the_noise_is() {
+    let place = Place::new();
+    let short = ["--repeats", "1", "--pairs", "4", "--alpha", "10%", "--metric", "idle_in_transaction.mean", "--json"];
+    let arms = ["calibrate", SMALL, "--variant", "scoped", "--settle", "200ms", "--measured", "1s"];
+    let output = place.output(&[&arms[..], &short[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["measured"]["trials"], 1, "{document:#}");
+    assert_eq!(document["drawn"]["trials"], 20_000, "{document:#}");
+    assert!(document["rules"][0]["scatter"].as_f64().is_some_and(|it| it >= 0.0), "{document:#}");
+    place.assert_nothing_is_left(HANG);
+}
