@@ -24,7 +24,7 @@ use crate::units::Span;
 #[command(next_help_heading = "Paired")]
 pub struct PairedArgs {
     /// Measure baseline and candidate in turn, in pairs of windows, and judge by an exact test: --baseline names a
-    /// variant then; docs/GATES.md says how it decides
+    /// variant then; docs/GATE-PAIRED.md says how it decides
     #[arg(long, conflicts_with_all = ["duration", "variant", "learn", "rerun", "baseline_variant", "trust_baseline"])]
     pub paired: bool,
     /// With --paired: the variant that is judged [default: the scenario's first]

@@ -36,7 +36,7 @@ pub enum Order {
     #[default]
     Drawn,
     /// Baseline, candidate, candidate, baseline, and so on. Drift harms both arms alike, but a disturbance that lasts
-    /// for two windows hits the same arm of two pairs; docs/GATES.md says what that costs.
+    /// for two windows hits the same arm of two pairs; docs/GATE-PAIRED.md says what that costs.
     Abba,
 }
 

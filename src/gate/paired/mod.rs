@@ -2,7 +2,7 @@
 //!
 //! Pure. A [`Trial`] takes the figures of one pair after the other, says when nothing can change its verdict any more,
 //! and gives the report. Measuring is the business of the module `paired` at the top; the statistics are in
-//! [`crate::stats::paired`]. How often a verdict is wrong is in `docs/GATES.md`.
+//! [`crate::stats::paired`]. How often a verdict is wrong is in `docs/GATE-PAIRED.md`.
 
 pub mod calibration;
 mod figures;

@@ -3,7 +3,7 @@
 //! A simulated machine is looked at once a second, over windows of 5 s of settling and 15 s measured, in the gate's
 //! order and with its early stop. What is looked at fluctuates as real load does: each second resembles the last (AR(1)),
 //! the machine drifts over the whole job, and a noisy neighbour comes and goes, who makes everything worse while it is
-//! there. The seeds are fixed, so that the figures are the same everywhere; docs/GATES.md quotes them.
+//! there. The seeds are fixed, so that the figures are the same everywhere; docs/GATE-PAIRED.md quotes them.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
