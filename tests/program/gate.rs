@@ -31,9 +31,9 @@ impl Recorded {
 
     /// The run's folder again, with something changed in it.
     fn altered(&self, change: impl Fn(&Path)) -> (tempfile::TempDir, String) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("as it must be in this test");
         for name in ["record.json", "samples.ndjson"] {
-            fs::copy(Path::new(&self.folder).join(name), folder.path().join(name)).unwrap();
+            fs::copy(Path::new(&self.folder).join(name), folder.path().join(name)).expect("as it must be in this test");
         }
         change(folder.path());
         let path = folder.path().display().to_string();
@@ -43,10 +43,10 @@ impl Recorded {
     /// The same, with something changed in the record.
     fn altered_record(&self, change: impl Fn(&mut Value)) -> (tempfile::TempDir, String) {
         self.altered(|folder| {
-            let record = fs::read_to_string(folder.join("record.json")).unwrap();
-            let mut record: Value = serde_json::from_str(&record).unwrap();
+            let record = fs::read_to_string(folder.join("record.json")).expect("as it must be in this test");
+            let mut record: Value = serde_json::from_str(&record).expect("as it must be in this test");
             change(&mut record);
-            fs::write(folder.join("record.json"), record.to_string()).unwrap();
+            fs::write(folder.join("record.json"), record.to_string()).expect("as it must be in this test");
         })
     }
 }
@@ -76,12 +76,22 @@ fn the_fix_passes_and_the_bug_fails_by_the_scenario_s_own_rules(run: &Recorded) 
     assert_eq!(held.status.code(), Some(99), "{}", text(&held.stdout));
     let verdict = verdict(&held);
     assert_eq!(verdict["verdict"], "failed");
-    let broken =
-        |rule: &str| verdict["rules"].as_array().unwrap().iter().find(|it| it["rule"] == rule).unwrap().clone();
+    let broken = |rule: &str| {
+        verdict["rules"]
+            .as_array()
+            .expect("as it must be in this test")
+            .iter()
+            .find(|it| it["rule"] == rule)
+            .expect("as it must be in this test")
+            .clone()
+    };
     assert_eq!(broken("pool_timeouts==0")["verdict"], "failed");
-    assert!(broken("idle_in_transaction.max<=3")["measured"].as_f64().unwrap() >= 6.0);
+    assert!(broken("idle_in_transaction.max<=3")["measured"].as_f64().expect("as it must be in this test") >= 6.0);
     assert_eq!(broken("latency.p95<600ms for tools/call")["severity"], "warn");
-    assert!(verdict["reproduce"][0].as_str().unwrap().ends_with("--rerun --variant held"), "{verdict}");
+    assert!(
+        verdict["reproduce"][0].as_str().expect("as it must be in this test").ends_with("--rerun --variant held"),
+        "{verdict}"
+    );
 
     let both = run.gate(&[]);
     assert_eq!(both.status.code(), Some(99), "each variant is judged: {}", text(&both.stdout));
@@ -117,10 +127,14 @@ fn a_wrong_rule_or_variant_is_refused(run: &Recorded) {
 #[test]
 fn a_wrong_rule_in_a_scenario_is_refused_by_run_and_by_the_check() {
     let place = Place::new();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("as it must be in this test");
     let file = folder.path().join("mine.toml");
-    fs::write(&file, fs::read_to_string(SMALL).unwrap().replace("pool_timeouts==0", "pool_timeout==0")).unwrap();
-    let file = file.to_str().unwrap();
+    fs::write(
+        &file,
+        fs::read_to_string(SMALL).expect("as it must be in this test").replace("pool_timeouts==0", "pool_timeout==0"),
+    )
+    .expect("as it must be in this test");
+    let file = file.to_str().expect("as it must be in this test");
     for arguments in [&["run", file][..], &["run", file, "--gate"], &["gate", file]] {
         let output = place.output(arguments);
         assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
@@ -135,19 +149,21 @@ fn missing_data_is_inconclusive_and_never_a_pass(run: &Recorded) {
     let code = |folder: &str, rule: &str| {
         run.place.output(&["gate", folder, "--variant", "scoped", "--rule", rule]).status.code()
     };
-    let (_kept, without_samples) = run.altered(|folder| fs::remove_file(folder.join("samples.ndjson")).unwrap());
+    let (_kept, without_samples) =
+        run.altered(|folder| fs::remove_file(folder.join("samples.ndjson")).expect("as it must be in this test"));
     assert_eq!(code(&without_samples, "idle_in_transaction.p95<=3"), Some(3));
     assert_eq!(code(&without_samples, "idle_in_transaction.max<=3"), Some(0), "the summary has it");
 
     let (_kept, cut_off) = run.altered(|folder| {
-        let samples = fs::read(folder.join("samples.ndjson")).unwrap();
-        fs::write(folder.join("samples.ndjson"), &samples[..samples.len() * 3 / 4]).unwrap();
+        let samples = fs::read(folder.join("samples.ndjson")).expect("as it must be in this test");
+        fs::write(folder.join("samples.ndjson"), &samples[..samples.len() * 3 / 4])
+            .expect("as it must be in this test");
     });
     assert_eq!(code(&cut_off, "idle_in_transaction.max<=3"), Some(3), "the end of `scoped` is lost");
 
     let (_kept, unfinished) = run.altered_record(|record| {
         record["outcome"] = "running".into();
-        record["variants"].as_object_mut().unwrap().remove("scoped");
+        record["variants"].as_object_mut().expect("as it must be in this test").remove("scoped");
     });
     assert_eq!(code(&unfinished, "pool_timeouts==0"), Some(3));
     assert_eq!(run.gate(&["--variant", "scoped", "--rule", "pool_wait.p99<50ms"]).status.code(), Some(3));
@@ -156,18 +172,26 @@ fn missing_data_is_inconclusive_and_never_a_pass(run: &Recorded) {
 #[test]
 fn a_scenario_is_run_and_judged_and_ci_is_told() {
     let place = Place::new();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("as it must be in this test");
     let (junit, summary) = (folder.path().join("out/gate.xml"), folder.path().join("summary.md"));
     let mut program = place.program();
-    program.args(["-q", "gate", SMALL, "--variant", "held", "--junit", junit.to_str().unwrap()]);
+    program.args([
+        "-q",
+        "gate",
+        SMALL,
+        "--variant",
+        "held",
+        "--junit",
+        junit.to_str().expect("as it must be in this test"),
+    ]);
     program.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary);
-    let output = program.output().unwrap();
+    let output = program.output().expect("as it must be in this test");
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(99), "{stdout}{}", text(&output.stderr));
     assert!(stdout.contains("\n::error title=gate FAILED%3A pool_timeouts==0::held: measured "), "{stdout}");
-    assert!(fs::read_to_string(summary).unwrap().contains("| FAILED | held |"));
-    let xml = fs::read_to_string(&junit).unwrap();
-    let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
+    assert!(fs::read_to_string(summary).expect("as it must be in this test").contains("| FAILED | held |"));
+    let xml = fs::read_to_string(&junit).expect("as it must be in this test");
+    let report = quick_junit::Report::deserialize_from_str(&xml).expect("as it must be in this test");
     let suite = &report.test_suites[0];
     assert_eq!((suite.tests, report.tests), (4, 4), "{xml}");
     assert!(suite.failures >= 2 && suite.errors == 0, "{xml}");
@@ -185,7 +209,11 @@ fn assert_holds_to_the_schema(junit: &Path) {
     let output = validated(junit);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let wrong = junit.with_extension("wrong.xml");
-    fs::write(&wrong, fs::read_to_string(junit).unwrap().replace("<testcase name=", "<testcase title=")).unwrap();
+    fs::write(
+        &wrong,
+        fs::read_to_string(junit).expect("as it must be in this test").replace("<testcase name=", "<testcase title="),
+    )
+    .expect("as it must be in this test");
     assert!(!validated(&wrong).status.success(), "the schema refuses what is none");
 }
 
@@ -194,11 +222,13 @@ fn schema() -> std::path::PathBuf {
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
-        .unwrap();
+        .expect("as it must be in this test");
     let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("what cargo knows of the packages");
-    let packages = metadata["packages"].as_array().unwrap();
+    let packages = metadata["packages"].as_array().expect("as it must be in this test");
     let package = packages.iter().find(|package| package["name"] == "junit-report").expect("a dev-dependency");
-    Path::new(package["manifest_path"].as_str().unwrap()).with_file_name("tests").join("JUnit.xsd")
+    Path::new(package["manifest_path"].as_str().expect("as it must be in this test"))
+        .with_file_name("tests")
+        .join("JUnit.xsd")
 }
 
 #[test]
@@ -242,15 +272,21 @@ fn runs_and_variants_are_compared_in_every_format(run: &Recorded) {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         text(&output.stdout)
     };
-    let json: Value = serde_json::from_str(&compare(&["--json"])).unwrap();
+    let json: Value = serde_json::from_str(&compare(&["--json"])).expect("as it must be in this test");
     let comparison = &json["comparisons"][0];
     assert_eq!((&comparison["baseline"], &comparison["candidate"]), (&"held".into(), &"scoped".into()));
-    let marks: Vec<&Value> = comparison["rows"].as_array().unwrap().iter().map(|row| &row["mark"]).collect();
+    let marks: Vec<&Value> =
+        comparison["rows"].as_array().expect("as it must be in this test").iter().map(|row| &row["mark"]).collect();
     assert!(marks.contains(&&Value::from("better")) && !marks.contains(&&Value::from("incomparable")), "{json}");
     assert_eq!(json["variants"]["scoped"]["pool_timeouts"], 0);
-    let same: Value = serde_json::from_str(&compare(&[&folder, "--variant", "held", "--json"])).unwrap();
+    let same: Value =
+        serde_json::from_str(&compare(&[&folder, "--variant", "held", "--json"])).expect("as it must be in this test");
     assert!(
-        same["comparisons"][0]["rows"].as_array().unwrap().iter().all(|row| row["mark"] == "within_noise"),
+        same["comparisons"][0]["rows"]
+            .as_array()
+            .expect("as it must be in this test")
+            .iter()
+            .all(|row| row["mark"] == "within_noise"),
         "{same}"
     );
     assert!(compare(&["--format", "csv"]).starts_with("baseline_variant,candidate_variant,metric,unit,"));
@@ -279,17 +315,17 @@ fn limits_are_learned_from_a_healthy_run(run: &Recorded) {
     let limits = run.place.output(&["gate", "--learn", &folder, "--variant", "scoped", "--window", "300ms"]);
     let toml = text(&limits.stdout);
     assert_eq!(limits.status.code(), Some(0), "{}", text(&limits.stderr));
-    assert!(toml.contains("[[gate]]") && toml.contains("% of healthy runs break a given rule"), "{toml}");
+    assert!(toml.contains("[[gate]]") && toml.contains("% of healthy runs break this rule"), "{toml}");
     assert_eq!(
         run.place.output(&["gate", "--learn", &folder, "--variant", "held"]).status.code(),
         Some(2),
         "no healthy run"
     );
-    let scenario = tempfile::tempdir().unwrap();
+    let scenario = tempfile::tempdir().expect("as it must be in this test");
     let file = scenario.path().join("learned.toml");
-    let base = fs::read_to_string(SMALL).unwrap();
-    let base = base.split("# What CI asks of it").next().unwrap();
-    fs::write(&file, format!("{base}\n{toml}")).unwrap();
-    let checked = run.place.output(&["scenario", "check", file.to_str().unwrap()]);
+    let base = fs::read_to_string(SMALL).expect("as it must be in this test");
+    let base = base.split("# What CI asks of it").next().expect("as it must be in this test");
+    fs::write(&file, format!("{base}\n{toml}")).expect("as it must be in this test");
+    let checked = run.place.output(&["scenario", "check", file.to_str().expect("as it must be in this test")]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
 }
