@@ -120,7 +120,7 @@ impl Variant<'_> {
 
     fn watch(&self, testbed: &Testbed) -> Watch {
         Watch {
-            database: testbed.database(),
+            database: testbed.monitor_database(self.scenario.monitor.role.as_deref()),
             interval: self.scenario.monitor.interval.duration(),
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),

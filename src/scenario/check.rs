@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::key::{KeyPath, nearest};
 use super::route::Tool;
-use super::{Backend, Delay, Gateway, Health, Identities, Load, Scenario, UserClass};
+use super::{Backend, Delay, Gateway, Health, Identities, Load, MonitorConfig, Scenario, UserClass};
 use crate::units::Span;
 
 /// How bad a [`Problem`] is.
@@ -65,7 +65,7 @@ pub fn check(scenario: &Scenario) -> Vec<Problem> {
     check_gateway(&scenario.gateway, &mut found);
     check_backend(&scenario.backend, &mut found);
     check_health(&scenario.health, &mut found);
-    check_monitor(scenario.monitor.interval, &mut found);
+    check_monitor(&scenario.monitor, &mut found);
     found.0
 }
 
@@ -219,9 +219,18 @@ fn check_health(health: &Health, found: &mut Problems) {
     }
 }
 
-fn check_monitor(interval: Span, found: &mut Problems) {
+fn check_monitor(monitor: &MonitorConfig, found: &mut Problems) {
+    let interval = monitor.interval;
     let [shortest, longest] = MONITOR_INTERVALS;
     if !(shortest..=longest).contains(&interval) {
         found.error(&["monitor", "interval"], format!("is {interval}: allowed is {shortest} to {longest}"));
+    }
+    // What PostgreSQL takes for a name without quotes.
+    let plain = |role: &str| {
+        let letters = role.chars().all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '_'));
+        letters && (1..=63).contains(&role.len()) && !role.starts_with(|first: char| first.is_ascii_digit())
+    };
+    if let Some(role) = monitor.role.as_deref().filter(|role| !plain(role)) {
+        found.error(&["monitor", "role"], format!("is `{role}`: allowed are lower-case letters, digits and `_`"));
     }
 }

@@ -298,10 +298,14 @@ impl Default for Health {
 pub struct MonitorConfig {
     /// Time between two looks at `pg_stat_activity`.
     pub interval: Span,
+    /// Watch as this role, as an operator's tools would, and not as the server's superuser. A private cluster makes it,
+    /// and grants it nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
 
 impl Default for MonitorConfig {
     fn default() -> Self {
-        Self { interval: Span::from_millis(100) }
+        Self { interval: Span::from_millis(100), role: None }
     }
 }

@@ -332,6 +332,10 @@ fn a_wrong_override_is_refused_by_its_own_name() {
             "gateway.usage_counter.share=2",
             "`--set gateway.usage_counter.share=2`: `gateway.usage_counter.share`: 2 is no share: allowed is 0 to 1",
         ),
+        (
+            "monitor.role=Watcher; DROP",
+            "`--set monitor.role=Watcher; DROP`: `monitor.role` is `Watcher; DROP`: allowed are lower-case letters, digits and `_`",
+        ),
         ("monitor.interval=1ms", "`--set monitor.interval=1ms`: `monitor.interval` is 1ms: allowed is 10ms to 10s"),
         (
             "name=a b",

@@ -195,7 +195,16 @@ impl Testbed {
         self.database.config()
     }
 
-    /// The same as a connection string, without the password.
+    /// How to connect to it as `role`, to watch; as [`Testbed::database`] does, without one.
+    pub fn monitor_database(&self, role: Option<&str>) -> tokio_postgres::Config {
+        let mut config = self.database.config();
+        if let Some(role) = role {
+            config.user(role);
+        }
+        config
+    }
+
+    /// The database as a connection string, without the password.
     pub fn database_url(&self) -> String {
         self.database.masked_url()
     }

@@ -89,6 +89,9 @@ pub(super) async fn seed(
         let hash = password.map_or(Ok(NO_PASSWORD.to_owned()), password::hash).map_err(SeedError::Password)?;
         client.batch_execute(&data_set(scenario, &hash)).await?;
     }
+    if let Some(role) = &scenario.monitor.role {
+        make_role(&client, role).await?;
+    }
     let teams = client.query("SELECT user_email, team_id FROM email_team_members WHERE is_active", &[]).await?;
     let teams: HashMap<String, String> = teams.iter().map(|row| (row.get(0), row.get(1))).collect();
     drop(client);
@@ -99,6 +102,15 @@ pub(super) async fn seed(
         users.map(|user| authorization(user, scenario, &teams, jwt_secret)).collect::<Result<_, _>>()?;
     let user_token = token(jwt_secret, DEMO_USER, "demo-user", &teams_of(DEMO_USER, &teams))?;
     Ok(Callers { authorizations, user_token, loaded })
+}
+
+/// A role that may log in and nothing else; its name has been checked.
+async fn make_role(client: &Client, role: &str) -> Result<(), SeedError> {
+    let known = client.query("SELECT FROM pg_roles WHERE rolname = $1", &[&role]).await?;
+    if known.is_empty() {
+        client.batch_execute(&format!("CREATE ROLE {role} LOGIN")).await?;
+    }
+    Ok(())
 }
 
 /// A table in a database that this gateway has never seen: nothing is put beside other people's data.

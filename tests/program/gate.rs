@@ -254,6 +254,20 @@ fn a_starved_monitor_is_inconclusive() {
 }
 
 #[test]
+fn a_role_that_cannot_see_states_is_inconclusive_and_told_what_it_lacks() {
+    let place = Place::new();
+    let blind = ["gate", SMALL, "--variant", "scoped", "--set", "monitor.role=watcher", "--json"];
+    let output = place.output(&blind);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let verdict = verdict(&output);
+    assert_eq!(verdict["verdict"], "inconclusive");
+    let reason = verdict["rules"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("role `watcher` cannot see other sessions"), "{verdict}");
+    assert!(verdict["rules"].as_array().is_some_and(|rules| rules.iter().all(|rule| rule["measured"].is_null())));
+    place.assert_nothing_is_left(HANG);
+}
+
+#[test]
 fn ctrl_c_ends_a_gate_with_130_and_leaves_nothing() {
     let place = Place::new();
     let mut run = place.start(&["gate", SMALL, "--variant", "scoped", "--duration", "60s"]);

@@ -27,7 +27,7 @@ pub struct Denied(RwLock<Lists>);
 struct Lists {
     tokens: HashSet<String>,
     users: HashSet<String>,
-    /// What was revoked through this replica: a session that is held commits it later than it is said.
+    /// What was revoked through this replica counts before the tables are read again.
     tokens_here: HashSet<String>,
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
 
 use super::entities::kind::visible;
-use super::entities::{Viewer, query};
+use super::entities::{Viewer, query, write};
 use crate::db::connection::Params;
 use crate::error::GatewayError;
 use crate::rbac::{Caller, User};
@@ -202,7 +202,7 @@ pub(crate) async fn subscribe(caller: &Caller, uri: &str, what: Subscription) ->
         Subscription::Begin => SUBSCRIBE,
         Subscription::End => UNSUBSCRIBE,
     };
-    let named = query(caller, sql, &[&uri, &all_teams, &teams, &own, &user.email]).await?;
+    let named = write(caller, sql, &[&uri, &all_teams, &teams, &own, &user.email]).await?;
     if named.is_empty() { Err(GatewayError::NotFound) } else { Ok(()) }
 }
 

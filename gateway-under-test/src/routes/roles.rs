@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::entities::{as_json, existing, query};
+use super::entities::{as_json, existing, query, write};
 use crate::error::GatewayError;
 use crate::rbac::permissions::PERMISSIONS;
 use crate::rbac::{Caller, User};
@@ -93,7 +93,7 @@ pub async fn assign(
     let id = format!("{:032x}", rand::random::<u128>());
     let (email, role) = (existing(&email)?, existing(&asked.role_id)?);
     let team = asked.scope_id.as_deref().map(existing).transpose()?;
-    let made = query(&caller, ASSIGN, &[&id, &email, &role, &team, &user.email]).await?;
+    let made = write(&caller, ASSIGN, &[&id, &email, &role, &team, &user.email]).await?;
     if made.is_empty() {
         return Err(GatewayError::NotFound);
     }
@@ -109,6 +109,6 @@ pub async fn take_away(
     Path((email, role)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode, GatewayError> {
-    let gone = query(&caller, TAKE_AWAY, &[&existing(&email)?, &existing(&role)?]).await?;
+    let gone = write(&caller, TAKE_AWAY, &[&existing(&email)?, &existing(&role)?]).await?;
     if gone.is_empty() { Err(GatewayError::NotFound) } else { Ok(StatusCode::NO_CONTENT) }
 }

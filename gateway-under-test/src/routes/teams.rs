@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_postgres::error::SqlState;
 
 use super::entities::checks::slug;
-use super::entities::{Viewer, as_json, existing, query};
+use super::entities::{Viewer, as_json, existing, query, write};
 use crate::db::DbError;
 use crate::error::GatewayError;
 use crate::rbac::{Caller, User};
@@ -179,7 +179,7 @@ pub async fn create(
     let fields: TeamFields = parse(&body)?;
     let name = fields.name.ok_or_else(|| GatewayError::Invalid("name: required".to_owned()))?;
     let (id, slug) = (new_id(), slug(&name));
-    let made = query(
+    let made = write(
         &caller,
         CREATE,
         &[
@@ -223,7 +223,7 @@ pub async fn update(
     let fields: TeamFields = parse(&body)?;
     find_own(&caller, &user, &id).await?;
     let TeamFields { name, description, visibility, max_members } = fields;
-    query(&caller, UPDATE, &[&id, &name, &description, &visibility, &max_members]).await?;
+    write(&caller, UPDATE, &[&id, &name, &description, &visibility, &max_members]).await?;
     find(&caller, &user, &id).await.map(|team| as_json(&team))
 }
 
@@ -237,7 +237,7 @@ pub async fn end(
     Extension(user): Extension<User>,
 ) -> Result<Json<Value>, GatewayError> {
     find_own(&caller, &user, &id).await?;
-    query(&caller, END, &[&id]).await?;
+    write(&caller, END, &[&id]).await?;
     Ok(Json(json!({ "message": "Team deleted successfully" })))
 }
 
@@ -267,7 +267,7 @@ pub async fn take_in(
 ) -> Result<(StatusCode, Json<Value>), GatewayError> {
     let asked: Membership = parse(&body)?;
     find_own(&caller, &user, &id).await?;
-    let taken = query(&caller, TAKE_IN, &[&new_id(), &id, &asked.email, &asked.role]).await?;
+    let taken = write(&caller, TAKE_IN, &[&new_id(), &id, &asked.email, &asked.role]).await?;
     if taken.is_empty() {
         return Err(GatewayError::Invalid("email: there is no such user, or the team is full".to_owned()));
     }
@@ -288,7 +288,7 @@ pub async fn put_out(
     if query(&caller, IS_MEMBER, &[&id, &email]).await?.is_empty() {
         return Err(GatewayError::NotFound);
     }
-    if query(&caller, PUT_OUT, &[&id, &email]).await?.is_empty() {
+    if write(&caller, PUT_OUT, &[&id, &email]).await?.is_empty() {
         return Err(GatewayError::Invalid("email: the last owner of a team stays".to_owned()));
     }
     Ok(Json(json!({ "message": "Team member removed successfully" })))

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::entities::{as_json, existing, query};
+use super::entities::{as_json, existing, query, write};
 use crate::auth::{Restrictions, TeamScope, issue_restricted_token};
 use crate::error::GatewayError;
 use crate::rbac::{Caller, User};
@@ -111,7 +111,7 @@ pub async fn issue(
     let scopes = json!(wanted.scopes).to_string();
     #[expect(clippy::cast_precision_loss, reason = "a year in seconds is exact")]
     let life = life_s as f64;
-    let made = query(&caller, INSERT, &[&id, &user.email, &team, &wanted.name, &token, &scopes, &life]).await?;
+    let made = write(&caller, INSERT, &[&id, &user.email, &team, &wanted.name, &token, &scopes, &life]).await?;
     let described: Option<Value> = made.first().and_then(|row| serde_json::from_str(row.get(0)).ok());
     Ok((StatusCode::CREATED, Json(json!({ "access_token": token, "token": described }))).into_response())
 }
@@ -137,7 +137,7 @@ pub async fn revoke(
     Extension(caller): Extension<Caller>,
     Extension(user): Extension<User>,
 ) -> Result<StatusCode, GatewayError> {
-    let rows = query(&caller, REVOKE, &[&existing(&id)?, &user.email, &user.is_admin]).await?;
+    let rows = write(&caller, REVOKE, &[&existing(&id)?, &user.email, &user.is_admin]).await?;
     let jti = rows.first().ok_or(GatewayError::NotFound)?.get(0);
     caller.worker.denied.revoke(jti);
     Ok(StatusCode::NO_CONTENT)

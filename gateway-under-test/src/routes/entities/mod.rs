@@ -1,12 +1,12 @@
 //! Entities: tools, servers, resources, prompts, gateways. Lists, one by its id, its switch, its end; how they are made
-//! and changed is in `write`.
+//! and changed is in `writes`.
 
 pub(super) mod checks;
 pub mod fields;
 pub mod kind;
 pub mod lists;
 pub mod tags;
-pub mod write;
+pub mod writes;
 
 use axum::Json;
 use axum::extract::{Extension, Path, Query};
@@ -74,10 +74,10 @@ pub(super) fn routes<E: Entity>(list: MethodRouter<std::sync::Arc<crate::worker:
     };
     [
         route(Method::GET, kind.list_path, kind.read_permission, "Page by page, with filters", list),
-        route(Method::POST, kind.list_path, kind.create_permission, "Makes one", post(write::create::<E>))
+        route(Method::POST, kind.list_path, kind.create_permission, "Makes one", post(writes::create::<E>))
             .taking(Body::of::<E::Fields>(kind.body_key)),
         route(Method::GET, kind.item_path, kind.read_permission, "One by its id", get(read::<E>)),
-        route(Method::PUT, kind.item_path, kind.update_permission, "Changes it", put(write::update::<E>))
+        route(Method::PUT, kind.item_path, kind.update_permission, "Changes it", put(writes::update::<E>))
             .taking(Body::of::<E::Fields>(None)),
         route(Method::DELETE, kind.item_path, kind.delete_permission, "Deletes it", delete(remove::<E>)),
         route(Method::POST, kind.state_path, kind.update_permission, "Switches it on or off", post(state::<E>)),
@@ -143,6 +143,19 @@ impl Cursor {
 pub(super) async fn query(caller: &Caller, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
     let mut work = caller.session.open(&caller.worker).await;
     let rows = work.query(sql, params).await;
+    let ended = work.done().await;
+    let rows = rows?;
+    ended.map(|()| rows)
+}
+
+/// As [`query`], for a statement that changes something: committed before the response, whatever the scope, as
+/// ContextForge's services do. What was answered is there.
+pub(super) async fn write(caller: &Caller, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
+    let mut work = caller.session.open(&caller.worker).await;
+    let mut rows = work.query(sql, params).await;
+    if rows.is_ok() {
+        rows = work.commit().await.and(rows);
+    }
     let ended = work.done().await;
     let rows = rows?;
     ended.map(|()| rows)
@@ -331,9 +344,9 @@ pub async fn remove<E: Entity>(
     Extension(user): Extension<User>,
 ) -> Result<Json<Value>, GatewayError> {
     let Viewer { all_teams, teams, own } = Viewer::of(&user);
-    let changed = query(&caller, E::KIND.delete, &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin]).await?;
+    let changed = write(&caller, E::KIND.delete, &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin]).await?;
     changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
-    Ok(write::success(&format!("{id} has been deleted")))
+    Ok(writes::success(&format!("{id} has been deleted")))
 }
 
 /// What a switch can be asked for.
@@ -357,7 +370,7 @@ pub async fn state<E: Entity>(
     let enabled = asked.activate.unwrap_or(true);
     let Viewer { all_teams, teams, own } = Viewer::of(&user);
     let params: Params<'_> = &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin, &enabled];
-    let changed = query(&caller, E::KIND.set_state, params).await;
+    let changed = write(&caller, E::KIND.set_state, params).await;
     let changed = changed.map_err(|error| caller.masked(error.into(), Place::State))?;
     changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
     let verb = if enabled { "activated" } else { "deactivated" };

@@ -198,6 +198,7 @@ async fn make<E: Entity>(
             [&id, &columns, &place.team, &user.email, &place.visibility];
         work.query(E::KIND.insert, &params).await?;
         write_offers(&mut work, id, fields).await?;
+        work.commit().await?;
         read_back::<E>(&mut work, user, id).await?.ok_or(GatewayError::NotFound)
     }
     .await;
@@ -226,6 +227,7 @@ async fn change<E: Entity>(
             return Ok(None);
         }
         write_offers(&mut work, id, fields).await?;
+        work.commit().await?;
         // Whoever gives a thing to a team that their token does not speak for sees it no more.
         read_back::<E>(&mut work, user, id).await.map(|shown| shown.or(Some("null".to_owned())))
     }
