@@ -34,7 +34,7 @@ CREATE TABLE email_users (
 CREATE TABLE email_teams (
     id varchar(36) PRIMARY KEY,
     name varchar(255) NOT NULL,
-    slug varchar(255) NOT NULL UNIQUE,
+    slug varchar(255) NOT NULL,
     description text,
     is_personal boolean NOT NULL DEFAULT false,
     visibility varchar(20) NOT NULL DEFAULT 'public' CHECK (visibility IN ('private', 'public')),

@@ -82,6 +82,8 @@ impl GatewayError {
     pub fn fault(&self) -> Option<String> {
         match self {
             Self::Masked { cause, .. } => Some(cause.clone()),
+            // Its text is the backend's: it may be anything, and the gauges are shown to everybody.
+            Self::Backend { .. } => Some("the service behind the gateway failed".to_owned()),
             other => other.status().is_server_error().then(|| other.to_string()),
         }
     }
@@ -90,7 +92,15 @@ impl GatewayError {
 /// What the server refuses because of the values that came with the request is the caller's error.
 fn status_of(error: &DbError) -> StatusCode {
     match error.code() {
-        Some(code) if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::LOCK_NOT_AVAILABLE => {
+        Some(code)
+            if [
+                SqlState::UNIQUE_VIOLATION,
+                SqlState::LOCK_NOT_AVAILABLE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::T_R_SERIALIZATION_FAILURE,
+            ]
+            .contains(code) =>
+        {
             StatusCode::CONFLICT
         }
         Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => StatusCode::UNPROCESSABLE_ENTITY,

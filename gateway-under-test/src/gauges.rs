@@ -87,6 +87,8 @@ pub struct ReplicaGauges {
     name: String,
     scope: SessionScope,
     workers: Vec<Arc<WorkerGauges>>,
+    /// Changes of entities through this replica: whoever has cached some compares.
+    pub changes: AtomicU64,
     /// How often each error was raised, by its text, whoever saw it.
     errors: Mutex<BTreeMap<String, u64>>,
 }
@@ -100,7 +102,7 @@ impl ReplicaGauges {
     #[must_use]
     pub fn new(name: &str, workers: u32, scope: SessionScope) -> Self {
         let workers = (0..workers).map(|_| Arc::default()).collect();
-        Self { name: name.to_owned(), scope, workers, errors: Mutex::default() }
+        Self { name: name.to_owned(), scope, workers, changes: AtomicU64::new(0), errors: Mutex::default() }
     }
 
     /// The gauges of worker `index`.

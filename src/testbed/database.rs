@@ -66,6 +66,9 @@ impl FromStr for OwnDatabase {
         if config.get_ssl_mode() == SslMode::Require {
             return Err(refused("it asks for TLS, which the gateway's driver does not speak"));
         }
+        if config.get_options().is_some() {
+            return Err(refused("its `options` would not reach the gateway's sessions"));
+        }
         let user = config.get_user().ok_or_else(|| refused("it names no user"))?.to_owned();
         let dbname = config.get_dbname().unwrap_or(&user).to_owned();
         let port = config.get_ports().first().copied().unwrap_or(5432);
@@ -219,6 +222,7 @@ mod tests {
             ("postgresql://localhost/mine", "no user"),
             ("postgresql://me:secret@localhost/mine?sslmode=require", "TLS"),
             ("postgresql://me:secret@localhost:port/mine", "port"),
+            ("postgresql://me:secret@localhost/mine?options=-csearch_path%3Dapp", "options"),
             ("mysql://me:secret@localhost/mine", "cannot be used"),
         ] {
             let error = url.parse::<OwnDatabase>().unwrap_err().to_string();

@@ -94,6 +94,8 @@ async fn a_team_is_made_filled_emptied_and_ended() {
     assert_eq!(gateway.get(&path, &member).await.json()["member_count"], 2);
     let last = ask(Method::DELETE, &format!("{members}/admin@example.com"), &admin, json!({})).await;
     assert_eq!(last.status, 422, "the last owner stays: {last:?}");
+    let demoted = ask(Method::POST, &members, &admin, json!({ "email": "admin@example.com", "role": "member" })).await;
+    assert_eq!(demoted.status, 422, "and stays its owner: {demoted:?}");
     let out = format!("{members}/user-2@example.com");
     assert_eq!(ask(Method::DELETE, &out, &admin, json!({})).await.status, 200);
     assert_eq!(ask(Method::DELETE, &out, &admin, json!({})).await.status, 404);
@@ -134,5 +136,70 @@ async fn the_roles_of_the_data_set_grant_permissions_that_there_are_and_no_other
     assert_eq!(unknown, [&""; 0]);
     let available = gateway.get("/rbac/permissions/available", &admin).await.json();
     assert_eq!(available["total_count"], available["all_permissions"].as_array().unwrap().len());
+    specimen.end().await;
+}
+
+#[tokio::test]
+async fn who_is_no_administrator_any_more_sees_what_everybody_sees_whatever_the_token_says() {
+    let (specimen, gateway) = start().await;
+    let admin = token("dbadmin-1@example.com", Value::Null);
+    let hidden = format!("/tools/{}", id_of(&specimen, "tool-33").await);
+    assert_eq!(gateway.get(&hidden, &admin).await.status, 200);
+    let demote = "UPDATE email_users SET is_admin = false WHERE email = 'dbadmin-1@example.com';
+        UPDATE user_roles SET role_id = (SELECT id FROM roles WHERE name = 'platform_viewer')
+        WHERE user_email = 'dbadmin-1@example.com'";
+    specimen.database.batch_execute(demote).await.unwrap();
+    assert_eq!(gateway.get(&hidden, &admin).await.status, 404);
+    assert_eq!(gateway.get("/teams", &admin).await.json()["total"], 0);
+    let body = json!({ "name": "more" });
+    let made = gateway.ask(&Method::POST, "/tokens", Some(&admin), Some(&body)).await.json();
+    let made = made["access_token"].as_str().unwrap();
+    assert_eq!(gateway.get(&hidden, made).await.status, 404, "and makes no token that sees more");
+}
+
+#[tokio::test]
+async fn a_team_that_has_ended_gives_nothing_to_its_members() {
+    let (specimen, gateway) = start().await;
+    let team = id_of(&specimen, "team-1").await;
+    let developer = token("user-2@example.com", json!([team]));
+    let tool = format!("/tools/{}", id_of(&specimen, "tool-33").await);
+    assert_eq!(gateway.get(&tool, &developer).await.status, 200);
+    let admin = token("admin@example.com", Value::Null);
+    assert_eq!(gateway.ask(&Method::DELETE, &format!("/teams/{team}"), Some(&admin), None).await.status, 200);
+    assert_eq!(gateway.get(&tool, &developer).await.status, 404);
+    let made = json!({ "tool": { "name": "made", "url": "http://127.0.0.1:9/" } });
+    assert_eq!(gateway.ask(&Method::POST, "/tools", Some(&developer), Some(&made)).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_role_adds_what_it_inherits_and_counts_only_while_it_is_in_force() {
+    let (specimen, gateway) = start().await;
+    let viewer = token("user-3@example.com", json!([id_of(&specimen, "team-1").await]));
+    let may = async || gateway.get("/metrics", &viewer).await.status == 200;
+    assert!(!may().await);
+    // A role of nothing, which inherits from one of nothing, which inherits from one that reads metrics.
+    let roles = "INSERT INTO roles (id, name, scope, permissions, inherits_from, created_by) VALUES
+        ('a', 'a', 'global', '[\"metrics:read\"]', NULL, 'system'), ('b', 'b', 'global', '[]', 'a', 'system'),
+        ('c', 'c', 'global', '[]', 'b', 'system');
+        INSERT INTO user_roles (id, user_email, role_id, scope, granted_by)
+        VALUES ('g', 'user-3@example.com', 'c', 'global', 'admin@example.com')";
+    specimen.database.batch_execute(roles).await.unwrap();
+    assert!(may().await);
+    for (off, on) in [
+        (
+            "UPDATE user_roles SET expires_at = now() WHERE id = 'g'",
+            "UPDATE user_roles SET expires_at = NULL WHERE id = 'g'",
+        ),
+        (
+            "UPDATE user_roles SET is_active = false WHERE id = 'g'",
+            "UPDATE user_roles SET is_active = true WHERE id = 'g'",
+        ),
+        ("UPDATE roles SET is_active = false WHERE id = 'c'", "UPDATE roles SET is_active = true WHERE id = 'c'"),
+    ] {
+        specimen.database.batch_execute(off).await.unwrap();
+        assert!(!may().await, "{off}");
+        specimen.database.batch_execute(on).await.unwrap();
+        assert!(may().await, "{on}");
+    }
     specimen.end().await;
 }

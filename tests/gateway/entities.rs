@@ -65,7 +65,7 @@ async fn an_entity_that_was_switched_off_is_in_no_list_unless_asked_for() {
     let (specimen, gateway, owner) = start().await;
     let id = id_of(&specimen, "server-4").await;
     let off = gateway.ask(&Method::POST, &format!("/servers/{id}/state?activate=false"), Some(&owner), None).await;
-    assert_eq!(off.json()["enabled"], false, "{off:?}");
+    assert_eq!(off.json()["server"]["enabled"], false, "{off:?}");
     assert!(!ids(&gateway.get("/servers", &owner).await.json()).contains(&id));
     assert!(ids(&gateway.get("/servers?include_inactive=true", &owner).await.json()).contains(&id));
     let server = gateway.get(&format!("/servers/{id}"), &owner).await.json();

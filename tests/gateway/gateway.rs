@@ -45,6 +45,7 @@ pub(crate) struct Specimen {
 /// One worker in one session scope.
 pub(crate) struct Gateway {
     router: Router,
+    replica: Arc<ReplicaGauges>,
     denied: Arc<Denied>,
     settings: Arc<Settings>,
 }
@@ -126,12 +127,21 @@ impl Specimen {
         let settings = Arc::new(settings);
         let denied = Arc::new(Denied::default());
         let replica = Arc::new(ReplicaGauges::new(&settings.name, 1, session_scope));
-        let worker = Worker::new(0, Arc::clone(&settings), replica, Arc::clone(&denied)).unwrap();
-        Gateway { router: routes::router(Arc::new(worker)), denied, settings }
+        Gateway::serving(settings, replica, denied)
     }
 }
 
 impl Gateway {
+    fn serving(settings: Arc<Settings>, replica: Arc<ReplicaGauges>, denied: Arc<Denied>) -> Self {
+        let worker = Worker::new(0, Arc::clone(&settings), Arc::clone(&replica), Arc::clone(&denied)).unwrap();
+        Self { router: routes::router(Arc::new(worker)), replica, denied, settings }
+    }
+
+    /// Another worker of the same replica.
+    pub(crate) fn another_worker(&self) -> Self {
+        Self::serving(Arc::clone(&self.settings), Arc::clone(&self.replica), Arc::clone(&self.denied))
+    }
+
     /// Reads who is not let in, as a replica does every second.
     pub(crate) async fn read_denied(&self) {
         drop(self.denied.read(&self.settings).await.unwrap());

@@ -196,11 +196,15 @@ async fn what_is_in_the_rows_is_escaped_on_the_page() {
 }
 
 #[tokio::test]
-async fn a_template_that_would_never_end_is_stopped() {
+async fn a_template_that_is_a_program_is_refused_wherever_it_comes_from() {
     let (specimen, gateway, owner) = start().await;
-    let endless = "UPDATE prompts SET template = '{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}\
-                   {% endfor %}' WHERE name = 'prompt-1'";
-    specimen.database.batch_execute(endless).await.unwrap();
+    // It doubles a text sixty times.
+    let doubling = format!("{{% set x = 'aaaaaaaa' %}}{}{{{{ x }}}}", "{% set x = x ~ x %}".repeat(60));
+    let body = json!({ "prompt": { "name": "boom", "template": doubling } });
+    let made = gateway.ask(&Method::POST, "/prompts", Some(&owner), Some(&body)).await;
+    assert_eq!(made.status, 422, "{made:?}");
+    let rename = "UPDATE prompts SET template = $1 WHERE name = 'prompt-1'";
+    specimen.database.execute(rename, &[&doubling]).await.unwrap();
     let prompt = gateway.rpc("prompts/get", json!({ "name": "prompt-1" }), &owner).await;
     assert_eq!(prompt["error"]["code"], -32602, "{prompt}");
 }

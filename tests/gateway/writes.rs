@@ -79,18 +79,98 @@ async fn what_was_made_is_read_changed_and_deleted_in_every_kind_and_scope() {
 }
 
 #[tokio::test]
-async fn a_tool_that_was_made_can_be_called_and_one_that_was_renamed_by_its_new_name_only() {
-    let (_specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
-    let body = json!({ "tool": { "name": "mine", "url": "http://127.0.0.1:9/", "integration_type": "MCP" } });
-    let path = format!("/tools/{}", id(&post(&gateway, "/tools", &owner, &body).await));
+async fn nobody_makes_a_tool_of_the_backend_their_own_and_a_new_name_is_no_new_tool() {
+    let (specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let admin = token("admin@example.com", Value::Null);
+    let path = format!("/tools/{}", id_of(&specimen, "tool-slow-report").await);
     let code = async |name: &str| {
         let answer = gateway.rpc("tools/call", json!({ "name": name, "arguments": {} }), &owner).await;
         answer["error"]["code"].as_i64()
     };
     // −32000: the backend, which nobody runs here, was asked.
-    assert_eq!(code("mine").await, Some(-32000));
-    assert_eq!(put(&gateway, &path, &owner, &json!({ "name": "yours" })).await.status, 200);
-    assert_eq!((code("mine").await, code("yours").await), (Some(-32602), Some(-32000)));
+    assert_eq!(code("slow-report").await, Some(-32000));
+    assert_eq!(put(&gateway, &path, &admin, &json!({ "name": "my-report" })).await.status, 200);
+    assert_eq!((code("slow-report").await, code("my-report").await), (Some(-32000), Some(-32602)));
+    assert_eq!(put(&gateway, &path, &admin, &json!({ "visibility": "private" })).await.status, 200);
+    assert_eq!(code("slow-report").await, Some(-32602), "it is hidden");
+    let tool = |kind: &str| json!({ "tool": { "name": "slow-report", "url": "http://127.0.0.1:9/", "integrationType": kind } });
+    assert_eq!(post(&gateway, "/tools", &owner, &tool("MCP")).await.status, 422);
+    assert_eq!(post(&gateway, "/tools", &owner, &tool("REST")).await.status, 200);
+    assert_eq!(code("slow-report").await, Some(-32602), "one of the same name is another one");
+}
+
+#[tokio::test]
+async fn what_one_worker_changes_another_one_knows() {
+    let (specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let other = gateway.another_worker();
+    let admin = token("admin@example.com", Value::Null);
+    let call = async |gateway: &Gateway| {
+        gateway.rpc("tools/call", json!({ "name": "echo", "arguments": {} }), &owner).await["error"]["code"].as_i64()
+    };
+    assert_eq!((call(&gateway).await, call(&other).await), (Some(-32000), Some(-32000)));
+    let path = format!("/tools/{}/state?activate=false", id_of(&specimen, "tool-echo").await);
+    assert_eq!(gateway.ask(&Method::POST, &path, Some(&admin), None).await.status, 200);
+    assert_eq!((call(&gateway).await, call(&other).await), (Some(-32602), Some(-32602)));
+}
+
+#[tokio::test]
+async fn a_permission_in_one_team_is_none_in_another() {
+    let (specimen, gateway, team, _) = start(SessionScope::Scoped).await;
+    let other = id_of(&specimen, "team-2").await;
+    // user-2 develops in team 1, and only views in team 2.
+    let views = "INSERT INTO email_team_members (id, team_id, user_email) VALUES ('m', md5('team-2'), 'user-2@example.com');
+        INSERT INTO user_roles (id, user_email, role_id, scope, scope_id, granted_by) SELECT 'r', 'user-2@example.com', id,
+        'team', md5('team-2'), 'admin@example.com' FROM roles WHERE name = 'viewer'";
+    specimen.database.batch_execute(views).await.unwrap();
+    let server = |team: &str| json!({ "server": { "name": "a" }, "team_id": team, "visibility": "team" });
+    for teams in [json!([team, other]), json!([other, team])] {
+        let developer = token("user-2@example.com", teams.clone());
+        assert_eq!(post(&gateway, "/servers", &developer, &server(&other)).await.status, 403, "{teams}");
+    }
+    let developer = token("user-2@example.com", json!([team, other]));
+    let made = post(&gateway, "/servers", &developer, &server(&team)).await;
+    let path = format!("/servers/{}", id(&made));
+    assert_eq!(put(&gateway, &path, &developer, &json!({ "teamId": other })).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_virtual_server_answers_for_what_it_offers_and_nothing_else() {
+    let (specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let mcp = async |server: &str, method: &str, params: Value| {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        post(&gateway, &format!("/servers/{server}/mcp"), &owner, &call).await.json()
+    };
+    // Server 1 offers resource 2 and prompt 2.
+    let server = id_of(&specimen, "server-1").await;
+    let read = |n: u32| json!({ "uri": format!("memo://notes/{n}") });
+    assert!(mcp(&server, "resources/read", read(2)).await["result"].is_object());
+    assert!(mcp(&server, "resources/read", read(4)).await["error"].is_object());
+    assert!(mcp(&server, "prompts/get", json!({ "name": "prompt-2" })).await["result"].is_object());
+    assert!(mcp(&server, "prompts/get", json!({ "name": "prompt-4" })).await["error"].is_object());
+    for nowhere in ["nowhere", &id_of(&specimen, "server-5").await[..3]] {
+        assert!(mcp(nowhere, "resources/read", read(2)).await["error"].is_object());
+        assert!(mcp(nowhere, "tools/list", json!({})).await["error"].is_object());
+    }
+    let off = format!("/servers/{server}/state?activate=false");
+    let admin = token("admin@example.com", Value::Null);
+    assert_eq!(gateway.ask(&Method::POST, &off, Some(&admin), None).await.status, 200);
+    let call = mcp(&server, "tools/call", json!({ "name": "echo", "arguments": {} })).await;
+    assert_eq!(call["error"]["message"], "Resource not found", "{call}");
+}
+
+#[tokio::test]
+async fn the_list_of_servers_names_no_tool_that_its_reader_may_not_see() {
+    let (specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
+    let stranger = token("user-45@example.com", json!([id_of(&specimen, "team-3").await]));
+    for (reader, path) in [(&owner, "/servers?limit=50"), (&stranger, "/servers?limit=50")] {
+        let visible = gateway.get("/tools?limit=500&include_inactive=true", reader).await.json();
+        let visible: Vec<_> = visible.as_array().unwrap().iter().map(|tool| tool["id"].clone()).collect();
+        let servers = gateway.get(path, reader).await.json();
+        let named: Vec<_> =
+            servers.as_array().unwrap().iter().flat_map(|it| it["associatedTools"].as_array().unwrap()).collect();
+        assert!(!named.is_empty());
+        assert!(named.iter().all(|id| visible.contains(id)), "{named:?}");
+    }
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ impl Caller {
         let has = |wanted: &&str| permissions.iter().any(|granted| granted == wanted || granted == permissions::ALL);
         let granted = wanted.iter().any(has);
         if self.worker.settings.audit == Audit::On && !user.is_admin {
-            let team = user.teams.ids().first();
+            let team = self.team_of(&user.teams);
             work.query(queries::AUDIT, &[&user.email, &wanted.join(", "), &team, &granted]).await?;
             // As ContextForge's: whoever is audited lets go of the session in passing.
             work.commit().await?;
@@ -152,6 +152,20 @@ impl Caller {
         self.worker.settings.masks.over(error, place)
     }
 
+    /// The same caller with this team as the context of permission checks.
+    pub(crate) fn in_team(&self, team: &str) -> Self {
+        Self { team: Some(team.to_owned()), ..self.clone() }
+    }
+
+    /// The team whose roles count beside the global ones: that of the path, if the token speaks for it, or else the
+    /// token's first.
+    pub(crate) fn team_of<'a>(&self, teams: &'a TeamScope) -> Option<&'a String> {
+        match &self.team {
+            Some(team) => teams.ids().iter().find(|id| *id == team),
+            None => teams.ids().first(),
+        }
+    }
+
     fn is_good_for(&self, permission: &str) -> bool {
         self.claims.scopes.as_ref().is_none_or(|restrictions| restrictions.allow_permission(permission))
     }
@@ -171,16 +185,16 @@ impl Caller {
         if !user.get::<_, bool>("is_active") {
             return Err(GatewayError::Unauthorized("Account disabled"));
         }
-        let teams = teams.narrowed_to(&user.get::<_, Vec<String>>("teams"));
-        if teams != TeamScope::PublicOnly && user.get::<_, bool>("is_admin") {
+        let is_admin = user.get::<_, bool>("is_admin");
+        let teams = match teams.narrowed_to(&user.get::<_, Vec<String>>("teams")) {
+            // The token says so, and the database no longer.
+            TeamScope::Unrestricted if !is_admin => TeamScope::PublicOnly,
+            teams => teams,
+        };
+        if teams != TeamScope::PublicOnly && is_admin {
             return Ok(administrator(email, teams));
         }
-        // The team of the path counts if the token speaks for it.
-        let team = match &self.team {
-            Some(team) => teams.ids().iter().find(|id| *id == team),
-            None => teams.ids().first(),
-        };
-        let rows = work.query(queries::USER_PERMISSIONS, &[&email, &team]).await?;
+        let rows = work.query(queries::USER_PERMISSIONS, &[&email, &self.team_of(&teams)]).await?;
         let granted = rows.first().map(|row| row.get("permissions")).unwrap_or_default();
         Ok((User { email, teams, is_admin: false }, granted))
     }

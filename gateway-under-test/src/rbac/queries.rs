@@ -1,14 +1,14 @@
 //! The two statements of a permission check, as ContextForge's current code asks them: the flag first, then one
 //! joined query instead of one per role.
 
-/// Whether a user is an administrator, and may act at all; and in which of some teams they are.
+/// Whether a user is an administrator, and may act at all; and in which of some teams, that have not ended, they are.
 ///
 /// `$1` is the e-mail, `$2` the ids of the teams. No row means that there is no such user; an administrator needs no
 /// further query.
 pub const USER_FLAGS: &str = "\
 SELECT is_admin, is_active, ARRAY(
-    SELECT team_id::text FROM email_team_members
-    WHERE user_email = $1 AND email_team_members.is_active AND team_id = ANY ($2)) AS teams
+    SELECT team_id::text FROM email_team_members JOIN email_teams ON email_teams.id = team_id
+    WHERE user_email = $1 AND email_team_members.is_active AND email_teams.is_active AND team_id = ANY ($2)) AS teams
 FROM email_users WHERE email = $1";
 
 /// Every permission a user has, as one `text[]` in one row: sorted, without duplicates, empty for a stranger.

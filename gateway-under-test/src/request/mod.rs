@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_channel::oneshot;
@@ -36,6 +37,11 @@ pub const IDLE_HEADER: &str = "x-session-idle-in-transaction-seconds";
 pub const SCOPE_HEADER: &str = "x-session-scope";
 /// The hold pattern of that scope, such as `H2`; not sent by a fix.
 pub const PATTERN_HEADER: &str = "x-session-pattern";
+
+/// A body larger than this is refused with status 413.
+pub const LARGEST_BODY: usize = 2 * 1024 * 1024;
+/// A body that has not arrived after this long is refused with status 408.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The sessions that live as long as the request. Under `scoped` nothing ever uses them.
 #[derive(Clone)]
@@ -145,7 +151,14 @@ impl WorkSession {
 ///
 /// A client that goes away does not stop the handler, as in FastAPI, where only middleware could cancel it: the
 /// session stays held until the handler has run to its end.
-pub async fn with_session(State(worker): State<Arc<Worker>>, mut request: Request, next: Next) -> Response {
+///
+/// The body is read before anything is asked of the database, as FastAPI does: a client that sends it slowly holds
+/// nothing.
+pub async fn with_session(State(worker): State<Arc<Worker>>, request: Request, next: Next) -> Response {
+    let mut request = match with_whole_body(request).await {
+        Ok(request) => request,
+        Err(status) => return status.into_response(),
+    };
     let session = RequestSession::new(&worker);
     request.extensions_mut().insert(session.clone());
     let (answer, answered) = oneshot::channel();
@@ -179,6 +192,19 @@ pub async fn with_session(State(worker): State<Arc<Worker>>, mut request: Reques
         cancelled.not_this_time();
     }
     response
+}
+
+/// The request with its body in memory; the status that it is refused with.
+async fn with_whole_body(request: Request) -> Result<Request, StatusCode> {
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, LARGEST_BODY)).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, Body::from(body))),
+        Ok(Err(_too_large_or_broken_off)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_elapsed) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
 }
 
 /// Cancels a handler when its client goes away, and forgets to release what it held: hold pattern H8. In Python,

@@ -1,4 +1,4 @@
-//! `GET /admin/`: the page that renders the lists, the slowest of the user interface; and a page for each list.
+//! `GET /admin/`: the page that renders the lists (for whoever may read them, too), the slowest of the user interface; and a page for each list.
 
 use axum::extract::{Extension, Path};
 use axum::response::Html;
@@ -7,6 +7,7 @@ use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::entities::kind::Entity;
 use super::entities::lists::{self, ServerEntry, ToolEntry};
 use super::entities::{Gateways, Prompts, Resources, Servers, Tools, first_page};
 use crate::error::GatewayError;
@@ -52,9 +53,12 @@ pub async fn login() -> Html<&'static str> {
 /// # Errors
 /// When the caller may not, or the database fails.
 pub async fn index(
-    Extension(Caller { worker, session, .. }): Extension<Caller>,
+    Extension(caller): Extension<Caller>,
     Extension(user): Extension<User>,
 ) -> Result<Html<String>, GatewayError> {
+    caller.require_permission(Tools::KIND.read_permission).await?;
+    caller.require_permission(Servers::KIND.read_permission).await?;
+    let Caller { worker, session, .. } = caller;
     let page = Page {
         tools: lists::tools(&worker, &session, &user).await?,
         servers: lists::servers(&worker, &session, &user).await?,

@@ -1,13 +1,12 @@
 //! What MCP clients are offered: tools, resources and prompts, as the protocol names their parts. `POST /rpc` and
 //! `POST /mcp` both answer from here; PostgreSQL builds the JSON.
 
-use minijinja::Environment;
-use minijinja::value::Serde;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
 
 use super::entities::kind::visible;
+use super::entities::template;
 use super::entities::{Viewer, query, write};
 use crate::db::connection::Params;
 use crate::error::GatewayError;
@@ -47,7 +46,8 @@ const TEMPLATES: &str = concat!(
 
 const RESOURCE: &str = concat!(
     "SELECT json_build_object('contents', json_build_array(json_build_object('uri', uri, 'mimeType', mime_type, \
-     'text', coalesce(text_content, ''))))::text FROM resources WHERE uri = $1 AND enabled AND ",
+     'text', coalesce(text_content, ''))))::text FROM resources WHERE uri = $1 AND enabled AND ($5::text IS NULL \
+     OR id IN (SELECT resource_id FROM server_resource_association WHERE server_id = $5)) AND ",
     visible!(),
     " ORDER BY created_at, id LIMIT 1"
 );
@@ -85,13 +85,11 @@ const GATEWAYS: &str = concat!(
 );
 
 const PROMPT: &str = concat!(
-    "SELECT template, description FROM prompts WHERE name = $1 AND enabled AND ",
+    "SELECT template, description FROM prompts WHERE name = $1 AND enabled AND ($5::text IS NULL \
+     OR id IN (SELECT prompt_id FROM server_prompt_association WHERE server_id = $5)) AND ",
     visible!(),
     " ORDER BY created_at, id LIMIT 1"
 );
-
-/// Instructions that the template of a prompt may take, since anybody may have written it.
-const TEMPLATE_FUEL: u64 = 10_000;
 
 /// A list of what a user may see, of one virtual server or of the whole gateway.
 #[derive(Clone, Copy, Debug)]
@@ -178,9 +176,10 @@ pub(crate) async fn offers(caller: &Caller, user: &User, server: &str, tool: &st
 ///
 /// # Errors
 /// [`GatewayError::NotFound`] when there is none that the user may see.
-pub(crate) async fn read_resource(caller: &Caller, uri: &str) -> Result<String, GatewayError> {
+pub(crate) async fn read_resource(caller: &Caller, uri: &str, server: Option<&str>) -> Result<String, GatewayError> {
     let user = caller.require_permission(List::Resources.permission()).await?;
-    let rows = rows(caller, &user, RESOURCE, &uri).await?;
+    let Viewer { all_teams, teams, own } = Viewer::of(&user);
+    let rows = query(caller, RESOURCE, &[&uri, &all_teams, &teams, &own, &server]).await?;
     rows.first().map(|row| row.get(0)).ok_or(GatewayError::NotFound)
 }
 
@@ -219,14 +218,16 @@ pub(crate) struct PromptCall {
 /// # Errors
 /// [`GatewayError::NotFound`] when there is none that the user may see, [`GatewayError::Invalid`] when its template
 /// cannot be rendered with these arguments.
-pub(crate) async fn get_prompt(caller: &Caller, call: &PromptCall) -> Result<Value, GatewayError> {
+pub(crate) async fn get_prompt(
+    caller: &Caller,
+    call: &PromptCall,
+    server: Option<&str>,
+) -> Result<Value, GatewayError> {
     let user = caller.require_permission(List::Prompts.permission()).await?;
-    let rows = rows(caller, &user, PROMPT, &call.name).await?;
+    let Viewer { all_teams, teams, own } = Viewer::of(&user);
+    let rows = query(caller, PROMPT, &[&call.name, &all_teams, &teams, &own, &server]).await?;
     let row = rows.first().ok_or(GatewayError::NotFound)?;
-    let mut sandbox = Environment::empty();
-    sandbox.set_fuel(Some(TEMPLATE_FUEL));
-    let text = sandbox.render_str(row.get(0), Serde(&call.arguments));
-    let text = text.map_err(|error| GatewayError::Invalid(format!("the prompt cannot be rendered: {error}")))?;
+    let text = template::fill(row.get(0), &call.arguments)?;
     let message = json!({ "role": "user", "content": { "type": "text", "text": text } });
     Ok(json!({ "description": row.get::<_, Option<&str>>(1), "messages": [message] }))
 }

@@ -7,6 +7,7 @@ use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::entities::{as_json, query};
 use crate::auth::{TeamScope, issue_token, password};
@@ -22,6 +23,9 @@ const TOKEN_LIFE_S: u64 = 7 * 24 * 3600;
 /// A body longer than this is no e-mail and password.
 const LONGEST_BODY: usize = 8192;
 
+/// Hashes that are made at the same time.
+static HASHING: Semaphore = Semaphore::const_new(2);
+
 const REFUSED: GatewayError = GatewayError::Unauthorized("Invalid email or password");
 
 const USER: &str = "\
@@ -32,8 +36,10 @@ FROM email_users WHERE email = $1";
 
 /// Five in a row lock the account for a quarter of an hour.
 const FAILED: &str = "\
-UPDATE email_users SET failed_login_attempts = failed_login_attempts + 1,
-    locked_until = CASE WHEN failed_login_attempts >= 4 THEN now() + interval '15 minutes' ELSE locked_until END
+UPDATE email_users SET
+    failed_login_attempts = CASE WHEN locked_until < now() THEN 1 ELSE failed_login_attempts + 1 END,
+    locked_until = CASE WHEN locked_until < now() THEN NULL WHEN failed_login_attempts >= 4
+        THEN now() + interval '15 minutes' ELSE locked_until END
 WHERE email = $1";
 
 const SUCCEEDED: &str =
@@ -68,7 +74,8 @@ pub async fn login(State(worker): State<Arc<Worker>>, request: Request) -> Resul
     let Credentials { email, password } = asked;
     let rows = alone(&worker, USER, &[&email]).await?;
     let hash = rows.first().map_or("", |row| row.get("password_hash")).to_owned();
-    // A hash takes its time on purpose: on a thread, so that nobody else waits for it.
+    // A hash takes its time and its memory on purpose: on a thread, and few at a time, so that nobody else waits for it.
+    let _turn = HASHING.acquire().await;
     let fits = tokio::task::spawn_blocking(move || password::fits(&password, &hash));
     let fits = fits.await.map_err(|_panicked| GatewayError::Panicked)?;
     let Some(user) = rows.first().filter(|row| row.get("may_log_in")) else { return Err(REFUSED) };

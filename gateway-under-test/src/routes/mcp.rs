@@ -25,14 +25,12 @@ use super::catalogue::{self, List, PromptCall};
 use super::tool_call;
 use crate::error::GatewayError;
 use crate::rbac::Caller;
+use crate::request::LARGEST_BODY;
 use crate::settings::Masks;
 use crate::worker::Worker;
 
 /// JSON-RPC's code for a denial, ContextForge's since 1.0.
 pub(crate) const ACCESS_DENIED: i32 = -32003;
-
-/// A body larger than this is refused with status 413.
-const LARGEST_BODY: usize = 2 * 1024 * 1024;
 
 /// The protocol's side of a route: the whole gateway, or one virtual server.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +62,18 @@ impl<'a> Asked<'a> {
         Ok(Self { caller, server })
     }
 
-    async fn list<T: DeserializeOwned>(&self, list: List) -> Result<T, ErrorData> {
+    /// The user, if they have the permission, and there is such a server for them.
+    async fn permitted_here(&self, permission: &str) -> Result<crate::rbac::User, ErrorData> {
+        let user = self.permitted(permission).await?;
         if let Some(server) = self.server {
-            let user = self.permitted(list.permission()).await?;
             catalogue::find_server(self.caller, &user, server).await.map_err(|error| self.refusal(&error))?;
+        }
+        Ok(user)
+    }
+
+    async fn list<T: DeserializeOwned>(&self, list: List) -> Result<T, ErrorData> {
+        if self.server.is_some() {
+            self.permitted_here(list.permission()).await?;
         }
         match catalogue::list(self.caller, list, self.server).await {
             Ok(listed) => parsed(&listed),
@@ -124,7 +130,7 @@ impl ServerHandler for Federation {
     ) -> Result<CallToolResponse, ErrorData> {
         let asked = Asked::of(&context)?;
         let Asked { caller, server } = asked;
-        let user = asked.permitted("tools.execute").await?;
+        let user = asked.permitted_here("tools.execute").await?;
         let no_such_tool = || ErrorData::invalid_params("no such tool", None);
         if let Some(server) = server {
             let offered = catalogue::offers(caller, &user, server, &request.name).await;
@@ -155,7 +161,10 @@ impl ServerHandler for Federation {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let asked = Asked::of(&context)?;
-        let read = catalogue::read_resource(asked.caller, &request.uri).await;
+        if asked.server.is_some() {
+            asked.permitted_here(List::Resources.permission()).await?;
+        }
+        let read = catalogue::read_resource(asked.caller, &request.uri, asked.server).await;
         let text = read.map_err(|error| asked.refusal(&error))?;
         parsed::<ReadResourceResult>(&text).map(ReadResourceResponse::from)
     }
@@ -174,8 +183,12 @@ impl ServerHandler for Federation {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let asked = Asked::of(&context)?;
+        if asked.server.is_some() {
+            asked.permitted_here(List::Prompts.permission()).await?;
+        }
         let call = PromptCall { name: request.name, arguments: request.arguments.unwrap_or_default() };
-        let got = catalogue::get_prompt(asked.caller, &call).await.map_err(|error| asked.refusal(&error))?;
+        let got =
+            catalogue::get_prompt(asked.caller, &call, asked.server).await.map_err(|error| asked.refusal(&error))?;
         parsed::<GetPromptResult>(&got.to_string()).map(GetPromptResponse::from)
     }
 }

@@ -29,8 +29,12 @@ const ASSIGN: &str = "\
 INSERT INTO user_roles (id, user_email, role_id, scope, scope_id, granted_by)
 SELECT $1::text, email, roles.id, roles.scope, $4::text, $5::text FROM roles, email_users
 WHERE roles.id = $3 AND email = $2 AND roles.is_active AND (roles.scope = 'team') = ($4::text IS NOT NULL)
-    AND ($4::text IS NULL OR EXISTS (SELECT FROM email_teams WHERE email_teams.id = $4::text))
+    AND ($4::text IS NULL OR EXISTS (SELECT FROM email_teams WHERE email_teams.id = $4::text AND is_active))
 RETURNING id";
+
+const HAS: &str = "\
+SELECT FROM user_roles WHERE user_email = $1 AND role_id = $2 AND scope_id IS NOT DISTINCT FROM $3 AND is_active \
+    AND (expires_at IS NULL OR expires_at > now())";
 
 const TAKE_AWAY: &str = "\
 UPDATE user_roles SET is_active = false
@@ -93,6 +97,9 @@ pub async fn assign(
     let id = format!("{:032x}", rand::random::<u128>());
     let (email, role) = (existing(&email)?, existing(&asked.role_id)?);
     let team = asked.scope_id.as_deref().map(existing).transpose()?;
+    if !query(&caller, HAS, &[&email, &role, &team]).await?.is_empty() {
+        return Err(GatewayError::Conflict("The user has this role already".to_owned()));
+    }
     let made = write(&caller, ASSIGN, &[&id, &email, &role, &team, &user.email]).await?;
     if made.is_empty() {
         return Err(GatewayError::NotFound);

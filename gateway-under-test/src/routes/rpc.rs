@@ -68,7 +68,7 @@ struct Answer<'a> {
 /// The result of `tools/list`.
 #[derive(Serialize)]
 struct ToolList {
-    tools: Vec<lists::ToolEntry>,
+    tools: Vec<lists::OfferedTool>,
 }
 
 /// A JSON-RPC error: code, message, and what belongs under `data`.
@@ -130,7 +130,7 @@ async fn dispatch(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayEr
         "initialize" => Ok(Ok(raw(&protocol::initialized(call.protocol_version().as_deref())))),
         "tools/list" | "list_tools" => {
             let user = caller.require_permission("tools.read").await?;
-            Ok(Ok(raw(&ToolList { tools: lists::tools(&caller.worker, &caller.session, &user).await? })))
+            Ok(Ok(raw(&ToolList { tools: lists::offered_tools(&caller.worker, &caller.session, &user).await? })))
         }
         "tools/call" => call_tool(caller, call).await,
         "resources/list" => listed(caller, List::Resources).await,
@@ -139,13 +139,13 @@ async fn dispatch(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayEr
         "list_gateways" => listed(caller, List::Gateways).await,
         "roots/list" | "list_roots" => Ok(Ok(raw(&json!({ "roots": protocol::no_roots() })))),
         "resources/read" => match call.params::<ResourceUri>() {
-            Ok(ResourceUri { uri }) => found(catalogue::read_resource(caller, &uri).await.and_then(json_text)),
+            Ok(ResourceUri { uri }) => found(catalogue::read_resource(caller, &uri, None).await.and_then(json_text)),
             Err(error) => Ok(Err(error)),
         },
         "resources/subscribe" => subscribed(caller, call, Subscription::Begin).await,
         "resources/unsubscribe" => subscribed(caller, call, Subscription::End).await,
         "prompts/get" => match call.params() {
-            Ok(prompt) => found(catalogue::get_prompt(caller, &prompt).await.map(|prompt| raw(&prompt))),
+            Ok(prompt) => found(catalogue::get_prompt(caller, &prompt, None).await.map(|prompt| raw(&prompt))),
             Err(error) => Ok(Err(error)),
         },
         "completion/complete" => {

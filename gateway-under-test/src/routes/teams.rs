@@ -65,19 +65,21 @@ const TAKE_IN: &str = "\
 INSERT INTO email_team_members (id, team_id, user_email, role)
 SELECT $1::text, email_teams.id, email, $4::text FROM email_teams, email_users
 WHERE email_teams.id = $2 AND email = $3 AND email_users.is_active AND (max_members IS NULL OR max_members > (
-    SELECT count(*) FROM email_team_members AS member WHERE team_id = $2 AND member.is_active))
+    SELECT count(*) FROM email_team_members AS member WHERE team_id = $2 AND member.is_active AND user_email <> $3))
 ON CONFLICT ON CONSTRAINT uq_team_member DO UPDATE SET is_active = true, role = excluded.role
 RETURNING id";
 
-/// The last owner stays.
+/// With the membership go the roles in the team.
 const PUT_OUT: &str = "\
-UPDATE email_team_members AS target SET is_active = false
-WHERE team_id = $1 AND user_email = $2 AND is_active AND (role <> 'owner' OR EXISTS (
-    SELECT FROM email_team_members AS other WHERE other.team_id = $1 AND other.role = 'owner' AND other.is_active \
-    AND other.user_email <> $2))
-RETURNING id";
+WITH gone AS (
+    UPDATE email_team_members SET is_active = false WHERE team_id = $1 AND user_email = $2 AND is_active RETURNING id),
+roles AS (
+    UPDATE user_roles SET is_active = false WHERE user_email = $2 AND scope = 'team' AND scope_id = $1)
+SELECT id FROM gone";
 
-const IS_MEMBER: &str = "SELECT FROM email_team_members WHERE team_id = $1 AND user_email = $2 AND is_active";
+const IS_LAST_OWNER: &str = "\
+SELECT FROM email_team_members
+WHERE team_id = $1 AND is_active AND role = 'owner' GROUP BY team_id HAVING array_agg(user_email::text) = ARRAY[$2::text]";
 
 const IS_OWNER: &str =
     "SELECT FROM email_team_members WHERE team_id = $1 AND user_email = $2 AND role = 'owner' AND is_active";
@@ -142,6 +144,15 @@ async fn find_own(caller: &Caller, user: &User, id: &str) -> Result<(), GatewayE
     }
 }
 
+/// A team keeps an owner.
+async fn not_the_last_owner(caller: &Caller, team: &str, email: &str) -> Result<(), GatewayError> {
+    if query(caller, IS_LAST_OWNER, &[&team, &email]).await?.is_empty() {
+        Ok(())
+    } else {
+        Err(GatewayError::Invalid("email: the last owner of a team stays its owner".to_owned()))
+    }
+}
+
 /// `GET /teams`.
 ///
 /// # Errors
@@ -178,7 +189,9 @@ pub async fn create(
 ) -> Result<Response, GatewayError> {
     let fields: TeamFields = parse(&body)?;
     let name = fields.name.ok_or_else(|| GatewayError::Invalid("name: required".to_owned()))?;
-    let (id, slug) = (new_id(), slug(&name));
+    let id = new_id();
+    // A name without any letter of an address has its id for one.
+    let slug = Some(slug(&name)).filter(|slug| !slug.is_empty()).unwrap_or_else(|| id.clone());
     let made = write(
         &caller,
         CREATE,
@@ -267,6 +280,9 @@ pub async fn take_in(
 ) -> Result<(StatusCode, Json<Value>), GatewayError> {
     let asked: Membership = parse(&body)?;
     find_own(&caller, &user, &id).await?;
+    if asked.role != "owner" {
+        not_the_last_owner(&caller, &id, &asked.email).await?;
+    }
     let taken = write(&caller, TAKE_IN, &[&new_id(), &id, &asked.email, &asked.role]).await?;
     if taken.is_empty() {
         return Err(GatewayError::Invalid("email: there is no such user, or the team is full".to_owned()));
@@ -285,11 +301,9 @@ pub async fn put_out(
 ) -> Result<Json<Value>, GatewayError> {
     find_own(&caller, &user, &id).await?;
     let email = existing(&email)?;
-    if query(&caller, IS_MEMBER, &[&id, &email]).await?.is_empty() {
-        return Err(GatewayError::NotFound);
-    }
+    not_the_last_owner(&caller, &id, email).await?;
     if write(&caller, PUT_OUT, &[&id, &email]).await?.is_empty() {
-        return Err(GatewayError::Invalid("email: the last owner of a team stays".to_owned()));
+        return Err(GatewayError::NotFound);
     }
     Ok(Json(json!({ "message": "Team member removed successfully" })))
 }

@@ -7,9 +7,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio_postgres::error::SqlState;
 
+use super::catalogue::find_server;
 use super::entities::{as_json, existing, query, write};
 use crate::auth::{Restrictions, TeamScope, issue_restricted_token};
+use crate::db::DbError;
 use crate::error::GatewayError;
 use crate::rbac::{Caller, User};
 
@@ -58,10 +61,20 @@ const fn default_life() -> u64 {
     30
 }
 
+/// A restriction that was asked for and is not kept would be worse than a refusal.
+fn names_usage_limits(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let limits = &body["scopes"]["usage_limits"];
+    !(limits.is_null() || limits.as_object().is_some_and(serde_json::Map::is_empty))
+}
+
 impl Wanted {
     fn parse(body: &[u8]) -> Result<Self, GatewayError> {
         let wanted: Self = serde_json::from_slice(body).map_err(|error| GatewayError::Invalid(error.to_string()))?;
         let invalid = |why: String| Err(GatewayError::Invalid(why));
+        if names_usage_limits(body) {
+            return invalid("scopes.usage_limits: this gateway counts no uses, and would not hold to them".to_owned());
+        }
         if wanted.name.is_empty() || wanted.name.len() > LONGEST_NAME || wanted.name.contains(char::is_control) {
             return invalid(format!("name: 1 to {LONGEST_NAME} bytes, no control characters"));
         }
@@ -102,6 +115,10 @@ pub async fn issue(
     }
     let wanted = Wanted::parse(&body)?;
     let teams = wanted.teams(&user)?;
+    if let Some(server) = &wanted.scopes.server_id {
+        let found = find_server(&caller, &user, existing(server)?).await;
+        found.map_err(|_hidden| GatewayError::Invalid("scopes.server_id: there is no such server".to_owned()))?;
+    }
     let id = format!("{:032x}", rand::random::<u128>());
     let life_s = wanted.expires_in_days * DAY_S;
     let token =
@@ -111,9 +128,18 @@ pub async fn issue(
     let scopes = json!(wanted.scopes).to_string();
     #[expect(clippy::cast_precision_loss, reason = "a year in seconds is exact")]
     let life = life_s as f64;
-    let made = write(&caller, INSERT, &[&id, &user.email, &team, &wanted.name, &token, &scopes, &life]).await?;
+    let made = write(&caller, INSERT, &[&id, &user.email, &team, &wanted.name, &token, &scopes, &life]).await;
+    let made = made.map_err(|error| taken_or(error, &wanted.name))?;
     let described: Option<Value> = made.first().and_then(|row| serde_json::from_str(row.get(0)).ok());
     Ok((StatusCode::CREATED, Json(json!({ "access_token": token, "token": described }))).into_response())
+}
+
+fn taken_or(error: DbError, name: &str) -> GatewayError {
+    if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
+        GatewayError::Conflict(format!("A token called {name} exists already"))
+    } else {
+        error.into()
+    }
 }
 
 /// `GET /tokens`: the caller's own.

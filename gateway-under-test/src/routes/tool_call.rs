@@ -56,7 +56,7 @@ pub async fn call(
     if let Err(unreadable) = serde_json::from_str::<serde_json::Value>(params.get()) {
         return Err(GatewayError::Invalid(format!("params: {unreadable}")));
     }
-    if !worker.tools.is_callable(&worker.database, &name, user).await? {
+    if !worker.tools.is_callable(worker, session, &name, user).await? {
         return Ok(None);
     }
     session.before(worker, SlowWork::Hook(&name)).await?;

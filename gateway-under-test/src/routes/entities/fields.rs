@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::checks::{LONGEST_ADDRESS, one_of, plain, printable, slug, web_address};
+use super::template;
 use crate::error::GatewayError;
 
 /// Values by column.
@@ -26,6 +27,11 @@ const MOST_ASSOCIATED: usize = 500;
 pub trait Fields: DeserializeOwned + Validate<Context = ()> + ToSchema + Send + Sync {
     /// What all kinds have.
     fn shared(&self) -> &Shared;
+
+    /// Columns of a new entity that never change afterwards.
+    fn fixed(&self) -> Columns {
+        Columns::new()
+    }
 
     /// The columns that the body names.
     ///
@@ -71,9 +77,9 @@ pub struct ToolFields {
     /// Where it is called.
     #[garde(custom(web_address))]
     pub url: Option<String>,
-    /// `MCP` or `REST`.
+    /// `REST`: tools of MCP servers come from there, and not from a request.
     #[serde(alias = "integration_type")]
-    #[garde(custom(one_of(&["MCP", "REST"])))]
+    #[garde(custom(one_of(&["REST"])))]
     pub integration_type: Option<String>,
     /// How it is called.
     #[serde(alias = "request_type")]
@@ -217,7 +223,6 @@ impl Fields for ToolFields {
         let slug = self.name.as_deref().map(slug);
         Ok(named([
             ("name", json!(self.name)),
-            ("original_name", json!(self.name)),
             ("custom_name", json!(self.name)),
             ("custom_name_slug", json!(slug)),
             ("url", json!(self.url)),
@@ -228,6 +233,11 @@ impl Fields for ToolFields {
             ("output_schema", json!(self.output_schema)),
             ("annotations", json!(self.annotations)),
         ]))
+    }
+
+    /// A tool is known by its name here; its server knows it by its first one.
+    fn fixed(&self) -> Columns {
+        named([("original_name", json!(self.name))])
     }
 
     fn defaults() -> Value {
@@ -280,9 +290,8 @@ impl Fields for PromptFields {
     }
 
     fn columns(&self) -> Result<Columns, GatewayError> {
-        if let Some(template) = &self.template {
-            let parsed = minijinja::Environment::empty().template_from_str(template).map(drop);
-            parsed.map_err(|error| GatewayError::Invalid(format!("template: {error}")))?;
+        if let Some(text) = &self.template {
+            template::check(text)?;
         }
         let schema = self.arguments.as_deref().map(argument_schema);
         Ok(named([("name", json!(self.name)), ("template", json!(self.template)), ("argument_schema", json!(schema))]))

@@ -81,8 +81,9 @@ macro_rules! entity {
         name: $one:literal,
         body_key: $body_key:expr,
         created: $created:expr,
+        fixed: $fixed:literal,
         written: $written:literal,
-        shown: $columns:literal $(,)?
+        shown: [$($columns:tt)*] $(,)?
     }) => {
         $(#[$doc])*
         pub struct $name;
@@ -102,7 +103,7 @@ macro_rules! entity {
                 delete_permission: concat!($table, ".delete"),
                 list: concat!(
                     "SELECT row_to_json(entity)::text, (extract(epoch FROM \"createdAt\") * 1000000)::bigint, id \
-                     FROM (SELECT ", shown!($columns), " FROM ", $table, " WHERE ", visible!(),
+                     FROM (SELECT ", shown!($($columns)*), " FROM ", $table, " WHERE ", visible!(),
                     " AND ($7 OR enabled) AND ($5::bigint IS NULL OR (created_at, id) > \
                      (timestamptz 'epoch' + $5 * interval '1 microsecond', $6::text)) \
                      AND ($8::text IS NULL OR team_id = $8) AND ($9::text IS NULL OR visibility = $9) \
@@ -110,19 +111,20 @@ macro_rules! entity {
                      ORDER BY created_at, id LIMIT $1) AS entity ORDER BY \"createdAt\", id"
                 ),
                 by_id: concat!(
-                    "SELECT row_to_json(entity)::text FROM (SELECT ", shown!($columns), " FROM ", $table,
+                    "SELECT row_to_json(entity)::text FROM (SELECT ", shown!($($columns)*), " FROM ", $table,
                     " WHERE id = $1 AND ", visible!(), ") AS entity"
                 ),
                 insert: concat!(
-                    "INSERT INTO ", $table, " (", $written, ", description, tags, id, team_id, owner_email, visibility, \
-                     created_by, created_via) SELECT ", $written, ", description, tags, $1, $3, $4, $5, $4, 'api' \
+                    "INSERT INTO ", $table, " (", $fixed, $written, ", description, tags, id, team_id, owner_email, visibility, \
+                     created_by, created_via) SELECT ", $fixed, $written, ", description, tags, $1, $3, $4, $5, $4, 'api' \
                      FROM json_populate_record(NULL::", $table, ", $2::text::json)"
                 ),
                 update: concat!(
                     "UPDATE ", $table, " AS target SET (", $written, ", description, tags) = (SELECT ", $written,
                     ", description, tags FROM json_populate_record(target, $6::text::json)), \
                      team_id = coalesce($7, team_id), visibility = coalesce($8, visibility), version = version + 1, \
-                     updated_at = now(), modified_by = $9, modified_via = 'api' WHERE id = $1 AND ", mine!("target"),
+                     updated_at = now(), modified_by = $9, modified_via = 'api' WHERE id = $1 \
+                     AND (coalesce($8, visibility) <> 'team' OR coalesce($7, team_id) IS NOT NULL) AND ", mine!("target"),
                     " RETURNING id"
                 ),
                 delete: concat!("DELETE FROM ", $table, " WHERE id = $1 AND ", mine!($table), " RETURNING id"),
@@ -138,12 +140,35 @@ macro_rules! entity {
 
 /// Columns as ContextForge's JSON names them: those of all kinds, then the kind's own.
 macro_rules! shown {
-    ($columns:literal) => {
+    ($($columns:tt)*) => {
         concat!(
             "id, name, description, enabled, tags, visibility, team_id AS \"teamId\", owner_email AS \"ownerEmail\", \
              version, created_at AS \"createdAt\", updated_at AS \"updatedAt\", created_by AS \"createdBy\", \
              modified_by AS \"modifiedBy\", ",
-            $columns
+            $($columns)*
+        )
+    };
+}
+
+/// Ids of what a server offers, as far as the caller may see it.
+macro_rules! offered {
+    ($column:literal, $association:literal, $table:literal, $key:literal) => {
+        concat!(
+            "(SELECT coalesce(json_agg(",
+            $column,
+            " ORDER BY ",
+            $column,
+            "), '[]') FROM ",
+            $association,
+            " AS offered WHERE offered.server_id = servers.id AND ",
+            $column,
+            " IN (SELECT id FROM ",
+            $table,
+            " WHERE ",
+            visible!(),
+            ")) AS \"",
+            $key,
+            "\""
         )
     };
 }
@@ -157,12 +182,15 @@ entity!(
         name: "tool",
         body_key: Some("tool"),
         created: StatusCode::OK,
-        written: "name, original_name, custom_name, custom_name_slug, url, integration_type, request_type, headers, \
+        fixed: "original_name, ",
+        written: "name, custom_name, custom_name_slug, url, integration_type, request_type, headers, \
                   input_schema, output_schema, annotations",
-        shown: "original_name AS \"originalName\", custom_name AS \"customName\", \
-                custom_name_slug AS \"customNameSlug\", url, integration_type AS \"integrationType\", \
-                request_type AS \"requestType\", headers, input_schema AS \"inputSchema\", \
-                output_schema AS \"outputSchema\", annotations, reachable, gateway_id AS \"gatewayId\"",
+        shown: [
+            "original_name AS \"originalName\", custom_name AS \"customName\", custom_name_slug AS \"customNameSlug\", \
+             url, integration_type AS \"integrationType\", request_type AS \"requestType\", \
+             input_schema AS \"inputSchema\", output_schema AS \"outputSchema\", annotations, reachable, \
+             gateway_id AS \"gatewayId\""
+        ],
     }
 );
 entity!(
@@ -174,14 +202,14 @@ entity!(
         name: "server",
         body_key: Some("server"),
         created: StatusCode::CREATED,
+        fixed: "",
         written: "name, icon",
-        shown: "icon, (SELECT coalesce(json_agg(tool_id ORDER BY tool_id), '[]') FROM server_tool_association AS offered \
-                WHERE offered.server_id = servers.id) AS \"associatedTools\", \
-                (SELECT coalesce(json_agg(resource_id ORDER BY resource_id), '[]') \
-                FROM server_resource_association AS offered WHERE offered.server_id = servers.id) \
-                AS \"associatedResources\", (SELECT coalesce(json_agg(prompt_id ORDER BY prompt_id), '[]') \
-                FROM server_prompt_association AS offered WHERE offered.server_id = servers.id) \
-                AS \"associatedPrompts\"",
+        shown: [
+            "icon, ",
+            offered!("tool_id", "server_tool_association", "tools", "associatedTools"), ", ",
+            offered!("resource_id", "server_resource_association", "resources", "associatedResources"), ", ",
+            offered!("prompt_id", "server_prompt_association", "prompts", "associatedPrompts")
+        ],
     }
 );
 entity!(
@@ -193,8 +221,9 @@ entity!(
         name: "resource",
         body_key: Some("resource"),
         created: StatusCode::OK,
+        fixed: "",
         written: "uri, name, mime_type, text_content, size",
-        shown: "uri, mime_type AS \"mimeType\", size, gateway_id AS \"gatewayId\"",
+        shown: ["uri, mime_type AS \"mimeType\", size, gateway_id AS \"gatewayId\""],
     }
 );
 entity!(
@@ -206,8 +235,9 @@ entity!(
         name: "prompt",
         body_key: Some("prompt"),
         created: StatusCode::OK,
+        fixed: "",
         written: "name, template, argument_schema",
-        shown: "template, argument_schema AS \"arguments\", gateway_id AS \"gatewayId\"",
+        shown: ["template, argument_schema AS \"arguments\", gateway_id AS \"gatewayId\""],
     }
 );
 entity!(
@@ -219,7 +249,8 @@ entity!(
         name: "gateway",
         body_key: None,
         created: StatusCode::OK,
+        fixed: "",
         written: "name, slug, url, transport, capabilities, reachable",
-        shown: "slug, url, transport, capabilities, reachable, last_seen AS \"lastSeen\"",
+        shown: ["slug, url, transport, capabilities, reachable, last_seen AS \"lastSeen\""],
     }
 );

@@ -2,7 +2,9 @@
 //! PostgreSQL need not build JSON of each row again and again.
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::kind::visible;
 use super::{DEFAULT_PAGE, Viewer};
@@ -19,10 +21,19 @@ const LIST_TOOLS: &str = concat!(
     " ORDER BY created_at, id LIMIT $1"
 );
 
+/// All of them, as the protocol names their parts.
+const OFFERED_TOOLS: &str = concat!(
+    "SELECT original_name, description, input_schema::text FROM tools \
+     WHERE enabled AND integration_type = 'MCP' AND $1 AND ",
+    visible!(),
+    " ORDER BY created_at, id"
+);
+
 const LIST_SERVERS: &str = concat!(
     "SELECT id, name, description, enabled, visibility, team_id, owner_email, \
-     (SELECT count(*) FROM server_tool_association a WHERE a.server_id = servers.id) AS tools \
-     FROM servers WHERE enabled AND ",
+     (SELECT count(*) FROM server_tool_association JOIN tools ON tools.id = tool_id WHERE server_id = servers.id AND ",
+    visible!(),
+    ") AS tools FROM servers WHERE enabled AND ",
     visible!(),
     " ORDER BY created_at, id LIMIT $1"
 );
@@ -32,6 +43,25 @@ pub struct ToolEntry(Row);
 
 /// A server as lists show it, read from its row only when it is written.
 pub struct ServerEntry(Row);
+
+/// A tool as clients of the protocol are offered it, read from its row only when it is written.
+pub struct OfferedTool(Row);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfferedFields<'a> {
+    name: &'a str,
+    description: Option<&'a str>,
+    input_schema: &'a RawValue,
+}
+
+impl Serialize for OfferedTool {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let row = &self.0;
+        let input_schema = serde_json::from_str(row.get(2)).map_err(serde::ser::Error::custom)?;
+        OfferedFields { name: row.get(0), description: row.get(1), input_schema }.serialize(serializer)
+    }
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -106,6 +136,15 @@ pub(crate) async fn tools(
     Ok(first_page(worker, session, user, LIST_TOOLS).await?.into_iter().map(ToolEntry).collect())
 }
 
+/// The tools of MCP servers that `user` may see.
+pub(crate) async fn offered_tools(
+    worker: &Worker,
+    session: &RequestSession,
+    user: &User,
+) -> Result<Vec<OfferedTool>, GatewayError> {
+    Ok(rows(worker, session, user, OFFERED_TOOLS, &true).await?.into_iter().map(OfferedTool).collect())
+}
+
 /// The first page of the servers that `user` may see.
 pub(crate) async fn servers(
     worker: &Worker,
@@ -121,9 +160,19 @@ async fn first_page(
     user: &User,
     sql: &'static str,
 ) -> Result<Vec<Row>, DbError> {
+    rows(worker, session, user, sql, &DEFAULT_PAGE).await
+}
+
+async fn rows(
+    worker: &Worker,
+    session: &RequestSession,
+    user: &User,
+    sql: &'static str,
+    first: &(dyn ToSql + Sync),
+) -> Result<Vec<Row>, DbError> {
     let Viewer { all_teams, teams, own } = Viewer::of(user);
     let mut work = session.open(worker).await;
-    let rows = work.query(sql, &[&DEFAULT_PAGE, &all_teams, &teams, &own]).await;
+    let rows = work.query(sql, &[first, &all_teams, &teams, &own]).await;
     let ended = work.done().await;
     let rows = rows?;
     ended.map(|()| rows)

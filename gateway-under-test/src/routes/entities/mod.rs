@@ -6,7 +6,10 @@ pub mod fields;
 pub mod kind;
 pub mod lists;
 pub mod tags;
+pub(super) mod template;
 pub mod writes;
+
+use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::{Extension, Path, Query};
@@ -215,6 +218,7 @@ pub async fn list<E: Entity>(
 
 /// The first page of a kind, as values.
 pub(super) async fn first_page<E: Entity>(caller: &Caller, user: &User) -> Result<Vec<Value>, GatewayError> {
+    caller.require_permission(E::KIND.read_permission).await?;
     let Viewer { all_teams, teams, own } = Viewer::of(user);
     let nothing: Option<&str> = None;
     let params: Params<'_> = &[
@@ -374,7 +378,9 @@ pub async fn state<E: Entity>(
     let changed = changed.map_err(|error| caller.masked(error.into(), Place::State))?;
     changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
     let verb = if enabled { "activated" } else { "deactivated" };
-    Ok(Json(json!({ "status": "success", "message": format!("{id} has been {verb}"), "enabled": enabled })))
+    let shown = query(&caller, E::KIND.by_id, &[&id, &all_teams, &teams, &own]).await?;
+    let entity: Option<Value> = shown.first().and_then(|row| serde_json::from_str(row.get(0)).ok());
+    Ok(Json(json!({ "status": "success", "message": format!("{id} has been {verb}"), E::KIND.name: entity })))
 }
 
 /// Nothing was changed: because there is nothing, or because it is somebody else's.
@@ -385,7 +391,7 @@ async fn changed_or_why_not<E: Entity>(
     changed: &[Row],
 ) -> Result<(), GatewayError> {
     if !changed.is_empty() {
-        caller.worker.tools.forget().await;
+        caller.worker.replica.changes.fetch_add(1, Ordering::Release);
         return Ok(());
     }
     let Viewer { all_teams, teams, own } = Viewer::of(user);

@@ -1,5 +1,7 @@
 //! Making and changing entities.
 
+use std::sync::atomic::Ordering;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Extension, Path};
@@ -62,12 +64,13 @@ pub async fn create<E: Entity>(
 ) -> Result<(StatusCode, Response), GatewayError> {
     let fields = parse::<E::Fields>(&body, E::KIND.body_key)?;
     let place = Placement::of_new(&user, fields.shared())?;
+    place.allowed(&caller, &user, E::KIND.create_permission).await?;
     let columns = of_new(&fields)?;
     let id = format!("{:032x}", rand::random::<u128>());
     let made = make::<E>(&caller, &user, &id, &fields, &columns, &place).await;
     let shown =
         made.map_err(|error| caller.masked(conflict_or::<E>(error, columns.get("name")), Place::Create(E::KIND.name)))?;
-    caller.worker.tools.forget().await;
+    caller.worker.replica.changes.fetch_add(1, Ordering::Release);
     Ok((E::KIND.created, as_json(&shown)))
 }
 
@@ -84,13 +87,14 @@ pub async fn update<E: Entity>(
 ) -> Result<Response, GatewayError> {
     let fields = parse::<E::Fields>(&body, None)?;
     let place = Placement::of_changed(&user, fields.shared())?;
+    place.allowed(&caller, &user, E::KIND.update_permission).await?;
     let mut columns = fields.columns()?;
     columns.extend(shared_columns(fields.shared()));
     let id = existing(&id)?;
     let changed = change::<E>(&caller, &user, id, &fields, &columns, &place).await;
     match changed.map_err(|error| conflict_or::<E>(error, columns.get("name")))? {
         Some(shown) => {
-            caller.worker.tools.forget().await;
+            caller.worker.replica.changes.fetch_add(1, Ordering::Release);
             Ok(as_json(&shown))
         }
         None => Err(changed_or_why_not::<E>(&caller, &user, id, &[]).await.err().unwrap_or(GatewayError::NotFound)),
@@ -130,7 +134,12 @@ struct Placement {
 impl Placement {
     fn of_new(user: &User, asked: &Shared) -> Result<Self, GatewayError> {
         let visibility = asked.visibility.clone().unwrap_or_else(|| "public".to_owned());
-        Self::checked(user, asked.team_id.clone(), Some(visibility))
+        let for_team = visibility == "team";
+        let team = asked.team_id.clone().or_else(|| user.teams.ids().first().filter(|_| for_team).cloned());
+        if for_team && team.is_none() {
+            return Err(GatewayError::Invalid("teamId: visibility `team` needs one".to_owned()));
+        }
+        Self::checked(user, team, Some(visibility))
     }
 
     fn of_changed(user: &User, asked: &Shared) -> Result<Self, GatewayError> {
@@ -139,8 +148,6 @@ impl Placement {
 
     /// A token puts things only where it speaks for.
     fn checked(user: &User, team: Option<String>, visibility: Option<String>) -> Result<Self, GatewayError> {
-        let for_team = visibility.as_deref() == Some("team");
-        let team = team.or_else(|| user.teams.ids().first().filter(|_| for_team).cloned());
         let allowed = match (&user.teams, &team) {
             (TeamScope::PublicOnly, team) => {
                 team.is_none() && visibility.as_deref().is_none_or(|visibility| visibility == "public")
@@ -148,10 +155,16 @@ impl Placement {
             (TeamScope::Teams(teams), Some(team)) => teams.contains(team),
             (TeamScope::Teams(_), None) | (TeamScope::Unrestricted, _) => true,
         };
-        match (allowed, for_team && team.is_none()) {
-            (false, _) => Err(GatewayError::Forbidden),
-            (true, true) => Err(GatewayError::Invalid("teamId: visibility `team` needs one".to_owned())),
-            (true, false) => Ok(Self { team, visibility }),
+        if allowed { Ok(Self { team, visibility }) } else { Err(GatewayError::Forbidden) }
+    }
+
+    /// The permission was checked in the caller's own context: another team has roles of its own.
+    async fn allowed(&self, caller: &Caller, user: &User, permission: &str) -> Result<(), GatewayError> {
+        match &self.team {
+            Some(team) if !user.is_admin && caller.team_of(&user.teams) != Some(team) => {
+                caller.in_team(team).require_permission(permission).await.map(drop)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -171,6 +184,7 @@ fn shared_columns(shared: &Shared) -> Columns {
 fn of_new<F: Fields>(fields: &F) -> Result<Columns, GatewayError> {
     let Value::Object(mut columns) = F::defaults() else { return Ok(Columns::new()) };
     columns.extend(fields.columns()?);
+    columns.extend(fields.fixed());
     columns.insert("tags".to_owned(), json!([]));
     columns.extend(shared_columns(fields.shared()));
     match columns.iter().find(|(_, value)| value.is_null()) {
