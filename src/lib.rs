@@ -3,12 +3,14 @@
 //! The modules, in the order in which data flows (the map is in `docs/ARCHITECTURE.md`):
 //!
 //! ```text
-//! scenario → testbed → ┌ swarm   ┐ → record → render
+//! scenario → testbed → ┌ swarm   ┐ → record → compare → gate → render
 //!                      └ monitor ┘
 //!            └──────── run ───────────────┘
 //! ```
 
 pub mod cli;
+pub mod compare;
+pub mod gate;
 pub mod monitor;
 pub mod record;
 pub mod render;

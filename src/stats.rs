@@ -75,6 +75,39 @@ impl Series {
         self.0.iter().map(|(_, value)| *value).max_by(f64::total_cmp)
     }
 
+    /// The smallest value; `None` without any.
+    pub fn min(&self) -> Option<f64> {
+        self.0.iter().map(|(_, value)| *value).min_by(f64::total_cmp)
+    }
+
+    /// The last value; `None` without any.
+    pub fn last(&self) -> Option<f64> {
+        self.0.last().map(|(_, value)| *value)
+    }
+
+    /// The value that the gauge did not exceed for a share `quantile` (0–1) of the time; `None` without any. Each value
+    /// stands for half the time to its neighbours, as in the trapezoidal rule.
+    pub fn quantile(&self, quantile: f64) -> Option<f64> {
+        let points = &self.0;
+        let time = |index: usize| points.get(index).map_or(0.0, |(at, _)| *at);
+        let last = points.len().saturating_sub(1);
+        let weight = |index: usize| (time((index + 1).min(last)) - time(index.saturating_sub(1))).max(0.0);
+        let mut weighted: Vec<(f64, f64)> = (0..points.len()).map(|index| (points[index].1, weight(index))).collect();
+        weighted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let wanted = quantile * weighted.iter().map(|(_, weight)| weight).sum::<f64>();
+        let mut reached = 0.0;
+        let found = weighted.iter().find(|(_, weight)| {
+            reached += weight;
+            reached >= wanted
+        });
+        found.or(weighted.last()).map(|(value, _)| *value)
+    }
+
+    /// Times of the values, ascending.
+    pub fn times(&self) -> impl Iterator<Item = f64> + '_ {
+        self.0.iter().map(|(at, _)| *at)
+    }
+
     /// The integral over time by the trapezoidal rule, in value × seconds; `None` with fewer than two points.
     pub fn integral(&self) -> Option<f64> {
         let area = |pair: &[(f64, f64)]| (pair[1].0 - pair[0].0) * (pair[0].1 + pair[1].1) / 2.0;
@@ -122,6 +155,17 @@ mod tests {
         let series: Series = [(0.0, 10.0), (9.0, 10.0), (9.5, 5.0), (9.9, 1.0), (10.0, 0.0)].into_iter().collect();
         let mean = series.mean().unwrap();
         assert!((mean - 9.5).abs() < 0.05, "{mean}");
+    }
+
+    #[test]
+    fn a_quantile_of_a_gauge_is_weighted_by_time_too() {
+        // 10 for 9 s of 10; the samples of the last second are many.
+        let series: Series =
+            [(0.0, 10.0), (9.0, 10.0), (9.5, 500.0), (9.6, 500.0), (9.7, 500.0), (10.0, 500.0)].into_iter().collect();
+        assert_eq!(series.quantile(0.5), Some(10.0));
+        assert_eq!(series.quantile(0.99), Some(500.0));
+        assert_eq!(Series::default().quantile(0.5), None);
+        assert_eq!([(1.0, 7.0)].into_iter().collect::<Series>().quantile(0.95), Some(7.0));
     }
 
     proptest! {

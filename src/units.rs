@@ -202,6 +202,29 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
+/// In what a figure of a summary, a comparison or a gate is counted. JSON writes the symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    /// Things: sessions, requests, replicas.
+    #[serde(rename = "")]
+    Count,
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// Milliseconds.
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// A part of a whole, 0–1, which people read in per cent.
+    #[serde(rename = "ratio")]
+    Ratio,
+    /// Things a second.
+    #[serde(rename = "1/s")]
+    PerSecond,
+    /// Session seconds.
+    #[serde(rename = "session s")]
+    SessionSeconds,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,16 @@
 //! The top of all errors: what it says, what it becomes.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::exit::Exit;
 use super::scenario::ScenarioCommandError;
+use crate::gate::{LearnError, RuleError};
+use crate::record::store::StoreError;
 use crate::run::RunError;
+use crate::scenario::SessionScope;
 use crate::scenario::error::ScenarioError;
+use crate::scenario::key::nearest;
 use crate::scenario::overrides::OverrideError;
 use crate::testbed::TestbedError;
 
@@ -42,6 +47,71 @@ pub(super) enum CliError {
     /// JSON: a mistake of ours.
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
+    /// A run that was named is none, or cannot be read.
+    #[error(transparent)]
+    Record(StoreError),
+    /// A rule is none.
+    #[error(transparent)]
+    Rule(RuleError),
+    /// A rule against a baseline that there is not.
+    #[error("rule `{rule}` needs a baseline: give one with `--baseline RUN`")]
+    NoBaseline {
+        /// The rule.
+        rule: String,
+    },
+    /// Nothing to judge by.
+    #[error("there is no rule for what is judged: give `--rule`, or `[[gate]]` tables in the scenario")]
+    NoRules,
+    /// More than one run or scenario.
+    #[error("one run or scenario is judged at a time")]
+    OneSubject,
+    /// Settings beside a run that is over.
+    #[error("`--users`, `--duration` and `--set` set nothing of a run that is over")]
+    NothingToSet,
+    /// A variant that is none, or that a run does not have.
+    #[error("there is no variant `{name}` here: there are {}", names(allowed))]
+    UnknownVariant {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        allowed: Vec<SessionScope>,
+    },
+    /// A run with more than one variant, of which one is needed.
+    #[error("`{}` has more than one variant: name the healthy one with `--variant`", folder.display())]
+    WhichVariant {
+        /// The run.
+        folder: PathBuf,
+    },
+    /// A run in which there are not two variants to compare.
+    #[error("`{}` has no two variants to compare: name another run, or the variants", folder.display())]
+    NothingToCompare {
+        /// The run.
+        folder: PathBuf,
+    },
+    /// Nothing can be learned from the runs.
+    #[error(transparent)]
+    Learn(LearnError),
+    /// A file that was asked for cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// TOML: a mistake of ours.
+    #[error("cannot write the limits as TOML")]
+    Toml(#[source] toml::ser::Error),
+    /// CSV: a mistake of ours.
+    #[error("cannot write the result as CSV")]
+    Csv(#[from] csv::Error),
+    /// XML: a mistake of ours.
+    #[error("cannot write the result as JUnit XML")]
+    Junit(#[from] quick_junit::SerializeError),
+    /// OpenMetrics: a mistake of ours.
+    #[error("cannot write the result as OpenMetrics")]
+    Render(#[source] std::fmt::Error),
     /// Nothing was measured.
     #[error("no request finished in the steady phase of `{variant}`: there is nothing to report")]
     NothingMeasured {
@@ -53,7 +123,18 @@ pub(super) enum CliError {
 impl CliError {
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::Scenario(_) | Self::Override(_) => Exit::BadRequest,
+            Self::Scenario(_)
+            | Self::Override(_)
+            | Self::Record(_)
+            | Self::Rule(_)
+            | Self::NoBaseline { .. }
+            | Self::NoRules
+            | Self::OneSubject
+            | Self::NothingToSet
+            | Self::UnknownVariant { .. }
+            | Self::WhichVariant { .. }
+            | Self::NothingToCompare { .. }
+            | Self::Learn(_) => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
                 ScenarioCommandError::Scenario(_) => Exit::BadRequest,
@@ -68,6 +149,11 @@ impl CliError {
             | Self::Start(_)
             | Self::Output(_)
             | Self::Json(_)
+            | Self::Write { .. }
+            | Self::Toml(_)
+            | Self::Csv(_)
+            | Self::Junit(_)
+            | Self::Render(_)
             | Self::NothingMeasured { .. } => Exit::CouldNotMeasure,
         }
     }
@@ -77,6 +163,11 @@ impl CliError {
             Self::Scenario(error) | Self::ScenarioCommand(ScenarioCommandError::Scenario(error)) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::Testbed(error) => error.hint(),
+            Self::Rule(error) => error.hint(),
+            Self::UnknownVariant { name, allowed } => {
+                let meant = nearest(name, allowed.iter().map(|variant| variant.name()));
+                meant.map(|meant| format!("did you mean `{meant}`?"))
+            }
             _ => None,
         }
     }
@@ -93,4 +184,9 @@ impl CliError {
             _ => false,
         }
     }
+}
+
+fn names(variants: &[SessionScope]) -> String {
+    let quoted: Vec<String> = variants.iter().map(|variant| format!("`{}`", variant.name())).collect();
+    if quoted.is_empty() { "none".to_owned() } else { quoted.join(", ") }
 }

@@ -13,6 +13,10 @@ pub enum Exit {
     CouldNotMeasure,
     /// 2: the request makes no sense.
     BadRequest,
+    /// 3: too little was seen to judge.
+    Inconclusive,
+    /// 99: a gate failed.
+    GateFailed,
     /// 130: interrupted by SIGINT.
     Interrupted,
     /// 143: interrupted by SIGTERM.
@@ -26,6 +30,8 @@ impl Exit {
             Self::Ok => 0,
             Self::CouldNotMeasure => 1,
             Self::BadRequest => 2,
+            Self::Inconclusive => 3,
+            Self::GateFailed => 99,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

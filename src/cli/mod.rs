@@ -3,15 +3,20 @@
 //! Data goes to stdout, everything else to stderr. An error is printed once, here, with its causes and at most one
 //! hint, and becomes one of the exit codes of [`exit`].
 
+mod ci;
+pub mod compare;
 pub mod completions;
 pub mod doctor;
 mod error;
 pub mod exit;
+pub mod gate;
 pub mod gateway;
+mod learn;
 mod progress;
 pub mod run;
 pub mod scenario;
 mod signals;
+mod subject;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -20,6 +25,7 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
+use crate::render::text::plain;
 use crate::scenario::overrides::{self, Override};
 use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, keeper};
 use error::CliError;
@@ -36,6 +42,7 @@ Examples:
   rbac-bench run                          see ContextForge issue #2318 happen, and go away
   rbac-bench run --users 50 --duration 10s
   rbac-bench run collapse --variant held
+  rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
@@ -62,6 +69,10 @@ pub struct Cli {
 pub enum Command {
     /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
     Run(run::RunArgs),
+    /// Two runs side by side, or two variants of one
+    Compare(compare::CompareArgs),
+    /// Judge a run, or run a scenario and judge it
+    Gate(Box<gate::GateArgs>),
     /// Serve the reference gateway alone, for any client
     Gateway(gateway::GatewayArgs),
     /// The built-in scenarios; check a file of one's own
@@ -104,6 +115,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     let out = &mut io::stdout().lock();
     match &cli.command {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
+        Command::Compare(args) => compare::run(args, out),
+        Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
         Command::Doctor(args) => doctor::run(args, out),
@@ -147,13 +160,13 @@ fn use_color(choice: ColorChoice) -> bool {
 /// `error:`, each `caused by:`, at most one `hint:`.
 fn report(error: &CliError, color: ColorChoice) {
     let (on, off) = if use_color(color) { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
-    let mut lines = vec![format!("{on}error:{off} {error}")];
+    let mut lines = vec![format!("{on}error:{off} {}", plain(&error.to_string()))];
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        lines.push(format!("  caused by: {inner}"));
+        lines.push(format!("  caused by: {}", plain(&inner.to_string())));
         cause = inner.source();
     }
-    lines.extend(error.hint().map(|hint| format!("  hint: {hint}")));
+    lines.extend(error.hint().map(|hint| format!("  hint: {}", plain(&hint))));
     let text = lines.join("\n") + "\n";
     // With stderr gone there is nobody to tell.
     let _nobody = io::stderr().write_all(text.as_bytes());

@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::progress;
+use super::gate::{self, read_rules};
 use super::scenario::OverrideArgs;
 use super::signals::Signals;
+use super::{progress, subject};
+use crate::gate::{Asked, GateReport, judge};
 use crate::record::Outcome;
+use crate::render::gate::{self as render_gate, Told};
+use crate::render::text::shell_word;
 use crate::render::{json, table};
 use crate::run::{Finished, RunOptions, execute};
 use crate::scenario::Scenario;
@@ -46,6 +50,9 @@ pub struct RunArgs {
     /// Write the summary as JSON instead of the table
     #[arg(long)]
     pub json: bool,
+    /// Judge the run by the scenario's [[gate]] rules: exit 99 when one is broken, 3 when it cannot be told
+    #[arg(long)]
+    pub gate: bool,
 }
 
 /// Runs it, and writes table or JSON to `out`.
@@ -56,20 +63,61 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let asked = if args.gate { read_rules(&scenario.gate, &scenario)? } else { Vec::new() };
+    if args.gate && asked.is_empty() {
+        return Err(CliError::NoRules);
+    }
+    if let Some(relative) = asked.iter().find(|asked| asked.rule.is_relative()) {
+        return Err(CliError::NoBaseline { rule: relative.rule.text.clone() });
+    }
     let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
+    let (finished, interrupted) = measure(scenario, &options, quiet)?;
+    let report = if args.gate { Some(judged(&asked, &finished)?) } else { None };
+    print(&finished, report.as_ref(), args.json, out)?;
+    if let Some(report) = &report {
+        tell_verdict(args, &finished, report, out)?;
+    }
+    match (interrupted, report) {
+        (Some(exit), _) => Ok(exit),
+        (None, Some(report)) => Ok(gate::exit(report.verdict)),
+        (None, None) => check_measured(&finished).map(|()| Exit::Ok),
+    }
+}
+
+/// Runs a scenario with progress on stderr and signals taken. The exit code is the signal's, when there was one.
+pub(super) fn measure(
+    scenario: Scenario,
+    options: &RunOptions,
+    quiet: bool,
+) -> Result<(Finished, Option<Exit>), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
-    let (finished, interrupted) = runtime.block_on(async {
+    runtime.block_on(async {
         let signals = Signals::take().map_err(CliError::Start)?;
         let progress = progress::for_terminal(quiet, &scenario);
-        let finished = execute(scenario, &options, Arc::clone(&progress), signals.token()).await;
+        let finished = execute(scenario, options, Arc::clone(&progress), signals.token()).await;
         drop(progress);
-        Ok::<_, CliError>((finished?, signals.exit()))
-    })?;
-    print(&finished, args.json, out)?;
-    match interrupted {
-        Some(exit) => Ok(exit),
-        None => check_measured(&finished).map(|()| Exit::Ok),
+        Ok((finished?, signals.exit()))
+    })
+}
+
+/// The verdict of the scenario's rules on what was just run.
+fn judged(asked: &[Asked], finished: &Finished) -> Result<GateReport, CliError> {
+    let run = subject::read(finished.folder.clone())?;
+    Ok(judge(asked, &run.record, &run.samples, &run.record.scenario.variants, None))
+}
+
+/// The verdict after the run's table; in JSON it is a part of the document.
+fn tell_verdict(args: &RunArgs, finished: &Finished, report: &GateReport, out: &mut dyn Write) -> Result<(), CliError> {
+    let command = format!("rbac-bench gate {} --rerun", shell_word(&finished.folder.display().to_string()));
+    let scenario = &finished.record.scenario.name;
+    let told = Told { report, scenario, folder: Some(&finished.folder), command: &command };
+    if !args.json {
+        writeln!(out)?;
+        out.write_all(render_gate::table(told).as_bytes())?;
     }
+    gate::tell_ci(told, None, !args.json, out)?;
+    out.flush()?;
+    Ok(())
 }
 
 /// Reads a scenario with everything that is set beside it; warnings go to the log.
@@ -82,12 +130,13 @@ pub(super) fn load_scenario(name: &str, flags: &OverrideArgs, environment: &[Ove
             tracing::warn!("{located}");
         }
     }
+    read_rules(&scenario.gate, &scenario)?;
     Ok(scenario)
 }
 
-fn print(finished: &Finished, as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {
+fn print(finished: &Finished, gate: Option<&GateReport>, as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if as_json {
-        serde_json::to_writer_pretty(&mut *out, &json::run_summary(&finished.record, &finished.folder))?;
+        serde_json::to_writer_pretty(&mut *out, &json::run_summary(&finished.record, &finished.folder, gate))?;
         writeln!(out)?;
     } else {
         out.write_all(table::run(&finished.record, &finished.folder, output_width()).as_bytes())?;

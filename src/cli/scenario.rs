@@ -4,13 +4,16 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::gate::{Asked, routes};
 use crate::record::Format;
+use crate::scenario::Scenario;
 use crate::scenario::builtin::{BUILTINS, DEFAULT};
 use crate::scenario::check::Severity;
 use crate::scenario::error::{KeyFault, LocatedProblem, ScenarioError, Site};
+use crate::scenario::key::KeyPath;
+use crate::scenario::locate::{Locator, Part, Place};
 use crate::scenario::overrides::{DURATION, Override, OverrideError, USERS, VARIANT};
 use crate::scenario::source::{ScenarioText, problems, resolve};
-use crate::scenario::{Scenario, locate::Place};
 
 /// The built-in scenarios; check a file of one's own
 #[derive(Clone, Debug, clap::Args)]
@@ -256,9 +259,25 @@ impl Finding {
 /// What the check found; a text that is refused before there is a whole to check is one finding.
 fn findings(source: &ScenarioText, overrides: &[Override]) -> Result<Vec<Finding>, ScenarioError> {
     match problems(&source.name, &source.text, overrides) {
-        Ok(problems) => Ok(problems.into_iter().map(Finding::of_problem).collect()),
+        Ok(problems) => {
+            let mut findings: Vec<Finding> = problems.into_iter().map(Finding::of_problem).collect();
+            findings.extend(rule_findings(source, overrides));
+            Ok(findings)
+        }
         Err(error) => finding_of_error(error).map(|finding| vec![finding]),
     }
+}
+
+/// What is wrong with the rules of the scenario's gate; nothing when the scenario is refused anyway.
+fn rule_findings(source: &ScenarioText, overrides: &[Override]) -> Vec<Finding> {
+    let Ok(scenario) = Scenario::from_text(&source.name, &source.text, overrides) else { return Vec::new() };
+    let routes = routes(&scenario);
+    let errors = scenario.gate.iter().filter_map(|rule| Asked::read(rule, &routes).err());
+    let key = Some("gate".to_owned());
+    let place = Locator::new(&source.text)
+        .map_or(Place { line: 1, column: 1 }, |locator| locator.place(&KeyPath::of(["gate"]), Part::Value));
+    let site = || Site::Text { name: source.name.clone(), place };
+    errors.map(|error| Finding::new(site(), Severity::Error, key.clone(), error.to_string(), error.hint())).collect()
 }
 
 fn finding_of_error(error: ScenarioError) -> Result<Finding, ScenarioError> {

@@ -10,6 +10,7 @@ pub mod summary;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Scenario, SessionScope};
@@ -23,7 +24,7 @@ pub use summary::Summary;
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Name and version of a format.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Format {
     /// `rbac-bench/run`.
     pub name: String,
@@ -38,7 +39,7 @@ impl Default for Format {
 }
 
 /// A run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// Which format this is.
     pub format: Format,
@@ -49,15 +50,17 @@ pub struct RunRecord {
     /// How it ended.
     pub outcome: Outcome,
     /// What was asked for, all defaults and overrides resolved.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub scenario: Scenario,
     /// Where it ran.
     pub machine: Machine,
     /// What came of each variant that was run to its end, or until the run was interrupted.
+    #[schemars(with = "BTreeMap<String, VariantRecord>")]
     pub variants: BTreeMap<SessionScope, VariantRecord>,
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It has not ended, or its process was killed.
@@ -74,7 +77,7 @@ pub enum Outcome {
 }
 
 /// The machine of a run, since figures of different machines cannot be compared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// `linux`, `macos`.
     pub os: String,
@@ -85,7 +88,7 @@ pub struct Machine {
 }
 
 /// One variant of a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VariantRecord {
     /// The server's version, as it says it: `15.18`.
     pub postgres_version: String,
@@ -108,7 +111,7 @@ pub struct VariantRecord {
 }
 
 /// When each phase of the load began and ended, in seconds since the load began.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Phases {
     /// From here on all users run: the steady phase begins.
     pub steady_from_s: f64,
@@ -119,7 +122,7 @@ pub struct Phases {
 }
 
 /// One route over the steady phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteRecord {
     /// Method, path template, JSON-RPC method: `POST /rpc tools/call`.
     pub route: String,
@@ -138,7 +141,7 @@ pub struct RouteRecord {
 }
 
 /// One error text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorRecord {
     /// Who saw it.
     pub seen_by: SeenBy,
@@ -149,7 +152,7 @@ pub struct ErrorRecord {
 }
 
 /// Who saw an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SeenBy {
     /// A user's request ended in it.
@@ -160,7 +163,7 @@ pub enum SeenBy {
 
 /// Sessions whose last episode `pg_stat_database.idle_in_transaction_time` does not count: those that ended
 /// abnormally during the load, and those in a transaction when the gateway was stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionsLost {
     /// `sessions_abandoned`: the client vanished.
     pub abandoned: i64,
@@ -180,7 +183,7 @@ impl SessionsLost {
 }
 
 /// What the load generator, monitor included, cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GeneratorRecord {
     /// CPU seconds of this process over the load; `None` when the system would not say.
     pub cpu_s: Option<f64>,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Phases, Sample, Stamped};
 use crate::stats::{LatencyHistogram, Series};
 
 /// One variant in figures, over the steady phase unless said. `None` is a figure that could not be had.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Requests that finished.
     pub requests: u64,

@@ -1,6 +1,13 @@
-//! How a record looks: as a table for people, as JSON for scripts. Computes nothing: each number that is printed is a
-//! field of the record.
+//! How a record, a comparison and a verdict look: as a table for people, as JSON for scripts, as what CI systems read.
+//! Computes nothing: each number that is printed is a field of what it was given. Text of others passes through
+//! [`text`].
 
+pub mod compare;
+pub mod gate;
+pub mod github;
 pub mod json;
+pub mod junit;
 mod numbers;
+pub mod openmetrics;
 pub mod table;
+pub mod text;

@@ -1,5 +1,7 @@
 //! Numbers as people read them. A figure that could not be had is a dash, never a zero.
 
+use crate::units::Unit;
+
 /// What stands for a figure that could not be had.
 const NONE: &str = "–";
 
@@ -33,6 +35,27 @@ pub(super) fn percent(value: Option<f64>) -> String {
             if percent == 0.0 { "0 %".to_owned() } else { format!("{} %", significant(percent)) }
         },
     )
+}
+
+/// A figure with its unit: `31`, `24.3 s`, `135 ms`, `11.3 %`, `2 177 /s`.
+pub(super) fn quantity(value: Option<f64>, unit: Unit) -> String {
+    let Some(value) = value else { return NONE.to_owned() };
+    let sign = if value < 0.0 { "−" } else { "" };
+    let size = value.abs();
+    let said = match unit {
+        Unit::Seconds | Unit::SessionSeconds => seconds(Some(size)),
+        Unit::Milliseconds if size >= 1e4 => seconds(Some(size / 1e3)),
+        Unit::Milliseconds => format!("{} ms", number(size)),
+        Unit::Ratio => percent(Some(size)),
+        Unit::PerSecond => format!("{} /s", number(size)),
+        Unit::Count => number(size),
+    };
+    format!("{sign}{said}")
+}
+
+/// A whole number as it is, another with three significant digits or so.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 || value >= 100.0 { whole(Some(value)) } else { significant(value) }
 }
 
 /// By how much `to` differs from `from`: `× 7.5`, `÷ 12`; empty where a ratio says nothing.
@@ -74,6 +97,24 @@ mod tests {
         assert_eq!(percent(Some(0.0)), "0 %");
         assert_eq!(change(Some(280.0), Some(2100.0)), "× 7.5");
         assert_eq!(change(Some(433.0), Some(36.0)), "÷ 12");
+    }
+
+    #[test]
+    fn a_figure_is_written_with_its_unit() {
+        let cases = [
+            (31.0, Unit::Count, "31"),
+            (9.8009, Unit::Count, "9.80"),
+            (24.26, Unit::Seconds, "24.3 s"),
+            (135.551, Unit::Milliseconds, "136 ms"),
+            (27_017.2, Unit::Milliseconds, "27.0 s"),
+            (0.01, Unit::Ratio, "1.00 %"),
+            (2177.3, Unit::PerSecond, "2 177 /s"),
+            (-12.0, Unit::Count, "−12"),
+        ];
+        for (value, unit, said) in cases {
+            assert_eq!(quantity(Some(value), unit), said);
+        }
+        assert_eq!(quantity(None, Unit::Seconds), "–");
     }
 
     #[test]

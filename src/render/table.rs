@@ -6,6 +6,7 @@ use std::path::Path;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
+use super::text::plain;
 use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
 use crate::scenario::{Reference, Scenario, SessionScope};
 
@@ -94,8 +95,9 @@ pub fn run(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
 
 /// A line of prose, broken between words where the terminal is narrow.
 fn prose(text: &mut String, line: &str, width: Option<usize>) -> std::fmt::Result {
+    let line = plain(line);
     match width {
-        Some(columns) => writeln!(text, "{}", textwrap::fill(line, columns)),
+        Some(columns) => writeln!(text, "{}", textwrap::fill(&line, columns)),
         None => writeln!(text, "{line}"),
     }
 }
@@ -245,7 +247,7 @@ fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::f
             }
             writeln!(text, "\n{}, {title}", scope.name())?;
             for error in seen.by_ref().take(ERRORS_SHOWN) {
-                let line = format!("{:>9} ×  {}", count(Some(error.count)), error.text);
+                let line = format!("{:>9} ×  {}", count(Some(error.count)), plain(&error.text));
                 writeln!(text, "{}", shortened(&line, width))?;
             }
             let more = seen.count();

@@ -63,6 +63,11 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether the monitor's role may not see other sessions: then nothing can be said of the gateway.
+    pub fn is_blind(&self) -> bool {
+        matches!(self, Self::Monitor(MonitorError::Blind { .. }))
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -8,6 +8,7 @@ pub mod builtin;
 pub mod check;
 pub mod error;
 pub mod fault;
+pub mod gate;
 pub mod key;
 pub mod locate;
 pub mod overrides;
@@ -61,6 +62,9 @@ pub struct Scenario {
     /// How the database is watched.
     #[serde(default)]
     pub monitor: MonitorConfig,
+    /// What a gate asks of a run, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gate: Vec<gate::GateRule>,
 }
 
 /// Published figures that a scenario is held against.

@@ -1,6 +1,7 @@
 //! The program from outside: real PostgreSQL, real gateways, real signals.
 
 mod errors;
+mod gate;
 mod gateway;
 mod holds;
 mod hostile;

@@ -1,0 +1,110 @@
+//! Why two variants are not comparable: what differs beside what is compared.
+
+use serde::Serialize;
+
+use super::Side;
+use crate::record::Machine;
+use crate::scenario::Scenario;
+
+/// One thing that differs between two runs, and must not, for their figures to be comparable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What differs.
+    pub what: Subject,
+    /// The key of the scenario that differs: `load.users`; `None` for the others.
+    pub key: Option<String>,
+    /// The baseline's.
+    pub baseline: String,
+    /// The candidate's.
+    pub candidate: String,
+}
+
+/// What may differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A setting of the scenario, other than what names and describes it, its variants and its gate.
+    Scenario,
+    /// System, architecture or cores.
+    Machine,
+    /// The server's version.
+    Postgresql,
+    /// This program's version: it may measure otherwise.
+    ToolVersion,
+    /// One of the two was cut short.
+    Complete,
+}
+
+impl Subject {
+    /// As a sentence names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scenario => "scenario",
+            Self::Machine => "machine",
+            Self::Postgresql => "PostgreSQL version",
+            Self::ToolVersion => "tool version",
+            Self::Complete => "completeness",
+        }
+    }
+}
+
+/// Everything that makes the two incomparable; empty when nothing does.
+pub fn differences(baseline: Side<'_>, candidate: Side<'_>) -> Vec<Difference> {
+    let mut found = scenario(&baseline.record.scenario, &candidate.record.scenario);
+    let complete = |it: Side<'_>| if it.measured.complete { "ran to its end" } else { "was cut short" }.to_owned();
+    let pairs = [
+        (Subject::Machine, machine(&baseline.record.machine), machine(&candidate.record.machine)),
+        (Subject::Postgresql, baseline.measured.postgres_version.clone(), candidate.measured.postgres_version.clone()),
+        (Subject::ToolVersion, baseline.record.tool_version.clone(), candidate.record.tool_version.clone()),
+        (Subject::Complete, complete(baseline), complete(candidate)),
+    ];
+    let differing = pairs.into_iter().filter(|(_, before, after)| before != after);
+    found.extend(differing.map(|(what, baseline, candidate)| Difference { what, key: None, baseline, candidate }));
+    found
+}
+
+fn machine(machine: &Machine) -> String {
+    let cores = machine.cores.map_or_else(|| "an unknown number of".to_owned(), |cores| cores.to_string());
+    format!("{} {}, {cores} cores", machine.os, machine.arch)
+}
+
+/// Keys that say what a scenario is called and asks for, not what is run.
+const NAMES_AND_QUESTIONS: [&str; 6] = ["name", "title", "notes", "reference", "variants", "gate"];
+
+fn scenario(baseline: &Scenario, candidate: &Scenario) -> Vec<Difference> {
+    let (before, after) = (leaves(baseline), leaves(candidate));
+    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let value = |of: &std::collections::BTreeMap<String, String>, key: &String| {
+        of.get(key).cloned().unwrap_or_else(|| "not set".to_owned())
+    };
+    keys.into_iter()
+        .map(|key| (key, value(&before, key), value(&after, key)))
+        .filter(|(_, before, after)| before != after)
+        .map(|(key, baseline, candidate)| Difference {
+            what: Subject::Scenario,
+            key: Some(key.clone()),
+            baseline,
+            candidate,
+        })
+        .collect()
+}
+
+/// Every setting, as text, by its key.
+fn leaves(scenario: &Scenario) -> std::collections::BTreeMap<String, String> {
+    let mut found = std::collections::BTreeMap::new();
+    // A scenario that cannot be written as JSON does not exist; its settings would all be missing on both sides.
+    let value = serde_json::to_value(scenario).unwrap_or_default();
+    let settings = value.as_object().into_iter().flatten();
+    for (name, value) in settings.filter(|(name, _)| !NAMES_AND_QUESTIONS.contains(&name.as_str())) {
+        collect(name.clone(), value, &mut found);
+    }
+    found
+}
+
+fn collect(key: String, value: &serde_json::Value, found: &mut std::collections::BTreeMap<String, String>) {
+    match value.as_object() {
+        Some(table) => table.iter().for_each(|(name, inner)| collect(format!("{key}.{name}"), inner, found)),
+        None => drop(found.insert(key, value.to_string())),
+    }
+}

@@ -1,0 +1,183 @@
+//! Reasons to doubt the instrument itself, which make a verdict inconclusive.
+
+use std::fmt;
+
+use super::measure::{Window, gauge};
+use super::rule::Metric;
+use crate::compare::Side;
+use crate::record::Sample;
+
+/// More polls than this share may not be missing, or late.
+const MOST_POLLS: f64 = 0.05;
+
+/// More of the pools' gauges than this share may not be missing.
+const MOST_GAUGES: f64 = 0.20;
+
+/// The longest time without a sample, in polling intervals, and never less than [`SHORTEST_GAP_S`].
+const LONGEST_GAP: f64 = 10.0;
+const SHORTEST_GAP_S: f64 = 1.0;
+
+/// Samples and the server's counter may differ by this share.
+const MOST_DISAGREEMENT: f64 = 0.05;
+
+/// Standard errors of the sampling that explain a difference.
+const SAMPLING_ERRORS: f64 = 3.0;
+
+/// Why what was measured is not to be trusted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Doubt {
+    /// The variant was cut short.
+    CutShort,
+    /// The load generator, or the monitor beside it, did not get the time that it needed.
+    GeneratorLags {
+        /// Polls that began late.
+        late: u64,
+        /// Of so many.
+        polls: u64,
+    },
+    /// The disk was too slow for the samples.
+    SamplesDropped(u64),
+    /// Polls gave no sample.
+    PollsMissed {
+        /// So many.
+        missed: u64,
+        /// Of so many that were due.
+        due: u64,
+    },
+    /// A long time without a sample in the steady phase.
+    Gap {
+        /// How long.
+        seconds: f64,
+    },
+    /// The pools' gauges did not answer.
+    GaugesSilent {
+        /// So many times.
+        silent: usize,
+        /// Of so many.
+        asked: usize,
+    },
+    /// Samples and the server's own counter disagree, and nothing explains it.
+    Disagreement {
+        /// From the samples, in session seconds.
+        sampled_s: f64,
+        /// From the counter.
+        counted_s: f64,
+    },
+    /// Nothing loaded the gateway, or nothing came back.
+    NoRequests,
+}
+
+impl Doubt {
+    /// Whether it concerns figures of `metric`.
+    pub fn concerns(&self, metric: Metric) -> bool {
+        match self {
+            Self::CutShort | Self::GeneratorLags { .. } | Self::NoRequests => true,
+            Self::SamplesDropped(_) => metric.is_polled() || is_pool(metric) || metric == Metric::ReplicasHealthy,
+            Self::PollsMissed { .. } | Self::Gap { .. } | Self::Disagreement { .. } => metric.is_polled(),
+            Self::GaugesSilent { .. } => is_pool(metric),
+        }
+    }
+
+    /// Whether a broken rule stays broken: what does not come back at all is no reason to forgive a limit that is
+    /// exceeded.
+    pub fn spares_failures(&self) -> bool {
+        !matches!(self, Self::NoRequests)
+    }
+}
+
+const fn is_pool(metric: Metric) -> bool {
+    matches!(metric, Metric::PoolCheckedOut | Metric::PoolPending | Metric::PoolTimeouts)
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutShort => f.write_str("the variant was cut short"),
+            Self::GeneratorLags { late, polls } => {
+                write!(f, "the load generator lagged: {late} of {polls} polls began late; the machine was too busy")
+            }
+            Self::SamplesDropped(dropped) => write!(f, "{dropped} samples were dropped, because the disk was too slow"),
+            Self::PollsMissed { missed, due } => {
+                write!(f, "the samples have gaps: {missed} of {due} polls of the database gave none")
+            }
+            Self::Gap { seconds } => {
+                write!(f, "the samples have a gap: {seconds:.1} s of the steady phase without a poll of the database")
+            }
+            Self::GaugesSilent { silent, asked } => {
+                write!(f, "the pools' gauges did not answer {silent} of {asked} times")
+            }
+            Self::Disagreement { sampled_s, counted_s } => write!(
+                f,
+                "the samples make {sampled_s:.1} session seconds idle in transaction, the server counts \
+                 {counted_s:.1}, and no lost session explains it"
+            ),
+            Self::NoRequests => f.write_str("no request finished in the steady phase"),
+        }
+    }
+}
+
+/// Every doubt about a variant, the gravest first.
+pub fn doubts(side: Side<'_>) -> Vec<Doubt> {
+    let measured = side.measured;
+    let (polls, missed) = (measured.summary.polls, measured.summary.polls_missed);
+    let late = measured.generator.polls_late;
+    let dropped = measured.generator.samples_dropped;
+    let due = polls + missed;
+    let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+    let found = [
+        (!measured.complete).then_some(Doubt::CutShort),
+        (share(late, polls) > MOST_POLLS).then_some(Doubt::GeneratorLags { late, polls }),
+        (share(missed, due) > MOST_POLLS).then_some(Doubt::PollsMissed { missed, due }),
+        gap(side),
+        (dropped > 0).then_some(Doubt::SamplesDropped(dropped)),
+        silent_gauges(side),
+        disagreement(side),
+        (measured.summary.requests == 0).then_some(Doubt::NoRequests),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// The longest time in the steady phase without a poll, its ends included. A record without samples cannot tell.
+fn gap(side: Side<'_>) -> Option<Doubt> {
+    if side.samples.iter().all(|it| it.variant != side.variant) {
+        return None;
+    }
+    let window = Window::steady(side);
+    let polled = gauge(Metric::Sessions, side, window);
+    let times: Vec<f64> =
+        std::iter::once(window.from_s).chain(polled.times()).chain(std::iter::once(window.to_s)).collect();
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max_by(f64::total_cmp)?;
+    let allowed = (LONGEST_GAP * side.record.scenario.monitor.interval.secs()).max(SHORTEST_GAP_S);
+    (longest > allowed).then_some(Doubt::Gap { seconds: longest })
+}
+
+fn silent_gauges(side: Side<'_>) -> Option<Doubt> {
+    let answers = side.samples.iter().filter(|it| it.variant == side.variant).filter_map(|it| match &it.sample {
+        Sample::Pools(pools) => Some(pools.checked_out.is_some()),
+        _ => None,
+    });
+    let (mut asked, mut silent) = (0_usize, 0_usize);
+    for answered in answers {
+        asked += 1;
+        silent += usize::from(!answered);
+    }
+    (silent as f64 > MOST_GAUGES * asked as f64).then_some(Doubt::GaugesSilent { silent, asked })
+}
+
+/// The samples against the server's own counter.
+///
+/// Three things explain a difference. A session that was lost in a transaction: the counter lacks its last episode, so
+/// it may be smaller, and only smaller. The ends of the load, which poll and counter do not see at the same instant: one
+/// interval of the most sessions seen. And chance: episodes shorter than the interval are seen or not, so that the
+/// number of sightings n scatters by √n at most.
+fn disagreement(side: Side<'_>) -> Option<Doubt> {
+    let summary = &side.measured.summary;
+    let (sampled_s, counted_s) = (summary.idle_in_transaction_sampled_s?, summary.idle_in_transaction_counted_s?);
+    let interval = side.record.scenario.monitor.interval.secs();
+    let by_chance = SAMPLING_ERRORS * (sampled_s.max(counted_s) * interval).sqrt();
+    let at_the_ends = interval * summary.idle_in_transaction_peak.map_or(0.0, f64::from);
+    let allowed = MOST_DISAGREEMENT * sampled_s.max(counted_s) + by_chance + at_the_ends;
+    let lost = side.measured.sessions_lost.is_none_or(|lost| lost.total() > 0);
+    let unexplained = if lost { counted_s - sampled_s } else { (counted_s - sampled_s).abs() };
+    (unexplained > allowed).then_some(Doubt::Disagreement { sampled_s, counted_s })
+}

@@ -1,0 +1,302 @@
+//! From rules and a record to verdicts.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::guard::{Doubt, doubts};
+use super::measure::{Missing, Window, measure, measure_in};
+use super::rule::{Limit, Rule, RuleError};
+use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
+use crate::compare::{Difference, Side, chance, differences};
+use crate::record::{Outcome, RunRecord, Stamped};
+use crate::scenario::{Scenario, SessionScope};
+
+/// A rule that was asked, read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The rule, its route by its full name.
+    pub rule: Rule,
+    /// What it does when it is broken.
+    pub severity: Severity,
+    /// Why it is there.
+    pub because: Option<String>,
+    /// Which variants it concerns; empty for all.
+    pub variants: Vec<SessionScope>,
+    /// How a learned limit is judged.
+    pub windows: Option<Windows>,
+}
+
+impl Asked {
+    /// Reads a rule of a scenario or of the command line.
+    ///
+    /// # Errors
+    /// When it is no rule, or names a route that is none of `routes`.
+    pub fn read(written: &GateRule, routes: &[String]) -> Result<Self, RuleError> {
+        Ok(Self {
+            rule: written.rule.parse::<Rule>()?.with_routes(routes)?,
+            severity: written.severity,
+            because: written.because.clone(),
+            variants: written.variants.clone(),
+            windows: written.windows,
+        })
+    }
+
+    fn concerns(&self, variant: SessionScope) -> bool {
+        self.variants.is_empty() || self.variants.contains(&variant)
+    }
+}
+
+/// The routes that a rule may name: those of the scenario's users, as the record spells them.
+pub fn routes(scenario: &Scenario) -> Vec<String> {
+    let tasks = scenario.load.classes.values().flat_map(|class| class.tasks.keys());
+    let names: BTreeSet<&str> = tasks.map(|task| task.label()).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// What `vs baseline` refers to.
+#[derive(Clone, Copy, Debug)]
+pub struct Baseline<'a> {
+    /// The run.
+    pub record: &'a RunRecord,
+    /// Its samples.
+    pub samples: &'a [Stamped],
+    /// Which of its variants; `None` for the one of the same name, or its only one.
+    pub variant: Option<SessionScope>,
+    /// Whether it decides although it was measured under other conditions.
+    pub trust: Trust,
+}
+
+/// What a baseline that was measured under other conditions may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Warn.
+    #[default]
+    Advisory,
+    /// Fail.
+    Full,
+}
+
+impl<'a> Baseline<'a> {
+    fn side_for(&self, variant: SessionScope) -> Option<Side<'a>> {
+        let only = self.record.variants.keys().copied().next().filter(|_| self.record.variants.len() == 1);
+        let same = self.record.variants.contains_key(&variant).then_some(variant);
+        Side::of(self.record, self.variant.or(same).or(only)?, self.samples)
+    }
+}
+
+/// Judges each rule on each of `variants` that it concerns.
+pub fn judge(
+    asked: &[Asked],
+    record: &RunRecord,
+    samples: &[Stamped],
+    variants: &[SessionScope],
+    baseline: Option<Baseline<'_>>,
+) -> GateReport {
+    let mut outcomes = Vec::new();
+    for variant in variants {
+        let side = Side::of(record, *variant, samples);
+        let doubts = side.map(doubts).unwrap_or_default();
+        for asked in asked.iter().filter(|asked| asked.concerns(*variant)) {
+            outcomes.push(match side {
+                Some(side) => Judged { asked, side, doubts: &doubts, baseline }.outcome(),
+                None => not_measured(asked, record, *variant),
+            });
+        }
+    }
+    GateReport::of(outcomes)
+}
+
+/// Gives each rule the verdict that there is none, for a run that could not measure anything.
+pub fn nothing_measured(asked: &[Asked], variants: &[SessionScope], reason: &str) -> GateReport {
+    let each = |variant: &SessionScope| {
+        let concerned: Vec<&Asked> = asked.iter().filter(|asked| asked.concerns(*variant)).collect();
+        concerned.into_iter().map(|asked| inconclusive(asked, *variant, reason.to_owned())).collect::<Vec<_>>()
+    };
+    GateReport::of(variants.iter().flat_map(each).collect())
+}
+
+fn not_measured(asked: &Asked, record: &RunRecord, variant: SessionScope) -> RuleOutcome {
+    let why = match &record.outcome {
+        Outcome::Finished => "the run does not have it".to_owned(),
+        Outcome::Running => "the run was killed before it ended, or goes on".to_owned(),
+        Outcome::Interrupted => "the run was interrupted before it ended".to_owned(),
+        Outcome::Failed { error } => format!("the run failed: {error}"),
+    };
+    inconclusive(asked, variant, format!("`{}` was not measured: {why}", variant.name()))
+}
+
+fn inconclusive(asked: &Asked, variant: SessionScope, reason: String) -> RuleOutcome {
+    let limit = match asked.rule.limit {
+        Limit::Absolute(limit) => Some(limit),
+        Limit::Relative { .. } => None,
+    };
+    RuleOutcome {
+        rule: asked.rule.text.clone(),
+        variant: Some(variant),
+        verdict: Verdict::Inconclusive,
+        severity: asked.severity,
+        measured: None,
+        limit,
+        unit: asked.rule.metric.unit(),
+        reason: Some(reason),
+        because: asked.because.clone(),
+        paired: None,
+    }
+}
+
+/// One rule on one variant.
+struct Judged<'a> {
+    asked: &'a Asked,
+    side: Side<'a>,
+    doubts: &'a [Doubt],
+    baseline: Option<Baseline<'a>>,
+}
+
+impl Judged<'_> {
+    fn outcome(&self) -> RuleOutcome {
+        let outcome = match (self.asked.windows, self.asked.rule.limit) {
+            (Some(windows), Limit::Absolute(limit)) => self.by_windows(windows, limit),
+            (_, Limit::Absolute(limit)) => self.absolute(limit),
+            (_, Limit::Relative { change }) => self.relative(change),
+        };
+        doubted(outcome, &self.asked.rule, self.doubts)
+    }
+
+    fn none(&self, reason: &dyn fmt::Display) -> RuleOutcome {
+        inconclusive(self.asked, self.side.variant, reason.to_string())
+    }
+
+    fn judged(&self, measured: f64, limit: f64) -> RuleOutcome {
+        let holds = self.asked.rule.op.holds(measured, limit);
+        RuleOutcome {
+            verdict: if holds { Verdict::Passed } else { Verdict::Failed },
+            measured: Some(measured),
+            limit: Some(limit),
+            reason: None,
+            ..self.none(&"")
+        }
+    }
+
+    fn absolute(&self, limit: f64) -> RuleOutcome {
+        match measure(&self.asked.rule, self.side) {
+            Ok(measured) => self.judged(measured, limit),
+            Err(missing) => self.none(&missing),
+        }
+    }
+
+    /// A learned limit: broken when at least two of the first m windows exceed it. What is measured is the second-worst
+    /// window, which is the one that decides.
+    fn by_windows(&self, windows: Windows, limit: f64) -> RuleOutcome {
+        let judged = windows.judged.get() as usize;
+        let spans = windows_of(self.side, windows.length.secs());
+        if spans.len() < judged {
+            let reason = format!(
+                "the steady phase has {} windows of {}, and the limit is for {judged}",
+                spans.len(),
+                windows.length
+            );
+            return self.none(&reason);
+        }
+        let rule = &self.asked.rule;
+        let figures: Result<Vec<f64>, Missing> =
+            spans.iter().take(judged).map(|span| measure_in(rule, self.side, *span)).collect();
+        let mut figures = match figures {
+            Ok(figures) => figures,
+            Err(missing) => return self.none(&missing),
+        };
+        // The worst first.
+        figures.sort_by(|a, b| if rule.op.is_upper_bound() { b.total_cmp(a) } else { a.total_cmp(b) });
+        let broken = figures.iter().filter(|figure| !rule.op.holds(**figure, limit)).count();
+        let deciding = figures.get(Windows::NEEDED as usize - 1).copied().unwrap_or(f64::NAN);
+        let rate = windows.false_alarm_rate() * 100.0;
+        let reason = format!(
+            "{broken} of {judged} windows of {} exceed it, {} are needed to break it: {rate:.2} % of healthy runs do",
+            windows.length,
+            Windows::NEEDED,
+        );
+        RuleOutcome { reason: Some(reason), ..self.judged(deciding, limit) }
+    }
+
+    fn relative(&self, change: f64) -> RuleOutcome {
+        let Some(baseline) = self.baseline else { return self.none(&"there is no baseline") };
+        let Some(before) = baseline.side_for(self.side.variant) else {
+            return self.none(&"the baseline has no variant of this name, and more than one");
+        };
+        let figures = (measure(&self.asked.rule, self.side), measure(&self.asked.rule, before));
+        let (after_figure, before_figure) = match figures {
+            (Ok(after), Ok(before)) => (after, before),
+            (Err(missing), _) => return self.none(&missing),
+            (_, Err(missing)) => return self.none(&format!("in the baseline, {missing}")),
+        };
+        if let Some(doubt) = doubts(before).iter().find(|doubt| doubt.concerns(self.asked.rule.metric)) {
+            return self.none(&format!("in the baseline, {doubt}"));
+        }
+        let outcome = self.judged(after_figure, before_figure * (1.0 + change));
+        let outcome = self.beyond_chance(outcome, before, [before_figure, after_figure]);
+        advised(outcome, &differences(before, self.side), baseline.trust)
+    }
+
+    /// A limit that is exceeded by less than two runs of the same differ by is not known to be exceeded.
+    fn beyond_chance(&self, outcome: RuleOutcome, before: Side<'_>, figures: [f64; 2]) -> RuleOutcome {
+        let rule = &self.asked.rule;
+        let noise = chance(rule.metric.summary_key(rule.aggregate), before, self.side, figures);
+        let [baseline, candidate] = figures;
+        if outcome.verdict != Verdict::Failed || (candidate - baseline).abs() > noise {
+            return outcome;
+        }
+        let reason = "it differs from the baseline by less than two single runs of the same do by chance: \
+                      `gate --paired` would settle it";
+        RuleOutcome { verdict: Verdict::Inconclusive, reason: Some(reason.to_owned()), ..outcome }
+    }
+}
+
+/// More windows than this are of no use to anybody.
+const MOST_WINDOWS: u32 = 100_000;
+
+/// The steady phase cut into whole windows, from its start.
+pub fn windows_of(side: Side<'_>, length_s: f64) -> Vec<Window> {
+    let steady = Window::steady(side);
+    // A steady phase of 30 s that ended a microsecond early still has three windows of 10 s.
+    let fits = |window: &Window| window.to_s <= steady.to_s + 1e-3 * length_s;
+    let window = |index: u32| {
+        let from_s = steady.from_s + f64::from(index) * length_s;
+        Window { from_s, to_s: from_s + length_s }
+    };
+    let most = if length_s > 0.0 { MOST_WINDOWS } else { 0 };
+    (0..most).map(window).take_while(fits).collect()
+}
+
+/// A verdict that the instrument does not vouch for is none; what was measured stays to be read.
+fn doubted(outcome: RuleOutcome, rule: &Rule, doubts: &[Doubt]) -> RuleOutcome {
+    let overrules =
+        |doubt: &&Doubt| doubt.concerns(rule.metric) && (doubt.spares_failures() || outcome.verdict != Verdict::Failed);
+    let Some(doubt) = doubts.iter().find(overrules) else { return outcome };
+    if outcome.verdict == Verdict::Inconclusive && outcome.measured.is_none() && doubt.spares_failures() {
+        // There was no figure to begin with; the doubt is the better reason.
+        return RuleOutcome { reason: Some(doubt.to_string()), ..outcome };
+    }
+    RuleOutcome { verdict: Verdict::Inconclusive, reason: Some(doubt.to_string()), ..outcome }
+}
+
+/// A baseline measured under other conditions warns, unless it is trusted.
+fn advised(outcome: RuleOutcome, differences: &[Difference], trust: Trust) -> RuleOutcome {
+    let Some(first) = differences.first() else { return outcome };
+    let what = first.key.as_ref().map_or_else(|| first.what.name().to_owned(), |key| format!("`{key}`"));
+    let more = if differences.len() > 1 {
+        format!(" (and {} more differences)", differences.len() - 1)
+    } else {
+        String::new()
+    };
+    let (severity, meaning) = match trust {
+        Trust::Advisory => (Severity::Warn, "it can only warn, without `--trust-baseline`"),
+        Trust::Full => (outcome.severity, "it is trusted, as asked for"),
+    };
+    let told =
+        format!("the baseline has another {what}, {} instead of {}{more}: {meaning}", first.baseline, first.candidate);
+    let reason = outcome.reason.map_or_else(|| told.clone(), |reason| format!("{reason}; {told}"));
+    RuleOutcome { severity, reason: Some(reason), ..outcome }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

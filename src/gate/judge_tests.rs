@@ -1,0 +1,316 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::record::{ActivitySample, HealthSample, LoadSample, PoolSample, Sample, SessionsLost};
+use crate::scenario::SessionScope::{Held, Scoped};
+use crate::units::{Count, Span};
+
+/// The incident's run: `held` and `scoped`.
+fn fixture() -> RunRecord {
+    serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap()
+}
+
+fn asked(rules: &[&str]) -> Vec<Asked> {
+    let read = |rule: &&str| {
+        let written = GateRule {
+            rule: (*rule).to_owned(),
+            severity: Severity::Error,
+            because: None,
+            variants: Vec::new(),
+            windows: None,
+        };
+        Asked::read(&written, &routes(&fixture().scenario)).unwrap_or_else(|error| panic!("{error}"))
+    };
+    rules.iter().map(read).collect()
+}
+
+/// Samples of a whole load at 10 Hz with `idle(t)` sessions idle in transaction.
+fn samples(variant: SessionScope, idle: impl Fn(f64) -> u32) -> Vec<Stamped> {
+    let mut samples = Vec::new();
+    for tick in 0..365_u32 {
+        let at_s = f64::from(tick) * 0.1;
+        let activity = ActivitySample {
+            sessions: 50,
+            idle_in_transaction: idle(at_s),
+            oldest_transaction_s: Some(0.1),
+            ..ActivitySample::default()
+        };
+        let load = LoadSample { users: 10, finished: u64::from(tick) * 10, failed: 0, in_flight: BTreeMap::new() };
+        for sample in [Sample::Activity(activity), Sample::Load(load)] {
+            samples.push(Stamped { variant, at_s, sample });
+        }
+        for replica in 1..=3 {
+            let pools = PoolSample {
+                replica,
+                checked_out: Some(10),
+                pending: Some(0),
+                timeouts: Some(0),
+                stalled_workers: Some(0),
+                errors: BTreeMap::new(),
+            };
+            let health = HealthSample { replica, up: true, error: None };
+            samples.push(Stamped { variant, at_s, sample: Sample::Pools(pools) });
+            samples.push(Stamped { variant, at_s, sample: Sample::Health(health) });
+        }
+    }
+    samples
+}
+
+fn one(record: &RunRecord, samples: &[Stamped], variant: SessionScope, rule: &str) -> RuleOutcome {
+    let mut report = judge(&asked(&[rule]), record, samples, &[variant], None);
+    assert_eq!(report.rules.len(), 1);
+    report.rules.remove(0)
+}
+
+#[test]
+fn the_incident_fails_and_its_fix_passes_by_the_record_alone() {
+    let rules = [
+        "idle_in_transaction.max<60",
+        "transaction_age.max<5s",
+        "pool_timeouts==0",
+        "failure_rate<=1%",
+        "replicas_healthy>=3",
+        "latency.p95<4s for tools/call",
+        "throughput>=1000",
+    ];
+    let record = fixture();
+    let report = judge(&asked(&rules), &record, &[], &[Held], None);
+    assert!(report.rules.iter().all(|rule| rule.verdict == Verdict::Failed), "{report:#?}");
+    assert_eq!(report.verdict, Verdict::Failed);
+    let report = judge(&asked(&rules), &record, &[], &[Scoped], None);
+    assert_eq!(report.verdict, Verdict::Passed, "{report:#?}");
+    assert_eq!(report.rules[1].measured, Some(0.124_185));
+}
+
+#[test]
+fn a_rule_without_data_is_inconclusive_and_says_why() {
+    let record = fixture();
+    for (rule, why) in [
+        ("pool_wait.p99<50ms", "does not hold `pool_wait`"),
+        ("idle_in_transaction.p95<60", "no sample of `idle_in_transaction`"),
+        ("sessions.last<60", "no sample of `sessions`"),
+    ] {
+        let outcome = one(&record, &[], Scoped, rule);
+        assert_eq!((outcome.verdict, outcome.measured), (Verdict::Inconclusive, None), "{rule}");
+        assert!(outcome.reason.as_deref().is_some_and(|reason| reason.contains(why)), "{outcome:?}");
+    }
+    let mut record = fixture();
+    record.variants.get_mut(&Scoped).unwrap().routes.retain(|route| route.route != "POST /rpc ping");
+    let outcome = one(&record, &[], Scoped, "failure_rate<=1% for ping");
+    assert!(outcome.reason.unwrap().contains("no request of `POST /rpc ping`"));
+}
+
+#[test]
+fn gauges_are_judged_over_the_steady_phase_alone() {
+    let record = fixture();
+    // The ramp lasts 2 s, the steady phase ends at 36 s; samples before and after are high.
+    let samples = samples(Scoped, |at| if (2.0..=36.0).contains(&at) { 10 } else { 500 });
+    for (rule, measured) in [
+        ("idle_in_transaction.max<60", 10.0),
+        ("idle_in_transaction.mean<60", 10.0),
+        ("idle_in_transaction.p95<60", 10.0),
+        ("idle_in_transaction.last<60", 10.0),
+        ("sessions<60", 50.0),
+        ("transaction_age<1s", 0.1),
+        ("pool_checked_out<40", 30.0),
+        ("pool_pending<=0", 0.0),
+        ("replicas_healthy>=3", 3.0),
+    ] {
+        let outcome = one(&record, &samples, Scoped, rule);
+        assert_eq!(outcome.verdict, Verdict::Passed, "{outcome:?}");
+        assert!((outcome.measured.unwrap() - measured).abs() < 1e-9, "{outcome:?}");
+    }
+}
+
+#[test]
+fn samples_of_the_other_variant_are_not_looked_at() {
+    let both = [samples(Held, |_| 500), samples(Scoped, |_| 10)].concat();
+    assert_eq!(one(&fixture(), &both, Scoped, "idle_in_transaction.max<60").verdict, Verdict::Passed);
+}
+
+#[test]
+fn each_guard_makes_the_verdict_inconclusive_with_its_reason() {
+    type Change = fn(&mut crate::record::VariantRecord);
+    let cases: [(Change, &str); 6] = [
+        (|it| it.complete = false, "cut short"),
+        (|it| it.generator.polls_late = 100, "100 of 365 polls began late"),
+        (|it| it.generator.samples_dropped = 1, "1 samples were dropped"),
+        (|it| it.summary.polls_missed = 100, "100 of 465 polls of the database gave none"),
+        (|it| it.summary.idle_in_transaction_counted_s = Some(500.0), "the server counts 500.0"),
+        (|it| it.summary.requests = 0, "no request finished"),
+    ];
+    for (change, why) in cases {
+        let mut record = fixture();
+        change(record.variants.get_mut(&Scoped).unwrap());
+        let outcome = one(&record, &[], Scoped, "idle_in_transaction.max<60");
+        assert_eq!(outcome.verdict, Verdict::Inconclusive, "{why}: {outcome:?}");
+        assert!(outcome.reason.as_deref().is_some_and(|reason| reason.contains(why)), "{why}: {outcome:?}");
+        assert_eq!(outcome.measured, Some(31.0), "what was seen stays to be read");
+    }
+}
+
+#[test]
+fn a_long_gap_in_the_samples_is_no_basis_for_a_verdict() {
+    let mut samples = samples(Scoped, |_| 10);
+    samples.retain(|it| !(10.0..12.0).contains(&it.at_s));
+    let outcome = one(&fixture(), &samples, Scoped, "idle_in_transaction.max<60");
+    assert!(outcome.reason.as_deref().is_some_and(|it| it.contains("without a poll")), "{outcome:?}");
+    // The users' own figures do not come from the polls.
+    assert_eq!(one(&fixture(), &samples, Scoped, "failure_rate<=1%").verdict, Verdict::Passed);
+}
+
+#[test]
+fn samples_that_end_early_are_a_gap_too() {
+    let mut samples = samples(Scoped, |_| 10);
+    samples.retain(|it| it.at_s < 30.0);
+    assert_eq!(one(&fixture(), &samples, Scoped, "idle_in_transaction.max<60").verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn a_counter_that_is_a_lower_bound_may_be_lower_and_not_higher() {
+    let mut record = fixture();
+    let held = record.variants.get_mut(&Held).unwrap();
+    assert_eq!(one(&fixture(), &[], Held, "idle_in_transaction.max<60").verdict, Verdict::Failed);
+    held.summary.idle_in_transaction_counted_s = Some(20_000.0);
+    assert_eq!(one(&record, &[], Held, "idle_in_transaction.max<60").verdict, Verdict::Inconclusive);
+    let held = record.variants.get_mut(&Held).unwrap();
+    held.summary.idle_in_transaction_counted_s = Some(8_900.0);
+    held.sessions_lost = Some(SessionsLost::default());
+    assert_eq!(one(&record, &[], Held, "idle_in_transaction.max<60").verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn a_few_short_holds_that_the_samples_happened_to_see_are_no_disagreement() {
+    let mut record = fixture();
+    let summary = &mut record.variants.get_mut(&Scoped).unwrap().summary;
+    (summary.idle_in_transaction_sampled_s, summary.idle_in_transaction_counted_s) = (Some(0.10), Some(0.05));
+    summary.idle_in_transaction_peak = Some(1);
+    assert_eq!(one(&record, &[], Scoped, "idle_in_transaction.max<60").verdict, Verdict::Passed);
+}
+
+#[test]
+fn a_broken_limit_stays_broken_when_nothing_came_back() {
+    let mut record = fixture();
+    record.variants.get_mut(&Held).unwrap().summary.requests = 0;
+    assert_eq!(one(&record, &[], Held, "idle_in_transaction.max<60").verdict, Verdict::Failed);
+}
+
+#[test]
+fn a_variant_that_was_not_measured_is_inconclusive_with_the_run_s_own_error() {
+    let mut record = fixture();
+    record.variants.remove(&Scoped);
+    record.outcome =
+        Outcome::Failed { error: "role `watcher` cannot see other sessions in pg_stat_activity".to_owned() };
+    let outcome = one(&record, &[], Scoped, "pool_timeouts==0");
+    assert_eq!(outcome.verdict, Verdict::Inconclusive);
+    assert!(outcome.reason.unwrap().contains("cannot see other sessions"));
+}
+
+fn against(
+    candidate: (&RunRecord, SessionScope),
+    baseline: (&RunRecord, SessionScope),
+    rule: &str,
+    trust: Trust,
+) -> RuleOutcome {
+    let baseline = Baseline { record: baseline.0, samples: &[], variant: Some(baseline.1), trust };
+    judge(&asked(&[rule]), candidate.0, &[], &[candidate.1], Some(baseline)).rules.remove(0)
+}
+
+#[test]
+fn a_baseline_of_the_same_conditions_decides() {
+    let record = fixture();
+    let rule = "idle_in_transaction.mean<=+10% vs baseline";
+    let worse = against((&record, Held), (&record, Scoped), rule, Trust::Advisory);
+    assert!(worse.fails_the_gate(), "{worse:?}");
+    assert!((worse.limit.unwrap() - 10.781).abs() < 0.001, "{worse:?}");
+    assert_eq!(against((&record, Scoped), (&record, Scoped), rule, Trust::Advisory).verdict, Verdict::Passed);
+    assert_eq!(against((&record, Scoped), (&record, Held), rule, Trust::Advisory).verdict, Verdict::Passed);
+}
+
+#[test]
+fn a_baseline_of_another_machine_warns_and_never_fails_unless_it_is_trusted() {
+    let mut other = fixture();
+    other.machine.cores = Some(64);
+    let record = fixture();
+    let rule = "idle_in_transaction.mean<=+10% vs baseline";
+    let advised = against((&record, Held), (&other, Scoped), rule, Trust::Advisory);
+    assert_eq!((advised.verdict, advised.severity), (Verdict::Failed, Severity::Warn));
+    assert!(advised.reason.as_deref().is_some_and(|it| it.contains("another machine")), "{advised:?}");
+    assert!(!advised.fails_the_gate());
+    assert!(against((&record, Held), (&other, Scoped), rule, Trust::Full).fails_the_gate());
+    for change in [
+        (|it| it.tool_version = "0.0.9".to_owned()) as fn(&mut RunRecord),
+        |it| it.variants.get_mut(&Scoped).unwrap().postgres_version = "16.1".to_owned(),
+        |it| it.scenario.load.users = Count::of(10),
+    ] {
+        let mut other = fixture();
+        change(&mut other);
+        assert!(!against((&record, Held), (&other, Scoped), rule, Trust::Advisory).fails_the_gate());
+    }
+}
+
+#[test]
+fn a_difference_that_two_runs_of_the_same_show_as_well_is_not_judged() {
+    let mut worse = fixture();
+    let summary = &mut worse.variants.get_mut(&Scoped).unwrap().summary;
+    summary.latency_p95_ms = summary.latency_p95_ms.map(|it| it * 1.2);
+    let outcome = against((&worse, Scoped), (&fixture(), Scoped), "latency.p95<=+10% vs baseline", Trust::Advisory);
+    assert_eq!(outcome.verdict, Verdict::Inconclusive);
+    assert!(outcome.reason.unwrap().contains("--paired"));
+}
+
+fn learned_rule(length_s: u64, judged: u32) -> Vec<Asked> {
+    let mut asked = asked(&["idle_in_transaction.mean<=20"]);
+    let windows = Windows { length: Span::from_secs(length_s), learned: Count::of(30), judged: Count::of(judged) };
+    asked[0].windows = Some(windows);
+    asked
+}
+
+#[test]
+fn a_learned_limit_is_broken_by_two_windows_and_not_by_one() {
+    let judged =
+        |samples: &[Stamped]| judge(&learned_rule(10, 3), &fixture(), samples, &[Scoped], None).rules.remove(0);
+    let one_high = judged(&samples(Scoped, |at| if (12.0..22.0).contains(&at) { 100 } else { 10 }));
+    assert_eq!(one_high.verdict, Verdict::Passed, "{one_high:?}");
+    let two_high = judged(&samples(Scoped, |at| if at > 12.0 { 100 } else { 10 }));
+    assert_eq!(two_high.verdict, Verdict::Failed, "{two_high:?}");
+    assert!(two_high.reason.unwrap().contains("0.57 % of healthy runs"));
+}
+
+#[test]
+fn a_run_too_short_for_a_learned_limit_is_inconclusive() {
+    let outcome = judge(&learned_rule(15, 3), &fixture(), &samples(Scoped, |_| 10), &[Scoped], None).rules.remove(0);
+    assert_eq!(outcome.verdict, Verdict::Inconclusive);
+    assert!(outcome.reason.unwrap().contains("has 2 windows of 15s"));
+}
+
+#[test]
+fn limits_are_learned_from_what_is_healthy_and_hold_for_it() {
+    let record = fixture();
+    let samples = samples(Scoped, |at| 10 + u32::from((20.0..20.05).contains(&at)) * 7);
+    let side = Side::of(&record, Scoped, &samples).unwrap();
+    let learned = crate::gate::learn(&[side], Span::from_secs(3)).unwrap();
+    let texts: Vec<&str> = learned.rules.iter().map(|it| it.rule.rule.as_str()).collect();
+    assert!(
+        texts.contains(&"idle_in_transaction.max<=17") && texts.contains(&"transaction_age.max<=100ms"),
+        "{texts:?}"
+    );
+    let asked: Vec<Asked> = learned.rules.iter().map(|it| Asked::read(&it.rule, &[]).unwrap()).collect();
+    assert_eq!(judge(&asked, &record, &samples, &[Scoped], None).verdict, Verdict::Passed);
+    // 11 windows of 3 s in 34 s, 3 judged.
+    let rate = 3.0 * 2.0 / (14.0 * 13.0);
+    assert!((learned.windows.false_alarm_rate() - rate).abs() < 1e-12);
+    assert!((learned.false_alarm_rate() - rate * 5.0).abs() < 1e-12);
+}
+
+#[test]
+fn nothing_is_learned_from_a_sick_run_or_from_too_few_windows() {
+    let record = fixture();
+    let samples = [samples(Held, |_| 10), samples(Scoped, |_| 10)].concat();
+    let learn = |variant, length| {
+        let side = Side::of(&record, variant, &samples).unwrap();
+        crate::gate::learn(&[side], Span::from_secs(length)).unwrap_err().to_string()
+    };
+    assert!(learn(Held, 3).contains("not to be learned from"), "{}", learn(Held, 3));
+    assert!(learn(Scoped, 10).contains("3 windows of 10s, at least 10"), "{}", learn(Scoped, 10));
+}

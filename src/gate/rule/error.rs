@@ -1,0 +1,128 @@
+//! Why a text is no rule, and where in it the reason lies.
+
+use std::fmt;
+
+/// Why a text is no rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule `{text}`, character {column}: {fault}")]
+pub struct RuleError {
+    /// The rule as it was written.
+    pub text: String,
+    /// The character at fault, from 1; one past the end where something is missing.
+    pub column: usize,
+    /// What is wrong there.
+    pub fault: RuleFault,
+    /// What was probably meant.
+    pub meant: Option<String>,
+}
+
+impl RuleError {
+    /// One line that helps.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        self.meant.as_ref().map(|meant| format!("did you mean `{meant}`?"))
+    }
+}
+
+/// What is wrong in a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleFault {
+    /// There is no such metric.
+    UnknownMetric {
+        /// What was written.
+        seen: String,
+        /// What is allowed.
+        allowed: Vec<&'static str>,
+    },
+    /// The metric has no such aggregate, or needs one.
+    Aggregate {
+        /// The metric.
+        metric: &'static str,
+        /// What was written; `None` for nothing.
+        seen: Option<String>,
+        /// What is allowed; empty when the metric is one figure.
+        allowed: Vec<&'static str>,
+    },
+    /// No comparison where one belongs.
+    Operator {
+        /// What was written.
+        seen: String,
+    },
+    /// No value of the metric's unit where one belongs.
+    Value {
+        /// What was written.
+        seen: String,
+        /// What belongs there.
+        allowed: &'static str,
+    },
+    /// The value is relative and the rule names no baseline, or the other way round.
+    Baseline {
+        /// What is to be done.
+        allowed: &'static str,
+    },
+    /// The metric is not measured by route.
+    NotByRoute {
+        /// The metric.
+        metric: &'static str,
+    },
+    /// No route, or more than one, has that name.
+    Route {
+        /// What was written.
+        seen: String,
+        /// The routes.
+        allowed: Vec<String>,
+        /// Whether more than one of them is meant.
+        ambiguous: bool,
+    },
+    /// Something follows that belongs to no rule.
+    Rest {
+        /// What.
+        seen: String,
+    },
+}
+
+impl fmt::Display for RuleFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownMetric { seen, allowed } if seen.is_empty() => {
+                write!(f, "nothing where a metric belongs: allowed are {}", quoted(allowed))
+            }
+            Self::UnknownMetric { seen, allowed } => {
+                write!(f, "`{seen}` is no metric: allowed are {}", quoted(allowed))
+            }
+            Self::Aggregate { metric, seen: Some(seen), allowed } if allowed.is_empty() => {
+                write!(f, "`{metric}` is one figure and has no `.{seen}`")
+            }
+            Self::Aggregate { metric, seen: Some(seen), allowed } => {
+                write!(f, "`{metric}` has no `.{seen}`: allowed are {}", quoted(allowed))
+            }
+            Self::Aggregate { metric, seen: None, allowed } => {
+                write!(f, "`{metric}` needs one of {} after a dot", quoted(allowed))
+            }
+            Self::Operator { seen } => {
+                write!(f, "{} where a comparison belongs: allowed are <, <=, >, >=, ==, !=", or_nothing(seen))
+            }
+            Self::Value { seen, allowed } => write!(f, "{} where {allowed} belongs", or_nothing(seen)),
+            Self::Baseline { allowed } => f.write_str(allowed),
+            Self::NotByRoute { metric } => write!(f, "`{metric}` is not measured by route"),
+            Self::Route { seen, allowed, ambiguous: false } => {
+                write!(f, "`{seen}` is no route of this scenario: allowed are {}", quoted(allowed))
+            }
+            Self::Route { seen, allowed, ambiguous: true } => {
+                write!(f, "`{seen}` may be any of {}", quoted(allowed))
+            }
+            Self::Rest { seen } => {
+                write!(f, "`{seen}` after the value: allowed are `for ROUTE` and `vs baseline`")
+            }
+        }
+    }
+}
+
+fn or_nothing(seen: &str) -> String {
+    if seen.is_empty() { "nothing".to_owned() } else { format!("`{seen}`") }
+}
+
+fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    quoted.join(", ")
+}

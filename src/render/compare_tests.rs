@@ -1,0 +1,88 @@
+use super::*;
+use crate::compare::{Side, compare};
+use crate::scenario::SessionScope::{Held, Scoped};
+use crate::units::Count;
+
+fn fixture() -> RunRecord {
+    serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap()
+}
+
+fn compared(before: (&RunRecord, SessionScope), after: (&RunRecord, SessionScope)) -> Comparison {
+    compare(Side::of(before.0, before.1, &[]).unwrap(), Side::of(after.0, after.1, &[]).unwrap())
+}
+
+fn mark(comparison: &Comparison, metric: &str) -> Mark {
+    comparison.rows.iter().find(|row| row.metric == metric).unwrap().mark
+}
+
+#[test]
+fn the_variants_of_a_run_are_compared_figure_by_figure() {
+    let record = fixture();
+    let comparisons = [compared((&record, Held), (&record, Scoped))];
+    let all = Compared {
+        baseline: (Path::new("r"), &record),
+        candidate: (Path::new("r"), &record),
+        comparisons: &comparisons,
+    };
+    insta::assert_snapshot!(table(all));
+    insta::assert_snapshot!(markdown(all));
+    insta::assert_snapshot!(csv(all).unwrap());
+    let json = serde_json::to_value(super::json(all)).unwrap();
+    assert_eq!(json["variants"]["scoped"]["pool_timeouts"], 0, "the summary, as in `run --json`");
+    assert_eq!(json["comparisons"][0]["rows"][1]["mark"], "better");
+}
+
+#[test]
+fn a_run_compared_with_itself_is_noise_throughout() {
+    let record = fixture();
+    let comparison = compared((&record, Scoped), (&record, Scoped));
+    assert!(comparison.rows.iter().all(|row| row.mark == Mark::WithinNoise), "{comparison:?}");
+    assert_eq!(comparison.differences, []);
+}
+
+#[test]
+fn marks_know_the_direction_of_good() {
+    let record = fixture();
+    let better = compared((&record, Held), (&record, Scoped));
+    let worse = compared((&record, Scoped), (&record, Held));
+    for metric in ["throughput_rps", "failure_ratio", "replicas_healthy_min", "transaction_age_max_s"] {
+        assert_eq!((mark(&better, metric), mark(&worse, metric)), (Mark::Better, Mark::Worse), "{metric}");
+    }
+    assert_eq!(mark(&better, "requests"), Mark::Different);
+    // One checkout that gave up, against none: that comes by chance.
+    assert_eq!(mark(&better, "pool_timeouts"), Mark::WithinNoise);
+}
+
+#[test]
+fn a_missing_figure_is_unknown_and_a_dash() {
+    let mut record = fixture();
+    record.variants.get_mut(&Scoped).unwrap().summary.transaction_age_max_s = None;
+    let comparison = compared((&record, Held), (&record, Scoped));
+    assert_eq!(mark(&comparison, "transaction_age_max_s"), Mark::Unknown);
+}
+
+#[test]
+fn whatever_makes_runs_incomparable_is_named() {
+    type Change = fn(&mut RunRecord);
+    let cases: [(Change, &str); 6] = [
+        (|it| it.scenario.load.users = Count::of(10), "other scenario load.users: 4000 there, 10 here"),
+        (|it| it.machine.cores = Some(8), "other machine: linux x86_64, 2 cores there, linux x86_64, 8 cores here"),
+        (|it| it.variants.get_mut(&Scoped).unwrap().postgres_version = "16.0".into(), "other PostgreSQL version"),
+        (|it| it.tool_version = "9".into(), "other tool version: 0.1.0 there, 9 here"),
+        (|it| it.variants.get_mut(&Scoped).unwrap().complete = false, "other completeness"),
+        (|it| drop(it.scenario.load.classes.remove("stress")), "scenario load.classes.stress"),
+    ];
+    let before = fixture();
+    for (change, said) in cases {
+        let mut after = fixture();
+        change(&mut after);
+        let comparison = compared((&before, Scoped), (&after, Scoped));
+        let told: Vec<String> = comparison.differences.iter().map(told).collect();
+        assert!(told.iter().any(|it| it.contains(said)), "{said}: {told:?}");
+        assert!(comparison.rows.iter().all(|row| row.mark == Mark::Incomparable), "{said}");
+    }
+    let mut renamed = fixture();
+    renamed.scenario.name = "another".to_owned();
+    renamed.scenario.variants = vec![Scoped];
+    assert_eq!(compared((&before, Scoped), (&renamed, Scoped)).differences, []);
+}

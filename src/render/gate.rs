@@ -1,0 +1,207 @@
+//! A verdict for people, for scripts and for a merge request.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::numbers::quantity;
+use super::text::{markdown as md, plain, shell_word};
+use crate::gate::{GateReport, RuleOutcome, Severity, Verdict};
+use crate::record::Format;
+use crate::scenario::SessionScope;
+
+/// A verdict, and what a reader has to know beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The verdict.
+    pub report: &'a GateReport,
+    /// The scenario's name.
+    pub scenario: &'a str,
+    /// The run that was judged; `None` when there is none.
+    pub folder: Option<&'a Path>,
+    /// The command that runs it again, without its variant.
+    pub command: &'a str,
+}
+
+impl Told<'_> {
+    /// The command that reproduces what a rule came to, here and now.
+    #[must_use]
+    pub fn command_for(&self, variant: Option<SessionScope>) -> String {
+        match variant {
+            Some(variant) => format!("{} --variant {}", self.command, shell_word(variant.name())),
+            None => self.command.to_owned(),
+        }
+    }
+
+    /// The rules that are not simply passed, and whose variant's command is worth telling.
+    fn unsettled(&self) -> impl Iterator<Item = &RuleOutcome> {
+        self.report.rules.iter().filter(|rule| rule.verdict != Verdict::Passed)
+    }
+
+    /// The commands that reproduce what is not passed, each once.
+    fn commands(&self) -> Vec<String> {
+        let mut commands: Vec<String> = Vec::new();
+        for rule in self.unsettled() {
+            let command = self.command_for(rule.variant);
+            if !commands.contains(&command) {
+                commands.push(command);
+            }
+        }
+        commands
+    }
+}
+
+/// `gate --json`.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    format: Format,
+    scenario: &'a str,
+    folder: Option<&'a Path>,
+    #[serde(flatten)]
+    report: &'a GateReport,
+    reproduce: Vec<String>,
+}
+
+/// The verdict as JSON.
+#[must_use]
+pub fn json(told: Told<'_>) -> Document<'_> {
+    let format = Format { name: "rbac-bench/gate".to_owned(), version: 1 };
+    let Told { report, scenario, folder, .. } = told;
+    Document { format, scenario, folder, report, reproduce: told.commands() }
+}
+
+/// How a rule came out, in a word. A broken rule of severity `warn` is a warning.
+#[must_use]
+pub fn word(rule: &RuleOutcome) -> &'static str {
+    match (rule.verdict, rule.severity) {
+        (Verdict::Passed, _) => "passed",
+        (Verdict::Failed, Severity::Error) => "FAILED",
+        (Verdict::Failed, Severity::Warn) => "warning",
+        (Verdict::Inconclusive, _) => "inconclusive",
+    }
+}
+
+/// The verdict as a table, with a line for each reason, and the command that reproduces what is not passed.
+#[must_use]
+pub fn table(told: Told<'_>) -> String {
+    let mut text = format!("gate  {}\n\n", plain(told.scenario));
+    text += &rules(told.report);
+    // Writing to a `String` cannot fail.
+    let _ = reasons(&mut text, told).and_then(|()| conclusion(&mut text, told));
+    text
+}
+
+fn rules(report: &GateReport) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["verdict", "variant", "rule", "measured", "limit"]);
+    for rule in &report.rules {
+        table.add_row([
+            word(rule).to_owned(),
+            variant(rule).to_owned(),
+            plain(&rule.rule),
+            quantity(rule.measured, rule.unit),
+            quantity(rule.limit, rule.unit),
+        ]);
+    }
+    for column in [3, 4] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_padding((2, 1)).set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+fn variant(rule: &RuleOutcome) -> &'static str {
+    rule.variant.map_or("", SessionScope::name)
+}
+
+fn reasons(text: &mut String, told: Told<'_>) -> std::fmt::Result {
+    for rule in &told.report.rules {
+        let mut said: Vec<String> = rule.reason.iter().map(|reason| plain(reason)).collect();
+        if rule.verdict != Verdict::Passed {
+            said.extend(rule.because.iter().map(|because| format!("because {}", plain(because))));
+        }
+        said.extend(paired(rule));
+        if said.is_empty() {
+            continue;
+        }
+        writeln!(text, "\n {} {}", variant(rule), plain(&rule.rule))?;
+        said.iter().try_for_each(|line| writeln!(text, "   {line}"))?;
+    }
+    Ok(())
+}
+
+/// The statistics of a paired rule, in a line or two.
+fn paired(rule: &RuleOutcome) -> Vec<String> {
+    let Some(paired) = &rule.paired else { return Vec::new() };
+    let p = paired.p_value.map_or_else(|| "–".to_owned(), |p| format!("{p:.4}"));
+    let ratio =
+        paired.ratio.map_or_else(|| "–".to_owned(), |it| format!("{:.2} ({:.2} to {:.2})", it.value, it.low, it.high));
+    let smallest = paired.smallest_effect.map_or_else(String::new, |it| format!(", could have seen × {it:.2}"));
+    let mut said = vec![format!("p {p}, ratio {ratio}, {} pairs{smallest}", paired.pairs)];
+    said.extend(paired.would_settle.iter().map(|settle| format!("what would settle it: {}", plain(settle))));
+    said
+}
+
+fn conclusion(text: &mut String, told: Told<'_>) -> std::fmt::Result {
+    writeln!(text, "\n{}", sentence(told.report))?;
+    for command in told.commands() {
+        writeln!(text, "reproduce  {}", plain(&command))?;
+    }
+    match told.folder {
+        Some(folder) => writeln!(text, "record     {}", plain(&folder.display().to_string())),
+        None => Ok(()),
+    }
+}
+
+/// The verdict in a sentence.
+#[must_use]
+pub fn sentence(report: &GateReport) -> String {
+    let count = |verdict, severity: &[Severity]| {
+        report.rules.iter().filter(|it| it.verdict == verdict && severity.contains(&it.severity)).count()
+    };
+    let both = [Severity::Error, Severity::Warn];
+    let mut parts = vec![format!("{} of {} passed", count(Verdict::Passed, &both), report.rules.len())];
+    for (number, what) in [
+        (count(Verdict::Failed, &[Severity::Error]), "failed"),
+        (count(Verdict::Failed, &[Severity::Warn]), "warned"),
+        (count(Verdict::Inconclusive, &both), "inconclusive"),
+    ] {
+        parts.extend((number > 0).then(|| format!("{number} {what}")));
+    }
+    format!("gate {}: {}", report.verdict.name(), parts.join(", "))
+}
+
+/// The verdict as markdown, for a job summary or a merge request.
+#[must_use]
+pub fn markdown(told: Told<'_>) -> String {
+    let mut text = format!("### {}\n\nscenario {}\n\n", md(&sentence(told.report)), md(told.scenario));
+    text += "| verdict | variant | rule | measured | limit | |\n|---|---|---|--:|--:|---|\n";
+    for rule in &told.report.rules {
+        let mut notes: Vec<String> = rule.reason.iter().map(|reason| md(reason)).collect();
+        if rule.verdict != Verdict::Passed {
+            notes.extend(rule.because.iter().map(|because| format!("because {}", md(because))));
+        }
+        notes.extend(paired(rule).iter().map(|line| md(line)));
+        let cells = [
+            word(rule).to_owned(),
+            md(variant(rule)),
+            md(&rule.rule),
+            quantity(rule.measured, rule.unit),
+            quantity(rule.limit, rule.unit),
+            notes.join("<br>"),
+        ];
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    for command in told.commands() {
+        let _ = writeln!(text, "\nReproduce it: <code>{}</code>", md(&command));
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,60 @@
+//! A verdict as JUnit XML, which GitHub's, GitLab's and Jenkins' test reports read: one case for each rule.
+//!
+//! A broken rule is a failure, one that could not be judged an error (it is no pass), and a broken rule of severity
+//! `warn` a pass that says so in its output.
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::gate::{Told, sentence, word};
+use super::numbers::quantity;
+use super::text::plain;
+use crate::gate::{RuleOutcome, Severity, Verdict};
+use crate::scenario::SessionScope;
+
+/// The document.
+///
+/// # Errors
+/// When it cannot be written, which would be a mistake of ours.
+pub fn document(told: Told<'_>) -> Result<String, quick_junit::SerializeError> {
+    let mut suite = TestSuite::new(plain(told.scenario));
+    suite.add_test_cases(told.report.rules.iter().map(|rule| case(rule, told)));
+    let mut report = Report::new("rbac-bench gate");
+    report.add_test_suite(suite);
+    report.to_string()
+}
+
+fn case(rule: &RuleOutcome, told: Told<'_>) -> TestCase {
+    let variant = rule.variant.map_or("paired", SessionScope::name);
+    let mut case = TestCase::new(plain(&rule.rule), status(rule, told));
+    case.set_classname(format!("{}.{variant}", plain(told.scenario)));
+    if rule.verdict == Verdict::Failed && rule.severity == Severity::Warn {
+        case.set_system_out(format!("warning: {}", description(rule, told)));
+    }
+    case
+}
+
+fn status(rule: &RuleOutcome, told: Told<'_>) -> TestCaseStatus {
+    let kind = match (rule.verdict, rule.severity) {
+        (Verdict::Passed, _) | (Verdict::Failed, Severity::Warn) => return TestCaseStatus::success(),
+        (Verdict::Failed, Severity::Error) => NonSuccessKind::Failure,
+        (Verdict::Inconclusive, _) => NonSuccessKind::Error,
+    };
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_type(word(rule)).set_message(message(rule)).set_description(description(rule, told));
+    status
+}
+
+/// What was measured, in a clause.
+pub(super) fn message(rule: &RuleOutcome) -> String {
+    let measured =
+        format!("measured {}, limit {}", quantity(rule.measured, rule.unit), quantity(rule.limit, rule.unit));
+    rule.reason.as_ref().map_or_else(|| measured.clone(), |reason| format!("{measured}: {}", plain(reason)))
+}
+
+fn description(rule: &RuleOutcome, told: Told<'_>) -> String {
+    let mut lines = vec![message(rule)];
+    lines.extend(rule.because.iter().map(|because| format!("because {}", plain(because))));
+    lines.push(format!("reproduce: {}", plain(&told.command_for(rule.variant))));
+    lines.push(sentence(told.report));
+    lines.join("\n")
+}

@@ -1,0 +1,70 @@
+//! The run record's JSON schema: it is up to date, and what was recorded holds to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rbac_bench::record::{FORMAT_VERSION, RunRecord, store};
+use serde_json::{Value, json};
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(root(path)).unwrap()).unwrap()
+}
+
+const SCHEMA: &str = "docs/record.schema.json";
+const FIXTURE: &str = "fixtures/records/issue-2318.json";
+
+#[test]
+fn the_schema_is_that_of_the_types() {
+    let schema = serde_json::to_string_pretty(&schemars::schema_for!(RunRecord)).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        fs::write(root(SCHEMA), &schema).unwrap();
+    }
+    let written = fs::read_to_string(root(SCHEMA)).unwrap_or_default();
+    assert_eq!(written, schema, "write it anew with UPDATE_SCHEMA=1 cargo test --test record_schema");
+}
+
+#[test]
+fn a_record_of_version_1_holds_to_the_schema_and_can_be_read() {
+    let (schema, record) = (read(SCHEMA), read(FIXTURE));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&record).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    let read: RunRecord = serde_json::from_value(record.clone()).unwrap();
+    assert_eq!(record["format"]["version"], 1);
+    let again = serde_json::to_value(&read).unwrap();
+    assert_eq!(again["variants"]["held"]["summary"], record["variants"]["held"]["summary"], "nothing is lost");
+}
+
+#[test]
+fn what_is_no_record_does_not_hold_to_the_schema() {
+    let validator = jsonschema::validator_for(&read(SCHEMA)).unwrap();
+    for (pointer, wrong) in [
+        ("/format", Value::Null),
+        ("/outcome", json!("exploded")),
+        ("/variants/held/summary/requests", json!("many")),
+        ("/variants/held/complete", json!(1)),
+        ("/variants/held/summary/idle_in_transaction_mean", json!("0")),
+    ] {
+        let mut record = read(FIXTURE);
+        *record.pointer_mut(pointer).unwrap() = wrong;
+        assert!(!validator.is_valid(&record), "{pointer}");
+    }
+}
+
+#[test]
+fn a_record_of_a_later_version_is_refused_and_one_with_more_keys_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |record: &Value| fs::write(folder.path().join(store::RECORD_FILE), record.to_string()).unwrap();
+    let mut record = read(FIXTURE);
+    record["variants"]["held"]["of_tomorrow"] = json!(1);
+    write(&record);
+    assert!(store::read_record(folder.path()).is_ok());
+    record["format"]["version"] = json!(FORMAT_VERSION + 1);
+    write(&record);
+    let error = store::read_record(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("format version 2, this program reads up to 1"), "{error}");
+}
