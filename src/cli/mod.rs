@@ -6,6 +6,7 @@
 mod ci;
 pub mod compare;
 pub mod completions;
+pub mod diagnose;
 pub mod doctor;
 mod error;
 pub mod exit;
@@ -43,6 +44,7 @@ Examples:
   rbac-bench run --users 50 --duration 10s
   rbac-bench run collapse --variant held
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
+  rbac-bench diagnose reports/…           what is wrong in this run, and where
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
@@ -71,6 +73,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Two runs side by side, or two variants of one
     Compare(compare::CompareArgs),
+    /// What is wrong in a run, and where
+    Diagnose(diagnose::DiagnoseArgs),
     /// Judge a run, or run a scenario and judge it
     Gate(Box<gate::GateArgs>),
     /// Serve the reference gateway alone, for any client
@@ -116,6 +120,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
         Command::Compare(args) => compare::run(args, out),
+        Command::Diagnose(args) => diagnose::run(args, out),
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),

@@ -3,6 +3,7 @@
 //! [`text`].
 
 pub mod compare;
+pub mod diagnosis;
 pub mod gate;
 pub mod github;
 pub mod json;

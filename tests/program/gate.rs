@@ -76,7 +76,8 @@ fn the_fix_passes_and_the_bug_fails_by_the_scenario_s_own_rules(run: &Recorded) 
     assert_eq!(held.status.code(), Some(99), "{}", text(&held.stdout));
     let verdict = verdict(&held);
     assert_eq!(verdict["verdict"], "failed");
-    let broken = |rule: &str| verdict["rules"].as_array().unwrap().iter().find(|it| it["rule"] == rule).unwrap().clone();
+    let broken =
+        |rule: &str| verdict["rules"].as_array().unwrap().iter().find(|it| it["rule"] == rule).unwrap().clone();
     assert_eq!(broken("pool_timeouts==0")["verdict"], "failed");
     assert!(broken("idle_in_transaction.max<=3")["measured"].as_f64().unwrap() >= 6.0);
     assert_eq!(broken("latency.p95<600ms for tools/call")["severity"], "warn");
@@ -106,7 +107,9 @@ fn a_wrong_rule_is_refused_before_any_load() {
 }
 
 fn a_wrong_rule_or_variant_is_refused(run: &Recorded) {
-    for arguments in [["--rule", "nonsense<1"], ["--rule", "failure_rate<1% for GET /nowhere"], ["--variant", "across_render"]] {
+    for arguments in
+        [["--rule", "nonsense<1"], ["--rule", "failure_rate<1% for GET /nowhere"], ["--variant", "across_render"]]
+    {
         assert_eq!(run.gate(&arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
@@ -220,7 +223,10 @@ fn runs_and_variants_are_compared_in_every_format(run: &Recorded) {
     assert!(marks.contains(&&Value::from("better")) && !marks.contains(&&Value::from("incomparable")), "{json}");
     assert_eq!(json["variants"]["scoped"]["pool_timeouts"], 0);
     let same: Value = serde_json::from_str(&compare(&[&folder, "--variant", "held", "--json"])).unwrap();
-    assert!(same["comparisons"][0]["rows"].as_array().unwrap().iter().all(|row| row["mark"] == "within_noise"), "{same}");
+    assert!(
+        same["comparisons"][0]["rows"].as_array().unwrap().iter().all(|row| row["mark"] == "within_noise"),
+        "{same}"
+    );
     assert!(compare(&["--format", "csv"]).starts_with("baseline_variant,candidate_variant,metric,unit,"));
     assert!(compare(&["--format", "markdown"]).contains("| pool_timeouts |"));
     assert!(compare(&["--format", "prometheus"]).ends_with("# EOF\n"));
@@ -248,7 +254,11 @@ fn limits_are_learned_from_a_healthy_run(run: &Recorded) {
     let toml = text(&limits.stdout);
     assert_eq!(limits.status.code(), Some(0), "{}", text(&limits.stderr));
     assert!(toml.contains("[[gate]]") && toml.contains("% of healthy runs break a given rule"), "{toml}");
-    assert_eq!(run.place.output(&["gate", "--learn", &folder, "--variant", "held"]).status.code(), Some(2), "no healthy run");
+    assert_eq!(
+        run.place.output(&["gate", "--learn", &folder, "--variant", "held"]).status.code(),
+        Some(2),
+        "no healthy run"
+    );
     let scenario = tempfile::tempdir().unwrap();
     let file = scenario.path().join("learned.toml");
     let base = fs::read_to_string(SMALL).unwrap();
