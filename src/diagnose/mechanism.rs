@@ -120,14 +120,16 @@ pub(super) fn pool(seen: &Seen<'_>, causes: &[Finding]) -> Option<Finding> {
     let (idle, busy) = (mean(Row::idle), mean(Row::working));
     let known = cause(&[Kind::HeldSession, Kind::LeakedSession, Kind::SlowQuery, Kind::LockConvoy]);
     let kind = if known || idle >= busy { Kind::PoolExhausted } else { Kind::PoolTooSmall };
-    let of = told.as_ref().map_or_else(|| "the pool".to_owned(), |(_, library, told)| pool_words(library, told.limits));
+    let limits = told.as_ref().map(|(_, _, told)| told.limits).unwrap_or_default();
+    let of = told.as_ref().map_or_else(|| "the pool".to_owned(), |(_, library, _)| pool_words(library, limits));
+    let after = limits.timeout_s.map_or_else(|| "waiting".to_owned(), |it| format!("after {}", seconds(it)));
     let why = match kind {
         Kind::PoolTooSmall => "too small for the load: no route holds a session for long",
         _ if idle >= busy => "full of sessions that are idle in transaction",
         _ => "full of busy sessions",
     };
     let checkouts = if gave_up == 1 { "1 checkout gave".to_owned() } else { format!("{gave_up} checkouts gave") };
-    let title = format!("{checkouts} up waiting: {of} is {why}.");
+    let title = format!("{checkouts} up {after}: {of} is {why}.");
     let finding =
         Finding { harm_s: gave_up as f64, ..Finding::new(kind, None, if full.is_empty() { 0.6 } else { 0.9 }, title) }
             .with("summary.pool_timeouts", counted as f64, "checkouts that gave up, by the pools' own counters");
@@ -152,8 +154,7 @@ fn pool_words(library: &str, limits: crate::texts::Limits) -> String {
         (Some(size), None) => format!(" of {size}"),
         _ => String::new(),
     };
-    let timeout = limits.timeout_s.map_or_else(String::new, |it| format!(", which lets wait for {},", seconds(it)));
-    format!("a pool of {library}{size}{timeout}")
+    format!("{library}'s pool{size}")
 }
 
 /// What `PgBouncer` says.

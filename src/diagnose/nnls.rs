@@ -1,16 +1,16 @@
 //! Least squares with coefficients that may not be negative: nobody holds less than no session.
 //!
-//! Everything works on the normal equations, AᵀA and Aᵀb, so that a resample of blocks is a sum of their equations.
+//! Everything works on the normal equations, `AᵀA` and `Aᵀb`, so that a resample of blocks is a sum of their equations.
 
 /// The normal equations of a regression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normal {
     columns: usize,
-    /// AᵀA, row by row.
+    /// `AᵀA`, row by row.
     gram: Vec<f64>,
-    /// Aᵀb.
+    /// `Aᵀb`.
     target: Vec<f64>,
-    /// bᵀb.
+    /// `bᵀb`.
     squares: f64,
 }
 

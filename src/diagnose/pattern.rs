@@ -142,7 +142,7 @@ fn by_last_statement(route: &str, last: &str) -> Match {
     if last.is_empty() {
         return Match { pattern: None, sure: 0.3, why: "no last statement was seen".to_owned() };
     }
-    if lower.starts_with("get /admin") || lower.ends_with(".html") || lower.contains("/page") {
+    if lower.starts_with("get /admin") || lower.contains(".html") || lower.contains("/page") {
         return matched(HoldPattern::H4, 0.6, "a page whose last statement is the page's own read");
     }
     if lower.contains("/call") || lower.contains("/invoke") {

@@ -6,7 +6,7 @@ use super::Case;
 use super::attribute::{Attribution, Constant, Interval, Question, RouteHold, attribute};
 use super::statements::{StatementHold, breakdowns, by_statement, commented_route, known_route};
 use super::timeline::{Row, Timeline};
-use crate::record::{BreakdownSample, Sample};
+use crate::record::{BreakdownSample, Sample, SeenBy};
 use crate::texts::Tally;
 
 /// A transaction that is so many times older than the longest request, and a second more, belongs to none.
@@ -39,8 +39,12 @@ impl<'a> Seen<'a> {
         let breakdowns: Vec<_> = breakdowns(own, 0.0, phases.steady_to_s, case.scope);
         let statements = by_statement(&breakdowns);
         let mut texts = case.texts.clone();
-        for error in &case.variant.errors {
-            texts.add(&error.text, error.count);
+        // The gateway, its clients and the logs tell of the same errors.
+        for seen_by in [SeenBy::Gateway, SeenBy::Client] {
+            let mut told = Tally::default();
+            let theirs = case.variant.errors.iter().filter(|error| error.seen_by == seen_by);
+            theirs.for_each(|error| told.add(&error.text, error.count));
+            texts.also_seen(told);
         }
         let mut seen =
             Self { case, timeline, breakdowns, statements, attribution: None, exact: None, texts, leaks: Vec::new() };
@@ -101,9 +105,9 @@ impl<'a> Seen<'a> {
     /// Statements whose transactions are older than any request was. In a full pool requests get old without finishing;
     /// there only the clients' timeout bounds their age.
     fn leaks(&self) -> Vec<usize> {
-        let longest_ms = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
+        let slowest = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
         let timeout_s = self.case.record.scenario.load.client_timeout.secs();
-        let longest_s = if self.saturated() { timeout_s.max(longest_ms / 1e3) } else { longest_ms / 1e3 };
+        let longest_s = if self.saturated() { timeout_s.max(slowest / 1e3) } else { slowest / 1e3 };
         let old = |hold: &StatementHold| longest_s > 0.0 && hold.oldest_s > OUTLIVES * longest_s + 1.0;
         (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect()
     }
@@ -161,7 +165,9 @@ impl<'a> Seen<'a> {
         let mut parts: Vec<(&StatementHold, f64)> =
             candidates.map(|(_, hold)| (hold, weight(hold))).filter(|(_, weight)| *weight > 0.0).collect();
         let total: f64 = parts.iter().map(|(_, weight)| weight).sum();
-        parts.iter_mut().for_each(|(_, weight)| *weight /= total);
+        for (_, weight) in &mut parts {
+            *weight /= total;
+        }
         parts.sort_by(|a, b| b.1.total_cmp(&a.1));
         parts
     }

@@ -43,6 +43,11 @@ pub(super) const SCOPE: SessionScope = SessionScope::Held;
 const RAMP_S: f64 = 2.0;
 const STEP_S: f64 = 0.1;
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+fn whole(value: f64) -> usize {
+    value as usize
+}
+
 /// Spans of time by which requests are counted at each poll.
 #[derive(Default)]
 struct Spans(Vec<(f64, f64)>);
@@ -51,7 +56,7 @@ impl Spans {
     /// Spans that cover each of the ticks `offset`, `offset` + 0.1 s, …
     fn counts(&self, offset: f64, ticks: usize) -> Vec<u32> {
         let mut change = vec![0_i64; ticks + 1];
-        let tick = |at: f64| (((at - offset) / STEP_S).ceil().max(0.0) as usize).min(ticks);
+        let tick = |at: f64| whole(((at - offset) / STEP_S).ceil()).min(ticks);
         for (from, to) in &self.0 {
             change[tick(*from)] += 1;
             change[tick(*to)] -= 1;
@@ -139,7 +144,7 @@ fn truth(routes: &[SimRoute], spans: &[RouteSpans]) -> Vec<(&'static str, f64)> 
 }
 
 fn samples(routes: &[SimRoute], spans: &[RouteSpans], users: u32, seconds: f64) -> Vec<Stamped> {
-    let ticks = (seconds / STEP_S) as usize;
+    let ticks = whole(seconds / STEP_S);
     // Load and database are not looked at in the same moment.
     let (load_at, activity_at) = (0.02, 0.065);
     let flights: Vec<_> = spans.iter().map(|it| it.flight.counts(load_at, ticks)).collect();

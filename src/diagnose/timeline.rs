@@ -113,20 +113,20 @@ fn between(loads: &[(f64, &LoadSample)], next: usize, at_s: f64, routes: &[Strin
     Some(routes.iter().map(|route| count(before.1, route) * (1.0 - weight) + count(after.1, route) * weight).collect())
 }
 
-/// A span of time in which a pool was full. The gauges come once a second: it was full when one said so, and at some time
+/// A span of time in which a pool was full, in seconds since the load began. The gauges come once a second: it was full when one said so, and at some time
 /// after the one before.
 struct Full {
     /// The last gauge that said that there was room.
-    since_s: f64,
+    since: f64,
     /// The first one that said that there was none.
-    seen_s: f64,
-    to_s: f64,
+    seen: f64,
+    until: f64,
 }
 
 impl Full {
     /// Between the two gauges, a pool counts as full when half of all sessions were idle in transaction.
     fn covers(&self, at_s: f64, half: bool) -> bool {
-        at_s <= self.to_s && (at_s >= self.seen_s || (half && at_s >= self.since_s))
+        at_s <= self.until && (at_s >= self.seen || (half && at_s >= self.since))
     }
 }
 
@@ -138,12 +138,12 @@ fn full_times(samples: &[Stamped]) -> Vec<Full> {
     for stamped in samples {
         let Sample::Pools(pools) = &stamped.sample else { continue };
         let at_s = stamped.at_s;
-        let (since_s, timeouts) = last.insert(pools.replica, (at_s, pools.timeouts)).unwrap_or((at_s, Some(0)));
+        let (since, timeouts) = last.insert(pools.replica, (at_s, pools.timeouts)).unwrap_or((at_s, Some(0)));
         let gave_up = pools.timeouts.zip(timeouts).is_some_and(|(now, before)| now > before);
         if gave_up || pools.pending.is_some_and(|it| it > 0) || pools.stalled_workers.is_some_and(|it| it > 0) {
-            open.entry(pools.replica).or_insert(Full { since_s, seen_s: at_s, to_s: f64::INFINITY });
+            open.entry(pools.replica).or_insert(Full { since, seen: at_s, until: f64::INFINITY });
         } else if let Some(span) = open.remove(&pools.replica) {
-            spans.push(Full { to_s: at_s, ..span });
+            spans.push(Full { until: at_s, ..span });
         }
     }
     spans.extend(open.into_values());

@@ -83,7 +83,7 @@ fn need(per_user: f64, users: u32, capacity: u32, pools: u32) -> Need {
     let at = |sessions: f64| (per_user > 0.0).then(|| sessions / per_user);
     let each = f64::from(capacity) / f64::from(pools.max(1));
     // The mean m of a pool at which m + 3 √m reaches its size.
-    let root = (-3.0 + (9.0 + 4.0 * each).sqrt()) / 2.0;
+    let root = f64::midpoint(-3.0, (9.0 + 4.0 * each).sqrt());
     Need {
         sessions: per_user * f64::from(users),
         full_at_users: at(f64::from(capacity)),

@@ -87,7 +87,7 @@ pub fn text(diagnosed: &[Diagnosed], logs: &Tally, width: Option<usize>) -> Stri
         match &it.what_if {
             Some(Some(forecast)) => forecasted(&mut text, forecast, width),
             Some(None) => {
-                wrapped(&mut text, "what if: unknown, since a pool was full from the beginning.", "  ", width)
+                wrapped(&mut text, "what if: unknown, since a pool was full from the beginning.", "  ", width);
             }
             None => {}
         }

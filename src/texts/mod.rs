@@ -119,6 +119,14 @@ impl Tally {
         }
     }
 
+    /// Takes in what somebody else met of the same errors: of each the higher count, since both may have met the same.
+    pub fn also_seen(&mut self, other: Self) {
+        for (key, theirs) in other.0 {
+            let ours = self.0.entry(key).or_insert_with(|| theirs.clone());
+            ours.count = ours.count.max(theirs.count);
+        }
+    }
+
     /// What was met, by kind and library.
     pub fn iter(&self) -> impl Iterator<Item = (TextKind, &'static str, &Told)> {
         self.0.iter().map(|((kind, library), told)| (*kind, *library, told))
