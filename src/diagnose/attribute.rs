@@ -102,17 +102,17 @@ pub(super) struct Attribution {
     pub(super) explained: f64,
     /// Where no route could be named: those of which one or more must hold, the best first.
     pub(super) ambiguous: Vec<String>,
-    /// Sessions at the mean that no request in flight explains.
-    pub(super) constant: f64,
 }
 
-/// Whether sessions may be held by no request in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Constant {
-    /// There is no sign of it: then what is idle belongs to somebody in flight.
-    Absent,
-    /// Some sessions are older than any request.
-    Fitted,
+impl Attribution {
+    /// The same with shares of `total_s` idle seconds, of which the attributed ones may be a part.
+    pub(super) fn of_all(mut self, total_s: f64) -> Self {
+        for hold in &mut self.holders {
+            hold.share = if total_s > 0.0 { hold.idle_s / total_s } else { hold.share };
+        }
+        self.holders.retain(matters);
+        self
+    }
 }
 
 /// What is attributed.
@@ -122,7 +122,6 @@ pub(super) struct Question<'a> {
     pub(super) steady_s: (f64, f64),
     /// Requests of a route that finished in it.
     pub(super) finished: &'a dyn Fn(&str) -> u64,
-    pub(super) constant: Constant,
     /// What is attributed of a row.
     pub(super) of: fn(&Row) -> f64,
 }
@@ -139,10 +138,7 @@ pub(super) fn attribute(question: &Question<'_>) -> Option<Attribution> {
     }
     let data = Data::new(question, &rows, basis);
     let (mut used, mut spread) = if rows.len() >= ENOUGH_ROWS { data.select() } else { data.select_few() };
-    if !used[..timeline.routes.len()].contains(&true)
-        && rows.len() >= ENOUGH_ROWS
-        && question.constant == Constant::Absent
-    {
+    if !used[..timeline.routes.len()].contains(&true) && rows.len() >= ENOUGH_ROWS {
         (used, spread) = data.select_few();
     }
     Some(report(question, &data, &used, &spread, basis))
@@ -179,24 +175,17 @@ struct Data {
 
 impl Data {
     fn new(question: &Question<'_>, rows: &[&Row], basis: Basis) -> Self {
-        let routes = question.timeline.routes.len();
-        // What nobody closes is there from the beginning, or grows with time.
-        let columns = routes + if question.constant == Constant::Fitted { 2 } else { 0 };
-        let longest_s = (0..routes).map(|route| time_in_flight(question, route)).fold(0.0, f64::max);
+        let columns = question.timeline.routes.len();
+        let longest_s = (0..columns).map(|route| time_in_flight(question, route)).fold(0.0, f64::max);
         let length = block_length(rows, longest_s);
-        let values = |row: &Row| {
-            let mut values = row.in_flight.clone();
-            values.extend([1.0, row.at_s.max(0.0)].into_iter().take(columns - routes));
-            values
-        };
         let equations = |rows: &[&Row]| {
             let mut normal = Normal::new(columns);
             for row in rows {
-                normal.observe(&values(row), (question.of)(row));
+                normal.observe(&row.in_flight, (question.of)(row));
             }
             normal
         };
-        let sums = (0..columns).map(|column| rows.iter().map(|row| values(row)[column]).sum()).collect();
+        let sums = (0..columns).map(|column| rows.iter().map(|row| row.in_flight[column]).sum()).collect();
         let blocks: Vec<Normal> = rows.windows(length).map(equations).collect();
         let per_resample = rows.len().div_ceil(length);
         let targets = || rows.iter().map(|row| (question.of)(row));
@@ -352,9 +341,6 @@ fn report(question: &Question<'_>, data: &Data, used: &[bool], spread: &[f64], b
         rows: data.rows,
         explained: data.explained(&solution),
         ambiguous: if holders.is_empty() { ambiguous(timeline, data) } else { Vec::new() },
-        constant: (timeline.routes.len()..data.columns)
-            .map(|column| solution[column] * data.sums[column] / data.rows as f64)
-            .sum(),
         holders,
     }
 }

@@ -108,8 +108,7 @@ fn confidence(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
 /// Share of a route's idle sessions in an aborted transaction, where more than one route holds.
 fn aborted_of(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
     let Some(index) = seen.timeline.routes.iter().position(|it| *it == hold.route) else { return 0.0 };
-    let failed =
-        seen.attribute(super::attribute::Constant::Absent, |row| f64::from(row.activity.idle_in_transaction_aborted));
+    let failed = seen.attribute(|row| f64::from(row.activity.idle_in_transaction_aborted));
     let route = &seen.timeline.routes[index];
     let mine = failed.and_then(|it| it.holders.into_iter().find(|other| other.route == *route));
     mine.map_or(0.0, |it| (it.idle_s / hold.idle_s).min(1.0))

@@ -1,6 +1,5 @@
 //! What comes of it: full pools, loops that stand still, waits for locks, busy sessions, `PgBouncer`.
 
-use super::attribute::Constant;
 use super::pattern::HoldPattern;
 use super::seen::Seen;
 use super::timeline::Row;
@@ -55,7 +54,7 @@ pub(super) fn slow(seen: &Seen<'_>) -> Option<Finding> {
         return None;
     }
     let (from_s, to_s) = seen.steady_s();
-    let attribution = seen.attribute(Constant::Absent, Row::working);
+    let attribution = seen.attribute(Row::working);
     let worst = attribution.as_ref().and_then(|it| it.holders.first());
     let who = worst.map_or_else(|| "Statements".to_owned(), |it| format!("Statements of {}", it.route));
     let each =

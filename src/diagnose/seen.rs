@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Case;
-use super::attribute::{Attribution, Constant, Interval, Question, RouteHold, attribute};
+use super::attribute::{Attribution, Interval, Question, RouteHold, attribute};
 use super::statements::{StatementHold, breakdowns, by_statement, commented_route, known_route};
 use super::timeline::{Row, Timeline};
 use crate::record::{BreakdownSample, Sample, SeenBy};
@@ -49,18 +49,17 @@ impl<'a> Seen<'a> {
         let mut seen =
             Self { case, timeline, breakdowns, statements, attribution: None, exact: None, texts, leaks: Vec::new() };
         seen.leaks = seen.leaks();
-        let constant = if seen.leaks.is_empty() { Constant::Absent } else { Constant::Fitted };
-        seen.attribution = seen.attribute(constant, Row::idle);
+        seen.set_leaked();
+        seen.attribution = seen.attribute(Row::held).map(|it| it.of_all(seen.idle_s()));
         seen.exact = seen.exact();
         seen
     }
 
-    pub(super) fn attribute(&self, constant: Constant, of: fn(&Row) -> f64) -> Option<Attribution> {
+    pub(super) fn attribute(&self, of: fn(&Row) -> f64) -> Option<Attribution> {
         attribute(&Question {
             timeline: &self.timeline,
             steady_s: self.steady_s(),
             finished: &|route| self.finished(route),
-            constant,
             of,
         })
     }
@@ -110,6 +109,20 @@ impl<'a> Seen<'a> {
         let longest_s = if self.saturated() { timeout_s.max(slowest / 1e3) } else { slowest / 1e3 };
         let old = |hold: &StatementHold| longest_s > 0.0 && hold.oldest_s > OUTLIVES * longest_s + 1.0;
         (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect()
+    }
+
+    /// Puts beside each poll what the statements of leaks had in the last breakdown before it.
+    fn set_leaked(&mut self) {
+        let series: Vec<(f64, f64)> = (0..self.breakdowns.len())
+            .map(|at| (self.breakdowns[at].0, self.leaks.iter().map(|leak| self.statements[*leak].series[at].1).sum()))
+            .collect();
+        let mut next = 0;
+        for row in &mut self.timeline.rows {
+            while next < series.len() && series[next].0 <= row.at_s {
+                next += 1;
+            }
+            row.leaked = next.checked_sub(1).map_or(0.0, |last| series[last].1);
+        }
     }
 
     /// The routes that the application names itself, when it names nearly all.

@@ -17,6 +17,8 @@ pub(super) struct Row {
     pub(super) at_s: f64,
     /// Requests in flight, by index of the route; interpolated between the two samples around.
     pub(super) in_flight: Vec<f64>,
+    /// Sessions idle in transaction that no request holds any more, by the breakdowns around.
+    pub(super) leaked: f64,
     /// Users that had started.
     pub(super) users: f64,
     pub(super) activity: ActivitySample,
@@ -27,6 +29,11 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn idle(&self) -> f64 {
         f64::from(self.activity.idle_in_transaction_total())
+    }
+
+    /// Idle sessions that a request may hold.
+    pub(super) fn held(&self) -> f64 {
+        (self.idle() - self.leaked).max(0.0)
     }
 
     /// Sessions that run a statement and do not wait for a lock.
@@ -73,7 +80,7 @@ impl Timeline {
             let half = idle >= f64::from(capacity) / 2.0;
             let saturated =
                 idle >= FULL * f64::from(capacity) || full.iter().any(|span| span.covers(stamped.at_s, half));
-            rows.push(Row { at_s: stamped.at_s, in_flight, users, activity: *activity, saturated });
+            rows.push(Row { at_s: stamped.at_s, in_flight, leaked: 0.0, users, activity: *activity, saturated });
         }
         Self { routes, rows }
     }
