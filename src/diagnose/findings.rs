@@ -13,11 +13,17 @@ const FEWEST_POLLS: usize = 10;
 /// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
 const UNEXPLAINED: f64 = 0.1;
 
+/// No known pattern holds more than four sessions for a request. Where more go with it, they stay when it is done.
+const STAY: f64 = 4.5;
+
 /// Each route that holds.
 pub(super) fn held(seen: &Seen<'_>) -> Vec<Finding> {
     let by_load = seen.attribution.as_ref().map_or(&[][..], |it| &it.holders);
     let holders = seen.exact.as_deref().unwrap_or(by_load);
-    holders.iter().map(|hold| holder(seen, hold, holders)).collect()
+    let one = |hold: &RouteHold| {
+        if hold.coefficient.value < STAY { holder(seen, hold, holders) } else { left_behind(seen, hold) }
+    };
+    holders.iter().map(one).collect()
 }
 
 fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
@@ -50,6 +56,36 @@ fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
         .with("routes.requests", finished, "requests of it that finished")
         .with("samples.breakdown", aborted, format!("share in an aborted transaction; {why}"));
     cross_checked(seen, hold, with_basis(seen, finding))
+}
+
+/// More sessions than a request can hold go with a route: they outlive it.
+fn left_behind(seen: &Seen<'_>, hold: &RouteHold) -> Finding {
+    let first = seen.statements.first();
+    let statement = first.map(|it| it.statement.clone());
+    let print =
+        LeakPrint { statement: statement.as_deref().unwrap_or_default(), grows: true, given_up: given_up(seen) };
+    let Match { pattern, sure, why } = of_leak(&print);
+    let title = format!(
+        "More sessions than requests go with {}{}, {:.1} for each in flight: they stay in a transaction after it.",
+        hold.route,
+        pattern.map_or_else(String::new, |it| format!(" ({it:?})")),
+        hold.coefficient.value,
+    );
+    let finding = Finding {
+        route: Some(hold.route.clone()),
+        pattern_confidence: pattern.map(|_| sure * 0.8),
+        share: Some(hold.share.min(1.0)),
+        statement,
+        application_name: first.and_then(|it| it.application_name.clone()),
+        harm_s: hold.idle_s,
+        ..Finding::new(Kind::LeakedSession, pattern, 0.6, title)
+    };
+    finding.with("samples.load", hold.coefficient.value, format!("sessions for each request in flight; {why}"))
+}
+
+/// Whether clients gave requests up.
+fn given_up(seen: &Seen<'_>) -> bool {
+    seen.case.variant.errors.iter().any(|error| error.text.starts_with("no answer within"))
 }
 
 /// What the figures are learned from, and which other route may be meant.
@@ -120,8 +156,8 @@ pub(super) fn leaked(seen: &Seen<'_>) -> Option<Finding> {
     let half = first.series.len() / 2;
     let mean = |part: &[(f64, f64)]| part.iter().map(|(_, it)| it).sum::<f64>() / part.len().max(1) as f64;
     let grows = mean(&first.series[half..]) > 1.5 * mean(&first.series[..half]);
-    let given_up = seen.case.variant.errors.iter().any(|error| error.text.starts_with("no answer within"));
-    let Match { pattern, sure, why } = of_leak(&LeakPrint { statement: &first.statement, grows, given_up });
+    let Match { pattern, sure, why } =
+        of_leak(&LeakPrint { statement: &first.statement, grows, given_up: given_up(seen) });
     let share: f64 = seen.leaks.iter().map(|index| seen.statements[*index].share).sum();
     let title = format!(
         "Sessions stay in a transaction after their request{}: the oldest for {}, {} of all idle time.",

@@ -91,6 +91,16 @@ fn two_sessions_for_each_request_are_two() {
 }
 
 #[test]
+fn more_sessions_than_any_request_holds_are_left_behind() {
+    let leaky = SimRoute { sessions: 6, ..holder("POST /orders", 3.0, ORDER) };
+    for seed in 0..3 {
+        let found = findings(&simulate(&with(&[leaky]), USERS, SECONDS, seed));
+        assert_eq!((found[0].kind, found[0].pattern), (Kind::LeakedSession, Some(HoldPattern::H11)), "{found:#?}");
+        assert!(found.iter().all(|it| it.kind != Kind::HeldSession), "{found:#?}");
+    }
+}
+
+#[test]
 fn sessions_in_a_failed_transaction_are_told() {
     let failed = SimRoute { aborted: true, ..holder("POST /orders", 4.0, ORDER) };
     check(&[failed], &[Some(HoldPattern::H21)], 10);
