@@ -35,7 +35,9 @@ fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
     let Match { pattern, sure, why } = of_holder(&print);
     let does = pattern.map_or("holds its session across slow work", |it| it.does());
     let id = pattern.map_or_else(String::new, |it| format!(" ({it:?})"));
-    let each = hold.held_s.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
+    // Seconds that may as well be half are no figure for a title; they are in the finding with their interval.
+    let known = hold.held_s.filter(|held| held.low > held.value / 2.0);
+    let each = known.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
     let title = format!("{} {does}{id}{each}, {} of all idle time.", hold.route, percent(hold.share));
     let sure_of_route = confidence(seen, hold);
     let (idle_s, finished) = (hold.idle_s, seen.finished(&hold.route) as f64);

@@ -10,7 +10,9 @@ const CALL: &str = "POST /rpc tools/call";
 fn diagnosed(variant: &str, settings: &[&str]) -> (Place, Vec<Value>) {
     let place = Place::new();
     let mut arguments = vec!["run", SMALL, "--variant", variant, "--json"];
-    settings.iter().for_each(|it| arguments.extend(["--set", it]));
+    for setting in settings {
+        arguments.extend(["--set", setting]);
+    }
     json(&place.output(&arguments));
     let folder = place.run_folder().display().to_string();
     let document = json(&place.output(&["diagnose", &folder, "--variant", variant, "--json"]));
