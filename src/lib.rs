@@ -3,13 +3,14 @@
 //! The modules, in the order in which data flows (the map is in `docs/ARCHITECTURE.md`):
 //!
 //! ```text
-//! scenario → testbed → ┌ swarm   ┐ → record → compare → gate → render
+//! scenario → testbed → ┌ swarm   ┐ → record → diagnose · compare → gate → render
 //!                      └ monitor ┘
 //!            └──────── run ───────────────┘
 //! ```
 
 pub mod cli;
 pub mod compare;
+pub mod diagnose;
 pub mod gate;
 pub mod monitor;
 pub mod paired;
@@ -20,4 +21,5 @@ pub mod scenario;
 pub mod stats;
 pub mod swarm;
 pub mod testbed;
+pub mod texts;
 pub mod units;

@@ -113,6 +113,21 @@ pub(super) enum CliError {
         /// The flag.
         flag: &'static str,
     },
+    /// A log that was named cannot be read.
+    #[error("cannot read the log `{}`", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A run of which no variant was measured.
+    #[error("no variant of `{}` was run to a result: there is nothing to diagnose", folder.display())]
+    NothingRecorded {
+        /// The run.
+        folder: PathBuf,
+    },
     /// Nothing can be learned from the runs.
     #[error(transparent)]
     Learn(LearnError),
@@ -154,6 +169,7 @@ impl CliError {
             | Self::Rule(_)
             | Self::NoBaseline { .. }
             | Self::NoRules
+            | Self::Log { .. }
             | Self::OneSubject
             | Self::NothingToSet
             | Self::UnknownVariant { .. }
@@ -184,6 +200,7 @@ impl CliError {
             | Self::Csv(_)
             | Self::Junit(_)
             | Self::Render(_)
+            | Self::NothingRecorded { .. }
             | Self::NothingMeasured { .. } => Exit::CouldNotMeasure,
         }
     }

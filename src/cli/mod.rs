@@ -7,6 +7,7 @@ pub mod calibrate;
 mod ci;
 pub mod compare;
 pub mod completions;
+pub mod diagnose;
 pub mod doctor;
 mod error;
 pub mod exit;
@@ -47,6 +48,7 @@ Examples:
   rbac-bench run collapse --variant held
   rbac-bench report reports/2026-…-issue-2318 --open
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
+  rbac-bench diagnose reports/…           what is wrong in this run, and where
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
@@ -77,6 +79,8 @@ pub enum Command {
     Report(report::ReportArgs),
     /// Two runs side by side, or two variants of one
     Compare(compare::CompareArgs),
+    /// What is wrong in a run, and where
+    Diagnose(diagnose::DiagnoseArgs),
     /// Judge a run, or run a scenario and judge it
     Gate(Box<gate::GateArgs>),
     /// How often would `gate --paired` be wrong on this machine?
@@ -125,6 +129,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
         Command::Report(args) => report::run(args, out),
         Command::Compare(args) => compare::run(args, out),
+        Command::Diagnose(args) => diagnose::run(args, out),
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Calibrate(args) => calibrate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::diagnose;
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate::{self, read_rules};
@@ -12,6 +13,7 @@ use super::signals::Signals;
 use super::{progress, report, subject};
 use crate::gate::{Asked, GateReport, judge};
 use crate::record::Outcome;
+use crate::render::diagnosis::conclusion;
 use crate::render::gate::{self as render_gate, Told};
 use crate::render::text::shell_word;
 use crate::render::{json, table};
@@ -21,6 +23,7 @@ use crate::scenario::builtin::DEFAULT;
 use crate::scenario::check::Severity;
 use crate::scenario::overrides::Override;
 use crate::scenario::source::{problems, resolve};
+use crate::texts::Tally;
 
 /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
 ///
@@ -81,6 +84,9 @@ pub(super) fn run(
     let (finished, interrupted) = measure(scenario, &options, quiet)?;
     let report = if args.gate { Some(judged(&asked, &finished)?) } else { None };
     print(&finished, report.as_ref(), args.json, out)?;
+    if !args.json {
+        tell_cause(&finished, out)?;
+    }
     if let Some(report) = &report {
         tell_verdict(args, &finished, report, out)?;
     }
@@ -108,6 +114,19 @@ pub(super) fn measure(
         drop(progress);
         Ok((finished?, signals.exit()))
     })
+}
+
+/// What is wrong, in a sentence for each variant. The run is over and printed: what cannot be read back is a warning.
+fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> {
+    match subject::read(finished.folder.clone()) {
+        Ok(run) => {
+            let diagnosed = diagnose::all(&run.record, &run.samples, &Tally::default(), None, None);
+            out.write_all(conclusion(&diagnosed, output_width()).as_bytes())?;
+            out.flush()?;
+        }
+        Err(error) => tracing::warn!("no diagnosis: {error}"),
+    }
+    Ok(())
 }
 
 /// The verdict of the scenario's rules on what was just run.
@@ -168,7 +187,7 @@ fn write_report(args: &RunArgs, finished: &Finished, out: &mut dyn Write) -> Res
 }
 
 /// Columns of the terminal that reads us; `None` when it is none, so that nothing is cut in a file.
-fn output_width() -> Option<usize> {
+pub(super) fn output_width() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }

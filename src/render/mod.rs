@@ -5,6 +5,7 @@
 
 pub mod calibration;
 pub mod compare;
+pub mod diagnosis;
 pub mod gate;
 pub mod github;
 pub mod html;

@@ -1,0 +1,139 @@
+//! `rbac-bench diagnose`: what is wrong in a run, and where.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::compare::scope;
+use super::error::CliError;
+use super::exit::Exit;
+use super::run::output_width;
+use super::subject::{Recorded, recorded};
+use crate::diagnose::what_if::{WhatIf, what_if};
+use crate::diagnose::{Case, Kind, diagnose};
+use crate::record::{RunRecord, Stamped};
+use crate::render::diagnosis::{Diagnosed, json, text};
+use crate::scenario::SessionScope;
+use crate::texts::{LONGEST, Tally};
+
+/// What is wrong in a run, and where
+///
+/// Findings, most harmful first: the route that holds sessions, how long, with which statement, which mistake it is, what
+/// to do, and how sure that is. Nothing being wrong is a finding, too, and so is that it cannot be told.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rbac-bench diagnose reports/2026-11-23T23-59-21-issue-2318
+  rbac-bench diagnose reports/… --variant held --json
+  rbac-bench diagnose reports/… --what-if pool=50,users=8000
+  rbac-bench diagnose reports/… --log app.log --log pgbouncer.log
+
+Exit codes: 0 told · 2 there is no such run or variant · 3 cannot tell")]
+pub struct DiagnoseArgs {
+    /// Folder of a run
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Only this variant; otherwise each that was run
+    #[arg(long, value_name = "V")]
+    pub variant: Option<String>,
+    /// Sessions needed with another pool size or other users, such as `pool=50,users=8000`
+    #[arg(long, value_name = "WHAT", value_parser = parse_what_if)]
+    pub what_if: Option<WhatIf>,
+    /// A log file in which to look for errors of pools and servers
+    #[arg(long, value_name = "FILE")]
+    pub log: Vec<PathBuf>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Diagnoses, and writes the findings to `out`.
+pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let Recorded { record, samples, .. } = recorded(&args.run)?;
+    let wanted = args.variant.as_deref().map(scope).transpose()?;
+    let mut logs = Tally::default();
+    for path in &args.log {
+        read_log(path, &mut logs).map_err(|source| CliError::Log { path: path.clone(), source })?;
+    }
+    let diagnosed = all(&record, &samples, &logs, wanted, args.what_if);
+    if diagnosed.is_empty() {
+        return Err(match wanted {
+            Some(wanted) => {
+                let allowed = record.variants.keys().copied().collect();
+                CliError::UnknownVariant { name: wanted.name().to_owned(), allowed }
+            }
+            None => CliError::NothingRecorded { folder: PathBuf::from(&args.run) },
+        });
+    }
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &json(&record.scenario.name, &diagnosed))?;
+        writeln!(out)?;
+    } else {
+        out.write_all(text(&diagnosed, &logs, output_width()).as_bytes())?;
+    }
+    out.flush()?;
+    let unknown = diagnosed.iter().all(|it| it.findings.iter().all(|it| it.kind == Kind::CannotTell));
+    Ok(if unknown { Exit::Inconclusive } else { Exit::Ok })
+}
+
+/// The findings of each variant, in the scenario's order.
+pub(super) fn all(
+    record: &RunRecord,
+    samples: &[Stamped],
+    logs: &Tally,
+    wanted: Option<SessionScope>,
+    asked: Option<WhatIf>,
+) -> Vec<Diagnosed> {
+    let scopes = record.scenario.variants.iter().copied().filter(|it| wanted.is_none_or(|wanted| wanted == *it));
+    let cases = scopes.filter_map(|scope| Case::of(record, scope, samples, logs));
+    cases
+        .map(|case| {
+            let findings = diagnose(case);
+            let what_if = asked.map(|asked| what_if(&case, &findings, asked));
+            Diagnosed { variant: case.scope(), findings, what_if }
+        })
+        .collect()
+}
+
+/// Counts the texts of a log, a line each. Of a very long line each piece of [`LONGEST`] bytes is looked at alone.
+fn read_log(path: &Path, tally: &mut Tally) -> io::Result<()> {
+    let mut lines = BufReader::new(File::open(path)?);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if lines.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        tally.add(&String::from_utf8_lossy(&line), 1);
+    }
+}
+
+/// `pool=50,users=8000`
+fn parse_what_if(text: &str) -> Result<WhatIf, String> {
+    let mut asked = WhatIf::default();
+    for part in text.split(',') {
+        let (key, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is no `pool=N` or `users=N`"))?;
+        let count = value.trim().parse::<u32>().ok().filter(|it| (1..=1_000_000).contains(it));
+        let count = count.ok_or_else(|| format!("`{value}` is no number from 1 to 1000000"))?;
+        match key.trim() {
+            "pool" => asked.pool = Some(count),
+            "users" => asked.users = Some(count),
+            other => return Err(format!("`{other}` is neither `pool` nor `users`")),
+        }
+    }
+    Ok(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_if_reads_a_pool_and_users_and_refuses_the_rest() {
+        assert_eq!(parse_what_if("pool=50,users=8000"), Ok(WhatIf { pool: Some(50), users: Some(8000) }));
+        assert_eq!(parse_what_if("users=1"), Ok(WhatIf { pool: None, users: Some(1) }));
+        for text in ["", "pool", "pool=0", "pool=-1", "pool=5;users=2", "workers=3", "users=99999999"] {
+            assert!(parse_what_if(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Findings about sessions that are held, and about nothing being wrong, or nothing being known.
+
+use super::attribute::{Attribution, Basis, RouteHold};
+use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
+use super::seen::Seen;
+use super::timeline::Row;
+use super::titles::{listed, percent, seconds};
+use super::{Finding, Kind};
+
+/// Fewer polls than this say nothing of a run.
+const FEWEST_POLLS: usize = 10;
+
+/// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
+const UNEXPLAINED: f64 = 0.1;
+
+/// No known pattern holds more than four sessions for a request. Where more go with it, they stay when it is done.
+const STAY: f64 = 4.5;
+
+/// Each route that holds.
+pub(super) fn held(seen: &Seen<'_>) -> Vec<Finding> {
+    let by_load = seen.attribution.as_ref().map_or(&[][..], |it| &it.holders);
+    let holders = seen.exact.as_deref().unwrap_or(by_load);
+    let one = |hold: &RouteHold| {
+        if hold.coefficient.value < STAY { holder(seen, hold, holders) } else { left_behind(seen, hold) }
+    };
+    holders.iter().map(one).collect()
+}
+
+fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
+    let parts = seen.statements_of(&hold.route, holders);
+    let statements: Vec<(String, f64)> = parts.iter().map(|(it, part)| (it.statement.clone(), *part)).collect();
+    let aborted = if holders.len() == 1 { seen.aborted() } else { aborted_of(seen, hold) };
+    let print =
+        Fingerprint { route: &hold.route, coefficient: hold.coefficient.value, statements: &statements, aborted };
+    let Match { pattern, sure, why } = of_holder(&print);
+    let does = pattern.map_or("holds its session across slow work", |it| it.does());
+    let id = pattern.map_or_else(String::new, |it| format!(" ({it:?})"));
+    // Seconds that may as well be half are no figure for a title; they are in the finding with their interval.
+    let known = hold.held_s.filter(|held| held.low > held.value / 2.0);
+    let each = known.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
+    let title = format!("{} {does}{id}{each}, {} of all idle time.", hold.route, percent(hold.share));
+    let sure_of_route = confidence(seen, hold);
+    let (idle_s, finished) = (hold.idle_s, seen.finished(&hold.route) as f64);
+    let mut finding = Finding {
+        route: Some(hold.route.clone()),
+        pattern_confidence: pattern.map(|_| sure),
+        held_s_per_request: hold.held_s,
+        share: Some(hold.share.min(1.0)),
+        statement: parts.first().map(|(it, _)| it.statement.clone()),
+        application_name: parts.first().and_then(|(it, _)| it.application_name.clone()),
+        harm_s: idle_s,
+        ..Finding::new(Kind::HeldSession, pattern, sure_of_route, title)
+    };
+    finding = finding
+        .with("samples.activity", seen.idle_s(), "session seconds idle in transaction in the steady phase")
+        .with("samples.load", idle_s, "of them with this route")
+        .with("samples.load", hold.coefficient.value, "sessions held for each of its requests in flight")
+        .with("routes.requests", finished, "requests of it that finished")
+        .with("samples.breakdown", aborted, format!("share in an aborted transaction; {why}"));
+    cross_checked(seen, hold, with_basis(seen, finding))
+}
+
+/// More sessions than a request can hold go with a route: they outlive it.
+fn left_behind(seen: &Seen<'_>, hold: &RouteHold) -> Finding {
+    let first = seen.statements.first();
+    let statement = first.map(|it| it.statement.clone());
+    let print =
+        LeakPrint { statement: statement.as_deref().unwrap_or_default(), grows: true, given_up: given_up(seen) };
+    let Match { pattern, sure, why } = of_leak(&print);
+    let title = format!(
+        "More sessions than requests go with {}{}, {:.1} for each in flight: they stay in a transaction after it.",
+        hold.route,
+        pattern.map_or_else(String::new, |it| format!(" ({it:?})")),
+        hold.coefficient.value,
+    );
+    let finding = Finding {
+        route: Some(hold.route.clone()),
+        pattern_confidence: pattern.map(|_| sure * 0.8),
+        share: Some(hold.share.min(1.0)),
+        statement,
+        application_name: first.and_then(|it| it.application_name.clone()),
+        harm_s: hold.idle_s,
+        ..Finding::new(Kind::LeakedSession, pattern, 0.6, title)
+    };
+    finding.with("samples.load", hold.coefficient.value, format!("sessions for each request in flight; {why}"))
+}
+
+/// Whether clients gave requests up.
+fn given_up(seen: &Seen<'_>) -> bool {
+    seen.case.variant.errors.iter().any(|error| error.text.starts_with("no answer within"))
+}
+
+/// What the figures are learned from, and which other route may be meant.
+fn with_basis(seen: &Seen<'_>, finding: Finding) -> Finding {
+    let Some(attribution) = seen.attribution.as_ref().filter(|_| seen.exact.is_none()) else { return finding };
+    let basis = match attribution.basis {
+        Basis::All => "polls that this is learned from",
+        Basis::BeforeFull => "polls before a pool was full, that this is learned from: in a full pool all hold alike",
+        Basis::Full => "polls that this is learned from, in all of which a pool was full: the seconds are a guess",
+    };
+    let mut finding = finding.with("samples.activity", attribution.rows as f64, basis);
+    let others: Vec<String> = others(attribution, finding.route.as_deref());
+    if !others.is_empty() {
+        let text = format!(
+            "routes that are in flight whenever it is, and may hold as well: {}; ask for them at another rate, or alone",
+            listed(&others)
+        );
+        finding = finding.with("samples.load", others.len() as f64, text);
+    }
+    finding
+}
+
+fn others(attribution: &Attribution, route: Option<&str>) -> Vec<String> {
+    let pairs = attribution.confused.iter().filter(|(holder, _)| Some(holder.as_str()) == route);
+    pairs.map(|(_, other)| other.clone()).collect()
+}
+
+/// Says whether what the application calls itself agrees with what the load says.
+fn cross_checked(seen: &Seen<'_>, hold: &RouteHold, finding: Finding) -> Finding {
+    let (Some(_), Some(by_load)) = (&seen.exact, &seen.attribution) else { return finding };
+    match by_load.holders.iter().find(|it| it.route == hold.route) {
+        Some(same) => finding.with("samples.load", same.share, "share of the idle time by the load alone: it agrees"),
+        None => finding.with(
+            "samples.load",
+            0.0,
+            "the load alone does not name this route; the application's own word is taken",
+        ),
+    }
+}
+
+fn confidence(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
+    if seen.exact.is_some() {
+        return 0.98;
+    }
+    let Some(attribution) = &seen.attribution else { return 0.3 };
+    let basis = match attribution.basis {
+        Basis::All => 0.95,
+        Basis::BeforeFull => 0.85,
+        Basis::Full => 0.6,
+    };
+    let few = if attribution.rows < 2 * FEWEST_POLLS { 0.9 } else { 1.0 };
+    let told_apart = if others(attribution, Some(&hold.route)).is_empty() { 1.0 } else { 0.6 };
+    basis * few * told_apart
+}
+
+/// Share of a route's idle sessions in an aborted transaction, where more than one route holds.
+fn aborted_of(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
+    let Some(index) = seen.timeline.routes.iter().position(|it| *it == hold.route) else { return 0.0 };
+    let failed = seen.attribute(|row| f64::from(row.activity.idle_in_transaction_aborted));
+    let route = &seen.timeline.routes[index];
+    let mine = failed.and_then(|it| it.holders.into_iter().find(|other| other.route == *route));
+    mine.map_or(0.0, |it| (it.idle_s / hold.idle_s).min(1.0))
+}
+
+/// Sessions that outlive every request.
+pub(super) fn leaked(seen: &Seen<'_>) -> Option<Finding> {
+    let first = seen.statements.get(*seen.leaks.first()?)?;
+    let half = first.series.len() / 2;
+    let mean = |part: &[(f64, f64)]| part.iter().map(|(_, it)| it).sum::<f64>() / part.len().max(1) as f64;
+    let grows = mean(&first.series[half..]) > 1.5 * mean(&first.series[..half]);
+    let Match { pattern, sure, why } =
+        of_leak(&LeakPrint { statement: &first.statement, grows, given_up: given_up(seen) });
+    let share: f64 = seen.leaks.iter().map(|index| seen.statements[*index].share).sum();
+    let title = format!(
+        "Sessions stay in a transaction after their request{}: the oldest for {}, {} of all idle time.",
+        pattern.map_or_else(String::new, |it| format!(" ({it:?})")),
+        seconds(first.oldest_s),
+        percent(share),
+    );
+    let longest = seen.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
+    let finding = Finding {
+        pattern_confidence: pattern.map(|_| sure),
+        share: Some(share.min(1.0)),
+        statement: Some(first.statement.clone()),
+        application_name: first.application_name.clone(),
+        harm_s: share * seen.idle_s(),
+        ..Finding::new(Kind::LeakedSession, pattern, 0.85, title)
+    };
+    Some(
+        finding
+            .with("samples.breakdown", first.oldest_s, format!("age in seconds of the oldest such transaction; {why}"))
+            .with("routes.latency_max_ms", longest, "milliseconds that the longest request took"),
+    )
+}
+
+/// What was seen and is not explained.
+pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Finding> {
+    let polls = seen.timeline.rows.len();
+    if polls < FEWEST_POLLS {
+        let title =
+            format!("Cannot tell: there are {polls} polls of the database under load, and {FEWEST_POLLS} are needed.");
+        return Some(Finding::new(Kind::CannotTell, None, 1.0, title).with("summary.polls", polls as f64, "polls"));
+    }
+    let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
+    let explained = findings.iter().any(|it| matches!(it.kind, Kind::HeldSession | Kind::LeakedSession));
+    let capacity = f64::from(seen.case.variant.summary.pool_capacity);
+    if !explained && idle >= (UNEXPLAINED * capacity).max(1.0) {
+        return Some(nobody_named(seen, idle));
+    }
+    let summary = &seen.case.variant.summary;
+    if findings.is_empty() && !summary.is_healthy() {
+        let failed = summary.failure_ratio.unwrap_or(f64::NAN);
+        let title = if failed.is_nan() {
+            "Cannot tell: no request finished in the steady phase, and no session was held.".to_owned()
+        } else {
+            format!(
+                "Cannot tell: {} of the requests failed, and the database's sessions do not say why.",
+                percent(failed)
+            )
+        };
+        let failed = if failed.is_nan() { 1.0 } else { failed };
+        return Some(Finding::new(Kind::CannotTell, None, 0.8, title).with(
+            "summary.failure_ratio",
+            failed,
+            "failed of finished",
+        ));
+    }
+    None
+}
+
+fn nobody_named(seen: &Seen<'_>, idle: f64) -> Finding {
+    let ambiguous = seen.attribution.as_ref().map_or(&[][..], |it| &it.ambiguous);
+    let title = if ambiguous.len() > 1 {
+        format!(
+            "Cannot tell which of {} holds the sessions: they are in flight together. A mix in which they vary apart, or \
+             each alone, would tell.",
+            listed(ambiguous)
+        )
+    } else {
+        format!("Cannot tell who holds {idle:.1} sessions at the mean: they go with no route's requests in flight.")
+    };
+    let statement = seen.statements.first().map(|it| it.statement.clone());
+    Finding { statement, ..Finding::new(Kind::CannotTell, None, 0.8, title) }.with(
+        "summary.idle_in_transaction_mean",
+        idle,
+        "sessions idle in transaction at the mean",
+    )
+}
+
+/// Nothing is wrong.
+pub(super) fn healthy(seen: &Seen<'_>) -> Finding {
+    let summary = &seen.case.variant.summary;
+    let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
+    let title = format!(
+        "Nothing is wrong: {idle:.1} sessions are idle in transaction at the mean, no checkout gave up, and no route holds a \
+         session for long."
+    );
+    Finding::new(Kind::Healthy, None, 0.9, title)
+        .with("samples.activity", idle, "sessions idle in transaction at the mean")
+        .with("summary.pool_timeouts", summary.pool_timeouts.unwrap_or(0) as f64, "checkouts that gave up")
+        .with("summary.polls", summary.polls as f64, "polls of the database")
+}

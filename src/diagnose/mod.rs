@@ -1,0 +1,188 @@
+//! What is wrong in a run, and where: from a record and its samples to findings, most harmful first.
+//!
+//! Pure, as everything behind the record. Which route holds is read from the load and the database side by side
+//! ([`attribute`]), or, exactly, from the routes that an application writes into its statements ([`statements`]); which
+//! mistake it is, from its fingerprint ([`pattern`]); what comes of it, from pools, probes and error texts
+//! ([`mechanism`]). `docs/DIAGNOSIS.md` says how sure each of these is.
+
+mod advice;
+mod attribute;
+mod findings;
+mod mechanism;
+mod nnls;
+mod pattern;
+mod seen;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod simulated_tests;
+mod statements;
+mod timeline;
+mod titles;
+pub mod what_if;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use attribute::Interval;
+pub use pattern::HoldPattern;
+
+use crate::record::{RunRecord, Stamped, VariantRecord};
+use crate::scenario::SessionScope;
+use crate::texts::Tally;
+use seen::Seen;
+
+/// What kind of thing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A route holds a session across slow work.
+    HeldSession,
+    /// Sessions stay in a transaction after their request.
+    LeakedSession,
+    /// Checkouts gave up waiting for a full pool.
+    PoolExhausted,
+    /// Nobody holds too long: the pool is too small for the load.
+    PoolTooSmall,
+    /// Workers stood still.
+    EventLoopBlocked,
+    /// Sessions wait for a lock behind an idle holder.
+    LockConvoy,
+    /// Sessions are busy, not idle.
+    SlowQuery,
+    /// `PgBouncer` ended sessions or refused them.
+    PgbouncerTimeout,
+    /// Nothing is wrong.
+    Healthy,
+    /// What was seen does not say.
+    CannotTell,
+}
+
+/// A figure of the record that a finding rests on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// Where in the record it is, such as `summary.pool_timeouts`, or what it is computed from, such as
+    /// `samples.activity`.
+    pub figure: String,
+    /// The figure.
+    pub value: f64,
+    /// What it says.
+    pub text: String,
+}
+
+/// One thing that is wrong, or a statement that none is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// Method, path template, JSON-RPC method; `None` when it is about no single route.
+    pub route: Option<String>,
+    /// The hold pattern, by its id in `docs/HOLD-PATTERNS.md`; `None` when none can be told.
+    pub pattern: Option<HoldPattern>,
+    /// How sure the pattern is, 0–1; `None` without one.
+    pub pattern_confidence: Option<f64>,
+    /// Idle-in-transaction seconds for each request of the route, with the 95 % interval; `None` when not one finished.
+    pub held_s_per_request: Option<Interval>,
+    /// Share of all idle-in-transaction time, 0–1.
+    pub share: Option<f64>,
+    /// The last statement of most of these sessions, values replaced by `?`.
+    pub statement: Option<String>,
+    /// The application that most of them are of.
+    pub application_name: Option<String>,
+    /// How sure, 0–1.
+    pub confidence: f64,
+    /// The finding in a sentence.
+    pub title: String,
+    /// What to do, in a sentence.
+    pub fix: String,
+    /// The same in code, by stack.
+    pub fix_by_stack: BTreeMap<&'static str, &'static str>,
+    /// What it rests on.
+    pub evidence: Vec<Evidence>,
+    /// Session seconds that it costs, by which findings of a rank are sorted.
+    #[serde(skip)]
+    harm_s: f64,
+}
+
+impl Finding {
+    fn new(kind: Kind, pattern: Option<HoldPattern>, confidence: f64, title: String) -> Self {
+        Self {
+            kind,
+            route: None,
+            pattern,
+            pattern_confidence: None,
+            held_s_per_request: None,
+            share: None,
+            statement: None,
+            application_name: None,
+            confidence,
+            title,
+            fix: advice::fix(kind, pattern).to_owned(),
+            fix_by_stack: advice::by_stack(kind),
+            evidence: Vec::new(),
+            harm_s: 0.0,
+        }
+    }
+
+    fn with(mut self, figure: impl Into<String>, value: f64, text: impl Into<String>) -> Self {
+        self.evidence.push(Evidence { figure: figure.into(), value, text: text.into() });
+        self
+    }
+
+    /// Whether it names something that is wrong.
+    pub fn is_trouble(&self) -> bool {
+        !matches!(self.kind, Kind::Healthy | Kind::CannotTell)
+    }
+
+    /// Causes before their effects, and what is known before what is not.
+    fn rank(&self) -> u8 {
+        match self.kind {
+            Kind::HeldSession | Kind::LeakedSession | Kind::SlowQuery | Kind::LockConvoy | Kind::PoolTooSmall => 0,
+            Kind::PoolExhausted | Kind::EventLoopBlocked | Kind::PgbouncerTimeout => 1,
+            Kind::CannotTell => 2,
+            Kind::Healthy => 3,
+        }
+    }
+}
+
+/// What is diagnosed.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    record: &'a RunRecord,
+    scope: SessionScope,
+    variant: &'a VariantRecord,
+    samples: &'a [Stamped],
+    texts: &'a Tally,
+}
+
+impl<'a> Case<'a> {
+    /// One variant of a run; `None` when the run has no such variant. `samples` may hold other variants' too, and must be
+    /// ascending in time; `logs` are texts from log files.
+    pub fn of(record: &'a RunRecord, scope: SessionScope, samples: &'a [Stamped], logs: &'a Tally) -> Option<Self> {
+        record.variants.get(&scope).map(|variant| Self { record, scope, variant, samples, texts: logs })
+    }
+
+    /// The variant.
+    pub fn scope(&self) -> SessionScope {
+        self.scope
+    }
+}
+
+/// Finds what is wrong: never an empty list. Causes come before effects, the costly before the cheap.
+pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
+    let seen = Seen::of(case);
+    let mut findings = findings::held(&seen);
+    findings.extend(findings::leaked(&seen));
+    findings.extend(mechanism::convoy(&seen));
+    findings.extend(mechanism::slow(&seen));
+    findings.extend(mechanism::loops(&seen));
+    findings.extend(mechanism::pool(&seen, &findings));
+    findings.extend(mechanism::pgbouncer(&seen));
+    findings.extend(findings::cannot_tell(&seen, &findings));
+    if findings.is_empty() {
+        findings.push(findings::healthy(&seen));
+    }
+    findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
+    findings
+}

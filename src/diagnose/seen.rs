@@ -1,0 +1,217 @@
+//! Everything that was seen of a case, put side by side once.
+
+use std::collections::BTreeMap;
+
+use super::Case;
+use super::attribute::{Attribution, Interval, Question, RouteHold, attribute};
+use super::statements::{StatementHold, breakdowns, by_statement, commented_route, known_route};
+use super::timeline::{Row, Timeline};
+use crate::record::{BreakdownSample, Sample, SeenBy};
+use crate::texts::Tally;
+
+/// A transaction that is so many times older than the longest request, and a second more, belongs to none.
+const OUTLIVES: f64 = 1.5;
+
+/// From this share of named sessions on, the application's own word is taken instead of the regression.
+const NAMED: f64 = 0.8;
+
+pub(super) struct Seen<'a> {
+    pub(super) case: Case<'a>,
+    pub(super) timeline: Timeline,
+    pub(super) breakdowns: Vec<(f64, &'a BreakdownSample)>,
+    pub(super) statements: Vec<StatementHold>,
+    /// Who holds, by the regression.
+    pub(super) attribution: Option<Attribution>,
+    /// Who holds, by what the application says of itself; `None` when it says nothing.
+    pub(super) exact: Option<Vec<RouteHold>>,
+    /// Error texts of the record and of the logs.
+    pub(super) texts: Tally,
+    /// Statements whose transactions outlive every request.
+    pub(super) leaks: Vec<usize>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn of(case: Case<'a>) -> Self {
+        let phases = case.variant.phases;
+        let samples: Vec<_> = case.samples.iter().filter(|stamped| stamped.variant == case.scope).cloned().collect();
+        let timeline = Timeline::of(&samples, case.variant.summary.pool_capacity, phases.steady_to_s);
+        let own = case.samples;
+        let breakdowns: Vec<_> = breakdowns(own, 0.0, phases.steady_to_s, case.scope);
+        let statements = by_statement(&breakdowns);
+        let mut texts = case.texts.clone();
+        // The gateway, its clients and the logs tell of the same errors.
+        for seen_by in [SeenBy::Gateway, SeenBy::Client] {
+            let mut told = Tally::default();
+            let theirs = case.variant.errors.iter().filter(|error| error.seen_by == seen_by);
+            theirs.for_each(|error| told.add(&error.text, error.count));
+            texts.also_seen(told);
+        }
+        let mut seen =
+            Self { case, timeline, breakdowns, statements, attribution: None, exact: None, texts, leaks: Vec::new() };
+        seen.leaks = seen.leaks();
+        seen.set_leaked();
+        seen.attribution = seen.attribute(Row::held).map(|it| it.of_all(seen.idle_s()));
+        seen.exact = seen.exact();
+        seen
+    }
+
+    pub(super) fn attribute(&self, of: fn(&Row) -> f64) -> Option<Attribution> {
+        attribute(&Question {
+            timeline: &self.timeline,
+            steady_s: self.steady_s(),
+            finished: &|route| self.finished(route),
+            of,
+        })
+    }
+
+    pub(super) fn steady_s(&self) -> (f64, f64) {
+        (self.case.variant.phases.steady_from_s, self.case.variant.phases.steady_to_s)
+    }
+
+    /// Requests of a route that finished in the steady phase.
+    pub(super) fn finished(&self, route: &str) -> u64 {
+        self.case.variant.routes.iter().find(|it| it.route == route).map_or(0, |it| it.requests)
+    }
+
+    /// Idle-in-transaction session seconds over the steady phase.
+    pub(super) fn idle_s(&self) -> f64 {
+        let (from_s, to_s) = self.steady_s();
+        self.timeline.integral(from_s, to_s, Row::idle)
+    }
+
+    /// Whether a pool was full at any time.
+    pub(super) fn saturated(&self) -> bool {
+        self.timeline.rows.iter().any(|row| row.saturated)
+    }
+
+    /// Share of the idle sessions that were in an aborted transaction.
+    pub(super) fn aborted(&self) -> f64 {
+        let sum = |value: fn(&Row) -> f64| self.timeline.rows.iter().map(value).sum::<f64>();
+        let idle = sum(Row::idle);
+        if idle > 0.0 { sum(|row| f64::from(row.activity.idle_in_transaction_aborted)) / idle } else { 0.0 }
+    }
+
+    /// Samples of the pools' gauges.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &'a crate::record::PoolSample> + use<'a> {
+        let (scope, until_s) = (self.case.scope, self.case.variant.phases.steady_to_s);
+        let own = self.case.samples.iter().filter(move |it| it.variant == scope && (0.0..=until_s).contains(&it.at_s));
+        own.filter_map(|stamped| match &stamped.sample {
+            Sample::Pools(pools) => Some(pools),
+            _ => None,
+        })
+    }
+
+    /// Statements whose transactions are older than any request was. In a full pool requests get old without finishing;
+    /// there only the clients' timeout bounds their age.
+    fn leaks(&self) -> Vec<usize> {
+        let slowest = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
+        let timeout_s = self.case.record.scenario.load.client_timeout.secs();
+        let longest_s = if self.saturated() { timeout_s.max(slowest / 1e3) } else { slowest / 1e3 };
+        let old = |hold: &StatementHold| longest_s > 0.0 && hold.oldest_s > OUTLIVES * longest_s + 1.0;
+        (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect()
+    }
+
+    /// Puts beside each poll what the statements of leaks had in the last breakdown before it.
+    fn set_leaked(&mut self) {
+        let series: Vec<(f64, f64)> = (0..self.breakdowns.len())
+            .map(|at| (self.breakdowns[at].0, self.leaks.iter().map(|leak| self.statements[*leak].series[at].1).sum()))
+            .collect();
+        let mut next = 0;
+        for row in &mut self.timeline.rows {
+            while next < series.len() && series[next].0 <= row.at_s {
+                next += 1;
+            }
+            row.leaked = next.checked_sub(1).map_or(0.0, |last| series[last].1);
+        }
+    }
+
+    /// The routes that the application names itself, when it names nearly all.
+    fn exact(&self) -> Option<Vec<RouteHold>> {
+        let mut series = BTreeMap::<String, Vec<f64>>::new();
+        let (mut named, mut all) = (0.0, 0.0);
+        for (index, (_, breakdown)) in self.breakdowns.iter().enumerate() {
+            for group in &breakdown.groups {
+                all += f64::from(group.sessions);
+                let route = commented_route(&group.statement).or_else(|| route_name(&group.application_name));
+                let Some(route) = route else { continue };
+                named += f64::from(group.sessions);
+                let route = known_route(&route, &self.timeline.routes).unwrap_or(route);
+                series.entry(route).or_insert_with(|| vec![0.0; self.breakdowns.len()])[index] +=
+                    f64::from(group.sessions);
+            }
+        }
+        if all == 0.0 || named < NAMED * all {
+            return None;
+        }
+        let idle_s = self.idle_s();
+        let mut holds: Vec<RouteHold> =
+            series.into_iter().map(|(route, counts)| self.named_hold(route, &counts, all, idle_s)).collect();
+        holds.retain(super::attribute::matters);
+        holds.sort_by(|a, b| b.idle_s.total_cmp(&a.idle_s));
+        Some(holds)
+    }
+
+    fn named_hold(&self, route: String, counts: &[f64], all: f64, idle_s: f64) -> RouteHold {
+        let (from_s, to_s) = self.steady_s();
+        let share = counts.iter().sum::<f64>() / all;
+        let error = super::attribute::relative_error(counts);
+        let around =
+            |value: f64| Interval { value, low: (value * (1.0 - error)).max(0.0), high: value * (1.0 + error) };
+        let index = self.timeline.routes.iter().position(|it| *it == route);
+        let in_flight_s = index.map_or(0.0, |index| self.timeline.integral(from_s, to_s, |row| row.in_flight[index]));
+        let ratio = if in_flight_s > 0.0 { share * idle_s / in_flight_s } else { 1.0 };
+        let finished = self.finished(&route);
+        RouteHold {
+            coefficient: around(ratio),
+            share,
+            held_s: (finished > 0).then(|| around(share * idle_s / finished as f64)),
+            idle_s: share * idle_s,
+            route,
+        }
+    }
+
+    /// Which statements a holder's sessions ended with: of each statement, the part that goes with this route among
+    /// `holders`; most first.
+    pub(super) fn statements_of(&self, route: &str, holders: &[RouteHold]) -> Vec<(&StatementHold, f64)> {
+        let weight = |hold: &StatementHold| self.part(hold, route, holders) * hold.sessions as f64;
+        let candidates = self.statements.iter().enumerate().filter(|(index, _)| !self.leaks.contains(index));
+        let mut parts: Vec<(&StatementHold, f64)> =
+            candidates.map(|(_, hold)| (hold, weight(hold))).filter(|(_, weight)| *weight > 0.0).collect();
+        let total: f64 = parts.iter().map(|(_, weight)| weight).sum();
+        for (_, weight) in &mut parts {
+            *weight /= total;
+        }
+        parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+        parts
+    }
+
+    /// Which part of a statement's idle sessions goes with a route's requests in flight.
+    fn part(&self, hold: &StatementHold, route: &str, holders: &[RouteHold]) -> f64 {
+        if holders.len() <= 1 {
+            return 1.0;
+        }
+        let columns: Vec<usize> = holders
+            .iter()
+            .filter_map(|holder| self.timeline.routes.iter().position(|it| *it == holder.route))
+            .collect();
+        let Some(mine) = columns.iter().position(|column| self.timeline.routes[*column] == route) else { return 0.0 };
+        let mut normal = super::nnls::Normal::new(columns.len());
+        let mut sums = vec![0.0; columns.len()];
+        for (at_s, sessions) in &hold.series {
+            let Some(row) = self.timeline.nearest(*at_s) else { continue };
+            let values: Vec<f64> = columns.iter().map(|column| row.in_flight[*column]).collect();
+            values.iter().zip(&mut sums).for_each(|(value, sum)| *sum += value);
+            normal.observe(&values, *sessions);
+        }
+        let solution = normal.solve(&vec![true; columns.len()], f64::INFINITY);
+        let parts: Vec<f64> = solution.iter().zip(&sums).map(|(value, sum)| value * sum).collect();
+        let all: f64 = parts.iter().sum();
+        if all > 0.0 { parts[mine] / all } else { 0.0 }
+    }
+}
+
+/// An `application_name` that is a route: `GET /tools`.
+fn route_name(name: &str) -> Option<String> {
+    let methods = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE "];
+    methods.iter().any(|method| name.starts_with(method)).then(|| name.to_owned())
+}

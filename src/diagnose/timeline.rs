@@ -1,0 +1,158 @@
+//! Load and database on one clock: what was in flight when the sessions were counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::record::{ActivitySample, LoadSample, Sample, Stamped};
+
+/// Two samples of the load further apart than this have a gap between them, in which nothing is known.
+const GAP_S: f64 = 1.0;
+
+/// From this share of the pools' capacity on, sessions idle in transaction say how large the pool is, and no longer
+/// who holds it.
+const FULL: f64 = 0.95;
+
+/// What was seen at one poll of the database.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) at_s: f64,
+    /// Requests in flight, by index of the route; interpolated between the two samples around.
+    pub(super) in_flight: Vec<f64>,
+    /// Sessions idle in transaction that no request holds any more, by the breakdowns around.
+    pub(super) leaked: f64,
+    /// Users that had started.
+    pub(super) users: f64,
+    pub(super) activity: ActivitySample,
+    /// Whether a pool was full: what is idle is cut off there.
+    pub(super) saturated: bool,
+}
+
+impl Row {
+    pub(super) fn idle(&self) -> f64 {
+        f64::from(self.activity.idle_in_transaction_total())
+    }
+
+    /// Idle sessions that a request may hold.
+    pub(super) fn held(&self) -> f64 {
+        (self.idle() - self.leaked).max(0.0)
+    }
+
+    /// Sessions that run a statement and do not wait for a lock.
+    pub(super) fn working(&self) -> f64 {
+        f64::from(self.activity.active.saturating_sub(self.activity.waiting_for_lock))
+    }
+}
+
+/// All polls while there was load, ascending in time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Timeline {
+    pub(super) routes: Vec<String>,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Timeline {
+    /// `samples` ascending in time, of one variant; `capacity` of all pools together.
+    pub(super) fn of(samples: &[Stamped], capacity: u32, until_s: f64) -> Self {
+        let loads: Vec<(f64, &LoadSample)> = samples
+            .iter()
+            .filter_map(|stamped| match &stamped.sample {
+                Sample::Load(load) if stamped.at_s <= until_s => Some((stamped.at_s, load)),
+                _ => None,
+            })
+            .collect();
+        let routes: Vec<String> = loads
+            .iter()
+            .flat_map(|(_, load)| load.in_flight.keys())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .cloned()
+            .collect();
+        let full = full_times(samples);
+        let mut next = 0;
+        let mut rows = Vec::new();
+        for stamped in samples {
+            let Sample::Activity(activity) = &stamped.sample else { continue };
+            while next < loads.len() && loads[next].0 < stamped.at_s {
+                next += 1;
+            }
+            let Some(in_flight) = between(&loads, next, stamped.at_s, &routes) else { continue };
+            let users = loads.get(next).or(loads.last()).map_or(0.0, |(_, load)| f64::from(load.users));
+            let idle = f64::from(activity.idle_in_transaction_total());
+            let half = idle >= f64::from(capacity) / 2.0;
+            let saturated =
+                idle >= FULL * f64::from(capacity) || full.iter().any(|span| span.covers(stamped.at_s, half));
+            rows.push(Row { at_s: stamped.at_s, in_flight, leaked: 0.0, users, activity: *activity, saturated });
+        }
+        Self { routes, rows }
+    }
+
+    /// The row nearest in time; `None` when it is more than half a second away.
+    pub(super) fn nearest(&self, at_s: f64) -> Option<&Row> {
+        let away = |row: &&Row| (row.at_s - at_s).abs();
+        self.rows.iter().min_by(|a, b| away(a).total_cmp(&away(b))).filter(|row| away(row) <= GAP_S / 2.0)
+    }
+
+    /// The integral over time of what `value` gives, in units × seconds, from `from_s` to `to_s`.
+    pub(super) fn integral(&self, from_s: f64, to_s: f64, value: impl Fn(&Row) -> f64) -> f64 {
+        let inside: Vec<&Row> = self.rows.iter().filter(|row| (from_s..=to_s).contains(&row.at_s)).collect();
+        inside
+            .windows(2)
+            .map(|pair| (pair[1].at_s - pair[0].at_s) * f64::midpoint(value(pair[0]), value(pair[1])))
+            .sum()
+    }
+
+    /// The mean over all rows; `None` without any.
+    pub(super) fn mean(&self, value: impl Fn(&Row) -> f64) -> Option<f64> {
+        (!self.rows.is_empty()).then(|| self.rows.iter().map(value).sum::<f64>() / self.rows.len() as f64)
+    }
+}
+
+/// What was in flight at `at_s`, between the samples `next − 1` and `next`.
+fn between(loads: &[(f64, &LoadSample)], next: usize, at_s: f64, routes: &[String]) -> Option<Vec<f64>> {
+    let (after, before) = (loads.get(next), next.checked_sub(1).and_then(|index| loads.get(index)));
+    let (before, after) = match (before, after) {
+        (Some(before), Some(after)) if after.0 - before.0 <= GAP_S => (before, after),
+        // A poll just before the first or after the last sample of the load takes that one.
+        (None, Some(only)) | (Some(only), None) if (only.0 - at_s).abs() <= 0.06 => (only, only),
+        _ => return None,
+    };
+    let weight = if after.0 > before.0 { (at_s - before.0) / (after.0 - before.0) } else { 0.0 };
+    let count = |load: &LoadSample, route: &str| f64::from(load.in_flight.get(route).copied().unwrap_or(0));
+    Some(routes.iter().map(|route| count(before.1, route) * (1.0 - weight) + count(after.1, route) * weight).collect())
+}
+
+/// A span of time in which a pool was full, in seconds since the load began. The gauges come once a second: it was full when one said so, and at some time
+/// after the one before.
+struct Full {
+    /// The last gauge that said that there was room.
+    since: f64,
+    /// The first one that said that there was none.
+    seen: f64,
+    until: f64,
+}
+
+impl Full {
+    /// Between the two gauges, a pool counts as full when half of all sessions were idle in transaction.
+    fn covers(&self, at_s: f64, half: bool) -> bool {
+        at_s <= self.until && (at_s >= self.seen || (half && at_s >= self.since))
+    }
+}
+
+/// When checkouts waited, a loop stood still, or a checkout gave up.
+fn full_times(samples: &[Stamped]) -> Vec<Full> {
+    let mut last = BTreeMap::new();
+    let mut open = BTreeMap::new();
+    let mut spans = Vec::new();
+    for stamped in samples {
+        let Sample::Pools(pools) = &stamped.sample else { continue };
+        let at_s = stamped.at_s;
+        let (since, timeouts) = last.insert(pools.replica, (at_s, pools.timeouts)).unwrap_or((at_s, Some(0)));
+        let gave_up = pools.timeouts.zip(timeouts).is_some_and(|(now, before)| now > before);
+        if gave_up || pools.pending.is_some_and(|it| it > 0) || pools.stalled_workers.is_some_and(|it| it > 0) {
+            open.entry(pools.replica).or_insert(Full { since, seen: at_s, until: f64::INFINITY });
+        } else if let Some(span) = open.remove(&pools.replica) {
+            spans.push(Full { until: at_s, ..span });
+        }
+    }
+    spans.extend(open.into_values());
+    spans
+}

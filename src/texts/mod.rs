@@ -1,0 +1,134 @@
+//! The error texts that users meet: which pool or server says it, what it means, and the limits it tells.
+//!
+//! Pure and linear: the `regex` crate does not backtrack, and of one text no more than [`LONGEST`] bytes are read.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Bytes of one text that are read. Whatever is longer says what it has to say before, or in its last part.
+pub const LONGEST: usize = 8_192;
+
+/// What a text says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextKind {
+    /// A checkout gave up waiting for a connection of the application's pool.
+    PoolTimeout,
+    /// The pool refuses a checkout at once, since all are out or too many wait.
+    PoolExhausted,
+    /// The server has no connection left (53300).
+    TooManyConnections,
+    /// The server ended a session that was idle in a transaction (25P03).
+    IdleInTransactionTimeout,
+    /// The server ended a transaction that took too long (25P04).
+    TransactionTimeout,
+    /// The server cancelled a statement that took too long (57014).
+    StatementTimeout,
+    /// A lock was not had in time (55P03).
+    LockTimeout,
+    /// An operator, or a stop of the server, ended the session (57P01).
+    AdminShutdown,
+    /// `PgBouncer` ended a session that was idle in a transaction.
+    PgbouncerIdleTransaction,
+    /// `PgBouncer` had no server connection for a client in time.
+    PgbouncerQueryWait,
+    /// `PgBouncer` ended a client that did nothing, or a query or transaction that took too long.
+    PgbouncerOther,
+    /// `PgBouncer` takes no more clients.
+    PgbouncerMaxClients,
+    /// A session that failed and was not rolled back is used again.
+    PendingRollback,
+    /// The pool suspects that a connection was never given back.
+    LeakSuspected,
+}
+
+impl TextKind {
+    /// Whether a pool of the application had no connection.
+    pub fn is_pool(self) -> bool {
+        matches!(self, Self::PoolTimeout | Self::PoolExhausted)
+    }
+
+    /// Whether `PgBouncer` says it.
+    pub fn is_pgbouncer(self) -> bool {
+        use TextKind::{PgbouncerIdleTransaction, PgbouncerMaxClients, PgbouncerOther, PgbouncerQueryWait};
+        matches!(self, PgbouncerIdleTransaction | PgbouncerQueryWait | PgbouncerOther | PgbouncerMaxClients)
+    }
+}
+
+/// The limits that a text tells; `None` is one that it does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Limits {
+    /// Connections of the pool.
+    pub size: Option<u32>,
+    /// Connections beyond them.
+    pub overflow: Option<u32>,
+    /// How long a checkout waits, in seconds.
+    pub timeout_s: Option<f64>,
+}
+
+/// A text that was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Recognised {
+    /// What it says.
+    pub kind: TextKind,
+    /// Who says it: `SQLAlchemy`, `PostgreSQL`, `PgBouncer`.
+    pub library: &'static str,
+    /// The limits it tells.
+    pub limits: Limits,
+}
+
+/// Recognises a text, or a line of a log; `None` when it is none of those that are known.
+///
+/// ```
+/// use rbac_bench::texts::{TextKind, recognise};
+/// let text = "QueuePool limit of size 20 overflow 10 reached, connection timed out, timeout 60.00";
+/// let recognised = recognise(text).unwrap();
+/// assert_eq!((recognised.kind, recognised.library), (TextKind::PoolTimeout, "SQLAlchemy"));
+/// assert_eq!(recognised.limits.timeout_s, Some(60.0));
+/// ```
+pub fn recognise(text: &str) -> Option<Recognised> {
+    let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    table::recognise(&text[..end])
+}
+
+/// What is known of one kind of text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Told {
+    /// How often it was met.
+    pub count: u64,
+    /// The limits it told last.
+    pub limits: Limits,
+}
+
+/// Recognised texts, counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally(BTreeMap<(TextKind, &'static str), Told>);
+
+impl Tally {
+    /// Counts a text that was met `count` times, if it is known.
+    pub fn add(&mut self, text: &str, count: u64) {
+        if let Some(Recognised { kind, library, limits }) = recognise(text) {
+            let told = self.0.entry((kind, library)).or_insert(Told { count: 0, limits });
+            told.count += count;
+            told.limits = limits;
+        }
+    }
+
+    /// Takes in what somebody else met of the same errors: of each the higher count, since both may have met the same.
+    pub fn also_seen(&mut self, other: Self) {
+        for (key, theirs) in other.0 {
+            let ours = self.0.entry(key).or_insert_with(|| theirs.clone());
+            ours.count = ours.count.max(theirs.count);
+        }
+    }
+
+    /// What was met, by kind and library.
+    pub fn iter(&self) -> impl Iterator<Item = (TextKind, &'static str, &Told)> {
+        self.0.iter().map(|((kind, library), told)| (*kind, *library, told))
+    }
+}

@@ -1,0 +1,90 @@
+//! The cause is named, on real parts: the route, its statement and its mistake; and nobody where nobody holds.
+
+use serde_json::Value;
+
+use crate::program::{Place, SMALL, json, text};
+
+const CALL: &str = "POST /rpc tools/call";
+
+/// Runs the small scenario in one variant and diagnoses it.
+fn diagnosed(variant: &str, settings: &[&str]) -> (Place, Vec<Value>) {
+    let place = Place::new();
+    let mut arguments = vec!["run", SMALL, "--variant", variant, "--json"];
+    for setting in settings {
+        arguments.extend(["--set", setting]);
+    }
+    json(&place.output(&arguments));
+    let folder = place.run_folder().display().to_string();
+    let document = json(&place.output(&["diagnose", &folder, "--variant", variant, "--json"]));
+    assert_eq!(document["format"]["name"], "rbac-bench/diagnosis");
+    let findings = document["findings"].as_array().expect("a list").clone();
+    (place, findings)
+}
+
+fn held(findings: &[Value]) -> Vec<&str> {
+    let held = findings.iter().filter(|it| it["kind"] == "held_session");
+    held.map(|it| it["route"].as_str().expect("a route")).collect()
+}
+
+#[test]
+fn a_full_pool_that_freezes_its_loops_is_the_fault_of_the_slow_call() {
+    let (place, findings) = diagnosed("held", &[]);
+    assert_eq!(held(&findings), [CALL], "{findings:#?}");
+    let first = &findings[0];
+    assert_eq!((first["route"].as_str(), first["pattern"].as_str()), (Some(CALL), Some("H1")), "{first:#}");
+    assert!(first["statement"].as_str().is_some_and(|it| it.contains("user_roles")), "{first:#}");
+    assert!(first["share"].as_f64().is_some_and(|it| it > 0.8), "{first:#}");
+    let exhausted = findings.iter().find(|it| it["kind"] == "pool_exhausted").expect("the pool gave up");
+    assert!(exhausted["title"].as_str().is_some_and(|it| it.contains("3 + 1")), "{exhausted:#}");
+
+    // What people read says the same, with the statement and what to do.
+    let folder = place.run_folder().display().to_string();
+    let output = place.output(&["diagnose", &folder]);
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains(CALL) && said.contains("what to do"), "{said}");
+}
+
+#[test]
+fn seconds_per_request_are_those_of_the_call_when_nobody_waits() {
+    let (_place, findings) = diagnosed("across_backend", &["gateway.pool.size=30", "load.duration=6s"]);
+    assert_eq!(held(&findings), [CALL], "{findings:#?}");
+    assert_eq!(findings[0]["pattern"], "H2", "{:#}", findings[0]);
+    let seconds = findings[0]["held_s_per_request"]["value"].as_f64().expect("seconds");
+    // The call takes 0.3 s; a busy machine may make it longer, and never shorter.
+    assert!((0.27..0.45).contains(&seconds), "{seconds} s, {:#}", findings[0]);
+}
+
+#[test]
+fn where_sessions_are_given_back_nobody_is_named() {
+    let (_place, findings) = diagnosed("scoped", &[]);
+    assert_eq!(held(&findings), Vec::<&str>::new(), "{findings:#?}");
+    assert!(findings.iter().all(|it| it["kind"] != "leaked_session"), "{findings:#?}");
+}
+
+#[test]
+fn the_end_of_a_run_says_what_is_wrong() {
+    let place = Place::new();
+    let output = place.output(&["run", SMALL, "--variant", "held"]);
+    let table = text(&output.stdout);
+    assert!(table.contains("What is wrong: POST /rpc tools/call holds its session"), "{table}");
+}
+
+#[test]
+fn what_is_no_run_is_refused_and_logs_are_read() {
+    let place = Place::new();
+    let missing = place.tmp().join("nothing").display().to_string();
+    assert_eq!(place.output(&["diagnose", &missing]).status.code(), Some(2));
+    assert_eq!(place.output(&["diagnose", &missing, "--what-if", "pool=0"]).status.code(), Some(2));
+
+    let log = place.tmp().join("pgbouncer.log");
+    let line = "LOG C-0x1: db/app@1:2 closing because: idle transaction timeout (age=2s) \u{1b}[31m\n";
+    std::fs::write(&log, line.repeat(7)).expect("our own folder");
+    json(&place.output(&["run", SMALL, "--variant", "scoped", "--json"]));
+    let (folder, log) = (place.run_folder().display().to_string(), log.display().to_string());
+    let output = place.output(&["diagnose", &folder, "--log", &log, "--what-if", "users=400"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(said.contains("PgBouncer ended sessions that were idle in transaction, 7 times"), "{said}");
+    assert!(said.contains("what if: 400 users"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
+}
