@@ -322,7 +322,20 @@ fn command(args: &GateArgs) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn the_command_that_reproduces_it_has_every_flag_of_the_pairs() {
+        let flags = "--paired --baseline scoped --pairs 9 --alpha 5% --min-effect 30% --settle 1s --measured 2s \
+                     --order abba --max-duration 3m --metric latency.p95 --users 24 --set load.ramp_up=1s";
+        let written = format!("rbac-bench gate small.toml {flags}");
+        let cli = Cli::parse_from(written.split_whitespace());
+        let Command::Gate(args) = cli.command else { panic!("it is a gate") };
+        assert_eq!(command(&args).replace('\'', ""), written.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
 
     #[test]
     fn a_metric_must_not_get_worse_in_its_own_direction() {

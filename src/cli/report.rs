@@ -128,7 +128,8 @@ fn asked(record: &RunRecord) -> Vec<Asked> {
     let routes = routes(&record.scenario);
     let read =
         |rule| Asked::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
-    record.scenario.gate.iter().filter_map(read).collect()
+    // Those against a baseline are for runs that have one, as at the end of a run.
+    record.scenario.gate.iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
 }
 
 /// A sample as rules need it: statements and routes would fill the memory.

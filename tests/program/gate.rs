@@ -96,7 +96,19 @@ fn the_fix_passes_and_the_bug_fails_by_the_scenario_s_own_rules(run: &Recorded) 
     let both = run.gate(&[]);
     assert_eq!(both.status.code(), Some(99), "each variant is judged: {}", text(&both.stdout));
     a_failure_stays_one_whoever_reads_it(run);
+    a_recorded_run_is_run_again_with_what_is_set(run);
     assert!(text(&both.stdout).contains("because a checkout that times out is the incident"), "{}", text(&both.stdout));
+}
+
+fn a_recorded_run_is_run_again_with_what_is_set(run: &Recorded) {
+    let set = ["--variant", "scoped", "--users", "3", "--rule", "latency.p95<=+500% vs baseline", "--json"];
+    assert_eq!(run.gate(&set).status.code(), Some(2), "of a run that is over nothing can be set");
+    let again = [&["--rerun", "--baseline", run.folder.as_str()], &set[..]].concat();
+    let output = run.gate(&again);
+    let verdict = verdict(&output);
+    assert_eq!(output.status.code(), Some(0), "{verdict}");
+    let reason = verdict["rules"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("another `load.users`, 40 instead of 3"), "{verdict}");
 }
 
 /// Nobody reads, or the verdict's file cannot be written.
@@ -127,6 +139,17 @@ fn a_wrong_rule_is_refused_before_any_load() {
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         assert!(stderr.contains(said) && output.stdout.is_empty(), "{stderr}");
+    }
+    let file = place.tmp().join("no_rules_left.toml");
+    let small = fs::read_to_string(SMALL).expect("as it must be in this test");
+    let small = small.split("# What CI asks of it").next().expect("as it must be in this test").to_owned();
+    fs::write(&file, small + "[[gate]]\nrule = \"latency.p95<=+10% vs baseline\"\n")
+        .expect("as it must be in this test");
+    for command in [&["run", "--gate"][..], &["gate"]] {
+        let output = place.output(&[command, &[&file.display().to_string()]].concat());
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains("is left out: it needs a baseline") && stderr.contains("there is no rule"), "{stderr}");
+        assert_eq!(output.status.code(), Some(2), "nothing is left to judge by");
     }
     let file = place.tmp().join("scoped_only.toml");
     let one = fs::read_to_string(SMALL).expect("as it must be in this test");
