@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use super::ci::say;
 use super::error::CliError;
 use super::exit::Exit;
 use super::paired::{PairsArgs, measure_repeatedly};
@@ -54,7 +55,7 @@ pub struct CalibrateArgs {
 }
 
 /// Measures, and writes what came of it to `out`. A rate is no verdict: it exits with 0 whatever it is, and with 3 when
-/// no trial was complete.
+/// no trial came to a verdict.
 pub(super) fn run(
     args: &CalibrateArgs,
     environment: &[Override],
@@ -67,14 +68,18 @@ pub(super) fn run(
     let arrangement = args.pairs.arrangement([variant, variant], Stopping::AfterAll);
     let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
     let repeats = usize::from(args.repeats);
-    let (runs, interrupted) = measure_repeatedly(&scenario, &trial, repeats, &arrangement, &options, quiet)?;
+    let measured = measure_repeatedly(&scenario, &trial, repeats, &arrangement, &options, quiet);
+    let (runs, interrupted) = measured.map_err(|error| match error {
+        // As for a gate: where nothing could be seen, there is no rate.
+        CliError::Run(error) if error.is_blind() => CliError::Blind(error),
+        error => error,
+    })?;
     let (trials, folders): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.trial, run.folder)).unzip();
     let calibration = calibrate(&trials);
     let shown =
         Shown { calibration: &calibration, scenario: &scenario.name, variant, plan: trial.plan(), folders: &folders };
-    let text = if args.json { serde_json::to_string_pretty(&json(shown))? + "\n" } else { table(shown) };
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
+    let text = if args.json { crate::render::json::text(&json(shown))? } else { table(shown) };
+    say(out, &text)?;
     let exit = if calibration.measured.is_some() { Exit::Ok } else { Exit::Inconclusive };
     Ok(interrupted.unwrap_or(exit))
 }

@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use super::exit::Exit;
+use crate::gate::Verdict;
 use crate::render::gate::{Told, markdown};
+use crate::render::text::plain;
 use crate::render::{github, junit};
 
 /// What the environment says of the CI system.
@@ -33,15 +36,66 @@ impl CiEnvironment {
     }
 }
 
-/// Writes annotations to `out` and appends markdown to the step's summary, when this is GitHub Actions.
-pub(super) fn tell_github(told: Told<'_>, environment: &CiEnvironment, out: &mut dyn Write) -> Result<(), CliError> {
-    if !environment.github {
-        return Ok(());
+/// What is said beside files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Said<'a> {
+    /// The verdict as it was asked for; empty when it has been said.
+    pub(super) text: &'a str,
+    /// Whether annotations go to stdout as well. Where that holds data they go to stderr, which GitHub reads, too.
+    pub(super) annotate_out: bool,
+}
+
+/// Says the verdict everywhere where it is wanted, and gives its exit code: files first, so that a reader of `out` who
+/// has gone takes nothing with them.
+///
+/// # Errors
+/// When something could not be written, unless the gate has failed: that is told then, and nothing hides it.
+pub(super) fn tell(
+    told: Told<'_>,
+    junit: Option<&Path>,
+    said: Said<'_>,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let written = junit.map_or(Ok(()), |path| write_junit(told, path));
+    let environment = CiEnvironment::of_this_process();
+    append_summary(told, &environment);
+    let annotations = if environment.github { github::annotations(told) } else { String::new() };
+    let all = written
+        .and_then(|()| say(out, said.text))
+        .and_then(|()| if said.annotate_out { say(out, &annotations) } else { say(&mut io::stderr(), &annotations) });
+    match (told.report.verdict, all) {
+        (Verdict::Failed, Err(error)) => {
+            let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+            tracing::warn!("{}", plain(&format!("{error}{cause}")));
+            Ok(Exit::GateFailed)
+        }
+        (verdict, all) => all.map(|()| exit(verdict)),
     }
-    out.write_all(github::annotations(told).as_bytes())?;
-    match &environment.summary {
-        Some(path) => append(path, &markdown(told)).map_err(|source| CliError::Write { path: path.clone(), source }),
-        None => Ok(()),
+}
+
+/// The exit code of a verdict.
+const fn exit(verdict: Verdict) -> Exit {
+    match verdict {
+        Verdict::Passed => Exit::Ok,
+        Verdict::Failed => Exit::GateFailed,
+        Verdict::Inconclusive => Exit::Inconclusive,
+    }
+}
+
+/// Says it. Whoever read us may have heard enough and gone: that is no error, and changes no verdict.
+pub(super) fn say(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        told => Ok(told?),
+    }
+}
+
+/// Appends markdown to the step's summary, when this is GitHub Actions. The verdict does not depend on that.
+fn append_summary(told: Told<'_>, environment: &CiEnvironment) {
+    let Some(path) = environment.summary.as_ref().filter(|_| environment.github) else { return };
+    if let Err(error) = append(path, &markdown(told)) {
+        let path = path.display().to_string();
+        tracing::warn!("the job summary is missing: cannot write `{}`: {error}", plain(&path));
     }
 }
 
@@ -51,13 +105,18 @@ fn append(path: &Path, markdown: &str) -> io::Result<()> {
     file.write_all(github::fitting(markdown, taken).as_bytes())
 }
 
-/// Writes JUnit's file.
-pub(super) fn write_junit(told: Told<'_>, path: &Path) -> Result<(), CliError> {
-    let failed = |source| CliError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    std::fs::write(path, junit::document(told)?).map_err(failed)
+/// Makes JUnit's file, empty, before anything is measured: one that cannot be written is refused while that costs
+/// nothing, and one of an earlier run does not outlive a run that breaks off.
+pub(super) fn begin_junit(path: Option<&Path>) -> Result<(), CliError> {
+    let Some(path) = path else { return Ok(()) };
+    let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    folder
+        .and_then(|()| File::create(path).map(drop))
+        .map_err(|source| CliError::NotWritable { path: path.to_owned(), source })
+}
+
+fn write_junit(told: Told<'_>, path: &Path) -> Result<(), CliError> {
+    std::fs::write(path, junit::document(told)?).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -69,11 +128,46 @@ mod tests {
         Told { report, scenario: "small", folder: None, command: "rbac-bench gate small.toml" }
     }
 
+    /// A reader who has gone.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_who_has_gone_changes_no_verdict_and_takes_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/gate.xml");
+        begin_junit(Some(&path)).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        let failed = GateReport { verdict: Verdict::Failed, rules: Vec::new() };
+        let said = Said { text: "gate FAILED", annotate_out: true };
+        assert_eq!(tell(told(&failed), Some(&path), said, &mut Gone).unwrap(), Exit::GateFailed);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("<testsuites"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_refused_at_first_and_hides_no_failure_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(begin_junit(Some(folder.path())).unwrap_err().exit(), Exit::BadRequest);
+        let said = Said { text: "", annotate_out: true };
+        let failed = GateReport { verdict: Verdict::Failed, rules: Vec::new() };
+        assert_eq!(tell(told(&failed), Some(folder.path()), said, &mut Vec::new()).unwrap(), Exit::GateFailed);
+        let passed = GateReport { verdict: Verdict::Passed, rules: Vec::new() };
+        assert!(tell(told(&passed), Some(folder.path()), said, &mut Vec::new()).is_err());
+        let unwritable = CiEnvironment { github: true, summary: Some(folder.path().to_owned()) };
+        append_summary(told(&passed), &unwritable);
+    }
+
     #[test]
     fn outside_of_github_nothing_is_said() {
-        let mut said = Vec::new();
-        tell_github(told(&GateReport::of(Vec::new())), &CiEnvironment::default(), &mut said).unwrap();
-        assert!(said.is_empty());
         assert_eq!(CiEnvironment::of(|_| None), CiEnvironment::default());
         assert!(!CiEnvironment::of(|name| (name == "GITHUB_ACTIONS").then(|| "false".into())).github);
     }
@@ -84,7 +178,7 @@ mod tests {
         let path = folder.path().join("summary.md");
         std::fs::write(&path, "before\n").unwrap();
         let environment = CiEnvironment { github: true, summary: Some(path.clone()) };
-        tell_github(told(&GateReport::of(Vec::new())), &environment, &mut Vec::new()).unwrap();
+        append_summary(told(&GateReport::of(Vec::new())), &environment);
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.starts_with("before\n### gate inconclusive"), "{text}");
     }

@@ -78,7 +78,7 @@ pub(super) fn run(args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CliEr
     let format = if args.json { CompareFormat::Json } else { args.format };
     let text = match format {
         CompareFormat::Table | CompareFormat::Prometheus => table(compared),
-        CompareFormat::Json => serde_json::to_string_pretty(&json(compared))? + "\n",
+        CompareFormat::Json => crate::render::json::text(&json(compared))?,
         CompareFormat::Markdown => markdown(compared),
         CompareFormat::Csv => csv(compared)?,
     };
@@ -99,7 +99,8 @@ pub(super) fn scope(name: &str) -> Result<SessionScope, CliError> {
 /// A variant that a run must have.
 pub(super) fn side(run: &Recorded, variant: SessionScope) -> Result<Side<'_>, CliError> {
     let has = || run.record.variants.keys().copied().collect();
-    Side::of(&run.record, variant, &run.samples)
+    run.as_read()
+        .side(variant)
         .ok_or_else(|| CliError::UnknownVariant { name: variant.name().to_owned(), allowed: has() })
 }
 

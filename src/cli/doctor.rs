@@ -44,8 +44,7 @@ pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CliErr
     let ok = checks.iter().all(|check| check.ok);
     if args.json {
         let format = crate::record::Format { name: "rbac-bench/doctor".to_owned(), version: 1 };
-        serde_json::to_writer_pretty(&mut *out, &Findings { format, ok, checks: &checks })?;
-        writeln!(out)?;
+        out.write_all(crate::render::json::text(&Findings { format, ok, checks: &checks })?.as_bytes())?;
     } else {
         for check in &checks {
             writeln!(out, "{} {:<18} {}", if check.ok { "ok     " } else { "missing" }, check.what, check.found)?;

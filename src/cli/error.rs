@@ -92,6 +92,20 @@ pub(super) enum CliError {
         /// The run.
         folder: PathBuf,
     },
+    /// One run as several healthy ones.
+    #[error("`{}` is given twice: limits are learned from each run once", folder.display())]
+    TwiceLearned {
+        /// The run.
+        folder: PathBuf,
+    },
+    /// Healthy runs of different conditions.
+    #[error("`{}` has another {what} than the first run: limits are learned from runs of the same", folder.display())]
+    OtherConditions {
+        /// The run.
+        folder: PathBuf,
+        /// What differs.
+        what: String,
+    },
     /// A run in which there are not two variants to compare.
     #[error("`{}` has no two variants to compare: name another run, or the variants", folder.display())]
     NothingToCompare {
@@ -140,8 +154,20 @@ pub(super) enum CliError {
         #[source]
         source: io::Error,
     },
+    /// The same, before anything was done for it.
+    #[error("cannot write `{}`", path.display())]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The monitor's role may not see what has to be seen, where that is no verdict yet.
+    #[error(transparent)]
+    Blind(RunError),
     /// TOML: a mistake of ours.
-    #[error("cannot write the limits as TOML")]
+    #[error("cannot write it as TOML")]
     Toml(#[source] toml::ser::Error),
     /// CSV: a mistake of ours.
     #[error("cannot write the result as CSV")]
@@ -174,11 +200,14 @@ impl CliError {
             | Self::NothingToSet
             | Self::UnknownVariant { .. }
             | Self::WhichVariant { .. }
+            | Self::TwiceLearned { .. }
+            | Self::OtherConditions { .. }
             | Self::NothingToCompare { .. }
             | Self::PairedRule(_)
             | Self::Plan(_)
             | Self::NoArms
             | Self::NeedsPaired { .. }
+            | Self::NotWritable { .. }
             | Self::Learn(_) => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
@@ -187,6 +216,7 @@ impl CliError {
                     Exit::CouldNotMeasure
                 }
             },
+            Self::Blind(_) => Exit::Inconclusive,
             Self::Run(_)
             | Self::Testbed(_)
             | Self::Replica(_)
@@ -208,7 +238,7 @@ impl CliError {
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Scenario(error) | Self::ScenarioCommand(ScenarioCommandError::Scenario(error)) => error.hint(),
-            Self::Run(error) => error.hint(),
+            Self::Run(error) | Self::Blind(error) => error.hint(),
             Self::Testbed(error) => error.hint(),
             Self::Rule(error) => error.hint(),
             Self::UnknownVariant { name, allowed } => {

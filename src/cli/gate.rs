@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::ci::{self, CiEnvironment};
+use super::ci::{self, Said};
 use super::compare::{scope, side};
 use super::error::CliError;
 use super::exit::Exit;
@@ -13,9 +13,10 @@ use super::run::{self, load_scenario};
 use super::scenario::OverrideArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
 use crate::compare::Side;
-use crate::gate::{Asked, Baseline, GateReport, GateRule, Severity, Trust, Verdict, judge, nothing_measured, routes};
+use crate::gate::{Asked, Baseline, GateReport, GateRule, Severity, Trust, judge, nothing_measured, routes};
 use crate::render::gate::{Told, json, markdown, table};
-use crate::render::text::shell_word;
+use crate::render::json::text as text_of;
+use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
 use crate::scenario::{Scenario, SessionScope};
@@ -73,7 +74,7 @@ pub struct GateArgs {
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: GateFormat,
     /// Derive limits from healthy runs instead of judging one
-    #[arg(long, conflicts_with_all = ["rules", "baseline", "junit", "rerun"])]
+    #[arg(long, conflicts_with_all = ["rules", "baseline", "junit", "rerun", "json", "format"])]
     pub learn: bool,
     /// Length of the windows from which limits are learned
     #[arg(long, value_name = "D", default_value = "5s", requires = "learn")]
@@ -114,6 +115,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     if args.paired.paired {
+        ci::begin_junit(args.junit.as_deref())?;
         return super::paired::run(args, environment, quiet, out);
     }
     if let Some(flag) = args.paired.pairs.first_given() {
@@ -123,6 +125,7 @@ pub(super) fn run(
         return super::learn::run(args, out);
     }
     let [subject] = args.subjects.as_slice() else { return Err(CliError::OneSubject) };
+    ci::begin_junit(args.junit.as_deref())?;
     let baseline = args.baseline.as_deref().map(recorded).transpose()?;
     if let Some(folder) = run_folder(subject) {
         return judge_run(args, &read(folder)?, baseline.as_ref(), quiet, out);
@@ -139,17 +142,26 @@ fn judge_run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    if !args.overrides.set.is_empty() || args.overrides.users.is_some() || args.overrides.duration.is_some() {
+    let variants = variants(args, &run.record.scenario)?;
+    let sets = !args.overrides.set.is_empty() || args.overrides.users.is_some() || args.overrides.duration.is_some();
+    if sets && !args.rerun {
         return Err(CliError::NothingToSet);
     }
-    let mut scenario = run.record.scenario.clone();
-    scenario.variants = variants(args, &scenario)?;
+    let changed = if sets { changed(args, &run.record.scenario)? } else { run.record.scenario.clone() };
+    let scenario = Scenario { variants, ..changed };
     if args.rerun {
         return run_and_judge(args, scenario, baseline, quiet, out);
     }
     let asked = asked(args, &scenario, baseline.is_some())?;
     let report = judge_recorded(args, &asked, run, &scenario.variants, baseline)?;
     finish(args, &report, &scenario.name, Some(&run.folder), out)
+}
+
+/// The scenario of a recorded run with what the flags set of it. The environment was there at the time, and is in it.
+fn changed(args: &GateArgs, recorded: &Scenario) -> Result<Scenario, CliError> {
+    let text = toml::to_string_pretty(recorded).map_err(CliError::Toml)?;
+    let overrides = OverrideArgs { variant: None, ..args.overrides.clone() }.on_top_of(&[])?;
+    Ok(Scenario::from_text(&recorded.name, &text, &overrides)?)
 }
 
 /// The variants that are judged: those of the scenario, or the one that was asked for.
@@ -175,8 +187,8 @@ fn judge_recorded(
     if let Some((baseline, variant)) = baseline.zip(variant) {
         let _known: Side<'_> = side(baseline, variant)?;
     }
-    let baseline = baseline.map(|it| Baseline { record: &it.record, samples: &it.samples, variant, trust });
-    Ok(judge(asked, &run.record, &run.samples, variants, baseline))
+    let baseline = baseline.map(|it| Baseline { run: it.as_read(), variant, trust });
+    Ok(judge(asked, run.as_read(), variants, baseline))
 }
 
 /// Runs the scenario; the rules are read first, so that a wrong one costs nobody a run.
@@ -197,13 +209,21 @@ fn run_and_judge(
             let exit = finish(args, &report, &name, Some(&run.folder), out)?;
             Ok(interrupted.unwrap_or(exit))
         }
-        // The instrument was not allowed to see: that is no verdict on the gateway.
-        Err(CliError::Run(error)) if error.is_blind() => {
+        Err(error) => finish(args, &unseen(error, &asked, &variants)?, &name, None, out),
+    }
+}
+
+/// Where the instrument was not allowed to see, that is no verdict on the gateway: each rule is inconclusive.
+///
+/// # Errors
+/// Any other error.
+pub(super) fn unseen(error: CliError, asked: &[Asked], variants: &[SessionScope]) -> Result<GateReport, CliError> {
+    match error {
+        CliError::Run(error) if error.is_blind() => {
             let hint = error.hint().map_or_else(String::new, |hint| format!(": {hint}"));
-            let report = nothing_measured(&asked, &variants, &format!("{error}{hint}"));
-            finish(args, &report, &name, None, out)
+            Ok(nothing_measured(asked, variants, &format!("{error}{hint}")))
         }
-        Err(error) => Err(error),
+        error => Err(error),
     }
 }
 
@@ -218,19 +238,33 @@ const AGAINST_BASELINE: [&str; 5] = [
 
 /// Reads the rules.
 fn asked(args: &GateArgs, scenario: &Scenario, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
-    let mut written: Vec<GateRule> = if args.rules.is_empty() {
-        scenario.gate.clone()
+    let mut asked = if args.rules.is_empty() {
+        rules_of(scenario, has_baseline)?
     } else {
-        args.rules.iter().map(|rule| plain_rule(rule)).collect()
+        read_rules(&args.rules.iter().map(|rule| plain_rule(rule)).collect::<Vec<_>>(), scenario)?
     };
-    let mut asked = read_rules(&written, scenario)?;
     if has_baseline && !asked.iter().any(|asked| asked.rule.is_relative()) {
-        written.extend(AGAINST_BASELINE.map(plain_rule));
-        asked = read_rules(&written, scenario)?;
+        asked.extend(read_rules(&AGAINST_BASELINE.map(plain_rule), scenario)?);
     }
     if let Some(relative) = asked.iter().find(|asked| asked.rule.is_relative()).filter(|_| !has_baseline) {
         return Err(CliError::NoBaseline { rule: relative.rule.text.clone() });
     }
+    concerning(asked, scenario)
+}
+
+/// The scenario's own rules. Those against a baseline are for runs that have one: without it they are left out, and
+/// that is said.
+pub(super) fn rules_of(scenario: &Scenario, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
+    let (answerable, left_out): (Vec<_>, Vec<_>) =
+        read_rules(&scenario.gate, scenario)?.into_iter().partition(|it| has_baseline || !it.rule.is_relative());
+    for asked in left_out {
+        tracing::warn!("rule `{}` is left out: it needs a baseline", plain(&asked.rule.text));
+    }
+    Ok(answerable)
+}
+
+/// The rules, when at least one of them concerns a variant of the scenario.
+pub(super) fn concerning(asked: Vec<Asked>, scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
     let judged: BTreeSet<SessionScope> = scenario.variants.iter().copied().collect();
     let concerned = |asked: &Asked| asked.variants.is_empty() || asked.variants.iter().any(|it| judged.contains(it));
     if asked.iter().any(concerned) { Ok(asked) } else { Err(CliError::NoRules) }
@@ -262,40 +296,10 @@ fn finish(
     let format = if args.json { GateFormat::Json } else { args.format };
     let text = match format {
         GateFormat::Table => table(told),
-        GateFormat::Json => serde_json::to_string_pretty(&json(told))? + "\n",
+        GateFormat::Json => text_of(&json(told))?,
         GateFormat::Markdown => markdown(told),
     };
-    out.write_all(text.as_bytes())?;
-    tell_ci(told, args.junit.as_deref(), format == GateFormat::Table, out)?;
-    out.flush()?;
-    Ok(exit(report.verdict))
-}
-
-/// JUnit's file, and what GitHub reads. Where stdout holds data, annotations go to stderr, which GitHub reads as well.
-pub(super) fn tell_ci(
-    told: Told<'_>,
-    junit: Option<&Path>,
-    annotate_out: bool,
-    out: &mut dyn Write,
-) -> Result<(), CliError> {
-    if let Some(path) = junit {
-        ci::write_junit(told, path)?;
-    }
-    let environment = CiEnvironment::of_this_process();
-    if annotate_out {
-        ci::tell_github(told, &environment, out)
-    } else {
-        ci::tell_github(told, &environment, &mut std::io::stderr())
-    }
-}
-
-/// The exit code of a verdict.
-pub(super) const fn exit(verdict: Verdict) -> Exit {
-    match verdict {
-        Verdict::Passed => Exit::Ok,
-        Verdict::Failed => Exit::GateFailed,
-        Verdict::Inconclusive => Exit::Inconclusive,
-    }
+    ci::tell(told, args.junit.as_deref(), Said { text: &text, annotate_out: format == GateFormat::Table }, out)
 }
 
 /// The command that measures and judges the same again, without the variant, which is each rule's own.

@@ -1,5 +1,6 @@
 //! `rbac-bench gate --learn`: limits from healthy runs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -10,13 +11,15 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::gate::GateArgs;
 use super::subject::{Recorded, recorded};
-use crate::compare::Side;
+use crate::compare::{Side, differences};
 use crate::gate::{GateRule, Learned, Windows, learn};
 
 /// Learns, and writes `[[gate]]` tables to the file that was asked for, or to `out`.
 pub(super) fn run(args: &GateArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let runs: Vec<Recorded> = args.subjects.iter().map(|name| recorded(name)).collect::<Result<_, _>>()?;
+    each_once(&runs)?;
     let sides: Vec<Side<'_>> = runs.iter().map(|run| healthy_side(args, run)).collect::<Result<_, _>>()?;
+    alike(&runs, &sides)?;
     let learned = learn(&sides, args.window).map_err(CliError::Learn)?;
     let text = tables(&learned)?;
     match &args.output {
@@ -28,6 +31,30 @@ pub(super) fn run(args: &GateArgs, out: &mut dyn Write) -> Result<Exit, CliError
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// A run given twice has no more windows than once: the rate that it bought would not be true.
+fn each_once(runs: &[Recorded]) -> Result<(), CliError> {
+    let mut seen = BTreeSet::new();
+    for run in runs {
+        let folder = run.folder.canonicalize().unwrap_or_else(|_| run.folder.clone());
+        if !seen.insert(folder) {
+            return Err(CliError::TwiceLearned { folder: run.folder.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Runs that were measured under other conditions than the first are not windows of one kind.
+fn alike(runs: &[Recorded], sides: &[Side<'_>]) -> Result<(), CliError> {
+    let Some(first) = sides.first() else { return Ok(()) };
+    for (run, side) in runs.iter().zip(sides) {
+        if let Some(differs) = differences(*first, *side).into_iter().next() {
+            let what = differs.key.unwrap_or_else(|| differs.what.name().to_owned());
+            return Err(CliError::OtherConditions { folder: run.folder.clone(), what });
+        }
+    }
+    Ok(())
 }
 
 /// The variant that was asked for, or the only one.

@@ -4,16 +4,19 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ci::{self, Said};
 use super::error::CliError;
 use super::exit::Exit;
-use super::gate::{GateArgs, GateFormat, exit, read_rules, tell_ci};
+use super::gate::{GateArgs, GateFormat, read_rules, unseen};
 use super::run::load_scenario;
 use super::signals::Signals;
+use crate::compare::Direction;
 use crate::gate::paired::{Arm, DEFAULT_RULES, Ended, Order, Pair, Plan, Trial, paired_rules};
-use crate::gate::{Asked, GateReport, GateRule, Severity, nothing_measured};
+use crate::gate::{Asked, GateReport, GateRule, Metric, Severity};
 use crate::paired::{Arrangement, PairedRun, Stopping, Watcher, measure};
 use crate::render::gate::{Told, json, markdown, table};
-use crate::render::text::shell_word;
+use crate::render::json::text as text_of;
+use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
 use crate::scenario::{Scenario, SessionScope};
@@ -70,7 +73,13 @@ pub struct PairsArgs {
 fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = text.trim().strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
     let share = number.trim().parse::<f64>().ok().map(|it| it / unit).filter(|it| (0.0..=100.0).contains(it));
-    share.ok_or_else(|| "a share is written as 1% or 0.01".to_owned())
+    match share {
+        // Whoever writes 10 means 10 %, and would be given a thousand.
+        Some(share) if share >= 1.0 && !text.trim().ends_with('%') => {
+            Err(format!("without `%` a share is below 1: is `{}%` meant?", text.trim()))
+        }
+        share => share.ok_or_else(|| "a share is written as 1% or 0.01".to_owned()),
+    }
 }
 
 fn order(text: &str) -> Result<Order, String> {
@@ -78,6 +87,13 @@ fn order(text: &str) -> Result<Order, String> {
         "drawn" => Ok(Order::Drawn),
         "abba" => Ok(Order::Abba),
         _ => Err("allowed are `drawn` and `abba`".to_owned()),
+    }
+}
+
+const fn order_name(order: Order) -> &'static str {
+    match order {
+        Order::Drawn => "drawn",
+        Order::Abba => "abba",
     }
 }
 
@@ -127,8 +143,10 @@ impl PairsArgs {
     fn rule_of(&self, metric: &str) -> String {
         // Rounded, so that 0.07 is 7 % and prints as such.
         let percent = (self.min_effect.unwrap_or(0.10) * 1e6).round() / 1e4;
-        let more_is_better = ["throughput", "goodput"].iter().any(|it| metric.starts_with(it));
-        if more_is_better {
+        let name = metric.split('.').next().unwrap_or(metric).trim();
+        // A name that is none is refused as a rule, with its column.
+        let direction = Metric::ALL.iter().find(|it| it.name() == name).map(|it| it.good());
+        if direction == Some(Direction::Higher) {
             format!("{metric}>=-{percent}% vs baseline")
         } else {
             format!("{metric}<=+{percent}% vs baseline")
@@ -176,11 +194,7 @@ pub(super) fn run(
             let exit = finish(args, &report, &title, run, out)?;
             Ok(interrupted.unwrap_or(exit))
         }
-        // The instrument was not allowed to see: that is no verdict on the gateway.
-        Err(CliError::Run(error)) if error.is_blind() => {
-            finish(args, &nothing_measured(&asked, &[candidate], &error.to_string()), &title, None, out)
-        }
-        Err(error) => Err(error),
+        Err(error) => finish(args, &unseen(error, &asked, &[candidate])?, &title, None, out),
     }
 }
 
@@ -257,7 +271,7 @@ impl Watcher for Lines {
         });
         eprintln!("  {}", ratios.collect::<Vec<_>>().join(" · "));
         if let Some(fault) = fault {
-            eprintln!("  measured again: {fault}");
+            eprintln!("  measured again: {}", plain(fault));
         }
     }
 }
@@ -274,13 +288,10 @@ fn finish(
     let format = if args.json { GateFormat::Json } else { args.format };
     let text = match format {
         GateFormat::Table => table(told),
-        GateFormat::Json => serde_json::to_string_pretty(&json(told))? + "\n",
+        GateFormat::Json => text_of(&json(told))?,
         GateFormat::Markdown => markdown(told),
     };
-    out.write_all(text.as_bytes())?;
-    tell_ci(told, args.junit.as_deref(), format == GateFormat::Table, out)?;
-    out.flush()?;
-    Ok(exit(report.verdict))
+    ci::tell(told, args.junit.as_deref(), Said { text: &text, annotate_out: format == GateFormat::Table }, out)
 }
 
 /// The command that measures and judges the same again.
@@ -300,10 +311,48 @@ fn command(args: &GateArgs) -> String {
     flag("--min-effect", pairs.min_effect.map(percent));
     flag("--settle", pairs.settle.map(|it| it.to_string()));
     flag("--measured", pairs.measured.map(|it| it.to_string()));
+    flag("--order", pairs.order.map(|it| order_name(it).to_owned()));
     flag("--max-duration", pairs.max_duration.map(|it| it.to_string()));
     pairs.metrics.iter().for_each(|metric| flag("--metric", Some(metric.clone())));
     args.rules.iter().for_each(|rule| flag("--rule", Some(rule.clone())));
     flag("--users", args.overrides.users.clone());
     args.overrides.set.iter().for_each(|set| flag("--set", Some(set.clone())));
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn the_command_that_reproduces_it_has_every_flag_of_the_pairs() {
+        let flags = "--paired --baseline scoped --pairs 9 --alpha 5% --min-effect 30% --settle 1s --measured 2s \
+                     --order abba --max-duration 3m --metric latency.p95 --users 24 --set load.ramp_up=1s";
+        let written = format!("rbac-bench gate small.toml {flags}");
+        let cli = Cli::parse_from(written.split_whitespace());
+        let Command::Gate(args) = cli.command else { panic!("it is a gate") };
+        assert_eq!(command(&args).replace('\'', ""), written.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+
+    #[test]
+    fn a_metric_must_not_get_worse_in_its_own_direction() {
+        let rule = |metric: &str| PairsArgs { min_effect: Some(0.07), ..PairsArgs::default() }.rule_of(metric);
+        assert_eq!(rule("latency.p95"), "latency.p95<=+7% vs baseline");
+        for metric in ["throughput", "goodput", "requests", "replicas_healthy.mean"] {
+            assert_eq!(rule(metric), format!("{metric}>=-7% vs baseline"));
+        }
+    }
+
+    #[test]
+    fn a_share_of_one_and_more_needs_its_per_cent_sign() {
+        assert_eq!(share("10%"), Ok(0.10));
+        assert_eq!(share(" 0.3 "), Ok(0.3));
+        assert_eq!(share("200%"), Ok(2.0));
+        for refused in ["10", "1", "-1%", "nan", "ten"] {
+            assert!(share(refused).is_err(), "{refused}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::exit::Exit;
-use crate::gate::{Asked, GateReport, judge, routes};
+use crate::gate::{Asked, GateReport, ReadBack, judge, routes};
 use crate::record::store::{SamplesRead, StoreError, for_each_sample, read_record};
 use crate::record::timeline::Timeline;
 use crate::record::{RunRecord, Sample, Stamped};
@@ -106,7 +106,8 @@ impl RunOnDisk {
         let gate = (!asked.is_empty()).then(|| {
             kept.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
             let variants: Vec<SessionScope> = record.variants.keys().copied().collect();
-            judge(&asked, &record, &kept, &variants, None)
+            let unreadable = samples.map_or(0, |read| read.unreadable);
+            judge(&asked, ReadBack { record: &record, samples: &kept, unreadable }, &variants, None)
         });
         Ok(Self { name: name(folder), record, timeline, samples, gate })
     }
@@ -127,7 +128,8 @@ fn asked(record: &RunRecord) -> Vec<Asked> {
     let routes = routes(&record.scenario);
     let read =
         |rule| Asked::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
-    record.scenario.gate.iter().filter_map(read).collect()
+    // Those against a baseline are for runs that have one, as at the end of a run.
+    record.scenario.gate.iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
 }
 
 /// A sample as rules need it: statements and routes would fill the memory.

@@ -4,10 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::ci::{self, Said, say};
 use super::diagnose;
 use super::error::CliError;
 use super::exit::Exit;
-use super::gate::{self, read_rules};
+use super::gate::{concerning, read_rules, rules_of, unseen};
 use super::scenario::OverrideArgs;
 use super::signals::Signals;
 use super::{progress, report, subject};
@@ -73,31 +74,35 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
-    let asked = if args.gate { read_rules(&scenario.gate, &scenario)? } else { Vec::new() };
-    if args.gate && asked.is_empty() {
-        return Err(CliError::NoRules);
-    }
-    if let Some(relative) = asked.iter().find(|asked| asked.rule.is_relative()) {
-        return Err(CliError::NoBaseline { rule: relative.rule.text.clone() });
-    }
+    let asked = if args.gate { concerning(rules_of(&scenario, false)?, &scenario)? } else { Vec::new() };
     let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
-    let (finished, interrupted) = measure(scenario, &options, quiet)?;
+    let (name, variants) = (scenario.name.clone(), scenario.variants.clone());
+    let (finished, interrupted) = match measure(scenario, &options, quiet) {
+        Ok(measured) => measured,
+        Err(error) if args.gate => return tell_unseen(args, &name, &unseen(error, &asked, &variants)?, out),
+        Err(error) => return Err(error),
+    };
     let report = if args.gate { Some(judged(&asked, &finished)?) } else { None };
     print(&finished, report.as_ref(), args.json, out)?;
     if !args.json {
         tell_cause(&finished, out)?;
     }
-    if let Some(report) = &report {
-        tell_verdict(args, &finished, report, out)?;
-    }
+    let verdict = report.as_ref().map(|report| tell_verdict(args, &finished, report, out)).transpose()?;
     if args.report {
         write_report(args, &finished, out)?;
     }
-    match (interrupted, report) {
-        (Some(exit), _) => Ok(exit),
-        (None, Some(report)) => Ok(gate::exit(report.verdict)),
+    match (interrupted, verdict) {
+        (Some(exit), _) | (None, Some(exit)) => Ok(exit),
         (None, None) => check_measured(&finished).map(|()| Exit::Ok),
     }
+}
+
+/// The verdict on a run in which nothing could be seen, as `gate` tells it.
+fn tell_unseen(args: &RunArgs, scenario: &str, report: &GateReport, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let command = format!("rbac-bench gate {}", shell_word(&args.scenario));
+    let told = Told { report, scenario, folder: None, command: &command };
+    let text = if args.json { json::text(&render_gate::json(told))? } else { render_gate::table(told) };
+    ci::tell(told, None, Said { text: &text, annotate_out: !args.json }, out)
 }
 
 /// Runs a scenario with progress on stderr and signals taken. The exit code is the signal's, when there was one.
@@ -121,8 +126,7 @@ fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> 
     match subject::read(finished.folder.clone()) {
         Ok(run) => {
             let diagnosed = diagnose::all(&run.record, &run.samples, &Tally::default(), None, None);
-            out.write_all(conclusion(&diagnosed, output_width()).as_bytes())?;
-            out.flush()?;
+            say(out, &conclusion(&diagnosed, output_width()))?;
         }
         Err(error) => tracing::warn!("no diagnosis: {error}"),
     }
@@ -132,21 +136,21 @@ fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> 
 /// The verdict of the scenario's rules on what was just run.
 fn judged(asked: &[Asked], finished: &Finished) -> Result<GateReport, CliError> {
     let run = subject::read(finished.folder.clone())?;
-    Ok(judge(asked, &run.record, &run.samples, &run.record.scenario.variants, None))
+    Ok(judge(asked, run.as_read(), &run.record.scenario.variants, None))
 }
 
 /// The verdict after the run's table; in JSON it is a part of the document.
-fn tell_verdict(args: &RunArgs, finished: &Finished, report: &GateReport, out: &mut dyn Write) -> Result<(), CliError> {
+fn tell_verdict(
+    args: &RunArgs,
+    finished: &Finished,
+    report: &GateReport,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
     let command = format!("rbac-bench gate {} --rerun", shell_word(&finished.folder.display().to_string()));
     let scenario = &finished.record.scenario.name;
     let told = Told { report, scenario, folder: Some(&finished.folder), command: &command };
-    if !args.json {
-        writeln!(out)?;
-        out.write_all(render_gate::table(told).as_bytes())?;
-    }
-    gate::tell_ci(told, None, !args.json, out)?;
-    out.flush()?;
-    Ok(())
+    let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(told)) };
+    ci::tell(told, None, Said { text: &text, annotate_out: !args.json }, out)
 }
 
 /// Reads a scenario with everything that is set beside it; warnings go to the log.
@@ -165,21 +169,17 @@ pub(super) fn load_scenario(name: &str, flags: &OverrideArgs, environment: &[Ove
 
 fn print(finished: &Finished, gate: Option<&GateReport>, as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if as_json {
-        serde_json::to_writer_pretty(&mut *out, &json::run_summary(&finished.record, &finished.folder, gate))?;
-        writeln!(out)?;
+        say(out, &json::text(&json::run_summary(&finished.record, &finished.folder, gate))?)
     } else {
-        out.write_all(table::run(&finished.record, &finished.folder, output_width()).as_bytes())?;
+        say(out, &table::run(&finished.record, &finished.folder, output_width()))
     }
-    out.flush()?;
-    Ok(())
 }
 
 /// Writes the report and says where; beside JSON, which must stay one document, on standard error.
 fn write_report(args: &RunArgs, finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> {
     let path = report::write_beside(&finished.folder)?;
     let said = format!("report  {}\n", path.display());
-    if args.json { std::io::stderr().write_all(said.as_bytes()) } else { out.write_all(said.as_bytes()) }?;
-    out.flush()?;
+    if args.json { say(&mut std::io::stderr(), &said) } else { say(out, &said) }?;
     if args.open {
         report::open(&path)?;
     }

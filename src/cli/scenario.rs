@@ -183,8 +183,7 @@ fn list_json(out: &mut dyn Write) -> Result<(), ScenarioCommandError> {
 }
 
 fn write_json(document: &impl Serialize, out: &mut dyn Write) -> Result<(), ScenarioCommandError> {
-    let text = serde_json::to_string_pretty(document)?;
-    writeln!(out, "{text}")?;
+    out.write_all(crate::render::json::text(document)?.as_bytes())?;
     Ok(())
 }
 

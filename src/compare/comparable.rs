@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Side;
-use crate::record::Machine;
+use crate::record::{Machine, RunRecord};
 use crate::scenario::Scenario;
 
 /// One thing that differs between two runs, and must not, for their figures to be comparable.
@@ -25,7 +25,7 @@ pub struct Difference {
 pub enum Subject {
     /// A setting of the scenario, other than what names and describes it, its variants and its gate.
     Scenario,
-    /// System, architecture or cores.
+    /// System, architecture, cores, processor or the machine itself.
     Machine,
     /// The server's version.
     Postgresql,
@@ -53,8 +53,8 @@ impl Subject {
 pub fn differences(baseline: Side<'_>, candidate: Side<'_>) -> Vec<Difference> {
     let mut found = scenario(&baseline.record.scenario, &candidate.record.scenario);
     let complete = |it: Side<'_>| if it.measured.complete { "ran to its end" } else { "was cut short" }.to_owned();
+    found.extend(machines(baseline.record, candidate.record));
     let pairs = [
-        (Subject::Machine, machine(&baseline.record.machine), machine(&candidate.record.machine)),
         (Subject::Postgresql, baseline.measured.postgres_version.clone(), candidate.measured.postgres_version.clone()),
         (Subject::ToolVersion, baseline.record.tool_version.clone(), candidate.record.tool_version.clone()),
         (Subject::Complete, complete(baseline), complete(candidate)),
@@ -64,9 +64,24 @@ pub fn differences(baseline: Side<'_>, candidate: Side<'_>) -> Vec<Difference> {
     found
 }
 
+/// Machines of which one is not known are not the same, unless the run is.
+fn machines(baseline: &RunRecord, candidate: &RunRecord) -> Option<Difference> {
+    let (before, after) = (&baseline.machine, &candidate.machine);
+    let one_run = baseline.started_unix_s.to_bits() == candidate.started_unix_s.to_bits();
+    let same = before == after && (one_run || before.id.is_some());
+    (!same).then(|| Difference {
+        what: Subject::Machine,
+        key: None,
+        baseline: machine(before),
+        candidate: machine(after),
+    })
+}
+
 fn machine(machine: &Machine) -> String {
     let cores = machine.cores.map_or_else(|| "an unknown number of".to_owned(), |cores| cores.to_string());
-    format!("{} {}, {cores} cores", machine.os, machine.arch)
+    let cpu = machine.cpu.as_ref().map_or_else(String::new, |cpu| format!(", {cpu}"));
+    let id = machine.id.as_ref().map_or_else(|| "which one is not known".to_owned(), |id| format!("id {id}"));
+    format!("{} {}, {cores} cores{cpu}, {id}", machine.os, machine.arch)
 }
 
 /// Keys that say what a scenario is called and asks for, not what is run.
@@ -106,5 +121,30 @@ fn collect(key: String, value: &serde_json::Value, found: &mut std::collections:
     match value.as_object() {
         Some(table) => table.iter().for_each(|(name, inner)| collect(format!("{key}.{name}"), inner, found)),
         None => drop(found.insert(key, value.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_cannot_be_told_from_others_is_another_one_unless_the_run_is_the_same() {
+        let fixture =
+            || -> RunRecord { serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap() };
+        let (one, mut other) = (fixture(), fixture());
+        assert_eq!(machines(&one, &other), None);
+        other.started_unix_s += 1.0;
+        assert!(machines(&one, &other).is_some());
+        let known = |mut record: RunRecord, id: &str| {
+            record.machine.id = Some(id.to_owned());
+            record
+        };
+        assert_eq!(machines(&known(one.clone(), "a"), &known(other.clone(), "a")), None);
+        assert!(machines(&known(one.clone(), "a"), &known(other.clone(), "b")).is_some());
+        assert!(machines(&one, &known(other.clone(), "a")).is_some());
+        let mut faster = known(other, "a");
+        faster.machine.cpu = Some("a faster one".to_owned());
+        assert!(machines(&known(one, "a"), &faster).is_some_and(|it| it.candidate.contains("a faster one")));
     }
 }

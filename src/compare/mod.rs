@@ -29,12 +29,14 @@ pub struct Side<'a> {
     pub measured: &'a VariantRecord,
     /// The samples of the run, ascending in time; those of other variants are passed over.
     pub samples: &'a [Stamped],
+    /// Lines of the run's samples that could not be read, the last one aside: it may be cut off.
+    pub unreadable: u64,
 }
 
 impl<'a> Side<'a> {
     /// The variant of a run; `None` when the record has it not.
     pub fn of(record: &'a RunRecord, variant: SessionScope, samples: &'a [Stamped]) -> Option<Self> {
-        record.variants.get(&variant).map(|measured| Self { record, variant, measured, samples })
+        record.variants.get(&variant).map(|measured| Self { record, variant, measured, samples, unreadable: 0 })
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Doubt {
         /// How long, in the steady phase.
         seconds: f64,
     },
+    /// There is not a single sample of the variant: a summary alone cannot be checked against anything.
+    NoSamples,
+    /// Lines of the samples could not be read.
+    UnreadableSamples(u64),
     /// The disk was too slow for the samples.
     SamplesDropped(u64),
     /// Polls gave no sample.
@@ -76,8 +80,14 @@ impl Doubt {
     /// Whether it concerns figures of `metric`.
     pub fn concerns(&self, metric: Metric) -> bool {
         match self {
-            Self::CutShort | Self::GeneratorLags { .. } | Self::GeneratorStalled { .. } | Self::NoRequests => true,
-            Self::SamplesDropped(_) => metric.is_polled() || is_pool(metric) || metric == Metric::ReplicasHealthy,
+            Self::CutShort
+            | Self::GeneratorLags { .. }
+            | Self::GeneratorStalled { .. }
+            | Self::NoSamples
+            | Self::NoRequests => true,
+            Self::SamplesDropped(_) | Self::UnreadableSamples(_) => {
+                metric.is_polled() || is_pool(metric) || metric == Metric::ReplicasHealthy
+            }
             Self::PollsMissed { .. } | Self::Gap { .. } | Self::Disagreement { .. } => metric.is_polled(),
             Self::GaugesSilent { .. } => is_pool(metric),
         }
@@ -104,6 +114,9 @@ impl fmt::Display for Doubt {
             Self::GeneratorStalled { seconds } => {
                 write!(f, "the load generator stood still for {seconds:.1} s of the steady phase")
             }
+            Self::NoSamples => f.write_str("there are no samples of the variant"),
+            Self::UnreadableSamples(1) => f.write_str("a line of the samples could not be read"),
+            Self::UnreadableSamples(lines) => write!(f, "{lines} lines of the samples could not be read"),
             Self::SamplesDropped(dropped) => write!(f, "{dropped} samples were dropped, because the disk was too slow"),
             Self::PollsMissed { missed, due } => {
                 write!(f, "the samples have gaps: {missed} of {due} polls of the database gave none")
@@ -135,15 +148,21 @@ pub fn doubts(side: Side<'_>) -> Vec<Doubt> {
     let found = [
         (!measured.complete).then_some(Doubt::CutShort),
         (share(late, polls) > MOST_POLLS).then_some(Doubt::GeneratorLags { late, polls }),
+        none(side).then_some(Doubt::NoSamples),
         stalled(side),
         (share(missed, due) > MOST_POLLS).then_some(Doubt::PollsMissed { missed, due }),
         gap(side),
         (dropped > 0).then_some(Doubt::SamplesDropped(dropped)),
+        (side.unreadable > 0).then_some(Doubt::UnreadableSamples(side.unreadable)),
         silent_gauges(side),
         disagreement(side),
         (measured.summary.requests == 0).then_some(Doubt::NoRequests),
     ];
     found.into_iter().flatten().collect()
+}
+
+fn none(side: Side<'_>) -> bool {
+    side.samples.iter().all(|it| it.variant != side.variant)
 }
 
 /// The load is sampled by the generator's own threads: when they stand still, so does the load.
@@ -158,10 +177,12 @@ fn gap(side: Side<'_>) -> Option<Doubt> {
 }
 
 /// The longest time in the steady phase without a sample of a kind, its ends included; `None` when it is not too long. A
-/// record without samples cannot tell.
+/// record without samples is [`Doubt::NoSamples`], and only that.
 fn longest_gap(side: Side<'_>, kind: impl Fn(&&Stamped) -> bool) -> Option<f64> {
+    if none(side) {
+        return None;
+    }
     let ours = || side.samples.iter().filter(|it| it.variant == side.variant);
-    ours().next()?;
     let Window { from_s, to_s } = Window::steady(side);
     let inside = ours().filter(kind).map(|it| it.at_s).filter(|at| (from_s..=to_s).contains(at));
     let times: Vec<f64> = std::iter::once(from_s).chain(inside).chain(std::iter::once(to_s)).collect();
@@ -186,7 +207,7 @@ fn silent_gauges(side: Side<'_>) -> Option<Doubt> {
 /// The samples against the server's own counter.
 ///
 /// Three things explain a difference. A session that was lost in a transaction: the counter lacks its last episode, so
-/// it may be smaller, and only smaller. The ends of the load, which poll and counter do not see at the same instant: one
+/// it may be smaller, and only smaller, by the longest age that a transaction reached at most. The ends of the load, which poll and counter do not see at the same instant: one
 /// interval of the most sessions seen. And chance: episodes shorter than the interval are seen or not, so that the
 /// number of sightings n scatters by √n at most.
 fn disagreement(side: Side<'_>) -> Option<Doubt> {
@@ -196,7 +217,17 @@ fn disagreement(side: Side<'_>) -> Option<Doubt> {
     let by_chance = SAMPLING_ERRORS * (sampled_s.max(counted_s) * interval).sqrt();
     let at_the_ends = interval * summary.idle_in_transaction_peak.map_or(0.0, f64::from);
     let allowed = MOST_DISAGREEMENT * sampled_s.max(counted_s) + by_chance + at_the_ends;
-    let lost = side.measured.sessions_lost.is_none_or(|lost| lost.total() > 0);
-    let unexplained = if lost { counted_s - sampled_s } else { (counted_s - sampled_s).abs() };
-    (unexplained > allowed).then_some(Doubt::Disagreement { sampled_s, counted_s })
+    let too_low = sampled_s - counted_s - lost_s(side);
+    (too_low.max(counted_s - sampled_s) > allowed).then_some(Doubt::Disagreement { sampled_s, counted_s })
+}
+
+/// Session seconds that the counter may lack, because each lost session took its last episode with it. An episode is at
+/// most as old as a transaction was in the steady phase, and what the load lasted beyond that. Where no loss is
+/// recorded, it explains nothing.
+fn lost_s(side: Side<'_>) -> f64 {
+    let phases = side.measured.phases;
+    let oldest_s = side.measured.summary.transaction_age_max_s;
+    let longest_s = oldest_s.map_or(phases.ended_s, |oldest| oldest + (phases.ended_s - phases.steady_to_s).max(0.0));
+    let lost = side.measured.sessions_lost.map_or(0, |lost| lost.total().max(0));
+    lost as f64 * longest_s.min(phases.ended_s)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::guard::{Doubt, doubts};
 use super::measure::{Missing, Window, measure, measure_in};
-use super::rule::{Limit, Rule, RuleError, RuleFault};
+use super::rule::{Limit, Op, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
 use crate::compare::{Difference, Side, chance, differences};
 use crate::record::{Outcome, RunRecord, Stamped};
@@ -58,6 +58,8 @@ fn check_windows(rule: &Rule, windows: Windows) -> Result<(), RuleError> {
         "`windows.length` is 0s: above 0 is needed"
     } else if rule.is_relative() {
         "`windows` go with a learned limit, not with `vs baseline`"
+    } else if matches!(rule.op, Op::Equal | Op::Unequal) {
+        "`windows` go with a limit that can be exceeded: `<`, `<=`, `>` or `>=`"
     } else {
         return Ok(());
     };
@@ -71,13 +73,29 @@ pub fn routes(scenario: &Scenario) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
+/// A run that was read back.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadBack<'a> {
+    /// Its record.
+    pub record: &'a RunRecord,
+    /// Its samples, ascending in time.
+    pub samples: &'a [Stamped],
+    /// Lines of the samples that could not be read, the last one aside.
+    pub unreadable: u64,
+}
+
+impl<'a> ReadBack<'a> {
+    /// One of its variants; `None` when it does not have it.
+    pub fn side(self, variant: SessionScope) -> Option<Side<'a>> {
+        Side::of(self.record, variant, self.samples).map(|side| Side { unreadable: self.unreadable, ..side })
+    }
+}
+
 /// What `vs baseline` refers to.
 #[derive(Clone, Copy, Debug)]
 pub struct Baseline<'a> {
     /// The run.
-    pub record: &'a RunRecord,
-    /// Its samples.
-    pub samples: &'a [Stamped],
+    pub run: ReadBack<'a>,
     /// Which of its variants; `None` for the one of the same name, or its only one.
     pub variant: Option<SessionScope>,
     /// Whether it decides although it was measured under other conditions.
@@ -96,28 +114,28 @@ pub enum Trust {
 
 impl<'a> Baseline<'a> {
     fn side_for(&self, variant: SessionScope) -> Option<Side<'a>> {
-        let only = self.record.variants.keys().copied().next().filter(|_| self.record.variants.len() == 1);
-        let same = self.record.variants.contains_key(&variant).then_some(variant);
-        Side::of(self.record, self.variant.or(same).or(only)?, self.samples)
+        let variants = &self.run.record.variants;
+        let only = variants.keys().copied().next().filter(|_| variants.len() == 1);
+        let same = variants.contains_key(&variant).then_some(variant);
+        self.run.side(self.variant.or(same).or(only)?)
     }
 }
 
 /// Judges each rule on each of `variants` that it concerns.
 pub fn judge(
     asked: &[Asked],
-    record: &RunRecord,
-    samples: &[Stamped],
+    run: ReadBack<'_>,
     variants: &[SessionScope],
     baseline: Option<Baseline<'_>>,
 ) -> GateReport {
     let mut outcomes = Vec::new();
     for variant in variants {
-        let side = Side::of(record, *variant, samples);
+        let side = run.side(*variant);
         let doubts = side.map(doubts).unwrap_or_default();
         for asked in asked.iter().filter(|asked| asked.concerns(*variant)) {
             outcomes.push(match side {
                 Some(side) => Judged { asked, side, doubts: &doubts, baseline }.outcome(),
-                None => not_measured(asked, record, *variant),
+                None => not_measured(asked, run.record, *variant),
             });
         }
     }
@@ -240,6 +258,10 @@ impl Judged<'_> {
         let Some(before) = baseline.side_for(self.side.variant) else {
             return self.none(&"the baseline has no variant of this name, and more than one");
         };
+        advised(self.against(before, change), &differences(before, self.side), baseline.trust)
+    }
+
+    fn against(&self, before: Side<'_>, change: f64) -> RuleOutcome {
         let figures = (measure(&self.asked.rule, self.side), measure(&self.asked.rule, before));
         let (after_figure, before_figure) = match figures {
             (Ok(after), Ok(before)) => (after, before),
@@ -250,8 +272,7 @@ impl Judged<'_> {
             return self.none(&format!("in the baseline, {doubt}"));
         }
         let outcome = self.judged(after_figure, before_figure * (1.0 + change));
-        let outcome = self.beyond_chance(outcome, before, [before_figure, after_figure]);
-        advised(outcome, &differences(before, self.side), baseline.trust)
+        self.beyond_chance(outcome, before, [before_figure, after_figure])
     }
 
     /// A limit that is exceeded by less than two runs of the same differ by is not known to be exceeded.

@@ -13,7 +13,7 @@ mod rule;
 
 pub use crate::scenario::gate::{GateRule, Severity, Windows};
 pub use guard::{Doubt, doubts};
-pub use judge::{Asked, Baseline, Trust, judge, nothing_measured, routes, windows_of};
+pub use judge::{Asked, Baseline, ReadBack, Trust, judge, nothing_measured, routes, windows_of};
 pub use learn::{LearnError, Learned, LearnedRule, learn};
 pub use measure::{Missing, Window, gauge, measure, measure_in};
 pub use outcome::{GateReport, Paired, RatioEstimate, RuleOutcome, Verdict};

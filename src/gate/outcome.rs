@@ -66,13 +66,15 @@ impl RuleOutcome {
 /// The statistics of a rule that was judged on pairs of windows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Paired {
-    /// One-sided p of the exact signed-rank test; `None` with too few pairs.
+    /// One-sided p of the exact signed-rank test, adjusted by Holm's method for all rules of the gate; `None` with too
+    /// few pairs.
     pub p_value: Option<f64>,
     /// candidate ÷ baseline.
     pub ratio: Option<RatioEstimate>,
     /// Pairs of windows that were measured.
     pub pairs: usize,
-    /// The smallest ratio that so many pairs could have shown; `None` when unknown.
+    /// The smallest ratio that the planned pairs find four times of five, or the measured ones where the time was over;
+    /// `None` when unknown.
     pub smallest_effect: Option<f64>,
     /// What would settle an inconclusive rule.
     pub would_settle: Option<String>,
@@ -83,10 +85,10 @@ pub struct Paired {
 pub struct RatioEstimate {
     /// The Hodges–Lehmann estimate.
     pub value: f64,
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+    /// Lower end; `None` with too few pairs for an interval.
+    pub low: Option<f64>,
+    /// Upper end; `None` as before.
+    pub high: Option<f64>,
 }
 
 /// What came of a gate.

@@ -87,6 +87,13 @@ pub struct Machine {
     pub arch: String,
     /// Cores that the program may use; `None` when the system would not say.
     pub cores: Option<usize>,
+    /// The processor's name; `None` when the system does not say, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// Tells this machine from others, and nothing about it: the first 16 digits of a hash of the system's own
+    /// identifier and the host's name. `None` as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// One variant of a run.

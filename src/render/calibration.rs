@@ -59,7 +59,7 @@ fn rates(text: &mut String, shown: Shown<'_>) -> std::fmt::Result {
     let Shown { calibration, scenario, variant, plan, .. } = shown;
     let (scenario, variant, pairs) = (plain(scenario), variant.name(), plan.pairs);
     writeln!(text, "calibration  {scenario} · `{variant}` in both arms · {pairs} pairs · α {}\n", percent(plan.alpha))?;
-    let measured = calibration.measured.as_ref().map_or_else(|| "–  no trial was complete".to_owned(), rate);
+    let measured = calibration.measured.as_ref().map_or_else(|| "–  no trial came to a verdict".to_owned(), rate);
     writeln!(text, " false alarms, as measured       {measured}")?;
     if calibration.inconclusive > 0 {
         writeln!(text, "   inconclusive beside them      {}", calibration.inconclusive)?;
@@ -140,7 +140,7 @@ mod tests {
     fn what_was_not_measured_is_a_dash() {
         let nothing = Calibration { measured: None, inconclusive: 0, drawn: None, rules: vec![], sound_pairs: 0 };
         let text = table(shown(&nothing));
-        assert!(text.contains("–  no trial was complete") && text.contains("–  no pair was sound"), "{text}");
+        assert!(text.contains("–  no trial came to a verdict") && text.contains("–  no pair was sound"), "{text}");
     }
 
     #[test]

@@ -66,7 +66,10 @@ fn whatever_makes_runs_incomparable_is_named() {
     type Change = fn(&mut RunRecord);
     let cases: [(Change, &str); 6] = [
         (|it| it.scenario.load.users = Count::of(10), "other scenario load.users: 4000 there, 10 here"),
-        (|it| it.machine.cores = Some(8), "other machine: linux x86_64, 2 cores there, linux x86_64, 8 cores here"),
+        (
+            |it| it.machine.cores = Some(8),
+            "other machine: linux x86_64, 2 cores, which one is not known there, linux x86_64, 8 cores, which one is not known here",
+        ),
         (|it| it.variants.get_mut(&Scoped).unwrap().postgres_version = "16.0".into(), "other PostgreSQL version"),
         (|it| it.tool_version = "9".into(), "other tool version: 0.1.0 there, 9 here"),
         (|it| it.variants.get_mut(&Scoped).unwrap().complete = false, "other completeness"),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::numbers::quantity;
 use super::text::{markdown as md, plain, shell_word};
-use crate::gate::{GateReport, RuleOutcome, Severity, Verdict};
+use crate::gate::{GateReport, RatioEstimate, RuleOutcome, Severity, Verdict};
 use crate::record::Format;
 use crate::scenario::SessionScope;
 
@@ -138,12 +138,19 @@ fn reasons(text: &mut String, told: Told<'_>) -> std::fmt::Result {
 fn paired(rule: &RuleOutcome) -> Vec<String> {
     let Some(paired) = &rule.paired else { return Vec::new() };
     let p = paired.p_value.map_or_else(|| "–".to_owned(), |p| format!("{p:.4}"));
-    let ratio =
-        paired.ratio.map_or_else(|| "–".to_owned(), |it| format!("{:.2} ({:.2} to {:.2})", it.value, it.low, it.high));
+    let ratio = paired.ratio.map_or_else(|| "–".to_owned(), ratio);
     let smallest = paired.smallest_effect.map_or_else(String::new, |it| format!(", could have seen × {it:.2}"));
     let mut said = vec![format!("p {p}, ratio {ratio}, {} pairs{smallest}", paired.pairs)];
     said.extend(paired.would_settle.iter().map(|settle| format!("what would settle it: {}", plain(settle))));
     said
+}
+
+/// A ratio with its interval, as far as there is one.
+pub(super) fn ratio(ratio: RatioEstimate) -> String {
+    match ratio.low.zip(ratio.high) {
+        Some((low, high)) => format!("{:.2} ({low:.2} to {high:.2})", ratio.value),
+        None => format!("{:.2} (too few pairs for an interval)", ratio.value),
+    }
 }
 
 fn conclusion(text: &mut String, told: Told<'_>) -> std::fmt::Result {

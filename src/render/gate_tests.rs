@@ -62,7 +62,7 @@ fn a_gate_is_annotations() {
 fn a_paired_rule_shows_its_statistics() {
     let mut report = report("x");
     report.rules.truncate(1);
-    let ratio = Some(crate::gate::RatioEstimate { value: 9.61, low: 8.0, high: 11.2 });
+    let ratio = Some(crate::gate::RatioEstimate { value: 9.61, low: Some(8.0), high: Some(11.2) });
     report.rules[0].paired =
         Some(Paired { p_value: Some(0.001), ratio, pairs: 10, smallest_effect: Some(1.4), would_settle: None });
     let text = table(told(&report, "small"));

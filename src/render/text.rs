@@ -31,9 +31,9 @@ pub fn plain(text: &str) -> String {
 
 /// Whether a character does something other than to be seen: control characters, separators of lines, and marks that
 /// turn the direction of writing or take no place.
-fn is_unsafe(c: char) -> bool {
+pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Text in markdown, also in a cell of a table: whatever could be markup, HTML, a link or a mention is written as a
@@ -45,6 +45,9 @@ pub fn markdown(text: &str) -> String {
         if c.is_ascii_punctuation() && !matches!(c, ',' | '.' | ';' | '%' | '/' | '?' | '=' | '-' | '+') {
             // Writing to a `String` cannot fail.
             let _ = write!(safe, "&#{};", u32::from(c));
+        } else if c == '.' && ends_with_www(&safe) {
+            // GitHub makes a link of it without any markup.
+            safe.push_str("&#46;");
         } else {
             safe.push(c);
         }
@@ -54,6 +57,10 @@ pub fn markdown(text: &str) -> String {
         safe.insert_str(0, "&#8203;");
     }
     safe
+}
+
+fn ends_with_www(text: &str) -> bool {
+    text.len().checked_sub(3).and_then(|from| text.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case("www"))
 }
 
 /// The message of a GitHub workflow command. `plain` has taken the line breaks; the per cent sign is what is left.
@@ -87,6 +94,7 @@ mod tests {
     #[test]
     fn escapes_and_line_breaks_are_written_out() {
         assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\r\nnext\u{9b}2J"), "\\u{1b}[31mred\\u{1b}[0m\\r\\nnext\\u{9b}2J");
+        assert_eq!(plain("a\u{61c}b"), "a\\u{61c}b");
         assert_eq!(plain("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
         assert_eq!(plain("QueuePool limit of size 20 – × ÷ é"), "QueuePool limit of size 20 – × ÷ é");
         assert_eq!(plain("x ##[error]y"), "x ##\\[error]y");
@@ -102,6 +110,7 @@ mod tests {
     fn markup_is_shown_and_not_obeyed() {
         assert_eq!(markdown("<script>"), "&#60;script&#62;");
         assert_eq!(markdown("a|b `c` [d](e) @f #1"), "a&#124;b &#96;c&#96; &#91;d&#93;&#40;e&#41; &#64;f &#35;1");
+        assert_eq!(markdown("www.x.y Www.z"), "www&#46;x.y Www&#46;z");
         assert_eq!(markdown("https://x.y"), "https&#58;//x.y");
     }
 

@@ -4,6 +4,7 @@
 //! replaced when a variant ends. Teardown does not listen to the token that ended the run; it has its own deadlines.
 
 mod collector;
+mod machine;
 pub mod progress;
 mod variant;
 
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::monitor::MonitorError;
 use crate::record::store::{RunFolder, StoreError};
-use crate::record::{Format, Machine, Outcome, RunRecord};
+use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::Scenario;
 use crate::swarm::SwarmError;
 use crate::testbed::binaries::{self, SearchPlaces, ServerBinaries};
@@ -169,11 +170,7 @@ fn new_record(scenario: Scenario) -> RunRecord {
         started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         outcome: Outcome::Running,
         scenario,
-        machine: Machine {
-            os: std::env::consts::OS.to_owned(),
-            arch: std::env::consts::ARCH.to_owned(),
-            cores: std::thread::available_parallelism().map(std::num::NonZero::get).ok(),
-        },
+        machine: machine::this(),
         variants: std::collections::BTreeMap::new(),
     }
 }

@@ -3,7 +3,7 @@
 //! Each pair gives one difference per metric, ln(candidate ÷ baseline). A metric is *worse* when two things hold: the
 //! exact signed-rank test is significant (Holm over all metrics), and the Hodges–Lehmann ratio exceeds 1 + δ. It is
 //! *unclear* when the ratio exceeds 1 + δ and the test is not significant, and *no worse* otherwise. How often this is
-//! wrong is in `docs/GATE-PAIRED.md`; the simulation behind the figures is `src/gate/paired_simulation.rs`.
+//! wrong is in `docs/GATE-PAIRED.md`; the simulation behind the figures is `src/gate/paired/simulation.rs`.
 
 use super::multiple::holm;
 use super::signed_rank::{Interval, MOST_PAIRS, estimate, interval, p_greater};

@@ -95,7 +95,35 @@ fn the_fix_passes_and_the_bug_fails_by_the_scenario_s_own_rules(run: &Recorded) 
 
     let both = run.gate(&[]);
     assert_eq!(both.status.code(), Some(99), "each variant is judged: {}", text(&both.stdout));
+    a_failure_stays_one_whoever_reads_it(run);
+    a_recorded_run_is_run_again_with_what_is_set(run);
     assert!(text(&both.stdout).contains("because a checkout that times out is the incident"), "{}", text(&both.stdout));
+}
+
+fn a_recorded_run_is_run_again_with_what_is_set(run: &Recorded) {
+    let set = ["--variant", "scoped", "--users", "3", "--rule", "latency.p95<=+500% vs baseline", "--json"];
+    assert_eq!(run.gate(&set).status.code(), Some(2), "of a run that is over nothing can be set");
+    let again = [&["--rerun", "--baseline", run.folder.as_str()], &set[..]].concat();
+    let output = run.gate(&again);
+    let verdict = verdict(&output);
+    assert_eq!(output.status.code(), Some(0), "{verdict}");
+    let reason = verdict["rules"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("another `load.users`, 40 instead of 3"), "{verdict}");
+}
+
+/// Nobody reads, or the verdict's file cannot be written.
+fn a_failure_stays_one_whoever_reads_it(run: &Recorded) {
+    let folder = tempfile::tempdir().expect("as it must be in this test");
+    let junit = folder.path().join("gate.xml");
+    let (reader, writer) = std::io::pipe().expect("as it must be in this test");
+    drop(reader);
+    let mut program = run.place.program();
+    program.args(["gate", &run.folder, "--variant", "held", "--junit", &junit.display().to_string()]);
+    let code = program.stdout(writer).status().expect("as it must be in this test").code();
+    assert_eq!(code, Some(99));
+    assert!(fs::read_to_string(junit).expect("as it must be in this test").contains("<testsuites"));
+    let unwritable = run.gate(&["--variant", "held", "--junit", &folder.path().display().to_string()]);
+    assert_eq!(unwritable.status.code(), Some(2), "{}", text(&unwritable.stderr));
 }
 
 #[test]
@@ -112,6 +140,24 @@ fn a_wrong_rule_is_refused_before_any_load() {
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         assert!(stderr.contains(said) && output.stdout.is_empty(), "{stderr}");
     }
+    let file = place.tmp().join("no_rules_left.toml");
+    let small = fs::read_to_string(SMALL).expect("as it must be in this test");
+    let small = small.split("# What CI asks of it").next().expect("as it must be in this test").to_owned();
+    fs::write(&file, small + "[[gate]]\nrule = \"latency.p95<=+10% vs baseline\"\n")
+        .expect("as it must be in this test");
+    for command in [&["run", "--gate"][..], &["gate"]] {
+        let output = place.output(&[command, &[&file.display().to_string()]].concat());
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains("is left out: it needs a baseline") && stderr.contains("there is no rule"), "{stderr}");
+        assert_eq!(output.status.code(), Some(2), "nothing is left to judge by");
+    }
+    let file = place.tmp().join("scoped_only.toml");
+    let one = fs::read_to_string(SMALL).expect("as it must be in this test");
+    let one = one.split("# What CI asks of it").next().expect("as it must be in this test").to_owned();
+    let rule = "[[gate]]\nrule = \"pool_timeouts==0\"\nvariants = [\"scoped\"]\n";
+    fs::write(&file, one + rule).expect("as it must be in this test");
+    let output = place.output(&["run", &file.display().to_string(), "--variant", "held", "--gate"]);
+    assert_eq!(output.status.code(), Some(2), "no rule concerns `held`: {}", text(&output.stderr));
     assert!(!place.reports().exists(), "nothing was run");
     assert_eq!(place.output(&["gate", "nowhere"]).status.code(), Some(2));
 }
@@ -152,7 +198,15 @@ fn missing_data_is_inconclusive_and_never_a_pass(run: &Recorded) {
     let (_kept, without_samples) =
         run.altered(|folder| fs::remove_file(folder.join("samples.ndjson")).expect("as it must be in this test"));
     assert_eq!(code(&without_samples, "idle_in_transaction.p95<=3"), Some(3));
-    assert_eq!(code(&without_samples, "idle_in_transaction.max<=3"), Some(0), "the summary has it");
+    assert_eq!(code(&without_samples, "idle_in_transaction.max<=3"), Some(3), "a summary alone is not checked");
+    let (_kept, bad_line) = run.altered(|folder| {
+        let samples = fs::read(folder.join("samples.ndjson")).expect("as it must be in this test");
+        let bad = [b"{\xff}\n".as_slice(), &samples].concat();
+        fs::write(folder.join("samples.ndjson"), bad).expect("as it must be in this test");
+    });
+    assert_eq!(code(&bad_line, "idle_in_transaction.max<=3"), Some(3), "a line that cannot be read");
+    assert_eq!(code(&bad_line, "latency.p95<5s"), Some(0), "it is no doubt about the users' own figures");
+    assert_eq!(run.place.output(&["compare", &bad_line]).status.code(), Some(0));
 
     let (_kept, cut_off) = run.altered(|folder| {
         let samples = fs::read(folder.join("samples.ndjson")).expect("as it must be in this test");
@@ -264,6 +318,11 @@ fn a_role_that_cannot_see_states_is_inconclusive_and_told_what_it_lacks() {
     let reason = verdict["rules"][0]["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("role `watcher` cannot see other sessions"), "{verdict}");
     assert!(verdict["rules"].as_array().is_some_and(|rules| rules.iter().all(|rule| rule["measured"].is_null())));
+    let output = place.output(&[&["run", "--gate"], &blind[1..]].concat());
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("cannot see other sessions"), "{}", text(&output.stdout));
+    let output = place.output(&[&["calibrate"], &blind[1..]].concat());
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     place.assert_nothing_is_left(HANG);
 }
 
@@ -335,6 +394,14 @@ fn limits_are_learned_from_a_healthy_run(run: &Recorded) {
         Some(2),
         "no healthy run"
     );
+    let twice = run.place.output(&["gate", "--learn", &folder, &format!("{folder}/."), "--variant", "scoped"]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(text(&twice.stderr).contains("given twice"), "{}", text(&twice.stderr));
+    let (_kept, elsewhere) = run.altered_record(|record| record["machine"]["cores"] = 64.into());
+    let mixed = run.place.output(&["gate", "--learn", &folder, &elsewhere, "--variant", "scoped"]);
+    assert!(text(&mixed.stderr).contains("another machine"), "{}", text(&mixed.stderr));
+    let json = run.place.output(&["gate", "--learn", &folder, "--json"]);
+    assert_eq!(json.status.code(), Some(2), "there are no limits as JSON");
     let scenario = tempfile::tempdir().expect("as it must be in this test");
     let file = scenario.path().join("learned.toml");
     let base = fs::read_to_string(SMALL).expect("as it must be in this test");

@@ -59,9 +59,10 @@ pub struct RuleNoise {
 /// How the gate behaves on this machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
-    /// Trials as they were measured, in the order of time: how many failed. `None` when none was complete.
+    /// Trials as they were measured, in the order of time: how many of those with a verdict failed. `None` when there was
+    /// none.
     pub measured: Option<Rate>,
-    /// Of the same trials, how many were inconclusive.
+    /// Complete trials beside them that were inconclusive.
     pub inconclusive: u64,
     /// Trials drawn from the measured pairs, arms swapped at random: how many failed. Its interval is about the drawing
     /// alone, not about the pairs that were never measured. `None` without a pair to draw.
@@ -79,8 +80,9 @@ pub fn calibrate(trials: &[Trial]) -> Calibration {
     let count = |wanted: Verdict| verdicts.iter().filter(|it| **it == wanted).count() as u64;
     let sound = trials.iter().flat_map(|trial| &trial.pairs).filter(|pair| pair.fault().is_none()).cloned().collect();
     let pooled = trials.first().map(|first| Trial { pairs: sound, ..first.clone() });
+    let (failed, passed) = (count(Verdict::Failed), count(Verdict::Passed));
     Calibration {
-        measured: Rate::of(count(Verdict::Failed), verdicts.len() as u64),
+        measured: Rate::of(failed, failed + passed),
         inconclusive: count(Verdict::Inconclusive),
         drawn: pooled.as_ref().and_then(drawn),
         rules: pooled.as_ref().map(noise).unwrap_or_default(),

@@ -112,20 +112,28 @@ impl Judged<'_> {
     }
 
     fn paired(&self, evidence: &Evidence, verdict: Verdict) -> Paired {
-        let ratio = evidence.interval.map(|interval| {
-            let (low, high) = (self.rule.ratio(interval.low), self.rule.ratio(interval.high));
-            RatioEstimate { value: self.rule.ratio(evidence.centre), low: low.min(high), high: low.max(high) }
-        });
+        let ends = evidence.interval.map(|it| [self.rule.ratio(it.low), self.rule.ratio(it.high)]);
+        let ratio = RatioEstimate {
+            value: self.rule.ratio(evidence.centre),
+            low: ends.map(|[one, other]| one.min(other)),
+            high: ends.map(|[one, other]| one.max(other)),
+        };
         let scatter = scatter(&self.trial.worsenings()[self.index].differences);
-        let smallest = scatter.and_then(|it| smallest_ratio(evidence.pairs, it, self.rule.margin(), self.alpha()));
+        // A gate that was settled early had all its pairs to see by: the rest could not have changed anything.
+        let pairs = if self.is_cut_short() { evidence.pairs } else { self.trial.plan.pairs };
+        let smallest = scatter.and_then(|it| smallest_ratio(pairs, it, self.rule.margin(), self.alpha()));
         let unsettled = verdict == Verdict::Inconclusive;
         Paired {
             p_value: Some(evidence.p_adjusted),
-            ratio,
+            ratio: Some(ratio),
             pairs: evidence.pairs,
             smallest_effect: smallest.map(|it| self.rule.ratio(it.ln())),
             would_settle: unsettled.then(|| self.would_settle(evidence, scatter)),
         }
+    }
+
+    fn is_cut_short(&self) -> bool {
+        matches!(self.ended, Ended::OutOfTime | Ended::Interrupted)
     }
 
     /// What Holm leaves to the first of several rules.
@@ -135,12 +143,12 @@ impl Judged<'_> {
 
     fn would_settle(&self, evidence: &Evidence, scatter: Option<f64>) -> String {
         let planned = self.trial.plan.pairs;
-        if evidence.pairs < planned {
+        if self.is_cut_short() && evidence.pairs < planned {
             return format!("the other {} pairs (a longer `--max-duration`)", planned - evidence.pairs);
         }
         let ratio = evidence.centre.exp();
         let needed = scatter.and_then(|it| pairs_needed(ratio, it, self.rule.margin(), self.alpha()));
-        match needed.map(|it| it.max(evidence.pairs + 2)) {
+        match needed.map(|it| it.max(planned + 2)) {
             Some(pairs) if pairs <= MOST_PAIRS => format!(
                 "{pairs} pairs (`--pairs {pairs}`), if it is really × {:.2}: four times of five",
                 self.rule.ratio(evidence.centre)

@@ -50,7 +50,7 @@ fn a_doubled_mean_fails_and_says_by_how_much() {
     let paired = outcome.paired.as_ref().unwrap();
     assert!((paired.p_value.unwrap() - 1.0 / 1024.0).abs() < 1e-12, "{paired:?}");
     let ratio = paired.ratio.unwrap();
-    assert!(ratio.low > 1.9 && ratio.low < ratio.value && ratio.value < ratio.high, "{ratio:?}");
+    assert!(ratio.low > Some(1.9) && ratio.low < Some(ratio.value) && Some(ratio.value) < ratio.high, "{ratio:?}");
     assert!(paired.smallest_effect.unwrap() < ratio.value, "{paired:?}");
     assert!(outcome.measured.unwrap() > 80.0 && (outcome.limit.unwrap() - 44.0).abs() < 1e-9, "{outcome:?}");
     assert_eq!(paired.would_settle, None);
@@ -79,8 +79,26 @@ fn time_that_is_over_is_no_pass_but_what_failed_by_then_has() {
     let early = counted(1.0, 5).report(Ended::OutOfTime);
     assert_eq!(early.verdict, Verdict::Inconclusive);
     assert!(early.rules[0].reason.as_ref().unwrap().contains("after 5 of 10 pairs"), "{early:?}");
+    assert!(early.rules[0].paired.as_ref().unwrap().would_settle.as_ref().unwrap().contains("--max-duration"));
     assert_eq!(counted(1.0, 8).report(Ended::Settled).verdict, Verdict::Passed);
     assert_eq!(counted(2.0, 8).report(Ended::OutOfTime).verdict, Verdict::Failed);
+}
+
+#[test]
+fn a_gate_that_was_settled_early_says_what_its_plan_could_have_seen() {
+    let rules = ["latency.p95<=+10% vs baseline", "transaction_age.p50<=+10% vs baseline", IDLE];
+    let mut trial = trial(&rules, 10);
+    for index in 0..7 {
+        let figures = |factor: f64| [8.0, 8.0, 8.0].map(|it| Reading::of_latency(it * factor));
+        trial.push(pair(&figures(1.0), &figures(1.0 + f64::from(index) / 200.0)));
+    }
+    let report = trial.report(Ended::Settled);
+    assert_eq!(report.verdict, Verdict::Passed);
+    for rule in &report.rules {
+        let paired = rule.paired.as_ref().unwrap();
+        assert!(paired.smallest_effect.is_some_and(|it| it > 1.0), "{paired:?}");
+        assert!(paired.ratio.is_some_and(|it| (it.value - 1.0).abs() < 0.05), "{paired:?}");
+    }
 }
 
 #[test]
@@ -118,7 +136,7 @@ fn where_more_is_better_less_fails() {
     let report = trial.report(Ended::AllPairs);
     assert_eq!(report.verdict, Verdict::Failed, "{report:?}");
     let ratio = report.rules[0].paired.as_ref().unwrap().ratio.unwrap();
-    assert!(ratio.value < 0.52 && ratio.low <= ratio.value && ratio.value <= ratio.high, "{ratio:?}");
+    assert!(ratio.value < 0.52 && ratio.low <= Some(ratio.value) && Some(ratio.value) <= ratio.high, "{ratio:?}");
 }
 
 #[test]

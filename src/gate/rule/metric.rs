@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::compare::Direction;
 use crate::units::Unit;
 
 /// A metric, by the name that a rule gives it.
@@ -139,6 +140,24 @@ impl Metric {
             | Self::PoolTimeouts
             | Self::ReplicasHealthy
             | Self::Requests => Unit::Count,
+        }
+    }
+
+    /// Which way is good, for whoever asks that nothing gets worse.
+    #[must_use]
+    pub const fn good(self) -> Direction {
+        match self {
+            Self::Throughput | Self::Goodput | Self::Requests | Self::ReplicasHealthy => Direction::Higher,
+            Self::IdleInTransaction
+            | Self::Sessions
+            | Self::WaitingForLock
+            | Self::TransactionAge
+            | Self::PoolCheckedOut
+            | Self::PoolPending
+            | Self::PoolTimeouts
+            | Self::PoolWait
+            | Self::Latency
+            | Self::FailureRate => Direction::Lower,
         }
     }
 

@@ -113,7 +113,7 @@ pub(super) fn sentence(record: &RunRecord) -> String {
     if let [(_, baseline), (_, candidate)] = variants.as_slice() {
         said += &users(baseline, candidate);
     }
-    if variants.iter().all(|(_, summary)| summary.is_healthy()) {
+    if record.variants.values().all(|it| it.complete && it.summary.is_healthy()) {
         said += " No checkout timed out, no replica went down, and hardly a request failed: nothing went wrong.";
     }
     said

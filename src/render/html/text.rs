@@ -28,11 +28,13 @@ fn visible(character: char) -> char {
         '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(character)).unwrap_or('\u{fffd}'),
         '\u{7f}' => '\u{2421}',
         '\u{80}'..='\u{9f}'
+        | '\u{61c}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
         | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' => '\u{fffd}',
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' => '\u{fffd}',
         _ => character,
     }
 }
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_become_visible_and_do_nothing() {
-        assert_eq!(plain("\u{1b}[31mred\u{7f}\u{202e}", 99), "␛[31mred␡\u{fffd}");
+        assert_eq!(plain("\u{1b}[31mred\u{7f}\u{202e}\u{61c}\u{e0041}", 99), "␛[31mred␡\u{fffd}\u{fffd}\u{fffd}");
         assert_eq!(plain("two\nlines\tand a tab", 99), "two\nlines\tand a tab");
     }
 

@@ -51,7 +51,7 @@ fn row(rule: &RuleOutcome) -> Markup {
                     small {
                         (paired.pairs) " pairs"
                         @if let Some(p) = paired.p_value { ", p = " (format!("{p:.4}")) }
-                        @if let Some(ratio) = paired.ratio { ", × " (format!("{:.2} ({:.2}–{:.2})", ratio.value, ratio.low, ratio.high)) }
+                        @if let Some(ratio) = paired.ratio { ", × " (super::super::gate::ratio(ratio)) }
                     }
                 }
             }
