@@ -55,7 +55,7 @@ pub struct CalibrateArgs {
 }
 
 /// Measures, and writes what came of it to `out`. A rate is no verdict: it exits with 0 whatever it is, and with 3 when
-/// no trial came to a verdict.
+/// no trial was complete.
 pub(super) fn run(
     args: &CalibrateArgs,
     environment: &[Override],
@@ -80,6 +80,7 @@ pub(super) fn run(
         Shown { calibration: &calibration, scenario: &scenario.name, variant, plan: trial.plan(), folders: &folders };
     let text = if args.json { crate::render::json::text(&json(shown))? } else { table(shown) };
     say(out, &text)?;
-    let exit = if calibration.measured.is_some() { Exit::Ok } else { Exit::Inconclusive };
+    let was_complete = calibration.measured.is_some() || calibration.inconclusive > 0;
+    let exit = if was_complete { Exit::Ok } else { Exit::Inconclusive };
     Ok(interrupted.unwrap_or(exit))
 }

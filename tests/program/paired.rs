@@ -113,7 +113,9 @@ fn a_calibration_says_how_many_trials_failed_and_what_the_noise_is() {
     let output = place.output(&[&arms[..], &short[..]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(document["measured"]["trials"], 1, "{document:#}");
+    // The one trial has a verdict, or is counted beside those that have: a busy machine may leave it unclear.
+    let judged = document["measured"]["trials"].as_u64().unwrap_or(0);
+    assert_eq!(judged + document["inconclusive"].as_u64().unwrap(), 1, "{document:#}");
     assert_eq!(document["drawn"]["trials"], 20_000, "{document:#}");
     assert!(document["rules"][0]["scatter"].as_f64().is_some_and(|it| it >= 0.0), "{document:#}");
     place.assert_nothing_is_left(HANG);
