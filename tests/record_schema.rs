@@ -41,6 +41,37 @@ fn a_record_of_version_1_holds_to_the_schema_and_can_be_read() {
 }
 
 #[test]
+fn a_whole_run_of_version_1_is_read_judged_and_compared() {
+    let folder = root("fixtures/records/small");
+    let validator = jsonschema::validator_for(&read(SCHEMA)).unwrap();
+    assert!(validator.is_valid(&read("fixtures/records/small/record.json")));
+    let mut kinds = std::collections::BTreeSet::new();
+    let mut samples = 0;
+    let finished = store::for_each_sample(&folder, |stamped| {
+        samples += 1;
+        kinds.insert(serde_json::to_value(&stamped).unwrap()["kind"].as_str().unwrap().to_owned());
+    })
+    .unwrap();
+    assert_eq!(finished.unreadable, 0);
+    assert!(samples > 100, "{samples}");
+    assert!(["activity", "breakdown", "health", "load", "pools"].iter().all(|kind| kinds.contains(*kind)), "{kinds:?}");
+
+    let program = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_rbac-bench")).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let folder = folder.to_str().unwrap();
+    let judged = |variant: &str| program(&["gate", folder, "--variant", variant, "--rule", "pool_timeouts==0"]).0;
+    assert_eq!((judged("scoped"), judged("held")), (Some(0), Some(99)));
+    assert!(program(&["compare", folder]).1.contains("idle_in_transaction_mean"));
+    assert!(program(&["diagnose", folder]).1.contains("POST /rpc tools/call"));
+    let place = tempfile::tempdir().unwrap();
+    let report = place.path().join("report.html");
+    assert_eq!(program(&["report", folder, "-o", report.to_str().unwrap()]).0, Some(0));
+    assert!(fs::read_to_string(&report).unwrap().contains("Sessions idle in transaction"));
+}
+
+#[test]
 fn what_is_no_record_does_not_hold_to_the_schema() {
     let validator = jsonschema::validator_for(&read(SCHEMA)).unwrap();
     for (pointer, wrong) in [

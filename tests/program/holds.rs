@@ -39,6 +39,8 @@ struct Specimen {
 struct Seen {
     state: String,
     query: String,
+    /// How long it has been in this state.
+    idle_s: f64,
 }
 
 /// What one request says that it has held, in seconds.
@@ -134,10 +136,11 @@ impl Specimen {
 
     /// The gateway's sessions in a transaction, sorted by what they did last.
     async fn in_transaction(&self) -> Vec<Seen> {
-        let query = "SELECT state, query FROM pg_stat_activity WHERE application_name LIKE 'gw-%' \
+        let query = "SELECT state, query, extract(epoch FROM clock_timestamp() - state_change)::float8 \
+                     FROM pg_stat_activity WHERE application_name LIKE 'gw-%' \
                      AND state LIKE 'idle in transaction%' ORDER BY query";
         let rows = self.database.query(query, &[]).await.expect("rows");
-        rows.iter().map(|row| Seen { state: row.get(0), query: row.get(1) }).collect()
+        rows.iter().map(|row| Seen { state: row.get(0), query: row.get(1), idle_s: row.get(2) }).collect()
     }
 
     async fn wait_until_nothing_is_held(&self) {
@@ -298,10 +301,14 @@ const FINGERPRINTS: [Fingerprint; 16] = {
 async fn assert_shows(fingerprint: &Fingerprint) {
     let Fingerprint { scope, stimulus, settings, during: wanted, after } = *fingerprint;
     let specimen = Specimen::start(scope, settings).await;
+    let began = Instant::now();
     let (during, left) = specimen.during_and_after(stimulus).await;
+    let elapsed_s = began.elapsed().as_secs_f64();
     assert_eq!(during.len(), wanted.len(), "{scope}, {stimulus:?}: {during:?}");
     for (seen, (state, statement)) in during.iter().zip(wanted) {
         assert!(seen.state == *state && seen.query.starts_with(statement), "{scope}, {stimulus:?}: {seen:?}");
+        // Looked at in the middle of the slow work: idle since it began, or since the probe.
+        assert!(seen.idle_s > DELAY_S / 8.0 && seen.idle_s <= elapsed_s, "{scope}, {stimulus:?}: {seen:?}");
     }
     assert_eq!(left.len(), after, "{scope}, {stimulus:?}, afterwards: {left:?}");
     let released = async || {
