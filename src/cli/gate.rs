@@ -24,7 +24,7 @@ use crate::units::Span;
 
 /// Judge a run, or run a scenario and judge it
 ///
-/// Rules come from --rule, and otherwise from the scenario's [[gate]] tables; with --baseline there are rules against
+/// Rules come from --rule, and otherwise from the scenario's `[[gate]]` tables; with --baseline there are rules against
 /// that run beside them. Each variant is judged by each rule that concerns it; --variant picks one. A figure that is
 /// missing, or that the instrument does not vouch for, makes a rule inconclusive and never passes it.
 ///
@@ -79,7 +79,7 @@ pub struct GateArgs {
     /// Length of the windows from which limits are learned
     #[arg(long, value_name = "D", default_value = "5s", requires = "learn")]
     pub window: Span,
-    /// Where learned limits are written, as [[gate]] tables for a scenario; otherwise to standard output
+    /// Where learned limits are written, as `[[gate]]` tables for a scenario; otherwise to standard output
     #[arg(short, long = "output", value_name = "FILE", requires = "learn")]
     pub output: Option<PathBuf>,
     /// Pairs of windows instead of one run.

@@ -61,7 +61,7 @@ pub struct RunArgs {
     /// Open that report in the browser
     #[arg(long, requires = "report")]
     pub open: bool,
-    /// Judge the run by the scenario's [[gate]] rules: exit 99 when one is broken, 3 when it cannot be told
+    /// Judge the run by the scenario's `[[gate]]` rules: exit 99 when one is broken, 3 when it cannot be told
     #[arg(long)]
     pub gate: bool,
 }

@@ -1,9 +1,9 @@
 //! What is wrong in a run, and where: from a record and its samples to findings, most harmful first.
 //!
 //! Pure, as everything behind the record. Which route holds is read from the load and the database side by side
-//! ([`attribute`]), or, exactly, from the routes that an application writes into its statements ([`statements`]); which
-//! mistake it is, from its fingerprint ([`pattern`]); what comes of it, from pools, probes and error texts
-//! ([`mechanism`]). `docs/DIAGNOSIS.md` says how sure each of these is.
+//! (`attribute`), or, exactly, from the routes that an application writes into its statements (`statements`); which
+//! mistake it is, from its fingerprint (`pattern`); what comes of it, from pools, probes and error texts
+//! (`mechanism`). `docs/DIAGNOSIS.md` says how sure each of these is.
 
 mod advice;
 mod attribute;

@@ -184,6 +184,14 @@ impl Gateway {
         Answer { status, body: String::from_utf8(body.to_vec()).unwrap() }
     }
 
+    /// Sends a request whose body never comes; gives the status, should there be one.
+    pub(crate) async fn send_no_end(&self, path: &str, token: &str) -> u16 {
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let request = Request::builder().method(Method::POST).uri(path).header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {token}")).body(never).unwrap();
+        self.router.clone().oneshot(request).await.unwrap().status().as_u16()
+    }
+
     /// Asks as a browser does, without a token: status, and where it is sent.
     pub(crate) async fn browse(&self, path: &str) -> (u16, Option<String>) {
         let request = Request::builder().uri(path).header("accept", "text/html,application/xhtml+xml");

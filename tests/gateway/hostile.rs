@@ -1,5 +1,7 @@
 //! What nobody should send, in this process: JSON-RPC of any kind, and text that means harm in every field.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use gateway_under_test::settings::SessionScope;
 use proptest::prelude::*;
@@ -232,6 +234,27 @@ async fn a_body_that_is_too_deep_or_too_large_or_no_json_is_refused() {
     }
     let answer = gateway.send(&Method::POST, "/rpc", Some(&owner), deep_params).await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (200, &json!(-32602)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_holds_no_session() {
+    let (specimen, _, owner) = start().await;
+    for scope in [SessionScope::Held, SessionScope::EndpointShared, SessionScope::Scoped] {
+        let gateway = specimen.gateway_with(scope, |settings| {
+            (settings.pool.size, settings.pool.max_overflow) = (1, 0);
+            settings.pool.timeout = Duration::from_secs(2);
+        });
+        let others = async {
+            // The one whose body does not come has had its turn by then.
+            tokio::task::yield_now().await;
+            gateway.get("/tools", &owner).await
+        };
+        tokio::select! {
+            biased;
+            status = gateway.send_no_end("/tools", &owner) => panic!("{scope:?}: answered with {status}"),
+            answer = others => assert_eq!(answer.status, 200, "{scope:?}: {answer:?}"),
+        }
+    }
 }
 
 #[tokio::test]

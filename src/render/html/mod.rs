@@ -4,7 +4,7 @@
 //! Content-Security-Policy allows the one script and the one style that are in it, by their hashes, and nothing else.
 //! Charts are SVG that stands without the script; the script reads values at an instant and sorts tables.
 //!
-//! Whatever a run has recorded may be hostile: [`text`] bounds it and makes control characters visible, maud escapes
+//! Whatever a run has recorded may be hostile: `text` bounds it and makes control characters visible, maud escapes
 //! it, and none of it reaches the script.
 
 mod chart;
