@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::ci::{self, Said};
-use super::compare::{scope, side};
+use super::compare::{side, variant_name};
 use super::error::CliError;
 use super::exit::Exit;
 use super::paired::PairedArgs;
@@ -19,7 +19,7 @@ use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Scenario, VariantName};
 use crate::units::Span;
 
 /// Judge a run, or run a scenario and judge it
@@ -142,18 +142,19 @@ fn judge_run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let variants = variants(args, &run.record.scenario)?;
+    let variants = variants(args, run.record.all_names())?;
     let sets = !args.overrides.set.is_empty() || args.overrides.users.is_some() || args.overrides.duration.is_some();
     if sets && !args.rerun {
         return Err(CliError::NothingToSet);
     }
     let changed = if sets { changed(args, &run.record.scenario)? } else { run.record.scenario.clone() };
-    let scenario = Scenario { variants, ..changed };
+    let scopes = variants.iter().filter_map(VariantName::scope).collect();
+    let scenario = Scenario { variants: scopes, ..changed };
     if args.rerun {
         return run_and_judge(args, scenario, baseline, quiet, out);
     }
     let asked = asked(args, &scenario, baseline.is_some())?;
-    let report = judge_recorded(args, &asked, run, &scenario.variants, baseline)?;
+    let report = judge_recorded(args, &asked, run, &variants, baseline)?;
     finish(args, &report, &scenario.name, Some(&run.folder), out)
 }
 
@@ -164,26 +165,24 @@ fn changed(args: &GateArgs, recorded: &Scenario) -> Result<Scenario, CliError> {
     Ok(Scenario::from_text(&recorded.name, &text, &overrides)?)
 }
 
-/// The variants that are judged: those of the scenario, or the one that was asked for.
-fn variants(args: &GateArgs, scenario: &Scenario) -> Result<Vec<SessionScope>, CliError> {
+/// The variants that are judged: all that are known, or the one that was asked for.
+fn variants(args: &GateArgs, known: Vec<VariantName>) -> Result<Vec<VariantName>, CliError> {
     let Some(name) = args.overrides.variant.as_deref().filter(|name| *name != "both") else {
-        return Ok(scenario.variants.clone());
+        return Ok(known);
     };
-    let known = scenario.variants.iter().copied().find(|it| it.name() == name);
-    known
-        .map(|it| vec![it])
-        .ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed: scenario.variants.clone() })
+    let named = known.iter().find(|it| it.name() == name);
+    named.map(|it| vec![*it]).ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed: known.clone() })
 }
 
 fn judge_recorded(
     args: &GateArgs,
     asked: &[Asked],
     run: &Recorded,
-    variants: &[SessionScope],
+    variants: &[VariantName],
     baseline: Option<&Recorded>,
 ) -> Result<GateReport, CliError> {
     let trust = if args.trust_baseline { Trust::Full } else { Trust::Advisory };
-    let variant = args.baseline_variant.as_deref().map(scope).transpose()?;
+    let variant = args.baseline_variant.as_deref().map(variant_name).transpose()?;
     if let Some((baseline, variant)) = baseline.zip(variant) {
         let _known: Side<'_> = side(baseline, variant)?;
     }
@@ -201,7 +200,7 @@ fn run_and_judge(
 ) -> Result<Exit, CliError> {
     let asked = asked(args, &scenario, baseline.is_some())?;
     let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
-    let (name, variants) = (scenario.name.clone(), scenario.variants.clone());
+    let (name, variants) = (scenario.name.clone(), scenario.variant_names());
     match run::measure(scenario, &options, quiet) {
         Ok((finished, interrupted)) => {
             let run = read(finished.folder)?;
@@ -217,7 +216,7 @@ fn run_and_judge(
 ///
 /// # Errors
 /// Any other error.
-pub(super) fn unseen(error: CliError, asked: &[Asked], variants: &[SessionScope]) -> Result<GateReport, CliError> {
+pub(super) fn unseen(error: CliError, asked: &[Asked], variants: &[VariantName]) -> Result<GateReport, CliError> {
     match error {
         CliError::Run(error) if error.is_blind() => {
             let hint = error.hint().map_or_else(String::new, |hint| format!(": {hint}"));
@@ -265,7 +264,7 @@ pub(super) fn rules_of(scenario: &Scenario, has_baseline: bool) -> Result<Vec<As
 
 /// The rules, when at least one of them concerns a variant of the scenario.
 pub(super) fn concerning(asked: Vec<Asked>, scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
-    let judged: BTreeSet<SessionScope> = scenario.variants.iter().copied().collect();
+    let judged: BTreeSet<VariantName> = scenario.variant_names().into_iter().collect();
     let concerned = |asked: &Asked| asked.variants.is_empty() || asked.variants.iter().any(|it| judged.contains(it));
     if asked.iter().any(concerned) { Ok(asked) } else { Err(CliError::NoRules) }
 }

@@ -19,7 +19,7 @@ use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Scenario, SessionScope, VariantName};
 use crate::units::Span;
 
 /// The flags of a paired gate.
@@ -194,7 +194,7 @@ pub(super) fn run(
             let exit = finish(args, &report, &title, run, out)?;
             Ok(interrupted.unwrap_or(exit))
         }
-        Err(error) => finish(args, &unseen(error, &asked, &[candidate])?, &title, None, out),
+        Err(error) => finish(args, &unseen(error, &asked, &[candidate.into()])?, &title, None, out),
     }
 }
 
@@ -212,7 +212,10 @@ fn arms(args: &GateArgs, scenario: &Scenario) -> Result<[SessionScope; 2], CliEr
 /// A session scope by its name.
 pub(super) fn scope(name: &str) -> Result<SessionScope, CliError> {
     let found = SessionScope::ALL.into_iter().find(|scope| scope.name() == name);
-    found.ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed: SessionScope::ALL.to_vec() })
+    found.ok_or_else(|| CliError::UnknownVariant {
+        name: name.to_owned(),
+        allowed: SessionScope::ALL.map(VariantName::from).to_vec(),
+    })
 }
 
 /// Measures a trial so many times, until a signal comes; its exit code, when one did.
@@ -249,7 +252,7 @@ pub(super) fn measure_repeatedly(
 struct Silent;
 
 impl Watcher for Silent {
-    fn window(&self, _: usize, _: usize, _: Arm, _: SessionScope) {}
+    fn window(&self, _: usize, _: usize, _: Arm, _: VariantName) {}
     fn pair(&self, _: &Trial, _: &Pair, _: Option<&str>) {}
 }
 
@@ -258,7 +261,7 @@ struct Lines;
 
 #[expect(clippy::print_stderr, reason = "this shows progress")]
 impl Watcher for Lines {
-    fn window(&self, pair: usize, planned: usize, arm: Arm, variant: SessionScope) {
+    fn window(&self, pair: usize, planned: usize, arm: Arm, variant: VariantName) {
         eprintln!("pair {pair}/{planned} · {} · {}", arm.name(), variant.name());
     }
 

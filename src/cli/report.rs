@@ -11,7 +11,7 @@ use crate::record::store::{SamplesRead, StoreError, for_each_sample, read_record
 use crate::record::timeline::Timeline;
 use crate::record::{RunRecord, Sample, Stamped};
 use crate::render::html;
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// Name of the report in the folder of its run, when no other is given.
 const REPORT_FILE: &str = "report.html";
@@ -105,7 +105,7 @@ impl RunOnDisk {
         };
         let gate = (!asked.is_empty()).then(|| {
             kept.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-            let variants: Vec<SessionScope> = record.variants.keys().copied().collect();
+            let variants: Vec<VariantName> = record.variants.keys().copied().collect();
             let unreadable = samples.map_or(0, |read| read.unreadable);
             judge(&asked, ReadBack { record: &record, samples: &kept, unreadable }, &variants, None)
         });

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use crate::record::{
     ActivitySample, BreakdownSample, HoldGroup, LoadSample, Phases, RouteRecord, RunRecord, Sample, Stamped, Summary,
 };
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// A route and what it does with a session.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Simulated {
     pub(super) truth: Vec<(&'static str, f64)>,
 }
 
-pub(super) const SCOPE: SessionScope = SessionScope::Held;
+pub(super) const SCOPE: VariantName = VariantName::HELD;
 const RAMP_S: f64 = 2.0;
 const STEP_S: f64 = 0.1;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::{BreakdownSample, Sample, Stamped};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// Longer statements are cut: `PostgreSQL` itself keeps 1023 bytes.
 const LONGEST: usize = 1_100;
@@ -25,12 +25,7 @@ pub(super) struct StatementHold {
 }
 
 /// The breakdowns from `from_s` to `to_s`.
-pub(super) fn breakdowns(
-    samples: &[Stamped],
-    from_s: f64,
-    to_s: f64,
-    of: SessionScope,
-) -> Vec<(f64, &BreakdownSample)> {
+pub(super) fn breakdowns(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName) -> Vec<(f64, &BreakdownSample)> {
     let wanted = |stamped: &&Stamped| stamped.variant == of && (from_s..=to_s).contains(&stamped.at_s);
     let taken = samples.iter().filter(wanted).filter_map(|stamped| match &stamped.sample {
         Sample::Breakdown(breakdown) => Some((stamped.at_s, breakdown)),

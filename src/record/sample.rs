@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// A sample, and when it was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stamped {
     /// The variant that was running.
-    pub variant: SessionScope,
+    pub variant: VariantName,
     /// Seconds since this variant's load began: the real time of the sample, not of the tick that asked for it.
     pub at_s: f64,
     /// What was seen.

@@ -232,7 +232,7 @@ mod tests {
     const PHASES: Phases = Phases { steady_from_s: 2.0, steady_to_s: 12.0, ended_s: 13.0 };
 
     fn at(at_s: f64, sample: Sample) -> Stamped {
-        Stamped { variant: SessionScope::Held, at_s, sample }
+        Stamped { variant: SessionScope::Held.into(), at_s, sample }
     }
 
     fn activity(idle_in_transaction: u32, aborted: u32, oldest: Option<f64>) -> Sample {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{Event, LoadSample, PoolSample, Sample, Stamped};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use crate::stats::reduced::Reduced;
 
 /// Replicas that are kept apart; more is nonsense in the file.
@@ -18,7 +18,7 @@ const RATE_WINDOW_S: f64 = 1.0;
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     /// What was seen of each variant that has a sample.
-    pub lanes: BTreeMap<SessionScope, Lane>,
+    pub lanes: BTreeMap<VariantName, Lane>,
 }
 
 impl Timeline {
@@ -191,9 +191,9 @@ mod tests {
     fn lane(replicas: u32, samples: impl IntoIterator<Item = (f64, Sample)>) -> Lane {
         let mut timeline = Timeline::default();
         for (at_s, sample) in samples {
-            timeline.take(replicas, &Stamped { variant: SessionScope::Held, at_s, sample });
+            timeline.take(replicas, &Stamped { variant: VariantName::HELD, at_s, sample });
         }
-        timeline.lanes.remove(&SessionScope::Held).unwrap_or_default()
+        timeline.lanes.remove(&VariantName::HELD).unwrap_or_default()
     }
 
     fn points(reduced: &Reduced) -> Vec<(f64, f64)> {

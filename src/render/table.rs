@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
 use super::text::plain;
 use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
-use crate::scenario::{Reference, Scenario, SessionScope};
+use crate::scenario::{Reference, Scenario, VariantName};
 
 /// Rows of the incident itself, above the line.
 pub(super) const INCIDENT_ROWS: usize = 5;
@@ -143,8 +143,8 @@ fn widest(text: &str) -> usize {
 }
 
 fn table(record: &RunRecord, with_reference: bool) -> String {
-    let variants: Vec<(&SessionScope, &Summary)> =
-        record.variants.iter().map(|(scope, variant)| (scope, &variant.summary)).collect();
+    let variants: Vec<(VariantName, &Summary)> =
+        record.in_order().into_iter().map(|(name, variant)| (name, &variant.summary)).collect();
     if variants.is_empty() {
         return String::new();
     }
@@ -181,7 +181,7 @@ fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> 
         format!("{sampled} / {bound}{}", seconds(variant.summary.idle_in_transaction_counted_s))
     };
     let mut cells = vec!["idle time, sampled / counted".to_owned()];
-    cells.extend(record.variants.values().map(cell));
+    cells.extend(record.in_order().into_iter().map(|(_, variant)| cell(variant)));
     cells.extend(std::iter::repeat_n(String::new(), usize::from(compared) + usize::from(referenced)));
     cells
 }
@@ -209,7 +209,7 @@ fn ruled(table: &str) -> String {
 
 /// What the figures say, in words: a reader who sees a healthy table should not have to wonder whether it worked.
 fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
-    for (scope, variant) in &record.variants {
+    for (scope, variant) in record.in_order() {
         let Some(lost) = variant.sessions_lost.filter(|lost| lost.total() > 0) else { continue };
         let said = format!(
             "{}: {} sessions were killed or vanished in a transaction, {} were in one at the end: the server does not \
@@ -237,7 +237,7 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
 }
 
 fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
-    for (scope, variant) in record.variants.iter().filter(|(_, variant)| !variant.errors.is_empty()) {
+    for (scope, variant) in record.in_order().into_iter().filter(|(_, variant)| !variant.errors.is_empty()) {
         for (seen_by, title) in
             [(SeenBy::Client, "errors that users saw"), (SeenBy::Gateway, "errors that the gateway raised")]
         {
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn one_variant_alone_has_no_column_of_changes() {
         let mut record = fixture();
-        record.variants.remove(&SessionScope::Held);
+        record.variants.remove(&VariantName::HELD);
         let text = run(&record, Path::new("reports/example"), None);
         assert!(text.contains("scoped") && !text.contains("held") && !text.contains("change"), "{text}");
     }

@@ -153,7 +153,7 @@ async fn run_variants(
         let run =
             variant::Variant { scenario: &scenario, scope: *scope, premises, collector, progress: &*progress, stop };
         if let Some(measured) = Box::pin(run.execute()).await? {
-            record.variants.insert(*scope, measured);
+            record.variants.insert((*scope).into(), measured);
             folder.write_record(record)?;
         }
         if stop.is_cancelled() {

@@ -14,6 +14,7 @@ pub mod locate;
 pub mod overrides;
 pub mod route;
 pub mod source;
+mod variant_name;
 mod variants;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ use serde::{Deserialize, Serialize};
 pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
 
 use crate::units::{Count, Share, Span};
+
+pub use self::variant_name::{NotAVariantName, VariantName};
 
 use self::route::TaskRoute;
 
@@ -65,6 +68,14 @@ pub struct Scenario {
     /// What a gate asks of a run, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gate: Vec<gate::GateRule>,
+}
+
+impl Scenario {
+    /// The names of the variants, in the order in which they are run.
+    #[must_use]
+    pub fn variant_names(&self) -> Vec<VariantName> {
+        self.variants.iter().copied().map(VariantName::from).collect()
+    }
 }
 
 /// Published figures that a scenario is held against.

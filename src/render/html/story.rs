@@ -6,7 +6,7 @@ use super::Run;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::{Outcome, RunRecord, Summary};
 use crate::render::numbers::{change, count, percent, seconds, whole};
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Scenario, SessionScope, VariantName};
 
 /// Notes of a scenario that are shown.
 const NOTES_SHOWN: usize = 10;
@@ -74,7 +74,7 @@ fn warnings(run: &Run<'_>) -> Vec<String> {
         .lanes
         .keys()
         .filter(|scope| !run.record.variants.contains_key(scope))
-        .map(|it| it.name())
+        .map(VariantName::name)
         .collect();
     if !unfinished.is_empty() {
         warnings
@@ -99,9 +99,9 @@ fn warnings(run: &Run<'_>) -> Vec<String> {
 
 /// What happened, each variant in a clause, the worse one first; then what changed for the users.
 pub(super) fn sentence(record: &RunRecord) -> String {
-    let variants: Vec<(SessionScope, &Summary)> =
-        record.variants.iter().map(|(scope, variant)| (*scope, &variant.summary)).collect();
-    let clause_of = |(index, (scope, summary)): (usize, &(SessionScope, &Summary))| {
+    let variants: Vec<(VariantName, &Summary)> =
+        record.in_order().into_iter().map(|(scope, variant)| (scope, &variant.summary)).collect();
+    let clause_of = |(index, (scope, summary)): (usize, &(VariantName, &Summary))| {
         let said_before = index > 0 && variants[index - 1].1.idle_in_transaction_peak.is_some();
         clause(*scope, summary, if said_before { Wording::Again } else { Wording::First })
     };
@@ -127,11 +127,12 @@ enum Wording {
 }
 
 /// `with the session held over the request, 514 of 1 440 sessions sat idle in transaction at once, …`
-fn clause(scope: SessionScope, summary: &Summary, wording: Wording) -> String {
-    let with = match scope {
-        SessionScope::Held => "with the session held over the whole request".to_owned(),
-        SessionScope::Scoped => "with a session of its own for the permission check".to_owned(),
-        other => format!("with the session scope {}", other.name()),
+fn clause(scope: VariantName, summary: &Summary, wording: Wording) -> String {
+    let with = match scope.scope() {
+        Some(SessionScope::Held) => "with the session held over the whole request".to_owned(),
+        Some(SessionScope::Scoped) => "with a session of its own for the permission check".to_owned(),
+        Some(other) => format!("with the session scope {}", other.name()),
+        None => format!("in {scope}"),
     };
     let capacity = count(Some(u64::from(summary.pool_capacity)));
     let mut parts = Vec::new();
