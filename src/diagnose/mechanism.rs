@@ -49,7 +49,7 @@ fn writes(statement: &str) -> bool {
 /// Sessions that are busy, where most of the time goes there.
 pub(super) fn slow(seen: &Seen<'_>) -> Option<Finding> {
     let (busy, idle) = (seen.timeline.mean(Row::working)?, seen.timeline.mean(Row::idle)?);
-    let capacity = f64::from(seen.case.variant.summary.pool_capacity);
+    let capacity = seen.capacity();
     if busy < BUSY * capacity || busy < idle || busy < 2.0 {
         return None;
     }

@@ -8,6 +8,7 @@ use super::statements::{StatementHold, breakdowns, by_statement, commented_route
 use super::timeline::{Row, Timeline};
 use crate::record::{BreakdownSample, Sample, SeenBy};
 use crate::texts::Tally;
+use crate::units::Span;
 
 /// A transaction that is so many times older than the longest request, and a second more, belongs to none.
 const OUTLIVES: f64 = 1.5;
@@ -79,6 +80,12 @@ impl<'a> Seen<'a> {
         self.timeline.integral(from_s, to_s, Row::idle)
     }
 
+    /// Sessions that the pools may open; where nobody says, as many as were ever open.
+    pub(super) fn capacity(&self) -> f64 {
+        let open = || self.timeline.rows.iter().map(|row| row.activity.sessions).max().unwrap_or(0);
+        f64::from(self.case.variant.summary.pool_capacity.unwrap_or_else(open))
+    }
+
     /// Whether a pool was full at any time.
     pub(super) fn saturated(&self) -> bool {
         self.timeline.rows.iter().any(|row| row.saturated)
@@ -105,7 +112,7 @@ impl<'a> Seen<'a> {
     /// there only the clients' timeout bounds their age.
     fn leaks(&self) -> Vec<usize> {
         let slowest = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
-        let timeout_s = self.case.record.scenario.load.client_timeout.secs();
+        let timeout_s = self.case.record.scenario.client_timeout().map_or(0.0, Span::secs);
         let longest_s = if self.saturated() { timeout_s.max(slowest / 1e3) } else { slowest / 1e3 };
         let old = |hold: &StatementHold| longest_s > 0.0 && hold.oldest_s > OUTLIVES * longest_s + 1.0;
         (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect()

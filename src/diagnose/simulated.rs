@@ -190,7 +190,7 @@ fn record(routes: &[SimRoute], spans: &[RouteSpans], seconds: f64) -> RunRecord 
     variant.phases = Phases { steady_from_s: RAMP_S, steady_to_s: seconds, ended_s: seconds };
     variant.errors.clear();
     let summary = Summary {
-        pool_capacity: 10_000,
+        pool_capacity: Some(10_000),
         pool_timeouts: Some(0),
         failure_ratio: Some(0.0),
         replicas: 1,
