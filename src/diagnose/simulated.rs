@@ -173,9 +173,10 @@ fn samples(routes: &[SimRoute], spans: &[RouteSpans], users: u32, seconds: f64) 
                 application_name: "app".to_owned(),
                 sessions: idle[tick],
                 oldest_s: 0.5,
+                idle_s: None,
             };
             let groups = routes.iter().zip(&idles).filter(|(_, idle)| idle[tick] > 0).map(group).collect();
-            let breakdown = Sample::Breakdown(BreakdownSample { groups });
+            let breakdown = Sample::Breakdown(BreakdownSample { groups, left_out_s: None });
             samples.push(Stamped { variant: SCOPE, at_s: at(activity_at) + 0.001, sample: breakdown });
         }
     }

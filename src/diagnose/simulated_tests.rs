@@ -198,6 +198,7 @@ fn a_session_as_old_as_the_run_is_a_leak() {
                 application_name: "app".to_owned(),
                 sessions: 4,
                 oldest_s: stamped.at_s,
+                idle_s: None,
             }),
             _ => {}
         }

@@ -50,7 +50,8 @@ pub(super) fn by_statement(breakdowns: &[(f64, &BreakdownSample)]) -> Vec<Statem
             hold.sessions += u64::from(group.sessions);
             hold.oldest_s = hold.oldest_s.max(group.oldest_s);
             total += u64::from(group.sessions);
-            *applications.entry((statement, group.application_name.clone())).or_default() += u64::from(group.sessions);
+            let application = application(&group.application_name).to_owned();
+            *applications.entry((statement, application)).or_default() += u64::from(group.sessions);
         }
     }
     let mut holds: Vec<StatementHold> = holds
@@ -64,6 +65,11 @@ pub(super) fn by_statement(breakdowns: &[(f64, &BreakdownSample)]) -> Vec<Statem
         .collect();
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.sessions));
     holds
+}
+
+/// `gw-1/worker-2` is of the application `gw-1`; a route's name, as in `GET /tools`, is whole.
+fn application(name: &str) -> &str {
+    if name.contains(' ') { name } else { name.split('/').next().unwrap_or(name) }
 }
 
 /// The application that has more than half of a statement's sessions.
@@ -219,9 +225,13 @@ mod tests {
             application_name: name.to_owned(),
             sessions,
             oldest_s: f64::from(sessions),
+            idle_s: None,
         };
         let empty = BreakdownSample::default();
-        let full = BreakdownSample { groups: vec![group("gw-1", 3), group("gw-2", 1)] };
+        let full = BreakdownSample {
+            groups: vec![group("gw-1/worker-1", 2), group("gw-1/worker-2", 1), group("gw-2", 1)],
+            left_out_s: None,
+        };
         let holds = by_statement(&[(0.0, &empty), (1.0, &full), (2.0, &empty), (3.0, &full)]);
         assert_eq!(holds.len(), 1);
         assert_eq!(holds[0].series, [(0.0, 0.0), (1.0, 4.0), (2.0, 0.0), (3.0, 4.0)]);

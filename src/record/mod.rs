@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Experiment, VariantName};
 pub use sample::{
-    ActivitySample, BreakdownSample, Event, HealthSample, HoldGroup, LoadSample, PoolSample, Sample, Stamped,
-    WindowLatency,
+    ActivitySample, BlockingRoot, BlockingSample, BreakdownSample, CountersSample, EpisodeEnd, EpisodeSample, Event,
+    HealthSample, HoldGroup, LoadSample, OtherSessions, PoolSample, PulseSample, Sample, Stamped, WindowLatency,
 };
 pub use summary::Summary;
 
