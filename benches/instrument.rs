@@ -24,7 +24,7 @@ use rbac_bench::monitor::{Monitor, Sink, Watch};
 use rbac_bench::record::Sample;
 use rbac_bench::scenario::{Health, Scenario};
 use rbac_bench::swarm::fleet::Fleet;
-use rbac_bench::swarm::{Clock, Identity, Swarm};
+use rbac_bench::swarm::{Clock, Identity, Plan, Swarm};
 use rbac_bench::testbed::binaries::{SearchPlaces, find};
 use rbac_bench::testbed::cluster::{ClusterHome, ClusterPlan, PgCluster};
 use rbac_bench::testbed::limits::raise_descriptor_limit;
@@ -164,11 +164,12 @@ async fn swarm(url: &str) -> Cost {
         LONGEST_THINK.as_secs()
     );
     let load = Scenario::from_text("cost", &set, &[]).expect("a scenario").load;
-    let identity = Identity { authorization: HeaderValue::from_static("Bearer none") };
-    let fleet = Arc::new(Fleet::new(&[url.to_owned()]).expect("a URL"));
-    let swarm = Swarm::new(&load, vec![identity; USERS as usize], fleet).expect("a swarm");
+    let identity = Identity::authorized(HeaderValue::from_static("Bearer none"));
+    let (pace, plan) = (load.pace(), Plan::of_gateway(&load));
+    let fleet = Arc::new(Fleet::new(&[url.to_owned()], plan.labels()).expect("a URL"));
+    let swarm = Swarm::new(&pace, plan, vec![identity; USERS as usize], fleet).expect("a swarm");
     let view = swarm.view();
-    let running = swarm.run(Clock::starting_now(&load), CancellationToken::new());
+    let running = swarm.run(Clock::starting_now(&pace), CancellationToken::new());
     let cost = measured(async { running.await.expect("a load") }, || view.recorder().counts().0).await;
     assert_eq!(view.recorder().counts().1, 0, "the server answers everything");
     cost

@@ -20,7 +20,7 @@ use crate::record::{
 };
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
-use crate::swarm::{Clock, Identity, Swarm, SwarmView};
+use crate::swarm::{Clock, Identity, Plan, Swarm, SwarmView};
 use crate::testbed::{Premises, Testbed};
 
 /// How long requests that the end has cut off may go on, so that their transactions end normally and the server
@@ -93,11 +93,12 @@ impl Variant<'_> {
 
     /// Runs load and monitor side by side until the load has ended, the run is interrupted, or something dies.
     async fn load(&self, testbed: &mut Testbed) -> Result<Loaded, RunError> {
-        let fleet = Arc::new(Fleet::new(&testbed.replica_urls())?);
-        let identities = testbed.authorizations().iter().map(|it| Identity { authorization: it.clone() }).collect();
-        let swarm = Swarm::new(&self.scenario.load, identities, Arc::clone(&fleet))?;
+        let (pace, plan) = (self.scenario.load.pace(), Plan::of_gateway(&self.scenario.load));
+        let fleet = Arc::new(Fleet::new(&testbed.replica_urls(), plan.labels())?);
+        let identities = testbed.authorizations().iter().cloned().map(Identity::authorized).collect();
+        let swarm = Swarm::new(&pace, plan, identities, Arc::clone(&fleet))?;
         let view = swarm.view();
-        let clock = Clock::starting_now(&self.scenario.load);
+        let clock = Clock::starting_now(&pace);
         let sink = self.collector.sink(self.scope.into(), clock.started, fleet);
         let watching = Monitor::start(self.watch(testbed), Arc::clone(&sink) as Arc<dyn Sink>).await?;
         let cpu_before = cpu_seconds();

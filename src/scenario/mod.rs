@@ -116,6 +116,34 @@ pub struct Load {
     pub classes: BTreeMap<String, UserClass>,
 }
 
+impl Load {
+    /// How many, and when.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        let Self { users, ramp_up, settle, duration, client_timeout, balance, seed, .. } = *self;
+        Pace { users, ramp_up, settle, duration, client_timeout, balance, seed }
+    }
+}
+
+/// How many users a load has, and when: what is asked of the users of any service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Simulated users.
+    pub users: Count,
+    /// Time over which they start, evenly.
+    pub ramp_up: Span,
+    /// Time with all of them before the steady phase.
+    pub settle: Span,
+    /// The steady phase.
+    pub duration: Span,
+    /// After this long a user gives a request up.
+    pub client_timeout: Span,
+    /// Which replica a request goes to.
+    pub balance: Balance,
+    /// Seed of every random choice.
+    pub seed: u64,
+}
+
 const fn one() -> f64 {
     1.0
 }

@@ -1,22 +1,21 @@
 //! The replicas as the swarm sees them: which are up, and how many requests each has in flight.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use reqwest::Url;
 
 use super::SwarmError;
 use crate::scenario::Balance;
-use crate::scenario::route::TaskRoute;
 
 /// All replicas, and the requests in flight.
 #[derive(Debug)]
 pub struct Fleet {
     replicas: Vec<Target>,
-    /// Requests in flight, by the index of the route's label among [`Fleet::labels`].
+    /// Requests in flight, by the route's place among the plan's labels.
     in_flight: Vec<AtomicU32>,
-    /// Labels of all routes, without repetition.
-    labels: Vec<&'static str>,
+    labels: Arc<[String]>,
 }
 
 /// One replica.
@@ -28,17 +27,15 @@ struct Target {
 }
 
 impl Fleet {
-    /// A fleet of replicas at these base URLs, all up.
+    /// A fleet of replicas at these base URLs, all up, for a plan of these routes.
     ///
     /// # Errors
     /// [`SwarmError::Url`].
-    pub fn new(urls: &[String]) -> Result<Self, SwarmError> {
+    pub fn new(urls: &[String], labels: Arc<[String]>) -> Result<Self, SwarmError> {
         let target = |url: &String| {
             let parsed = Url::parse(url).map_err(|_unparsable| SwarmError::Url { url: url.clone() })?;
             Ok(Target { url: parsed, up: AtomicBool::new(true), in_flight: AtomicU32::new(0) })
         };
-        let mut labels: Vec<_> = TaskRoute::ALL.iter().map(|route| route.label()).collect();
-        labels.dedup();
         Ok(Self {
             replicas: urls.iter().map(target).collect::<Result<_, SwarmError>>()?,
             in_flight: labels.iter().map(|_| AtomicU32::new(0)).collect(),
@@ -57,16 +54,16 @@ impl Fleet {
     pub fn in_flight(&self) -> BTreeMap<String, u32> {
         let counts = self.labels.iter().zip(&self.in_flight);
         counts
-            .map(|(label, count)| ((*label).to_owned(), count.load(Ordering::Relaxed)))
+            .map(|(label, count)| (label.clone(), count.load(Ordering::Relaxed)))
             .filter(|(_, count)| *count > 0)
             .collect()
     }
 
-    /// Chooses a replica for a request of the user whose own is `home`, and counts the request as in flight until
-    /// what is returned is dropped.
-    pub(super) fn board(&self, balance: Balance, home: usize, route: TaskRoute) -> Boarded<'_> {
+    /// Chooses a replica for a request of the user whose own is `home` to the route of this place, and counts the
+    /// request as in flight until what is returned is dropped.
+    pub(super) fn board(&self, balance: Balance, home: usize, route: usize) -> Boarded<'_> {
         let target = self.choose(balance, home % self.replicas.len());
-        let by_route = &self.in_flight[self.labels.iter().position(|label| *label == route.label()).unwrap_or(0)];
+        let by_route = &self.in_flight[route];
         target.in_flight.fetch_add(1, Ordering::Relaxed);
         by_route.fetch_add(1, Ordering::Relaxed);
         Boarded { target, by_route }
@@ -99,11 +96,9 @@ pub(super) struct Boarded<'a> {
 }
 
 impl Boarded<'_> {
-    /// The replica's URL with `path`.
-    pub(super) fn url(&self, path: &str) -> Url {
-        let mut url = self.target.url.clone();
-        url.set_path(path);
-        url
+    /// The replica's base URL.
+    pub(super) fn url(&self) -> &Url {
+        &self.target.url
     }
 }
 
@@ -119,46 +114,47 @@ mod tests {
     use super::*;
 
     fn fleet() -> Fleet {
-        Fleet::new(&["http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"].map(str::to_owned)).unwrap()
+        let urls = ["http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"].map(str::to_owned);
+        Fleet::new(&urls, ["GET /a", "GET /b"].map(str::to_owned).into()).unwrap()
     }
 
     fn port(boarded: &Boarded<'_>) -> u16 {
-        boarded.url("/health").port().unwrap()
+        boarded.url().port().unwrap()
     }
 
     #[test]
     fn least_conn_takes_the_replica_with_the_fewest_in_flight() {
         let fleet = fleet();
-        let first = fleet.board(Balance::LeastConn, 0, TaskRoute::Tools);
-        let second = fleet.board(Balance::LeastConn, 0, TaskRoute::Tools);
-        let third = fleet.board(Balance::LeastConn, 0, TaskRoute::Tools);
+        let first = fleet.board(Balance::LeastConn, 0, 0);
+        let second = fleet.board(Balance::LeastConn, 0, 0);
+        let third = fleet.board(Balance::LeastConn, 0, 0);
         assert_eq!([port(&first), port(&second), port(&third)], [1, 2, 3]);
         drop(second);
-        assert_eq!(port(&fleet.board(Balance::LeastConn, 0, TaskRoute::Tools)), 2);
+        assert_eq!(port(&fleet.board(Balance::LeastConn, 0, 0)), 2);
     }
 
     #[test]
     fn a_bound_user_leaves_a_replica_only_while_it_is_down() {
         let fleet = fleet();
-        assert_eq!(port(&fleet.board(Balance::Bound, 1, TaskRoute::Tools)), 2);
+        assert_eq!(port(&fleet.board(Balance::Bound, 1, 0)), 2);
         fleet.set_up(1, false);
-        assert_eq!(port(&fleet.board(Balance::Bound, 1, TaskRoute::Tools)), 3);
+        assert_eq!(port(&fleet.board(Balance::Bound, 1, 0)), 3);
         fleet.set_up(1, true);
-        assert_eq!(port(&fleet.board(Balance::Bound, 1, TaskRoute::Tools)), 2);
+        assert_eq!(port(&fleet.board(Balance::Bound, 1, 0)), 2);
     }
 
     #[test]
     fn with_every_replica_down_requests_still_go_somewhere() {
         let fleet = fleet();
         (0..3).for_each(|replica| fleet.set_up(replica, false));
-        assert_eq!(port(&fleet.board(Balance::LeastConn, 2, TaskRoute::Tools)), 3);
+        assert_eq!(port(&fleet.board(Balance::LeastConn, 2, 0)), 3);
     }
 
     #[test]
     fn requests_in_flight_are_counted_by_route_and_only_while_they_are() {
         let fleet = fleet();
-        let boarded = fleet.board(Balance::LeastConn, 0, "POST /rpc tools/call echo".parse().unwrap());
-        assert_eq!(fleet.in_flight(), BTreeMap::from([("POST /rpc tools/call".to_owned(), 1)]));
+        let boarded = fleet.board(Balance::LeastConn, 0, 1);
+        assert_eq!(fleet.in_flight(), BTreeMap::from([("GET /b".to_owned(), 1)]));
         drop(boarded);
         assert_eq!(fleet.in_flight(), BTreeMap::new());
     }

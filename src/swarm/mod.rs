@@ -1,10 +1,11 @@
-//! Who loads the gateway: a closed workload of users, each with an identity, on goose.
+//! Who loads the service: a closed workload of users, each with an identity, on goose.
 //!
 //! ```text
 //! engine (goose)  starts users, runs them, stops them
 //!    └ user       one turn: think, pick a task, send, judge the answer
-//!        ├ plan       what there is to do, prepared once
+//!        ├ plan       what there is to do, prepared once (by gateway)
 //!        ├ fleet      which replica takes it, how much is in flight
+//!        ├ judge      what an answer means
 //!        └ recorder   what came of it: latency histograms, error texts
 //! ```
 //!
@@ -13,6 +14,8 @@
 
 mod engine;
 pub mod fleet;
+mod gateway;
+mod judge;
 mod plan;
 pub mod recorder;
 mod user;
@@ -21,18 +24,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
-use crate::scenario::Load;
+use crate::scenario::Pace;
 use fleet::Fleet;
+pub use plan::Plan;
 use recorder::Recorder;
 
-/// A user's credentials.
+/// A user's credentials: headers, marked as sensitive so that no log shows them.
 #[derive(Clone, Debug)]
-pub struct Identity {
-    /// The `Authorization` header, marked as sensitive so that no log shows it.
-    pub authorization: HeaderValue,
+pub struct Identity(Arc<[(HeaderName, HeaderValue)]>);
+
+impl Identity {
+    /// Somebody who is known by these headers; by none: nobody.
+    pub fn of(headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        let sensitive = headers.into_iter().map(|(name, mut value)| {
+            value.set_sensitive(true);
+            (name, value)
+        });
+        Self(sensitive.collect())
+    }
+
+    /// Somebody who is known by the `Authorization` header.
+    pub fn authorized(value: HeaderValue) -> Self {
+        Self::of([(AUTHORIZATION, value)])
+    }
+
+    fn sign(&self, headers: &mut HeaderMap) {
+        for (name, value) in self.0.iter() {
+            headers.insert(name, value.clone());
+        }
+    }
 }
 
 /// Why a swarm could not load anything.
@@ -67,11 +90,11 @@ pub struct Clock {
 
 impl Clock {
     /// A load that starts now.
-    pub fn starting_now(load: &Load) -> Self {
+    pub fn starting_now(pace: &Pace) -> Self {
         let started = Instant::now();
-        let ramped_up = started + load.ramp_up.duration();
-        let steady_from = ramped_up + load.settle.duration();
-        Self { started, ramped_up, steady_from, steady_to: steady_from + load.duration.duration() }
+        let ramped_up = started + pace.ramp_up.duration();
+        let steady_from = ramped_up + pace.settle.duration();
+        Self { started, ramped_up, steady_from, steady_to: steady_from + pace.duration.duration() }
     }
 
     /// When user `index` of `users` starts: evenly over the ramp.
@@ -118,10 +141,9 @@ impl Swarm {
     ///
     /// # Errors
     /// [`SwarmError`] when a replica's address is no URL.
-    pub fn new(load: &Load, identities: Vec<Identity>, fleet: Arc<Fleet>) -> Result<Self, SwarmError> {
-        let (classes, weights) = plan::classes(load);
+    pub fn new(pace: &Pace, plan: Plan, identities: Vec<Identity>, fleet: Arc<Fleet>) -> Result<Self, SwarmError> {
         let client = reqwest::Client::builder()
-            .timeout(load.client_timeout.duration())
+            .timeout(pace.client_timeout.duration())
             .pool_max_idle_per_host(usize::MAX)
             .tcp_nodelay(true)
             .no_proxy()
@@ -129,18 +151,18 @@ impl Swarm {
             .map_err(SwarmError::Prepare)?;
         let shared = user::Shared {
             client,
-            client_timeout: load.client_timeout,
-            classes,
+            client_timeout: pace.client_timeout,
+            classes: plan.classes,
             identities,
-            recorder: Recorder::new(),
+            recorder: Recorder::new(plan.labels),
             fleet,
-            users: load.users.get(),
-            seed: load.seed,
-            balance: load.balance,
+            users: pace.users.get(),
+            seed: pace.seed,
+            balance: pace.balance,
             assigned: AtomicU32::new(0),
             started: AtomicU32::new(0),
         };
-        Ok(Self { shared: Arc::new(shared), weights })
+        Ok(Self { shared: Arc::new(shared), weights: plan.weights })
     }
 
     /// What the swarm counts, readable while it runs.

@@ -1,105 +1,102 @@
-//! What there is to do, prepared once: tasks with their bodies, classes with their weights.
+//! What there is to do, prepared once: tasks by route, classes of users with their weights.
+//!
+//! A plan says what routes there are, once: whatever counts by route does so by a route's place among
+//! [`Plan::labels`], so that no request needs its name. Who makes plans: [`gateway`](super::gateway).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request, Url};
 
-use crate::scenario::route::TaskRoute;
-use crate::scenario::{Load, UserClass};
+use super::judge::Mask;
 
-/// The events of the fixtures' first server, whose id is the MD5 of its name.
-const SERVER_STREAM: &str = "/servers/fa767f034cb523b80bf39cc29de32ea5/sse";
+/// Everything that a load consists of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The routes as the record names them, without repetition.
+    pub(super) labels: Arc<[String]>,
+    pub(super) classes: Vec<Class>,
+    /// Each class's name and share of the users, in the same order.
+    pub(super) weights: Vec<ClassWeight>,
+}
 
-/// How long a stream is read before its reader has seen enough.
-pub(super) const STREAM_READ: Duration = Duration::from_secs(1);
+impl Plan {
+    /// The routes as the record names them, without repetition.
+    pub fn labels(&self) -> Arc<[String]> {
+        Arc::clone(&self.labels)
+    }
+}
 
 /// One thing to do.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
-    /// Which route it is.
-    pub(super) route: TaskRoute,
+    /// Which route it is: its place among the plan's labels.
+    pub(super) route: usize,
     pub(super) method: Method,
-    pub(super) path: &'static str,
-    /// The JSON body of a POST.
-    pub(super) body: Option<Bytes>,
-    /// How an answer with status 200 can still be a failure.
+    pub(super) content: Content,
+    /// How an answer with a good status can still be a failure.
     pub(super) mask: Mask,
 }
 
-/// How an answer with status 200 can still be a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mask {
-    /// It cannot.
-    None,
-    /// The body holds a JSON-RPC error.
-    JsonRpc,
-    /// The body says `"unhealthy"`.
-    Health,
-    /// The body has no end: it is read for [`STREAM_READ`], and must not be empty.
-    Stream,
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// The same every time: a path, and the JSON body of a POST.
+    Fixed {
+        /// From the root.
+        path: &'static str,
+        body: Option<Bytes>,
+    },
 }
 
 impl Task {
-    fn new(route: TaskRoute) -> Self {
-        let get = |path| (Method::GET, path, None, Mask::None);
-        let (method, path, body, mask) = match route {
-            TaskRoute::Health => (Method::GET, "/health", None, Mask::Health),
-            TaskRoute::Ready => get("/ready"),
-            TaskRoute::Tools => get("/tools"),
-            TaskRoute::Servers => get("/servers"),
-            TaskRoute::Admin => get("/admin/"),
-            TaskRoute::ServerStream => (Method::GET, SERVER_STREAM, None, Mask::Stream),
-            TaskRoute::Metrics => get("/metrics/prometheus"),
-            TaskRoute::RpcToolsList => rpc("tools/list", "{}"),
-            TaskRoute::RpcPing => rpc("ping", "{}"),
-            TaskRoute::RpcToolsCall(tool) => {
-                rpc("tools/call", &format!(r#"{{"name":"{}","arguments":{}}}"#, tool.name(), tool.arguments()))
+    /// A request of it to the service at `base`.
+    pub(super) fn request(&self, base: &Url) -> Request {
+        let mut request = Request::new(self.method.clone(), base.clone());
+        match &self.content {
+            Content::Fixed { path, body } => {
+                request.url_mut().set_path(path);
+                if let Some(body) = body {
+                    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                    *request.body_mut() = Some(body.clone().into());
+                }
             }
-        };
-        Self { route, method, path, body, mask }
+        }
+        request
     }
-}
-
-fn rpc(method: &str, params: &str) -> (Method, &'static str, Option<Bytes>, Mask) {
-    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-    (Method::POST, "/rpc", Some(Bytes::from(body)), Mask::JsonRpc)
 }
 
 /// One kind of user.
 #[derive(Clone, Debug)]
 pub(super) struct Class {
-    shortest_think: Duration,
-    longest_think: Duration,
+    think: [Duration; 2],
     tasks: Vec<Task>,
     /// Running sum of the tasks' weights.
     cumulative: Vec<u32>,
 }
 
 impl Class {
-    fn new(class: &UserClass, think_scale: f64) -> Self {
-        let [shortest, longest] = class.think_time.map(|span| span.duration().mul_f64(think_scale));
-        let cumulative = class
-            .tasks
-            .values()
-            .scan(0, |sum, weight| {
-                *sum += weight.get();
-                Some(*sum)
+    /// Users who think for a time between the two, and then do one of the tasks, by their weights.
+    pub(super) fn new(think: [Duration; 2], weighted: impl IntoIterator<Item = (Task, u32)>) -> Self {
+        let mut sum = 0;
+        let (tasks, cumulative) = weighted
+            .into_iter()
+            .map(|(task, weight)| {
+                sum += weight;
+                (task, sum)
             })
-            .collect();
-        Self {
-            shortest_think: shortest,
-            longest_think: longest,
-            tasks: class.tasks.keys().map(|route| Task::new(*route)).collect(),
-            cumulative,
-        }
+            .unzip();
+        Self { think, tasks, cumulative }
     }
 
     /// The next think time.
     pub(super) fn think(&self, random: &mut SmallRng) -> Duration {
-        random.random_range(self.shortest_think..=self.longest_think)
+        let [shortest, longest] = self.think;
+        random.random_range(shortest..=longest)
     }
 
     /// The next task.
@@ -116,15 +113,4 @@ impl Class {
 pub(super) struct ClassWeight {
     pub(super) name: String,
     pub(super) weight: usize,
-}
-
-/// All classes, in the order of their names.
-pub(super) fn classes(load: &Load) -> (Vec<Class>, Vec<ClassWeight>) {
-    load.classes
-        .iter()
-        .map(|(name, class)| {
-            let weight = ClassWeight { name: name.clone(), weight: class.weight.as_usize() };
-            (Class::new(class, load.think_scale), weight)
-        })
-        .unzip()
 }

@@ -5,13 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Phase;
 use crate::record::summary::RequestTotals;
 use crate::record::{ErrorRecord, RouteRecord, SeenBy, WindowLatency};
-use crate::scenario::route::TaskRoute;
 use crate::stats::LatencyHistogram;
 
 /// How a request ended.
@@ -38,30 +37,33 @@ pub struct Recorder {
     failed: AtomicU64,
     cut_off: AtomicU64,
     shards: [Mutex<Shard>; SHARDS],
+    /// The plan's routes.
+    labels: Arc<[String]>,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// Steady phase, by route.
-    steady: BTreeMap<&'static str, RequestTotals>,
+    /// Steady phase, by the route's place among the labels.
+    steady: BTreeMap<usize, RequestTotals>,
     errors: BTreeMap<String, u64>,
     /// What finished since the window was last taken.
     window: LatencyHistogram,
 }
 
 impl Recorder {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(labels: Arc<[String]>) -> Self {
         Self {
             finished: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             cut_off: AtomicU64::new(0),
             shards: Default::default(),
+            labels,
         }
     }
 
     /// Counts a request that ended in `phase`. One that ends after the steady phase is cut off, whatever it says:
     /// the end of the load has touched it.
-    pub(super) fn record(&self, user: u32, route: TaskRoute, phase: Phase, latency: Duration, outcome: RequestOutcome) {
+    pub(super) fn record(&self, user: u32, route: usize, phase: Phase, latency: Duration, outcome: RequestOutcome) {
         let failure = match outcome {
             _ if phase == Phase::RampDown => return self.cut_off(),
             RequestOutcome::CutOff => return self.cut_off(),
@@ -73,7 +75,7 @@ impl Recorder {
         let mut shard = self.shards[user as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         shard.window.record(latency);
         if phase == Phase::Steady {
-            let totals = shard.steady.entry(route.label()).or_default();
+            let totals = shard.steady.entry(route).or_default();
             totals.finished += 1;
             totals.failed += u64::from(failure.is_some());
             totals.latency.record(latency);
@@ -123,7 +125,8 @@ impl Recorder {
 
     /// Each route of the steady phase, most requests first.
     pub fn routes(&self) -> Vec<RouteRecord> {
-        let mut routes: Vec<RouteRecord> = self.steady_by_route().iter().map(|(route, it)| it.route(route)).collect();
+        let totals = self.steady_by_route();
+        let mut routes: Vec<_> = totals.iter().map(|(route, it)| it.route(&self.labels[*route])).collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.requests));
         routes
     }
@@ -142,7 +145,7 @@ impl Recorder {
         errors
     }
 
-    fn steady_by_route(&self) -> BTreeMap<&'static str, RequestTotals> {
+    fn steady_by_route(&self) -> BTreeMap<usize, RequestTotals> {
         let mut merged = BTreeMap::<_, RequestTotals>::new();
         for shard in &self.shards {
             for (route, totals) in &shard.lock().unwrap_or_else(PoisonError::into_inner).steady {
@@ -187,23 +190,28 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn recorder() -> Recorder {
+        Recorder::new(["GET /a".to_owned()].into())
+    }
+
     #[test]
     fn ramp_requests_count_since_the_start_but_not_in_the_steady_figures() {
-        let recorder = Recorder::new();
-        recorder.record(0, TaskRoute::Tools, Phase::RampUp, MS, RequestOutcome::Failure("x".into()));
-        recorder.record(1, TaskRoute::Tools, Phase::Steady, MS, RequestOutcome::Success);
+        let recorder = recorder();
+        recorder.record(0, 0, Phase::RampUp, MS, RequestOutcome::Failure("x".into()));
+        recorder.record(1, 0, Phase::Steady, MS, RequestOutcome::Success);
         assert_eq!(recorder.counts(), (2, 1));
         let steady = recorder.steady();
         assert_eq!((steady.finished, steady.failed, steady.latency.len()), (1, 0, 1));
         assert_eq!(recorder.errors()[0].text, "x");
+        assert_eq!(recorder.routes()[0].route, "GET /a");
     }
 
     #[test]
     fn a_window_holds_what_finished_since_the_last_one_and_nothing_twice() {
-        let recorder = Recorder::new();
+        let recorder = recorder();
         assert_eq!(recorder.take_window(), None);
-        recorder.record(0, TaskRoute::Tools, Phase::RampUp, 2 * MS, RequestOutcome::Success);
-        recorder.record(1, TaskRoute::Tools, Phase::Steady, 8 * MS, RequestOutcome::Failure("x".into()));
+        recorder.record(0, 0, Phase::RampUp, 2 * MS, RequestOutcome::Success);
+        recorder.record(1, 0, Phase::Steady, 8 * MS, RequestOutcome::Failure("x".into()));
         let window = recorder.take_window().expect("two requests finished");
         assert!((window.latency_p50_ms / 2.0 - 1.0).abs() < 2e-3, "{window:?}");
         assert!((window.latency_p99_ms / 8.0 - 1.0).abs() < 2e-3, "{window:?}");
@@ -213,18 +221,18 @@ mod tests {
 
     #[test]
     fn a_request_that_the_end_cut_off_is_neither_success_nor_failure() {
-        let recorder = Recorder::new();
-        recorder.record(0, TaskRoute::Tools, Phase::Steady, MS, RequestOutcome::CutOff);
-        recorder.record(0, TaskRoute::Tools, Phase::RampDown, MS, RequestOutcome::Failure("too late".into()));
+        let recorder = recorder();
+        recorder.record(0, 0, Phase::Steady, MS, RequestOutcome::CutOff);
+        recorder.record(0, 0, Phase::RampDown, MS, RequestOutcome::Failure("too late".into()));
         assert_eq!((recorder.counts(), recorder.requests_cut_off()), ((0, 0), 2));
         assert_eq!(recorder.errors(), []);
     }
 
     #[test]
     fn error_texts_cannot_fill_the_memory() {
-        let recorder = Recorder::new();
+        let recorder = recorder();
         for id in 0..10_000 {
-            recorder.record(0, TaskRoute::Tools, Phase::Steady, MS, RequestOutcome::Failure(format!("id {id}")));
+            recorder.record(0, 0, Phase::Steady, MS, RequestOutcome::Failure(format!("id {id}")));
         }
         let errors = recorder.errors();
         assert_eq!(errors.len(), ERROR_TEXTS_MAX + 1);
