@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::gate::{Asked, routes};
 use crate::record::Format;
-use crate::scenario::Scenario;
+use crate::scenario::Experiment;
 use crate::scenario::builtin::{BUILTINS, DEFAULT};
 use crate::scenario::check::Severity;
 use crate::scenario::error::{KeyFault, LocatedProblem, ScenarioError, Site};
@@ -196,7 +196,7 @@ fn show(args: &ShowArgs, environment: &[Override], out: &mut dyn Write) -> Resul
         return Ok(());
     }
     let overrides = args.overrides.on_top_of(environment).map_err(ScenarioError::from)?;
-    let scenario = Scenario::from_text(&source.name, &source.text, &overrides)?;
+    let scenario = Experiment::from_text(&source.name, &source.text, &overrides)?;
     out.write_all(toml::to_string_pretty(&scenario)?.as_bytes())?;
     Ok(())
 }
@@ -269,9 +269,9 @@ fn findings(source: &ScenarioText, overrides: &[Override]) -> Result<Vec<Finding
 
 /// What is wrong with the rules of the scenario's gate; nothing when the scenario is refused anyway.
 fn rule_findings(source: &ScenarioText, overrides: &[Override]) -> Vec<Finding> {
-    let Ok(scenario) = Scenario::from_text(&source.name, &source.text, overrides) else { return Vec::new() };
-    let routes = routes(&scenario.clone().into());
-    let errors = scenario.gate.iter().filter_map(|rule| Asked::read(rule, &routes).err());
+    let Ok(scenario) = Experiment::from_text(&source.name, &source.text, overrides) else { return Vec::new() };
+    let routes = routes(&scenario);
+    let errors = scenario.gate().iter().filter_map(|rule| Asked::read(rule, &routes).err());
     let key = Some("gate".to_owned());
     let place = Locator::new(&source.text)
         .map_or(Place { line: 1, column: 1 }, |locator| locator.place(&KeyPath::of(["gate"]), Part::Value));

@@ -40,7 +40,7 @@ impl Asked {
             rule,
             severity: written.severity,
             because: written.because.clone(),
-            variants: written.variants.iter().copied().map(VariantName::from).collect(),
+            variants: written.variants.clone(),
             windows: written.windows,
         })
     }
@@ -68,9 +68,14 @@ fn check_windows(rule: &Rule, windows: Windows) -> Result<(), RuleError> {
 
 /// The routes that a rule may name: those of the scenario's users, as the record spells them.
 pub fn routes(experiment: &Experiment) -> Vec<String> {
-    let classes = experiment.gateway().into_iter().flat_map(|scenario| scenario.load.classes.values());
-    let tasks = classes.flat_map(|class| class.tasks.keys());
-    let names: BTreeSet<&str> = tasks.map(|task| task.label()).collect();
+    let names: BTreeSet<&str> = match experiment {
+        Experiment::Gateway(scenario) => {
+            let tasks = scenario.load.classes.values().flat_map(|class| class.tasks.keys());
+            tasks.map(|task| task.label()).collect()
+        }
+        Experiment::Service(scenario) => scenario.routes().map(|route| route.route.name()).collect(),
+        Experiment::Watched(_) => BTreeSet::new(),
+    };
     names.into_iter().map(str::to_owned).collect()
 }
 

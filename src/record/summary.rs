@@ -205,7 +205,7 @@ fn checked_out_peak(samples: &[Stamped], replicas: u32, window: impl Fn(f64) -> 
     peak
 }
 
-/// Each replica's last counter, summed; `None` unless every replica has answered at least once.
+/// Each replica's last counter, summed; `None` unless every replica has answered at least once, and there is one.
 fn pool_timeouts(samples: &[Stamped], replicas: u32) -> Option<u64> {
     let mut last = BTreeMap::new();
     for stamped in samples {
@@ -215,7 +215,7 @@ fn pool_timeouts(samples: &[Stamped], replicas: u32) -> Option<u64> {
             last.insert(pools.replica, timeouts);
         }
     }
-    (last.len() == replicas as usize).then(|| last.values().sum())
+    (replicas > 0 && last.len() == replicas as usize).then(|| last.values().sum())
 }
 
 fn polls(samples: &[Stamped]) -> u64 {

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
 use super::text::plain;
 use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
-use crate::scenario::{Experiment, Reference, VariantName};
+use crate::scenario::{Experiment, Reference, ServiceScenario, VariantName};
 
 /// Rows of the incident itself, above the line.
 pub(super) const INCIDENT_ROWS: usize = 5;
@@ -115,8 +115,21 @@ pub(super) fn loaded(experiment: &Experiment) -> String {
                 gateway.pool.max_overflow,
             )
         }
+        Experiment::Service(service) => format!("{} users · {}", service.load.users.get(), targets(service)),
         Experiment::Watched(watched) => format!("{}, watched under a load of others", watched.watched),
     }
+}
+
+/// Where a service is: all its variants' URLs, each once.
+fn targets(service: &ServiceScenario) -> String {
+    let mut urls: Vec<String> = Vec::new();
+    for url in service.variant_names().into_iter().flat_map(|variant| service.urls(variant)) {
+        let url = url.to_string();
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    urls.join(", ")
 }
 
 fn head(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {

@@ -8,9 +8,12 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::gate::GateRule;
 use super::key::{KeyPath, nearest};
 use super::route::Tool;
-use super::{Backend, Delay, Gateway, Health, Identities, Load, MonitorConfig, Scenario, SessionScope, UserClass};
+use super::{
+    Backend, Delay, Gateway, Health, Identities, Load, MonitorConfig, Scenario, SessionScope, UserClass, VariantName,
+};
 use crate::units::Span;
 
 /// How bad a [`Problem`] is.
@@ -67,19 +70,20 @@ pub fn check(scenario: &Scenario) -> Vec<Problem> {
     check_backend(&scenario.backend, &mut found);
     check_health(&scenario.health, &mut found);
     check_monitor(&scenario.monitor, &mut found);
+    check_gate(&scenario.gate, &SessionScope::ALL.map(SessionScope::name), &mut found);
     found.0
 }
 
 /// What has been found so far.
 #[derive(Default)]
-struct Problems(Vec<Problem>);
+pub(super) struct Problems(pub(super) Vec<Problem>);
 
 impl Problems {
-    fn error(&mut self, key: &[&str], message: impl Into<String>) {
+    pub(super) fn error(&mut self, key: &[&str], message: impl Into<String>) {
         self.push(Severity::Error, key, message.into());
     }
 
-    fn warning(&mut self, key: &[&str], message: impl Into<String>) {
+    pub(super) fn warning(&mut self, key: &[&str], message: impl Into<String>) {
         self.push(Severity::Warning, key, message.into());
     }
 
@@ -87,15 +91,29 @@ impl Problems {
         self.0.push(Problem { severity, key: KeyPath::of(key.iter().copied()), message, meant: None });
     }
 
-    fn refuse_zero(&mut self, key: &[&str], span: Span) {
+    pub(super) fn refuse_zero(&mut self, key: &[&str], span: Span) {
         if span.is_zero() {
             self.error(key, "is 0s: above 0 is needed");
         }
     }
 }
 
+/// What each rule is for.
+pub(super) fn check_gate(rules: &[GateRule], variants: &[&str], found: &mut Problems) {
+    for (index, rule) in rules.iter().enumerate() {
+        let unknown = rule.variants.iter().map(VariantName::name).find(|name| !variants.contains(name));
+        if let Some(name) = unknown {
+            let allowed = variants.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let key = format!("[{}]", index + 1);
+            found.error(&["gate", &key, "variants"], format!("says `{name}`: allowed are {allowed}"));
+            let meant = nearest(name, variants.iter().copied()).map(str::to_owned);
+            found.0.last_mut().expect("it has just been pushed").meant = meant;
+        }
+    }
+}
+
 /// The name becomes the name of a folder.
-fn check_name(name: &str, found: &mut Problems) {
+pub(super) fn check_name(name: &str, found: &mut Problems) {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with('-') || !name.chars().all(allowed) {
         let form = format!("1 to {LONGEST_NAME} of a-z, 0-9 and -, not starting with -, since it names a folder");
@@ -217,7 +235,7 @@ fn check_delay(name: &str, delay: Delay, found: &mut Problems) {
     }
 }
 
-fn check_health(health: &Health, found: &mut Problems) {
+pub(super) fn check_health(health: &Health, found: &mut Problems) {
     found.refuse_zero(&["health", "interval"], health.interval);
     found.refuse_zero(&["health", "timeout"], health.timeout);
     // A timeout of a few intervals is usual; beyond this, the timeout alone decides when a replica is down.
@@ -229,7 +247,7 @@ fn check_health(health: &Health, found: &mut Problems) {
     }
 }
 
-fn check_monitor(monitor: &MonitorConfig, found: &mut Problems) {
+pub(super) fn check_monitor(monitor: &MonitorConfig, found: &mut Problems) {
     let interval = monitor.interval;
     let [shortest, longest] = MONITOR_INTERVALS;
     if !(shortest..=longest).contains(&interval) {

@@ -4,15 +4,18 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde::{Deserialize as Derived, Serialize};
 
 use super::gate::GateRule;
-use super::{Reference, Scenario, VariantName};
-use crate::units::Span;
+use super::{Pace, Reference, Scenario, ServiceScenario, VariantName};
+use crate::units::{Count, Span};
 
-/// What was asked for. In files it is told by its keys: a `[gateway]`, or a `watched` database.
+/// What was asked for. In files it is told by its keys: a `[gateway]`, a `[target]`, or a
+/// `watched` database.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Experiment {
     /// The reference gateway under load.
     Gateway(Box<Scenario>),
+    /// A service of one's own under load.
+    Service(Box<ServiceScenario>),
     /// A database, under a load that is not known.
     Watched(Watched),
 }
@@ -41,6 +44,7 @@ impl Experiment {
     pub fn name(&self) -> &str {
         match self {
             Self::Gateway(scenario) => &scenario.name,
+            Self::Service(scenario) => &scenario.name,
             Self::Watched(watched) => &watched.name,
         }
     }
@@ -49,13 +53,18 @@ impl Experiment {
     pub fn title(&self) -> &str {
         match self {
             Self::Gateway(scenario) => &scenario.title,
+            Self::Service(scenario) => &scenario.title,
             Self::Watched(watched) => &watched.title,
         }
     }
 
     /// Lines printed under a table's head.
     pub fn notes(&self) -> &[String] {
-        self.gateway().map_or(&[], |scenario| &scenario.notes)
+        match self {
+            Self::Gateway(scenario) => &scenario.notes,
+            Self::Service(scenario) => &scenario.notes,
+            Self::Watched(_) => &[],
+        }
     }
 
     /// The published figures that it is held against.
@@ -67,6 +76,7 @@ impl Experiment {
     pub fn variant_names(&self) -> Vec<VariantName> {
         match self {
             Self::Gateway(scenario) => scenario.variant_names(),
+            Self::Service(scenario) => scenario.variant_names(),
             Self::Watched(watched) => vec![watched.variant],
         }
     }
@@ -75,43 +85,62 @@ impl Experiment {
     pub fn interval(&self) -> Span {
         match self {
             Self::Gateway(scenario) => scenario.monitor.interval,
+            Self::Service(scenario) => scenario.monitor.interval,
             Self::Watched(watched) => watched.interval,
         }
     }
 
     /// Simulated users; `None` where the load is not ours.
     pub fn users(&self) -> Option<u32> {
-        self.gateway().map(|scenario| scenario.load.users.get())
+        self.pace().map(|pace| pace.users.get())
     }
 
     /// After this long a user gives a request up; `None` where the load is not ours.
     pub fn client_timeout(&self) -> Option<Span> {
-        self.gateway().map(|scenario| scenario.load.client_timeout)
+        self.pace().map(|pace| pace.client_timeout)
+    }
+
+    /// How many users, and when; `None` where the load is not ours.
+    pub fn pace(&self) -> Option<Pace> {
+        match self {
+            Self::Gateway(scenario) => Some(scenario.load.pace()),
+            Self::Service(scenario) => Some(scenario.pace()),
+            Self::Watched(_) => None,
+        }
     }
 
     /// Sessions that all pools together may open; `None` where that is not known.
     pub fn pool_capacity(&self) -> Option<u32> {
         match self {
             Self::Gateway(scenario) => Some(scenario.gateway.pool_capacity()),
+            Self::Service(scenario) => scenario.pool_capacity.map(Count::get),
             Self::Watched(watched) => watched.pool_capacity,
         }
     }
 
-    /// Replicas whose pools and health are sampled.
+    /// Replicas whose pools or health are sampled.
     pub fn replicas(&self) -> u32 {
-        self.gateway().map_or(0, |scenario| scenario.gateway.replicas.get())
+        match self {
+            Self::Gateway(scenario) => scenario.gateway.replicas.get(),
+            Self::Service(scenario) => scenario.replicas(),
+            Self::Watched(_) => 0,
+        }
     }
 
     /// What a gate asks of it.
     pub fn gate(&self) -> &[GateRule] {
-        self.gateway().map_or(&[], |scenario| &scenario.gate)
+        match self {
+            Self::Gateway(scenario) => &scenario.gate,
+            Self::Service(scenario) => &scenario.gate,
+            Self::Watched(_) => &[],
+        }
     }
 
     /// The scenario, where it is the reference gateway's.
     pub fn gateway(&self) -> Option<&Scenario> {
         match self {
             Self::Gateway(scenario) => Some(scenario),
-            Self::Watched(_) => None,
+            Self::Service(_) | Self::Watched(_) => None,
         }
     }
 
@@ -119,7 +148,7 @@ impl Experiment {
     pub fn gateway_mut(&mut self) -> Option<&mut Scenario> {
         match self {
             Self::Gateway(scenario) => Some(scenario),
-            Self::Watched(_) => None,
+            Self::Service(_) | Self::Watched(_) => None,
         }
     }
 }
@@ -136,6 +165,8 @@ impl<'de> Deserialize<'de> for Experiment {
         let value = serde_json::Value::deserialize(deserializer)?;
         if value.get("watched").is_some() {
             serde_json::from_value(value).map(Self::Watched).map_err(de::Error::custom)
+        } else if value.get("target").is_some() {
+            serde_json::from_value(value).map(Self::Service).map_err(de::Error::custom)
         } else {
             serde_json::from_value(value).map(Self::Gateway).map_err(de::Error::custom)
         }

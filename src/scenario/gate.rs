@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SessionScope;
+use super::VariantName;
 use crate::units::{Count, Span};
 
 /// One `[[gate]]` table.
@@ -20,7 +20,7 @@ pub struct GateRule {
     pub because: Option<String>,
     /// The variants that are held to it; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub variants: Vec<SessionScope>,
+    pub variants: Vec<VariantName>,
     /// How the rule is judged when its limit was learned; `None` for one value over the whole steady phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,

@@ -56,6 +56,12 @@ impl KeyPath {
         Self(self.0.iter().map(String::as_str).chain([name]).map(str::to_owned).collect())
     }
 
+    /// One of a list of tables, counted from 0: `route[1]` is the first.
+    #[must_use]
+    pub fn item(&self, index: usize) -> Self {
+        self.child(&format!("[{}]", index + 1))
+    }
+
     /// The key that holds this one; the root holds itself.
     #[must_use]
     pub fn parent(&self) -> Self {
@@ -72,12 +78,21 @@ impl KeyPath {
 impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, name) in self.0.iter().enumerate() {
+            if place_in_list(name).is_some() {
+                f.write_str(name)?;
+                continue;
+            }
             let dot = if index == 0 { "" } else { "." };
             let name = toml_edit::Key::new(name);
             write!(f, "{dot}{}", name.display_repr())?;
         }
         Ok(())
     }
+}
+
+/// The place, from 0, that a name of [`KeyPath::item`] says.
+pub(super) fn place_in_list(name: &str) -> Option<usize> {
+    name.strip_prefix('[')?.strip_suffix(']')?.parse::<usize>().ok()?.checked_sub(1)
 }
 
 impl Serialize for KeyPath {
@@ -114,6 +129,14 @@ mod tests {
             let key = KeyPath::of(names);
             assert_eq!(KeyPath::parse(&key.to_string()), Ok(key));
         }
+    }
+
+    #[test]
+    fn one_of_a_list_of_tables_is_shown_by_its_number() {
+        let key = KeyPath::of(["route"]).item(1).child("weight");
+        assert_eq!(key.to_string(), "route[2].weight");
+        assert_eq!(place_in_list("[2]"), Some(1));
+        assert_eq!(["[0]", "[]", "2", "[x]"].map(place_in_list), [None; 4]);
     }
 
     #[test]

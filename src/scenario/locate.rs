@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 use toml_edit::{Item, TableLike};
 
-use super::key::KeyPath;
+use super::key::{KeyPath, place_in_list};
 
 /// A place in a text, as editors count: both from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,8 +60,14 @@ impl<'a> Locator<'a> {
 
     fn span(&self, key: &KeyPath, part: Part) -> Option<Range<usize>> {
         let mut table: &dyn TableLike = self.document.as_table();
+        let mut list: Option<&Item> = None;
         let mut found = None;
         for (depth, name) in key.names().iter().enumerate() {
+            if let Some(place) = place_in_list(name) {
+                let Some((inner, span)) = list.and_then(|list| nth(list, place)) else { break };
+                (table, found) = (inner, span.or(found));
+                continue;
+            }
             let Some((written, item)) = table.get_key_value(name) else { break };
             let part = if depth + 1 == key.names().len() { part } else { Part::Value };
             found = match part {
@@ -69,11 +75,39 @@ impl<'a> Locator<'a> {
                 Part::Value => item_span(item).or(written.span()),
             }
             .or(found);
-            let Some(inner) = item.as_table_like() else { break };
+            list = Some(item);
+            // A list has no keys; what follows is a place in it.
+            let Some(inner) = item.as_table_like() else { continue };
             table = inner;
         }
         found
     }
+
+    /// The names under a table of the document, in the order in which they are written.
+    pub(super) fn names_under(&self, table: &str) -> Vec<String> {
+        let inner = self.document.as_table().get(table).and_then(Item::as_table_like);
+        let mut names: Vec<(usize, String)> = inner
+            .into_iter()
+            .flat_map(TableLike::iter)
+            .map(|(name, item)| (item_span(item).map_or(0, |span| span.start), name.to_owned()))
+            .collect();
+        names.sort();
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Whether the document has this key at its root.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.document.as_table().contains_key(name)
+    }
+}
+
+/// One table of a list of tables, and its span.
+fn nth(list: &Item, place: usize) -> Option<(&dyn TableLike, Option<Range<usize>>)> {
+    if let Some(tables) = list.as_array_of_tables() {
+        return tables.get(place).map(|table| (table as &dyn TableLike, table.span()));
+    }
+    let value = list.as_array()?.get(place)?;
+    Some((value.as_inline_table()?, value.span()))
 }
 
 /// An item's span; of a table that has no header of its own, its first entry's.
@@ -101,6 +135,22 @@ mod tests {
         assert_eq!(at(&["b", "c"], Part::Value), (2, 1));
         assert_eq!(at(&["b", "c", "x y", "d"], Part::Key), (4, 11));
         assert_eq!(at(&["b", "c", "x y", "d"], Part::Value), (4, 15));
+    }
+
+    #[test]
+    fn one_of_a_list_of_tables_is_found_by_its_number() {
+        let text = "[[r]]\na = 1\n[[r]]\na = 2\ns = [{ b = 1 }, { b = 2 }]\n";
+        let locator = Locator::new(text).unwrap();
+        let at = |key: KeyPath| {
+            let place = locator.place(&key, Part::Value);
+            (place.line, place.column)
+        };
+        let second = KeyPath::of(["r"]).item(1);
+        assert_eq!(at(second.clone()), (3, 1));
+        assert_eq!(at(second.child("a")), (4, 5));
+        assert_eq!(at(second.child("gone")), (3, 1));
+        assert_eq!(at(second.child("s").item(1).child("b")), (5, 23));
+        assert_eq!(at(KeyPath::of(["r"]).item(7)), (1, 1));
     }
 
     #[test]

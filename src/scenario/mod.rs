@@ -14,6 +14,7 @@ pub mod key;
 pub mod locate;
 pub mod overrides;
 pub mod route;
+pub mod service;
 pub mod source;
 mod variant_name;
 mod variants;
@@ -27,6 +28,7 @@ pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
 use crate::units::{Count, Share, Span};
 
 pub use self::experiment::{Experiment, Watched};
+pub use self::service::ServiceScenario;
 pub use self::variant_name::{NotAVariantName, VariantName};
 
 use self::route::TaskRoute;

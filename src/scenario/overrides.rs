@@ -8,6 +8,7 @@ use std::fmt;
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use super::key::{KeyPath, KeyPathError};
+use super::service::holds_password;
 
 /// One setting from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,10 +119,12 @@ fn split_at_equals(text: &str) -> Option<(&str, &str)> {
 
 impl fmt::Display for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A password stays where it was written.
+        let value = if holds_password(&self.value) { "…" } else { &self.value };
         match &self.origin {
-            Origin::Flag(flag) => write!(f, "{flag} {}", self.value),
-            Origin::Environment(variable) => write!(f, "{variable}={}", self.value),
-            Origin::Set => write!(f, "--set {}={}", self.key, self.value),
+            Origin::Flag(flag) => write!(f, "{flag} {value}"),
+            Origin::Environment(variable) => write!(f, "{variable}={value}"),
+            Origin::Set => write!(f, "--set {}={value}", self.key),
         }
     }
 }

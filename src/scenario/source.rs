@@ -1,4 +1,4 @@
-//! From a text to a resolved [`Scenario`].
+//! From a text to a resolved scenario, of the reference gateway or of a service of one's own.
 //!
 //! Precedence: defaults < scenario file < environment < flags. The file is read on its own first, so that its
 //! mistakes are told with line and column; then again with the overrides merged in, so that theirs are told by the
@@ -9,9 +9,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 use toml_edit::DocumentMut;
 
-use super::Scenario;
 use super::builtin;
 use super::check::{Problem, Severity, check};
 use super::error::{KeyFault, LocatedProblem, ScenarioError, Site};
@@ -20,6 +22,7 @@ use super::key::{KeyPath, nearest};
 use super::locate::{Locator, Part, Place};
 use super::overrides::{self, Override};
 use super::route::Tool;
+use super::{Experiment, Scenario, ServiceScenario};
 use crate::units::Count;
 
 /// The longest file that is read as a scenario; a longer one is none.
@@ -80,6 +83,61 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, ScenarioError> {
     Ok(bytes)
 }
 
+/// What can be read from a text, with what is set beside it.
+pub(super) trait Readable: Serialize + DeserializeOwned {
+    /// What is wrong with the whole.
+    fn problems(&self) -> Vec<Problem>;
+
+    /// Keys that exist, for hints on a key at the wrong level.
+    fn known_keys() -> Vec<KeyPath>;
+
+    /// The entry that an override was meant for, when it has made a new one, which lacks the rest.
+    fn entry_meant(&self, _key: &KeyPath) -> Option<String> {
+        None
+    }
+
+    /// Fills in what depends on another setting, or on the text's order.
+    #[must_use]
+    fn completed(self, _text: &Locator<'_>) -> Self {
+        self
+    }
+}
+
+impl Readable for Scenario {
+    fn problems(&self) -> Vec<Problem> {
+        check(self)
+    }
+
+    /// Those of the built-in scenario that sets them all.
+    fn known_keys() -> Vec<KeyPath> {
+        deserialize::<Self>(builtin::DEFAULT.text).map(|scenario| leaf_keys(&scenario)).unwrap_or_default()
+    }
+
+    /// The override of `load.classes.realstic.weight` makes a class.
+    fn entry_meant(&self, key: &KeyPath) -> Option<String> {
+        let holder = key.parent();
+        let name = key.names().last()?;
+        let names: Vec<&str> = match holder.to_string().as_str() {
+            "load.classes" => self.load.classes.keys().map(String::as_str).collect(),
+            "backend.delays" => Tool::ALL.map(Tool::name).to_vec(),
+            _ => return None,
+        };
+        if names.contains(&name.as_str()) {
+            return None;
+        }
+        nearest(name, names).map(|name| holder.child(name).to_string())
+    }
+
+    /// A shared row is wanted, so there is one.
+    fn completed(mut self, _text: &Locator<'_>) -> Self {
+        let counter = &mut self.gateway.usage_counter;
+        if counter.share.get() > 0.0 {
+            counter.rows.get_or_insert(Count::of(1));
+        }
+        self
+    }
+}
+
 impl Scenario {
     /// Reads a scenario, with what is set beside it.
     ///
@@ -95,36 +153,78 @@ impl Scenario {
     /// # Errors
     /// When the text, an override or the whole is refused: with the place, or the flag, at fault.
     pub fn from_text(name: &str, text: &str, overrides: &[Override]) -> Result<Self, ScenarioError> {
-        let (scenario, mut problems) = read(name, text, overrides)?;
-        problems.retain(|it| it.problem.severity == Severity::Error);
-        if problems.is_empty() { Ok(scenario) } else { Err(ScenarioError::Refused { problems }) }
+        accepted(read(name, text, overrides)?)
     }
 }
 
-/// Everything that [`check`] says of a scenario, each with its place; in the order of the check.
+impl ServiceScenario {
+    /// Reads a scenario of a service of one's own, as [`Scenario::from_text`] does the gateway's. `name` is its path:
+    /// files that it names lie beside it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_text(name: &str, text: &str, overrides: &[Override]) -> Result<Self, ScenarioError> {
+        let mut scenario: Self = accepted(read(name, text, &choosing_variants(overrides))?)?;
+        scenario.folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
+        Ok(scenario)
+    }
+}
+
+impl Experiment {
+    /// Reads a scenario of either kind, told by its keys: one with a `target` is of a service of one's own.
+    ///
+    /// # Errors
+    /// As [`Scenario::from_text`].
+    pub fn from_text(name: &str, text: &str, overrides: &[Override]) -> Result<Self, ScenarioError> {
+        if is_of_service(name, text)? {
+            ServiceScenario::from_text(name, text, overrides).map(Box::new).map(Self::Service)
+        } else {
+            Scenario::from_text(name, text, overrides).map(Self::from)
+        }
+    }
+}
+
+fn is_of_service(name: &str, text: &str) -> Result<bool, ScenarioError> {
+    locator(name, text).map(|locator| locator.has("target"))
+}
+
+/// `--variant` names what of a service's variants is run, which is a key of its own there.
+fn choosing_variants(overrides: &[Override]) -> Vec<Override> {
+    let chosen = |it: &Override| match it.key.names() {
+        [key] if key == "variants" => Override { key: KeyPath::of(["run"]), ..it.clone() },
+        _ => it.clone(),
+    };
+    overrides.iter().map(chosen).collect()
+}
+
+fn accepted<T>((read, mut problems): (T, Vec<LocatedProblem>)) -> Result<T, ScenarioError> {
+    problems.retain(|it| it.problem.severity == Severity::Error);
+    if problems.is_empty() { Ok(read) } else { Err(ScenarioError::Refused { problems }) }
+}
+
+/// Everything that the check says of a scenario of either kind, each with its place; in the order of the check.
 ///
 /// # Errors
 /// When there is no whole to check, because the text or an override is refused by itself.
 pub fn problems(name: &str, text: &str, overrides: &[Override]) -> Result<Vec<LocatedProblem>, ScenarioError> {
-    read(name, text, overrides).map(|(_, problems)| problems)
-}
-
-fn read(name: &str, text: &str, overrides: &[Override]) -> Result<(Scenario, Vec<LocatedProblem>), ScenarioError> {
-    let source = Source { name, text, locator: locator(name, text)?, overrides: overrides::in_order(overrides) };
-    let alone = source.read_alone()?;
-    let scenario = with_derived_defaults(source.read_merged(&alone)?);
-    let of_text = check(&alone);
-    let problems = check(&scenario).into_iter().map(|problem| source.locate(problem, &of_text)).collect();
-    Ok((scenario, problems))
-}
-
-/// Fills in what depends on another setting: a shared row is wanted, so there is one.
-fn with_derived_defaults(mut scenario: Scenario) -> Scenario {
-    let counter = &mut scenario.gateway.usage_counter;
-    if counter.share.get() > 0.0 {
-        counter.rows.get_or_insert(Count::of(1));
+    if is_of_service(name, text)? {
+        read::<ServiceScenario>(name, text, &choosing_variants(overrides)).map(|(_, problems)| problems)
+    } else {
+        read::<Scenario>(name, text, overrides).map(|(_, problems)| problems)
     }
-    scenario
+}
+
+fn read<T: Readable>(
+    name: &str,
+    text: &str,
+    overrides: &[Override],
+) -> Result<(T, Vec<LocatedProblem>), ScenarioError> {
+    let source = Source { name, text, locator: locator(name, text)?, overrides: overrides::in_order(overrides) };
+    let alone: T = source.read_alone()?;
+    let whole = source.read_merged(&alone)?.completed(&source.locator);
+    let of_text = alone.problems();
+    let problems = whole.problems().into_iter().map(|problem| source.locate(problem, &of_text)).collect();
+    Ok((whole, problems))
 }
 
 fn locator<'a>(name: &str, text: &'a str) -> Result<Locator<'a>, ScenarioError> {
@@ -144,9 +244,9 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn read_alone(&self) -> Result<Scenario, ScenarioError> {
+    fn read_alone<T: Readable>(&self) -> Result<T, ScenarioError> {
         deserialize(self.text).map_err(|(key, fault)| {
-            let meant = fault.meant(&key, &known_keys());
+            let meant = fault.meant(&key, &T::known_keys());
             ScenarioError::Key(Box::new(KeyFault {
                 site: self.site_in_text(&key, fault.part(&key)),
                 key,
@@ -156,11 +256,11 @@ impl Source<'_> {
         })
     }
 
-    fn read_merged(&self, alone: &Scenario) -> Result<Scenario, ScenarioError> {
+    fn read_merged<T: Readable>(&self, alone: &T) -> Result<T, ScenarioError> {
         let mut document = document_of(alone);
         self.overrides.iter().for_each(|it| overrides::merge(&mut document, it));
         deserialize(&document.to_string()).map_err(|(key, fault)| {
-            let meant = fault.meant(&key, &known_keys()).or_else(|| entry_meant(&key, alone));
+            let meant = fault.meant(&key, &T::known_keys()).or_else(|| alone.entry_meant(&key));
             ScenarioError::Key(Box::new(KeyFault { site: self.site(&key, Part::Value), key, fault, meant }))
         })
     }
@@ -188,12 +288,12 @@ impl Source<'_> {
 
 /// A scenario with all its defaults, as a document to merge overrides into: an override of one key of a table that the
 /// file leaves out changes that key alone.
-fn document_of(scenario: &Scenario) -> DocumentMut {
+fn document_of(scenario: &impl Serialize) -> DocumentMut {
     let text = toml::to_string(scenario).expect("what has been read from TOML can be written as TOML");
     text.parse().expect("what has been written as TOML can be read as TOML")
 }
 
-fn deserialize(text: &str) -> Result<Scenario, (KeyPath, Fault)> {
+pub(super) fn deserialize<T: DeserializeOwned>(text: &str) -> Result<T, (KeyPath, Fault)> {
     let toml =
         toml::Deserializer::parse(text).map_err(|error| (KeyPath::default(), Fault::from_serde(error.message())))?;
     serde_path_to_error::deserialize(toml).map_err(|error| {
@@ -202,21 +302,24 @@ fn deserialize(text: &str) -> Result<Scenario, (KeyPath, Fault)> {
     })
 }
 
-/// The key at fault. A place in a list is left out: the list is what a person sets.
+/// The key at fault. A place in a list is kept where the list is one of tables; else the list is what a person sets.
 fn key_of(path: &serde_path_to_error::Path) -> KeyPath {
-    KeyPath::of(path.iter().filter_map(|segment| match segment {
-        serde_path_to_error::Segment::Map { key } => Some(key.clone()),
-        _ => None,
-    }))
-}
-
-/// The keys of the built-in scenario that sets them all, for hints on a key at the wrong level.
-fn known_keys() -> Vec<KeyPath> {
-    deserialize(builtin::DEFAULT.text).map(|scenario| leaf_keys(&scenario)).unwrap_or_default()
+    let mut key = KeyPath::default();
+    let mut place = None;
+    for segment in path {
+        match segment {
+            Segment::Map { key: name } => {
+                key = place.take().map_or_else(|| key.clone(), |place| key.item(place)).child(name);
+            }
+            Segment::Seq { index } => place = Some(*index),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    key
 }
 
 /// Every key of `scenario` that holds a value, in the order of the types; a list is one value.
-pub fn leaf_keys(scenario: &Scenario) -> Vec<KeyPath> {
+pub fn leaf_keys(scenario: &impl Serialize) -> Vec<KeyPath> {
     let mut keys = Vec::new();
     if let Ok(table) = toml::Table::try_from(scenario) {
         collect_leaves(&KeyPath::default(), &table, &mut keys);
@@ -232,22 +335,6 @@ fn collect_leaves(within: &KeyPath, table: &toml::Table, keys: &mut Vec<KeyPath>
             _ => keys.push(key),
         }
     }
-}
-
-/// The entry that an override was meant for, when it has made a new one, which lacks the rest: the override of
-/// `load.classes.realstic.weight` makes a class.
-fn entry_meant(key: &KeyPath, scenario: &Scenario) -> Option<String> {
-    let holder = key.parent();
-    let name = key.names().last()?;
-    let names: Vec<&str> = match holder.to_string().as_str() {
-        "load.classes" => scenario.load.classes.keys().map(String::as_str).collect(),
-        "backend.delays" => Tool::ALL.map(Tool::name).to_vec(),
-        _ => return None,
-    };
-    if names.contains(&name.as_str()) {
-        return None;
-    }
-    nearest(name, names).map(|name| holder.child(name).to_string())
 }
 
 #[cfg(test)]

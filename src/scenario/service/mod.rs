@@ -1,0 +1,295 @@
+//! What was asked for of a service of one's own: where it is, which routes, which database.
+//!
+//! A scenario with a `[target]` is one of these. No secret is ever in it: a password or a token is named by the variable
+//! or the file that holds it.
+
+mod check;
+mod route;
+mod url;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use route::{RouteName, RouteNameError, Scalar, Values};
+pub use url::{BaseUrl, BaseUrlError, holds_password};
+
+use super::gate::GateRule;
+use super::key::KeyPath;
+use super::locate::Locator;
+use super::source::{Readable, deserialize, leaf_keys};
+use super::{Balance, Health, MonitorConfig, Pace, VariantName};
+use crate::units::{Count, Span};
+
+/// One experiment with a service of one's own. Every key of its file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceScenario {
+    /// The name: of the run folder.
+    pub name: String,
+    /// One line on what it shows.
+    #[serde(default)]
+    pub title: String,
+    /// Lines printed under the table's head.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Names of the `variants` that are run, in order; all, as the file has them, when it is not said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
+    pub run: Vec<VariantName>,
+    /// How many sessions the service's pools may open, all together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_capacity: Option<Count>,
+    /// Where the service is.
+    pub target: Target,
+    /// The database under it.
+    #[serde(default)]
+    pub database: DatabaseAccess,
+    /// How many users, and when.
+    #[serde(default)]
+    pub load: ServiceLoad,
+    /// How the service is probed, where the target has a `health` path.
+    #[serde(default)]
+    pub health: Health,
+    /// How the database is watched.
+    #[serde(default)]
+    pub monitor: MonitorConfig,
+    /// Who the users are, in turn; nobody in particular without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identity: Vec<IdentitySource>,
+    /// What the users do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<ServiceRoute>,
+    /// What differs between the variants, by name; without any there is one, called `service`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<VariantName, ServiceVariant>,
+    /// What a gate asks of a run, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gate: Vec<GateRule>,
+    /// The folder of the file: files that it names lie there.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// Where a service is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Its base URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<BaseUrl>,
+    /// The base URLs of its replicas, in place of `url`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<BaseUrl>,
+    /// The path of its health check: a replica is up while that answers with a status of 200 to 299.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+}
+
+/// How the database is reached: by one of these.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseAccess {
+    /// Its URL, without a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The environment variable that holds its URL. `DATABASE_URL` when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_env: Option<String>,
+    /// The file that holds its URL, for nobody else to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_file: Option<PathBuf>,
+}
+
+/// A closed workload: users who wait for each answer, think, and ask again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceLoad {
+    /// Simulated users.
+    pub users: Count,
+    /// Time over which the users start, evenly.
+    pub ramp_up: Span,
+    /// Time with all users before the steady phase.
+    pub settle: Span,
+    /// Steady phase per variant.
+    pub duration: Span,
+    /// After this long a user gives the request up and counts it as failed.
+    pub client_timeout: Span,
+    /// Shortest and longest think time, uniform between.
+    pub think_time: [Span; 2],
+    /// Which replica a request goes to.
+    pub balance: Balance,
+    /// Seed of every random choice of the users.
+    pub seed: u64,
+    /// Whether routes that change data are asked for, too.
+    pub change_data: bool,
+}
+
+impl Default for ServiceLoad {
+    fn default() -> Self {
+        Self {
+            users: Count::of(20),
+            ramp_up: Span::from_secs(5),
+            settle: Span::ZERO,
+            duration: Span::from_secs(30),
+            client_timeout: Span::from_secs(30),
+            think_time: [Span::from_millis(500), Span::from_millis(1500)],
+            balance: Balance::default(),
+            seed: 2318,
+            change_data: false,
+        }
+    }
+}
+
+/// Who a user is: a bearer token, a name and a password, or any header. Each secret is named by the environment variable
+/// that holds it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentitySource {
+    /// The variable with a token, for `Authorization: Bearer …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bearer_env: Option<String>,
+    /// A name, for `Authorization: Basic …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The variable with its password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
+    /// The name of a header, such as `X-Api-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The variable with the header's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_env: Option<String>,
+}
+
+/// One thing that users do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceRoute {
+    /// Method and path template: `GET /reports/{id}`; what follows a second space only names it (`POST /rpc tools/call`).
+    pub route: RouteName,
+    /// How often, relative to the others.
+    #[serde(default = "once")]
+    pub weight: Count,
+    /// What stands for each `{name}` in path, query and body.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Values>,
+    /// The query's names and values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, String>,
+    /// Headers that are no secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The body as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The body as a value, sent as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<serde_json::Value>,
+    /// The statuses of a good answer; 200 to 299 when nothing is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<u16>,
+    /// JSON pointers (`/data/id`) that a good answer has, or else it is a failure, whatever its status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
+    pub must_have: Vec<String>,
+    /// JSON pointers that only a failed answer has (`/error`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
+    pub must_not_have: Vec<String>,
+    /// Whether it changes data; to be said of every method but `GET`, `HEAD` and `OPTIONS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_data: Option<bool>,
+}
+
+const fn once() -> Count {
+    Count::of(1)
+}
+
+/// What is different in a variant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceVariant {
+    /// Its base URL, in place of the target's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<BaseUrl>,
+    /// The base URLs of its replicas, in place of the target's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<BaseUrl>,
+}
+
+/// What the one variant is called where there are none.
+pub const ONLY_VARIANT: &str = "service";
+
+impl ServiceScenario {
+    /// The names of the variants, in the order in which they are run.
+    #[must_use]
+    pub fn variant_names(&self) -> Vec<VariantName> {
+        if self.run.is_empty() { self.all_variant_names() } else { self.run.clone() }
+    }
+
+    /// The names of all variants, run or not.
+    fn all_variant_names(&self) -> Vec<VariantName> {
+        if self.variants.is_empty() {
+            return vec![ONLY_VARIANT.parse().expect("it is a name")];
+        }
+        self.variants.keys().copied().collect()
+    }
+
+    /// The base URLs of a variant's replicas.
+    #[must_use]
+    pub fn urls(&self, variant: VariantName) -> Vec<BaseUrl> {
+        let own = self.variants.get(&variant);
+        let own: Vec<BaseUrl> = own.into_iter().flat_map(|it| it.url.iter().chain(&it.urls)).cloned().collect();
+        if own.is_empty() { self.target.url.iter().chain(&self.target.urls).cloned().collect() } else { own }
+    }
+
+    /// The routes that are asked for: without those that change data, unless the scenario says so.
+    pub fn routes(&self) -> impl Iterator<Item = &ServiceRoute> {
+        self.route.iter().filter(|route| self.load.change_data || route.changes_data != Some(true))
+    }
+
+    /// How many users, and when.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        let ServiceLoad { users, ramp_up, settle, duration, client_timeout, balance, seed, .. } = self.load;
+        Pace { users, ramp_up, settle, duration, client_timeout, balance, seed }
+    }
+
+    /// Replicas that a variant has, the most of any: its base URLs.
+    #[must_use]
+    pub fn replicas(&self) -> u32 {
+        let most = self.variant_names().into_iter().map(|name| self.urls(name).len()).max();
+        most.and_then(|most| u32::try_from(most).ok()).unwrap_or(0)
+    }
+}
+
+impl Readable for ServiceScenario {
+    fn problems(&self) -> Vec<super::check::Problem> {
+        check::check(self)
+    }
+
+    fn known_keys() -> Vec<KeyPath> {
+        deserialize::<Self>(EVERY_KEY).map(|scenario| leaf_keys(&scenario)).unwrap_or_default()
+    }
+
+    /// The variants are run in the order of the file.
+    fn completed(mut self, text: &Locator<'_>) -> Self {
+        let both = self.run.len() == 1 && self.run[0].name() == "both";
+        if self.run.is_empty() || both {
+            let written = text.names_under("variants");
+            self.run = written.iter().filter_map(|name| name.parse().ok()).collect();
+        }
+        self
+    }
+}
+
+/// A scenario with the keys that are worth a hint when they are set at the wrong level.
+const EVERY_KEY: &str = r#"
+name = "x"
+pool_capacity = 1
+target = { url = "http://127.0.0.1", health = "/health" }
+database = { url_env = "X", url_file = "x", url = "x" }
+"#;
+
+#[cfg(test)]
+mod tests;

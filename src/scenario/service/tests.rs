@@ -1,0 +1,290 @@
+//! What is refused of a service's scenario, in full words.
+
+use crate::scenario::error::ScenarioError;
+use crate::scenario::overrides::{Override, VARIANT};
+use crate::scenario::source::problems;
+use crate::scenario::{Experiment, ServiceScenario};
+
+const SHOP: &str = r#"name = "shop"
+title = "A shop"
+[target]
+url = "http://127.0.0.1:8000"
+health = "/health"
+[database]
+url_env = "DATABASE_URL"
+[load]
+users = 20
+duration = "10s"
+[[identity]]
+bearer_env = "SHOP_TOKEN"
+[[route]]
+route = "GET /reports/{id}"
+weight = 3
+params = { id = [1, 2, "three"] }
+query = { full = "yes" }
+[[route]]
+route = "POST /orders"
+json = { article = "{article}", count = 1 }
+params = { article = { from = 1, to = 100 } }
+expect = [201]
+must_have = "/id"
+changes_data = true
+[variants.before]
+[variants.after]
+url = "http://127.0.0.1:8001"
+"#;
+
+fn shown(error: &ScenarioError) -> String {
+    let hint = error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+    format!("{error}{hint}")
+}
+
+fn refused(text: &str, sets: &[Override]) -> String {
+    shown(&Experiment::from_text("shop.toml", text, sets).expect_err(text))
+}
+
+/// A change to [`SHOP`], `old → new`, and what is then said.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "title = → titel =",
+        "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `load`, `health`, `monitor`, `identity`, `route`, `variants`, `gate`\n  hint: did you mean `title`?",
+    ),
+    (
+        "name = \"shop\" → name = \"My Shop\"",
+        "scenario `shop.toml:1:8`: `name` is \"My Shop\": allowed are 1 to 64 of a-z, 0-9 and -, not starting with -, since it names a folder",
+    ),
+    (
+        "[target]\nurl = \"http://127.0.0.1:8000\" → [target]",
+        "scenario `shop.toml:3:1`: `target` has no `url`, and a variant has none either",
+    ),
+    (
+        "url = \"http://127.0.0.1:8000\" → url = \"127.0.0.1:8000\"",
+        "scenario `shop.toml:4:7`: `target.url` is \"127.0.0.1:8000\": allowed is a URL such as \"http://127.0.0.1:8000\"",
+    ),
+    (
+        "url = \"http://127.0.0.1:8000\" → url = \"http://me:s3cret@127.0.0.1:8000\"",
+        "scenario `shop.toml:4:7`: `target.url` is a URL with a name or a password: allowed is one without, since credentials belong to an [[identity]]",
+    ),
+    (
+        "url = \"http://127.0.0.1:8000\" → url = \"http://127.0.0.1:8000/?a=b\"",
+        "scenario `shop.toml:4:7`: `target.url` is \"http://127.0.0.1:8000/?a=b\": allowed is a URL without `?` and `#`, which belong to a [[route]]",
+    ),
+    (
+        "url = \"http://127.0.0.1:8000\" → url = \"http://127.0.0.1:8000\"\nurls = [\"http://127.0.0.1:8001\"]",
+        "scenario `shop.toml:5:8`: `target.urls` is beside `target.url`: one of them is needed",
+    ),
+    (
+        "health = \"/health\" → health = \"health\"",
+        "scenario `shop.toml:5:10`: `target.health` is \"health\": allowed is a path that starts with `/`",
+    ),
+    (
+        "health = → helth =",
+        "scenario `shop.toml:5:1`: `target.helth` is no key: allowed are `url`, `urls`, `health`\n  hint: did you mean `target.health`?",
+    ),
+    (
+        "url_env = \"DATABASE_URL\" → url = \"postgresql://app:s3cret@127.0.0.1/shop\"",
+        "scenario `shop.toml:7:7`: `database.url` holds a password, which would be in every copy of the scenario: put the URL into an environment variable and name it with `url_env`, or into a file with `url_file`",
+    ),
+    (
+        "url_env = \"DATABASE_URL\" → url_env = \"postgresql://app:s3cret@127.0.0.1/shop\"",
+        "scenario `shop.toml:7:11`: `database.url_env` is no name of a variable: allowed are letters, digits and `_`; the value stays outside",
+    ),
+    (
+        "url_env = \"DATABASE_URL\" → url_env = \"DATABASE_URL\"\nurl_file = \"url\"",
+        "scenario `shop.toml:6:1`: `database` is given in more than one way: one of `url`, `url_env` and `url_file` is needed",
+    ),
+    ("users = 20 → users = 0", "scenario `shop.toml:9:9`: `load.users` is 0: allowed is at least 1, at most 1000000"),
+    (
+        "users = 20 → usres = 20",
+        "scenario `shop.toml:9:1`: `load.usres` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.users`?",
+    ),
+    ("duration = \"10s\" → duration = \"0s\"", "scenario `shop.toml:10:12`: `load.duration` is 0s: above 0 is needed"),
+    (
+        "duration = \"10s\" → think_time = [\"2s\", \"1s\"]",
+        "scenario `shop.toml:10:14`: `load.think_time` is 2s to 1s: the shorter one comes first",
+    ),
+    (
+        "duration = \"10s\" → health = \"/health\"",
+        "scenario `shop.toml:10:1`: `load.health` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `target.health`?",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → bearer = \"s3cret\"",
+        "scenario `shop.toml:12:1`: `identity[1].bearer` is no key: allowed are `bearer_env`, `user`, `password_env`, `header`, `value_env`\n  hint: did you mean `identity[1].bearer_env`?",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"s3cret.token\"",
+        "scenario `shop.toml:12:14`: `identity[1].bearer_env` is no name of a variable: allowed are letters, digits and `_`; the value stays outside",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → user = \"me\"",
+        "scenario `shop.toml:11:1`: `identity[1]` is not one of: `bearer_env`; `user` and `password_env`; `header` and `value_env`",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → header = \"X Key\"\nvalue_env = \"KEY\"",
+        "scenario `shop.toml:12:10`: `identity[1].header` is \"X Key\", which is no name of a header",
+    ),
+    (
+        "route = \"GET /reports/{id}\" → route = \"/reports/{id}\"",
+        "scenario `shop.toml:14:9`: `route[1].route` is \"/reports/{id}\": allowed is a method and a path, such as \"GET /reports/{id}\"",
+    ),
+    (
+        "route = \"GET /reports/{id}\" → route = \"GET /reports/{id\"",
+        "scenario `shop.toml:14:9`: `route[1].route` is \"GET /reports/{id\": allowed is a path in which each `{` is followed by a name (letters, digits and `_`) and a `}`",
+    ),
+    (
+        "route = \"GET /reports/{id}\" → route = \"GET /reports/{key}\"",
+        "scenario `shop.toml:13:1`: `route[1]` has no values for `{key}`: params = { key = [1, 2] } gives some (and 1 more)\n  hint: `rbac-bench scenario check` lists them all",
+    ),
+    (
+        "weight = 3 → weight = 0",
+        "scenario `shop.toml:15:10`: `route[1].weight` is 0: allowed is at least 1, at most 1000000",
+    ),
+    (
+        "weight = 3 → wieght = 3",
+        "scenario `shop.toml:15:1`: `route[1].wieght` is no key: allowed are `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
+    ),
+    (
+        "[1, 2, \"three\"] → []",
+        "scenario `shop.toml:16:17`: `route[1].params.id` is empty: at least one value is needed",
+    ),
+    (
+        "[1, 2, \"three\"] → [1.5]",
+        "scenario `shop.toml:16:17`: `route[1].params.id` is this list: allowed is one of whole numbers and texts",
+    ),
+    (
+        "[1, 2, \"three\"] → 7",
+        "scenario `shop.toml:16:17`: `route[1].params.id` is `7`: allowed is a list such as [1, 2], a range such as { from = 1, to = 100 } or { file = \"ids.txt\" }",
+    ),
+    (
+        "[1, 2, \"three\"] → { from = 9, to = 1 }",
+        "scenario `shop.toml:16:17`: `route[1].params.id` is 9 to 1: the smaller one comes first",
+    ),
+    (
+        "[1, 2, \"three\"] → { from = 9 }",
+        "scenario `shop.toml:16:17`: `route[1].params.id` is this table: allowed is a list such as [1, 2], a range such as { from = 1, to = 100 } or { file = \"ids.txt\" }",
+    ),
+    (
+        "[1, 2, \"three\"] → { form = 1, to = 9 }",
+        "scenario `shop.toml:16:19`: `route[1].params.id.form` is no key: allowed are `from`, `to`, `file`\n  hint: did you mean `route[1].params.id.from`?",
+    ),
+    (
+        "query = { full = \"yes\" } → headers = { Authorization = \"Bearer s3cret\" }",
+        "scenario `shop.toml:17:29`: `route[1].headers.Authorization` holds a secret: it belongs to an [[identity]], which names a variable",
+    ),
+    (
+        "query = { full = \"yes\" } → query = { full = true }",
+        "scenario `shop.toml:17:18`: `route[1].query.full` is `true`: allowed is a text in quotes",
+    ),
+    (
+        "json = { article → text = \"x\"\njson = { article",
+        "scenario `shop.toml:21:8`: `route[2].json` is beside `text`: a request has one body",
+    ),
+    (
+        "expect = [201] → expect = [20]",
+        "scenario `shop.toml:22:10`: `route[2].expect` has 20: allowed are statuses, 100 to 599",
+    ),
+    (
+        "must_have = \"/id\" → must_have = \"id\"",
+        "scenario `shop.toml:23:13`: `route[2].must_have` has \"id\": allowed are JSON pointers, such as \"/data/id\"",
+    ),
+    (
+        "changes_data = true → ",
+        "scenario `shop.toml:18:1`: `route[2]` does not say whether it changes data: POST may, so `changes_data` is needed",
+    ),
+    (
+        "{ article = \"{article}\", → { article = 1,",
+        "scenario `shop.toml:21:22`: `route[2].params.article` stands nowhere: `{article}` is in no path, query, header or body of the route",
+    ),
+    (
+        "title = \"A shop\" → run = [\"befor\"]",
+        "scenario `shop.toml:2:7`: `run` names `befor`, which is no variant: allowed are `after`, `before`\n  hint: did you mean `before`?",
+    ),
+    (
+        "title = \"A shop\" → run = [\"after\", \"after\"]",
+        "scenario `shop.toml:2:7`: `run` names `after` twice: each variant runs once",
+    ),
+    (
+        "[variants.after]\nurl → [variants.after]\nurls",
+        "scenario `shop.toml:27:8`: `variants.after.urls` is \"http://127.0.0.1:8001\": allowed is a list",
+    ),
+    (
+        "[variants.before] → [variants.\"be fore\"]",
+        "scenario `shop.toml:25:1`: `variants.\"be fore\"`: `be fore` cannot name a variant: allowed are 1 to 32 ASCII letters, digits, `_`, `-` and `.`, a letter or digit first",
+    ),
+    (
+        "[variants.before] → [[gate]]\nrule = \"failure_ratio<=1%\"\nvariants = [\"aftr\"]\n[variants.before]",
+        "scenario `shop.toml:27:12`: `gate[1].variants` says `aftr`: allowed are `after`, `before`\n  hint: did you mean `after`?",
+    ),
+    (
+        "title = \"A shop\" → pool_capacity = 0",
+        "scenario `shop.toml:2:17`: `pool_capacity` is 0: allowed is at least 1, at most 1000000",
+    ),
+];
+
+#[test]
+fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
+    let mut wrong = Vec::new();
+    for (change, expected) in WRONG {
+        let (old, new) = change.split_once(" → ").expect("an arrow");
+        assert!(SHOP.contains(old), "{old}");
+        let seen = refused(&SHOP.replacen(old, new, 1), &[]);
+        assert!(!seen.contains("s3cret"), "{seen}");
+        if seen != *expected {
+            wrong.push(format!("    ({change:?}, {seen:?}),"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn shop(text: &str, sets: &[Override]) -> ServiceScenario {
+    ServiceScenario::from_text("folder/shop.toml", text, sets).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_password_on_the_command_line_is_not_repeated() {
+    let set = Override::from_set("database.url=postgresql://app:s3cret@127.0.0.1/shop").unwrap();
+    let seen = refused(SHOP, &[set]);
+    assert!(seen.starts_with("`--set database.url=…`: `database` is given in more than one way"), "{seen}");
+}
+
+#[test]
+fn variants_are_run_in_the_order_of_the_file_or_as_asked() {
+    let names =
+        |scenario: &ServiceScenario| scenario.variant_names().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(&shop(SHOP, &[])), ["before", "after"]);
+    assert_eq!(names(&shop(SHOP, &[VARIANT.by_flag("after")])), ["after"]);
+    assert_eq!(names(&shop(SHOP, &[VARIANT.by_flag("both")])), ["before", "after"]);
+    assert_eq!(
+        refused(SHOP, &[VARIANT.by_flag("held")]),
+        "`--variant held`: `run` names `held`, which is no variant: allowed are `after`, `before`"
+    );
+    let plain = SHOP.split("[variants").next().unwrap();
+    assert_eq!(names(&shop(plain, &[])), ["service"]);
+}
+
+#[test]
+fn each_variant_has_its_own_target_and_routes_that_change_data_are_left_out() {
+    let scenario = shop(SHOP, &[]);
+    let urls = |name: &str| scenario.urls(name.parse().unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(urls("before"), ["http://127.0.0.1:8000"]);
+    assert_eq!(urls("after"), ["http://127.0.0.1:8001"]);
+    assert_eq!(scenario.routes().count(), 1);
+    assert_eq!(shop(SHOP, &[Override::from_set("load.change_data=true").unwrap()]).routes().count(), 2);
+    assert_eq!(scenario.folder, std::path::Path::new("folder"));
+}
+
+#[test]
+fn a_scenario_read_from_its_record_is_the_same() {
+    let scenario = ServiceScenario { folder: std::path::PathBuf::new(), ..shop(SHOP, &[]) };
+    let experiment = Experiment::Service(Box::new(scenario.clone()));
+    let text = serde_json::to_string(&experiment).unwrap();
+    assert_eq!(serde_json::from_str::<Experiment>(&text).unwrap(), experiment);
+    let text = toml::to_string_pretty(&scenario).unwrap();
+    assert_eq!(ServiceScenario::from_text("again.toml", &text, &[]).unwrap(), scenario);
+}
+
+#[test]
+fn the_least_that_is_needed_is_a_name_a_target_and_a_route() {
+    let text = "name = \"x\"\n[target]\nurl = \"http://localhost:1\"\n[[route]]\nroute = \"GET /\"\n";
+    assert!(problems("x.toml", text, &[]).unwrap().is_empty());
+}
