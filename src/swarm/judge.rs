@@ -1,5 +1,6 @@
 //! What an answer means: an error status, and the failures that look like successes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,11 +23,66 @@ pub(super) enum Mask {
     Health,
     /// The body has no end: it is read for [`STREAM_READ`], and must not be empty.
     Stream,
+    /// The scenario of a service of one's own says what is good.
+    Answer(Arc<Expected>),
 }
+
+/// What a good answer is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// Its statuses; 200 to 299 when empty.
+    pub(super) statuses: Vec<u16>,
+    /// JSON pointers that it has.
+    pub(super) must_have: Vec<String>,
+    /// JSON pointers that it does not have.
+    pub(super) must_not_have: Vec<String>,
+}
+
+impl Expected {
+    fn accepts(&self, status: StatusCode) -> bool {
+        if self.statuses.is_empty() { status.is_success() } else { self.statuses.contains(&status.as_u16()) }
+    }
+
+    /// Whether only the status is asked for.
+    pub(super) fn ignores_body(&self) -> bool {
+        self.must_have.is_empty() && self.must_not_have.is_empty()
+    }
+
+    /// What is wrong with the body.
+    fn masked(&self, body: &[u8]) -> Option<String> {
+        if self.ignores_body() {
+            return None;
+        }
+        let value: serde_json::Value = match serde_json::from_slice(body) {
+            Ok(value) => value,
+            Err(_) if body.len() >= READ_MOST => {
+                return Some(format!("the answer is longer than {READ_MOST} bytes: it cannot be judged"));
+            }
+            Err(error) => return Some(format!("the answer is no JSON: {error}")),
+        };
+        let missing = self.must_have.iter().find(|pointer| value.pointer(pointer).is_none());
+        if let Some(pointer) = missing {
+            return Some(format!("the answer has no `{pointer}`"));
+        }
+        let (pointer, found) = self.must_not_have.iter().find_map(|it| Some((it, value.pointer(it)?)))?;
+        let text = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+        Some(format!("the answer has `{pointer}`: {}", text.chars().take(SHOWN).collect::<String>()))
+    }
+}
+
+/// So much of an answer is kept to be judged.
+pub(super) const READ_MOST: usize = 1 << 20;
+
+/// So much of a failed answer is told.
+const SHOWN: usize = 300;
 
 /// What a status and a body mean.
 pub(super) fn judge(mask: &Mask, status: StatusCode, body: &Bytes) -> RequestOutcome {
-    if !status.is_success() {
+    let good = match mask {
+        Mask::Answer(expected) => expected.accepts(status),
+        _ => status.is_success(),
+    };
+    if !good {
         return RequestOutcome::Failure(format!("HTTP {}: {}", status.as_u16(), detail(body)));
     }
     let masked = match mask {
@@ -34,6 +90,7 @@ pub(super) fn judge(mask: &Mask, status: StatusCode, body: &Bytes) -> RequestOut
         Mask::Stream => body.is_empty().then(|| "the stream has sent nothing".to_owned()),
         Mask::JsonRpc => json_rpc_error(body),
         Mask::Health => unhealthy(body),
+        Mask::Answer(expected) => expected.masked(body),
     };
     masked.map_or(RequestOutcome::Success, RequestOutcome::Failure)
 }
@@ -45,7 +102,6 @@ fn detail(body: &[u8]) -> String {
         #[serde(alias = "error", alias = "message")]
         detail: String,
     }
-    const SHOWN: usize = 300;
     match serde_json::from_slice::<Detail>(body) {
         Ok(Detail { detail }) => detail,
         Err(_) => String::from_utf8_lossy(&body[..body.len().min(SHOWN)]).trim().to_owned(),
@@ -118,6 +174,26 @@ mod tests {
     fn an_error_status_shows_its_detail() {
         assert_eq!(failure(Mask::None, 500, r#"{"detail":"QueuePool limit"}"#).unwrap(), "HTTP 500: QueuePool limit");
         assert_eq!(failure(Mask::None, 502, "Bad Gateway\n").unwrap(), "HTTP 502: Bad Gateway");
+    }
+
+    #[test]
+    fn a_service_of_ones_own_says_what_is_good() {
+        let expected = |expected: Expected| Mask::Answer(Arc::new(expected));
+        assert_eq!(failure(expected(Expected::default()), 204, ""), None);
+        assert_eq!(failure(expected(Expected::default()), 302, "").unwrap(), "HTTP 302: ");
+        let missing_is_fine = Expected { statuses: vec![200, 404], ..Expected::default() };
+        assert_eq!(failure(expected(missing_is_fine.clone()), 404, "no"), None);
+        assert!(failure(expected(missing_is_fine), 201, "").is_some());
+        let judged = Expected {
+            must_have: vec!["/data/0/id".to_owned()],
+            must_not_have: vec!["/error".to_owned()],
+            ..Expected::default()
+        };
+        assert_eq!(failure(expected(judged.clone()), 200, r#"{"data":[{"id":1}]}"#), None);
+        assert_eq!(failure(expected(judged.clone()), 200, r#"{"data":[]}"#).unwrap(), "the answer has no `/data/0/id`");
+        let masked = r#"{"data":[{"id":1}],"error":"QueuePool limit"}"#;
+        assert_eq!(failure(expected(judged.clone()), 200, masked).unwrap(), "the answer has `/error`: QueuePool limit");
+        assert!(failure(expected(judged), 200, "<html>").unwrap().starts_with("the answer is no JSON"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! engine (goose)  starts users, runs them, stops them
 //!    └ user       one turn: think, pick a task, send, judge the answer
-//!        ├ plan       what there is to do, prepared once (by gateway)
+//!        ├ plan       what there is to do, prepared once (by gateway or service)
 //!        ├ fleet      which replica takes it, how much is in flight
 //!        ├ judge      what an answer means
 //!        └ recorder   what came of it: latency histograms, error texts
@@ -18,6 +18,7 @@ mod gateway;
 mod judge;
 mod plan;
 pub mod recorder;
+mod service;
 mod user;
 
 use std::sync::Arc;
@@ -31,6 +32,10 @@ use crate::scenario::Pace;
 use fleet::Fleet;
 pub use plan::Plan;
 use recorder::Recorder;
+pub use service::Lines;
+
+/// Anything shorter is no secret, and would mask half a sentence.
+const SHORTEST_SECRET: usize = 4;
 
 /// A user's credentials: headers, marked as sensitive so that no log shows them.
 #[derive(Clone, Debug)]
@@ -51,6 +56,13 @@ impl Identity {
         Self::of([(AUTHORIZATION, value)])
     }
 
+    /// What would let others be them: the values, without the scheme before them.
+    fn secrets(&self) -> Vec<String> {
+        let values = self.0.iter().filter_map(|(_, value)| value.to_str().ok());
+        let secret = values.map(|value| value.rsplit(' ').next().unwrap_or(value).to_owned());
+        secret.filter(|secret| secret.len() >= SHORTEST_SECRET).collect()
+    }
+
     fn sign(&self, headers: &mut HeaderMap) {
         for (name, value) in self.0.iter() {
             headers.insert(name, value.clone());
@@ -69,6 +81,12 @@ pub enum SwarmError {
     Url {
         /// The address.
         url: String,
+    },
+    /// A header that cannot be sent.
+    #[error("`{name}` is no name of a header")]
+    Header {
+        /// Its name.
+        name: String,
     },
     /// goose refused.
     #[error("goose could not run the load")]
@@ -142,7 +160,37 @@ impl Swarm {
     /// # Errors
     /// [`SwarmError`] when a replica's address is no URL.
     pub fn new(pace: &Pace, plan: Plan, identities: Vec<Identity>, fleet: Arc<Fleet>) -> Result<Self, SwarmError> {
-        let client = reqwest::Client::builder()
+        Self::through(reqwest::Client::builder(), pace, plan, identities, fleet)
+    }
+
+    /// The same, with a client that has manners of its own, for a service that is not ours: what it repeats of the
+    /// identities' secrets is masked.
+    ///
+    /// # Errors
+    /// As [`Swarm::new`].
+    pub fn among_strangers(
+        client: reqwest::ClientBuilder,
+        pace: &Pace,
+        plan: Plan,
+        identities: Vec<Identity>,
+        fleet: Arc<Fleet>,
+    ) -> Result<Self, SwarmError> {
+        let secrets = identities.iter().flat_map(Identity::secrets).collect();
+        let mut swarm = Self::through(client, pace, plan, identities, fleet)?;
+        if let Some(shared) = Arc::get_mut(&mut swarm.shared) {
+            shared.secrets = secrets;
+        }
+        Ok(swarm)
+    }
+
+    fn through(
+        client: reqwest::ClientBuilder,
+        pace: &Pace,
+        plan: Plan,
+        identities: Vec<Identity>,
+        fleet: Arc<Fleet>,
+    ) -> Result<Self, SwarmError> {
+        let client = client
             .timeout(pace.client_timeout.duration())
             .pool_max_idle_per_host(usize::MAX)
             .tcp_nodelay(true)
@@ -161,6 +209,7 @@ impl Swarm {
             balance: pace.balance,
             assigned: AtomicU32::new(0),
             started: AtomicU32::new(0),
+            secrets: Vec::new(),
         };
         Ok(Self { shared: Arc::new(shared), weights: plan.weights })
     }

@@ -1,7 +1,8 @@
 //! What there is to do, prepared once: tasks by route, classes of users with their weights.
 //!
 //! A plan says what routes there are, once: whatever counts by route does so by a route's place among
-//! [`Plan::labels`], so that no request needs its name. Who makes plans: [`gateway`](super::gateway).
+//! [`Plan::labels`], so that no request needs its name. Who makes plans: [`gateway`](super::gateway) and
+//! [`service`](super::service).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Url};
 
 use super::judge::Mask;
+use super::service::Drawn;
 
 /// Everything that a load consists of.
 #[derive(Clone, Debug)]
@@ -51,11 +53,13 @@ pub(super) enum Content {
         path: &'static str,
         body: Option<Bytes>,
     },
+    /// Another one each time.
+    Drawn(Arc<Drawn>),
 }
 
 impl Task {
     /// A request of it to the service at `base`.
-    pub(super) fn request(&self, base: &Url) -> Request {
+    pub(super) fn request(&self, base: &Url, random: &mut SmallRng) -> Request {
         let mut request = Request::new(self.method.clone(), base.clone());
         match &self.content {
             Content::Fixed { path, body } => {
@@ -65,6 +69,7 @@ impl Task {
                     *request.body_mut() = Some(body.clone().into());
                 }
             }
+            Content::Drawn(drawn) => drawn.fill(&mut request, random),
         }
         request
     }

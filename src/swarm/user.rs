@@ -10,7 +10,7 @@ use reqwest::{Client, Request, Response};
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::Fleet;
-use super::judge::{Mask, STREAM_READ, judge};
+use super::judge::{Mask, READ_MOST, STREAM_READ, judge};
 use super::plan::{Class, Task};
 use super::recorder::{Recorder, RequestOutcome};
 use super::{Clock, Identity};
@@ -34,6 +34,16 @@ pub(super) struct Shared {
     pub(super) assigned: AtomicU32,
     /// Users whose place in the ramp has come.
     pub(super) started: AtomicU32,
+    /// What a service may repeat in an answer, and no record may.
+    pub(super) secrets: Vec<String>,
+}
+
+impl Shared {
+    fn without_secrets(&self, text: String) -> String {
+        self.secrets.iter().fold(text, |text, secret| {
+            if text.contains(secret.as_str()) { text.replace(secret.as_str(), "…") } else { text }
+        })
+    }
 }
 
 /// One user's own state. `Clone` because goose asks it of what it keeps for a user.
@@ -65,10 +75,11 @@ impl User {
         }
         let task = class.pick(&mut self.random);
         let boarded = shared.fleet.board(shared.balance, self.index as usize, task.route);
-        let mut request = task.request(boarded.url());
+        let mut request = task.request(boarded.url(), &mut self.random);
         self.identity.sign(request.headers_mut());
         let sent = Instant::now();
         let outcome = match stop.run_until_cancelled(send(shared, task, request)).await {
+            Some(RequestOutcome::Failure(text)) => RequestOutcome::Failure(shared.without_secrets(text)),
             Some(outcome) => outcome,
             None => RequestOutcome::CutOff,
         };
@@ -85,6 +96,7 @@ async fn send(shared: &Shared, task: &Task, request: Request) -> RequestOutcome 
         let status = response.status();
         let body = match &task.mask {
             Mask::Stream if status.is_success() => beginning(response).await?,
+            Mask::Answer(_) => bounded(response).await?,
             _ => response.bytes().await?,
         };
         Ok((status, body))
@@ -93,6 +105,16 @@ async fn send(shared: &Shared, task: &Task, request: Request) -> RequestOutcome 
         Ok((status, body)) => judge(&task.mask, status, &body),
         Err(error) => RequestOutcome::Failure(transport_error(&error, shared.client_timeout)),
     }
+}
+
+/// The whole answer is waited for, and its beginning kept: whoever answers may be anybody.
+async fn bounded(mut response: Response) -> reqwest::Result<Bytes> {
+    let mut read = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = READ_MOST.saturating_sub(read.len());
+        read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    Ok(read.freeze())
 }
 
 /// What comes of a stream while it is read.
