@@ -8,6 +8,7 @@ pub mod backend;
 pub mod db;
 pub mod error;
 pub mod gauges;
+mod http;
 pub mod lifeline;
 mod masks;
 pub mod plugins;

@@ -1,6 +1,6 @@
 //! One worker: a single-threaded event loop with a listener and a pool of its own, as a pre-forked Python server has.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -9,6 +9,7 @@ use crate::auth::{Authenticator, Denied};
 use crate::db::{Database, Session};
 use crate::error::GatewayError;
 use crate::gauges::{BEAT_INTERVAL, ReplicaGauges, WorkerGauges};
+use crate::http;
 use crate::plugins::Plugins;
 use crate::registry::ToolRegistry;
 use crate::request::Garbage;
@@ -105,8 +106,9 @@ pub fn serve(
         let worker = Worker::new(index, settings, replica, denied).map_err(std::io::Error::other)?;
         let worker = Arc::new(worker);
         tokio::spawn(beat(Arc::clone(&worker.gauges)));
-        let service = routes::router(worker).into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(tokio::net::TcpListener::from_std(listener)?, service).await
+        let header_timeout = worker.settings.header_timeout;
+        http::serve(tokio::net::TcpListener::from_std(listener)?, routes::router(worker), header_timeout).await;
+        Ok(())
     })
 }
 

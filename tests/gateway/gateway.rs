@@ -122,6 +122,7 @@ impl Specimen {
             audit: Audit::Off,
             masks: Masks::Protocol,
             garbage_after: Duration::from_millis(20),
+            header_timeout: Duration::from_mins(1),
         };
         change(&mut settings);
         let settings = Arc::new(settings);
