@@ -18,4 +18,5 @@ pub mod replica;
 pub mod request;
 pub mod routes;
 pub mod settings;
+pub mod waits;
 pub mod worker;

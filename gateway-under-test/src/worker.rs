@@ -15,6 +15,7 @@ use crate::registry::ToolRegistry;
 use crate::request::Garbage;
 use crate::routes;
 use crate::settings::Settings;
+use crate::waits::Wait;
 
 /// What a worker's handlers share.
 pub struct Worker {
@@ -36,6 +37,8 @@ pub struct Worker {
     pub backend: reqwest::Client,
     /// Page templates.
     pub pages: minijinja::Environment<'static>,
+    /// What a page waits for beside its rendering.
+    pub rendering: Wait,
     /// Whom a tool call must get past.
     pub plugins: Plugins,
     /// What nobody closed.
@@ -65,7 +68,8 @@ impl Worker {
             tools: ToolRegistry::default(),
             backend: routes::tool_call::client()?,
             pages: routes::admin::pages()?,
-            plugins: Plugins::new(&settings.slow_work),
+            rendering: Wait::of(settings.slow_work.render),
+            plugins: Plugins::new(Wait::of(settings.slow_work.hook)),
             garbage: Arc::new(Garbage::new(settings.garbage_after)),
             probe: Arc::new(Mutex::new(database.session())),
             database,

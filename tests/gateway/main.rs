@@ -4,6 +4,7 @@
 
 mod accounts;
 mod entities;
+mod gates;
 mod gateway;
 mod hostile;
 mod masks;
