@@ -9,6 +9,7 @@ mod gateway;
 mod hostile;
 mod masks;
 mod matrix;
+mod methods;
 mod same_answers;
 #[allow(dead_code, reason = "nobody looks at sessions here")]
 #[path = "../support/mod.rs"]
