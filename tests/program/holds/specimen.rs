@@ -46,18 +46,18 @@ pub(super) struct Seen {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
     /// From outside.
-    pub(super) measured_s: f64,
+    pub(super) outside_s: f64,
     /// The longest that one of them was seen idle.
-    pub(super) oldest_s: f64,
+    pub(super) oldest: Duration,
     /// From inside.
-    pub(super) said_s: f64,
+    pub(super) inside_s: f64,
 }
 
 impl Measured {
     /// Outside and inside say the same.
     pub(super) fn assert_agrees(&self, what: &str) {
-        assert!(self.said_s > DELAY_S, "{what}: {self:?}");
-        assert!((self.measured_s / self.said_s - 1.0).abs() < 0.05, "{what}: {self:?}");
+        assert!(self.inside_s > DELAY_S, "{what}: {self:?}");
+        assert!((self.outside_s / self.inside_s - 1.0).abs() < 0.05, "{what}: {self:?}");
     }
 }
 
@@ -202,8 +202,9 @@ impl Specimen {
             work.await;
             done.set(true);
         };
-        let ((), (measured_s, oldest_s)) = tokio::join!(work, watch);
-        Measured { measured_s, oldest_s, said_s: self.said_idle_s().await - before }
+        let ((), (outside_s, oldest_s)) = tokio::join!(work, watch);
+        let oldest = Duration::from_secs_f64(oldest_s.max(0.0));
+        Measured { outside_s, oldest, inside_s: self.said_idle_s().await - before }
     }
 
     pub(super) async fn gauges(&self) -> String {
