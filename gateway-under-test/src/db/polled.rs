@@ -20,33 +20,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A non-blocking socket without a reactor: whoever sees `Pending` waits with [`drive`].
 pub(super) struct PolledSocket {
     socket: Arc<Socket>,
-    readiness: Arc<Readiness>,
-}
-
-/// What is known of the socket without asking the system.
-#[derive(Default)]
-struct Readiness {
     /// Set when the last write found the socket full, so that [`drive`] waits for room too.
-    write_blocked: AtomicBool,
-    /// Set when `poll(2)` said that there is something to read; a read that is short, or finds nothing, ends it. The two
-    /// reads of a round trip that could only find nothing, after its write and after its answer, are so not made.
-    readable: AtomicBool,
+    write_blocked: Arc<AtomicBool>,
 }
 
 /// The waiting side of a [`PolledSocket`].
 pub(super) struct SocketWait {
     socket: Arc<Socket>,
-    readiness: Arc<Readiness>,
+    write_blocked: Arc<AtomicBool>,
 }
 
 /// Splits a connected socket into the side that the driver reads and writes and the side that is waited on.
 pub(super) fn polled(socket: Socket) -> io::Result<(PolledSocket, SocketWait)> {
     socket.set_nonblocking(true)?;
     let socket = Arc::new(socket);
-    let readiness = Arc::new(Readiness::default());
+    let write_blocked = Arc::new(AtomicBool::new(false));
     Ok((
-        PolledSocket { socket: Arc::clone(&socket), readiness: Arc::clone(&readiness) },
-        SocketWait { socket, readiness },
+        PolledSocket { socket: Arc::clone(&socket), write_blocked: Arc::clone(&write_blocked) },
+        SocketWait { socket, write_blocked },
     ))
 }
 
@@ -54,18 +45,13 @@ impl SocketWait {
     /// Blocks this thread until the server has sent something (or there is room to send).
     fn wait(&self) -> io::Result<()> {
         let mut interest = PollFlags::POLLIN;
-        if self.readiness.write_blocked.load(Ordering::Relaxed) {
+        if self.write_blocked.load(Ordering::Relaxed) {
             interest |= PollFlags::POLLOUT;
         }
         let mut descriptors = [PollFd::new(self.socket.as_fd(), interest)];
         loop {
             match poll(&mut descriptors, PollTimeout::NONE) {
-                Ok(_) => {
-                    // An end or an error of the connection is read too.
-                    let answered = descriptors[0].revents().unwrap_or(PollFlags::POLLIN);
-                    self.readiness.readable.store(answered != PollFlags::POLLOUT, Ordering::Relaxed);
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -126,14 +112,7 @@ where
 
 impl AsyncRead for PolledSocket {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.readiness.readable.load(Ordering::Relaxed) {
-            return Poll::Pending;
-        }
-        let room = buffer.initialize_unfilled();
-        let size = room.len();
-        let read = until_would_block(|| (&*self.socket).read(room));
-        let more = matches!(read, Poll::Ready(Ok(count)) if count == size);
-        self.readiness.readable.store(more, Ordering::Relaxed);
+        let read = until_would_block(|| (&*self.socket).read(buffer.initialize_unfilled()));
         read.map_ok(|count| buffer.advance(count))
     }
 }
@@ -141,7 +120,7 @@ impl AsyncRead for PolledSocket {
 impl AsyncWrite for PolledSocket {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = until_would_block(|| (&*self.socket).write(bytes));
-        self.readiness.write_blocked.store(written.is_pending(), Ordering::Relaxed);
+        self.write_blocked.store(written.is_pending(), Ordering::Relaxed);
         written
     }
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
