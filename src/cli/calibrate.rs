@@ -76,8 +76,13 @@ pub(super) fn run(
     })?;
     let (trials, folders): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.trial, run.folder)).unzip();
     let calibration = calibrate(&trials);
-    let shown =
-        Shown { calibration: &calibration, scenario: &scenario.name, variant, plan: trial.plan(), folders: &folders };
+    let shown = Shown {
+        calibration: &calibration,
+        scenario: &scenario.name,
+        variant: variant.into(),
+        plan: trial.plan(),
+        folders: &folders,
+    };
     let text = if args.json { crate::render::json::text(&json(shown))? } else { table(shown) };
     say(out, &text)?;
     let was_complete = calibration.measured.is_some() || calibration.inconclusive > 0;

@@ -8,7 +8,7 @@ use super::subject::{Recorded, recorded};
 use crate::compare::{Comparison, Side, compare};
 use crate::render::compare::{Compared, csv, json, markdown, table};
 use crate::render::openmetrics;
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// Two runs side by side, or two variants of one
 ///
@@ -87,17 +87,16 @@ pub(super) fn run(args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CliEr
     Ok(Exit::Ok)
 }
 
-/// The variant of this name.
+/// A text as the name of a variant.
 ///
 /// # Errors
-/// When there is none.
-pub(super) fn scope(name: &str) -> Result<SessionScope, CliError> {
-    let found = SessionScope::ALL.into_iter().find(|scope| scope.name() == name);
-    found.ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed: SessionScope::ALL.to_vec() })
+/// When it cannot name one.
+pub(super) fn variant_name(name: &str) -> Result<VariantName, CliError> {
+    name.parse().map_err(CliError::VariantName)
 }
 
 /// A variant that a run must have.
-pub(super) fn side(run: &Recorded, variant: SessionScope) -> Result<Side<'_>, CliError> {
+pub(super) fn side(run: &Recorded, variant: VariantName) -> Result<Side<'_>, CliError> {
     let has = || run.record.variants.keys().copied().collect();
     run.as_read()
         .side(variant)
@@ -111,22 +110,22 @@ fn pairs<'a>(
     candidate: &'a Recorded,
     two_runs: bool,
 ) -> Result<Vec<(Side<'a>, Side<'a>)>, CliError> {
-    let wanted = args.variant.as_deref().map(scope).transpose()?;
-    let wanted_before = args.baseline_variant.as_deref().map(scope).transpose()?;
+    let wanted = args.variant.as_deref().map(variant_name).transpose()?;
+    let wanted_before = args.baseline_variant.as_deref().map(variant_name).transpose()?;
     let (before, after) = match (wanted_before, wanted, two_runs) {
         (Some(before), Some(after), _) => (vec![before], vec![after]),
         (None, Some(both), true) => (vec![both], vec![both]),
         (Some(before), None, true) => (vec![before], vec![only(candidate)?]),
         (None, None, true) => {
-            let common: Vec<SessionScope> = baseline.record.variants.keys().copied().collect();
+            let common: Vec<VariantName> = baseline.record.variants.keys().copied().collect();
             let common: Vec<_> = common.into_iter().filter(|it| candidate.record.variants.contains_key(it)).collect();
             // Runs of one variant each are compared whatever the variants are called.
             if common.is_empty() { (vec![only(baseline)?], vec![only(candidate)?]) } else { (common.clone(), common) }
         }
         // Two variants of one run: the scenario's first is the one to compare with.
         (before, after, false) => {
-            let order = || baseline.record.scenario.variants.iter().copied();
-            let measured = |it: &SessionScope| baseline.record.variants.contains_key(it);
+            let order = || baseline.record.scenario.variant_names().into_iter();
+            let measured = |it: &VariantName| baseline.record.variants.contains_key(it);
             let after = after
                 .or_else(|| order().filter(measured).find(|it| Some(*it) != before && Some(*it) != order().next()));
             let before = before.or_else(|| order().filter(measured).find(|it| Some(*it) != after));
@@ -142,7 +141,7 @@ fn pairs<'a>(
 }
 
 /// The only variant of a run.
-fn only(run: &Recorded) -> Result<SessionScope, CliError> {
+fn only(run: &Recorded) -> Result<VariantName, CliError> {
     let mut variants = run.record.variants.keys().copied();
     match (variants.next(), variants.next()) {
         (Some(variant), None) => Ok(variant),

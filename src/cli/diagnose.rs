@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::compare::scope;
+use super::compare::variant_name;
 use super::error::CliError;
 use super::exit::Exit;
 use super::run::output_width;
@@ -13,7 +13,7 @@ use crate::diagnose::what_if::{WhatIf, what_if};
 use crate::diagnose::{Case, Kind, diagnose};
 use crate::record::{RunRecord, Stamped};
 use crate::render::diagnosis::{Diagnosed, json, text};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use crate::texts::{LONGEST, Tally};
 
 /// What is wrong in a run, and where
@@ -50,7 +50,7 @@ pub struct DiagnoseArgs {
 /// Diagnoses, and writes the findings to `out`.
 pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let Recorded { record, samples, .. } = recorded(&args.run)?;
-    let wanted = args.variant.as_deref().map(scope).transpose()?;
+    let wanted = args.variant.as_deref().map(variant_name).transpose()?;
     let mut logs = Tally::default();
     for path in &args.log {
         read_log(path, &mut logs).map_err(|source| CliError::Log { path: path.clone(), source })?;
@@ -66,7 +66,7 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
         });
     }
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &json(&record.scenario.name, &diagnosed))?;
+        serde_json::to_writer_pretty(&mut *out, &json(record.scenario.name(), &diagnosed))?;
         writeln!(out)?;
     } else {
         out.write_all(text(&diagnosed, &logs, output_width()).as_bytes())?;
@@ -81,10 +81,11 @@ pub(super) fn all(
     record: &RunRecord,
     samples: &[Stamped],
     logs: &Tally,
-    wanted: Option<SessionScope>,
+    wanted: Option<VariantName>,
     asked: Option<WhatIf>,
 ) -> Vec<Diagnosed> {
-    let scopes = record.scenario.variants.iter().copied().filter(|it| wanted.is_none_or(|wanted| wanted == *it));
+    let scopes =
+        record.in_order().into_iter().map(|(name, _)| name).filter(|it| wanted.is_none_or(|wanted| wanted == *it));
     let cases = scopes.filter_map(|scope| Case::of(record, scope, samples, logs));
     cases
         .map(|case| {

@@ -9,10 +9,10 @@ use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
 use crate::record::store::StoreError;
 use crate::run::RunError;
-use crate::scenario::SessionScope;
 use crate::scenario::error::ScenarioError;
 use crate::scenario::key::nearest;
 use crate::scenario::overrides::OverrideError;
+use crate::scenario::{NotAVariantName, VariantName};
 use crate::testbed::TestbedError;
 
 /// Why the program could not do what was asked.
@@ -84,8 +84,14 @@ pub(super) enum CliError {
         /// What was asked for.
         name: String,
         /// What there is.
-        allowed: Vec<SessionScope>,
+        allowed: Vec<VariantName>,
     },
+    /// A text that names no variant anywhere.
+    #[error(transparent)]
+    VariantName(NotAVariantName),
+    /// A record of a load that is not ours.
+    #[error("this record is of a database that was watched: its load cannot be run again")]
+    NotRunAgain,
     /// A run with more than one variant, of which one is needed.
     #[error("`{}` has more than one variant: name the healthy one with `--variant`", folder.display())]
     WhichVariant {
@@ -182,7 +188,7 @@ pub(super) enum CliError {
     #[error("no request finished in the steady phase of `{variant}`: there is nothing to report")]
     NothingMeasured {
         /// Which variant.
-        variant: &'static str,
+        variant: VariantName,
     },
 }
 
@@ -199,6 +205,8 @@ impl CliError {
             | Self::OneSubject
             | Self::NothingToSet
             | Self::UnknownVariant { .. }
+            | Self::VariantName(_)
+            | Self::NotRunAgain
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }
             | Self::OtherConditions { .. }
@@ -242,7 +250,7 @@ impl CliError {
             Self::Testbed(error) => error.hint(),
             Self::Rule(error) => error.hint(),
             Self::UnknownVariant { name, allowed } => {
-                let meant = nearest(name, allowed.iter().map(|variant| variant.name()));
+                let meant = nearest(name, allowed.iter().map(VariantName::name));
                 meant.map(|meant| format!("did you mean `{meant}`?"))
             }
             _ => None,
@@ -263,7 +271,7 @@ impl CliError {
     }
 }
 
-fn names(variants: &[SessionScope]) -> String {
+fn names(variants: &[VariantName]) -> String {
     let quoted: Vec<String> = variants.iter().map(|variant| format!("`{}`", variant.name())).collect();
     if quoted.is_empty() { "none".to_owned() } else { quoted.join(", ") }
 }

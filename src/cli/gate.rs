@@ -1,11 +1,10 @@
 //! `rbac-bench gate`: is it good enough?
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::ci::{self, Said};
-use super::compare::{scope, side};
+use super::compare::{side, variant_name};
 use super::error::CliError;
 use super::exit::Exit;
 use super::paired::PairedArgs;
@@ -19,7 +18,7 @@ use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Experiment, Scenario, VariantName};
 use crate::units::Span;
 
 /// Judge a run, or run a scenario and judge it
@@ -142,19 +141,21 @@ fn judge_run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let variants = variants(args, &run.record.scenario)?;
+    let variants = variants(args, run.record.all_names())?;
     let sets = !args.overrides.set.is_empty() || args.overrides.users.is_some() || args.overrides.duration.is_some();
     if sets && !args.rerun {
         return Err(CliError::NothingToSet);
     }
-    let changed = if sets { changed(args, &run.record.scenario)? } else { run.record.scenario.clone() };
-    let scenario = Scenario { variants, ..changed };
+    let experiment = &run.record.scenario;
     if args.rerun {
-        return run_and_judge(args, scenario, baseline, quiet, out);
+        let Some(recorded) = experiment.gateway() else { return Err(CliError::NotRunAgain) };
+        let changed = if sets { changed(args, recorded)? } else { recorded.clone() };
+        let scopes = variants.iter().filter_map(VariantName::scope).collect();
+        return run_and_judge(args, Scenario { variants: scopes, ..changed }, baseline, quiet, out);
     }
-    let asked = asked(args, &scenario, baseline.is_some())?;
-    let report = judge_recorded(args, &asked, run, &scenario.variants, baseline)?;
-    finish(args, &report, &scenario.name, Some(&run.folder), out)
+    let asked = concerning(asked(args, experiment, baseline.is_some())?, &variants)?;
+    let report = judge_recorded(args, &asked, run, &variants, baseline)?;
+    finish(args, &report, experiment.name(), Some(&run.folder), out)
 }
 
 /// The scenario of a recorded run with what the flags set of it. The environment was there at the time, and is in it.
@@ -164,26 +165,24 @@ fn changed(args: &GateArgs, recorded: &Scenario) -> Result<Scenario, CliError> {
     Ok(Scenario::from_text(&recorded.name, &text, &overrides)?)
 }
 
-/// The variants that are judged: those of the scenario, or the one that was asked for.
-fn variants(args: &GateArgs, scenario: &Scenario) -> Result<Vec<SessionScope>, CliError> {
+/// The variants that are judged: all that are known, or the one that was asked for.
+fn variants(args: &GateArgs, known: Vec<VariantName>) -> Result<Vec<VariantName>, CliError> {
     let Some(name) = args.overrides.variant.as_deref().filter(|name| *name != "both") else {
-        return Ok(scenario.variants.clone());
+        return Ok(known);
     };
-    let known = scenario.variants.iter().copied().find(|it| it.name() == name);
-    known
-        .map(|it| vec![it])
-        .ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed: scenario.variants.clone() })
+    let named = known.iter().find(|it| it.name() == name);
+    named.map(|it| vec![*it]).ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed: known.clone() })
 }
 
 fn judge_recorded(
     args: &GateArgs,
     asked: &[Asked],
     run: &Recorded,
-    variants: &[SessionScope],
+    variants: &[VariantName],
     baseline: Option<&Recorded>,
 ) -> Result<GateReport, CliError> {
     let trust = if args.trust_baseline { Trust::Full } else { Trust::Advisory };
-    let variant = args.baseline_variant.as_deref().map(scope).transpose()?;
+    let variant = args.baseline_variant.as_deref().map(variant_name).transpose()?;
     if let Some((baseline, variant)) = baseline.zip(variant) {
         let _known: Side<'_> = side(baseline, variant)?;
     }
@@ -199,9 +198,10 @@ fn run_and_judge(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let asked = asked(args, &scenario, baseline.is_some())?;
+    let asked = asked(args, &scenario.clone().into(), baseline.is_some())?;
+    let asked = concerning(asked, &scenario.variant_names())?;
     let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
-    let (name, variants) = (scenario.name.clone(), scenario.variants.clone());
+    let (name, variants) = (scenario.name.clone(), scenario.variant_names());
     match run::measure(scenario, &options, quiet) {
         Ok((finished, interrupted)) => {
             let run = read(finished.folder)?;
@@ -217,7 +217,7 @@ fn run_and_judge(
 ///
 /// # Errors
 /// Any other error.
-pub(super) fn unseen(error: CliError, asked: &[Asked], variants: &[SessionScope]) -> Result<GateReport, CliError> {
+pub(super) fn unseen(error: CliError, asked: &[Asked], variants: &[VariantName]) -> Result<GateReport, CliError> {
     match error {
         CliError::Run(error) if error.is_blind() => {
             let hint = error.hint().map_or_else(String::new, |hint| format!(": {hint}"));
@@ -237,35 +237,34 @@ const AGAINST_BASELINE: [&str; 5] = [
 ];
 
 /// Reads the rules.
-fn asked(args: &GateArgs, scenario: &Scenario, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
+fn asked(args: &GateArgs, experiment: &Experiment, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
     let mut asked = if args.rules.is_empty() {
-        rules_of(scenario, has_baseline)?
+        rules_of(experiment, has_baseline)?
     } else {
-        read_rules(&args.rules.iter().map(|rule| plain_rule(rule)).collect::<Vec<_>>(), scenario)?
+        read_rules(&args.rules.iter().map(|rule| plain_rule(rule)).collect::<Vec<_>>(), experiment)?
     };
     if has_baseline && !asked.iter().any(|asked| asked.rule.is_relative()) {
-        asked.extend(read_rules(&AGAINST_BASELINE.map(plain_rule), scenario)?);
+        asked.extend(read_rules(&AGAINST_BASELINE.map(plain_rule), experiment)?);
     }
     if let Some(relative) = asked.iter().find(|asked| asked.rule.is_relative()).filter(|_| !has_baseline) {
         return Err(CliError::NoBaseline { rule: relative.rule.text.clone() });
     }
-    concerning(asked, scenario)
+    Ok(asked)
 }
 
 /// The scenario's own rules. Those against a baseline are for runs that have one: without it they are left out, and
 /// that is said.
-pub(super) fn rules_of(scenario: &Scenario, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
+pub(super) fn rules_of(experiment: &Experiment, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
     let (answerable, left_out): (Vec<_>, Vec<_>) =
-        read_rules(&scenario.gate, scenario)?.into_iter().partition(|it| has_baseline || !it.rule.is_relative());
+        read_rules(experiment.gate(), experiment)?.into_iter().partition(|it| has_baseline || !it.rule.is_relative());
     for asked in left_out {
         tracing::warn!("rule `{}` is left out: it needs a baseline", plain(&asked.rule.text));
     }
     Ok(answerable)
 }
 
-/// The rules, when at least one of them concerns a variant of the scenario.
-pub(super) fn concerning(asked: Vec<Asked>, scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
-    let judged: BTreeSet<SessionScope> = scenario.variants.iter().copied().collect();
+/// The rules, when at least one of them concerns a variant that is judged.
+pub(super) fn concerning(asked: Vec<Asked>, judged: &[VariantName]) -> Result<Vec<Asked>, CliError> {
     let concerned = |asked: &Asked| asked.variants.is_empty() || asked.variants.iter().any(|it| judged.contains(it));
     if asked.iter().any(concerned) { Ok(asked) } else { Err(CliError::NoRules) }
 }
@@ -278,8 +277,8 @@ fn plain_rule(rule: &str) -> GateRule {
 ///
 /// # Errors
 /// When one of them is none, or names no route of the scenario.
-pub(super) fn read_rules(written: &[GateRule], scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
-    let routes = routes(scenario);
+pub(super) fn read_rules(written: &[GateRule], experiment: &Experiment) -> Result<Vec<Asked>, CliError> {
+    let routes = routes(experiment);
     written.iter().map(|rule| Asked::read(rule, &routes).map_err(CliError::Rule)).collect()
 }
 

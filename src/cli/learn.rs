@@ -6,7 +6,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::compare::{scope, side};
+use super::compare::{side, variant_name};
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate::GateArgs;
@@ -60,7 +60,7 @@ fn alike(runs: &[Recorded], sides: &[Side<'_>]) -> Result<(), CliError> {
 /// The variant that was asked for, or the only one.
 fn healthy_side<'a>(args: &GateArgs, run: &'a Recorded) -> Result<Side<'a>, CliError> {
     if let Some(name) = &args.overrides.variant {
-        return side(run, scope(name)?);
+        return side(run, variant_name(name)?);
     }
     let mut variants = run.record.variants.keys().copied();
     match (variants.next(), variants.next()) {

@@ -19,7 +19,7 @@ use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Experiment, Scenario, SessionScope, VariantName};
 use crate::units::Span;
 
 /// The flags of a paired gate.
@@ -116,27 +116,27 @@ impl PairsArgs {
     /// A trial of the rules that are meant: those of the command line, else the scenario's against a baseline, else the
     /// default ones.
     pub(super) fn trial(&self, rules: &[String], scenario: &Scenario) -> Result<Trial, CliError> {
-        let asked = self.asked(rules, scenario)?;
+        let asked = self.asked(rules, &scenario.clone().into())?;
         let plan = Plan { pairs: self.pairs.unwrap_or(10), alpha: self.alpha.unwrap_or(0.01) };
         let rules = paired_rules(asked).map_err(CliError::PairedRule)?;
         Trial::new(rules, plan).map_err(CliError::Plan)
     }
 
-    fn asked(&self, rules: &[String], scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
+    fn asked(&self, rules: &[String], experiment: &Experiment) -> Result<Vec<Asked>, CliError> {
         if !rules.is_empty() {
-            return read_rules(&rules.iter().map(|rule| written(rule)).collect::<Vec<_>>(), scenario);
+            return read_rules(&rules.iter().map(|rule| written(rule)).collect::<Vec<_>>(), experiment);
         }
         if !self.metrics.is_empty() {
             let rules: Vec<GateRule> = self.metrics.iter().map(|metric| written(&self.rule_of(metric))).collect();
-            return read_rules(&rules, scenario);
+            return read_rules(&rules, experiment);
         }
-        let of_scenario = read_rules(&scenario.gate, scenario)?;
+        let of_scenario = read_rules(experiment.gate(), experiment)?;
         let relative: Vec<Asked> = of_scenario.into_iter().filter(|asked| asked.rule.is_relative()).collect();
         if !relative.is_empty() {
             return Ok(relative);
         }
         let default = |rule: &&str| written(&self.rule_of(rule.split("<=").next().unwrap_or(rule)));
-        read_rules(&DEFAULT_RULES.iter().map(default).collect::<Vec<_>>(), scenario)
+        read_rules(&DEFAULT_RULES.iter().map(default).collect::<Vec<_>>(), experiment)
     }
 
     /// The rule that a metric must not get worse by more than the smallest effect.
@@ -194,7 +194,7 @@ pub(super) fn run(
             let exit = finish(args, &report, &title, run, out)?;
             Ok(interrupted.unwrap_or(exit))
         }
-        Err(error) => finish(args, &unseen(error, &asked, &[candidate])?, &title, None, out),
+        Err(error) => finish(args, &unseen(error, &asked, &[candidate.into()])?, &title, None, out),
     }
 }
 
@@ -212,7 +212,10 @@ fn arms(args: &GateArgs, scenario: &Scenario) -> Result<[SessionScope; 2], CliEr
 /// A session scope by its name.
 pub(super) fn scope(name: &str) -> Result<SessionScope, CliError> {
     let found = SessionScope::ALL.into_iter().find(|scope| scope.name() == name);
-    found.ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed: SessionScope::ALL.to_vec() })
+    found.ok_or_else(|| CliError::UnknownVariant {
+        name: name.to_owned(),
+        allowed: SessionScope::ALL.map(VariantName::from).to_vec(),
+    })
 }
 
 /// Measures a trial so many times, until a signal comes; its exit code, when one did.
@@ -249,7 +252,7 @@ pub(super) fn measure_repeatedly(
 struct Silent;
 
 impl Watcher for Silent {
-    fn window(&self, _: usize, _: usize, _: Arm, _: SessionScope) {}
+    fn window(&self, _: usize, _: usize, _: Arm, _: VariantName) {}
     fn pair(&self, _: &Trial, _: &Pair, _: Option<&str>) {}
 }
 
@@ -258,7 +261,7 @@ struct Lines;
 
 #[expect(clippy::print_stderr, reason = "this shows progress")]
 impl Watcher for Lines {
-    fn window(&self, pair: usize, planned: usize, arm: Arm, variant: SessionScope) {
+    fn window(&self, pair: usize, planned: usize, arm: Arm, variant: VariantName) {
         eprintln!("pair {pair}/{planned} · {} · {}", arm.name(), variant.name());
     }
 

@@ -11,7 +11,7 @@ use crate::record::store::{SamplesRead, StoreError, for_each_sample, read_record
 use crate::record::timeline::Timeline;
 use crate::record::{RunRecord, Sample, Stamped};
 use crate::render::html;
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// Name of the report in the folder of its run, when no other is given.
 const REPORT_FILE: &str = "report.html";
@@ -87,7 +87,7 @@ struct RunOnDisk {
 impl RunOnDisk {
     fn read(folder: &Path) -> Result<Self, StoreError> {
         let record = read_record(folder)?;
-        let replicas = record.scenario.gateway.replicas.get();
+        let replicas = record.scenario.replicas();
         let asked = asked(&record);
         let mut timeline = Timeline::default();
         let mut kept = Vec::new();
@@ -105,7 +105,7 @@ impl RunOnDisk {
         };
         let gate = (!asked.is_empty()).then(|| {
             kept.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-            let variants: Vec<SessionScope> = record.variants.keys().copied().collect();
+            let variants: Vec<VariantName> = record.variants.keys().copied().collect();
             let unreadable = samples.map_or(0, |read| read.unreadable);
             judge(&asked, ReadBack { record: &record, samples: &kept, unreadable }, &variants, None)
         });
@@ -129,16 +129,17 @@ fn asked(record: &RunRecord) -> Vec<Asked> {
     let read =
         |rule| Asked::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
     // Those against a baseline are for runs that have one, as at the end of a run.
-    record.scenario.gate.iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
+    record.scenario.gate().iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
 }
 
 /// A sample as rules need it: statements and routes would fill the memory.
 fn without_texts(mut stamped: Stamped) -> Option<Stamped> {
     match &mut stamped.sample {
-        Sample::Breakdown(_) => return None,
+        Sample::Breakdown(_) | Sample::Episode(_) | Sample::Blocking(_) => return None,
         Sample::Load(load) => load.in_flight.clear(),
         Sample::Pools(pools) => pools.errors.clear(),
         Sample::Activity(_) | Sample::Health(_) | Sample::Event(_) => {}
+        Sample::Pulse(_) | Sample::Counters(_) => {}
     }
     Some(stamped)
 }

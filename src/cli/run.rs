@@ -74,9 +74,13 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
-    let asked = if args.gate { concerning(rules_of(&scenario, false)?, &scenario)? } else { Vec::new() };
+    let asked = if args.gate {
+        concerning(rules_of(&scenario.clone().into(), false)?, &scenario.variant_names())?
+    } else {
+        Vec::new()
+    };
     let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
-    let (name, variants) = (scenario.name.clone(), scenario.variants.clone());
+    let (name, variants) = (scenario.name.clone(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {
         Ok(measured) => measured,
         Err(error) if args.gate => return tell_unseen(args, &name, &unseen(error, &asked, &variants)?, out),
@@ -136,7 +140,7 @@ fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> 
 /// The verdict of the scenario's rules on what was just run.
 fn judged(asked: &[Asked], finished: &Finished) -> Result<GateReport, CliError> {
     let run = subject::read(finished.folder.clone())?;
-    Ok(judge(asked, run.as_read(), &run.record.scenario.variants, None))
+    Ok(judge(asked, run.as_read(), &run.record.scenario.variant_names(), None))
 }
 
 /// The verdict after the run's table; in JSON it is a part of the document.
@@ -147,7 +151,7 @@ fn tell_verdict(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let command = format!("rbac-bench gate {} --rerun", shell_word(&finished.folder.display().to_string()));
-    let scenario = &finished.record.scenario.name;
+    let scenario = finished.record.scenario.name();
     let told = Told { report, scenario, folder: Some(&finished.folder), command: &command };
     let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(told)) };
     ci::tell(told, None, Said { text: &text, annotate_out: !args.json }, out)
@@ -163,7 +167,7 @@ pub(super) fn load_scenario(name: &str, flags: &OverrideArgs, environment: &[Ove
             tracing::warn!("{located}");
         }
     }
-    read_rules(&scenario.gate, &scenario)?;
+    read_rules(&scenario.gate, &scenario.clone().into())?;
     Ok(scenario)
 }
 
@@ -200,9 +204,7 @@ fn check_measured(finished: &Finished) -> Result<(), CliError> {
     let record = &finished.record;
     let empty = record.variants.iter().find(|(_, variant)| variant.summary.requests == 0);
     match empty {
-        Some((scope, _)) if record.outcome == Outcome::Finished => {
-            Err(CliError::NothingMeasured { variant: scope.name() })
-        }
+        Some((scope, _)) if record.outcome == Outcome::Finished => Err(CliError::NothingMeasured { variant: *scope }),
         _ => Ok(()),
     }
 }

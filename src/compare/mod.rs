@@ -11,7 +11,7 @@ mod noise;
 use serde::Serialize;
 
 use crate::record::{RunRecord, Stamped, VariantRecord};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use crate::units::Unit;
 
 pub use comparable::{Difference, differences};
@@ -24,7 +24,7 @@ pub struct Side<'a> {
     /// The run.
     pub record: &'a RunRecord,
     /// Which of its variants.
-    pub variant: SessionScope,
+    pub variant: VariantName,
     /// That variant.
     pub measured: &'a VariantRecord,
     /// The samples of the run, ascending in time; those of other variants are passed over.
@@ -35,7 +35,7 @@ pub struct Side<'a> {
 
 impl<'a> Side<'a> {
     /// The variant of a run; `None` when the record has it not.
-    pub fn of(record: &'a RunRecord, variant: SessionScope, samples: &'a [Stamped]) -> Option<Self> {
+    pub fn of(record: &'a RunRecord, variant: VariantName, samples: &'a [Stamped]) -> Option<Self> {
         record.variants.get(&variant).map(|measured| Self { record, variant, measured, samples, unreadable: 0 })
     }
 }
@@ -97,9 +97,9 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// The variant of the baseline.
-    pub baseline: SessionScope,
+    pub baseline: VariantName,
     /// The variant of the candidate.
-    pub candidate: SessionScope,
+    pub candidate: VariantName,
     /// Why the two are not comparable; empty when they are.
     pub differences: Vec<Difference>,
     /// Every figure of the summary, in its order.

@@ -103,7 +103,7 @@ fn value(window: Window, samples: &[&Stamped]) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::record::{ActivitySample, RunRecord};
-    use crate::scenario::SessionScope::Scoped;
+    use crate::scenario::VariantName;
 
     fn record() -> RunRecord {
         serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap()
@@ -114,14 +114,14 @@ mod tests {
         let poll = |tick: u32| {
             let at_s = 2.0 + f64::from(tick) * 0.1;
             let activity = ActivitySample { idle_in_transaction: idle(at_s), ..ActivitySample::default() };
-            Stamped { variant: Scoped, at_s, sample: Sample::Activity(activity) }
+            Stamped { variant: VariantName::SCOPED, at_s, sample: Sample::Activity(activity) }
         };
         (0..340).map(poll).collect()
     }
 
     fn band_of(samples: &[Stamped]) -> f64 {
         let record = record();
-        let side = Side::of(&record, Scoped, samples).unwrap();
+        let side = Side::of(&record, VariantName::SCOPED, samples).unwrap();
         chance(Some("idle_in_transaction_mean"), side, side, [100.0, 100.0])
     }
 

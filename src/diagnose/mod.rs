@@ -7,6 +7,7 @@
 
 mod advice;
 mod attribute;
+mod blocking;
 mod findings;
 mod mechanism;
 mod nnls;
@@ -29,7 +30,7 @@ pub use attribute::Interval;
 pub use pattern::HoldPattern;
 
 use crate::record::{RunRecord, Stamped, VariantRecord};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use crate::texts::Tally;
 use seen::Seen;
 
@@ -150,7 +151,7 @@ impl Finding {
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
     record: &'a RunRecord,
-    scope: SessionScope,
+    scope: VariantName,
     variant: &'a VariantRecord,
     samples: &'a [Stamped],
     texts: &'a Tally,
@@ -159,12 +160,12 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// One variant of a run; `None` when the run has no such variant. `samples` may hold other variants' too, and must be
     /// ascending in time; `logs` are texts from log files.
-    pub fn of(record: &'a RunRecord, scope: SessionScope, samples: &'a [Stamped], logs: &'a Tally) -> Option<Self> {
+    pub fn of(record: &'a RunRecord, scope: VariantName, samples: &'a [Stamped], logs: &'a Tally) -> Option<Self> {
         record.variants.get(&scope).map(|variant| Self { record, scope, variant, samples, texts: logs })
     }
 
     /// The variant.
-    pub fn scope(&self) -> SessionScope {
+    pub fn scope(&self) -> VariantName {
         self.scope
     }
 }

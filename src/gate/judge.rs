@@ -9,7 +9,7 @@ use super::rule::{Limit, Op, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
 use crate::compare::{Difference, Side, chance, differences};
 use crate::record::{Outcome, RunRecord, Stamped};
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Experiment, VariantName};
 
 /// A rule that was asked, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +21,7 @@ pub struct Asked {
     /// Why it is there.
     pub because: Option<String>,
     /// Which variants it concerns; empty for all.
-    pub variants: Vec<SessionScope>,
+    pub variants: Vec<VariantName>,
     /// How a learned limit is judged.
     pub windows: Option<Windows>,
 }
@@ -40,12 +40,12 @@ impl Asked {
             rule,
             severity: written.severity,
             because: written.because.clone(),
-            variants: written.variants.clone(),
+            variants: written.variants.iter().copied().map(VariantName::from).collect(),
             windows: written.windows,
         })
     }
 
-    fn concerns(&self, variant: SessionScope) -> bool {
+    fn concerns(&self, variant: VariantName) -> bool {
         self.variants.is_empty() || self.variants.contains(&variant)
     }
 }
@@ -67,8 +67,9 @@ fn check_windows(rule: &Rule, windows: Windows) -> Result<(), RuleError> {
 }
 
 /// The routes that a rule may name: those of the scenario's users, as the record spells them.
-pub fn routes(scenario: &Scenario) -> Vec<String> {
-    let tasks = scenario.load.classes.values().flat_map(|class| class.tasks.keys());
+pub fn routes(experiment: &Experiment) -> Vec<String> {
+    let classes = experiment.gateway().into_iter().flat_map(|scenario| scenario.load.classes.values());
+    let tasks = classes.flat_map(|class| class.tasks.keys());
     let names: BTreeSet<&str> = tasks.map(|task| task.label()).collect();
     names.into_iter().map(str::to_owned).collect()
 }
@@ -86,7 +87,7 @@ pub struct ReadBack<'a> {
 
 impl<'a> ReadBack<'a> {
     /// One of its variants; `None` when it does not have it.
-    pub fn side(self, variant: SessionScope) -> Option<Side<'a>> {
+    pub fn side(self, variant: VariantName) -> Option<Side<'a>> {
         Side::of(self.record, variant, self.samples).map(|side| Side { unreadable: self.unreadable, ..side })
     }
 }
@@ -97,7 +98,7 @@ pub struct Baseline<'a> {
     /// The run.
     pub run: ReadBack<'a>,
     /// Which of its variants; `None` for the one of the same name, or its only one.
-    pub variant: Option<SessionScope>,
+    pub variant: Option<VariantName>,
     /// Whether it decides although it was measured under other conditions.
     pub trust: Trust,
 }
@@ -113,7 +114,7 @@ pub enum Trust {
 }
 
 impl<'a> Baseline<'a> {
-    fn side_for(&self, variant: SessionScope) -> Option<Side<'a>> {
+    fn side_for(&self, variant: VariantName) -> Option<Side<'a>> {
         let variants = &self.run.record.variants;
         let only = variants.keys().copied().next().filter(|_| variants.len() == 1);
         let same = variants.contains_key(&variant).then_some(variant);
@@ -125,7 +126,7 @@ impl<'a> Baseline<'a> {
 pub fn judge(
     asked: &[Asked],
     run: ReadBack<'_>,
-    variants: &[SessionScope],
+    variants: &[VariantName],
     baseline: Option<Baseline<'_>>,
 ) -> GateReport {
     let mut outcomes = Vec::new();
@@ -143,15 +144,15 @@ pub fn judge(
 }
 
 /// Gives each rule the verdict that there is none, for a run that could not measure anything.
-pub fn nothing_measured(asked: &[Asked], variants: &[SessionScope], reason: &str) -> GateReport {
-    let each = |variant: &SessionScope| {
+pub fn nothing_measured(asked: &[Asked], variants: &[VariantName], reason: &str) -> GateReport {
+    let each = |variant: &VariantName| {
         let concerned: Vec<&Asked> = asked.iter().filter(|asked| asked.concerns(*variant)).collect();
         concerned.into_iter().map(|asked| inconclusive(asked, *variant, reason.to_owned())).collect::<Vec<_>>()
     };
     GateReport::of(variants.iter().flat_map(each).collect())
 }
 
-fn not_measured(asked: &Asked, record: &RunRecord, variant: SessionScope) -> RuleOutcome {
+fn not_measured(asked: &Asked, record: &RunRecord, variant: VariantName) -> RuleOutcome {
     let why = match &record.outcome {
         Outcome::Finished => "the run does not have it".to_owned(),
         Outcome::Running => "the run was killed before it ended, or goes on".to_owned(),
@@ -161,7 +162,7 @@ fn not_measured(asked: &Asked, record: &RunRecord, variant: SessionScope) -> Rul
     inconclusive(asked, variant, format!("`{}` was not measured: {why}", variant.name()))
 }
 
-fn inconclusive(asked: &Asked, variant: SessionScope, reason: String) -> RuleOutcome {
+fn inconclusive(asked: &Asked, variant: VariantName, reason: String) -> RuleOutcome {
     let limit = match asked.rule.limit {
         Limit::Absolute(limit) => Some(limit),
         Limit::Relative { .. } => None,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Severity;
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use crate::units::Unit;
 
 /// What a rule, or a gate, came to.
@@ -36,7 +36,7 @@ pub struct RuleOutcome {
     /// The rule as it was written.
     pub rule: String,
     /// The variant that was judged; `None` where two are judged against each other.
-    pub variant: Option<SessionScope>,
+    pub variant: Option<VariantName>,
     /// What it came to.
     pub verdict: Verdict,
     /// What a broken rule does. A rule against a baseline that is only advisory is a warning, whatever was asked for.

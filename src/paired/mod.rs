@@ -18,7 +18,7 @@ use crate::record::Outcome;
 use crate::record::store::{RunFolder, read_samples};
 use crate::run::progress::{Progress, Update};
 use crate::run::{self, RunError, RunOptions};
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Scenario, SessionScope, VariantName};
 use crate::units::Span;
 
 pub use record::{PAIRED_FILE, PairedRecord, WindowRecord};
@@ -57,7 +57,7 @@ const SPARE_PAIRS: usize = 3;
 /// Whoever watches the pairs being measured.
 pub trait Watcher: Send + Sync {
     /// A window begins.
-    fn window(&self, pair: usize, planned: usize, arm: Arm, variant: SessionScope);
+    fn window(&self, pair: usize, planned: usize, arm: Arm, variant: VariantName);
     /// A pair has been measured; `fault` says why it is measured again.
     fn pair(&self, trial: &Trial, pair: &Pair, fault: Option<&str>);
 }
@@ -170,19 +170,19 @@ impl Measuring<'_> {
             Arm::Baseline => self.arrangement.baseline,
             Arm::Candidate => self.arrangement.candidate,
         };
-        self.watcher.window(pair + 1, self.trial.plan().pairs, arm, variant);
+        self.watcher.window(pair + 1, self.trial.plan().pairs, arm, variant.into());
         let name = format!("pair-{:02}-{}-{}", pair + 1, arm.name(), variant.name());
         let scenario = self.scenario_of(pair, variant);
         let measuring = run::execute_as(&name, scenario, self.options, Arc::new(Quiet), self.stop);
         let finished = Box::pin(measuring).await?;
-        self.record.windows.push(WindowRecord::new(pair + 1, arm, variant, &finished.folder));
+        self.record.windows.push(WindowRecord::new(pair + 1, arm, variant.into(), &finished.folder));
         if finished.record.outcome != Outcome::Finished {
             return Ok(None);
         }
         let mut samples = read_samples(&finished.folder)?;
         // Lines are in the order in which the threads handed them in.
         samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-        let side = Side::of(&finished.record, variant, &samples);
+        let side = Side::of(&finished.record, variant.into(), &samples);
         Ok(side.map(|side| WindowFigures::of(self.trial.rules(), side, arm)))
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Arrangement;
 use crate::gate::paired::{Arm, Ended, Order, Pair, Plan, Trial};
 use crate::record::Format;
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Scenario, VariantName};
 use crate::units::Span;
 
 /// Name of the record in the folder of all windows.
@@ -26,9 +26,9 @@ pub struct PairedRecord {
     /// The scenario's name; as a whole it is in each window's record.
     pub scenario: String,
     /// The variant that was held against.
-    pub baseline: SessionScope,
+    pub baseline: VariantName,
     /// The variant that was judged.
-    pub candidate: SessionScope,
+    pub candidate: VariantName,
     /// Pairs and α.
     pub plan: Plan,
     /// How the order of the arms was chosen; the order itself is that of `windows`.
@@ -57,13 +57,13 @@ pub struct WindowRecord {
     /// Its arm.
     pub arm: Arm,
     /// Its variant.
-    pub variant: SessionScope,
+    pub variant: VariantName,
     /// Its folder, beside this file: a run like any other.
     pub folder: String,
 }
 
 impl WindowRecord {
-    pub(super) fn new(pair: usize, arm: Arm, variant: SessionScope, folder: &Path) -> Self {
+    pub(super) fn new(pair: usize, arm: Arm, variant: VariantName, folder: &Path) -> Self {
         let folder = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self { pair, arm, variant, folder }
     }
@@ -75,8 +75,8 @@ impl PairedRecord {
             format: Format { name: "rbac-bench/paired".to_owned(), version: PAIRED_VERSION },
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             scenario: scenario.name.clone(),
-            baseline: arrangement.baseline,
-            candidate: arrangement.candidate,
+            baseline: arrangement.baseline.into(),
+            candidate: arrangement.candidate.into(),
             plan: trial.plan(),
             order: arrangement.order,
             settle: arrangement.settle,

@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{Scenario, SessionScope};
+use crate::scenario::{Experiment, VariantName};
 pub use sample::{
-    ActivitySample, BreakdownSample, Event, HealthSample, HoldGroup, LoadSample, PoolSample, Sample, Stamped,
-    WindowLatency,
+    ActivitySample, BlockingRoot, BlockingSample, BreakdownSample, CountersSample, EpisodeEnd, EpisodeSample, Event,
+    HealthSample, HoldGroup, LoadSample, OtherSessions, PoolSample, PulseSample, Sample, Stamped, WindowLatency,
 };
 pub use summary::Summary;
 
@@ -53,12 +53,27 @@ pub struct RunRecord {
     pub outcome: Outcome,
     /// What was asked for, all defaults and overrides resolved.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
-    pub scenario: Scenario,
+    pub scenario: Experiment,
     /// Where it ran.
     pub machine: Machine,
     /// What came of each variant that was run to its end, or until the run was interrupted.
     #[schemars(with = "BTreeMap<String, VariantRecord>")]
-    pub variants: BTreeMap<SessionScope, VariantRecord>,
+    pub variants: BTreeMap<VariantName, VariantRecord>,
+}
+
+impl RunRecord {
+    /// All variants, measured or not, in the scenario's order, those that it does not name last.
+    pub fn all_names(&self) -> Vec<VariantName> {
+        let mut names = self.scenario.variant_names();
+        let others: Vec<_> = self.variants.keys().filter(|name| !names.contains(name)).copied().collect();
+        names.extend(others);
+        names
+    }
+
+    /// What came of each variant, in that order.
+    pub fn in_order(&self) -> Vec<(VariantName, &VariantRecord)> {
+        self.all_names().into_iter().filter_map(|name| Some((name, self.variants.get(&name)?))).collect()
+    }
 }
 
 /// How a run ended.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{Event, LoadSample, PoolSample, Sample, Stamped};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use crate::stats::reduced::Reduced;
 
 /// Replicas that are kept apart; more is nonsense in the file.
@@ -18,7 +18,7 @@ const RATE_WINDOW_S: f64 = 1.0;
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     /// What was seen of each variant that has a sample.
-    pub lanes: BTreeMap<SessionScope, Lane>,
+    pub lanes: BTreeMap<VariantName, Lane>,
 }
 
 impl Timeline {
@@ -75,6 +75,16 @@ pub enum EventKind {
     StatementCancelled,
     /// The database did not answer a poll.
     PollFailed,
+    /// The monitor's connection was lost.
+    ConnectionLost,
+    /// It was made again.
+    Reconnected,
+    /// The server was started again.
+    ServerRestarted,
+    /// A clock was set.
+    ClockJumped,
+    /// The monitor polls more rarely, or as usual again.
+    BackedOff,
 }
 
 /// What a replica's gauges said in this round; `None` when they did not answer.
@@ -108,6 +118,7 @@ impl Lane {
             }
             Sample::Event(event) => self.mark(at_s, event.into(), 1),
             Sample::Pools(_) | Sample::Health(_) | Sample::Breakdown(_) => {}
+            Sample::Pulse(_) | Sample::Episode(_) | Sample::Counters(_) | Sample::Blocking(_) => {}
         }
     }
 
@@ -179,6 +190,11 @@ impl From<&Event> for EventKind {
             Event::ReplicaDown { .. } => Self::ReplicaDown,
             Event::ReplicaUp { .. } => Self::ReplicaUp,
             Event::PollFailed { .. } => Self::PollFailed,
+            Event::ConnectionLost { .. } => Self::ConnectionLost,
+            Event::Reconnected { .. } => Self::Reconnected,
+            Event::ServerRestarted => Self::ServerRestarted,
+            Event::ClockJumped { .. } => Self::ClockJumped,
+            Event::BackedOff { .. } => Self::BackedOff,
         }
     }
 }
@@ -191,9 +207,9 @@ mod tests {
     fn lane(replicas: u32, samples: impl IntoIterator<Item = (f64, Sample)>) -> Lane {
         let mut timeline = Timeline::default();
         for (at_s, sample) in samples {
-            timeline.take(replicas, &Stamped { variant: SessionScope::Held, at_s, sample });
+            timeline.take(replicas, &Stamped { variant: VariantName::HELD, at_s, sample });
         }
-        timeline.lanes.remove(&SessionScope::Held).unwrap_or_default()
+        timeline.lanes.remove(&VariantName::HELD).unwrap_or_default()
     }
 
     fn points(reduced: &Reduced) -> Vec<(f64, f64)> {

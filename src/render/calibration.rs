@@ -9,7 +9,7 @@ use super::text::plain;
 use crate::gate::paired::Plan;
 use crate::gate::paired::calibration::{Calibration, Rate};
 use crate::record::Format;
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// A calibration, and what a reader has to know beside it.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub struct Shown<'a> {
     /// The scenario's name.
     pub scenario: &'a str,
     /// The variant in both arms.
-    pub variant: SessionScope,
+    pub variant: VariantName,
     /// Pairs and α of a trial.
     pub plan: Plan,
     /// Where the windows are, a folder for each trial.
@@ -31,7 +31,7 @@ pub struct Shown<'a> {
 pub struct Document<'a> {
     format: Format,
     scenario: &'a str,
-    variant: SessionScope,
+    variant: VariantName,
     plan: Plan,
     #[serde(flatten)]
     calibration: &'a Calibration,
@@ -124,7 +124,7 @@ mod tests {
 
     fn shown(calibration: &Calibration) -> Shown<'_> {
         let plan = Plan { pairs: 10, alpha: 0.01 };
-        Shown { calibration, scenario: "small", variant: SessionScope::Scoped, plan, folders: &[] }
+        Shown { calibration, scenario: "small", variant: VariantName::SCOPED, plan, folders: &[] }
     }
 
     #[test]

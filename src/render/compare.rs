@@ -11,7 +11,7 @@ use super::numbers::{change, quantity};
 use super::text::{markdown as md, plain};
 use crate::compare::{Comparison, Difference, Mark, Row};
 use crate::record::{Format, RunRecord, Summary};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// Two runs, and each comparison of a variant with a variant.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct Document<'a> {
     baseline: Side<'a>,
     candidate: Side<'a>,
     /// The candidate's, as in `run --json`.
-    variants: BTreeMap<SessionScope, &'a Summary>,
+    variants: BTreeMap<VariantName, &'a Summary>,
     comparisons: &'a [Comparison],
 }
 
@@ -40,12 +40,12 @@ struct Side<'a> {
     scenario: &'a str,
     folder: &'a Path,
     tool_version: &'a str,
-    variants: BTreeMap<SessionScope, &'a Summary>,
+    variants: BTreeMap<VariantName, &'a Summary>,
 }
 
 fn side<'a>((folder, record): (&'a Path, &'a RunRecord)) -> Side<'a> {
     let variants = record.variants.iter().map(|(scope, variant)| (*scope, &variant.summary)).collect();
-    Side { scenario: &record.scenario.name, folder, tool_version: &record.tool_version, variants }
+    Side { scenario: record.scenario.name(), folder, tool_version: &record.tool_version, variants }
 }
 
 /// The comparison as JSON.

@@ -1,13 +1,13 @@
 use super::*;
 use crate::compare::{Side, compare};
-use crate::scenario::SessionScope::{Held, Scoped};
+use crate::scenario::{SessionScope, VariantName};
 use crate::units::Count;
 
 fn fixture() -> RunRecord {
     serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap()
 }
 
-fn compared(before: (&RunRecord, SessionScope), after: (&RunRecord, SessionScope)) -> Comparison {
+fn compared(before: (&RunRecord, VariantName), after: (&RunRecord, VariantName)) -> Comparison {
     compare(Side::of(before.0, before.1, &[]).unwrap(), Side::of(after.0, after.1, &[]).unwrap())
 }
 
@@ -18,7 +18,7 @@ fn mark(comparison: &Comparison, metric: &str) -> Mark {
 #[test]
 fn the_variants_of_a_run_are_compared_figure_by_figure() {
     let record = fixture();
-    let comparisons = [compared((&record, Held), (&record, Scoped))];
+    let comparisons = [compared((&record, VariantName::HELD), (&record, VariantName::SCOPED))];
     let all = Compared {
         baseline: (Path::new("r"), &record),
         candidate: (Path::new("r"), &record),
@@ -35,7 +35,7 @@ fn the_variants_of_a_run_are_compared_figure_by_figure() {
 #[test]
 fn a_run_compared_with_itself_is_noise_throughout() {
     let record = fixture();
-    let comparison = compared((&record, Scoped), (&record, Scoped));
+    let comparison = compared((&record, VariantName::SCOPED), (&record, VariantName::SCOPED));
     assert!(comparison.rows.iter().all(|row| row.mark == Mark::WithinNoise), "{comparison:?}");
     assert_eq!(comparison.differences, []);
 }
@@ -43,8 +43,8 @@ fn a_run_compared_with_itself_is_noise_throughout() {
 #[test]
 fn marks_know_the_direction_of_good() {
     let record = fixture();
-    let better = compared((&record, Held), (&record, Scoped));
-    let worse = compared((&record, Scoped), (&record, Held));
+    let better = compared((&record, VariantName::HELD), (&record, VariantName::SCOPED));
+    let worse = compared((&record, VariantName::SCOPED), (&record, VariantName::HELD));
     for metric in ["throughput_rps", "failure_ratio", "replicas_healthy_min", "transaction_age_max_s"] {
         assert_eq!((mark(&better, metric), mark(&worse, metric)), (Mark::Better, Mark::Worse), "{metric}");
     }
@@ -56,8 +56,8 @@ fn marks_know_the_direction_of_good() {
 #[test]
 fn a_missing_figure_is_unknown_and_a_dash() {
     let mut record = fixture();
-    record.variants.get_mut(&Scoped).unwrap().summary.transaction_age_max_s = None;
-    let comparison = compared((&record, Held), (&record, Scoped));
+    record.variants.get_mut(&VariantName::SCOPED).unwrap().summary.transaction_age_max_s = None;
+    let comparison = compared((&record, VariantName::HELD), (&record, VariantName::SCOPED));
     assert_eq!(mark(&comparison, "transaction_age_max_s"), Mark::Unknown);
 }
 
@@ -65,27 +65,33 @@ fn a_missing_figure_is_unknown_and_a_dash() {
 fn whatever_makes_runs_incomparable_is_named() {
     type Change = fn(&mut RunRecord);
     let cases: [(Change, &str); 6] = [
-        (|it| it.scenario.load.users = Count::of(10), "other scenario load.users: 4000 there, 10 here"),
+        (
+            |it| it.scenario.gateway_mut().unwrap().load.users = Count::of(10),
+            "other scenario load.users: 4000 there, 10 here",
+        ),
         (
             |it| it.machine.cores = Some(8),
             "other machine: linux x86_64, 2 cores, which one is not known there, linux x86_64, 8 cores, which one is not known here",
         ),
-        (|it| it.variants.get_mut(&Scoped).unwrap().postgres_version = "16.0".into(), "other PostgreSQL version"),
+        (
+            |it| it.variants.get_mut(&VariantName::SCOPED).unwrap().postgres_version = "16.0".into(),
+            "other PostgreSQL version",
+        ),
         (|it| it.tool_version = "9".into(), "other tool version: 0.1.0 there, 9 here"),
-        (|it| it.variants.get_mut(&Scoped).unwrap().complete = false, "other completeness"),
-        (|it| drop(it.scenario.load.classes.remove("stress")), "scenario load.classes.stress"),
+        (|it| it.variants.get_mut(&VariantName::SCOPED).unwrap().complete = false, "other completeness"),
+        (|it| drop(it.scenario.gateway_mut().unwrap().load.classes.remove("stress")), "scenario load.classes.stress"),
     ];
     let before = fixture();
     for (change, said) in cases {
         let mut after = fixture();
         change(&mut after);
-        let comparison = compared((&before, Scoped), (&after, Scoped));
+        let comparison = compared((&before, VariantName::SCOPED), (&after, VariantName::SCOPED));
         let told: Vec<String> = comparison.differences.iter().map(told).collect();
         assert!(told.iter().any(|it| it.contains(said)), "{said}: {told:?}");
         assert!(comparison.rows.iter().all(|row| row.mark == Mark::Incomparable), "{said}");
     }
     let mut renamed = fixture();
-    renamed.scenario.name = "another".to_owned();
-    renamed.scenario.variants = vec![Scoped];
-    assert_eq!(compared((&before, Scoped), (&renamed, Scoped)).differences, []);
+    renamed.scenario.gateway_mut().unwrap().name = "another".to_owned();
+    renamed.scenario.gateway_mut().unwrap().variants = vec![SessionScope::Scoped];
+    assert_eq!(compared((&before, VariantName::SCOPED), (&renamed, VariantName::SCOPED)).differences, []);
 }

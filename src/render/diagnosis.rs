@@ -9,7 +9,7 @@ use super::text::plain;
 use crate::diagnose::what_if::{Forecast, Need};
 use crate::diagnose::{Finding, Kind};
 use crate::record::Format;
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use crate::texts::Tally;
 
 /// Columns of prose where the terminal does not say.
@@ -19,7 +19,7 @@ const WIDTH: usize = 120;
 #[derive(Clone, Debug)]
 pub struct Diagnosed {
     /// The variant.
-    pub variant: SessionScope,
+    pub variant: VariantName,
     /// Its findings, most harmful first.
     pub findings: Vec<Finding>,
     /// The answer to what was asked; `Some(None)` when there is none.
@@ -36,14 +36,14 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct Line<'a> {
-    variant: SessionScope,
+    variant: VariantName,
     #[serde(flatten)]
     finding: &'a Finding,
 }
 
 #[derive(Serialize)]
 struct Answer<'a> {
-    variant: SessionScope,
+    variant: VariantName,
     forecast: Option<&'a Forecast>,
 }
 

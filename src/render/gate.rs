@@ -10,7 +10,7 @@ use super::numbers::quantity;
 use super::text::{markdown as md, plain, shell_word};
 use crate::gate::{GateReport, RatioEstimate, RuleOutcome, Severity, Verdict};
 use crate::record::Format;
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// A verdict, and what a reader has to know beside it.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub struct Told<'a> {
 impl Told<'_> {
     /// The command that reproduces what a rule came to, here and now.
     #[must_use]
-    pub fn command_for(&self, variant: Option<SessionScope>) -> String {
+    pub fn command_for(&self, variant: Option<VariantName>) -> String {
         match variant {
             Some(variant) => format!("{} --variant {}", self.command, shell_word(variant.name())),
             None => self.command.to_owned(),
@@ -114,8 +114,8 @@ fn rules(report: &GateReport) -> String {
     table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
-fn variant(rule: &RuleOutcome) -> &'static str {
-    rule.variant.map_or("", SessionScope::name)
+fn variant(rule: &RuleOutcome) -> &str {
+    rule.variant.as_ref().map_or("", VariantName::name)
 }
 
 fn reasons(text: &mut String, told: Told<'_>) -> std::fmt::Result {

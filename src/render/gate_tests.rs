@@ -9,7 +9,7 @@ use crate::units::Unit;
 pub(in crate::render) fn outcome(verdict: Verdict, severity: Severity, hostile: &str) -> RuleOutcome {
     RuleOutcome {
         rule: format!("latency.p95<1s for {hostile}"),
-        variant: Some(SessionScope::Held),
+        variant: Some(VariantName::HELD),
         verdict,
         severity,
         measured: (verdict != Verdict::Inconclusive).then_some(1200.0),

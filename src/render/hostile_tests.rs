@@ -8,14 +8,14 @@ use super::gate::tests::nasty;
 use super::{compare, openmetrics, table};
 use crate::compare::Side;
 use crate::record::RunRecord;
-use crate::scenario::SessionScope::{Held, Scoped};
+use crate::scenario::VariantName;
 
 /// The incident's record, with `hostile` wherever others put text.
 fn record(hostile: &str) -> RunRecord {
     let mut record: RunRecord =
         serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).expect("a record");
-    record.scenario.name = hostile.to_owned();
-    record.scenario.notes = vec![hostile.to_owned()];
+    record.scenario.gateway_mut().unwrap().name = hostile.to_owned();
+    record.scenario.gateway_mut().unwrap().notes = vec![hostile.to_owned()];
     record.machine.os = hostile.to_owned();
     record.tool_version = hostile.to_owned();
     for variant in record.variants.values_mut() {
@@ -48,7 +48,7 @@ proptest! {
     fn a_comparison_tells_a_terminal_nothing_and_is_no_markup(hostile in nasty()) {
         let (before, after) = (record("plain"), record(&hostile));
         let side = |record, variant| Side::of(record, variant, &[]).expect("a variant of the fixture");
-        let comparisons = [crate::compare::compare(side(&before, Held), side(&after, Scoped))];
+        let comparisons = [crate::compare::compare(side(&before, VariantName::HELD), side(&after, VariantName::SCOPED))];
         let path = Path::new(&hostile);
         let compared = compare::Compared { baseline: (path, &before), candidate: (path, &after), comparisons: &comparisons };
         let text = compare::table(compared);

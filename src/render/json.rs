@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::text::is_unsafe;
 use crate::gate::GateReport;
 use crate::record::{Format, Outcome, RunRecord, Summary};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// A document as JSON, ending in a line break.
 ///
@@ -49,7 +49,7 @@ pub struct RunSummary<'a> {
     scenario: &'a str,
     outcome: &'a Outcome,
     folder: &'a Path,
-    variants: BTreeMap<SessionScope, &'a Summary>,
+    variants: BTreeMap<VariantName, &'a Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gate: Option<&'a GateReport>,
 }
@@ -58,7 +58,7 @@ pub struct RunSummary<'a> {
 pub fn run_summary<'a>(record: &'a RunRecord, folder: &'a Path, gate: Option<&'a GateReport>) -> RunSummary<'a> {
     RunSummary {
         format: Format { name: "rbac-bench/run-summary".to_owned(), version: 1 },
-        scenario: &record.scenario.name,
+        scenario: record.scenario.name(),
         outcome: &record.outcome,
         folder,
         variants: record.variants.iter().map(|(scope, variant)| (*scope, &variant.summary)).collect(),

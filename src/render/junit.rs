@@ -9,7 +9,7 @@ use super::gate::{Told, sentence, word};
 use super::numbers::quantity;
 use super::text::plain;
 use crate::gate::{RuleOutcome, Severity, Verdict};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// The document.
 ///
@@ -25,7 +25,7 @@ pub fn document(told: Told<'_>) -> Result<String, quick_junit::SerializeError> {
 }
 
 fn case(rule: &RuleOutcome, told: Told<'_>) -> TestCase {
-    let variant = rule.variant.map_or("paired", SessionScope::name);
+    let variant = rule.variant.as_ref().map_or("paired", VariantName::name);
     let mut case = TestCase::new(plain(&rule.rule), status(rule, told));
     case.set_classname(format!("{}.{variant}", plain(told.scenario)));
     if rule.verdict == Verdict::Failed && rule.severity == Severity::Warn {

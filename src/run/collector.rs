@@ -12,7 +12,7 @@ use super::progress::Live;
 use crate::monitor::Sink;
 use crate::record::store::{SampleWriter, StoreError};
 use crate::record::{Sample, Stamped};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use crate::swarm::fleet::Fleet;
 
 /// Samples that may wait for the disk; later ones are dropped, and counted.
@@ -47,7 +47,7 @@ impl Collector {
     }
 
     /// Where the samples of one variant go.
-    pub(super) fn sink(&self, variant: SessionScope, epoch: Instant, fleet: Arc<Fleet>) -> Arc<VariantSink> {
+    pub(super) fn sink(&self, variant: VariantName, epoch: Instant, fleet: Arc<Fleet>) -> Arc<VariantSink> {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Latest::default();
         self.dropped.store(0, Ordering::Relaxed);
         Arc::new(VariantSink {
@@ -112,7 +112,7 @@ fn collect(mut writer: SampleWriter, orders: &Receiver<Order>) -> Result<(), Sto
 
 /// Where the samples of one variant go.
 pub(super) struct VariantSink {
-    variant: SessionScope,
+    variant: VariantName,
     epoch: Instant,
     fleet: Arc<Fleet>,
     queue: SyncSender<Order>,
@@ -164,6 +164,7 @@ impl Latest {
                 self.up.insert(probe.replica, probe.up);
             }
             Sample::Breakdown(_) | Sample::Load(_) | Sample::Event(_) => {}
+            Sample::Pulse(_) | Sample::Episode(_) | Sample::Counters(_) | Sample::Blocking(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a run says about itself while it goes.
 
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 
 /// Whoever shows progress.
 pub trait Progress: Send + Sync {
@@ -12,7 +12,7 @@ pub trait Progress: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Update {
     /// The variant.
-    pub variant: SessionScope,
+    pub variant: VariantName,
     /// Its stage.
     pub stage: Stage,
     /// Seconds since its load began, and seconds that the load will take.

@@ -98,7 +98,7 @@ impl Variant<'_> {
         let swarm = Swarm::new(&self.scenario.load, identities, Arc::clone(&fleet))?;
         let view = swarm.view();
         let clock = Clock::starting_now(&self.scenario.load);
-        let sink = self.collector.sink(self.scope, clock.started, fleet);
+        let sink = self.collector.sink(self.scope.into(), clock.started, fleet);
         let watching = Monitor::start(self.watch(testbed), Arc::clone(&sink) as Arc<dyn Sink>).await?;
         let cpu_before = cpu_seconds();
         let abandoned = self.stop.child_token();
@@ -190,7 +190,7 @@ impl Variant<'_> {
             cut_off: recorder.requests_cut_off(),
             samples,
             replicas: self.scenario.gateway.replicas.get(),
-            pool_capacity: self.scenario.gateway.pool_capacity(),
+            pool_capacity: Some(self.scenario.gateway.pool_capacity()),
             counted_s: Some(counted.idle_in_transaction_s),
             polls_missed: loaded.polls.missed,
         });
@@ -222,7 +222,7 @@ impl Variant<'_> {
     fn show(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) {
         let load = &self.scenario.load;
         let total_s = load.ramp_up.secs() + load.settle.secs() + load.duration.secs();
-        self.progress.show(&Update { variant: self.scope, stage, elapsed_s, total_s, live });
+        self.progress.show(&Update { variant: self.scope.into(), stage, elapsed_s, total_s, live });
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod builtin;
 pub mod check;
 pub mod error;
+mod experiment;
 pub mod fault;
 pub mod gate;
 pub mod key;
@@ -14,6 +15,7 @@ pub mod locate;
 pub mod overrides;
 pub mod route;
 pub mod source;
+mod variant_name;
 mod variants;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,9 @@ use serde::{Deserialize, Serialize};
 pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
 
 use crate::units::{Count, Share, Span};
+
+pub use self::experiment::{Experiment, Watched};
+pub use self::variant_name::{NotAVariantName, VariantName};
 
 use self::route::TaskRoute;
 
@@ -65,6 +70,14 @@ pub struct Scenario {
     /// What a gate asks of a run, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gate: Vec<gate::GateRule>,
+}
+
+impl Scenario {
+    /// The names of the variants, in the order in which they are run.
+    #[must_use]
+    pub fn variant_names(&self) -> Vec<VariantName> {
+        self.variants.iter().copied().map(VariantName::from).collect()
+    }
 }
 
 /// Published figures that a scenario is held against.
@@ -180,6 +193,9 @@ pub struct Gateway {
     /// Which failures of the database reach the client under another name: `off`, `protocol`, `on`.
     #[serde(default)]
     pub masks: Masks,
+    /// Mistakes that each variant makes beside its own, on the routes that each is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<SessionScope>,
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,

@@ -132,6 +132,7 @@ impl Specimen {
             slow_work: SlowWorkSettings::default(),
             audit: Audit::Off,
             masks: Masks::Protocol,
+            also: Vec::new(),
             garbage_after: Duration::from_millis(20),
             header_timeout: Duration::from_mins(1),
         };

@@ -27,7 +27,7 @@ use crate::gate::GateReport;
 use crate::record::store::SamplesRead;
 use crate::record::timeline::{Lane, Timeline};
 use crate::record::{RunRecord, VariantRecord};
-use crate::scenario::SessionScope;
+use crate::scenario::VariantName;
 use text::{NAME_MAX, plain};
 
 const STYLE: &str = include_str!("report.css");
@@ -68,7 +68,7 @@ struct Column<'a> {
 pub fn page(runs: &[Run<'_>]) -> String {
     let columns = columns(runs);
     let title = match runs {
-        [run] => plain(&run.record.scenario.title, NAME_MAX),
+        [run] => plain(run.record.scenario.title(), NAME_MAX),
         _ => format!("{} runs", runs.len()),
     };
     html! {
@@ -114,16 +114,16 @@ fn body(runs: &[Run<'_>], columns: &[Column<'_>], title: &str) -> Markup {
     }
 }
 
-/// The columns of all runs, each run's variants in the order of their names.
+/// The columns of all runs, each run's variants in the scenario's order.
 fn columns<'a>(runs: &'a [Run<'a>]) -> Vec<Column<'a>> {
-    let mut hues: Vec<SessionScope> = Vec::new();
+    let mut hues: Vec<VariantName> = Vec::new();
     let mut columns = Vec::new();
     for (index, run) in runs.iter().enumerate() {
-        let mut scopes: Vec<SessionScope> =
-            run.record.variants.keys().chain(run.timeline.lanes.keys()).copied().collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        for scope in scopes {
+        let mut names = run.record.all_names();
+        let sampled: Vec<_> = run.timeline.lanes.keys().filter(|name| !names.contains(name)).copied().collect();
+        names.extend(sampled);
+        names.retain(|name| run.record.variants.contains_key(name) || run.timeline.lanes.contains_key(name));
+        for scope in names {
             let hue = hues.iter().position(|known| *known == scope).unwrap_or_else(|| {
                 hues.push(scope);
                 hues.len() - 1

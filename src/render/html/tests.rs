@@ -14,7 +14,7 @@ fn fixture() -> RunRecord {
 /// What a run of so many seconds leaves behind at 10 Hz: restless, so that no line is short, and with one peak.
 fn timeline(seconds: u32) -> Timeline {
     let mut timeline = Timeline::default();
-    for variant in [SessionScope::Held, SessionScope::Scoped] {
+    for variant in [VariantName::HELD, VariantName::SCOPED] {
         let mut take = |at_s, sample| timeline.take(3, &Stamped { variant, at_s, sample });
         for tick in 0..seconds * 10 {
             let at_s = f64::from(tick) / 10.0;
@@ -115,7 +115,7 @@ fn the_policy_names_the_hashes_of_the_script_and_the_style_that_are_in_the_file(
 fn a_run_that_was_killed_has_a_report_that_says_so() {
     let (mut record, timeline) = (fixture(), timeline(5));
     record.outcome = Outcome::Running;
-    record.variants.remove(&SessionScope::Scoped);
+    record.variants.remove(&VariantName::SCOPED);
     let samples = Some(SamplesRead { samples: 10, unreadable: 2, cut_off: true });
     let page = page(&[Run { samples, ..run(&record, &timeline) }]);
     for said in [
@@ -143,7 +143,7 @@ fn what_a_record_of_an_earlier_program_lacks_is_said_and_not_drawn_as_zero() {
     let record = fixture();
     let mut old = Timeline::default();
     let sample = Sample::Load(LoadSample::default());
-    old.take(3, &Stamped { variant: SessionScope::Held, at_s: 1.0, sample });
+    old.take(3, &Stamped { variant: VariantName::HELD, at_s: 1.0, sample });
     let page = page(&[run(&record, &old)]);
     assert!(page.contains("<output data-series=\"0.p99\">–<"));
     assert!(page.contains("samples do not have it"));
@@ -185,9 +185,9 @@ fn poisoned(text: &str) -> RunRecord {
     record.machine.os = text.to_owned();
     record.machine.arch = text.to_owned();
     record.outcome = Outcome::Failed { error: text.to_owned() };
-    record.scenario.name = text.to_owned();
-    record.scenario.title = text.to_owned();
-    record.scenario.notes = vec![text.to_owned(); 3];
+    record.scenario.gateway_mut().unwrap().name = text.to_owned();
+    record.scenario.gateway_mut().unwrap().title = text.to_owned();
+    record.scenario.gateway_mut().unwrap().notes = vec![text.to_owned(); 3];
     for variant in record.variants.values_mut() {
         variant.postgres_version = text.to_owned();
         variant.routes.iter_mut().for_each(|route| route.route = text.to_owned());
@@ -239,7 +239,7 @@ fn verdicts_of_a_gate_are_shown_and_their_texts_do_nothing() {
     let (record, timeline) = (fixture(), timeline(1));
     let rule = RuleOutcome {
         rule: "latency.p95<800ms for <b>".to_owned(),
-        variant: Some(SessionScope::Held),
+        variant: Some(VariantName::HELD),
         verdict: Verdict::Failed,
         severity: Severity::Error,
         measured: Some(27_000.0),

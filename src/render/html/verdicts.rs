@@ -55,7 +55,7 @@ fn row(rule: &RuleOutcome) -> Markup {
                     }
                 }
             }
-            td.text { (rule.variant.map_or("both", |scope| scope.name())) }
+            td.text { (rule.variant.as_ref().map_or("both", |it| it.name())) }
             td.text { strong class=(rule.verdict.name()) { (sign(rule.verdict)) " " (rule.verdict.name()) } " (" (rule.severity.name()) ")" }
             td { (value(rule.unit, rule.measured)) }
             td { (value(rule.unit, rule.limit)) }
