@@ -20,7 +20,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use rbac_bench::monitor::{Monitor, Sink, Watch};
+use rbac_bench::monitor::{Monitor, Probe, Sink, Watch};
 use rbac_bench::record::Sample;
 use rbac_bench::scenario::{Health, Scenario};
 use rbac_bench::swarm::fleet::Fleet;
@@ -263,6 +263,7 @@ async fn monitor_cost(config: &str) {
         replicas: Vec::new(),
         gauges: Vec::new(),
         health: Health::default(),
+        probe: Probe::default(),
     };
     let polls = Arc::new(Count(AtomicU64::new(0)));
     let monitor = Monitor::start(watch, Arc::clone(&polls) as Arc<dyn Sink>).await.expect("a monitor");

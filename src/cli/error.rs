@@ -89,6 +89,14 @@ pub(super) enum CliError {
     /// A text that names no variant anywhere.
     #[error(transparent)]
     VariantName(NotAVariantName),
+    /// A scenario of a service where only the reference gateway's makes sense.
+    #[error("scenario `{name}` is of a service of one's own: `{command}` is for the reference gateway's")]
+    GatewayOnly {
+        /// The scenario.
+        name: String,
+        /// The command.
+        command: &'static str,
+    },
     /// A record of a load that is not ours.
     #[error("this record is of a database that was watched: its load cannot be run again")]
     NotRunAgain,
@@ -207,6 +215,7 @@ impl CliError {
             | Self::UnknownVariant { .. }
             | Self::VariantName(_)
             | Self::NotRunAgain
+            | Self::GatewayOnly { .. }
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }
             | Self::OtherConditions { .. }
@@ -218,6 +227,7 @@ impl CliError {
             | Self::NotWritable { .. }
             | Self::Learn(_) => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
+            Self::Run(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
                 ScenarioCommandError::Scenario(_) => Exit::BadRequest,
                 ScenarioCommandError::Toml(_) | ScenarioCommandError::Json(_) | ScenarioCommandError::Output(_) => {

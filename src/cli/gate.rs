@@ -93,6 +93,9 @@ pub struct GateArgs {
     /// Folder of the PostgreSQL binaries, instead of the one that is found
     #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
     pub pg_bin: Option<PathBuf>,
+    /// A host other than this machine that may be loaded, as its URL names it; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_remote: Vec<String>,
 }
 
 /// How a verdict is written.
@@ -151,7 +154,7 @@ fn judge_run(
         let Some(recorded) = experiment.gateway() else { return Err(CliError::NotRunAgain) };
         let changed = if sets { changed(args, recorded)? } else { recorded.clone() };
         let scopes = variants.iter().filter_map(VariantName::scope).collect();
-        return run_and_judge(args, Scenario { variants: scopes, ..changed }, baseline, quiet, out);
+        return run_and_judge(args, Scenario { variants: scopes, ..changed }.into(), baseline, quiet, out);
     }
     let asked = concerning(asked(args, experiment, baseline.is_some())?, &variants)?;
     let report = judge_recorded(args, &asked, run, &variants, baseline)?;
@@ -193,15 +196,16 @@ fn judge_recorded(
 /// Runs the scenario; the rules are read first, so that a wrong one costs nobody a run.
 fn run_and_judge(
     args: &GateArgs,
-    scenario: Scenario,
+    scenario: Experiment,
     baseline: Option<&Recorded>,
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let asked = asked(args, &scenario.clone().into(), baseline.is_some())?;
+    let asked = asked(args, &scenario, baseline.is_some())?;
     let asked = concerning(asked, &scenario.variant_names())?;
-    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
-    let (name, variants) = (scenario.name.clone(), scenario.variant_names());
+    let options =
+        RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: args.allow_remote.clone() };
+    let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     match run::measure(scenario, &options, quiet) {
         Ok((finished, interrupted)) => {
             let run = read(finished.folder)?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::run::load_scenario;
+use super::run::load_gateway_scenario;
 use super::scenario::OverrideArgs;
 use super::signals::Signals;
 use crate::record::Format;
@@ -68,7 +68,7 @@ struct Serving {
 }
 
 pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Write) -> Result<Exit, CliError> {
-    let mut scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let mut scenario = load_gateway_scenario(&args.scenario, &args.overrides, environment, "gateway")?;
     scenario.gateway.replicas = crate::units::Count::of(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {

@@ -8,7 +8,7 @@ use super::ci::{self, Said};
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate::{GateArgs, GateFormat, read_rules, unseen};
-use super::run::load_scenario;
+use super::run::load_gateway_scenario;
 use super::signals::Signals;
 use crate::compare::Direction;
 use crate::gate::paired::{Arm, DEFAULT_RULES, Ended, Order, Pair, Plan, Trial, paired_rules};
@@ -180,12 +180,12 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let [name] = args.subjects.as_slice() else { return Err(CliError::OneSubject) };
-    let scenario = load_scenario(name, &args.overrides, environment)?;
+    let scenario = load_gateway_scenario(name, &args.overrides, environment, "gate --paired")?;
     let [baseline, candidate] = arms(args, &scenario)?;
     let trial = args.paired.pairs.trial(&args.rules, &scenario)?;
     let asked: Vec<Asked> = trial.rules().iter().map(|rule| rule.asked().clone()).collect();
     let arrangement = args.paired.pairs.arrangement([baseline, candidate], Stopping::WhenSettled);
-    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
+    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: Vec::new() };
     let title = scenario.name.clone();
     match measure_repeatedly(&scenario, &trial, 1, &arrangement, &options, quiet) {
         Ok((runs, interrupted)) => {

@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::run::progress::{Live, Progress, Stage, Update};
-use crate::scenario::Scenario;
+use crate::scenario::Experiment;
 
 /// Without a terminal, how often a line says that the run is alive.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The progress that suits stderr.
-pub(super) fn for_terminal(quiet: bool, scenario: &Scenario) -> Arc<dyn Progress> {
-    let users = scenario.load.users.get();
-    let capacity = scenario.gateway.pool_capacity();
-    let shown = Shown { users, capacity, replicas: scenario.gateway.replicas.get() };
+pub(super) fn for_terminal(quiet: bool, experiment: &Experiment) -> Arc<dyn Progress> {
+    let shown = Shown {
+        users: experiment.users().unwrap_or(0),
+        capacity: experiment.pool_capacity(),
+        replicas: experiment.replicas(),
+    };
     if quiet {
         Arc::new(Silent)
     } else if std::io::stderr().is_terminal() {
@@ -35,7 +37,7 @@ impl Progress for Silent {
 /// What the live figures are shown against.
 struct Shown {
     users: u32,
-    capacity: u32,
+    capacity: Option<u32>,
     replicas: u32,
 }
 
@@ -60,7 +62,7 @@ impl Shown {
             number(live.idle_in_transaction),
             age,
             number(live.checked_out),
-            self.capacity,
+            number(self.capacity),
             number(live.replicas_up),
             self.replicas,
         )

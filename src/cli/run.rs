@@ -19,11 +19,11 @@ use crate::render::gate::{self as render_gate, Told};
 use crate::render::text::shell_word;
 use crate::render::{json, table};
 use crate::run::{Finished, RunOptions, execute};
-use crate::scenario::Scenario;
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::check::Severity;
 use crate::scenario::overrides::Override;
 use crate::scenario::source::{problems, resolve};
+use crate::scenario::{Experiment, Scenario};
 use crate::texts::Tally;
 
 /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
@@ -37,6 +37,7 @@ Examples:
   rbac-bench run --users 50 --duration 10s         a healthy system, in half a minute
   rbac-bench run collapse                          the plain case: everything freezes
   rbac-bench run mine.toml --variant held --json
+  rbac-bench run my-service.toml                   a service of one's own: docs/SERVICE.md
   rbac-bench run --set gateway.pool.size=50 --set gateway.usage_counter.share=0.02")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RunArgs {
@@ -52,6 +53,9 @@ pub struct RunArgs {
     /// Folder of the PostgreSQL binaries, instead of the one that is found
     #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
     pub pg_bin: Option<PathBuf>,
+    /// A host other than this machine that may be loaded, as its URL names it; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_remote: Vec<String>,
     /// Write the summary as JSON instead of the table
     #[arg(long)]
     pub json: bool,
@@ -74,13 +78,11 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
-    let asked = if args.gate {
-        concerning(rules_of(&scenario.clone().into(), false)?, &scenario.variant_names())?
-    } else {
-        Vec::new()
-    };
-    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
-    let (name, variants) = (scenario.name.clone(), scenario.variant_names());
+    let asked =
+        if args.gate { concerning(rules_of(&scenario, false)?, &scenario.variant_names())? } else { Vec::new() };
+    let options =
+        RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: args.allow_remote.clone() };
+    let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {
         Ok(measured) => measured,
         Err(error) if args.gate => return tell_unseen(args, &name, &unseen(error, &asked, &variants)?, out),
@@ -111,7 +113,7 @@ fn tell_unseen(args: &RunArgs, scenario: &str, report: &GateReport, out: &mut dy
 
 /// Runs a scenario with progress on stderr and signals taken. The exit code is the signal's, when there was one.
 pub(super) fn measure(
-    scenario: Scenario,
+    scenario: Experiment,
     options: &RunOptions,
     quiet: bool,
 ) -> Result<(Finished, Option<Exit>), CliError> {
@@ -158,17 +160,34 @@ fn tell_verdict(
 }
 
 /// Reads a scenario with everything that is set beside it; warnings go to the log.
-pub(super) fn load_scenario(name: &str, flags: &OverrideArgs, environment: &[Override]) -> Result<Scenario, CliError> {
+pub(super) fn load_scenario(
+    name: &str,
+    flags: &OverrideArgs,
+    environment: &[Override],
+) -> Result<Experiment, CliError> {
     let overrides = flags.on_top_of(environment)?;
     let source = resolve(name)?;
-    let scenario = Scenario::from_text(&source.name, &source.text, &overrides)?;
+    let scenario = Experiment::from_text(&source.name, &source.text, &overrides)?;
     for located in problems(&source.name, &source.text, &overrides)? {
         if located.problem.severity == Severity::Warning {
             tracing::warn!("{located}");
         }
     }
-    read_rules(&scenario.gate, &scenario.clone().into())?;
+    read_rules(scenario.gate(), &scenario)?;
     Ok(scenario)
+}
+
+/// The same, of the reference gateway: for a command that starts it.
+pub(super) fn load_gateway_scenario(
+    name: &str,
+    flags: &OverrideArgs,
+    environment: &[Override],
+    command: &'static str,
+) -> Result<Scenario, CliError> {
+    match load_scenario(name, flags, environment)? {
+        Experiment::Gateway(scenario) => Ok(*scenario),
+        other => Err(CliError::GatewayOnly { name: other.name().to_owned(), command }),
+    }
 }
 
 fn print(finished: &Finished, gate: Option<&GateReport>, as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {

@@ -66,7 +66,7 @@ pub const FIGURES: [Figure; 22] = [
     figure!("latency_p99_ms", Milliseconds, Lower, Scatter::Extreme, |it| it.latency_p99_ms),
     figure!("latency_max_ms", Milliseconds, Lower, Scatter::Extreme, |it| it.latency_max_ms),
     figure!("requests_cut_off", Count, Neither, Scatter::Events, |it| Some(it.requests_cut_off as f64)),
-    figure!("replicas", Count, Neither, Scatter::None, |it| Some(f64::from(it.replicas))),
+    figure!("replicas", Count, Neither, Scatter::None, |it| it.replicas.map(f64::from)),
     figure!("replicas_healthy_min", Count, Higher, Scatter::None, |it| it.replicas_healthy_min.map(f64::from)),
     figure!("idle_in_transaction_peak", Count, Lower, Scatter::Extreme, |it| it
         .idle_in_transaction_peak

@@ -118,8 +118,8 @@ pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
     let most = gauges.iter().copied().max().unwrap_or(0);
     let summary = &seen.case.variant.summary;
     let busy = seen.timeline.mean(Row::working).unwrap_or(0.0);
-    let health = summary.replicas_healthy_min.filter(|it| *it < summary.replicas);
-    let down = health.map_or_else(String::new, |it| format!("; {it} of {} replicas stay healthy", summary.replicas));
+    let health = summary.replicas_healthy_min.zip(summary.replicas).filter(|(healthy, all)| healthy < all);
+    let down = health.map_or_else(String::new, |(it, all)| format!("; {it} of {all} replicas stay healthy"));
     let title = format!(
         "Waits for the pool block the event loops (H13): up to {most} workers of a replica stand still, in {} of the \
          looks{down}.",
@@ -136,7 +136,7 @@ pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
         "sessions that run a statement, at the mean: the loops do not wait for the database's work",
     );
     Some(match health {
-        Some(healthy) => finding.with("summary.replicas_healthy_min", f64::from(healthy), "replicas healthy, at worst"),
+        Some((healthy, _)) => finding.with("summary.replicas_healthy_min", f64::from(healthy), "replicas healthy, at worst"),
         None => finding,
     })
 }

@@ -197,7 +197,7 @@ fn record(routes: &[SimRoute], spans: &[RouteSpans], seconds: f64) -> RunRecord 
         pool_capacity: Some(10_000),
         pool_timeouts: Some(0),
         failure_ratio: Some(0.0),
-        replicas: 1,
+        replicas: Some(1),
         ..Summary::default()
     };
     variant.summary = Summary { replicas_healthy_min: Some(1), polls: 100, ..summary };

@@ -106,7 +106,7 @@ fn gauge_over(rule: &Rule, side: Side<'_>, window: Window) -> Result<f64, Missin
 /// A gauge over a window; empty when there is nothing of it.
 pub fn gauge(metric: Metric, side: Side<'_>, window: Window) -> Series {
     let ours = || side.samples.iter().filter(|it| it.variant == side.variant);
-    let replicas = side.measured.summary.replicas as usize;
+    let replicas = side.measured.summary.replicas.unwrap_or(0) as usize;
     match metric {
         Metric::PoolCheckedOut => over_replicas(ours(), replicas, window, |sample| match sample {
             Sample::Pools(pools) => Some((pools.replica, f64::from(pools.checked_out?))),

@@ -3,6 +3,7 @@
 //! A connection that is kept alive would see one worker of the replica only, and a frozen one would look like a frozen
 //! replica.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,8 +15,44 @@ use super::{Sink, replica_number};
 use crate::record::{Event, HealthSample, Sample};
 use crate::scenario::Health;
 
-pub(super) fn client(health: &Health) -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder().timeout(health.timeout.duration()).pool_max_idle_per_host(0).no_proxy().build()
+/// How a replica is asked for its health.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// The path, behind the base URL.
+    pub path: String,
+    /// What a good answer is.
+    pub good: Good,
+    /// Addresses of names: no probe of these goes anywhere else.
+    pub resolved: Vec<(String, Vec<SocketAddr>)>,
+}
+
+/// What a good answer to a probe is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Good {
+    /// One whose body says `"healthy"`, since the status lies.
+    Body,
+    /// One whose status is of 200 to 299.
+    Status,
+}
+
+impl Default for Probe {
+    /// As the reference gateway is asked.
+    fn default() -> Self {
+        Self { path: "/health".to_owned(), good: Good::Body, resolved: Vec::new() }
+    }
+}
+
+pub(super) fn client(health: &Health, probe: &Probe) -> reqwest::Result<reqwest::Client> {
+    let client = reqwest::Client::builder()
+        .timeout(health.timeout.duration())
+        .pool_max_idle_per_host(0)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("rbac-bench/", env!("CARGO_PKG_VERSION")))
+        .no_proxy();
+    let resolve = |client: reqwest::ClientBuilder, (name, addresses): &(String, Vec<SocketAddr>)| {
+        client.resolve_to_addrs(name, addresses)
+    };
+    probe.resolved.iter().fold(client, resolve).build()
 }
 
 /// Probes one replica.
@@ -24,6 +61,7 @@ pub(super) struct Prober {
     url: String,
     health: Health,
     client: reqwest::Client,
+    good: Good,
     state: State,
 }
 
@@ -35,9 +73,9 @@ struct State {
 }
 
 impl Prober {
-    pub(super) fn new(index: usize, base_url: &str, health: Health, client: reqwest::Client) -> Self {
-        let url = format!("{base_url}/health");
-        Self { index, url, health, client, state: State { up: true, failed_in_a_row: 0 } }
+    pub(super) fn new(index: usize, base_url: &str, health: Health, probe: &Probe, client: reqwest::Client) -> Self {
+        let url = format!("{base_url}{}", probe.path);
+        Self { index, url, health, client, good: probe.good, state: State { up: true, failed_in_a_row: 0 } }
     }
 
     pub(super) async fn run(mut self, sink: Arc<dyn Sink>, stop: CancellationToken) {
@@ -59,7 +97,7 @@ impl Prober {
         }
     }
 
-    /// One probe: `None` when it was good, else what was wrong. The body is read, since the status lies.
+    /// One probe: `None` when it was good, else what was wrong.
     async fn probe(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Body {
@@ -67,13 +105,27 @@ impl Prober {
             #[serde(default)]
             error: String,
         }
+        if self.good == Good::Status {
+            // `error_for_status` lets redirects pass, which are no answer.
+            return match self.client.get(&self.url).send().await {
+                Ok(answer) if answer.status().is_success() => None,
+                Ok(answer) => Some(format!("HTTP {}", answer.status().as_u16())),
+                Err(error) => Some(self.told(error)),
+            };
+        }
         let answer = async { self.client.get(&self.url).send().await?.error_for_status()?.json::<Body>().await };
         match answer.await {
             Ok(body) if body.status == "healthy" => None,
             Ok(body) => Some(format!("{}: {}", body.status, body.error)),
-            Err(error) if error.is_timeout() => Some(format!("no answer within {}", self.health.timeout)),
-            Err(error) => Some(error.without_url().to_string()),
+            Err(error) => Some(self.told(error)),
         }
+    }
+
+    fn told(&self, error: reqwest::Error) -> String {
+        if error.is_timeout() {
+            return format!("no answer within {}", self.health.timeout);
+        }
+        error.without_url().to_string()
     }
 }
 

@@ -33,6 +33,7 @@ use crate::record::Sample;
 use crate::scenario::Health;
 
 pub use counters::ServerCounters;
+pub use health::{Good, Probe};
 pub use others::Whose;
 pub use watcher::{PollStats, Watched};
 
@@ -55,6 +56,8 @@ pub struct Watch {
     pub gauges: Vec<String>,
     /// How the replicas are probed.
     pub health: Health,
+    /// What they are asked.
+    pub probe: Probe,
 }
 
 /// Where samples go: called from the monitor's thread with the instant at which each was taken.
@@ -145,7 +148,7 @@ async fn watch_all(
         let watcher = tokio::time::timeout(watcher::POLL_TIMEOUT, connecting)
             .await
             .map_err(|_elapsed| MonitorError::Silent)??;
-        let probe = health::client(&watch.health).map_err(MonitorError::Http)?;
+        let probe = health::client(&watch.health, &watch.probe).map_err(MonitorError::Http)?;
         let gauges = pools::client().map_err(MonitorError::Http)?;
         Ok((watcher, probe, gauges))
     };
@@ -160,7 +163,7 @@ async fn watch_all(
     let _gone = ready.send(Ok(()));
     let mut others = JoinSet::new();
     for (index, url) in watch.replicas.iter().enumerate() {
-        let prober = health::Prober::new(index, url, watch.health.clone(), probe.clone());
+        let prober = health::Prober::new(index, url, watch.health.clone(), &watch.probe, probe.clone());
         others.spawn(prober.run(Arc::clone(&sink), stop.clone()));
     }
     for (index, url) in watch.gauges.into_iter().enumerate() {
@@ -183,6 +186,24 @@ pub async fn read_counters(database: &tokio_postgres::Config) -> Result<ServerCo
         read
     };
     tokio::time::timeout(watcher::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)?
+}
+
+/// The server's version, as it says it: `15.18`.
+///
+/// # Errors
+/// [`MonitorError`].
+pub async fn server_version(database: &tokio_postgres::Config) -> Result<String, MonitorError> {
+    let reading = async {
+        let (client, ending) = connection::connect(database).await?;
+        let read = client.query_one("SHOW server_version", &[]).await;
+        connection::close(client, ending).await;
+        let version = read.and_then(|row| row.try_get::<_, String>(0));
+        version.map_err(|source| MonitorError::Query { what: "the server's version", source })
+    };
+    let version =
+        tokio::time::timeout(watcher::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)??;
+    // Debian's builds say more.
+    Ok(version.split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// The `application_name` of our own connections, by which they are left out of what is counted.

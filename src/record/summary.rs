@@ -31,8 +31,8 @@ pub struct Summary {
     pub latency_max_ms: Option<f64>,
     /// Requests cut off by the end of the load: neither success nor failure.
     pub requests_cut_off: u64,
-    /// Replicas that were started.
-    pub replicas: u32,
+    /// Replicas that were started; of a service of one's own the base URLs that were probed, and `None` where none was.
+    pub replicas: Option<u32>,
     /// Fewest replicas that the health probe called up at any time.
     pub replicas_healthy_min: Option<u32>,
     /// Most sessions idle in transaction, aborted ones included, at any poll.
@@ -93,7 +93,7 @@ pub struct Measured<'a> {
     pub cut_off: u64,
     /// All samples of the variant, ascending in time.
     pub samples: &'a [Stamped],
-    /// Replicas that were started.
+    /// Replicas that were started; 0 where nobody knows.
     pub replicas: u32,
     /// Sessions that all pools together may open; `None` where the application has not said.
     pub pool_capacity: Option<u32>,
@@ -126,7 +126,7 @@ impl Summary {
             latency_p99_ms: steady.latency.quantile_ms(0.99),
             latency_max_ms: steady.latency.max_ms(),
             requests_cut_off: measured.cut_off,
-            replicas: measured.replicas,
+            replicas: (measured.replicas > 0).then_some(measured.replicas),
             replicas_healthy_min: replicas_healthy_min(measured.samples, measured.replicas, in_steady),
             idle_in_transaction_peak: idle.max().map(whole),
             idle_in_transaction_mean: idle.mean_seen(),
@@ -151,7 +151,8 @@ impl Summary {
     /// Whether nothing went wrong that this instrument looks for. What is not known is not healthy.
     pub fn is_healthy(&self) -> bool {
         self.pool_timeouts == Some(0)
-            && self.replicas_healthy_min == Some(self.replicas)
+            && self.replicas.is_some()
+            && self.replicas_healthy_min == self.replicas
             && self.failure_ratio.is_some_and(|ratio| ratio <= HEALTHY_FAILURE_RATIO)
     }
 }

@@ -40,7 +40,7 @@ pub(super) const ROWS: [Row; 9] = [
     },
     Row {
         label: "replicas healthy (worst)",
-        cell: |it| format!("{} / {}", count(it.replicas_healthy_min.map(u64::from)), it.replicas),
+        cell: |it| format!("{} / {}", count(it.replicas_healthy_min.map(u64::from)), count(it.replicas.map(u64::from))),
         ratio: |_| None,
         issue_2318: "1/3 → 3/3",
     },

@@ -3,9 +3,13 @@
 //! The record is on disk before the first request: the samples are appended as they come, and `record.json` is
 //! replaced when a variant ends. Teardown does not listen to the token that ended the run; it has its own deadlines.
 
+mod access;
+mod arm;
 mod collector;
+mod guard;
 mod machine;
 pub mod progress;
+mod service;
 mod variant;
 
 use std::path::PathBuf;
@@ -17,12 +21,15 @@ use tokio_util::sync::CancellationToken;
 use crate::monitor::MonitorError;
 use crate::record::store::{RunFolder, StoreError};
 use crate::record::{Format, Outcome, RunRecord};
-use crate::scenario::Scenario;
+use crate::scenario::{Experiment, Scenario, ServiceScenario};
 use crate::swarm::SwarmError;
 use crate::testbed::binaries::{self, SearchPlaces, ServerBinaries};
 use crate::testbed::cluster::ClusterHome;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
+use access::Access;
+pub use access::AccessError;
 use collector::Collector;
+pub use guard::GuardError;
 use progress::Progress;
 
 /// How to run, apart from the scenario.
@@ -32,6 +39,8 @@ pub struct RunOptions {
     pub out: PathBuf,
     /// Folder of PostgreSQL's binaries, when the user names one.
     pub pg_bin: Option<PathBuf>,
+    /// Hosts other than this machine that may be spoken to, for a service of one's own.
+    pub allow_remote: Vec<String>,
 }
 
 /// A run that has ended.
@@ -49,6 +58,9 @@ pub enum RunError {
     /// The testbed could not be set up, or a part of it died.
     #[error(transparent)]
     Testbed(#[from] TestbedError),
+    /// A service of one's own cannot be reached as its scenario says.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The database could not be watched.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
@@ -69,17 +81,23 @@ impl RunError {
         matches!(self, Self::Monitor(MonitorError::Blind { .. }))
     }
 
+    /// Whether the request itself makes no sense.
+    pub fn is_bad_request(&self) -> bool {
+        matches!(self, Self::Access(_))
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Testbed(error) => error.hint(),
+            Self::Access(AccessError::Guard(error)) => error.hint(),
             Self::Monitor(MonitorError::Blind { .. }) => Some("grant it pg_monitor".to_owned()),
             _ => None,
         }
     }
 }
 
-/// Runs all variants of a scenario, one after the other, each on a fresh testbed.
+/// Runs all variants of a scenario, one after the other: the reference gateway's each on a fresh testbed.
 ///
 /// A run that `stop` interrupts ends normally, with the outcome [`Outcome::Interrupted`].
 ///
@@ -87,13 +105,14 @@ impl RunError {
 /// [`RunError`] when something could not be measured; what was written so far stays in the run folder, whose record
 /// says why it ended.
 pub async fn execute(
-    scenario: Scenario,
+    experiment: impl Into<Experiment>,
     options: &RunOptions,
     progress: Arc<dyn Progress>,
     stop: &CancellationToken,
 ) -> Result<Finished, RunError> {
-    let name = folder_name(SystemTime::now(), &scenario.name);
-    execute_as(&name, scenario, options, progress, stop).await
+    let experiment = experiment.into();
+    let name = folder_name(SystemTime::now(), experiment.name());
+    execute_as(&name, experiment, options, progress, stop).await
 }
 
 /// The same, in a folder of this name.
@@ -102,25 +121,27 @@ pub async fn execute(
 /// As [`execute`].
 pub async fn execute_as(
     name: &str,
-    scenario: Scenario,
+    experiment: impl Into<Experiment>,
     options: &RunOptions,
     progress: Arc<dyn Progress>,
     stop: &CancellationToken,
 ) -> Result<Finished, RunError> {
-    limits::raise_descriptor_limit(scenario.load.users.get()).map_err(TestbedError::from)?;
-    let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
-    let mut record = new_record(scenario);
+    let experiment = experiment.into();
+    limits::raise_descriptor_limit(experiment.users().unwrap_or(0)).map_err(TestbedError::from)?;
+    // What cannot be reached is told before anything is written.
+    let access = match &experiment {
+        Experiment::Service(scenario) => Some(Access::open(scenario, &options.allow_remote).await?),
+        _ => None,
+    };
+    let mut record = new_record(experiment.clone());
     let folder = RunFolder::create(&options.out, name)?;
     folder.write_record(&record)?;
     let collector = Collector::start(folder.samples()?)?;
-    let ended = match stop.run_until_cancelled(find_server(options)).await {
-        Some(Ok(binaries)) => {
-            let database = DatabaseSource::Private { binaries, home };
-            let premises = Premises { database, logs: Some(folder.path().to_owned()), port: 0, password: None };
-            run_variants(&mut record, &folder, &premises, &collector, progress, stop).await
-        }
-        Some(Err(error)) => Err(error.into()),
-        None => Ok(()),
+    let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop };
+    let ended = match (&experiment, &access) {
+        (Experiment::Gateway(scenario), _) => run.gateway(scenario, options, &mut record).await,
+        (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, &mut record).await,
+        (Experiment::Service(_) | Experiment::Watched(_), _) => Ok(()),
     };
     record.outcome = match &ended {
         Ok(()) if stop.is_cancelled() => Outcome::Interrupted,
@@ -140,36 +161,74 @@ async fn find_server(options: &RunOptions) -> Result<ServerBinaries, TestbedErro
     Ok(binaries::find(options.pg_bin.as_deref(), &SearchPlaces::from_env()).await?)
 }
 
-async fn run_variants(
-    record: &mut RunRecord,
-    folder: &RunFolder,
-    premises: &Premises,
-    collector: &Collector,
-    progress: Arc<dyn Progress>,
-    stop: &CancellationToken,
-) -> Result<(), RunError> {
-    let Some(scenario) = record.scenario.gateway().cloned() else { return Ok(()) };
-    for scope in &scenario.variants {
-        let run =
-            variant::Variant { scenario: &scenario, scope: *scope, premises, collector, progress: &*progress, stop };
-        if let Some(measured) = Box::pin(run.execute()).await? {
-            record.variants.insert((*scope).into(), measured);
-            folder.write_record(record)?;
-        }
-        if stop.is_cancelled() {
-            break;
-        }
-    }
-    Ok(())
+/// A run that goes.
+struct Run<'a> {
+    folder: &'a RunFolder,
+    collector: &'a Collector,
+    progress: &'a dyn Progress,
+    stop: &'a CancellationToken,
 }
 
-fn new_record(scenario: Scenario) -> RunRecord {
+impl Run<'_> {
+    async fn gateway(&self, scenario: &Scenario, options: &RunOptions, record: &mut RunRecord) -> Result<(), RunError> {
+        let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
+        let Some(found) = self.stop.run_until_cancelled(find_server(options)).await else { return Ok(()) };
+        let database = DatabaseSource::Private { binaries: found?, home };
+        let premises = Premises { database, logs: Some(self.folder.path().to_owned()), port: 0, password: None };
+        for scope in &scenario.variants {
+            let run = variant::Variant {
+                scenario,
+                scope: *scope,
+                premises: &premises,
+                collector: self.collector,
+                progress: self.progress,
+                stop: self.stop,
+            };
+            if let Some(measured) = Box::pin(run.execute()).await? {
+                record.variants.insert((*scope).into(), measured);
+                self.folder.write_record(record)?;
+            }
+            if self.stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn service(
+        &self,
+        scenario: &ServiceScenario,
+        access: &Access,
+        record: &mut RunRecord,
+    ) -> Result<(), RunError> {
+        for name in scenario.variant_names() {
+            let run = service::ServiceVariant {
+                scenario,
+                name,
+                access,
+                collector: self.collector,
+                progress: self.progress,
+                stop: self.stop,
+            };
+            if let Some(measured) = Box::pin(run.execute()).await? {
+                record.variants.insert(name, measured);
+                self.folder.write_record(record)?;
+            }
+            if self.stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn new_record(scenario: Experiment) -> RunRecord {
     RunRecord {
         format: Format::default(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         outcome: Outcome::Running,
-        scenario: scenario.into(),
+        scenario,
         machine: machine::this(),
         variants: std::collections::BTreeMap::new(),
     }

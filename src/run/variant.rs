@@ -1,40 +1,23 @@
-//! One variant: testbed up, load and monitor on, testbed down, figures out.
+//! One variant of the reference gateway: testbed up, load and monitor on, testbed down, figures out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
-use super::collector::{Collector, VariantSink};
-use super::progress::{Live, Progress, Stage, Update};
-use crate::monitor::{self, Monitor, ServerCounters, Sink, Watch, Watched, Whose};
-use crate::record::summary::{Measured, RequestTotals};
-use crate::record::{
-    ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary,
-    VariantRecord,
-};
+use super::arm::{Arm, Loaded, Subject, open_at_end};
+use super::collector::Collector;
+use super::progress::{Progress, Stage};
+use crate::monitor::{self, Probe, Watch, Whose};
+use crate::record::{SessionsLost, VariantRecord};
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
-use crate::swarm::{Clock, Identity, Plan, Swarm, SwarmView};
+use crate::swarm::{Clock, Identity, Plan, Swarm};
 use crate::testbed::{Premises, Testbed};
-
-/// How long requests that the end has cut off may go on, so that their transactions end normally and the server
-/// counts them.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
-const DRAIN_POLL: Duration = Duration::from_millis(50);
 
 /// A session that closes reports to the server's statistics within milliseconds; this is ample.
 const COUNTERS_SETTLE: Duration = Duration::from_millis(300);
-
-/// How long a window of latencies is: shorter ones hold too few requests for a 99th percentile.
-const LATENCY_WINDOW: Duration = Duration::from_secs(1);
-
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a variant needs.
 pub(super) struct Variant<'a> {
@@ -46,28 +29,16 @@ pub(super) struct Variant<'a> {
     pub(super) stop: &'a CancellationToken,
 }
 
-/// What the load left behind.
-struct Loaded {
-    clock: Clock,
-    /// The last user stopped.
-    load_ended: Instant,
-    /// The last sample was taken.
-    ended: Instant,
-    view: SwarmView,
-    watched: Watched,
-    cpu_s: Option<f64>,
-}
-
 impl Variant<'_> {
     /// Runs it; `None` when it was interrupted before its load began.
     pub(super) async fn execute(self) -> Result<Option<VariantRecord>, RunError> {
-        self.show(Stage::Starting, 0.0, None);
+        self.arm().show(Stage::Starting, 0.0, None);
         let began = Instant::now();
         let starting = Testbed::start(self.scenario, self.scope, self.premises);
         let Some(testbed) = self.stop.run_until_cancelled(Box::pin(starting)).await else { return Ok(None) };
         let mut testbed = testbed?;
         let measured = self.measure(&mut testbed, began.elapsed()).await;
-        self.show(Stage::Stopping, 0.0, None);
+        self.arm().show(Stage::Stopping, 0.0, None);
         let stopped = testbed.stop().await;
         // The first thing that went wrong is the one to tell.
         let measured = measured?;
@@ -86,35 +57,37 @@ impl Variant<'_> {
         let samples = self.collector.hand_over().await?;
         let mut counted = monitor::read_counters(&database).await?.since(&before);
         counted.lost = lost.map(|lost| SessionsLost { open_at_end: open_at_end(&samples), ..lost });
-        Ok(VariantRecord { startup_s: startup.as_secs_f64(), ..self.record(testbed, &loaded, &samples, &counted) })
+        let subject = Subject {
+            postgres_version: testbed.postgres_version().to_owned(),
+            startup,
+            replicas: self.scenario.gateway.replicas.get(),
+            pool_capacity: Some(self.scenario.gateway.pool_capacity()),
+            counted_is_lower_bound: counted.lost.map(|lost| lost.total() > 0),
+        };
+        Ok(self.arm().record(&subject, &loaded, &samples, &counted))
     }
 
-    /// Runs load and monitor side by side until the load has ended, the run is interrupted, or something dies.
     async fn load(&self, testbed: &mut Testbed) -> Result<Loaded, RunError> {
         let (pace, plan) = (self.scenario.load.pace(), Plan::of_gateway(&self.scenario.load));
         let fleet = Arc::new(Fleet::new(&testbed.replica_urls(), plan.labels())?);
         let identities = testbed.authorizations().iter().cloned().map(Identity::authorized).collect();
         let swarm = Swarm::new(&pace, plan, identities, Arc::clone(&fleet))?;
-        let view = swarm.view();
         let clock = Clock::starting_now(&pace);
         let sink = self.collector.sink(self.scope.into(), clock.started, fleet);
-        let watching = Monitor::start(self.watch(testbed, clock), Arc::clone(&sink) as Arc<dyn Sink>).await?;
-        let cpu_before = cpu_seconds();
-        let abandoned = self.stop.child_token();
-        let ended = tokio::select! {
-            ran = swarm.run(clock, abandoned.clone()) => ran.map_err(RunError::from),
-            () = self.sample(&view, clock, &sink) => unreachable!("sampling goes on until it is dropped"),
-            died = testbed.died() => Err(died.into()),
-        };
-        let load_ended = Instant::now();
-        abandoned.cancel();
-        if ended.is_ok() {
-            self.drain(clock).await;
+        let watch = self.watch(testbed, clock);
+        let died = async { testbed.died().await.into() };
+        self.arm().load(swarm, clock, watch, &sink, died).await
+    }
+
+    fn arm(&self) -> Arm<'_> {
+        Arm {
+            name: self.scope.into(),
+            pace: self.scenario.load.pace(),
+            interval: self.scenario.monitor.interval.duration(),
+            collector: self.collector,
+            progress: self.progress,
+            stop: self.stop,
         }
-        let watched = watching.stop().await?;
-        ended?;
-        let cpu_s = cpu_before.zip(cpu_seconds()).map(|(before, after)| after - before);
-        Ok(Loaded { clock, load_ended, ended: Instant::now(), view, watched, cpu_s })
     }
 
     fn watch(&self, testbed: &Testbed, clock: Clock) -> Watch {
@@ -128,142 +101,7 @@ impl Variant<'_> {
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),
             health: self.scenario.health.clone(),
+            probe: Probe::default(),
         }
     }
-
-    /// Samples the load at the monitor's rate, and shows progress once a second.
-    async fn sample(&self, view: &SwarmView, clock: Clock, sink: &VariantSink) {
-        let mut ticks = tokio::time::interval(self.scenario.monitor.interval.duration());
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut shown, mut shown_finished) = (Instant::now(), 0);
-        let mut window_taken = Instant::now();
-        loop {
-            ticks.tick().await;
-            let (finished, failed) = view.recorder().counts();
-            let users = view.users();
-            let mut load = LoadSample { users, finished, failed, in_flight: view.fleet().in_flight(), latency: None };
-            if window_taken.elapsed() >= LATENCY_WINDOW {
-                load.latency = view.recorder().take_window();
-                window_taken = Instant::now();
-            }
-            sink.take(Instant::now(), Sample::Load(load));
-            let since = shown.elapsed();
-            if since >= PROGRESS_INTERVAL {
-                let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
-                let live = Live { users, rps, failed, ..self.collector.live() };
-                let stage =
-                    if clock.elapsed() < clock.steady_from - clock.started { Stage::RampUp } else { Stage::Steady };
-                self.show(stage, clock.elapsed().as_secs_f64(), Some(live));
-                (shown, shown_finished) = (Instant::now(), finished);
-            }
-        }
-    }
-
-    /// Waits until no transaction is open any more, or the deadline.
-    async fn drain(&self, clock: Clock) {
-        self.show(Stage::Draining, clock.elapsed().as_secs_f64(), None);
-        let deadline = Instant::now() + DRAIN_DEADLINE;
-        while Instant::now() < deadline && self.collector.live().idle_in_transaction != Some(0) {
-            tokio::time::sleep(DRAIN_POLL).await;
-        }
-    }
-
-    fn record(
-        &self,
-        testbed: &Testbed,
-        loaded: &Loaded,
-        samples: &[Stamped],
-        counted: &ServerCounters,
-    ) -> VariantRecord {
-        let clock = loaded.clock;
-        let since_start = |at: Instant| at.saturating_duration_since(clock.started).as_secs_f64();
-        let recorder = loaded.view.recorder();
-        let (finished, failed) = recorder.counts();
-        // An interrupted load ends where it was interrupted.
-        let phases = Phases {
-            steady_from_s: since_start(clock.steady_from),
-            steady_to_s: since_start(clock.steady_to.min(loaded.load_ended)),
-            ended_s: since_start(loaded.ended),
-        };
-        let steady = recorder.steady();
-        let summary = Summary::of(&Measured {
-            phases,
-            steady: &steady,
-            since_start: &RequestTotals { finished, failed, ..RequestTotals::default() },
-            cut_off: recorder.requests_cut_off(),
-            samples,
-            replicas: self.scenario.gateway.replicas.get(),
-            pool_capacity: Some(self.scenario.gateway.pool_capacity()),
-            counted_s: counted.idle_in_transaction_s,
-            counted_is_lower_bound: counted.lost.map(|lost| lost.total() > 0),
-            polls_missed: loaded.watched.polls.missed,
-        });
-        let mut errors = recorder.errors();
-        errors.extend(gateway_errors(samples));
-        VariantRecord {
-            postgres_version: testbed.postgres_version().to_owned(),
-            complete: !self.stop.is_cancelled(),
-            startup_s: 0.0,
-            phases,
-            summary,
-            routes: recorder.routes(),
-            errors,
-            sessions_lost: counted.lost,
-            monitor: Some(loaded.watched.record),
-            generator: GeneratorRecord {
-                cpu_s: loaded.cpu_s,
-                samples_dropped: self.collector.dropped(),
-                polls_late: loaded.watched.polls.late,
-            },
-            latency_distribution: steady
-                .latency
-                .distribution()
-                .into_iter()
-                .map(|(percentile, ms)| LatencyPoint { percentile, ms })
-                .collect(),
-        }
-    }
-
-    fn show(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) {
-        let load = &self.scenario.load;
-        let total_s = load.ramp_up.secs() + load.settle.secs() + load.duration.secs();
-        self.progress.show(&Update { variant: self.scope.into(), stage, elapsed_s, total_s, live });
-    }
-}
-
-/// Sessions idle in transaction at the last poll.
-fn open_at_end(samples: &[Stamped]) -> i64 {
-    let last = samples.iter().rev().find_map(|stamped| match &stamped.sample {
-        Sample::Activity(activity) => Some(activity.idle_in_transaction_total()),
-        _ => None,
-    });
-    last.map_or(0, i64::from)
-}
-
-/// What the gateway raised, whoever saw it: each replica's last count, summed.
-fn gateway_errors(samples: &[Stamped]) -> Vec<ErrorRecord> {
-    let mut last = BTreeMap::new();
-    for stamped in samples {
-        if let Sample::Pools(pools) = &stamped.sample
-            && !pools.errors.is_empty()
-        {
-            last.insert(pools.replica, &pools.errors);
-        }
-    }
-    let mut merged = BTreeMap::<&String, u64>::new();
-    for (text, count) in last.values().flat_map(|errors| errors.iter()) {
-        *merged.entry(text).or_default() += count;
-    }
-    let mut errors: Vec<_> = merged
-        .into_iter()
-        .map(|(text, count)| ErrorRecord { seen_by: SeenBy::Gateway, text: text.clone(), count })
-        .collect();
-    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
-    errors
-}
-
-/// CPU time of this process, user and system; `None` when the system will not say.
-fn cpu_seconds() -> Option<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    Some((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rbac_bench::monitor::{Monitor, Sink, Watch, Watched, Whose};
+use rbac_bench::monitor::{Monitor, Probe, Sink, Watch, Watched, Whose};
 use rbac_bench::record::summary::{Measured, RequestTotals};
 use rbac_bench::record::{Event, Phases, Sample, Stamped, Summary};
 use rbac_bench::scenario::{Health, SessionScope};
@@ -76,6 +76,7 @@ impl Watching {
             replicas: Vec::new(),
             gauges: Vec::new(),
             health: Health::default(),
+            probe: Probe::default(),
         };
         let kept = Arc::new(Keep { epoch, samples: Mutex::new(Vec::new()) });
         let monitor = Monitor::start(watch, Arc::clone(&kept) as Arc<dyn Sink>).await.unwrap();

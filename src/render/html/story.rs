@@ -147,10 +147,11 @@ fn clause(scope: VariantName, summary: &Summary, wording: Wording) -> String {
     if let Some(oldest) = summary.transaction_age_max_s {
         parts.push(format!("the oldest transaction was {} old", seconds(Some(oldest))));
     }
-    if let Some(healthy) = summary.replicas_healthy_min.filter(|healthy| *healthy < summary.replicas) {
+    let replicas = summary.replicas_healthy_min.zip(summary.replicas);
+    if let Some((healthy, all)) = replicas.filter(|(healthy, all)| healthy < all) {
         parts.push(match healthy {
-            0 => format!("for a time no replica of {} passed its health check", summary.replicas),
-            _ => format!("for a time only {healthy} of {} replicas passed its health check", summary.replicas),
+            0 => format!("for a time no replica of {all} passed its health check"),
+            _ => format!("for a time only {healthy} of {all} replicas passed its health check"),
         });
     }
     match summary.failure_ratio {

@@ -1,0 +1,283 @@
+//! How a service of one's own and its database are reached: URLs, secrets and files that its scenario names.
+//!
+//! All of it is looked at before anything is written or sent. No secret leaves: none is in an error.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+use super::guard::{Guard, GuardError};
+use crate::scenario::ServiceScenario;
+use crate::scenario::service::{IdentitySource, Values};
+use crate::swarm::{Identity, Lines};
+
+/// The variable of the database's URL when the scenario does not say.
+const DATABASE_URL: &str = "DATABASE_URL";
+
+/// The longest file of values.
+const LONGEST_FILE: u64 = 64 << 20;
+
+/// Why a service or its database cannot be reached as its scenario says.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A host that may not be spoken to.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// A variable that is not there, or is empty.
+    #[error("the variable `{name}` is not set: `{key}` needs it")]
+    NoVariable {
+        /// Its name.
+        name: String,
+        /// Who needs it.
+        key: &'static str,
+    },
+    /// A value that cannot be sent.
+    #[error("the value of the variable `{name}` cannot stand in a header")]
+    Unsendable {
+        /// The variable.
+        name: String,
+    },
+    /// A file that is not there.
+    #[error("cannot read `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file with a secret that others may read.
+    #[error("`{}` holds a database URL and everybody may read it: `chmod 600` keeps it", path.display())]
+    OpenFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of values without one, or far too long.
+    #[error("`{}` has no value, or is longer than {} MB: a value a line is needed", path.display(), LONGEST_FILE >> 20)]
+    Values {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database's URL is none. It is not repeated: it may hold a password.
+    #[error(
+        "the database URL from {from} cannot be used: {reason}; it reads `postgresql://user:password@host:5432/database`"
+    )]
+    DatabaseUrl {
+        /// Where it comes from.
+        from: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// All that is needed to load a service and to watch its database.
+#[derive(Debug)]
+pub(super) struct Access {
+    pub(super) guard: Guard,
+    pub(super) database: Config,
+    pub(super) identities: Vec<Identity>,
+    pub(super) lines: Lines,
+}
+
+impl Access {
+    /// Reads what the scenario names, and asks the guard about every host.
+    pub(super) async fn open(scenario: &ServiceScenario, allowed: &[String]) -> Result<Self, AccessError> {
+        let mut guard = Guard::allowing(allowed);
+        for url in scenario.variant_names().into_iter().flat_map(|variant| scenario.urls(variant)) {
+            guard.admit(url.host(), url.port()).await?;
+        }
+        let database = database(scenario, &mut guard).await?;
+        let identities = scenario.identity.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
+        // Somebody has to ask.
+        let identities = if identities.is_empty() { vec![Identity::of([])] } else { identities };
+        Ok(Self { guard, database, identities, lines: lines(scenario)? })
+    }
+}
+
+fn variable(name: &str, key: &'static str) -> Result<String, AccessError> {
+    let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    value.ok_or_else(|| AccessError::NoVariable { name: name.to_owned(), key })
+}
+
+fn read(path: &Path) -> Result<String, AccessError> {
+    let failed = |source| AccessError::File { path: path.to_owned(), source };
+    if fs::metadata(path).map_err(failed)?.len() > LONGEST_FILE {
+        return Err(AccessError::Values { path: path.to_owned() });
+    }
+    fs::read_to_string(path).map_err(failed)
+}
+
+/// The database's configuration, every host of it admitted.
+async fn database(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Config, AccessError> {
+    let access = &scenario.database;
+    let (url, from) = if let Some(url) = &access.url {
+        (url.clone(), "`database.url`".to_owned())
+    } else if let Some(file) = &access.url_file {
+        (read_secret(&scenario.folder.join(file))?, format!("`{}`", file.display()))
+    } else {
+        let name = access.url_env.as_deref().unwrap_or(DATABASE_URL);
+        (variable(name, "database.url_env")?, format!("the variable `{name}`"))
+    };
+    let mut config = parsed(url.trim()).map_err(|reason| AccessError::DatabaseUrl { from, reason })?;
+    let ports = config.get_ports().to_vec();
+    for (index, host) in config.get_hosts().to_vec().iter().enumerate() {
+        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        if let Host::Tcp(name) = host
+            && let Some(address) = guard.admit(name, port).await?.first()
+            && config.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_)))
+        {
+            config.hostaddr(address.ip());
+        }
+    }
+    for address in config.get_hostaddrs().to_vec() {
+        guard.admit(&address.to_string(), 0).await?;
+    }
+    Ok(config)
+}
+
+/// Reads a libpq URL or its `key=value` form; also SQLAlchemy's, which names a driver (`postgresql+asyncpg://`).
+fn parsed(url: &str) -> Result<Config, String> {
+    let url = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.starts_with("postgres") => format!("postgresql://{rest}"),
+        _ => url.to_owned(),
+    };
+    let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
+    })?;
+    if config.get_hosts().is_empty() {
+        return Err("it names no host".to_owned());
+    }
+    if !config.get_hostaddrs().is_empty() {
+        return Err("it has a `hostaddr`, which is for `host` to say".to_owned());
+    }
+    if config.get_ssl_mode() == SslMode::Require {
+        return Err("it asks for TLS, which is not spoken to databases yet".to_owned());
+    }
+    Ok(config)
+}
+
+fn read_secret(path: &Path) -> Result<String, AccessError> {
+    let failed = |source| AccessError::File { path: path.to_owned(), source };
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        return Err(AccessError::OpenFile { path: path.to_owned() });
+    }
+    read(path)
+}
+
+fn identity(source: &IdentitySource) -> Result<Identity, AccessError> {
+    let header = |text: &str, variable: &str| {
+        let refused = || AccessError::Unsendable { name: variable.to_owned() };
+        HeaderValue::from_str(text).ok().ok_or_else(refused)
+    };
+    // The check has seen to it that one form is there, and whole.
+    if let Some(name) = &source.bearer_env {
+        let token = variable(name, "identity.bearer_env")?;
+        return Ok(Identity::of([(AUTHORIZATION, header(&format!("Bearer {}", token.trim()), name)?)]));
+    }
+    if let (Some(user), Some(name)) = (&source.user, &source.password_env) {
+        let password = variable(name, "identity.password_env")?;
+        let encoded = STANDARD.encode(format!("{user}:{password}"));
+        return Ok(Identity::of([(AUTHORIZATION, header(&format!("Basic {encoded}"), name)?)]));
+    }
+    let (Some(header_name), Some(name)) = (&source.header, &source.value_env) else { return Ok(Identity::of([])) };
+    let value = variable(name, "identity.value_env")?;
+    let unsendable = || AccessError::Unsendable { name: name.clone() };
+    let header_name = HeaderName::from_bytes(header_name.as_bytes()).ok().ok_or_else(unsendable)?;
+    Ok(Identity::of([(header_name, header(value.trim(), name)?)]))
+}
+
+/// The lines of every file of values.
+fn lines(scenario: &ServiceScenario) -> Result<Lines, AccessError> {
+    let mut lines = BTreeMap::new();
+    for values in scenario.routes().flat_map(|route| route.params.values()) {
+        if let Values::File { file } = values
+            && !lines.contains_key(file)
+        {
+            let path = scenario.folder.join(file);
+            let text = read(&path)?;
+            let values: Vec<String> =
+                text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+            if values.is_empty() {
+                return Err(AccessError::Values { path });
+            }
+            lines.insert(file.clone(), values);
+        }
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn database_urls_of_every_kind_are_read_and_nothing_of_them_is_told() {
+        for url in [
+            "postgresql://a:b@127.0.0.1/d",
+            "postgres://localhost",
+            "postgresql+asyncpg://a:b@[::1]:5433/d",
+            "host=/tmp",
+        ] {
+            assert!(parsed(url).is_ok(), "{url}: {:?}", parsed(url));
+        }
+        for url in [
+            "",
+            "s3cret",
+            "postgresql://a:s3cret@h:port/d",
+            "postgresql://a:s3cret@h/d?sslmode=require",
+            "hostaddr=10.0.0.1 password=s3cret",
+        ] {
+            let reason = parsed(url).expect_err(url);
+            assert!(!reason.contains("s3cret"), "{reason}");
+        }
+    }
+
+    fn scenario(database: &str, rest: &str) -> ServiceScenario {
+        let text = format!(
+            "name = \"x\"\n[target]\nurl = \"http://127.0.0.1:1\"\n[database]\n{database}\n[[route]]\nroute = \"GET /\"\n{rest}"
+        );
+        ServiceScenario::from_text("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn refused(scenario: ServiceScenario) -> String {
+        Access::open(&scenario, &[]).await.expect_err("refused").to_string()
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_named_and_the_database_is_guarded_too() {
+        let remote = scenario("url = \"postgresql://app@10.0.0.1/shop\"", "");
+        assert!(refused(remote).await.starts_with("`10.0.0.1` is not this machine"));
+        let unset = scenario("url_env = \"RBAC_BENCH_SURELY_UNSET\"", "");
+        assert_eq!(
+            refused(unset).await,
+            "the variable `RBAC_BENCH_SURELY_UNSET` is not set: `database.url_env` needs it"
+        );
+        let token = scenario(
+            "url = \"postgresql://app@127.0.0.1/shop\"",
+            "[[identity]]\nbearer_env = \"RBAC_BENCH_SURELY_UNSET\"\n",
+        );
+        assert!(refused(token).await.contains("`identity.bearer_env` needs it"));
+    }
+
+    #[tokio::test]
+    async fn a_url_in_a_file_is_read_unless_everybody_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("url");
+        fs::write(&path, "postgresql://app:s3cret@127.0.0.1/shop\n").unwrap();
+        let scenario = ServiceScenario { folder: folder.path().to_owned(), ..scenario("url_file = \"url\"", "") };
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Access::open(&scenario, &[]).await, Err(AccessError::OpenFile { .. })));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let access = Access::open(&scenario, &[]).await.unwrap();
+        assert_eq!(access.database.get_password(), Some("s3cret".as_bytes()));
+        assert!(!format!("{access:?}").contains("s3cret"), "{access:?}");
+    }
+}

@@ -1,0 +1,233 @@
+//! One variant under load, whatever it is of: users and monitor side by side, and what they saw.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::RunError;
+use super::collector::{Collector, VariantSink};
+use super::progress::{Live, Progress, Stage, Update};
+use crate::monitor::{Monitor, ServerCounters, Sink, Watch, Watched};
+use crate::record::summary::{Measured, RequestTotals};
+use crate::record::{
+    ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, Stamped, Summary, VariantRecord,
+};
+use crate::scenario::{Pace, VariantName};
+use crate::swarm::{Clock, Swarm, SwarmView};
+
+/// How long requests that the end has cut off may go on, so that their transactions end normally and the server
+/// counts them.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// How long a window of latencies is: shorter ones hold too few requests for a 99th percentile.
+const LATENCY_WINDOW: Duration = Duration::from_secs(1);
+
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One variant under load.
+pub(super) struct Arm<'a> {
+    pub(super) name: VariantName,
+    pub(super) pace: Pace,
+    /// Time between two samples of the load.
+    pub(super) interval: Duration,
+    pub(super) collector: &'a Collector,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// What is known of what is loaded, beside what was seen of it.
+pub(super) struct Subject {
+    pub(super) postgres_version: String,
+    pub(super) startup: Duration,
+    /// Replicas whose pools or health are sampled.
+    pub(super) replicas: u32,
+    pub(super) pool_capacity: Option<u32>,
+    /// Whether the server has counted less than there was; `None` when it does not count.
+    pub(super) counted_is_lower_bound: Option<bool>,
+}
+
+/// What the load left behind.
+pub(super) struct Loaded {
+    clock: Clock,
+    /// The last user stopped.
+    load_ended: Instant,
+    /// The last sample was taken.
+    ended: Instant,
+    view: SwarmView,
+    watched: Watched,
+    cpu_s: Option<f64>,
+}
+
+impl Arm<'_> {
+    /// Runs load and monitor side by side until the load has ended, the run is interrupted, or something dies.
+    pub(super) async fn load(
+        &self,
+        swarm: Swarm,
+        clock: Clock,
+        watch: Watch,
+        sink: &Arc<VariantSink>,
+        died: impl Future<Output = RunError>,
+    ) -> Result<Loaded, RunError> {
+        let view = swarm.view();
+        let watching = Monitor::start(watch, Arc::clone(sink) as Arc<dyn Sink>).await?;
+        let cpu_before = cpu_seconds();
+        let abandoned = self.stop.child_token();
+        let ended = tokio::select! {
+            ran = swarm.run(clock, abandoned.clone()) => ran.map_err(RunError::from),
+            () = self.sample(&view, clock, sink) => unreachable!("sampling goes on until it is dropped"),
+            died = died => Err(died),
+        };
+        let load_ended = Instant::now();
+        abandoned.cancel();
+        if ended.is_ok() {
+            self.drain(clock).await;
+        }
+        let watched = watching.stop().await?;
+        ended?;
+        let cpu_s = cpu_before.zip(cpu_seconds()).map(|(before, after)| after - before);
+        Ok(Loaded { clock, load_ended, ended: Instant::now(), view, watched, cpu_s })
+    }
+
+    /// Samples the load at the monitor's rate, and shows progress once a second.
+    async fn sample(&self, view: &SwarmView, clock: Clock, sink: &VariantSink) {
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut shown, mut shown_finished) = (Instant::now(), 0);
+        let mut window_taken = Instant::now();
+        loop {
+            ticks.tick().await;
+            let (finished, failed) = view.recorder().counts();
+            let users = view.users();
+            let mut load = LoadSample { users, finished, failed, in_flight: view.fleet().in_flight(), latency: None };
+            if window_taken.elapsed() >= LATENCY_WINDOW {
+                load.latency = view.recorder().take_window();
+                window_taken = Instant::now();
+            }
+            sink.take(Instant::now(), Sample::Load(load));
+            let since = shown.elapsed();
+            if since >= PROGRESS_INTERVAL {
+                let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
+                let live = Live { users, rps, failed, ..self.collector.live() };
+                let stage =
+                    if clock.elapsed() < clock.steady_from - clock.started { Stage::RampUp } else { Stage::Steady };
+                self.show(stage, clock.elapsed().as_secs_f64(), Some(live));
+                (shown, shown_finished) = (Instant::now(), finished);
+            }
+        }
+    }
+
+    /// Waits until no transaction is open any more, or the deadline.
+    async fn drain(&self, clock: Clock) {
+        self.show(Stage::Draining, clock.elapsed().as_secs_f64(), None);
+        let deadline = Instant::now() + DRAIN_DEADLINE;
+        while Instant::now() < deadline && self.collector.live().idle_in_transaction != Some(0) {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    }
+
+    pub(super) fn record(
+        &self,
+        subject: &Subject,
+        loaded: &Loaded,
+        samples: &[Stamped],
+        counted: &ServerCounters,
+    ) -> VariantRecord {
+        let clock = loaded.clock;
+        let since_start = |at: Instant| at.saturating_duration_since(clock.started).as_secs_f64();
+        let recorder = loaded.view.recorder();
+        let (finished, failed) = recorder.counts();
+        // An interrupted load ends where it was interrupted.
+        let phases = Phases {
+            steady_from_s: since_start(clock.steady_from),
+            steady_to_s: since_start(clock.steady_to.min(loaded.load_ended)),
+            ended_s: since_start(loaded.ended),
+        };
+        let steady = recorder.steady();
+        let summary = Summary::of(&Measured {
+            phases,
+            steady: &steady,
+            since_start: &RequestTotals { finished, failed, ..RequestTotals::default() },
+            cut_off: recorder.requests_cut_off(),
+            samples,
+            replicas: subject.replicas,
+            pool_capacity: subject.pool_capacity,
+            counted_s: counted.idle_in_transaction_s,
+            counted_is_lower_bound: subject.counted_is_lower_bound,
+            polls_missed: loaded.watched.polls.missed,
+        });
+        let mut errors = recorder.errors();
+        errors.extend(gateway_errors(samples));
+        VariantRecord {
+            postgres_version: subject.postgres_version.clone(),
+            complete: !self.stop.is_cancelled(),
+            startup_s: subject.startup.as_secs_f64(),
+            phases,
+            summary,
+            routes: recorder.routes(),
+            errors,
+            sessions_lost: counted.lost,
+            monitor: Some(loaded.watched.record),
+            generator: GeneratorRecord {
+                cpu_s: loaded.cpu_s,
+                samples_dropped: self.collector.dropped(),
+                polls_late: loaded.watched.polls.late,
+            },
+            latency_distribution: steady
+                .latency
+                .distribution()
+                .into_iter()
+                .map(|(percentile, ms)| LatencyPoint { percentile, ms })
+                .collect(),
+        }
+    }
+
+    pub(super) fn show(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) {
+        let Pace { ramp_up, settle, duration, .. } = self.pace;
+        let total_s = ramp_up.secs() + settle.secs() + duration.secs();
+        self.progress.show(&Update { variant: self.name, stage, elapsed_s, total_s, live });
+    }
+}
+
+/// Sessions idle in transaction at the last poll.
+pub(super) fn open_at_end(samples: &[Stamped]) -> i64 {
+    let last = samples.iter().rev().find_map(|stamped| match &stamped.sample {
+        Sample::Activity(activity) => Some(activity.idle_in_transaction_total()),
+        _ => None,
+    });
+    last.map_or(0, i64::from)
+}
+
+/// What the gateway raised, whoever saw it: each replica's last count, summed.
+fn gateway_errors(samples: &[Stamped]) -> Vec<ErrorRecord> {
+    let mut last = BTreeMap::new();
+    for stamped in samples {
+        if let Sample::Pools(pools) = &stamped.sample
+            && !pools.errors.is_empty()
+        {
+            last.insert(pools.replica, &pools.errors);
+        }
+    }
+    let mut merged = BTreeMap::<&String, u64>::new();
+    for (text, count) in last.values().flat_map(|errors| errors.iter()) {
+        *merged.entry(text).or_default() += count;
+    }
+    let mut errors: Vec<_> = merged
+        .into_iter()
+        .map(|(text, count)| ErrorRecord { seen_by: SeenBy::Gateway, text: text.clone(), count })
+        .collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+    errors
+}
+
+/// CPU time of this process, user and system; `None` when the system will not say.
+fn cpu_seconds() -> Option<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    Some((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
+}

@@ -1,0 +1,174 @@
+//! Where load may go: to this machine, and where its owner has said so.
+//!
+//! A name is resolved once, its addresses are checked, and the clients are held to them: what a name means cannot change
+//! between the check and the load. Without permission only `localhost` is looked up at all, since asking for another
+//! name already leaves the machine.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+
+/// As services see us.
+const USER_AGENT: &str = concat!("rbac-bench/", env!("CARGO_PKG_VERSION"));
+
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a host may not be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    /// It is not this machine, and was not allowed.
+    #[error("`{host}` is not this machine: without permission load goes to 127.0.0.0/8, ::1 and `localhost` alone")]
+    Remote {
+        /// The host, as it was written.
+        host: String,
+    },
+    /// A name of this machine that means another.
+    #[error("`{host}` is {address} here, which is not this machine")]
+    Elsewhere {
+        /// The host.
+        host: String,
+        /// The address that it has.
+        address: IpAddr,
+    },
+    /// It has no address.
+    #[error("cannot look up `{host}`")]
+    Unknown {
+        /// The host.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl GuardError {
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Remote { host } | Self::Elsewhere { host, .. } => {
+                Some(format!("`--allow-remote {host}` allows it: only for a service that is yours"))
+            }
+            Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// Lets requests to this machine through, and to the hosts that were allowed.
+#[derive(Debug)]
+pub(super) struct Guard {
+    allowed: Vec<String>,
+    resolved: Vec<(String, Vec<SocketAddr>)>,
+}
+
+impl Guard {
+    /// A guard that also lets these hosts through, as they are written in URLs.
+    pub(super) fn allowing(allowed: &[String]) -> Self {
+        let plain = |host: &String| host.trim_matches(['[', ']']).to_ascii_lowercase();
+        Self { allowed: allowed.iter().map(plain).collect(), resolved: Vec::new() }
+    }
+
+    /// Lets a host through, and gives its addresses: from now on these are the ones that it has.
+    pub(super) async fn admit(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, GuardError> {
+        let name = host.to_ascii_lowercase();
+        let allowed = self.allowed.contains(&name);
+        if let Ok(address) = name.parse::<IpAddr>() {
+            let here = is_loopback(address) || allowed;
+            return if here { Ok(vec![(address, port).into()]) } else { Err(GuardError::Remote { host: name }) };
+        }
+        if !allowed && !is_localhost(&name) {
+            return Err(GuardError::Remote { host: name });
+        }
+        if let Some((_, addresses)) = self.resolved.iter().find(|(known, _)| *known == name) {
+            return Ok(addresses.iter().map(|it| (it.ip(), port).into()).collect());
+        }
+        let unknown = |source| GuardError::Unknown { host: name.clone(), source };
+        let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name.as_str(), port))).await;
+        let looked_up = looked_up.map_err(|_elapsed| unknown(std::io::ErrorKind::TimedOut.into()))?;
+        let addresses: Vec<SocketAddr> = looked_up.map_err(unknown)?.collect();
+        if addresses.is_empty() {
+            return Err(unknown(std::io::ErrorKind::NotFound.into()));
+        }
+        match addresses.iter().map(SocketAddr::ip).find(|it| !is_loopback(*it)) {
+            Some(address) if !allowed => Err(GuardError::Elsewhere { host: name, address }),
+            _ => {
+                self.resolved.push((name, addresses.clone()));
+                Ok(addresses)
+            }
+        }
+    }
+
+    /// The names that were let through, and their addresses.
+    pub(super) fn resolved(&self) -> Vec<(String, Vec<SocketAddr>)> {
+        self.resolved.clone()
+    }
+
+    /// A client that goes to the admitted addresses of names, and nowhere else: no redirect is followed, and no proxy of
+    /// the environment is asked.
+    pub(super) fn client(&self) -> reqwest::ClientBuilder {
+        let client = reqwest::Client::builder().user_agent(USER_AGENT).redirect(Policy::none()).no_proxy();
+        self.resolved.iter().fold(client, |client, (name, addresses)| client.resolve_to_addrs(name, addresses))
+    }
+}
+
+/// IPv4 addresses in IPv6's clothes included.
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Names that mean this machine everywhere (RFC 6761).
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::service::BaseUrl;
+
+    async fn admitted(url: &str, allowed: &[&str]) -> Result<Vec<SocketAddr>, GuardError> {
+        let url: BaseUrl = url.parse().expect(url);
+        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        Guard::allowing(&allowed).admit(url.host(), url.port()).await
+    }
+
+    #[tokio::test]
+    async fn only_this_machine_is_let_through() {
+        for url in
+            ["http://127.0.0.1:1", "http://127.9.9.9", "http://[::1]:1", "http://[::ffff:127.0.0.1]", "http://0x7f.1"]
+        {
+            assert!(admitted(url, &[]).await.is_ok(), "{url}");
+        }
+        let localhost = admitted("http://LOCALHOST:8080", &[]).await.expect("this machine has a name");
+        assert!(localhost.iter().all(|it| it.ip().is_loopback() && it.port() == 8080), "{localhost:?}");
+    }
+
+    #[tokio::test]
+    async fn no_spelling_of_another_machine_is_let_through() {
+        for url in [
+            "http://10.0.0.1",
+            "http://[::ffff:10.0.0.1]",
+            "http://[::ffff:a00:1]",
+            "http://[fe80::1]",
+            "http://0.0.0.0",
+            "http://[::]",
+            "http://167772161",
+            "http://0xa000001",
+            "http://localhost.example.com",
+            "http://notlocalhost",
+            "http://127.0.0.1.nip.io",
+            "https://example.com:8443/path",
+        ] {
+            let refused = admitted(url, &[]).await;
+            assert!(matches!(refused, Err(GuardError::Remote { .. })), "{url}: {refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_allowed_is_let_through_and_nothing_beside_it() {
+        assert!(admitted("http://10.0.0.1", &["10.0.0.1"]).await.is_ok());
+        assert!(admitted("http://[fe80::1]", &["[fe80::1]"]).await.is_ok());
+        assert!(admitted("http://10.0.0.2", &["10.0.0.1"]).await.is_err());
+        assert!(admitted("http://a.example.com", &["example.com"]).await.is_err());
+    }
+}

@@ -1,0 +1,116 @@
+//! One variant of a service of one's own: nothing is started and nothing is stopped; it is loaded, and its database is
+//! watched.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::RunError;
+use super::access::Access;
+use super::arm::{Arm, Loaded, Subject, open_at_end};
+use super::collector::Collector;
+use super::progress::{Progress, Stage};
+use crate::monitor::{self, Good, Probe, Watch, Whose};
+use crate::record::{SessionsLost, VariantRecord};
+use crate::scenario::{ServiceScenario, VariantName};
+use crate::swarm::fleet::Fleet;
+use crate::swarm::{Clock, Plan, Swarm};
+
+/// A session that is idle reports to the server's statistics at its next transaction, or after ten seconds. What it has
+/// not reported by now is missing in the counter, which is a lower bound.
+const COUNTERS_SETTLE: Duration = Duration::from_millis(1200);
+
+/// What a variant needs.
+pub(super) struct ServiceVariant<'a> {
+    pub(super) scenario: &'a ServiceScenario,
+    pub(super) name: VariantName,
+    pub(super) access: &'a Access,
+    pub(super) collector: &'a Collector,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) stop: &'a CancellationToken,
+}
+
+impl ServiceVariant<'_> {
+    /// Runs it; `None` when it was interrupted before its load began.
+    pub(super) async fn execute(self) -> Result<Option<VariantRecord>, RunError> {
+        let arm = self.arm();
+        arm.show(Stage::Starting, 0.0, None);
+        let began = Instant::now();
+        let database = &self.access.database;
+        let starting = async {
+            let version = monitor::server_version(database).await?;
+            Ok::<_, RunError>((version, monitor::read_counters(database).await?))
+        };
+        let Some(started) = self.stop.run_until_cancelled(starting).await else { return Ok(None) };
+        let (postgres_version, before) = started?;
+        let startup = began.elapsed();
+        let loaded = self.load(&arm).await?;
+        tokio::time::sleep(COUNTERS_SETTLE).await;
+        let samples = self.collector.hand_over().await?;
+        let mut counted = monitor::read_counters(database).await?.since(&before);
+        let open_at_end = open_at_end(&samples);
+        counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, ..lost });
+        let subject = Subject {
+            postgres_version,
+            startup,
+            // Without a health path nobody knows how many there are.
+            replicas: if self.scenario.target.health.is_some() { self.replicas() } else { 0 },
+            pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
+            counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
+        };
+        Ok(Some(arm.record(&subject, &loaded, &samples, &counted)))
+    }
+
+    async fn load(&self, arm: &Arm<'_>) -> Result<Loaded, RunError> {
+        let pace = self.scenario.pace();
+        let plan = Plan::of_service(self.scenario, &self.access.lines)?;
+        let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
+        let identities = self.access.identities.clone();
+        let client = self.access.guard.client();
+        let swarm = Swarm::among_strangers(client, &pace, plan, identities, Arc::clone(&fleet))?;
+        let clock = Clock::starting_now(&pace);
+        let sink = self.collector.sink(self.name, clock.started, fleet);
+        // It is not ours: nobody would tell us of its end but its answers.
+        arm.load(swarm, clock, self.watch(clock), &sink, std::future::pending()).await
+    }
+
+    fn watch(&self, clock: Clock) -> Watch {
+        let health = self.scenario.target.health.as_ref();
+        Watch {
+            database: self.access.database.clone(),
+            interval: self.scenario.monitor.interval.duration(),
+            pulse: self.scenario.monitor.pulse.duration(),
+            // The service's pools were open before: they are not somebody else's.
+            whose: Whose::Everybody,
+            epoch: clock.started,
+            replicas: if health.is_some() { self.urls() } else { Vec::new() },
+            gauges: Vec::new(),
+            health: self.scenario.health.clone(),
+            probe: Probe {
+                path: health.cloned().unwrap_or_default(),
+                good: Good::Status,
+                resolved: self.access.guard.resolved(),
+            },
+        }
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.scenario.urls(self.name).iter().map(ToString::to_string).collect()
+    }
+
+    fn replicas(&self) -> u32 {
+        u32::try_from(self.urls().len()).unwrap_or(u32::MAX)
+    }
+
+    fn arm(&self) -> Arm<'_> {
+        Arm {
+            name: self.name,
+            pace: self.scenario.pace(),
+            interval: self.scenario.monitor.interval.duration(),
+            collector: self.collector,
+            progress: self.progress,
+            stop: self.stop,
+        }
+    }
+}
