@@ -195,7 +195,7 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
         return Some(nobody_named(seen, idle));
     }
     let summary = &seen.case.variant.summary;
-    if findings.is_empty() && !summary.is_healthy() {
+    if findings.is_empty() && !seen.case.record.is_healthy(seen.case.variant) {
         let failed = summary.failure_ratio.unwrap_or(f64::NAN);
         let title = if failed.is_nan() {
             "Cannot tell: no request finished in the steady phase, and no session was held.".to_owned()
@@ -238,12 +238,20 @@ fn nobody_named(seen: &Seen<'_>, idle: f64) -> Finding {
 pub(super) fn healthy(seen: &Seen<'_>) -> Finding {
     let summary = &seen.case.variant.summary;
     let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
+    // Of pools that tell nothing, nothing is said.
+    let pools = if summary.pool_timeouts.is_some() { "no checkout gave up" } else { "hardly a request failed" };
     let title = format!(
-        "Nothing is wrong: {idle:.1} sessions are idle in transaction at the mean, no checkout gave up, and no route holds a \
-         session for long."
+        "Nothing is wrong: {idle:.1} sessions are idle in transaction at the mean, {pools}, and no route holds a session \
+         for long."
     );
-    Finding::new(Kind::Healthy, None, 0.9, title)
-        .with("samples.activity", idle, "sessions idle in transaction at the mean")
-        .with("summary.pool_timeouts", summary.pool_timeouts.unwrap_or(0) as f64, "checkouts that gave up")
-        .with("summary.polls", summary.polls as f64, "polls of the database")
+    let finding = Finding::new(Kind::Healthy, None, 0.9, title).with(
+        "samples.activity",
+        idle,
+        "sessions idle in transaction at the mean",
+    );
+    let finding = match summary.pool_timeouts {
+        Some(timeouts) => finding.with("summary.pool_timeouts", timeouts as f64, "checkouts that gave up"),
+        None => finding,
+    };
+    finding.with("summary.polls", summary.polls as f64, "polls of the database")
 }

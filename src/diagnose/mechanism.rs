@@ -136,7 +136,9 @@ pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
         "sessions that run a statement, at the mean: the loops do not wait for the database's work",
     );
     Some(match health {
-        Some((healthy, _)) => finding.with("summary.replicas_healthy_min", f64::from(healthy), "replicas healthy, at worst"),
+        Some((healthy, _)) => {
+            finding.with("summary.replicas_healthy_min", f64::from(healthy), "replicas healthy, at worst")
+        }
         None => finding,
     })
 }

@@ -114,7 +114,7 @@ fn unfit(side: Side<'_>) -> Option<String> {
     if let Some(doubt) = doubts(side).first() {
         return Some(doubt.to_string());
     }
-    let healthy = side.measured.summary.is_healthy();
+    let healthy = side.record.is_healthy(side.measured);
     (!healthy).then(|| "it is not healthy: checkouts timed out, requests failed or replicas were down".to_owned())
 }
 

@@ -70,6 +70,14 @@ impl RunRecord {
         names
     }
 
+    /// Whether nothing went wrong in a variant that this instrument looks for, by what there was to see of it.
+    pub fn is_healthy(&self, variant: &VariantRecord) -> bool {
+        match self.scenario {
+            Experiment::Gateway(_) => variant.summary.is_healthy(),
+            Experiment::Service(_) | Experiment::Watched(_) => variant.summary.is_healthy_from_outside(),
+        }
+    }
+
     /// What came of each variant, in that order.
     pub fn in_order(&self) -> Vec<(VariantName, &VariantRecord)> {
         self.all_names().into_iter().filter_map(|name| Some((name, self.variants.get(&name)?))).collect()

@@ -150,9 +150,13 @@ const HEALTHY_FAILURE_RATIO: f64 = 0.001;
 impl Summary {
     /// Whether nothing went wrong that this instrument looks for. What is not known is not healthy.
     pub fn is_healthy(&self) -> bool {
-        self.pool_timeouts == Some(0)
-            && self.replicas.is_some()
-            && self.replicas_healthy_min == self.replicas
+        self.pool_timeouts == Some(0) && self.is_healthy_from_outside() && self.replicas.is_some()
+    }
+
+    /// The same of a service whose pools tell nothing, and its health only where it was asked: whether hardly a request
+    /// failed, and no health check did.
+    pub fn is_healthy_from_outside(&self) -> bool {
+        self.replicas_healthy_min == self.replicas
             && self.failure_ratio.is_some_and(|ratio| ratio <= HEALTHY_FAILURE_RATIO)
     }
 }

@@ -13,3 +13,11 @@ mod paired;
 mod patterns;
 mod program;
 mod report;
+mod service;
+#[path = "../support/mod.rs"]
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "others use the rest; a helper of a test fails as loudly as the test"
+)]
+mod support;

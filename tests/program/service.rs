@@ -251,7 +251,11 @@ async fn with_the_mistake_switched_off_nobody_is_named() {
     let scenario = write_scenario(&place, &url, ROUTES);
     let said = output(&place, &database, &["run", &scenario, "--set", "load.change_data=true"]).await;
     let table = text(&said.stdout);
-    assert!(said.status.success() && table.contains("8 users") && table.contains(&url), "{table}{}", text(&said.stderr));
+    assert!(
+        said.status.success() && table.contains("8 users") && table.contains(&url),
+        "{table}{}",
+        text(&said.stderr)
+    );
     let findings = diagnosed(&place, &database).await;
     assert_eq!(held(&findings), Vec::<&str>::new(), "{findings:#?}");
     assert!(shop.orders.load(Ordering::Relaxed) > 0, "they were asked for");
@@ -263,14 +267,18 @@ async fn masked_failures_and_redirects_fail_and_the_gate_says_so() {
     let (url, database) = (serve(&shop).await, database_url().await);
     let place = Arc::new(Place::new());
     let routes = "[[route]]\nroute = \"GET /masked\"\nmust_not_have = \"/error\"\n[[route]]\nroute = \"GET /away\"\n\
-                  [[gate]]\nrule = \"failure_ratio<=1%\"\n[[gate]]\nrule = \"pool_timeouts==0\"\nseverity = \"warn\"\n";
+                  [[gate]]\nrule = \"failure_rate<=1%\"\n[[gate]]\nrule = \"pool_timeouts==0\"\nseverity = \"warn\"\n";
     let scenario = write_scenario(&place, &url, routes);
     let short = ["--duration", "2s", "--set", "load.ramp_up=0s"];
     let gate = output(&place, &database, &[&["run", &scenario, "--gate"], &short[..]].concat()).await;
     assert_eq!(gate.status.code(), Some(99), "{}{}", text(&gate.stdout), text(&gate.stderr));
     let record = record(&place.run_folder());
-    let errors: Vec<&str> =
-        record["variants"]["service"]["errors"].as_array().unwrap().iter().map(|it| it["text"].as_str().unwrap()).collect();
+    let errors: Vec<&str> = record["variants"]["service"]["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["text"].as_str().unwrap())
+        .collect();
     assert!(errors.contains(&"the answer has `/error`: no luck with Bearer …"), "{errors:?}");
     assert!(errors.iter().any(|it| it.starts_with("HTTP 303")), "{errors:?}");
     assert!(shop.redirected.load(Ordering::Relaxed) > 0 && shop.known.load(Ordering::Relaxed) == 0);
