@@ -164,9 +164,8 @@ impl ServiceScenario {
     /// # Errors
     /// As there.
     pub fn from_text(name: &str, text: &str, overrides: &[Override]) -> Result<Self, ScenarioError> {
-        let mut scenario: Self = accepted(read(name, text, &choosing_variants(overrides))?)?;
-        scenario.folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
-        Ok(scenario)
+        let scenario: Self = accepted(read(name, text, &choosing_variants(overrides))?)?;
+        Ok(Self { folder: Path::new(name).parent().unwrap_or(Path::new("")).to_owned(), ..scenario })
     }
 }
 

@@ -148,8 +148,8 @@ fn unhealthy(body: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn failure(mask: Mask, status: u16, body: &'static str) -> Option<String> {
-        match judge(&mask, StatusCode::from_u16(status).unwrap(), &Bytes::from_static(body.as_bytes())) {
+    fn failure(mask: &Mask, status: u16, body: &'static str) -> Option<String> {
+        match judge(mask, StatusCode::from_u16(status).unwrap(), &Bytes::from_static(body.as_bytes())) {
             RequestOutcome::Failure(text) => Some(text),
             _ => None,
         }
@@ -159,46 +159,52 @@ mod tests {
     fn a_json_rpc_error_under_status_200_is_a_failure_with_its_exact_text() {
         let body =
             r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Internal error","data":"QueuePool limit"},"id":1}"#;
-        assert_eq!(failure(Mask::JsonRpc, 200, body).unwrap(), "JSON-RPC -32000 Internal error: QueuePool limit");
-        assert_eq!(failure(Mask::JsonRpc, 200, r#"{"jsonrpc":"2.0","result":{},"id":1}"#), None);
+        assert_eq!(failure(&Mask::JsonRpc, 200, body).unwrap(), "JSON-RPC -32000 Internal error: QueuePool limit");
+        assert_eq!(failure(&Mask::JsonRpc, 200, r#"{"jsonrpc":"2.0","result":{},"id":1}"#), None);
     }
 
     #[test]
     fn an_unhealthy_body_under_status_200_is_a_failure() {
         let body = r#"{"status":"unhealthy","error":"Database connection error: QueuePool"}"#;
-        assert_eq!(failure(Mask::Health, 200, body).unwrap(), "unhealthy: Database connection error: QueuePool");
-        assert_eq!(failure(Mask::Health, 200, r#"{"status":"healthy"}"#), None);
+        assert_eq!(failure(&Mask::Health, 200, body).unwrap(), "unhealthy: Database connection error: QueuePool");
+        assert_eq!(failure(&Mask::Health, 200, r#"{"status":"healthy"}"#), None);
     }
 
     #[test]
     fn an_error_status_shows_its_detail() {
-        assert_eq!(failure(Mask::None, 500, r#"{"detail":"QueuePool limit"}"#).unwrap(), "HTTP 500: QueuePool limit");
-        assert_eq!(failure(Mask::None, 502, "Bad Gateway\n").unwrap(), "HTTP 502: Bad Gateway");
+        assert_eq!(failure(&Mask::None, 500, r#"{"detail":"QueuePool limit"}"#).unwrap(), "HTTP 500: QueuePool limit");
+        assert_eq!(failure(&Mask::None, 502, "Bad Gateway\n").unwrap(), "HTTP 502: Bad Gateway");
     }
 
     #[test]
     fn a_service_of_ones_own_says_what_is_good() {
         let expected = |expected: Expected| Mask::Answer(Arc::new(expected));
-        assert_eq!(failure(expected(Expected::default()), 204, ""), None);
-        assert_eq!(failure(expected(Expected::default()), 302, "").unwrap(), "HTTP 302: ");
+        assert_eq!(failure(&expected(Expected::default()), 204, ""), None);
+        assert_eq!(failure(&expected(Expected::default()), 302, "").unwrap(), "HTTP 302: ");
         let missing_is_fine = Expected { statuses: vec![200, 404], ..Expected::default() };
-        assert_eq!(failure(expected(missing_is_fine.clone()), 404, "no"), None);
-        assert!(failure(expected(missing_is_fine), 201, "").is_some());
+        assert_eq!(failure(&expected(missing_is_fine.clone()), 404, "no"), None);
+        assert!(failure(&expected(missing_is_fine), 201, "").is_some());
         let judged = Expected {
             must_have: vec!["/data/0/id".to_owned()],
             must_not_have: vec!["/error".to_owned()],
             ..Expected::default()
         };
-        assert_eq!(failure(expected(judged.clone()), 200, r#"{"data":[{"id":1}]}"#), None);
-        assert_eq!(failure(expected(judged.clone()), 200, r#"{"data":[]}"#).unwrap(), "the answer has no `/data/0/id`");
+        assert_eq!(failure(&expected(judged.clone()), 200, r#"{"data":[{"id":1}]}"#), None);
+        assert_eq!(
+            failure(&expected(judged.clone()), 200, r#"{"data":[]}"#).unwrap(),
+            "the answer has no `/data/0/id`"
+        );
         let masked = r#"{"data":[{"id":1}],"error":"QueuePool limit"}"#;
-        assert_eq!(failure(expected(judged.clone()), 200, masked).unwrap(), "the answer has `/error`: QueuePool limit");
-        assert!(failure(expected(judged), 200, "<html>").unwrap().starts_with("the answer is no JSON"));
+        assert_eq!(
+            failure(&expected(judged.clone()), 200, masked).unwrap(),
+            "the answer has `/error`: QueuePool limit"
+        );
+        assert!(failure(&expected(judged), 200, "<html>").unwrap().starts_with("the answer is no JSON"));
     }
 
     #[test]
     fn an_answer_that_is_not_what_was_asked_for_is_a_failure() {
-        assert!(failure(Mask::JsonRpc, 200, "<html>").is_some());
-        assert!(failure(Mask::Health, 200, "").is_some());
+        assert!(failure(&Mask::JsonRpc, 200, "<html>").is_some());
+        assert!(failure(&Mask::Health, 200, "").is_some());
     }
 }

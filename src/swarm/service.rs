@@ -16,6 +16,7 @@ use super::judge::{Expected, Mask};
 use super::plan::{Class, ClassWeight, Content, Plan, Task};
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::{ServiceRoute, Values};
+use crate::units::Span;
 
 /// What stands in a path as it is.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -33,11 +34,12 @@ impl Plan {
         labels.sort();
         labels.dedup();
         let tasks = scenario.routes().map(|route| {
-            let place = labels.binary_search_by(|label| label.as_str().cmp(route.route.name()));
-            Ok((task(route, place.expect("it is among them"), lines)?, route.weight.get()))
+            // The labels are those of these routes, so that each is there.
+            let place = labels.iter().position(|label| label == route.route.name()).unwrap_or(0);
+            Ok((task(route, place, lines)?, route.weight.get()))
         });
         let tasks = tasks.collect::<Result<Vec<_>, SwarmError>>()?;
-        let think = scenario.load.think_time.map(|span| span.duration());
+        let think = scenario.load.think_time.map(Span::duration);
         Ok(Self {
             classes: vec![Class::new(think, tasks)],
             weights: vec![ClassWeight { name: "users".to_owned(), weight: 1 }],

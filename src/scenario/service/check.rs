@@ -40,7 +40,7 @@ fn place(index: usize) -> String {
 
 fn check_run(scenario: &ServiceScenario, found: &mut Problems) {
     for (index, name) in scenario.run.iter().enumerate() {
-        let known: Vec<&str> = scenario.variants.keys().map(|it| it.name()).collect();
+        let known: Vec<&str> = scenario.variants.keys().map(VariantName::name).collect();
         // Before the file's order is known, `both` stands for all of them.
         if known.contains(&name.name()) || (name.name() == "both" && scenario.run.len() == 1) {
             if scenario.run[..index].contains(name) {
