@@ -87,7 +87,7 @@ struct RunOnDisk {
 impl RunOnDisk {
     fn read(folder: &Path) -> Result<Self, StoreError> {
         let record = read_record(folder)?;
-        let replicas = record.scenario.gateway.replicas.get();
+        let replicas = record.scenario.replicas();
         let asked = asked(&record);
         let mut timeline = Timeline::default();
         let mut kept = Vec::new();
@@ -129,7 +129,7 @@ fn asked(record: &RunRecord) -> Vec<Asked> {
     let read =
         |rule| Asked::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
     // Those against a baseline are for runs that have one, as at the end of a run.
-    record.scenario.gate.iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
+    record.scenario.gate().iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
 }
 
 /// A sample as rules need it: statements and routes would fill the memory.

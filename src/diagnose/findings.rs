@@ -2,7 +2,7 @@
 
 use super::attribute::{Attribution, Basis, RouteHold};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
-use super::seen::Seen;
+use super::seen::{STAY, Seen};
 use super::timeline::Row;
 use super::titles::{listed, percent, seconds};
 use super::{Finding, Kind};
@@ -12,9 +12,6 @@ const FEWEST_POLLS: usize = 10;
 
 /// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
 const UNEXPLAINED: f64 = 0.1;
-
-/// No known pattern holds more than four sessions for a request. Where more go with it, they stay when it is done.
-const STAY: f64 = 4.5;
 
 /// Each route that holds.
 pub(super) fn held(seen: &Seen<'_>) -> Vec<Finding> {
@@ -193,7 +190,7 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
     }
     let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
     let explained = findings.iter().any(|it| matches!(it.kind, Kind::HeldSession | Kind::LeakedSession));
-    let capacity = f64::from(seen.case.variant.summary.pool_capacity);
+    let capacity = seen.capacity();
     if !explained && idle >= (UNEXPLAINED * capacity).max(1.0) {
         return Some(nobody_named(seen, idle));
     }

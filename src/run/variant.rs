@@ -192,7 +192,7 @@ impl Variant<'_> {
             cut_off: recorder.requests_cut_off(),
             samples,
             replicas: self.scenario.gateway.replicas.get(),
-            pool_capacity: self.scenario.gateway.pool_capacity(),
+            pool_capacity: Some(self.scenario.gateway.pool_capacity()),
             counted_s: counted.idle_in_transaction_s,
             counted_is_lower_bound: counted.lost.map(|lost| lost.total() > 0),
             polls_missed: loaded.watched.polls.missed,

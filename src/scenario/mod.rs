@@ -7,6 +7,7 @@
 pub mod builtin;
 pub mod check;
 pub mod error;
+mod experiment;
 pub mod fault;
 pub mod gate;
 pub mod key;
@@ -25,6 +26,7 @@ pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
 
 use crate::units::{Count, Share, Span};
 
+pub use self::experiment::{Experiment, Watched};
 pub use self::variant_name::{NotAVariantName, VariantName};
 
 use self::route::TaskRoute;
@@ -191,6 +193,9 @@ pub struct Gateway {
     /// Which failures of the database reach the client under another name: `off`, `protocol`, `on`.
     #[serde(default)]
     pub masks: Masks,
+    /// Mistakes that each variant makes beside its own, on the routes that each is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<SessionScope>,
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,
