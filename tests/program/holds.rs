@@ -3,9 +3,13 @@
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use rbac_bench::monitor::{Monitor, Sink, Watch, Whose};
+use rbac_bench::record::{Sample, Stamped};
+use rbac_bench::scenario::Health;
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
@@ -31,6 +35,7 @@ struct Specimen {
     url: String,
     token: String,
     database: tokio_postgres::Client,
+    database_url: String,
     client: reqwest::Client,
 }
 
@@ -69,7 +74,8 @@ impl Specimen {
         let (database, connection) = tokio_postgres::connect(&text("database_url"), NoTls).await.expect("a server");
         tokio::spawn(connection);
         let client = reqwest::Client::new();
-        let specimen = Self { place, run, url: text("url"), token: text("user_token"), database, client };
+        let (url, token, database_url) = (text("url"), text("user_token"), text("database_url"));
+        let specimen = Self { place, run, url, token, database, database_url, client };
         // The first call fills the caches, which later calls do not ask the database for.
         specimen.call().await;
         if scope != "never_committed" {
@@ -400,6 +406,57 @@ async fn the_servers_own_count_agrees_with_what_the_specimen_says_it_held() {
     }
     let counted_s = specimen.counted_s().await - before_s;
     assert!((counted_s / truth_s - 1.0).abs() < 0.05, "counted {counted_s} s, said {truth_s} s");
+    specimen.stop();
+}
+
+/// Adds up what the monitor's samples say, as a run does.
+#[derive(Default)]
+struct Samples(std::sync::Mutex<Vec<Stamped>>);
+
+impl Sink for Samples {
+    fn take(&self, at: Instant, sample: Sample) {
+        let variant = rbac_bench::scenario::SessionScope::AcrossBackend.into();
+        let at_s = at.saturating_duration_since(*EPOCH).as_secs_f64();
+        self.0.lock().expect("nobody panics").push(Stamped { variant, at_s, sample });
+    }
+}
+
+static EPOCH: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+
+#[tokio::test]
+async fn the_monitor_agrees_with_what_the_specimen_says_it_held_to_one_per_cent() {
+    let settings =
+        ["backend.delays.slow-search.min=300ms", "backend.delays.slow-search.max=300ms", "gateway.pool.size=60"];
+    let specimen = Specimen::start("across_backend", &settings).await;
+    let watch = Watch {
+        database: specimen.database_url.parse().expect("a connection string"),
+        interval: Duration::from_millis(100),
+        pulse: Duration::from_millis(50),
+        whose: Whose::Everybody,
+        epoch: *EPOCH,
+        replicas: Vec::new(),
+        gauges: Vec::new(),
+        health: Health::default(),
+    };
+    let samples = Arc::new(Samples::default());
+    let monitor = Monitor::start(watch, Arc::clone(&samples) as Arc<dyn Sink>).await.expect("a monitor");
+    let before_s = specimen.said_idle_s().await;
+    let until = Instant::now() + Duration::from_secs(8);
+    let calls = (0..40).map(async |caller| {
+        tokio::time::sleep(Duration::from_millis(7 * caller)).await;
+        while Instant::now() < until {
+            specimen.call().await;
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    specimen.wait_until_nothing_is_held().await;
+    let said_s = specimen.said_idle_s().await - before_s;
+    monitor.stop().await.expect("a clean stop");
+    let samples = samples.0.lock().expect("nobody panics").clone();
+    let series = rbac_bench::record::summary::idle_in_transaction(&samples, |_| true);
+    let (sampled_s, error_s) = (series.integral_seen().expect("samples"), series.integral_error().expect("samples"));
+    println!("said {said_s} s, sampled {sampled_s} ± {error_s} s");
+    assert!((sampled_s / said_s - 1.0).abs() < 0.01, "said {said_s} s, sampled {sampled_s} ± {error_s} s");
     specimen.stop();
 }
 
