@@ -91,11 +91,16 @@ impl Timeline {
         self.rows.iter().min_by(|a, b| away(a).total_cmp(&away(b))).filter(|row| away(row) <= GAP_S / 2.0)
     }
 
-    /// The integral over time of what `value` gives, in units × seconds, from `from_s` to `to_s`.
+    /// The integral over time of what `value` gives, in units × seconds, from `from_s` to `to_s`, without the gaps.
     pub(super) fn integral(&self, from_s: f64, to_s: f64, value: impl Fn(&Row) -> f64) -> f64 {
         let inside: Vec<&Row> = self.rows.iter().filter(|row| (from_s..=to_s).contains(&row.at_s)).collect();
+        let mut steps: Vec<f64> = inside.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect();
+        steps.sort_by(f64::total_cmp);
+        // A monitor that looks rarely has no gaps.
+        let gap_s = steps.get(steps.len() / 2).map_or(GAP_S, |usual| (10.0 * usual).max(GAP_S));
         inside
             .windows(2)
+            .filter(|pair| pair[1].at_s - pair[0].at_s <= gap_s)
             .map(|pair| (pair[1].at_s - pair[0].at_s) * f64::midpoint(value(pair[0]), value(pair[1])))
             .sum()
     }

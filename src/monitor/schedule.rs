@@ -13,8 +13,8 @@ const LITTLE: f64 = 0.10;
 /// Polls that are looked at before the pace is changed.
 const WINDOW: usize = 20;
 
-/// Never rarer than usual by more than this.
-const SLOWEST: u32 = 32;
+/// Never rarer than usual by more than this: polls further apart than a second would leave gaps.
+const SLOWEST: u32 = 8;
 
 /// With more sessions than this the rows are asked for half as often, and as usual again below the other.
 const MANY: (u32, u32) = (500, 450);
