@@ -29,7 +29,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 fn main() {
     let seconds = std::env::args().skip(1).find_map(|it| it.parse().ok()).unwrap_or(15);
-    raise_descriptor_limit();
+    raise_descriptor_limit(2 * SESSIONS[2]).expect("room for the sessions");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     println!("CPU in per cent of one core, client + server process, over {seconds} s each");
     println!(
@@ -56,7 +56,8 @@ async fn compare(sessions: u32, held: f64, span: Duration) {
             loop {
                 let statements = if holds { "BEGIN; SELECT 1" } else { "SELECT 1" };
                 client.batch_execute(statements).await.expect("an answer");
-                tokio::time::sleep(Duration::from_millis(rand::rng().random_range(500..1500))).await;
+                let millis = rand::rng().random_range(500..1500);
+                tokio::time::sleep(Duration::from_millis(millis)).await;
                 if holds {
                     client.batch_execute("COMMIT").await.expect("an answer");
                 }
