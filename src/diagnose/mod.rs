@@ -27,6 +27,7 @@ use serde::Serialize;
 
 pub use attribute::Interval;
 pub use pattern::HoldPattern;
+pub use statements::normalise;
 
 use crate::record::{RunRecord, Stamped, VariantRecord};
 use crate::scenario::VariantName;

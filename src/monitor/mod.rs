@@ -9,6 +9,7 @@ mod counters;
 mod health;
 mod pools;
 mod prometheus;
+pub mod sessions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::scenario::Health;
 
 pub use activity::PollStats;
 pub use counters::ServerCounters;
+pub use pools::GaugeNames;
 
 /// What is watched.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Watch {
     pub replicas: Vec<String>,
     /// Gauges URL of each replica, in the same order.
     pub gauges: Vec<String>,
+    /// What those gauges are called.
+    pub gauge_names: GaugeNames,
     /// How the replicas are probed.
     pub health: Health,
 }
@@ -144,7 +148,8 @@ async fn watch_all(
         others.spawn(prober.run(Arc::clone(&sink), stop.clone()));
     }
     for (index, url) in watch.gauges.into_iter().enumerate() {
-        others.spawn(pools::run(index, url, gauges.clone(), Arc::clone(&sink), stop.clone()));
+        let gauges = pools::Gauges { url, names: watch.gauge_names.clone(), client: gauges.clone() };
+        others.spawn(pools::run(index, gauges, Arc::clone(&sink), stop.clone()));
     }
     let stats = poller.run(watch.interval, &*sink, &stop).await;
     while others.join_next().await.is_some() {}

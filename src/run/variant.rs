@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::collector::{Collector, VariantSink};
 use super::progress::{Live, Progress, Stage, Update};
-use crate::monitor::{self, Monitor, PollStats, ServerCounters, Sink, Watch};
+use crate::monitor::{self, GaugeNames, Monitor, PollStats, ServerCounters, Sink, Watch};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
     ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary,
@@ -124,6 +124,7 @@ impl Variant<'_> {
             interval: self.scenario.monitor.interval.duration(),
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),
+            gauge_names: GaugeNames::default(),
             health: self.scenario.health.clone(),
         }
     }
