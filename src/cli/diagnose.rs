@@ -66,7 +66,7 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
         });
     }
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &json(&record.scenario.name, &diagnosed))?;
+        serde_json::to_writer_pretty(&mut *out, &json(record.scenario.name(), &diagnosed))?;
         writeln!(out)?;
     } else {
         out.write_all(text(&diagnosed, &logs, output_width()).as_bytes())?;

@@ -89,6 +89,9 @@ pub(super) enum CliError {
     /// A text that names no variant anywhere.
     #[error(transparent)]
     VariantName(NotAVariantName),
+    /// A record of a load that is not ours.
+    #[error("this record is of a database that was watched: its load cannot be run again")]
+    NotRunAgain,
     /// A run with more than one variant, of which one is needed.
     #[error("`{}` has more than one variant: name the healthy one with `--variant`", folder.display())]
     WhichVariant {
@@ -203,6 +206,7 @@ impl CliError {
             | Self::NothingToSet
             | Self::UnknownVariant { .. }
             | Self::VariantName(_)
+            | Self::NotRunAgain
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }
             | Self::OtherConditions { .. }

@@ -1,6 +1,5 @@
 //! `rbac-bench gate`: is it good enough?
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +18,7 @@ use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
-use crate::scenario::{Scenario, VariantName};
+use crate::scenario::{Experiment, Scenario, VariantName};
 use crate::units::Span;
 
 /// Judge a run, or run a scenario and judge it
@@ -147,15 +146,16 @@ fn judge_run(
     if sets && !args.rerun {
         return Err(CliError::NothingToSet);
     }
-    let changed = if sets { changed(args, &run.record.scenario)? } else { run.record.scenario.clone() };
-    let scopes = variants.iter().filter_map(VariantName::scope).collect();
-    let scenario = Scenario { variants: scopes, ..changed };
+    let experiment = &run.record.scenario;
     if args.rerun {
-        return run_and_judge(args, scenario, baseline, quiet, out);
+        let Some(recorded) = experiment.gateway() else { return Err(CliError::NotRunAgain) };
+        let changed = if sets { changed(args, recorded)? } else { recorded.clone() };
+        let scopes = variants.iter().filter_map(VariantName::scope).collect();
+        return run_and_judge(args, Scenario { variants: scopes, ..changed }, baseline, quiet, out);
     }
-    let asked = asked(args, &scenario, baseline.is_some())?;
+    let asked = concerning(asked(args, experiment, baseline.is_some())?, &variants)?;
     let report = judge_recorded(args, &asked, run, &variants, baseline)?;
-    finish(args, &report, &scenario.name, Some(&run.folder), out)
+    finish(args, &report, experiment.name(), Some(&run.folder), out)
 }
 
 /// The scenario of a recorded run with what the flags set of it. The environment was there at the time, and is in it.
@@ -198,7 +198,8 @@ fn run_and_judge(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let asked = asked(args, &scenario, baseline.is_some())?;
+    let asked = asked(args, &scenario.clone().into(), baseline.is_some())?;
+    let asked = concerning(asked, &scenario.variant_names())?;
     let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
     let (name, variants) = (scenario.name.clone(), scenario.variant_names());
     match run::measure(scenario, &options, quiet) {
@@ -236,35 +237,34 @@ const AGAINST_BASELINE: [&str; 5] = [
 ];
 
 /// Reads the rules.
-fn asked(args: &GateArgs, scenario: &Scenario, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
+fn asked(args: &GateArgs, experiment: &Experiment, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
     let mut asked = if args.rules.is_empty() {
-        rules_of(scenario, has_baseline)?
+        rules_of(experiment, has_baseline)?
     } else {
-        read_rules(&args.rules.iter().map(|rule| plain_rule(rule)).collect::<Vec<_>>(), scenario)?
+        read_rules(&args.rules.iter().map(|rule| plain_rule(rule)).collect::<Vec<_>>(), experiment)?
     };
     if has_baseline && !asked.iter().any(|asked| asked.rule.is_relative()) {
-        asked.extend(read_rules(&AGAINST_BASELINE.map(plain_rule), scenario)?);
+        asked.extend(read_rules(&AGAINST_BASELINE.map(plain_rule), experiment)?);
     }
     if let Some(relative) = asked.iter().find(|asked| asked.rule.is_relative()).filter(|_| !has_baseline) {
         return Err(CliError::NoBaseline { rule: relative.rule.text.clone() });
     }
-    concerning(asked, scenario)
+    Ok(asked)
 }
 
 /// The scenario's own rules. Those against a baseline are for runs that have one: without it they are left out, and
 /// that is said.
-pub(super) fn rules_of(scenario: &Scenario, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
+pub(super) fn rules_of(experiment: &Experiment, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
     let (answerable, left_out): (Vec<_>, Vec<_>) =
-        read_rules(&scenario.gate, scenario)?.into_iter().partition(|it| has_baseline || !it.rule.is_relative());
+        read_rules(experiment.gate(), experiment)?.into_iter().partition(|it| has_baseline || !it.rule.is_relative());
     for asked in left_out {
         tracing::warn!("rule `{}` is left out: it needs a baseline", plain(&asked.rule.text));
     }
     Ok(answerable)
 }
 
-/// The rules, when at least one of them concerns a variant of the scenario.
-pub(super) fn concerning(asked: Vec<Asked>, scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
-    let judged: BTreeSet<VariantName> = scenario.variant_names().into_iter().collect();
+/// The rules, when at least one of them concerns a variant that is judged.
+pub(super) fn concerning(asked: Vec<Asked>, judged: &[VariantName]) -> Result<Vec<Asked>, CliError> {
     let concerned = |asked: &Asked| asked.variants.is_empty() || asked.variants.iter().any(|it| judged.contains(it));
     if asked.iter().any(concerned) { Ok(asked) } else { Err(CliError::NoRules) }
 }
@@ -277,8 +277,8 @@ fn plain_rule(rule: &str) -> GateRule {
 ///
 /// # Errors
 /// When one of them is none, or names no route of the scenario.
-pub(super) fn read_rules(written: &[GateRule], scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
-    let routes = routes(scenario);
+pub(super) fn read_rules(written: &[GateRule], experiment: &Experiment) -> Result<Vec<Asked>, CliError> {
+    let routes = routes(experiment);
     written.iter().map(|rule| Asked::read(rule, &routes).map_err(CliError::Rule)).collect()
 }
 

@@ -19,7 +19,7 @@ use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
-use crate::scenario::{Scenario, SessionScope, VariantName};
+use crate::scenario::{Experiment, Scenario, SessionScope, VariantName};
 use crate::units::Span;
 
 /// The flags of a paired gate.
@@ -116,27 +116,27 @@ impl PairsArgs {
     /// A trial of the rules that are meant: those of the command line, else the scenario's against a baseline, else the
     /// default ones.
     pub(super) fn trial(&self, rules: &[String], scenario: &Scenario) -> Result<Trial, CliError> {
-        let asked = self.asked(rules, scenario)?;
+        let asked = self.asked(rules, &scenario.clone().into())?;
         let plan = Plan { pairs: self.pairs.unwrap_or(10), alpha: self.alpha.unwrap_or(0.01) };
         let rules = paired_rules(asked).map_err(CliError::PairedRule)?;
         Trial::new(rules, plan).map_err(CliError::Plan)
     }
 
-    fn asked(&self, rules: &[String], scenario: &Scenario) -> Result<Vec<Asked>, CliError> {
+    fn asked(&self, rules: &[String], experiment: &Experiment) -> Result<Vec<Asked>, CliError> {
         if !rules.is_empty() {
-            return read_rules(&rules.iter().map(|rule| written(rule)).collect::<Vec<_>>(), scenario);
+            return read_rules(&rules.iter().map(|rule| written(rule)).collect::<Vec<_>>(), experiment);
         }
         if !self.metrics.is_empty() {
             let rules: Vec<GateRule> = self.metrics.iter().map(|metric| written(&self.rule_of(metric))).collect();
-            return read_rules(&rules, scenario);
+            return read_rules(&rules, experiment);
         }
-        let of_scenario = read_rules(&scenario.gate, scenario)?;
+        let of_scenario = read_rules(experiment.gate(), experiment)?;
         let relative: Vec<Asked> = of_scenario.into_iter().filter(|asked| asked.rule.is_relative()).collect();
         if !relative.is_empty() {
             return Ok(relative);
         }
         let default = |rule: &&str| written(&self.rule_of(rule.split("<=").next().unwrap_or(rule)));
-        read_rules(&DEFAULT_RULES.iter().map(default).collect::<Vec<_>>(), scenario)
+        read_rules(&DEFAULT_RULES.iter().map(default).collect::<Vec<_>>(), experiment)
     }
 
     /// The rule that a metric must not get worse by more than the smallest effect.

@@ -87,7 +87,7 @@ struct RunOnDisk {
 impl RunOnDisk {
     fn read(folder: &Path) -> Result<Self, StoreError> {
         let record = read_record(folder)?;
-        let replicas = record.scenario.gateway.replicas.get();
+        let replicas = record.scenario.replicas();
         let asked = asked(&record);
         let mut timeline = Timeline::default();
         let mut kept = Vec::new();
@@ -129,16 +129,17 @@ fn asked(record: &RunRecord) -> Vec<Asked> {
     let read =
         |rule| Asked::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
     // Those against a baseline are for runs that have one, as at the end of a run.
-    record.scenario.gate.iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
+    record.scenario.gate().iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
 }
 
 /// A sample as rules need it: statements and routes would fill the memory.
 fn without_texts(mut stamped: Stamped) -> Option<Stamped> {
     match &mut stamped.sample {
-        Sample::Breakdown(_) => return None,
+        Sample::Breakdown(_) | Sample::Episode(_) | Sample::Blocking(_) => return None,
         Sample::Load(load) => load.in_flight.clear(),
         Sample::Pools(pools) => pools.errors.clear(),
         Sample::Activity(_) | Sample::Health(_) | Sample::Event(_) => {}
+        Sample::Pulse(_) | Sample::Counters(_) => {}
     }
     Some(stamped)
 }

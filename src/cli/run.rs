@@ -74,7 +74,11 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
-    let asked = if args.gate { concerning(rules_of(&scenario, false)?, &scenario)? } else { Vec::new() };
+    let asked = if args.gate {
+        concerning(rules_of(&scenario.clone().into(), false)?, &scenario.variant_names())?
+    } else {
+        Vec::new()
+    };
     let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
     let (name, variants) = (scenario.name.clone(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {
@@ -147,7 +151,7 @@ fn tell_verdict(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let command = format!("rbac-bench gate {} --rerun", shell_word(&finished.folder.display().to_string()));
-    let scenario = &finished.record.scenario.name;
+    let scenario = finished.record.scenario.name();
     let told = Told { report, scenario, folder: Some(&finished.folder), command: &command };
     let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(told)) };
     ci::tell(told, None, Said { text: &text, annotate_out: !args.json }, out)
@@ -163,7 +167,7 @@ pub(super) fn load_scenario(name: &str, flags: &OverrideArgs, environment: &[Ove
             tracing::warn!("{located}");
         }
     }
-    read_rules(&scenario.gate, &scenario)?;
+    read_rules(&scenario.gate, &scenario.clone().into())?;
     Ok(scenario)
 }
 

@@ -270,7 +270,7 @@ fn findings(source: &ScenarioText, overrides: &[Override]) -> Result<Vec<Finding
 /// What is wrong with the rules of the scenario's gate; nothing when the scenario is refused anyway.
 fn rule_findings(source: &ScenarioText, overrides: &[Override]) -> Vec<Finding> {
     let Ok(scenario) = Scenario::from_text(&source.name, &source.text, overrides) else { return Vec::new() };
-    let routes = routes(&scenario);
+    let routes = routes(&scenario.clone().into());
     let errors = scenario.gate.iter().filter_map(|rule| Asked::read(rule, &routes).err());
     let key = Some("gate".to_owned());
     let place = Locator::new(&source.text)

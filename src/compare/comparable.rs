@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Side;
 use crate::record::{Machine, RunRecord};
-use crate::scenario::Scenario;
+use crate::scenario::Experiment;
 
 /// One thing that differs between two runs, and must not, for their figures to be comparable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -87,7 +87,7 @@ fn machine(machine: &Machine) -> String {
 /// Keys that say what a scenario is called and asks for, not what is run.
 const NAMES_AND_QUESTIONS: [&str; 6] = ["name", "title", "notes", "reference", "variants", "gate"];
 
-fn scenario(baseline: &Scenario, candidate: &Scenario) -> Vec<Difference> {
+fn scenario(baseline: &Experiment, candidate: &Experiment) -> Vec<Difference> {
     let (before, after) = (leaves(baseline), leaves(candidate));
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let value = |of: &std::collections::BTreeMap<String, String>, key: &String| {
@@ -106,7 +106,7 @@ fn scenario(baseline: &Scenario, candidate: &Scenario) -> Vec<Difference> {
 }
 
 /// Every setting, as text, by its key.
-fn leaves(scenario: &Scenario) -> std::collections::BTreeMap<String, String> {
+fn leaves(scenario: &Experiment) -> std::collections::BTreeMap<String, String> {
     let mut found = std::collections::BTreeMap::new();
     // A scenario that cannot be written as JSON does not exist; its settings would all be missing on both sides.
     let value = serde_json::to_value(scenario).unwrap_or_default();

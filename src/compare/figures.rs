@@ -74,7 +74,7 @@ pub const FIGURES: [Figure; 22] = [
     figure!("idle_in_transaction_mean", Count, Lower, Scatter::Windows(Window::IdleInTransaction), |it| it
         .idle_in_transaction_mean),
     figure!("transaction_age_max_s", Seconds, Lower, Scatter::Extreme, |it| it.transaction_age_max_s),
-    figure!("pool_capacity", Count, Neither, Scatter::None, |it| Some(f64::from(it.pool_capacity))),
+    figure!("pool_capacity", Count, Neither, Scatter::None, |it| it.pool_capacity.map(f64::from)),
     figure!("pool_checked_out_peak", Count, Lower, Scatter::Extreme, |it| it.pool_checked_out_peak.map(f64::from)),
     figure!("pool_timeouts", Count, Lower, Scatter::Events, |it| it.pool_timeouts.map(|count| count as f64)),
     figure!(

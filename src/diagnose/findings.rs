@@ -193,7 +193,7 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
     }
     let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
     let explained = findings.iter().any(|it| matches!(it.kind, Kind::HeldSession | Kind::LeakedSession));
-    let capacity = f64::from(seen.case.variant.summary.pool_capacity);
+    let capacity = seen.capacity();
     if !explained && idle >= (UNEXPLAINED * capacity).max(1.0) {
         return Some(nobody_named(seen, idle));
     }

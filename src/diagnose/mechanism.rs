@@ -1,5 +1,6 @@
 //! What comes of it: full pools, loops that stand still, waits for locks, busy sessions, `PgBouncer`.
 
+use super::blocking::{Root, RootState};
 use super::pattern::HoldPattern;
 use super::seen::Seen;
 use super::timeline::Row;
@@ -23,21 +24,53 @@ pub(super) fn convoy(seen: &Seen<'_>) -> Option<Finding> {
     }
     let peak = seen.timeline.rows.iter().map(waiting).fold(0.0, f64::max);
     let (from_s, to_s) = seen.steady_s();
+    let said = format!("{mean:.1} at the mean");
+    let finding = match seen.roots.first() {
+        Some(root) => behind_root(seen, root, peak, &said),
+        None => behind_a_guess(seen, peak, &said),
+    };
+    Some(
+        Finding { harm_s: seen.timeline.integral(from_s, to_s, waiting), ..finding }
+            .with("samples.activity", peak, "most sessions that waited for a lock at one time")
+            .with("samples.activity", lasting, "share of the polls with one that waits"),
+    )
+}
+
+/// The monitor has walked the queue to its root.
+fn behind_root(seen: &Seen<'_>, root: &Root, peak: f64, mean: &str) -> Finding {
+    let all_s: f64 = seen.roots.iter().map(|it| it.blocked_s).sum();
+    let share = if all_s > 0.0 { root.blocked_s / all_s } else { 0.0 };
+    let (pattern, does) = match root.state {
+        RootState::Idle => (Some(HoldPattern::H14), "a session that is idle in transaction (H14)"),
+        RootState::Active => (None, "a session whose statement runs"),
+        RootState::Prepared => (None, "a prepared transaction"),
+    };
+    let age = if root.oldest_s > 0.0 { format!(", up to {} old", seconds(root.oldest_s)) } else { String::new() };
+    let title = format!("Up to {peak:.0} sessions wait for a lock behind {does}{age}, {mean}.");
+    Finding {
+        route: if root.state == RootState::Idle { seen.route_of(&root.statement) } else { None },
+        pattern_confidence: pattern.map(|_| 0.95),
+        statement: Some(root.statement.clone()).filter(|it| !it.is_empty()),
+        application_name: root.application_name.clone(),
+        ..Finding::new(Kind::LockConvoy, pattern, 0.95, title)
+    }
+    .with("samples.blocking", f64::from(root.most), "most sessions behind one such root at one time")
+    .with("samples.blocking", root.blocked_s, "session seconds waited behind it")
+    .with("samples.blocking", share, "share of all waiting that is behind it")
+}
+
+/// There is no blocking graph: an idle session whose last statement locks rows may be the root.
+fn behind_a_guess(seen: &Seen<'_>, peak: f64, mean: &str) -> Finding {
     let holder = seen.statements.iter().find(|it| writes(&it.statement));
     let behind = if holder.is_some() { " behind a session that is idle in transaction (H14)" } else { "" };
-    let title = format!("Up to {peak:.0} sessions wait for a lock{behind}, {mean:.1} at the mean.");
+    let title = format!("Up to {peak:.0} sessions wait for a lock{behind}, {mean}.");
     let pattern = holder.map(|_| HoldPattern::H14);
-    Some(
-        Finding {
-            pattern_confidence: pattern.map(|_| 0.8),
-            statement: holder.map(|it| it.statement.clone()),
-            application_name: holder.and_then(|it| it.application_name.clone()),
-            harm_s: seen.timeline.integral(from_s, to_s, waiting),
-            ..Finding::new(Kind::LockConvoy, pattern, 0.9, title)
-        }
-        .with("samples.activity", peak, "most sessions that waited for a lock at one time")
-        .with("samples.activity", lasting, "share of the polls with one that waits"),
-    )
+    Finding {
+        pattern_confidence: pattern.map(|_| 0.8),
+        statement: holder.map(|it| it.statement.clone()),
+        application_name: holder.and_then(|it| it.application_name.clone()),
+        ..Finding::new(Kind::LockConvoy, pattern, 0.9, title)
+    }
 }
 
 /// Whether a statement leaves a row locked.
@@ -49,7 +82,7 @@ fn writes(statement: &str) -> bool {
 /// Sessions that are busy, where most of the time goes there.
 pub(super) fn slow(seen: &Seen<'_>) -> Option<Finding> {
     let (busy, idle) = (seen.timeline.mean(Row::working)?, seen.timeline.mean(Row::idle)?);
-    let capacity = f64::from(seen.case.variant.summary.pool_capacity);
+    let capacity = seen.capacity();
     if busy < BUSY * capacity || busy < idle || busy < 2.0 {
         return None;
     }
@@ -74,6 +107,9 @@ pub(super) fn slow(seen: &Seen<'_>) -> Option<Finding> {
 /// Event loops that stood still.
 pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
     let gauges: Vec<u32> = seen.pools().filter_map(|it| it.stalled_workers).collect();
+    if gauges.is_empty() {
+        return stands_still(seen);
+    }
     let stalled = gauges.iter().filter(|it| **it > 0).count();
     let lasting = stalled as f64 / gauges.len().max(1) as f64;
     if stalled < 2 || lasting < LASTS {
@@ -101,6 +137,33 @@ pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
     );
     Some(match health {
         Some(healthy) => finding.with("summary.replicas_healthy_min", f64::from(healthy), "replicas healthy, at worst"),
+        None => finding,
+    })
+}
+
+/// No gauge tells of the loops: then it shows in requests that are in flight and of which none finishes, probes that get
+/// no answer, and a database that has nothing to do meanwhile.
+fn stands_still(seen: &Seen<'_>) -> Option<Finding> {
+    let (still, probes) = (seen.share_standing_still(), seen.share_of_failed_probes());
+    let busy = seen.timeline.mean(Row::working)?;
+    if still < LASTS || probes.is_some_and(|it| it < LASTS) || busy >= BUSY * seen.capacity() {
+        return None;
+    }
+    let unanswered = probes.map_or_else(String::new, |it| format!(", {} of the health probes fail", percent(it)));
+    let title = format!(
+        "The service stands still (H13): in {} of the time not one of the requests in flight finishes{unanswered}, and \
+         the database has nothing to do.",
+        percent(still),
+    );
+    let sure = if probes.is_some() { 0.6 } else { 0.4 };
+    let finding = Finding {
+        pattern_confidence: Some(sure),
+        ..Finding::new(Kind::EventLoopBlocked, Some(HoldPattern::H13), sure, title)
+    }
+    .with("samples.load", still, "share of the time in which requests were in flight and none finished for a second")
+    .with("samples.activity", busy, "sessions that run a statement, at the mean");
+    Some(match probes {
+        Some(failed) => finding.with("samples.health", failed, "share of the health probes that failed"),
         None => finding,
     })
 }

@@ -7,6 +7,7 @@
 
 mod advice;
 mod attribute;
+mod blocking;
 mod findings;
 mod mechanism;
 mod nnls;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use super::Case;
 use super::attribute::{Attribution, Interval, Question, RouteHold, attribute};
-use super::statements::{StatementHold, breakdowns, by_statement, commented_route, known_route};
+use super::blocking::{Root, roots};
+use super::statements::{StatementHold, breakdowns, by_statement, commented_route, idle_s, known_route};
 use super::timeline::{Row, Timeline};
 use crate::record::{BreakdownSample, Sample, SeenBy};
 use crate::texts::Tally;
+use crate::units::Span;
 
 /// A transaction that is so many times older than the longest request, and a second more, belongs to none.
 const OUTLIVES: f64 = 1.5;
@@ -26,6 +28,8 @@ pub(super) struct Seen<'a> {
     pub(super) exact: Option<Vec<RouteHold>>,
     /// Error texts of the record and of the logs.
     pub(super) texts: Tally,
+    /// Behind whom sessions waited for locks, most waiting first.
+    pub(super) roots: Vec<Root>,
     /// Statements whose transactions outlive every request.
     pub(super) leaks: Vec<usize>,
 }
@@ -38,6 +42,7 @@ impl<'a> Seen<'a> {
         let own = case.samples;
         let breakdowns: Vec<_> = breakdowns(own, 0.0, phases.steady_to_s, case.scope);
         let statements = by_statement(&breakdowns);
+        let roots = roots(own, 0.0, phases.steady_to_s, case.scope);
         let mut texts = case.texts.clone();
         // The gateway, its clients and the logs tell of the same errors.
         for seen_by in [SeenBy::Gateway, SeenBy::Client] {
@@ -46,8 +51,17 @@ impl<'a> Seen<'a> {
             theirs.for_each(|error| told.add(&error.text, error.count));
             texts.also_seen(told);
         }
-        let mut seen =
-            Self { case, timeline, breakdowns, statements, attribution: None, exact: None, texts, leaks: Vec::new() };
+        let mut seen = Self {
+            case,
+            timeline,
+            breakdowns,
+            statements,
+            attribution: None,
+            exact: None,
+            texts,
+            roots,
+            leaks: Vec::new(),
+        };
         seen.leaks = seen.leaks();
         seen.set_leaked();
         seen.attribution = seen.attribute(Row::held).map(|it| it.of_all(seen.idle_s()));
@@ -79,6 +93,12 @@ impl<'a> Seen<'a> {
         self.timeline.integral(from_s, to_s, Row::idle)
     }
 
+    /// Sessions that the pools may open; where nobody says, as many as were ever open.
+    pub(super) fn capacity(&self) -> f64 {
+        let open = || self.timeline.rows.iter().map(|row| row.activity.sessions).max().unwrap_or(0);
+        f64::from(self.case.variant.summary.pool_capacity.unwrap_or_else(open))
+    }
+
     /// Whether a pool was full at any time.
     pub(super) fn saturated(&self) -> bool {
         self.timeline.rows.iter().any(|row| row.saturated)
@@ -101,11 +121,55 @@ impl<'a> Seen<'a> {
         })
     }
 
+    /// Share of the time under load in which requests were in flight, and not one finished within a second.
+    pub(super) fn share_standing_still(&self) -> f64 {
+        let (scope, until_s) = (self.case.scope, self.case.variant.phases.steady_to_s);
+        let own = self.case.samples.iter().filter(|it| it.variant == scope && (0.0..=until_s).contains(&it.at_s));
+        let loads = own.filter_map(|stamped| match &stamped.sample {
+            Sample::Load(load) => Some((stamped.at_s, load)),
+            _ => None,
+        });
+        let (mut all_s, mut still_s) = (0.0, 0.0);
+        let mut since: Option<(f64, u64)> = None;
+        let mut last_s = None;
+        for (at_s, load) in loads {
+            all_s += last_s.map_or(0.0, |last_s: f64| at_s - last_s);
+            last_s = Some(at_s);
+            let moved = since.is_none_or(|(_, finished)| finished != load.finished) || load.in_flight.is_empty();
+            match since {
+                Some((since_s, _)) if moved && at_s - since_s >= 1.0 => still_s += at_s - since_s,
+                _ => {}
+            }
+            if moved {
+                since = Some((at_s, load.finished));
+            }
+        }
+        if let Some(((since_s, _), last_s)) = since.zip(last_s).filter(|((since_s, _), last_s)| last_s - since_s >= 1.0)
+        {
+            still_s += last_s - since_s;
+        }
+        if all_s > 0.0 { still_s / all_s } else { 0.0 }
+    }
+
+    /// Share of the health probes under load that failed; `None` where nobody probes.
+    pub(super) fn share_of_failed_probes(&self) -> Option<f64> {
+        let (scope, until_s) = (self.case.scope, self.case.variant.phases.steady_to_s);
+        let own = self.case.samples.iter().filter(|it| it.variant == scope && (0.0..=until_s).contains(&it.at_s));
+        let probes: Vec<bool> = own
+            .filter_map(|stamped| match &stamped.sample {
+                Sample::Health(probe) => Some(probe.error.is_some()),
+                _ => None,
+            })
+            .collect();
+        let failed = probes.iter().filter(|failed| **failed).count();
+        (!probes.is_empty()).then(|| failed as f64 / probes.len() as f64)
+    }
+
     /// Statements whose transactions are older than any request was. In a full pool requests get old without finishing;
     /// there only the clients' timeout bounds their age.
     fn leaks(&self) -> Vec<usize> {
         let slowest = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
-        let timeout_s = self.case.record.scenario.load.client_timeout.secs();
+        let timeout_s = self.case.record.scenario.client_timeout().map_or(0.0, Span::secs);
         let longest_s = if self.saturated() { timeout_s.max(slowest / 1e3) } else { slowest / 1e3 };
         let old = |hold: &StatementHold| longest_s > 0.0 && hold.oldest_s > OUTLIVES * longest_s + 1.0;
         (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect()
@@ -131,13 +195,13 @@ impl<'a> Seen<'a> {
         let (mut named, mut all) = (0.0, 0.0);
         for (index, (_, breakdown)) in self.breakdowns.iter().enumerate() {
             for group in &breakdown.groups {
-                all += f64::from(group.sessions);
+                let idle_s = idle_s(group);
+                all += idle_s;
                 let route = commented_route(&group.statement).or_else(|| route_name(&group.application_name));
                 let Some(route) = route else { continue };
-                named += f64::from(group.sessions);
+                named += idle_s;
                 let route = known_route(&route, &self.timeline.routes).unwrap_or(route);
-                series.entry(route).or_insert_with(|| vec![0.0; self.breakdowns.len()])[index] +=
-                    f64::from(group.sessions);
+                series.entry(route).or_insert_with(|| vec![0.0; self.breakdowns.len()])[index] += idle_s;
             }
         }
         if all == 0.0 || named < NAMED * all {
@@ -173,7 +237,7 @@ impl<'a> Seen<'a> {
     /// Which statements a holder's sessions ended with: of each statement, the part that goes with this route among
     /// `holders`; most first.
     pub(super) fn statements_of(&self, route: &str, holders: &[RouteHold]) -> Vec<(&StatementHold, f64)> {
-        let weight = |hold: &StatementHold| self.part(hold, route, holders) * hold.sessions as f64;
+        let weight = |hold: &StatementHold| self.part(hold, route, holders) * hold.idle_s;
         let candidates = self.statements.iter().enumerate().filter(|(index, _)| !self.leaks.contains(index));
         let mut parts: Vec<(&StatementHold, f64)> =
             candidates.map(|(_, hold)| (hold, weight(hold))).filter(|(_, weight)| *weight > 0.0).collect();
@@ -183,6 +247,15 @@ impl<'a> Seen<'a> {
         }
         parts.sort_by(|a, b| b.1.total_cmp(&a.1));
         parts
+    }
+
+    /// The route whose requests leave nearly all idle sessions with this last statement.
+    pub(super) fn route_of(&self, statement: &str) -> Option<String> {
+        let by_load = self.attribution.as_ref().map_or(&[][..], |it| &it.holders);
+        let holders = self.exact.as_deref().unwrap_or(by_load);
+        let hold = self.statements.iter().find(|it| it.statement == statement)?;
+        let mut of_it = holders.iter().filter(|holder| self.part(hold, &holder.route, holders) >= NAMED);
+        of_it.next().map(|holder| holder.route.clone())
     }
 
     /// Which part of a statement's idle sessions goes with a route's requests in flight.

@@ -150,12 +150,15 @@ fn samples(routes: &[SimRoute], spans: &[RouteSpans], users: u32, seconds: f64) 
     let flights: Vec<_> = spans.iter().map(|it| it.flight.counts(load_at, ticks)).collect();
     let idles: Vec<_> = spans.iter().map(|it| it.idle.counts(activity_at, ticks)).collect();
     let actives: Vec<_> = spans.iter().map(|it| it.active.counts(activity_at, ticks)).collect();
+    let mut ends: Vec<f64> = spans.iter().flat_map(|it| it.flight.0.iter().map(|(_, to)| *to)).collect();
+    ends.sort_by(f64::total_cmp);
     let mut samples = Vec::new();
     for tick in 0..ticks {
         let at = |offset: f64| offset + STEP_S * tick as f64;
         let in_flight = routes.iter().zip(&flights).filter(|(_, it)| it[tick] > 0);
         let in_flight = in_flight.map(|(route, it)| (route.name.to_owned(), it[tick])).collect();
-        let load = LoadSample { users, in_flight, ..LoadSample::default() };
+        let finished = ends.partition_point(|end| *end <= at(load_at)) as u64;
+        let load = LoadSample { users, in_flight, finished, ..LoadSample::default() };
         samples.push(Stamped { variant: SCOPE, at_s: at(load_at), sample: Sample::Load(load) });
         let sum = |wanted: bool| -> u32 {
             routes.iter().zip(&idles).filter(|(route, _)| route.aborted == wanted).map(|(_, it)| it[tick]).sum()
@@ -173,9 +176,10 @@ fn samples(routes: &[SimRoute], spans: &[RouteSpans], users: u32, seconds: f64) 
                 application_name: "app".to_owned(),
                 sessions: idle[tick],
                 oldest_s: 0.5,
+                idle_s: None,
             };
             let groups = routes.iter().zip(&idles).filter(|(_, idle)| idle[tick] > 0).map(group).collect();
-            let breakdown = Sample::Breakdown(BreakdownSample { groups });
+            let breakdown = Sample::Breakdown(BreakdownSample { groups, left_out_s: None });
             samples.push(Stamped { variant: SCOPE, at_s: at(activity_at) + 0.001, sample: breakdown });
         }
     }
@@ -190,7 +194,7 @@ fn record(routes: &[SimRoute], spans: &[RouteSpans], seconds: f64) -> RunRecord 
     variant.phases = Phases { steady_from_s: RAMP_S, steady_to_s: seconds, ended_s: seconds };
     variant.errors.clear();
     let summary = Summary {
-        pool_capacity: 10_000,
+        pool_capacity: Some(10_000),
         pool_timeouts: Some(0),
         failure_ratio: Some(0.0),
         replicas: 1,

@@ -3,6 +3,7 @@
 use super::pattern::HoldPattern;
 use super::simulated::{SCOPE, SimRoute, Simulated, route, simulate};
 use super::{Case, Finding, Kind, diagnose};
+use crate::record::{BlockingRoot, BlockingSample, HealthSample, HoldGroup, Sample, Stamped};
 use crate::texts::Tally;
 
 const SEEDS: u64 = 50;
@@ -156,7 +157,7 @@ fn routes_that_are_always_in_flight_together_are_not_told_apart() {
     let simulated = simulate(&with(&[holder("POST /a", 4.0, ORDER)]), USERS, SECONDS, 1);
     let mut samples = simulated.samples;
     for stamped in &mut samples {
-        if let crate::record::Sample::Load(load) = &mut stamped.sample
+        if let Sample::Load(load) = &mut stamped.sample
             && let Some(count) = load.in_flight.get("POST /a").copied()
         {
             load.in_flight.insert("POST /b".to_owned(), count);
@@ -192,12 +193,13 @@ fn a_session_as_old_as_the_run_is_a_leak() {
     let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
     for stamped in &mut simulated.samples {
         match &mut stamped.sample {
-            crate::record::Sample::Activity(activity) => activity.idle_in_transaction += 4,
-            crate::record::Sample::Breakdown(breakdown) => breakdown.groups.push(crate::record::HoldGroup {
+            Sample::Activity(activity) => activity.idle_in_transaction += 4,
+            Sample::Breakdown(breakdown) => breakdown.groups.push(HoldGroup {
                 statement: "SELECT 1".to_owned(),
                 application_name: "app".to_owned(),
                 sessions: 4,
                 oldest_s: stamped.at_s,
+                idle_s: None,
             }),
             _ => {}
         }
@@ -205,4 +207,64 @@ fn a_session_as_old_as_the_run_is_a_leak() {
     let found = findings(&simulated);
     assert_eq!((found[0].kind, found[0].pattern), (Kind::LeakedSession, Some(HoldPattern::H7)), "{found:#?}");
     assert!(found.iter().all(|it| it.kind != Kind::HeldSession), "{found:#?}");
+}
+
+#[test]
+fn a_queue_for_a_lock_is_the_fault_of_the_idle_session_at_its_root() {
+    const UPDATE: &str = "UPDATE counters SET n = n + 1 WHERE id = 7";
+    let mut simulated = simulate(&with(&[holder("POST /orders", 4.0, UPDATE)]), USERS, SECONDS, 1);
+    let mut blocking = Vec::new();
+    for stamped in &mut simulated.samples {
+        if let Sample::Activity(activity) = &mut stamped.sample {
+            activity.active += 6;
+            activity.waiting_for_lock = 6;
+            let root = |state: &str, statement: &str, blocked| BlockingRoot {
+                pid: 1,
+                state: Some(state.to_owned()),
+                statement: Some(statement.to_owned()),
+                application_name: Some("app".to_owned()),
+                age_s: Some(0.9),
+                blocked,
+            };
+            let roots = vec![root("idle in transaction", UPDATE, 5), root("active", "VACUUM orders", 1)];
+            let sample = Sample::Blocking(BlockingSample { roots, waiting: 6 });
+            blocking.push(Stamped { sample, ..*stamped });
+        }
+    }
+    simulated.samples.extend(blocking);
+    simulated.samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    let found = findings(&simulated);
+    let convoy = found.iter().find(|it| it.kind == Kind::LockConvoy).expect("sessions wait");
+    assert_eq!(convoy.pattern, Some(HoldPattern::H14), "{convoy:#?}");
+    assert_eq!(convoy.route.as_deref(), Some("POST /orders"), "{convoy:#?}");
+    assert_eq!(convoy.statement.as_deref(), Some("UPDATE counters SET n = n + ? WHERE id = ?"), "{convoy:#?}");
+    let share = convoy.evidence.iter().find(|it| it.text.starts_with("share of all waiting")).expect("the share");
+    assert!((share.value - 5.0 / 6.0).abs() < 0.01, "{convoy:#?}");
+}
+
+#[test]
+fn a_service_of_which_no_gauge_tells_stands_still_when_nothing_finishes() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    let quiet: Vec<_> = innocent().into_iter().filter(|it| it.active < 0.1).collect();
+    assert!(findings(&simulate(&quiet, USERS, SECONDS, 1)).iter().all(|it| it.kind != Kind::EventLoopBlocked));
+    let mut probes = Vec::new();
+    for stamped in &mut simulated.samples {
+        match &mut stamped.sample {
+            // Of each ten seconds it stands still in the first six.
+            Sample::Load(load) if stamped.at_s % 10.0 < 6.0 => load.finished = (stamped.at_s / 10.0).floor() as u64,
+            Sample::Load(load) => {
+                let error = (load.finished % 2 == 0).then(|| "no answer within 2s".to_owned());
+                let sample = Sample::Health(HealthSample { replica: 1, up: true, error });
+                probes.push(Stamped { sample, ..*stamped });
+            }
+            Sample::Activity(activity) => activity.active = 0,
+            _ => {}
+        }
+    }
+    simulated.samples.extend(probes);
+    simulated.samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    let found = findings(&simulated);
+    let blocked = found.iter().find(|it| it.kind == Kind::EventLoopBlocked).unwrap_or_else(|| panic!("{found:#?}"));
+    let still = blocked.evidence[0].value;
+    assert!((still - 0.6).abs() < 0.1, "{blocked:#?}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{BreakdownSample, Sample, Stamped};
+use crate::record::{BreakdownSample, HoldGroup, Sample, Stamped};
 use crate::scenario::VariantName;
 
 /// Longer statements are cut: `PostgreSQL` itself keeps 1023 bytes.
@@ -14,8 +14,8 @@ pub(super) struct StatementHold {
     pub(super) statement: String,
     /// The application that has most of them.
     pub(super) application_name: Option<String>,
-    /// Sessions summed over the breakdowns.
-    pub(super) sessions: u64,
+    /// Session seconds idle in transaction; in records that have none, sessions summed over breakdowns a second apart.
+    pub(super) idle_s: f64,
     /// Of all idle sessions in the breakdowns, 0–1.
     pub(super) share: f64,
     /// The oldest of its transactions ever seen.
@@ -37,8 +37,8 @@ pub(super) fn breakdowns(samples: &[Stamped], from_s: f64, to_s: f64, of: Varian
 /// Idle sessions by normalised statement, most first.
 pub(super) fn by_statement(breakdowns: &[(f64, &BreakdownSample)]) -> Vec<StatementHold> {
     let mut holds = BTreeMap::<String, StatementHold>::new();
-    let mut applications = BTreeMap::<(String, String), u64>::new();
-    let mut total = 0_u64;
+    let mut applications = BTreeMap::<(String, String), f64>::new();
+    let mut total = 0.0;
     for (index, (_, breakdown)) in breakdowns.iter().enumerate() {
         for group in &breakdown.groups {
             let statement = normalise(&group.statement);
@@ -47,30 +47,42 @@ pub(super) fn by_statement(breakdowns: &[(f64, &BreakdownSample)]) -> Vec<Statem
                 ..StatementHold::default()
             });
             hold.series[index].1 += f64::from(group.sessions);
-            hold.sessions += u64::from(group.sessions);
+            let idle_s = idle_s(group);
+            hold.idle_s += idle_s;
             hold.oldest_s = hold.oldest_s.max(group.oldest_s);
-            total += u64::from(group.sessions);
-            *applications.entry((statement, group.application_name.clone())).or_default() += u64::from(group.sessions);
+            total += idle_s;
+            let application = application(&group.application_name).to_owned();
+            *applications.entry((statement, application)).or_default() += idle_s;
         }
     }
     let mut holds: Vec<StatementHold> = holds
         .into_iter()
         .map(|(statement, hold)| StatementHold {
-            application_name: main_application(&applications, &statement, hold.sessions),
-            share: if total > 0 { hold.sessions as f64 / total as f64 } else { 0.0 },
+            application_name: main_application(&applications, &statement, hold.idle_s),
+            share: if total > 0.0 { hold.idle_s / total } else { 0.0 },
             statement,
             ..hold
         })
         .collect();
-    holds.sort_by_key(|hold| std::cmp::Reverse(hold.sessions));
+    holds.sort_by(|a, b| b.idle_s.total_cmp(&a.idle_s));
     holds
 }
 
+/// `gw-1/worker-2` is of the application `gw-1`; a route's name, as in `GET /tools`, is whole.
+fn application(name: &str) -> &str {
+    if name.contains(' ') { name } else { name.split('/').next().unwrap_or(name) }
+}
+
+/// Session seconds of a group since the breakdown before it.
+pub(super) fn idle_s(group: &HoldGroup) -> f64 {
+    group.idle_s.unwrap_or_else(|| f64::from(group.sessions))
+}
+
 /// The application that has more than half of a statement's sessions.
-fn main_application(counts: &BTreeMap<(String, String), u64>, statement: &str, sessions: u64) -> Option<String> {
-    let mine = counts.iter().filter(|((it, name), _)| it == statement && !name.is_empty());
-    let (key, count) = mine.max_by_key(|(_, count)| **count)?;
-    (2 * count > sessions).then(|| key.1.clone())
+fn main_application(seconds: &BTreeMap<(String, String), f64>, statement: &str, idle_s: f64) -> Option<String> {
+    let mine = seconds.iter().filter(|((it, name), _)| it == statement && !name.is_empty());
+    let (key, most_s) = mine.max_by(|a, b| a.1.total_cmp(b.1))?;
+    (2.0 * most_s > idle_s).then(|| key.1.clone())
 }
 
 /// A statement without what differs between two executions: comments, literals, white space.
@@ -219,13 +231,18 @@ mod tests {
             application_name: name.to_owned(),
             sessions,
             oldest_s: f64::from(sessions),
+            idle_s: None,
         };
         let empty = BreakdownSample::default();
-        let full = BreakdownSample { groups: vec![group("gw-1", 3), group("gw-2", 1)] };
+        let full = BreakdownSample {
+            groups: vec![group("gw-1/worker-1", 2), group("gw-1/worker-2", 1), group("gw-2", 1)],
+            left_out_s: None,
+        };
         let holds = by_statement(&[(0.0, &empty), (1.0, &full), (2.0, &empty), (3.0, &full)]);
         assert_eq!(holds.len(), 1);
         assert_eq!(holds[0].series, [(0.0, 0.0), (1.0, 4.0), (2.0, 0.0), (3.0, 4.0)]);
-        assert_eq!((holds[0].sessions, holds[0].application_name.as_deref()), (8, Some("gw-1")));
+        assert!((holds[0].idle_s - 8.0).abs() < f64::EPSILON);
+        assert_eq!(holds[0].application_name.as_deref(), Some("gw-1"));
     }
 
     proptest! {

@@ -50,8 +50,8 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// `samples` ascending in time, of one variant; `capacity` of all pools together.
-    pub(super) fn of(samples: &[Stamped], capacity: u32, until_s: f64) -> Self {
+    /// `samples` ascending in time, of one variant; `capacity` of all pools together, where it is known.
+    pub(super) fn of(samples: &[Stamped], capacity: Option<u32>, until_s: f64) -> Self {
         let loads: Vec<(f64, &LoadSample)> = samples
             .iter()
             .filter_map(|stamped| match &stamped.sample {
@@ -77,9 +77,9 @@ impl Timeline {
             let Some(in_flight) = between(&loads, next, stamped.at_s, &routes) else { continue };
             let users = loads.get(next).or(loads.last()).map_or(0.0, |(_, load)| f64::from(load.users));
             let idle = f64::from(activity.idle_in_transaction_total());
-            let half = idle >= f64::from(capacity) / 2.0;
-            let saturated =
-                idle >= FULL * f64::from(capacity) || full.iter().any(|span| span.covers(stamped.at_s, half));
+            let reaches = |share: f64| capacity.is_some_and(|it| idle >= share * f64::from(it));
+            let half = reaches(0.5);
+            let saturated = reaches(FULL) || full.iter().any(|span| span.covers(stamped.at_s, half));
             rows.push(Row { at_s: stamped.at_s, in_flight, leaked: 0.0, users, activity: *activity, saturated });
         }
         Self { routes, rows }

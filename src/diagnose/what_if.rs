@@ -45,7 +45,7 @@ pub struct Need {
 
 /// Answers; `None` when a pool was full from the beginning, or nothing was seen.
 pub fn what_if(case: &Case<'_>, findings: &[Finding], asked: WhatIf) -> Option<Forecast> {
-    let scenario = &case.record.scenario;
+    let scenario = case.record.scenario.gateway()?;
     let gateway = &scenario.gateway;
     let size = asked.pool.unwrap_or(gateway.pool.size.get());
     let pools = gateway.replicas.get().saturating_mul(gateway.workers.get());

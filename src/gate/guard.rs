@@ -187,7 +187,7 @@ fn longest_gap(side: Side<'_>, kind: impl Fn(&&Stamped) -> bool) -> Option<f64> 
     let inside = ours().filter(kind).map(|it| it.at_s).filter(|at| (from_s..=to_s).contains(at));
     let times: Vec<f64> = std::iter::once(from_s).chain(inside).chain(std::iter::once(to_s)).collect();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max_by(f64::total_cmp)?;
-    let allowed = (LONGEST_GAP * side.record.scenario.monitor.interval.secs()).max(SHORTEST_GAP_S);
+    let allowed = (LONGEST_GAP * side.record.scenario.interval().secs()).max(SHORTEST_GAP_S);
     (longest > allowed).then_some(longest)
 }
 
@@ -213,7 +213,7 @@ fn silent_gauges(side: Side<'_>) -> Option<Doubt> {
 fn disagreement(side: Side<'_>) -> Option<Doubt> {
     let summary = &side.measured.summary;
     let (sampled_s, counted_s) = (summary.idle_in_transaction_sampled_s?, summary.idle_in_transaction_counted_s?);
-    let interval = side.record.scenario.monitor.interval.secs();
+    let interval = side.record.scenario.interval().secs();
     let by_chance = SAMPLING_ERRORS * (sampled_s.max(counted_s) * interval).sqrt();
     let at_the_ends = interval * summary.idle_in_transaction_peak.map_or(0.0, f64::from);
     let allowed = MOST_DISAGREEMENT * sampled_s.max(counted_s) + by_chance + at_the_ends;

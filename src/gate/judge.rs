@@ -9,7 +9,7 @@ use super::rule::{Limit, Op, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
 use crate::compare::{Difference, Side, chance, differences};
 use crate::record::{Outcome, RunRecord, Stamped};
-use crate::scenario::{Scenario, VariantName};
+use crate::scenario::{Experiment, VariantName};
 
 /// A rule that was asked, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,8 +67,9 @@ fn check_windows(rule: &Rule, windows: Windows) -> Result<(), RuleError> {
 }
 
 /// The routes that a rule may name: those of the scenario's users, as the record spells them.
-pub fn routes(scenario: &Scenario) -> Vec<String> {
-    let tasks = scenario.load.classes.values().flat_map(|class| class.tasks.keys());
+pub fn routes(experiment: &Experiment) -> Vec<String> {
+    let classes = experiment.gateway().into_iter().flat_map(|scenario| scenario.load.classes.values());
+    let tasks = classes.flat_map(|class| class.tasks.keys());
     let names: BTreeSet<&str> = tasks.map(|task| task.label()).collect();
     names.into_iter().map(str::to_owned).collect()
 }

@@ -325,7 +325,7 @@ fn a_baseline_of_another_machine_warns_and_never_fails_unless_it_is_trusted() {
     for change in [
         (|it| it.tool_version = "0.0.9".to_owned()) as fn(&mut RunRecord),
         |it| it.variants.get_mut(&VariantName::SCOPED).unwrap().postgres_version = "16.1".to_owned(),
-        |it| it.scenario.load.users = Count::of(10),
+        |it| it.scenario.gateway_mut().unwrap().load.users = Count::of(10),
     ] {
         let mut other = fixture();
         change(&mut other);

@@ -104,7 +104,7 @@ impl Poller {
                 sink.take(
                     now,
                     match self.poll_breakdown().await {
-                        Ok(groups) => Sample::Breakdown(BreakdownSample { groups }),
+                        Ok(groups) => Sample::Breakdown(BreakdownSample { groups, left_out_s: None }),
                         Err(error) => Sample::Event(Event::PollFailed { error }),
                     },
                 );
@@ -142,6 +142,7 @@ impl Poller {
             application_name: row.get(1),
             sessions: count(row, 2),
             oldest_s: row.get::<_, f64>(3).max(0.0),
+            idle_s: None,
         };
         Ok(rows.iter().map(group).collect())
     }

@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{Scenario, VariantName};
+use crate::scenario::{Experiment, VariantName};
 pub use sample::{
-    ActivitySample, BreakdownSample, Event, HealthSample, HoldGroup, LoadSample, PoolSample, Sample, Stamped,
-    WindowLatency,
+    ActivitySample, BlockingRoot, BlockingSample, BreakdownSample, CountersSample, EpisodeEnd, EpisodeSample, Event,
+    HealthSample, HoldGroup, LoadSample, OtherSessions, PoolSample, PulseSample, Sample, Stamped, WindowLatency,
 };
 pub use summary::Summary;
 
@@ -53,7 +53,7 @@ pub struct RunRecord {
     pub outcome: Outcome,
     /// What was asked for, all defaults and overrides resolved.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
-    pub scenario: Scenario,
+    pub scenario: Experiment,
     /// Where it ran.
     pub machine: Machine,
     /// What came of each variant that was run to its end, or until the run was interrupted.

@@ -24,8 +24,16 @@ pub struct Stamped {
 pub enum Sample {
     /// PostgreSQL's sessions, at each poll.
     Activity(ActivitySample),
+    /// The open transactions in three figures, more often than that.
+    Pulse(PulseSample),
     /// The idle-in-transaction sessions in detail, once a second.
     Breakdown(BreakdownSample),
+    /// One session's idle-in-transaction episode that has ended.
+    Episode(EpisodeSample),
+    /// The server's own counters, once a second.
+    Counters(CountersSample),
+    /// Whom sessions that wait for a lock wait for.
+    Blocking(BlockingSample),
     /// The pools of a replica, once a second.
     Pools(PoolSample),
     /// One probe of a replica.
@@ -64,24 +72,136 @@ impl ActivitySample {
     }
 }
 
-/// Who is idle in transaction, most sessions first.
+/// The open transactions at one instant, as cheaply as PostgreSQL tells: from the backend-id functions, which do not know
+/// of aborted transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PulseSample {
+    /// Sessions with a transaction open, aborted ones not among them.
+    pub in_transaction: u32,
+    /// Those of them that wait for their client.
+    pub idle_in_transaction: u32,
+    /// Age of the oldest of these transactions in seconds; `None` when there is none.
+    pub oldest_transaction_s: Option<f64>,
+    /// How long the poll took, seen from here, in milliseconds.
+    pub poll_ms: f64,
+}
+
+/// Who is idle in transaction, or was since the last breakdown; most session seconds first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BreakdownSample {
     /// Sessions grouped by their last statement and application.
     pub groups: Vec<HoldGroup>,
+    /// Session seconds of further groups, which are left out; `None` when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out_s: Option<f64>,
 }
 
 /// Sessions idle in transaction with one last statement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HoldGroup {
     /// The last statement, as the server keeps it.
     pub statement: String,
-    /// `application_name`, up to its first `/`: the replica.
+    /// `application_name`, whole; in records of earlier programs up to its first `/`.
     pub application_name: String,
-    /// How many.
+    /// How many, at this instant.
     pub sessions: u32,
     /// Age of the oldest of them in seconds.
     pub oldest_s: f64,
+    /// Session seconds idle in transaction since the last breakdown; `None` in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_s: Option<f64>,
+}
+
+/// A session that was idle in transaction, from the statement after which it was to what it did next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpisodeSample {
+    /// The server process.
+    pub pid: i32,
+    /// When the episode began, seconds since the variant's load began; exact to a poll's duration.
+    pub began_s: f64,
+    /// When it ended, on the same clock: exact where the session was seen again, between two polls where it was gone.
+    pub ended_s: f64,
+    /// The last statement before it; `None` when it was not told.
+    pub statement: Option<String>,
+    /// `application_name`.
+    pub application_name: String,
+    /// The role; `None` when it is not known.
+    pub user: Option<String>,
+    /// The client's address; `None` for a Unix socket.
+    pub client: Option<String>,
+    /// Whether the transaction was aborted.
+    pub aborted: bool,
+    /// How it ended.
+    pub end: EpisodeEnd,
+}
+
+/// How an idle-in-transaction episode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EpisodeEnd {
+    /// The client ended the transaction, by `COMMIT` or `ROLLBACK`.
+    Committed,
+    /// The next statement of the same transaction began.
+    NextStatement,
+    /// The session was gone: killed, timed out, or its client vanished.
+    SessionGone,
+    /// It had not ended when the monitor stopped.
+    StillOpen,
+}
+
+/// The server's own counters, since the load began, and what is beside the sessions of the load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CountersSample {
+    /// `pg_stat_database.idle_in_transaction_time`, in session seconds; `None` when the server does not count it (before
+    /// PostgreSQL 14), or was restarted or reset meanwhile.
+    pub idle_in_transaction_counted_s: Option<f64>,
+    /// `sessions_abandoned`, `sessions_fatal` and `sessions_killed` together; `None` as before.
+    pub sessions_lost: Option<i64>,
+    /// Prepared transactions of the database, now; `None` when they could not be counted.
+    pub prepared_transactions: Option<u32>,
+    /// Sessions that are not the load's, now.
+    pub others: OtherSessions,
+}
+
+/// Sessions of the server that are not the load's, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherSessions {
+    /// Of other databases.
+    pub other_database: u32,
+    /// Of replication (`walsender`).
+    pub replication: u32,
+    /// Of superusers, in the same database.
+    pub maintenance: u32,
+    /// Of a user, application and client address that was there before the load began.
+    pub before_load: u32,
+    /// Those of the last two that are idle in transaction.
+    pub idle_in_transaction: u32,
+}
+
+/// Who blocks whom, walked to those that wait for nobody.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockingSample {
+    /// Sessions that block others and wait for no lock themselves; most blocked first.
+    pub roots: Vec<BlockingRoot>,
+    /// Sessions that wait for a lock.
+    pub waiting: u32,
+}
+
+/// A session behind which others wait.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockingRoot {
+    /// Its server process; 0 for a prepared transaction, which has none.
+    pub pid: i32,
+    /// Its state, as the server says it; `None` when it is gone or a prepared transaction.
+    pub state: Option<String>,
+    /// Its statement, or its last one; `None` as before.
+    pub statement: Option<String>,
+    /// Its `application_name`; `None` as before.
+    pub application_name: Option<String>,
+    /// Age of its transaction in seconds; `None` as before.
+    pub age_s: Option<f64>,
+    /// Sessions that wait behind it, over others or not.
+    pub blocked: u32,
 }
 
 /// The pools of one replica, summed over its workers.
@@ -158,5 +278,35 @@ pub enum Event {
     PollFailed {
         /// Why.
         error: String,
+    },
+    /// The monitor's connection was lost: nothing is seen until it is back.
+    ConnectionLost {
+        /// Why.
+        error: String,
+    },
+    /// It is back.
+    Reconnected {
+        /// How long nothing was seen, in milliseconds.
+        after_ms: u64,
+    },
+    /// The server was started again since the last connection: its counters are no continuation.
+    ServerRestarted,
+    /// A clock was set: ages that span it were corrected by as much.
+    ClockJumped {
+        /// `server`, or `local` where both live on this machine.
+        clock: String,
+        /// By how much, in milliseconds; negative: back.
+        by_ms: i64,
+    },
+    /// Polls became rarer, or as frequent again as they should be.
+    BackedOff {
+        /// `pulse` or `rows`.
+        tier: String,
+        /// The time between two polls from now on, in milliseconds.
+        interval_ms: u64,
+        /// What it should be.
+        usual_ms: u64,
+        /// `cost`: a poll took too much of its interval; `sessions`: there are too many.
+        because: String,
     },
 }

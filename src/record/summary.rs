@@ -41,8 +41,8 @@ pub struct Summary {
     pub idle_in_transaction_mean: Option<f64>,
     /// Age of the oldest transaction seen.
     pub transaction_age_max_s: Option<f64>,
-    /// Sessions that all pools together may open.
-    pub pool_capacity: u32,
+    /// Sessions that all pools together may open; `None` where the application has not said.
+    pub pool_capacity: Option<u32>,
     /// Most connections out of all pools at one time.
     pub pool_checked_out_peak: Option<u32>,
     /// Checkouts that gave up waiting, over the whole load.
@@ -89,8 +89,8 @@ pub struct Measured<'a> {
     pub samples: &'a [Stamped],
     /// Replicas that were started.
     pub replicas: u32,
-    /// Sessions that all pools together may open.
-    pub pool_capacity: u32,
+    /// Sessions that all pools together may open; `None` where the application has not said.
+    pub pool_capacity: Option<u32>,
     /// The server's own count of idle-in-transaction time, in seconds.
     pub counted_s: Option<f64>,
     /// Polls that were due and gave no sample.
@@ -261,7 +261,7 @@ mod tests {
             cut_off: 0,
             samples,
             replicas: 3,
-            pool_capacity: 90,
+            pool_capacity: Some(90),
             counted_s: None,
             polls_missed: 0,
         })

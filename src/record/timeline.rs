@@ -75,6 +75,16 @@ pub enum EventKind {
     StatementCancelled,
     /// The database did not answer a poll.
     PollFailed,
+    /// The monitor's connection was lost.
+    ConnectionLost,
+    /// It was made again.
+    Reconnected,
+    /// The server was started again.
+    ServerRestarted,
+    /// A clock was set.
+    ClockJumped,
+    /// The monitor polls more rarely, or as usual again.
+    BackedOff,
 }
 
 /// What a replica's gauges said in this round; `None` when they did not answer.
@@ -108,6 +118,7 @@ impl Lane {
             }
             Sample::Event(event) => self.mark(at_s, event.into(), 1),
             Sample::Pools(_) | Sample::Health(_) | Sample::Breakdown(_) => {}
+            Sample::Pulse(_) | Sample::Episode(_) | Sample::Counters(_) | Sample::Blocking(_) => {}
         }
     }
 
@@ -179,6 +190,11 @@ impl From<&Event> for EventKind {
             Event::ReplicaDown { .. } => Self::ReplicaDown,
             Event::ReplicaUp { .. } => Self::ReplicaUp,
             Event::PollFailed { .. } => Self::PollFailed,
+            Event::ConnectionLost { .. } => Self::ConnectionLost,
+            Event::Reconnected { .. } => Self::Reconnected,
+            Event::ServerRestarted => Self::ServerRestarted,
+            Event::ClockJumped { .. } => Self::ClockJumped,
+            Event::BackedOff { .. } => Self::BackedOff,
         }
     }
 }

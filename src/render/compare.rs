@@ -45,7 +45,7 @@ struct Side<'a> {
 
 fn side<'a>((folder, record): (&'a Path, &'a RunRecord)) -> Side<'a> {
     let variants = record.variants.iter().map(|(scope, variant)| (*scope, &variant.summary)).collect();
-    Side { scenario: &record.scenario.name, folder, tool_version: &record.tool_version, variants }
+    Side { scenario: record.scenario.name(), folder, tool_version: &record.tool_version, variants }
 }
 
 /// The comparison as JSON.

@@ -65,7 +65,10 @@ fn a_missing_figure_is_unknown_and_a_dash() {
 fn whatever_makes_runs_incomparable_is_named() {
     type Change = fn(&mut RunRecord);
     let cases: [(Change, &str); 6] = [
-        (|it| it.scenario.load.users = Count::of(10), "other scenario load.users: 4000 there, 10 here"),
+        (
+            |it| it.scenario.gateway_mut().unwrap().load.users = Count::of(10),
+            "other scenario load.users: 4000 there, 10 here",
+        ),
         (
             |it| it.machine.cores = Some(8),
             "other machine: linux x86_64, 2 cores, which one is not known there, linux x86_64, 8 cores, which one is not known here",
@@ -76,7 +79,7 @@ fn whatever_makes_runs_incomparable_is_named() {
         ),
         (|it| it.tool_version = "9".into(), "other tool version: 0.1.0 there, 9 here"),
         (|it| it.variants.get_mut(&VariantName::SCOPED).unwrap().complete = false, "other completeness"),
-        (|it| drop(it.scenario.load.classes.remove("stress")), "scenario load.classes.stress"),
+        (|it| drop(it.scenario.gateway_mut().unwrap().load.classes.remove("stress")), "scenario load.classes.stress"),
     ];
     let before = fixture();
     for (change, said) in cases {
@@ -88,7 +91,7 @@ fn whatever_makes_runs_incomparable_is_named() {
         assert!(comparison.rows.iter().all(|row| row.mark == Mark::Incomparable), "{said}");
     }
     let mut renamed = fixture();
-    renamed.scenario.name = "another".to_owned();
-    renamed.scenario.variants = vec![SessionScope::Scoped];
+    renamed.scenario.gateway_mut().unwrap().name = "another".to_owned();
+    renamed.scenario.gateway_mut().unwrap().variants = vec![SessionScope::Scoped];
     assert_eq!(compared((&before, VariantName::SCOPED), (&renamed, VariantName::SCOPED)).differences, []);
 }

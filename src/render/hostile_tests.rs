@@ -14,8 +14,8 @@ use crate::scenario::VariantName;
 fn record(hostile: &str) -> RunRecord {
     let mut record: RunRecord =
         serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).expect("a record");
-    record.scenario.name = hostile.to_owned();
-    record.scenario.notes = vec![hostile.to_owned()];
+    record.scenario.gateway_mut().unwrap().name = hostile.to_owned();
+    record.scenario.gateway_mut().unwrap().notes = vec![hostile.to_owned()];
     record.machine.os = hostile.to_owned();
     record.tool_version = hostile.to_owned();
     for variant in record.variants.values_mut() {

@@ -58,7 +58,7 @@ pub struct RunSummary<'a> {
 pub fn run_summary<'a>(record: &'a RunRecord, folder: &'a Path, gate: Option<&'a GateReport>) -> RunSummary<'a> {
     RunSummary {
         format: Format { name: "rbac-bench/run-summary".to_owned(), version: 1 },
-        scenario: &record.scenario.name,
+        scenario: record.scenario.name(),
         outcome: &record.outcome,
         folder,
         variants: record.variants.iter().map(|(scope, variant)| (*scope, &variant.summary)).collect(),

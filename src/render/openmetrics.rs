@@ -28,7 +28,7 @@ pub fn document(record: &RunRecord) -> Result<String, std::fmt::Error> {
             let Some(value) = (figure.value)(&variant.summary) else { continue };
             let value = if figure.unit == Unit::Milliseconds { value / 1e3 } else { value };
             let labels = vec![
-                ("scenario", plain(&record.scenario.name)),
+                ("scenario", plain(record.scenario.name())),
                 ("variant", scope.name().to_owned()),
                 ("postgresql", plain(&variant.postgres_version)),
             ];
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn what_could_not_be_had_is_left_out_and_hostile_names_stay_labels() {
         let mut record = fixture();
-        record.scenario.name = "x\"} 1\nowned 2\\".to_owned();
+        record.scenario.gateway_mut().unwrap().name = "x\"} 1\nowned 2\\".to_owned();
         for variant in record.variants.values_mut() {
             variant.summary = Summary::default();
         }

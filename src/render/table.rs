@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
 use super::text::plain;
 use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
-use crate::scenario::{Reference, Scenario, VariantName};
+use crate::scenario::{Experiment, Reference, VariantName};
 
 /// Rows of the incident itself, above the line.
 pub(super) const INCIDENT_ROWS: usize = 5;
@@ -72,7 +72,7 @@ pub(super) const ROWS: [Row; 9] = [
         label: "pool sessions out (peak)",
         cell: |it| {
             let out = count(it.pool_checked_out_peak.map(u64::from));
-            format!("{out} / {}", count(Some(u64::from(it.pool_capacity))))
+            format!("{out} / {}", count(it.pool_capacity.map(u64::from)))
         },
         ratio: |_| None,
         issue_2318: "",
@@ -102,20 +102,29 @@ fn prose(text: &mut String, line: &str, width: Option<usize>) -> std::fmt::Resul
     }
 }
 
+/// What was loaded, or watched.
+pub(super) fn loaded(experiment: &Experiment) -> String {
+    match experiment {
+        Experiment::Gateway(scenario) => {
+            let (users, gateway) = (scenario.load.users.get(), &scenario.gateway);
+            format!(
+                "{users} users · {} replicas × {} workers × ({}+{}) sessions",
+                gateway.replicas.get(),
+                gateway.workers.get(),
+                gateway.pool.size.get(),
+                gateway.pool.max_overflow,
+            )
+        }
+        Experiment::Watched(watched) => format!("{}, watched under a load of others", watched.watched),
+    }
+}
+
 fn head(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
-    let Scenario { name, load, gateway, notes, .. } = &record.scenario;
-    let pool = &gateway.pool;
     let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
-    let shape = format!(
-        "{name} · {} users · {} replicas × {} workers × ({}+{}) sessions · PostgreSQL {version}, private",
-        load.users.get(),
-        gateway.replicas.get(),
-        gateway.workers.get(),
-        pool.size.get(),
-        pool.max_overflow,
-    );
-    prose(text, &shape, width)?;
-    notes.iter().try_for_each(|note| prose(text, note, width))?;
+    let (name, subject) = (record.scenario.name(), loaded(&record.scenario));
+    let whose = if record.scenario.gateway().is_some() { ", private" } else { "" };
+    prose(text, &format!("{name} · {subject} · PostgreSQL {version}{whose}"), width)?;
+    record.scenario.notes().iter().try_for_each(|note| prose(text, note, width))?;
     writeln!(text)
 }
 
@@ -148,7 +157,7 @@ fn table(record: &RunRecord, with_reference: bool) -> String {
     if variants.is_empty() {
         return String::new();
     }
-    let reference = (with_reference && record.scenario.reference == Some(Reference::Issue2318))
+    let reference = (with_reference && record.scenario.reference() == Some(Reference::Issue2318))
         .then_some("issue #2318 during → before");
     let compared = variants.len() == 2;
     let mut header = vec![String::new()];
@@ -222,13 +231,14 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
         prose(text, &said, width)?;
     }
     let healthy = record.variants.values().filter(|variant| variant.summary.is_healthy()).count();
-    if healthy == record.variants.len() && healthy > 0 {
+    let users = record.scenario.users().filter(|_| healthy == record.variants.len() && healthy > 0);
+    if let Some(users) = users {
         let out = record.variants.values().filter_map(|variant| variant.summary.pool_checked_out_peak).max();
         let said = format!(
             "Nothing went wrong: {} users had at most {} of {} pooled sessions out at once, and no checkout timed out.",
-            record.scenario.load.users.get(),
+            users,
             count(out.map(u64::from)),
-            count(Some(u64::from(record.scenario.gateway.pool_capacity()))),
+            count(record.scenario.pool_capacity().map(u64::from)),
         );
         writeln!(text)?;
         prose(text, &said, width)?;

@@ -164,6 +164,7 @@ impl Latest {
                 self.up.insert(probe.replica, probe.up);
             }
             Sample::Breakdown(_) | Sample::Load(_) | Sample::Event(_) => {}
+            Sample::Pulse(_) | Sample::Episode(_) | Sample::Counters(_) | Sample::Blocking(_) => {}
         }
     }
 

@@ -148,7 +148,7 @@ async fn run_variants(
     progress: Arc<dyn Progress>,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
-    let scenario = record.scenario.clone();
+    let Some(scenario) = record.scenario.gateway().cloned() else { return Ok(()) };
     for scope in &scenario.variants {
         let run =
             variant::Variant { scenario: &scenario, scope: *scope, premises, collector, progress: &*progress, stop };
@@ -169,7 +169,7 @@ fn new_record(scenario: Scenario) -> RunRecord {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         outcome: Outcome::Running,
-        scenario,
+        scenario: scenario.into(),
         machine: machine::this(),
         variants: std::collections::BTreeMap::new(),
     }

@@ -191,7 +191,7 @@ impl Variant<'_> {
             cut_off: recorder.requests_cut_off(),
             samples,
             replicas: self.scenario.gateway.replicas.get(),
-            pool_capacity: self.scenario.gateway.pool_capacity(),
+            pool_capacity: Some(self.scenario.gateway.pool_capacity()),
             counted_s: Some(counted.idle_in_transaction_s),
             polls_missed: loaded.polls.missed,
         });

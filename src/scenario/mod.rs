@@ -7,6 +7,7 @@
 pub mod builtin;
 pub mod check;
 pub mod error;
+mod experiment;
 pub mod fault;
 pub mod gate;
 pub mod key;
@@ -25,6 +26,7 @@ pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
 
 use crate::units::{Count, Share, Span};
 
+pub use self::experiment::{Experiment, Watched};
 pub use self::variant_name::{NotAVariantName, VariantName};
 
 use self::route::TaskRoute;

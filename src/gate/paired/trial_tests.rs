@@ -13,7 +13,7 @@ pub(super) fn asked(rule: &str) -> Asked {
         variants: Vec::new(),
         windows: None,
     };
-    Asked::read(&written, &routes(&scenario)).unwrap_or_else(|error| panic!("{error}"))
+    Asked::read(&written, &routes(&scenario.into())).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn rule(text: &str) -> PairedRule {

@@ -17,8 +17,7 @@ const HOLD_S: f64 = 1.5;
 /// How many instants there are, and the step between them in seconds.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most INSTANTS_MAX, and not negative")]
 pub(super) fn instants(axis: Axis, columns: &[Column<'_>]) -> (usize, f64) {
-    let interval =
-        columns.iter().map(|it| it.run.record.scenario.monitor.interval.secs()).fold(f64::INFINITY, f64::min);
+    let interval = columns.iter().map(|it| it.run.record.scenario.interval().secs()).fold(f64::INFINITY, f64::min);
     let span_s = axis.to_s - axis.from_s;
     let step_s = interval.max(STEP_MIN_S).max(span_s / INSTANTS_MAX);
     if step_s.is_finite() && step_s > 0.0 { ((span_s / step_s).ceil() as usize + 1, step_s) } else { (1, 1.0) }

@@ -34,7 +34,7 @@ pub(super) fn side_by_side(runs: &[Run<'_>], columns: &[Column<'_>]) -> Markup {
     if measured.is_empty() {
         return html! {};
     }
-    let referenced = runs.iter().all(|run| run.record.scenario.reference == Some(Reference::Issue2318));
+    let referenced = runs.iter().all(|run| run.record.scenario.reference() == Some(Reference::Issue2318));
     let compared = match measured.as_slice() {
         [(_, before), (_, after)] => Some((&before.summary, &after.summary)),
         _ => None,

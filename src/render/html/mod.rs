@@ -68,7 +68,7 @@ struct Column<'a> {
 pub fn page(runs: &[Run<'_>]) -> String {
     let columns = columns(runs);
     let title = match runs {
-        [run] => plain(&run.record.scenario.title, NAME_MAX),
+        [run] => plain(run.record.scenario.title(), NAME_MAX),
         _ => format!("{} runs", runs.len()),
     };
     html! {

@@ -147,7 +147,7 @@ fn instant(axis: Axis, columns: &[Column<'_>]) -> Markup {
 }
 
 fn figure_of(metric: &Metric, axis: Axis, columns: &[Column<'_>], small: bool) -> Markup {
-    let limit = columns.iter().map(|column| column.run.record.scenario.gateway.pool_capacity()).max();
+    let limit = columns.iter().filter_map(|column| column.run.record.scenario.pool_capacity()).max();
     let limit = limit.filter(|_| metric.pools).map(f64::from);
     let scale = scale(metric, columns, limit);
     html! {
@@ -191,14 +191,14 @@ fn panel<'a>(
     lane: &'a Lane,
     small: bool,
 ) -> Panel<'a> {
-    let monitor_s = column.run.record.scenario.monitor.interval.secs();
+    let monitor_s = column.run.record.scenario.interval().secs();
     let lines = metric.lines.iter().enumerate().map(|(stroke, line)| Line {
         series: (line.series)(lane),
         stroke,
         gap_s: if line.fast { (monitor_s * 5.0).max(0.5) } else { GAP_OF_SECONDS_S },
     });
     let said = metric.lines.iter().map(|line| format!("{} {}", line.name, peak(metric.unit, (line.series)(lane))));
-    let limit = metric.pools.then(|| f64::from(column.run.record.scenario.gateway.pool_capacity()));
+    let limit = column.run.record.scenario.pool_capacity().filter(|_| metric.pools).map(f64::from);
     Panel {
         axis,
         scale,

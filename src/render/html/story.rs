@@ -6,7 +6,8 @@ use super::Run;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::{Outcome, RunRecord, Summary};
 use crate::render::numbers::{change, count, percent, seconds, whole};
-use crate::scenario::{Scenario, SessionScope, VariantName};
+use crate::render::table::loaded;
+use crate::scenario::{SessionScope, VariantName};
 
 /// Notes of a scenario that are shown.
 const NOTES_SHOWN: usize = 10;
@@ -21,7 +22,7 @@ pub(super) fn head(runs: &[Run<'_>], title: &str) -> Markup {
                     @if runs.len() > 1 { h2.name { (index + 1) ". " (plain(run.name, NAME_MAX)) } }
                     p.shape { (shape(run.record)) }
                     @if runs.len() == 1 {
-                        @for note in run.record.scenario.notes.iter().take(NOTES_SHOWN) { p.shape { (plain(note, NAME_MAX)) } }
+                        @for note in run.record.scenario.notes().iter().take(NOTES_SHOWN) { p.shape { (plain(note, NAME_MAX)) } }
                     }
                     @for warning in warnings(run) { p.warning role="note" { strong { "! " } (warning) } }
                     p.lead { (sentence(run.record)) }
@@ -33,16 +34,11 @@ pub(super) fn head(runs: &[Run<'_>], title: &str) -> Markup {
 
 /// What was loaded, in one line.
 fn shape(record: &RunRecord) -> String {
-    let Scenario { name, load, gateway, .. } = &record.scenario;
     let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
     format!(
-        "{} · {} users · {} replicas × {} workers × ({}+{}) sessions · PostgreSQL {} · {}",
-        plain(name, NAME_MAX),
-        count(Some(u64::from(load.users.get()))),
-        gateway.replicas.get(),
-        gateway.workers.get(),
-        gateway.pool.size.get(),
-        gateway.pool.max_overflow,
+        "{} · {} · PostgreSQL {} · {}",
+        plain(record.scenario.name(), NAME_MAX),
+        plain(&loaded(&record.scenario), NAME_MAX),
         plain(version, NAME_MAX),
         started(record),
     )
@@ -134,13 +130,16 @@ fn clause(scope: VariantName, summary: &Summary, wording: Wording) -> String {
         Some(other) => format!("with the session scope {}", other.name()),
         None => format!("in {scope}"),
     };
-    let capacity = count(Some(u64::from(summary.pool_capacity)));
     let mut parts = Vec::new();
     if let Some(peak) = summary.idle_in_transaction_peak {
         let peak = count(Some(u64::from(peak)));
         parts.push(match wording {
             Wording::First => {
-                format!("{peak} of the pools' {capacity} sessions sat idle in transaction at the worst moment")
+                let of = summary.pool_capacity.map_or_else(
+                    || "sessions".to_owned(),
+                    |capacity| format!("of the pools' {} sessions", count(Some(u64::from(capacity)))),
+                );
+                format!("{peak} {of} sat idle in transaction at the worst moment")
             }
             Wording::Again => format!("at most {peak} did"),
         });

@@ -185,9 +185,9 @@ fn poisoned(text: &str) -> RunRecord {
     record.machine.os = text.to_owned();
     record.machine.arch = text.to_owned();
     record.outcome = Outcome::Failed { error: text.to_owned() };
-    record.scenario.name = text.to_owned();
-    record.scenario.title = text.to_owned();
-    record.scenario.notes = vec![text.to_owned(); 3];
+    record.scenario.gateway_mut().unwrap().name = text.to_owned();
+    record.scenario.gateway_mut().unwrap().title = text.to_owned();
+    record.scenario.gateway_mut().unwrap().notes = vec![text.to_owned(); 3];
     for variant in record.variants.values_mut() {
         variant.postgres_version = text.to_owned();
         variant.routes.iter_mut().for_each(|route| route.route = text.to_owned());

@@ -1,0 +1,130 @@
+//! Behind whom sessions wait for a lock: the roots of the blocking graph, over time.
+
+use std::collections::BTreeMap;
+
+use super::statements::normalise;
+use crate::record::{BlockingRoot, Sample, Stamped};
+use crate::scenario::VariantName;
+
+/// Two looks at the graph further apart than this are of two queues.
+const GAP_S: f64 = 0.5;
+
+/// A root stands for this long before anybody looks again, where nobody did.
+const LOOK_S: f64 = 0.1;
+
+/// What the root of a queue was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RootState {
+    /// Nothing: it sat idle in its transaction.
+    Idle,
+    /// It ran a statement.
+    Active,
+    /// It had no session: a prepared transaction.
+    Prepared,
+}
+
+/// Sessions that waited behind roots with one last statement.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Root {
+    pub(super) state: RootState,
+    /// Normalised; empty for a prepared transaction.
+    pub(super) statement: String,
+    pub(super) application_name: Option<String>,
+    /// Session seconds of those that waited behind it.
+    pub(super) blocked_s: f64,
+    /// Most of them at one time.
+    pub(super) most: u32,
+    /// The oldest that its transaction was seen.
+    pub(super) oldest_s: f64,
+    /// How often it was seen.
+    pub(super) looks: u32,
+}
+
+/// All roots from `from_s` to `to_s`, most waiting behind them first. `samples` ascending in time.
+pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName) -> Vec<Root> {
+    let wanted = |stamped: &&Stamped| stamped.variant == of && (from_s..=to_s).contains(&stamped.at_s);
+    let looks: Vec<_> = samples
+        .iter()
+        .filter(wanted)
+        .filter_map(|stamped| match &stamped.sample {
+            Sample::Blocking(blocking) => Some((stamped.at_s, blocking)),
+            _ => None,
+        })
+        .collect();
+    let mut found = BTreeMap::<(RootState, String), Root>::new();
+    for (index, (at_s, blocking)) in looks.iter().enumerate() {
+        let until_next = looks.get(index + 1).map_or(GAP_S, |(next_s, _)| next_s - at_s);
+        let lasts_s = if until_next < GAP_S { until_next } else { LOOK_S };
+        for root in &blocking.roots {
+            let (state, statement) = (state_of(root), normalise(root.statement.as_deref().unwrap_or_default()));
+            let known = found.entry((state, statement.clone())).or_insert_with(|| Root {
+                state,
+                statement,
+                application_name: root.application_name.clone().filter(|name| !name.is_empty()),
+                blocked_s: 0.0,
+                most: 0,
+                oldest_s: 0.0,
+                looks: 0,
+            });
+            known.blocked_s += f64::from(root.blocked) * lasts_s;
+            known.most = known.most.max(root.blocked);
+            known.oldest_s = known.oldest_s.max(root.age_s.unwrap_or(0.0));
+            known.looks += 1;
+        }
+    }
+    let mut roots: Vec<Root> = found.into_values().collect();
+    roots.sort_by(|a, b| b.blocked_s.total_cmp(&a.blocked_s));
+    roots
+}
+
+fn state_of(root: &BlockingRoot) -> RootState {
+    match root.state.as_deref() {
+        None => RootState::Prepared,
+        Some(state) if state.starts_with("idle in transaction") => RootState::Idle,
+        Some(_) => RootState::Active,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::BlockingSample;
+
+    fn look(at_s: f64, state: Option<&str>, statement: &str, blocked: u32) -> Stamped {
+        let root = BlockingRoot {
+            pid: 7,
+            state: state.map(str::to_owned),
+            statement: state.map(|_| statement.to_owned()),
+            application_name: state.map(|_| "gw-1".to_owned()),
+            age_s: state.map(|_| at_s),
+            blocked,
+        };
+        let sample = Sample::Blocking(BlockingSample { roots: vec![root], waiting: blocked });
+        Stamped { variant: VariantName::HELD, at_s, sample }
+    }
+
+    #[test]
+    fn who_makes_the_most_wait_comes_first_whatever_the_values_of_its_statement() {
+        let samples = [
+            look(1.0, Some("idle in transaction"), "UPDATE t SET n = 1 WHERE id = 5", 10),
+            look(1.1, Some("idle in transaction"), "UPDATE t SET n = 2 WHERE id = 6", 20),
+            look(1.3, Some("active"), "VACUUM t", 4),
+            look(5.0, None, "", 1),
+            look(9.0, Some("active"), "VACUUM t", 400),
+        ];
+        let roots = roots(&samples, 0.0, 8.0, VariantName::HELD);
+        let seen: Vec<_> = roots.iter().map(|it| (it.state, it.statement.as_str(), it.most, it.looks)).collect();
+        assert_eq!(
+            seen,
+            [
+                (RootState::Idle, "UPDATE t SET n = ? WHERE id = ?", 20, 2),
+                (RootState::Active, "VACUUM t", 4, 1),
+                (RootState::Prepared, "", 1, 1),
+            ]
+        );
+        // 10 for 0.1 s, then 20 for 0.2 s; the last look of a queue counts for a tenth of a second.
+        assert!((roots[0].blocked_s - 5.0).abs() < 1e-9, "{roots:?}");
+        assert!((roots[1].blocked_s - 0.4).abs() < 1e-9, "{roots:?}");
+        assert!((roots[0].oldest_s - 1.1).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,173 @@
+//! What a record is of: the reference gateway under load, or something else that was watched.
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::{Deserialize as Derived, Serialize};
+
+use super::gate::GateRule;
+use super::{Reference, Scenario, VariantName};
+use crate::units::Span;
+
+/// What was asked for. In files it is told by its keys: a `[gateway]`, or a `watched` database.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Experiment {
+    /// The reference gateway under load.
+    Gateway(Box<Scenario>),
+    /// A database, under a load that is not known.
+    Watched(Watched),
+}
+
+/// A database that was watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Derived)]
+#[serde(deny_unknown_fields)]
+pub struct Watched {
+    /// The name: of the run folder.
+    pub name: String,
+    /// One line on what it shows.
+    pub title: String,
+    /// The database's URL, its password masked.
+    pub watched: String,
+    /// What the record's one variant is called.
+    pub variant: VariantName,
+    /// Time between two looks at `pg_stat_activity`.
+    pub interval: Span,
+    /// How many sessions the application may open, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_capacity: Option<u32>,
+}
+
+impl Experiment {
+    /// The name, which is also in the name of the run's folder.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Gateway(scenario) => &scenario.name,
+            Self::Watched(watched) => &watched.name,
+        }
+    }
+
+    /// One line on what it shows.
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Gateway(scenario) => &scenario.title,
+            Self::Watched(watched) => &watched.title,
+        }
+    }
+
+    /// Lines printed under a table's head.
+    pub fn notes(&self) -> &[String] {
+        self.gateway().map_or(&[], |scenario| &scenario.notes)
+    }
+
+    /// The published figures that it is held against.
+    pub fn reference(&self) -> Option<Reference> {
+        self.gateway().and_then(|scenario| scenario.reference)
+    }
+
+    /// The names of the variants, in the order in which they are run.
+    pub fn variant_names(&self) -> Vec<VariantName> {
+        match self {
+            Self::Gateway(scenario) => scenario.variant_names(),
+            Self::Watched(watched) => vec![watched.variant],
+        }
+    }
+
+    /// Time between two looks at `pg_stat_activity`.
+    pub fn interval(&self) -> Span {
+        match self {
+            Self::Gateway(scenario) => scenario.monitor.interval,
+            Self::Watched(watched) => watched.interval,
+        }
+    }
+
+    /// Simulated users; `None` where the load is not ours.
+    pub fn users(&self) -> Option<u32> {
+        self.gateway().map(|scenario| scenario.load.users.get())
+    }
+
+    /// After this long a user gives a request up; `None` where the load is not ours.
+    pub fn client_timeout(&self) -> Option<Span> {
+        self.gateway().map(|scenario| scenario.load.client_timeout)
+    }
+
+    /// Sessions that all pools together may open; `None` where that is not known.
+    pub fn pool_capacity(&self) -> Option<u32> {
+        match self {
+            Self::Gateway(scenario) => Some(scenario.gateway.pool_capacity()),
+            Self::Watched(watched) => watched.pool_capacity,
+        }
+    }
+
+    /// Replicas whose pools and health are sampled.
+    pub fn replicas(&self) -> u32 {
+        self.gateway().map_or(0, |scenario| scenario.gateway.replicas.get())
+    }
+
+    /// What a gate asks of it.
+    pub fn gate(&self) -> &[GateRule] {
+        self.gateway().map_or(&[], |scenario| &scenario.gate)
+    }
+
+    /// The scenario, where it is the reference gateway's.
+    pub fn gateway(&self) -> Option<&Scenario> {
+        match self {
+            Self::Gateway(scenario) => Some(scenario),
+            Self::Watched(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn gateway_mut(&mut self) -> Option<&mut Scenario> {
+        match self {
+            Self::Gateway(scenario) => Some(scenario),
+            Self::Watched(_) => None,
+        }
+    }
+}
+
+impl From<Scenario> for Experiment {
+    fn from(scenario: Scenario) -> Self {
+        Self::Gateway(Box::new(scenario))
+    }
+}
+
+impl<'de> Deserialize<'de> for Experiment {
+    /// By its keys, and then as what it is: an untagged enum would not say what is wrong.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if value.get("watched").is_some() {
+            serde_json::from_value(value).map(Self::Watched).map_err(de::Error::custom)
+        } else {
+            serde_json::from_value(value).map(Self::Gateway).map_err(de::Error::custom)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::builtin;
+
+    #[test]
+    fn an_experiment_is_told_by_its_keys_and_read_back_as_it_was() {
+        let scenario = builtin::find("collapse").unwrap();
+        let scenario = Scenario::from_text(scenario.name, scenario.text, &[]).unwrap();
+        let watched = Watched {
+            name: "watch".to_owned(),
+            title: "a database".to_owned(),
+            watched: "postgresql://me@127.0.0.1/shop".to_owned(),
+            variant: "watched".parse().unwrap(),
+            interval: Span::from_millis(100),
+            pool_capacity: None,
+        };
+        for experiment in [Experiment::from(scenario), Experiment::Watched(watched)] {
+            let text = serde_json::to_string(&experiment).unwrap();
+            assert_eq!(serde_json::from_str::<Experiment>(&text).unwrap(), experiment);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_recorded_scenario_is_said() {
+        let error = serde_json::from_str::<Experiment>(r#"{"watched": "x", "name": "y"}"#).unwrap_err().to_string();
+        assert!(error.contains("missing field `title`"), "{error}");
+    }
+}
