@@ -22,7 +22,7 @@ use crate::scenario::Health;
 
 pub use activity::PollStats;
 pub use counters::ServerCounters;
-pub use pools::GaugeNames;
+pub use pools::{GaugeName, GaugeNames, read_once as read_pools};
 
 /// What is watched.
 #[derive(Clone, Debug)]

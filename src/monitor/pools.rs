@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::prometheus::{Metric, parse};
-use super::{Sink, replica_number};
+use super::{MonitorError, Sink, replica_number};
 use crate::record::{PoolSample, Sample};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -97,6 +97,17 @@ pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop:
             return;
         }
     }
+}
+
+/// Reads each page once, in order.
+///
+/// # Errors
+/// [`MonitorError::Http`] when no client can be made; a page that does not answer gives a sample without figures.
+pub async fn read_once(urls: &[String], names: &GaugeNames) -> Result<Vec<PoolSample>, MonitorError> {
+    let client = client().map_err(MonitorError::Http)?;
+    let texts = futures_util::future::join_all(urls.iter().map(|url| read(&client, url))).await;
+    let samples = texts.iter().enumerate();
+    Ok(samples.map(|(index, text)| sample(replica_number(index), text.as_deref(), names)).collect())
 }
 
 async fn read(client: &reqwest::Client, url: &str) -> Option<String> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnose::normalise;
 use crate::monitor::sessions::{Look, Session, SessionState};
+use crate::record::ActivitySample;
 
 /// Groups that are kept of each kind: the largest.
 const GROUPS: usize = 200;
@@ -122,6 +123,20 @@ impl Arranged {
         transactions.sort_by(|a, b| age(b).total_cmp(&age(a)).then(a.pid.cmp(&b.pid)));
         let statements = by_statement(&transactions);
         Self { counts, transactions, statements, applications, roots, untraced }
+    }
+
+    /// The same as the monitor counts it.
+    pub fn as_sample(&self, poll_ms: f64) -> ActivitySample {
+        ActivitySample {
+            sessions: self.counts.sessions,
+            active: self.counts.active,
+            idle: self.counts.idle,
+            idle_in_transaction: self.counts.idle_in_transaction,
+            idle_in_transaction_aborted: self.counts.aborted,
+            waiting_for_lock: self.counts.waiting_for_lock,
+            oldest_transaction_s: self.oldest_s(),
+            poll_ms,
+        }
     }
 
     /// Age of the oldest transaction in seconds; `None` without one.

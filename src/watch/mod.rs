@@ -4,11 +4,16 @@
 //! the [`Model`], appends it to the record if one is kept, and shows it. Model and view are pure. Everything here only
 //! reads: no session is ended, and nothing is set on the server.
 
+pub mod document;
 mod figures;
 pub mod groups;
 pub mod history;
+pub mod lines;
+pub mod live;
 pub mod model;
 pub mod panes;
+mod recording;
+pub mod screen;
 #[cfg(test)]
 mod simulated;
 pub mod ui;

@@ -7,13 +7,19 @@ use std::collections::{BTreeMap, VecDeque};
 use super::groups::Arranged;
 use super::history::History;
 use crate::monitor::sessions::{Seen, Server};
-use crate::record::{ActivitySample, Event, PoolSample, Sample};
+use crate::record::{ActivitySample, CountersSample, Event, PoolSample, Sample};
 
 /// Events that are kept.
 const HAPPENINGS: usize = 100;
 
 /// Pools that are kept apart.
 const POOLS: usize = 256;
+
+/// Counts that are older give way to those of a look.
+const FRESH_S: f64 = 2.0;
+
+/// A session that did nothing for so long in a transaction is worth a line when it goes on.
+const LONG_EPISODE_S: f64 = 10.0;
 
 /// What is watched, and how often.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,12 +51,12 @@ pub struct Model {
     pub activity: Option<(f64, ActivitySample)>,
     /// The latest look, and when it was taken.
     pub look: Option<(f64, Arranged)>,
-    /// How long that look took, in milliseconds.
-    pub look_ms: Option<f64>,
     /// Since when the server does not answer, and why; `None` while it does.
     pub lost: Option<(f64, String)>,
     /// The pools by number, counted from 1.
     pub pools: BTreeMap<u32, Pool>,
+    /// What the server counted since watching began.
+    pub counters: Option<CountersSample>,
     /// What happened, oldest first.
     pub happenings: VecDeque<(f64, String)>,
     /// The record that is kept, if one is.
@@ -87,9 +93,9 @@ impl Model {
             now_s: 0.0,
             activity: None,
             look: None,
-            look_ms: None,
             lost: None,
             pools: BTreeMap::new(),
+            counters: None,
             happenings: VecDeque::new(),
             recording: None,
         }
@@ -111,8 +117,14 @@ impl Model {
                 self.activity = Some((at_s, *activity));
             }
             Sample::Pools(pools) => self.take_pools(at_s, pools),
-            Sample::Event(Event::PollFailed { error }) => self.note(at_s, format!("a poll failed: {error}")),
-            // Breakdowns are for the record: a look says more. Nobody probes replicas or loads them here.
+            Sample::Event(event) => self.hear(at_s, event),
+            Sample::Episode(episode) if episode.ended_s - episode.began_s >= LONG_EPISODE_S => {
+                let statement = episode.statement.as_deref().unwrap_or("–");
+                let lasted_s = episode.ended_s - episode.began_s;
+                self.note(at_s, format!("process {} did nothing for {lasted_s:.1} s after {statement}", episode.pid));
+            }
+            Sample::Counters(counters) => self.counters = Some(counters.clone()),
+            // Breakdowns and roots are for the record: a look says more. Nobody probes replicas or loads them here.
             _ => {}
         }
     }
@@ -121,8 +133,14 @@ impl Model {
     pub fn see(&mut self, at_s: f64, seen: Seen) {
         match seen {
             Seen::Look(look) => {
-                self.look_ms = Some(look.took_ms);
-                self.look = Some((at_s, Arranged::of(look)));
+                let took_ms = look.took_ms;
+                let arranged = Arranged::of(look);
+                // A look counts too, where the monitor's connection is not back yet.
+                self.history.take(at_s, &arranged.as_sample(took_ms));
+                if self.activity.is_none_or(|(last_s, _)| at_s - last_s > FRESH_S) {
+                    self.activity = Some((at_s, arranged.as_sample(took_ms)));
+                }
+                self.look = Some((at_s, arranged));
             }
             Seen::Lost(why) => {
                 self.note(at_s, format!("the server does not answer: {why}"));
@@ -133,6 +151,22 @@ impl Model {
                 self.note(at_s, format!("the server answers again after {gone_s:.1} s"));
                 self.server = server;
             }
+        }
+    }
+
+    /// The connection's end and return are told by the looks.
+    fn hear(&mut self, at_s: f64, event: &Event) {
+        match event {
+            Event::PollFailed { error } => self.note(at_s, format!("a poll failed: {error}")),
+            Event::ServerRestarted => self.note(at_s, "the server was started again".to_owned()),
+            Event::ClockJumped { clock, by_ms } => self.note(at_s, format!("the {clock} clock jumped by {by_ms} ms")),
+            Event::BackedOff { tier, interval_ms, .. } => {
+                self.note(at_s, format!("{tier}: polled every {interval_ms} ms from now on"));
+            }
+            Event::ReplicaDown { .. }
+            | Event::ReplicaUp { .. }
+            | Event::ConnectionLost { .. }
+            | Event::Reconnected { .. } => {}
         }
     }
 

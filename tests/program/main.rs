@@ -12,3 +12,4 @@ mod mcp;
 mod paired;
 mod program;
 mod report;
+mod watch;
