@@ -158,6 +158,8 @@ fn environment() -> Vec<Override> {
 /// Logs go to stderr; `RUST_LOG` overrides the flags.
 fn start_log(cli: &Cli) {
     let level = match (cli.quiet, cli.verbose) {
+        // A line in between would lie across the screen.
+        _ if watch::fills_the_screen(&cli.command) && io::stderr().is_terminal() => "off",
         (true, _) => "error",
         (_, 0) => "warn",
         (_, 1) => "rbac_bench=info,gateway_under_test=info,warn",

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ColorChoice;
 
+use super::Command;
 use super::error::CliError;
 use super::exit::Exit;
 use super::run::output_width;
@@ -13,7 +14,7 @@ use super::signals::Signals;
 use crate::monitor::sessions::{Looker, Seen};
 use crate::monitor::{GaugeName, GaugeNames, MonitorError, read_pools};
 use crate::record::Sample;
-use crate::render::text::plain;
+use crate::render::text::{plain, shell_word};
 use crate::testbed::TestbedError;
 use crate::testbed::database::OwnDatabase;
 use crate::units::Span;
@@ -89,6 +90,19 @@ pub enum Gauge {
     Timeouts,
 }
 
+impl WatchArgs {
+    fn fills_the_screen(&self) -> bool {
+        // Whether the terminal can be written to in lines only.
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        std::io::stdout().is_terminal() && !self.json && !self.once && !is_dumb
+    }
+}
+
+/// Whether a command takes the whole terminal.
+pub(super) fn fills_the_screen(command: &Command) -> bool {
+    matches!(command, Command::Watch(args) if args.fills_the_screen())
+}
+
 pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> Result<Exit, CliError> {
     let database = OwnDatabase::to_watch(&args.database_url).map_err(TestbedError::from)?;
     let plan = plan(args, &database);
@@ -102,8 +116,7 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
             };
             return tell_once(args, &seen.map_err(WatchError::from)?, out);
         }
-        let on_screen = std::io::stdout().is_terminal() && !args.json && !is_dumb();
-        let watched = if on_screen {
+        let watched = if args.fills_the_screen() {
             let mut screen = Screen::take(use_color(color)).map_err(WatchError::from)?;
             watch(plan, &mut screen, true, signals.token()).await
         } else {
@@ -113,7 +126,11 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
         };
         let (ended, folder) = watched?;
         if let Some(folder) = folder {
-            tracing::warn!("record in `{}`", plain(&folder.display().to_string()));
+            let folder = folder.display().to_string();
+            let said =
+                format!("record  {}\nnext    rbac-bench diagnose {}\n", plain(&folder), shell_word(&plain(&folder)));
+            // With stderr gone there is nobody to tell.
+            let _nobody = std::io::stderr().write_all(said.as_bytes());
         }
         Ok(match ended {
             // Without a time to end at, Ctrl-C is how one ends it.
@@ -180,11 +197,6 @@ fn tell_once(args: &WatchArgs, seen: &Model, out: &mut dyn Write) -> Result<Exit
 fn masked(url: &reqwest::Url) -> String {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
-}
-
-/// Whether the terminal can be written to in lines only.
-fn is_dumb() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Whether the screen takes colours.

@@ -38,7 +38,7 @@ impl Recorder {
         if folder.exists() {
             return Err(WatchError::Exists(folder.to_owned()));
         }
-        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = folder.parent().unwrap_or(Path::new(""));
         let folder = RunFolder::create(parent, &name)?;
         let variant = VARIANT.parse().unwrap_or(VariantName::HELD);
         let pools = u32::try_from(plan.metrics.len()).unwrap_or(u32::MAX);
@@ -125,15 +125,17 @@ impl Recorder {
             samples,
             replicas: self.pools,
             pool_capacity: None,
-            counted_s: counted.map(|counted| counted.idle_in_transaction_s),
+            // It counts an episode whole when it ends, also what lay before the watching.
+            counted_s: None,
             polls_missed: polls.missed,
         });
         let open_at_end = samples.iter().rev().find_map(|stamped| match &stamped.sample {
             Sample::Activity(activity) => Some(i64::from(activity.idle_in_transaction_total())),
             _ => None,
         });
-        // Nobody's load is ours: no request was counted, so there is no rate of them either.
-        let summary = Summary { throughput_rps: None, goodput_rps: None, ..summary };
+        // Nobody counted requests, and without pools nobody counted who gave up.
+        let pool_timeouts = summary.pool_timeouts.filter(|_| self.pools > 0);
+        let summary = Summary { throughput_rps: None, goodput_rps: None, pool_timeouts, ..summary };
         VariantRecord {
             postgres_version: self.postgres_version.clone(),
             complete: *outcome == Outcome::Finished,

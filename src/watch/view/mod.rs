@@ -124,6 +124,10 @@ fn figures(model: &Model, theme: Theme) -> Line<'static> {
     if activity.waiting_for_lock > 0 {
         spans.push(Span::styled(format!(" · {} wait for a lock", activity.waiting_for_lock), theme.waits()));
     }
+    let prepared = model.counters.as_ref().and_then(|counters| counters.prepared_transactions);
+    if let Some(prepared) = prepared.filter(|prepared| *prepared > 0) {
+        spans.push(Span::styled(format!(" · {prepared} prepared transactions"), theme.bad()));
+    }
     Line::from(spans)
 }
 

@@ -2,7 +2,6 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table};
 
@@ -13,6 +12,13 @@ use crate::watch::ui::{Pane, Ui};
 
 /// Narrower than this the names of all panes do not fit in one line.
 const NAMES_FROM: u16 = 76;
+
+/// Lower than this a table has no heads, and lower than the next it does not say how many rows there are.
+const HEADS_FROM: u16 = 3;
+const COUNT_FROM: u16 = 4;
+
+/// What the text in the last column and the mark before the first one need at least.
+const TEXT: u16 = 14;
 
 /// The panes by name, the chosen one marked.
 pub(super) fn names(width: u16, ui: &Ui, theme: Theme) -> Line<'static> {
@@ -54,36 +60,52 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &Model,
         frame.render_widget(Paragraph::new(Line::styled(format!("  {}", nothing(pane, model)), theme.dim())), area);
         return;
     }
-    // One line for the heads, and one for the count when not all rows fit.
-    let room = usize::from(area.height.saturating_sub(1));
-    let fits = rows.len() <= room;
-    let shown = if fits { room } else { room.saturating_sub(1) };
+    let (heads, count) = (u16::from(area.height >= HEADS_FROM), u16::from(area.height >= COUNT_FROM));
+    let fits = rows.len() <= usize::from(area.height.saturating_sub(heads));
+    let count = if fits { 0 } else { count };
+    let [table, bottom] = Layout::vertical([Constraint::Min(0), Constraint::Length(count)]).areas(area);
+    let shown = usize::from(table.height.saturating_sub(heads));
     let selected = ui.selected(pane, rows.len());
     let first = (selected + 1).saturating_sub(shown);
-    let chosen = pane == ui.pane;
-    let columns = columns(pane);
+    let columns = fitting(pane, area.width);
     let lines = rows.iter().enumerate().skip(first).take(shown).map(|(index, row)| {
-        let marked = chosen && index == selected;
+        let marked = pane == ui.pane && index == selected;
         let style = if marked { theme.selected() } else { theme.tone(row.tone()) };
-        let texts = row.cells().into_iter().zip(columns).map(|(text, (head, _))| cell(head, text));
-        let mark = if marked { ">" } else { " " };
-        Row::new(std::iter::once(Line::from(mark)).chain(texts)).style(style)
+        let mut cells = row.cells();
+        let texts = columns.iter().map(|column| cell(column.head, std::mem::take(&mut cells[column.index])));
+        Row::new(std::iter::once(Line::from(if marked { ">" } else { " " })).chain(texts)).style(style)
     });
-    let heads = columns.iter().map(|(head, _)| cell(head, (*head).to_owned()));
-    let widths = columns.iter().map(|(_, width)| match width {
-        0 => Constraint::Min(0),
-        width => Constraint::Length(*width),
-    });
-    let table = Table::new(lines, std::iter::once(Constraint::Length(1)).chain(widths))
-        .header(Row::new(std::iter::once(Line::from(" ")).chain(heads)).style(heads_style(theme)))
-        .column_spacing(1);
-    frame.render_widget(table, area);
-    if !fits && area.height > 1 {
-        let order = pane.orders().get(ui.order(pane)).copied().unwrap_or_default();
-        let text = format!("  {}–{} of {}, by {order}", first + 1, (first + shown).min(rows.len()), rows.len());
-        let bottom = Rect { y: area.bottom() - 1, height: 1, ..area };
-        frame.render_widget(Paragraph::new(Line::styled(text, theme.dim())), bottom);
+    let widths = columns.iter().map(|column| column.width);
+    let mut drawn = Table::new(lines, std::iter::once(Constraint::Length(1)).chain(widths)).column_spacing(1);
+    if heads > 0 {
+        let heads = columns.iter().map(|column| cell(column.head, column.head.to_owned()));
+        drawn = drawn.header(Row::new(std::iter::once(Line::from(" ")).chain(heads)).style(theme.strong()));
     }
+    frame.render_widget(drawn, table);
+    let order = pane.orders().get(ui.order(pane)).copied().unwrap_or_default();
+    let text = format!("  {}–{} of {}, by {order}", first + 1, (first + shown).min(rows.len()), rows.len());
+    frame.render_widget(Paragraph::new(Line::styled(text, theme.dim())), bottom);
+}
+
+/// A column that is shown.
+struct Column {
+    index: usize,
+    head: &'static str,
+    width: Constraint,
+}
+
+/// The columns for which there is room beside the text in the last one.
+fn fitting(pane: Pane, width: u16) -> Vec<Column> {
+    let mut left = width.saturating_sub(TEXT);
+    let all = columns(pane).iter().enumerate();
+    let fits = all.filter_map(|(index, (head, width))| {
+        if *width == 0 {
+            return Some(Column { index, head, width: Constraint::Min(0) });
+        }
+        left = left.checked_sub(width + 1)?;
+        Some(Column { index, head, width: Constraint::Length(*width) })
+    });
+    fits.collect()
 }
 
 /// Figures to the right, texts to the left.
@@ -91,8 +113,4 @@ fn cell(head: &str, text: String) -> Line<'static> {
     let is_text = matches!(head, "state" | "application" | "last statement" | "statement" | "pool" | "what");
     // What stands behind a root is indented.
     if is_text || text.contains('└') { Line::from(text) } else { Line::from(text).right_aligned() }
-}
-
-fn heads_style(theme: Theme) -> Style {
-    theme.strong()
 }
