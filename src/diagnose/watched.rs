@@ -125,6 +125,7 @@ mod tests {
             sessions_lost: None,
             generator: GeneratorRecord::default(),
             latency_distribution: Vec::new(),
+            monitor: None,
         };
         RunRecord {
             format: crate::record::Format::default(),

@@ -1,7 +1,7 @@
 //! Each session by itself, for whoever looks at an incident: what it does, since when, its last statement, and who is in
 //! its way.
 //!
-//! A look costs more than the counts of [`activity`](super): it is taken about once a second, on a connection of its
+//! A look costs more than the counts of the monitor's tiers: it is taken about once a second, on a connection of its
 //! own, which is made anew when it was lost.
 
 use std::time::{Duration, Instant};
@@ -10,8 +10,9 @@ use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::activity::POLL_TIMEOUT;
-use super::{APPLICATION_NAME, MonitorError, connect};
+use super::connection::connect;
+use super::watcher::POLL_TIMEOUT;
+use super::{APPLICATION_NAME, MonitorError};
 
 /// At most this many waiters are asked for who is in their way, those that wait longest: in a queue each is blocked by
 /// all before it, so that the answers grow with the square.

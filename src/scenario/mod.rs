@@ -314,6 +314,8 @@ impl Default for Health {
 pub struct MonitorConfig {
     /// Time between two looks at `pg_stat_activity`.
     pub interval: Span,
+    /// Time between two counts of open transactions, which are cheaper.
+    pub pulse: Span,
     /// Watch as this role, as an operator's tools would, and not as the server's superuser. A private cluster makes it,
     /// and grants it nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -322,6 +324,6 @@ pub struct MonitorConfig {
 
 impl Default for MonitorConfig {
     fn default() -> Self {
-        Self { interval: Span::from_millis(100), role: None }
+        Self { interval: Span::from_millis(100), pulse: Span::from_millis(50), role: None }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::record::ActivitySample;
+use crate::record::{ActivitySample, PulseSample};
 
 /// Bins that are kept: an hour of seconds.
 const BINS: usize = 3_600;
@@ -31,6 +31,11 @@ impl Bin {
             waiting_for_lock: sample.waiting_for_lock,
             oldest_s: sample.oldest_transaction_s.unwrap_or(0.0),
         }
+    }
+
+    fn of_pulse(pulse: &PulseSample) -> Self {
+        let oldest_s = pulse.oldest_transaction_s.unwrap_or(0.0);
+        Self { idle_in_transaction: pulse.idle_in_transaction, oldest_s, ..Self::default() }
     }
 
     fn max(self, other: Self) -> Self {
@@ -84,9 +89,17 @@ impl History {
 
     /// Takes one sample. One that is older than the newest bin counts into that.
     pub fn take(&mut self, at_s: f64, sample: &ActivitySample) {
+        self.see(at_s, Bin::of(sample));
+    }
+
+    /// Takes one pulse, which says of some figures that they were higher.
+    pub fn take_pulse(&mut self, at_s: f64, pulse: &PulseSample) {
+        self.see(at_s, Bin::of_pulse(pulse));
+    }
+
+    fn see(&mut self, at_s: f64, seen: Bin) {
         self.advance(at_s);
         if let Some(last) = self.bins.back_mut() {
-            let seen = Bin::of(sample);
             *last = Some(last.map_or(seen, |bin| bin.max(seen)));
         }
     }

@@ -15,13 +15,16 @@ use super::model::{Model, Target};
 use super::recording::Recorder;
 use super::ui::Asked;
 use crate::monitor::sessions::{Looker, Seen};
-use crate::monitor::{GaugeNames, Monitor, MonitorError, PollStats, Sink, Watch};
+use crate::monitor::{GaugeNames, Monitor, MonitorError, Sink, Watch, Watched, Whose};
 use crate::record::store::StoreError;
 use crate::record::{Outcome, Sample};
 use crate::scenario::Health;
 
 /// What may wait to be shown; later samples are dropped, and counted.
 const QUEUE: usize = 16_384;
+
+/// The counts' cheaper sister is asked for twice as often, but not more often than this.
+const SHORTEST_PULSE: Duration = Duration::from_millis(50);
 
 /// What is watched, and how.
 #[derive(Clone, Debug)]
@@ -131,7 +134,7 @@ pub async fn watch(
         Some(folder) => Some(Recorder::begin(folder, &plan, &server).await?),
         None => None,
     };
-    let monitor = Monitor::start(monitored(&plan), sink).await;
+    let monitor = Monitor::start(monitored(&plan, epoch), sink).await;
     let ending = CancellationToken::new();
     let mut owner = Owner { model: Model::new(plan.target.clone(), server), recorder, epoch };
     let watched = match monitor {
@@ -143,17 +146,21 @@ pub async fn watch(
             let ended = owner.run(happenings, display, plan.duration, stop).await;
             ending.cancel();
             drop(looking.await);
-            monitor.stop().await.map_err(WatchError::from).and_then(|polls| Ok((ended?, polls)))
+            monitor.stop().await.map_err(WatchError::from).and_then(|monitored| Ok((ended?, monitored)))
         }
     };
     drop(keys);
     owner.close(watched, plan.duration.is_some(), dropped.load(Ordering::Relaxed)).await
 }
 
-fn monitored(plan: &Plan) -> Watch {
+fn monitored(plan: &Plan, epoch: Instant) -> Watch {
     Watch {
         database: plan.database.clone(),
         interval: plan.counts_interval,
+        pulse: (plan.counts_interval / 2).max(SHORTEST_PULSE),
+        // Whoever has the database is what an incident is about.
+        whose: Whose::Everybody,
+        epoch,
         replicas: Vec::new(),
         gauges: plan.metrics.clone(),
         gauge_names: plan.gauge_names.clone(),
@@ -245,7 +252,7 @@ impl Owner {
 
     async fn close(
         self,
-        watched: Result<(Ended, PollStats), WatchError>,
+        watched: Result<(Ended, Watched), WatchError>,
         timed: bool,
         dropped: u64,
     ) -> Result<(Ended, Option<PathBuf>), WatchError> {
@@ -256,9 +263,9 @@ impl Owner {
             Ok(_) => Outcome::Finished,
             Err(error) => Outcome::Failed { error: error.to_string() },
         };
-        let polls = watched.as_ref().map_or_else(|_| PollStats::default(), |(_, polls)| *polls);
+        let monitored = watched.as_ref().ok().map(|(_, monitored)| monitored.clone());
         let ended_s = self.epoch.elapsed().as_secs_f64();
-        let folder = recorder.finish(outcome, ended_s, polls, dropped).await;
+        let folder = recorder.finish(outcome, ended_s, monitored, dropped).await;
         let (ended, _) = watched?;
         Ok((ended, Some(folder?)))
     }

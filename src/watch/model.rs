@@ -116,6 +116,7 @@ impl Model {
                 self.history.take(at_s, activity);
                 self.activity = Some((at_s, *activity));
             }
+            Sample::Pulse(pulse) => self.history.take_pulse(at_s, pulse),
             Sample::Pools(pools) => self.take_pools(at_s, pools),
             Sample::Event(event) => self.hear(at_s, event),
             Sample::Episode(episode) if episode.ended_s - episode.began_s >= LONG_EPISODE_S => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::live::{Plan, WatchError};
 use super::model::Recording;
 use crate::monitor::sessions::Server;
-use crate::monitor::{PollStats, ServerCounters, read_counters};
+use crate::monitor::{ServerCounters, Watched as Monitored, read_counters};
 use crate::record::store::{RunFolder, SampleWriter, read_samples};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{Format, Outcome, Phases, RunRecord, Sample, SessionsLost, Stamped, Summary, VariantRecord};
@@ -92,14 +92,14 @@ impl Recorder {
         mut self,
         outcome: Outcome,
         ended_s: f64,
-        polls: PollStats,
+        monitored: Option<Monitored>,
         dropped: u64,
     ) -> Result<PathBuf, WatchError> {
         self.writer.flush()?;
         let counted = counters(&self.database).await.zip(self.before).map(|(now, before)| now.since(&before));
         let mut samples = read_samples(self.folder.path())?;
         samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-        let measured = self.measured(&samples, counted.as_ref(), ended_s, polls, dropped, &outcome);
+        let measured = self.measured(&samples, counted.as_ref(), ended_s, monitored, dropped, &outcome);
         self.record.outcome = outcome;
         self.record.variants.insert(self.variant, measured);
         self.folder.write_record(&self.record)?;
@@ -111,12 +111,13 @@ impl Recorder {
         samples: &[Stamped],
         counted: Option<&ServerCounters>,
         ended_s: f64,
-        polls: PollStats,
+        monitored: Option<Monitored>,
         dropped: u64,
         outcome: &Outcome,
     ) -> VariantRecord {
         let phases = Phases { steady_from_s: 0.0, steady_to_s: ended_s, ended_s };
         let nothing = RequestTotals::default();
+        let polls = monitored.as_ref().map(|monitored| monitored.polls).unwrap_or_default();
         let summary = Summary::of(&Measured {
             phases,
             steady: &nothing,
@@ -127,6 +128,7 @@ impl Recorder {
             pool_capacity: None,
             // It counts an episode whole when it ends, also what lay before the watching.
             counted_s: None,
+            counted_is_lower_bound: None,
             polls_missed: polls.missed,
         });
         let open_at_end = samples.iter().rev().find_map(|stamped| match &stamped.sample {
@@ -145,9 +147,11 @@ impl Recorder {
             routes: Vec::new(),
             errors: Vec::new(),
             sessions_lost: counted
-                .map(|counted| SessionsLost { open_at_end: open_at_end.unwrap_or(0), ..counted.lost }),
+                .and_then(|counted| counted.lost)
+                .map(|lost| SessionsLost { open_at_end: open_at_end.unwrap_or(0), ..lost }),
             generator: crate::record::GeneratorRecord { cpu_s: None, samples_dropped: dropped, polls_late: polls.late },
             latency_distribution: Vec::new(),
+            monitor: monitored.map(|monitored| monitored.record),
         }
     }
 }
