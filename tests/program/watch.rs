@@ -183,3 +183,29 @@ fn what_cannot_be_watched_is_refused_without_the_password() {
     let output = place.output(&["watch"]);
     assert_eq!(output.status.code(), Some(2), "no URL: {}", text(&output.stderr));
 }
+
+/// Runs `watch` in a terminal of 24 lines and 80 columns, which `script` makes, and gives all that was written to it.
+fn in_a_terminal(server: &Server, before: &str, arguments: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_rbac-bench");
+    let command = format!("stty rows 24 cols 80; {before} {program} watch {arguments}; echo code=$?; stty -a");
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).env("RBAC_BENCH_DATABASE_URL", &server.url).env("TERM", "xterm");
+    let output = script.stdin(std::process::Stdio::null()).output().expect("`script` of util-linux");
+    text(&output.stdout)
+}
+
+#[test]
+fn a_terminal_is_filled_and_given_back_as_it_was_also_after_sigterm() {
+    let server = Server::start();
+    let ended = in_a_terminal(&server, "", "--duration 1s");
+    let terminated = in_a_terminal(&server, "timeout --preserve-status --foreground -s TERM 2", "");
+    let plain = in_a_terminal(&server, "NO_COLOR=1", "--duration 1s");
+    for (written, code) in [(&ended, "code=0"), (&terminated, "code=143"), (&plain, "code=0")] {
+        assert!(written.contains("transactions") && written.contains("no session is in a transaction"), "{written:?}");
+        let after = written.split_once("\u{1b}[?1049l").expect("the other screen is left").1;
+        assert!(written.contains("\u{1b}[?1049h") && after.contains(code), "{after:?}");
+        assert!(after.contains(" echo ") && after.contains(" icanon "), "no longer raw: {after:?}");
+    }
+    assert!(ended.contains("\u{1b}[38;5;") && !plain.contains("\u{1b}[38;5;"), "colours, and none");
+    server.stop();
+}
