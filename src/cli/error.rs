@@ -220,9 +220,9 @@ impl CliError {
             | Self::NoArms
             | Self::NeedsPaired { .. }
             | Self::NotWritable { .. }
-            | Self::Learn(_) => Exit::BadRequest,
+            | Self::Learn(_)
+            | Self::Watch(WatchError::Exists(_)) => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
-            Self::Watch(WatchError::Exists(_)) => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
                 ScenarioCommandError::Scenario(_) => Exit::BadRequest,
                 ScenarioCommandError::Toml(_) | ScenarioCommandError::Json(_) | ScenarioCommandError::Output(_) => {

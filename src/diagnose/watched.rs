@@ -37,7 +37,7 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
 /// Sessions that stay idle in transaction after a statement.
 fn held(seen: &Seen<'_>, hold: &StatementHold) -> Option<Finding> {
     let breakdowns = hold.series.len().max(1) as f64;
-    let mean = hold.sessions as f64 / breakdowns;
+    let mean = hold.series.iter().map(|(_, sessions)| sessions).sum::<f64>() / breakdowns;
     let lasting = hold.series.iter().filter(|(_, sessions)| *sessions > 0.0).count() as f64 / breakdowns;
     if (mean < HELD && hold.oldest_s < LONG_S) || lasting < LASTS {
         return None;

@@ -158,7 +158,8 @@ impl Looker {
     /// [`MonitorError`] when there is no connection, or it would show nothing.
     pub async fn connect(database: &tokio_postgres::Config) -> Result<Self, MonitorError> {
         let connecting = async {
-            let client = connect(database).await?;
+            // The connection ends with the client, and its error reaches whoever uses that.
+            let (client, _connection) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
             let row = client.query_one(SERVER, &[]).await.map_err(failed)?;
             if !row.get::<_, bool>(1) {
@@ -206,7 +207,7 @@ impl Looker {
         let mut pause = interval;
         loop {
             let began = Instant::now();
-            let step = async {
+            let seeing = async {
                 match &looker {
                     Some(looker) => looker.look().await.map(Seen::Look),
                     None => Self::connect(&database).await.map(|fresh| {
@@ -216,7 +217,7 @@ impl Looker {
                     }),
                 }
             };
-            let Some(seen) = stop.run_until_cancelled(step).await else { return };
+            let Some(seen) = stop.run_until_cancelled(seeing).await else { return };
             match seen {
                 Ok(seen) => {
                     pause = if matches!(seen, Seen::Look(_)) {

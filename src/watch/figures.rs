@@ -5,12 +5,16 @@ pub(super) fn age(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds.filter(|it| it.is_finite()) else { return "–".to_owned() };
     let seconds = seconds.max(0.0);
     let whole = whole(seconds);
-    match whole {
-        _ if seconds < 9.995 => format!("{seconds:.2} s"),
-        _ if seconds < 99.95 => format!("{seconds:.1} s"),
-        ..3_600 => format!("{}m {:02}s", whole / 60, whole % 60),
-        ..86_400 => format!("{}h {:02}m", whole / 3_600, whole / 60 % 60),
-        _ => format!("{}d {}h", (whole / 86_400).min(9_999), whole / 3_600 % 24),
+    if seconds < 9.995 {
+        format!("{seconds:.2} s")
+    } else if seconds < 99.95 {
+        format!("{seconds:.1} s")
+    } else if whole < 3_600 {
+        format!("{}m {:02}s", whole / 60, whole % 60)
+    } else if whole < 86_400 {
+        format!("{}h {:02}m", whole / 3_600, whole / 60 % 60)
+    } else {
+        format!("{}d {}h", (whole / 86_400).min(9_999), whole / 3_600 % 24)
     }
 }
 

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::figures::{age, clock, count};
 use super::live::Display;
 use super::model::Model;
-use super::panes::{columns, nothing, rows};
+use super::panes::{Row, columns, nothing, rows};
 use super::ui::{Asked, Pane, Ui};
 use crate::render::text::plain;
 
@@ -107,7 +107,7 @@ pub fn page(model: &Model, width: Option<usize>) -> String {
             continue;
         }
         let heads = columns(pane).iter().map(|(head, _)| (*head).to_owned()).collect();
-        for cells in std::iter::once(heads).chain(rows.iter().take(PAGE_ROWS).map(|row| row.cells())) {
+        for cells in std::iter::once(heads).chain(rows.iter().take(PAGE_ROWS).map(Row::cells)) {
             let _ = writeln!(page, "{}", cut(row(pane, &cells).trim_end(), width));
         }
         if rows.len() > PAGE_ROWS {

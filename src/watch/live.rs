@@ -263,7 +263,7 @@ impl Owner {
             Ok(_) => Outcome::Finished,
             Err(error) => Outcome::Failed { error: error.to_string() },
         };
-        let monitored = watched.as_ref().ok().map(|(_, monitored)| monitored.clone());
+        let monitored = watched.as_ref().ok().map(|(_, monitored)| *monitored);
         let ended_s = self.epoch.elapsed().as_secs_f64();
         let folder = recorder.finish(outcome, ended_s, monitored, dropped).await;
         let (ended, _) = watched?;

@@ -124,7 +124,7 @@ impl Model {
                 let lasted_s = episode.ended_s - episode.began_s;
                 self.note(at_s, format!("process {} did nothing for {lasted_s:.1} s after {statement}", episode.pid));
             }
-            Sample::Counters(counters) => self.counters = Some(counters.clone()),
+            Sample::Counters(counters) => self.counters = Some(*counters),
             // Breakdowns and roots are for the record: a look says more. Nobody probes replicas or loads them here.
             _ => {}
         }

@@ -246,23 +246,15 @@ impl Row<'_> {
 
 fn root(root: &Root) -> Vec<String> {
     let behind = root.behind.len().to_string();
-    match &root.session {
-        Some(it) => vec![
-            it.pid.to_string(),
-            behind,
-            state(it),
-            age(it.transaction_s),
-            name(&it.application_name),
-            statement(it),
-        ],
-        None => {
-            let (pid, what) = match root.pid {
-                0 => ("prepared".to_owned(), "a prepared transaction: see pg_prepared_xacts"),
-                pid => (pid.to_string(), "no client session of this database: see pg_stat_activity"),
-            };
-            vec![pid, behind, "–".to_owned(), age(None), String::new(), what.to_owned()]
-        }
+    if let Some(it) = &root.session {
+        let (pid, application) = (it.pid.to_string(), name(&it.application_name));
+        return vec![pid, behind, state(it), age(it.transaction_s), application, statement(it)];
     }
+    let (pid, what) = match root.pid {
+        0 => ("prepared".to_owned(), "a prepared transaction: see pg_prepared_xacts"),
+        pid => (pid.to_string(), "no client session of this database: see pg_stat_activity"),
+    };
+    vec![pid, behind, "–".to_owned(), age(None), String::new(), what.to_owned()]
 }
 
 fn session_detail(session: &Session, more: &str) -> Detail {

@@ -128,19 +128,14 @@ impl Ui {
         match key.code {
             KeyCode::Char('c' | 'd') if control => return Asked::Quit,
             KeyCode::Char('q') => return Asked::Quit,
-            // It closes what lies on top first.
-            KeyCode::Esc if self.help || self.detail.is_some() => self.close(),
-            KeyCode::Esc => return Asked::Quit,
-            _ if self.help => self.close(),
+            // It closes what lies on top first; any key closes the help, Enter what it has opened.
+            KeyCode::Esc if !self.help && self.detail.is_none() => return Asked::Quit,
+            code if self.help || code == KeyCode::Esc => self.close(),
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => {
                 self.detail = None;
                 self.help = true;
             }
-            KeyCode::Enter if self.detail.is_some() => self.close(),
-            KeyCode::Enter => {
-                let rows = panes::rows(self.pane, model, self);
-                self.detail = rows.get(self.selected(self.pane, rows.len())).map(panes::Row::detail);
-            }
+            KeyCode::Enter => self.toggle_detail(model),
             KeyCode::Char('p' | ' ') => self.paused = !self.paused,
             KeyCode::Char('s') => self.sort(),
             KeyCode::Char('+' | '=') => self.zoom = self.zoom.saturating_sub(1),
@@ -168,6 +163,12 @@ impl Ui {
             _ => return,
         };
         self.selected[self.pane.index()] = to.min(last);
+    }
+
+    fn toggle_detail(&mut self, model: &Model) {
+        let rows = panes::rows(self.pane, model, self);
+        let row = rows.get(self.selected(self.pane, rows.len()));
+        self.detail = row.filter(|_| self.detail.is_none()).map(panes::Row::detail);
     }
 
     fn go(&mut self, index: usize) {

@@ -83,7 +83,7 @@ fn draw_all(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Th
 fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Theme) {
     let (status, style) = match (&model.lost, ui.paused) {
         (Some(_), _) => ("LOST".to_owned(), theme.alarm()),
-        (None, true) => ("paused".to_owned(), theme.strong()),
+        (None, true) => ("paused".to_owned(), Theme::strong()),
         (None, false) => (format!("live {}", age(Some(model.now_s))), theme.works()),
     };
     let status = Line::styled(format!(" {status} "), style);
@@ -91,7 +91,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: T
     let [first, second] = Layout::vertical([Constraint::Length(1), Constraint::Length(1)]).areas(area);
     let [title, right] = Layout::horizontal([Constraint::Min(0), Constraint::Length(width)]).areas(first);
     let name = Line::from(vec![
-        Span::styled(plain(&model.target.url), theme.strong()),
+        Span::styled(plain(&model.target.url), Theme::strong()),
         Span::styled(format!("  PostgreSQL {}", plain(&model.server.version)), theme.dim()),
     ]);
     frame.render_widget(Paragraph::new(name), title);
@@ -141,7 +141,7 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: T
     let recording = model.recording.as_ref().map_or_else(String::new, |recording| {
         format!("recording {} ({})", plain(&recording.folder), recording.samples)
     });
-    let right = Line::styled(recording, theme.strong());
+    let right = Line::styled(recording, Theme::strong());
     let width = u16::try_from(right.width()).unwrap_or(u16::MAX).min(area.width / 2);
     let [left, end] = Layout::horizontal([Constraint::Min(0), Constraint::Length(width)]).areas(area);
     frame.render_widget(Paragraph::new(Line::styled(keys, theme.dim())), left);

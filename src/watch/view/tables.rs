@@ -43,7 +43,7 @@ pub(super) fn draw_titled(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: 
     let name = format!("{}{number} {} ", if chosen { '▸' } else { ' ' }, pane.title());
     let rule = "─".repeat(usize::from(area.width).saturating_sub(name.chars().count()));
     let line = Line::from(vec![
-        Span::styled(name, if chosen { theme.selected() } else { theme.strong() }),
+        Span::styled(name, if chosen { theme.selected() } else { Theme::strong() }),
         Span::styled(rule, theme.dim()),
     ]);
     frame.render_widget(Paragraph::new(line), title);
@@ -79,7 +79,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &Model,
     let mut drawn = Table::new(lines, std::iter::once(Constraint::Length(1)).chain(widths)).column_spacing(1);
     if heads > 0 {
         let heads = columns.iter().map(|column| cell(column.head, column.head.to_owned()));
-        drawn = drawn.header(Row::new(std::iter::once(Line::from(" ")).chain(heads)).style(theme.strong()));
+        drawn = drawn.header(Row::new(std::iter::once(Line::from(" ")).chain(heads)).style(Theme::strong()));
     }
     frame.render_widget(drawn, table);
     let order = pane.orders().get(ui.order(pane)).copied().unwrap_or_default();

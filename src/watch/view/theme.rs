@@ -19,7 +19,7 @@ impl Theme {
         if self.color { Style::new().fg(color) } else { Style::new() }
     }
 
-    pub(super) fn strong(self) -> Style {
+    pub(super) fn strong() -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
@@ -49,7 +49,7 @@ impl Theme {
     }
 
     pub(super) fn selected(self) -> Style {
-        self.strong().add_modifier(Modifier::REVERSED)
+        Self::strong().add_modifier(Modifier::REVERSED)
     }
 
     pub(super) fn tone(self, tone: Tone) -> Style {
