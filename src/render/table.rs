@@ -232,7 +232,7 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
         writeln!(text)?;
         prose(text, &said, width)?;
     }
-    for (scope, variant) in &record.variants {
+    for (scope, variant) in record.in_order() {
         for said in variant.monitor.iter().flat_map(|monitor| doubts(monitor, variant)) {
             writeln!(text)?;
             prose(text, &format!("{}: {said}", scope.name()), width)?;

@@ -199,10 +199,18 @@ pub struct Gateway {
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,
+    /// A connection whose next request has not said its whole head after this long is closed.
+    #[serde(default = "default_header_timeout")]
+    pub header_timeout: Span,
 }
 
 const fn default_garbage_after() -> Span {
     Span::from_secs(60)
+}
+
+/// Longer than the users' connections wait for their next request, which is 90 s.
+const fn default_header_timeout() -> Span {
+    Span::from_secs(120)
 }
 
 impl Gateway {

@@ -336,6 +336,7 @@ fn replica_settings(
         audit: gateway.audit,
         masks: gateway.masks,
         garbage_after: gateway.garbage_after.duration(),
+        header_timeout: gateway.header_timeout.duration(),
     }
 }
 

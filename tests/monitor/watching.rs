@@ -128,7 +128,7 @@ impl Seen {
             cut_off: 0,
             samples: &self.samples,
             replicas: 0,
-            pool_capacity: 0,
+            pool_capacity: None,
             counted_s: None,
             counted_is_lower_bound: None,
             polls_missed: self.watched.polls.missed,
