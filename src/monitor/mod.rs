@@ -13,6 +13,7 @@ mod connection;
 mod cost;
 mod counters;
 mod episodes;
+mod figures;
 mod health;
 mod holds;
 mod others;
@@ -95,7 +96,7 @@ pub enum MonitorError {
     #[error("cannot start the monitor")]
     Start(#[source] std::io::Error),
     /// The server did not answer in time.
-    #[error("the database did not answer within {} s", watcher::POLL_TIMEOUT.as_secs())]
+    #[error("the database did not answer within {} s", connection::POLL_TIMEOUT.as_secs())]
     Silent,
     /// The monitor's thread died.
     #[error("the monitor has crashed")]
@@ -146,7 +147,7 @@ async fn watch_all(
 ) -> Watched {
     let prepared = async {
         let connecting = watcher::Watcher::start(watch.clone());
-        let watcher = tokio::time::timeout(watcher::POLL_TIMEOUT, connecting)
+        let watcher = tokio::time::timeout(connection::POLL_TIMEOUT, connecting)
             .await
             .map_err(|_elapsed| MonitorError::Silent)??;
         let probe = health::client(&watch.health).map_err(MonitorError::Http)?;
@@ -171,9 +172,9 @@ async fn watch_all(
         let gauges = pools::Gauges { url, names: watch.gauge_names.clone(), client: gauges.clone() };
         others.spawn(pools::run(index, gauges, Arc::clone(&sink), stop.clone()));
     }
-    let watched = watcher.run(&*sink, &stop).await;
+    let came_to = watcher.run(&*sink, &stop).await;
     while others.join_next().await.is_some() {}
-    watched
+    came_to
 }
 
 /// Reads the server's own counters once, on a connection made for it.
@@ -187,7 +188,7 @@ pub async fn read_counters(database: &tokio_postgres::Config) -> Result<ServerCo
         connection::close(client, ending).await;
         read
     };
-    tokio::time::timeout(watcher::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)?
+    tokio::time::timeout(connection::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)?
 }
 
 /// The `application_name` of our own connections, by which they are left out of what is counted.
@@ -196,6 +197,10 @@ pub const APPLICATION_NAME: &str = "rbac-bench";
 /// A count that PostgreSQL gives as `int8`.
 fn count(row: &tokio_postgres::Row, column: usize) -> u32 {
     u32::try_from(row.get::<_, i64>(column)).unwrap_or(u32::MAX)
+}
+
+fn count_of(sessions: usize) -> u32 {
+    u32::try_from(sessions).unwrap_or(u32::MAX)
 }
 
 /// Counted from 1, as people count.
