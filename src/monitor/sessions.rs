@@ -10,8 +10,8 @@ use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
+use super::connection::POLL_TIMEOUT;
 use super::connection::connect;
-use super::watcher::POLL_TIMEOUT;
 use super::{APPLICATION_NAME, MonitorError};
 
 /// At most this many waiters are asked for who is in their way, those that wait longest: in a queue each is blocked by
