@@ -126,7 +126,7 @@ pub async fn watch(
     let looker = Looker::connect(&plan.database).await?;
     let server = looker.server().clone();
     let epoch = Instant::now();
-    let (send, happenings) = channel(QUEUE);
+    let (send, mut happenings) = channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
     let sink = Arc::new(Inlet { send: send.clone(), dropped: Arc::clone(&dropped) });
     let keys = read_keys.then(|| super::screen::Keys::read(send.clone())).transpose()?;
@@ -143,13 +143,16 @@ pub async fn watch(
             let looks = send.clone();
             let look = move |at, seen| drop(looks.try_send((at, Happened::Seen(seen))));
             let looking = tokio::spawn(looker.run(plan.database.clone(), plan.interval, look, ending.clone()));
-            let ended = owner.run(happenings, display, plan.duration, stop).await;
+            let ended = owner.run(&mut happenings, display, plan.duration, stop).await;
             ending.cancel();
             drop(looking.await);
             monitor.stop().await.map_err(WatchError::from).and_then(|monitored| Ok((ended?, monitored)))
         }
     };
+    let kept = owner.keep_the_rest(&mut happenings);
+    drop(happenings);
     drop(keys);
+    let watched = watched.and_then(|watched| kept.map(|()| watched));
     owner.close(watched, plan.duration.is_some(), dropped.load(Ordering::Relaxed)).await
 }
 
@@ -192,7 +195,7 @@ struct Owner {
 impl Owner {
     async fn run(
         &mut self,
-        mut happenings: Receiver<(Instant, Happened)>,
+        happenings: &mut Receiver<(Instant, Happened)>,
         display: &mut dyn Display,
         duration: Option<Duration>,
         stop: &CancellationToken,
@@ -248,6 +251,16 @@ impl Owner {
             Happened::TerminalGone(error) => return Err(error.into()),
         }
         Ok(Asked::Nothing)
+    }
+
+    /// What came in while the monitor was being stopped.
+    fn keep_the_rest(&mut self, happenings: &mut Receiver<(Instant, Happened)>) -> Result<(), WatchError> {
+        while let Ok((at, happened)) = happenings.try_recv() {
+            if let (Happened::Sample(sample), Some(recorder)) = (happened, &mut self.recorder) {
+                recorder.append(at.saturating_duration_since(self.epoch).as_secs_f64(), sample)?;
+            }
+        }
+        Ok(())
     }
 
     async fn close(

@@ -126,7 +126,9 @@ impl Ui {
         }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
-            KeyCode::Char('c' | 'd') if control => return Asked::Quit,
+            KeyCode::Char('c') if control => return Asked::Quit,
+            // A terminal whose other end closes sends a NUL, which reads as Ctrl-Space.
+            _ if control => {}
             KeyCode::Char('q') => return Asked::Quit,
             // It closes what lies on top first; any key closes the help, Enter what it has opened.
             KeyCode::Esc if !self.help && self.detail.is_none() => return Asked::Quit,
@@ -202,6 +204,8 @@ mod tests {
         assert_eq!(press(&mut ui, KeyCode::Char('q')), Asked::Quit);
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert_eq!(ui.key(control_c, &model(0)), Asked::Quit);
+        let nul = KeyEvent::new(KeyCode::Char(' '), KeyModifiers::CONTROL);
+        assert_eq!((ui.key(nul, &model(0)), ui.paused), (Asked::Nothing, false));
         press(&mut ui, KeyCode::Char('?'));
         assert!(ui.help);
         assert_eq!(press(&mut ui, KeyCode::Esc), Asked::Nothing);

@@ -1,6 +1,7 @@
 //! `rbac-bench watch` on a real PostgreSQL: what it sees, what it refuses, and the record that it keeps.
 
 use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -188,9 +189,14 @@ fn what_cannot_be_watched_is_refused_without_the_password() {
 fn in_a_terminal(server: &Server, before: &str, arguments: &str) -> String {
     let program = env!("CARGO_BIN_EXE_rbac-bench");
     let command = format!("stty rows 24 cols 80; {before} {program} watch {arguments}; echo code=$?; stty -a");
-    let mut script = std::process::Command::new("script");
+    let mut script = Command::new("script");
     script.args(["-qec", &command, "/dev/null"]).env("RBAC_BENCH_DATABASE_URL", &server.url).env("TERM", "xterm");
-    let output = script.stdin(std::process::Stdio::null()).output().expect("`script` of util-linux");
+    // Its end would be typed.
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = script.spawn().expect("`script` of util-linux");
+    let typed = child.stdin.take();
+    let output = child.wait_with_output().expect("its end");
+    drop(typed);
     text(&output.stdout)
 }
 

@@ -29,7 +29,7 @@ pub(super) fn names(width: u16, ui: &Ui, theme: Theme) -> Line<'static> {
             continue;
         }
         let name = format!("{}{} {}", if chosen { '▸' } else { ' ' }, index + 1, pane.title());
-        spans.push(Span::styled(name, if chosen { theme.selected() } else { theme.dim() }));
+        spans.push(Span::styled(name, if chosen { Theme::selected() } else { theme.dim() }));
         spans.push(Span::raw(" "));
     }
     Line::from(spans)
@@ -43,7 +43,7 @@ pub(super) fn draw_titled(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: 
     let name = format!("{}{number} {} ", if chosen { '▸' } else { ' ' }, pane.title());
     let rule = "─".repeat(usize::from(area.width).saturating_sub(name.chars().count()));
     let line = Line::from(vec![
-        Span::styled(name, if chosen { theme.selected() } else { Theme::strong() }),
+        Span::styled(name, if chosen { Theme::selected() } else { Theme::strong() }),
         Span::styled(rule, theme.dim()),
     ]);
     frame.render_widget(Paragraph::new(line), title);
@@ -70,7 +70,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &Model,
     let columns = fitting(pane, area.width);
     let lines = rows.iter().enumerate().skip(first).take(shown).map(|(index, row)| {
         let marked = pane == ui.pane && index == selected;
-        let style = if marked { theme.selected() } else { theme.tone(row.tone()) };
+        let style = if marked { Theme::selected() } else { theme.tone(row.tone()) };
         let mut cells = row.cells();
         let texts = columns.iter().map(|column| cell(column.head, std::mem::take(&mut cells[column.index])));
         Row::new(std::iter::once(Line::from(if marked { ">" } else { " " })).chain(texts)).style(style)

@@ -48,7 +48,7 @@ impl Theme {
         self.bad().add_modifier(Modifier::REVERSED)
     }
 
-    pub(super) fn selected(self) -> Style {
+    pub(super) fn selected() -> Style {
         Self::strong().add_modifier(Modifier::REVERSED)
     }
 
