@@ -117,8 +117,13 @@ impl Lane {
                 self.replica_up.entry(probe.replica).or_default().push(at_s, f64::from(u8::from(probe.up)));
             }
             Sample::Event(event) => self.mark(at_s, event.into(), 1),
-            // What is drawn over time is in the others.
-            _ => {}
+            Sample::Pools(_)
+            | Sample::Health(_)
+            | Sample::Breakdown(_)
+            | Sample::Pulse(_)
+            | Sample::Episode(_)
+            | Sample::Counters(_)
+            | Sample::Blocking(_) => {}
         }
     }
 

@@ -163,7 +163,13 @@ impl Latest {
             Sample::Health(probe) => {
                 self.up.insert(probe.replica, probe.up);
             }
-            _ => {}
+            Sample::Breakdown(_)
+            | Sample::Load(_)
+            | Sample::Event(_)
+            | Sample::Pulse(_)
+            | Sample::Episode(_)
+            | Sample::Counters(_)
+            | Sample::Blocking(_) => {}
         }
     }
 
