@@ -13,6 +13,7 @@ use super::scenario::OverrideArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
 use crate::compare::Side;
 use crate::gate::{Asked, Baseline, GateReport, GateRule, Severity, Trust, judge, nothing_measured, routes};
+use crate::record::store::read_record;
 use crate::render::gate::{Told, json, markdown, table};
 use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
@@ -151,10 +152,8 @@ fn judge_run(
     }
     let experiment = &run.record.scenario;
     if args.rerun {
-        let Some(recorded) = experiment.gateway() else { return Err(CliError::NotRunAgain) };
-        let changed = if sets { changed(args, recorded)? } else { recorded.clone() };
-        let scopes = variants.iter().filter_map(VariantName::scope).collect();
-        return run_and_judge(args, Scenario { variants: scopes, ..changed }.into(), baseline, quiet, out);
+        let again = if sets { changed(args, experiment)? } else { experiment.clone() };
+        return run_and_judge(args, of_variants(again, &variants)?, baseline, quiet, out);
     }
     let asked = concerning(asked(args, experiment, baseline.is_some())?, &variants)?;
     let report = judge_recorded(args, &asked, run, &variants, baseline)?;
@@ -162,10 +161,29 @@ fn judge_run(
 }
 
 /// The scenario of a recorded run with what the flags set of it. The environment was there at the time, and is in it.
-fn changed(args: &GateArgs, recorded: &Scenario) -> Result<Scenario, CliError> {
+fn changed(args: &GateArgs, recorded: &Experiment) -> Result<Experiment, CliError> {
+    if matches!(recorded, Experiment::Watched(_)) {
+        return Err(CliError::NotRunAgain);
+    }
     let text = toml::to_string_pretty(recorded).map_err(CliError::Toml)?;
     let overrides = OverrideArgs { variant: None, ..args.overrides.clone() }.on_top_of(&[])?;
-    Ok(Scenario::from_text(&recorded.name, &text, &overrides)?)
+    Ok(Experiment::from_text(recorded.name(), &text, &overrides)?)
+}
+
+/// The same scenario, with these variants alone.
+fn of_variants(experiment: Experiment, variants: &[VariantName]) -> Result<Experiment, CliError> {
+    match experiment {
+        Experiment::Gateway(scenario) => {
+            let scopes = variants.iter().filter_map(VariantName::scope).collect();
+            Ok(Scenario { variants: scopes, ..*scenario }.into())
+        }
+        Experiment::Service(mut scenario) => {
+            // Without variants there is one, which the scenario does not name.
+            scenario.run = if scenario.variants.is_empty() { Vec::new() } else { variants.to_vec() };
+            Ok(Experiment::Service(scenario))
+        }
+        Experiment::Watched(_) => Err(CliError::NotRunAgain),
+    }
 }
 
 /// The variants that are judged: all that are known, or the one that was asked for.
@@ -310,7 +328,9 @@ fn command(args: &GateArgs) -> String {
     let mut words = vec!["rbac-bench".to_owned(), "gate".to_owned()];
     let subject = args.subjects.first().map_or("", String::as_str);
     words.push(shell_word(subject));
-    words.extend((run_folder(subject).is_some()).then(|| "--rerun".to_owned()));
+    // What was only watched cannot be run again, and is judged again as it was recorded.
+    let runs_again = |folder: PathBuf| read_record(&folder).is_ok_and(|record| record.scenario.gateway().is_some());
+    words.extend(run_folder(subject).is_some_and(runs_again).then(|| "--rerun".to_owned()));
     let mut flag = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
             words.extend([name.to_owned(), shell_word(value)]);

@@ -211,7 +211,8 @@ fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> 
 }
 
 pub(super) fn counter_is_lower_bound(variant: &VariantRecord) -> bool {
-    variant.sessions_lost.is_none_or(|lost| lost.total() > 0)
+    let said = variant.summary.idle_in_transaction_counted_is_lower_bound;
+    said.unwrap_or_else(|| variant.sessions_lost.is_none_or(|lost| lost.total() > 0))
 }
 
 /// Puts a line under the rows of the incident.
@@ -361,6 +362,18 @@ mod tests {
         let text = run(&record, Path::new("reports/example"), None);
         let row = text.lines().find(|line| line.contains("oldest transaction")).expect("the row");
         assert_eq!(row.matches('–').count() - row.matches("1–2").count(), 2, "{row}");
+    }
+
+    #[test]
+    fn what_is_known_of_the_error_and_of_trouble_while_watching_is_said() {
+        let mut record = fixture();
+        let variant = record.variants.values_mut().next().expect("a variant");
+        variant.summary.idle_in_transaction_sampled_error_s = Some(2.5);
+        variant.monitor = Some(MonitorRecord { unwatched_s: 3.2, server_restarts: 1, ..MonitorRecord::default() });
+        let text = run(&record, Path::new("x"), None);
+        assert!(text.contains(" ± 2.50 s / "), "{text}");
+        assert!(text.contains("nobody watched for 3.20 s") && text.contains("the server was restarted"), "{text}");
+        assert!(text.contains("does not count idle-in-transaction time"), "{text}");
     }
 
     #[test]

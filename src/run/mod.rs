@@ -30,6 +30,7 @@ use access::Access;
 pub use access::AccessError;
 use collector::Collector;
 pub use guard::GuardError;
+pub(crate) use machine::this as this_machine;
 use progress::Progress;
 
 /// How to run, apart from the scenario.

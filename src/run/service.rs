@@ -11,7 +11,7 @@ use super::access::Access;
 use super::arm::{Arm, Loaded, Subject, open_at_end};
 use super::collector::Collector;
 use super::progress::{Progress, Stage};
-use crate::monitor::{self, Good, Probe, Watch, Whose};
+use crate::monitor::{self, GaugeNames, Good, Probe, Watch, Whose};
 use crate::record::{SessionsLost, VariantRecord};
 use crate::scenario::{ServiceScenario, VariantName};
 use crate::swarm::fleet::Fleet;
@@ -54,8 +54,7 @@ impl ServiceVariant<'_> {
         let subject = Subject {
             postgres_version,
             startup,
-            // Without a health path nobody knows how many there are.
-            replicas: if self.scenario.target.health.is_some() { self.replicas() } else { 0 },
+            replicas: self.replicas(),
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
             counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
         };
@@ -86,6 +85,7 @@ impl ServiceVariant<'_> {
             epoch: clock.started,
             replicas: if health.is_some() { self.urls() } else { Vec::new() },
             gauges: Vec::new(),
+            gauge_names: GaugeNames::default(),
             health: self.scenario.health.clone(),
             probe: Probe {
                 path: health.cloned().unwrap_or_default(),
@@ -100,7 +100,9 @@ impl ServiceVariant<'_> {
     }
 
     fn replicas(&self) -> u32 {
-        u32::try_from(self.urls().len()).unwrap_or(u32::MAX)
+        // Without a health path nobody knows how many there are.
+        let probed = if self.scenario.target.health.is_some() { self.urls().len() } else { 0 };
+        u32::try_from(probed).unwrap_or(u32::MAX)
     }
 
     fn arm(&self) -> Arm<'_> {

@@ -9,7 +9,7 @@ use super::RunError;
 use super::arm::{Arm, Loaded, Subject, open_at_end};
 use super::collector::Collector;
 use super::progress::{Progress, Stage};
-use crate::monitor::{self, Probe, Watch, Whose};
+use crate::monitor::{self, GaugeNames, Probe, Watch, Whose};
 use crate::record::{SessionsLost, VariantRecord};
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
@@ -100,6 +100,7 @@ impl Variant<'_> {
             epoch: clock.started,
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),
+            gauge_names: GaugeNames::default(),
             health: self.scenario.health.clone(),
             probe: Probe::default(),
         }

@@ -37,6 +37,9 @@ pub struct Watched {
     /// How many sessions the application may open, where that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_capacity: Option<u32>,
+    /// How many pools' gauges were read.
+    #[serde(default)]
+    pub pools: u32,
 }
 
 impl Experiment {
@@ -123,7 +126,7 @@ impl Experiment {
         match self {
             Self::Gateway(scenario) => scenario.gateway.replicas.get(),
             Self::Service(scenario) => scenario.replicas(),
-            Self::Watched(_) => 0,
+            Self::Watched(watched) => watched.pools,
         }
     }
 
@@ -189,6 +192,7 @@ mod tests {
             variant: "watched".parse().unwrap(),
             interval: Span::from_millis(100),
             pool_capacity: None,
+            pools: 2,
         };
         for experiment in [Experiment::from(scenario), Experiment::Watched(watched)] {
             let text = serde_json::to_string(&experiment).unwrap();

@@ -21,3 +21,4 @@ mod service;
     reason = "others use the rest; a helper of a test fails as loudly as the test"
 )]
 mod support;
+mod watch;

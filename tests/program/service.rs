@@ -282,6 +282,10 @@ async fn masked_failures_and_redirects_fail_and_the_gate_says_so() {
     assert!(errors.contains(&"the answer has `/error`: no luck with Bearer …"), "{errors:?}");
     assert!(errors.iter().any(|it| it.starts_with("HTTP 303")), "{errors:?}");
     assert!(shop.redirected.load(Ordering::Relaxed) > 0 && shop.known.load(Ordering::Relaxed) == 0);
+    // The record is enough to run it again.
+    let folder = place.run_folder().display().to_string();
+    let again = ["gate", &folder, "--rerun", "--set", "load.duration=1s"];
+    assert_eq!(output(&place, &database, &again).await.status.code(), Some(99));
 }
 
 #[tokio::test(flavor = "multi_thread")]

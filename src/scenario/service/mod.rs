@@ -255,9 +255,12 @@ impl ServiceScenario {
         Pace { users, ramp_up, settle, duration, client_timeout, balance, seed }
     }
 
-    /// Replicas that a variant has, the most of any: its base URLs.
+    /// Replicas that are probed, of the variant with the most: its base URLs. 0 without a health path.
     #[must_use]
     pub fn replicas(&self) -> u32 {
+        if self.target.health.is_none() {
+            return 0;
+        }
         let most = self.variant_names().into_iter().map(|name| self.urls(name).len()).max();
         most.and_then(|most| u32::try_from(most).ok()).unwrap_or(0)
     }
