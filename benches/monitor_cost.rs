@@ -107,6 +107,7 @@ async fn watch(database: &Config, span: Duration) -> MonitorRecord {
         epoch: Instant::now(),
         replicas: Vec::new(),
         gauges: Vec::new(),
+        gauge_names: rbac_bench::monitor::GaugeNames::default(),
         health: Health::default(),
     };
     let monitor = Monitor::start(watch, Arc::new(Nowhere)).await.expect("a monitor");

@@ -85,6 +85,17 @@ impl Timeline {
         Self { routes, rows }
     }
 
+    /// The same where nobody knows the load.
+    pub(super) fn watched(samples: &[Stamped], capacity: Option<u32>, until_s: f64) -> Self {
+        let rows = samples.iter().filter(|stamped| stamped.at_s <= until_s).filter_map(|stamped| {
+            let Sample::Activity(activity) = stamped.sample else { return None };
+            let idle = activity.idle_in_transaction_total();
+            let saturated = capacity.is_some_and(|it| f64::from(idle) >= FULL * f64::from(it));
+            Some(Row { at_s: stamped.at_s, in_flight: Vec::new(), leaked: 0.0, users: 0.0, activity, saturated })
+        });
+        Self { routes: Vec::new(), rows: rows.collect() }
+    }
+
     /// The row nearest in time; `None` when it is more than half a second away.
     pub(super) fn nearest(&self, at_s: f64) -> Option<&Row> {
         let away = |row: &&Row| (row.at_s - at_s).abs();

@@ -22,6 +22,7 @@ mod prometheus;
 mod pulse;
 mod rows;
 mod schedule;
+pub mod sessions;
 mod watcher;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::scenario::Health;
 
 pub use counters::ServerCounters;
 pub use others::Whose;
+pub use pools::{GaugeName, GaugeNames, read_once as read_pools};
 pub use watcher::{PollStats, Watched};
 
 /// What is watched.
@@ -54,6 +56,8 @@ pub struct Watch {
     pub replicas: Vec<String>,
     /// Gauges URL of each replica, in the same order.
     pub gauges: Vec<String>,
+    /// What those gauges are called.
+    pub gauge_names: GaugeNames,
     /// How the replicas are probed.
     pub health: Health,
 }
@@ -165,7 +169,8 @@ async fn watch_all(
         others.spawn(prober.run(Arc::clone(&sink), stop.clone()));
     }
     for (index, url) in watch.gauges.into_iter().enumerate() {
-        others.spawn(pools::run(index, url, gauges.clone(), Arc::clone(&sink), stop.clone()));
+        let gauges = pools::Gauges { url, names: watch.gauge_names.clone(), client: gauges.clone() };
+        others.spawn(pools::run(index, gauges, Arc::clone(&sink), stop.clone()));
     }
     let came_to = watcher.run(&*sink, &stop).await;
     while others.join_next().await.is_some() {}

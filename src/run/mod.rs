@@ -23,6 +23,7 @@ use crate::testbed::binaries::{self, SearchPlaces, ServerBinaries};
 use crate::testbed::cluster::ClusterHome;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use collector::Collector;
+pub(crate) use machine::this as this_machine;
 use progress::Progress;
 
 /// How to run, apart from the scenario.

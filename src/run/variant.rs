@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::collector::{Collector, VariantSink};
 use super::progress::{Live, Progress, Stage, Update};
-use crate::monitor::{self, Monitor, ServerCounters, Sink, Watch, Watched, Whose};
+use crate::monitor::{self, GaugeNames, Monitor, ServerCounters, Sink, Watch, Watched, Whose};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
     ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary,
@@ -126,6 +126,7 @@ impl Variant<'_> {
             epoch: clock.started,
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),
+            gauge_names: GaugeNames::default(),
             health: self.scenario.health.clone(),
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rbac_bench::monitor::{Monitor, Sink, Watch, Watched, Whose};
+use rbac_bench::monitor::{GaugeNames, Monitor, Sink, Watch, Watched, Whose};
 use rbac_bench::record::summary::{Measured, RequestTotals};
 use rbac_bench::record::{Event, Phases, Sample, Stamped, Summary};
 use rbac_bench::scenario::{Health, SessionScope};
@@ -80,6 +80,7 @@ impl Watching {
             epoch,
             replicas: Vec::new(),
             gauges: Vec::new(),
+            gauge_names: GaugeNames::default(),
             health: Health::default(),
         };
         let kept = Arc::new(Keep { epoch, samples: Mutex::new(Vec::new()) });

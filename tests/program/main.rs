@@ -13,3 +13,4 @@ mod paired;
 mod patterns;
 mod program;
 mod report;
+mod watch;

@@ -35,6 +35,7 @@ async fn the_monitor_agrees_with_what_the_specimen_says_it_held_to_one_per_cent(
         whose: Whose::Everybody,
         epoch: *EPOCH,
         replicas: Vec::new(),
+        gauge_names: rbac_bench::monitor::GaugeNames::default(),
         gauges: Vec::new(),
         health: Health::default(),
     };
