@@ -4,8 +4,8 @@
 //! its polls, and talks to the database on one dedicated connection outside any transaction (inside one the view would
 //! be frozen). It hands every sample on with its real time, and every tick it missed is counted.
 //!
-//! Three tiers: [`pulse`] for totals, [`rows`] for who ([`episodes`] and [`holds`] make more of them), [`counters`] to
-//! check both by; [`blocking`] where somebody waits for a lock. `docs/MONITOR.md` says how exact each is.
+//! Three tiers: `pulse` for totals, `rows` for who (`episodes` and `holds` make more of them), `counters` to
+//! check both by; `blocking` where somebody waits for a lock. `docs/MONITOR.md` says how exact each is.
 
 mod blocking;
 mod clock;
