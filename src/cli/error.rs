@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::scenario::ScenarioCommandError;
 use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
+use crate::monitor::ConsoleUrlError;
 use crate::record::store::StoreError;
 use crate::run::RunError;
 use crate::scenario::error::ScenarioError;
@@ -57,6 +58,9 @@ pub(super) enum CliError {
         #[source]
         source: io::Error,
     },
+    /// The URL of a `PgBouncer` of the user's own cannot be used.
+    #[error(transparent)]
+    PgBouncerUrl(#[from] ConsoleUrlError),
     /// A run that was named is none, or cannot be read.
     #[error(transparent)]
     Record(StoreError),
@@ -216,6 +220,8 @@ impl CliError {
             | Self::NoArms
             | Self::NeedsPaired { .. }
             | Self::NotWritable { .. }
+            | Self::PgBouncerUrl(_)
+            | Self::Run(RunError::TwoPgBouncers)
             | Self::Learn(_) => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {

@@ -30,7 +30,7 @@ impl ServerCounters {
                 abandoned: self.lost.abandoned - earlier.lost.abandoned,
                 fatal: self.lost.fatal - earlier.lost.fatal,
                 killed: self.lost.killed - earlier.lost.killed,
-                open_at_end: self.lost.open_at_end,
+                ..self.lost
             },
         }
     }
@@ -44,6 +44,6 @@ pub(super) async fn read(database: &tokio_postgres::Config) -> Result<ServerCoun
         .map_err(|source| MonitorError::Query { what: "pg_stat_database", source })?;
     Ok(ServerCounters {
         idle_in_transaction_s: row.get::<_, f64>(0) / 1e3,
-        lost: SessionsLost { abandoned: row.get(1), fatal: row.get(2), killed: row.get(3), open_at_end: 0 },
+        lost: SessionsLost { abandoned: row.get(1), fatal: row.get(2), killed: row.get(3), ..SessionsLost::default() },
     })
 }

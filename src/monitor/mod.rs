@@ -7,6 +7,7 @@
 mod activity;
 mod counters;
 mod health;
+mod pgbouncer;
 mod pools;
 mod prometheus;
 
@@ -21,6 +22,7 @@ use crate::scenario::Health;
 
 pub use activity::PollStats;
 pub use counters::ServerCounters;
+pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};
 
 /// What is watched.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct Watch {
     pub gauges: Vec<String>,
     /// How the replicas are probed.
     pub health: Health,
+    /// The `PgBouncer` on the way to the database, if any.
+    pub pgbouncer: Option<PgBouncerWatch>,
 }
 
 /// Where samples go: called from the monitor's thread with the instant at which each was taken.
@@ -64,6 +68,9 @@ pub enum MonitorError {
         /// The role.
         role: String,
     },
+    /// The console of `PgBouncer` could not be asked.
+    #[error("cannot watch PgBouncer at its console")]
+    PgBouncer(#[source] PgBouncerFault),
     /// The HTTP client could not be built.
     #[error("cannot prepare the probes")]
     Http(#[source] reqwest::Error),
@@ -127,9 +134,13 @@ async fn watch_all(
             .map_err(|_elapsed| MonitorError::Silent)??;
         let probe = health::client(&watch.health).map_err(MonitorError::Http)?;
         let gauges = pools::client().map_err(MonitorError::Http)?;
-        Ok((poller, probe, gauges))
+        let pgbouncer = match watch.pgbouncer {
+            Some(it) => Some(pgbouncer::Watcher::connect(it).await?),
+            None => None,
+        };
+        Ok((poller, probe, gauges, pgbouncer))
     };
-    let (poller, probe, gauges) = match prepared.await {
+    let (poller, probe, gauges, pgbouncer) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => {
             // Whoever started the monitor is told; if they have gone, nobody is left to tell.
@@ -145,6 +156,9 @@ async fn watch_all(
     }
     for (index, url) in watch.gauges.into_iter().enumerate() {
         others.spawn(pools::run(index, url, gauges.clone(), Arc::clone(&sink), stop.clone()));
+    }
+    if let Some(pgbouncer) = pgbouncer {
+        others.spawn(pgbouncer.run(Arc::clone(&sink), stop.clone()));
     }
     let stats = poller.run(watch.interval, &*sink, &stop).await;
     while others.join_next().await.is_some() {}
@@ -166,9 +180,13 @@ pub const APPLICATION_NAME: &str = "rbac-bench";
 
 /// Connects with our name; the connection runs until the client is dropped.
 async fn connect(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, MonitorError> {
+    open(database).await.map_err(MonitorError::Connect)
+}
+
+async fn open(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
     let mut config = database.clone();
     config.application_name(APPLICATION_NAME);
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(MonitorError::Connect)?;
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
     // It ends with the client. Its error reaches whoever uses the client.
     tokio::spawn(connection);
     Ok(client)

@@ -163,7 +163,7 @@ impl Latest {
             Sample::Health(probe) => {
                 self.up.insert(probe.replica, probe.up);
             }
-            Sample::Breakdown(_) | Sample::Load(_) | Sample::Event(_) => {}
+            Sample::Breakdown(_) | Sample::Load(_) | Sample::PgBouncer(_) | Sample::Event(_) => {}
             Sample::Pulse(_) | Sample::Episode(_) | Sample::Counters(_) | Sample::Blocking(_) => {}
         }
     }
