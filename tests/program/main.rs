@@ -10,5 +10,6 @@ mod incident;
 mod interrupt;
 mod mcp;
 mod paired;
+mod pgbouncer;
 mod program;
 mod report;
