@@ -68,6 +68,23 @@ impl SessionScope {
         Self::Scoped,
     ];
 
+    /// Whether it may stand beside another scope: a mistake that is made around slow work, and nowhere else.
+    #[must_use]
+    pub const fn stands_beside_others(self) -> bool {
+        matches!(
+            self,
+            Self::AcrossBackend
+                | Self::AcrossHook
+                | Self::AcrossRender
+                | Self::UntilSent
+                | Self::BeginAgain
+                | Self::NeverCommitted
+                | Self::DoubleCheckout
+                | Self::SessionPerLayer
+                | Self::FailedKept
+        )
+    }
+
     /// The name in files, flags and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -195,6 +212,9 @@ pub struct Settings {
     pub workers: u32,
     /// How long a request keeps its session.
     pub session_scope: SessionScope,
+    /// Further mistakes that it makes beside that scope's, on the routes that each is about.
+    #[serde(default)]
+    pub also: Vec<SessionScope>,
     /// What a wait stops.
     pub checkout: Checkout,
     /// Each worker's pool.
@@ -220,6 +240,13 @@ pub struct Settings {
     pub masks: Masks,
     /// After this long a session that nobody closed is found by the garbage collector.
     pub garbage_after: Duration,
+}
+
+impl Settings {
+    /// The session scope, and the mistakes beside it.
+    pub fn scopes(&self) -> impl Iterator<Item = SessionScope> + '_ {
+        std::iter::once(self.session_scope).chain(self.also.iter().copied())
+    }
 }
 
 /// How long work takes that needs no database; the backend's delays are its own.

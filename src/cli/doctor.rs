@@ -71,13 +71,11 @@ pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CliErr
 
 fn server() -> Check {
     let what = "PostgreSQL server";
-    match installed_server(&SearchPlaces::from_env()) {
-        Some(server) => Check::of(what, true, format!("{} in {}", server.version, server.dir.display()), None),
-        None => {
-            let found = "none installed; a run will try to download one".to_owned();
-            Check::of(what, false, found, Some(install_command().to_owned()))
-        }
+    if let Some(server) = installed_server(&SearchPlaces::from_env()) {
+        return Check::of(what, true, format!("{} in {}", server.version, server.dir.display()), None);
     }
+    let found = "none installed; a run will try to download one".to_owned();
+    Check::of(what, false, found, Some(install_command().to_owned()))
 }
 
 fn pgbouncer() -> Check {

@@ -138,8 +138,7 @@ fn without_texts(mut stamped: Stamped) -> Option<Stamped> {
         Sample::Breakdown(_) | Sample::Episode(_) | Sample::Blocking(_) | Sample::PgBouncer(_) => return None,
         Sample::Load(load) => load.in_flight.clear(),
         Sample::Pools(pools) => pools.errors.clear(),
-        Sample::Activity(_) | Sample::Health(_) | Sample::Event(_) => {}
-        Sample::Pulse(_) | Sample::Counters(_) => {}
+        Sample::Activity(_) | Sample::Health(_) | Sample::Event(_) | Sample::Pulse(_) | Sample::Counters(_) => {}
     }
     Some(stamped)
 }

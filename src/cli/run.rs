@@ -52,7 +52,7 @@ pub struct RunArgs {
     /// Folder of the PostgreSQL binaries, instead of the one that is found
     #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
     pub pg_bin: Option<PathBuf>,
-    /// The console of a PgBouncer of your own, to watch beside PostgreSQL: postgresql://USER:PASSWORD@HOST:6432/pgbouncer
+    /// The console of a `PgBouncer` of your own, to watch beside PostgreSQL
     #[arg(long, value_name = "URL", env = "RBAC_BENCH_PGBOUNCER_URL", hide_env_values = true)]
     pub pgbouncer_url: Option<String>,
     /// Write the summary as JSON instead of the table

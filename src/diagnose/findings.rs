@@ -2,7 +2,7 @@
 
 use super::attribute::{Attribution, Basis, RouteHold};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
-use super::seen::Seen;
+use super::seen::{STAY, Seen};
 use super::timeline::Row;
 use super::titles::{listed, percent, seconds};
 use super::{Finding, Kind};
@@ -12,9 +12,6 @@ const FEWEST_POLLS: usize = 10;
 
 /// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
 const UNEXPLAINED: f64 = 0.1;
-
-/// No known pattern holds more than four sessions for a request. Where more go with it, they stay when it is done.
-const STAY: f64 = 4.5;
 
 /// Each route that holds.
 pub(super) fn held(seen: &Seen<'_>) -> Vec<Finding> {

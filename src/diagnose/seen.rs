@@ -14,6 +14,15 @@ use crate::units::Span;
 /// A transaction that is so many times older than the longest request, and a second more, belongs to none.
 const OUTLIVES: f64 = 1.5;
 
+/// No known pattern holds more than four sessions for a request. Where more go with it, they stay when it is done.
+pub(super) const STAY: f64 = 4.5;
+
+/// What is seen in fewer of the polls is an accident.
+const LASTS: f64 = 0.2;
+
+/// A statement of which so many of the idle sessions are is the one that is meant.
+const MOSTLY: f64 = 0.5;
+
 /// From this share of named sessions on, the application's own word is taken instead of the regression.
 const NAMED: f64 = 0.8;
 
@@ -182,7 +191,19 @@ impl<'a> Seen<'a> {
         let timeout_s = self.case.record.scenario.client_timeout().map_or(0.0, Span::secs);
         let longest_s = if self.saturated() { timeout_s.max(slowest / 1e3) } else { slowest / 1e3 };
         let old = |hold: &StatementHold| longest_s > 0.0 && hold.oldest_s > OUTLIVES * longest_s + 1.0;
-        (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect()
+        let outlive: Vec<usize> = (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect();
+        if outlive.is_empty() && self.outnumbered() {
+            let mostly = |index: &usize| self.statements[*index].share >= MOSTLY;
+            return (0..self.statements.len()).filter(mostly).collect();
+        }
+        outlive
+    }
+
+    /// Whether so many sessions are idle in transaction that the requests in flight cannot be holding them.
+    fn outnumbered(&self) -> bool {
+        let more = |row: &&Row| row.idle() > STAY * row.in_flight.iter().sum::<f64>() + 2.0;
+        let rows = self.timeline.rows.iter().filter(more).count();
+        rows > 0 && rows as f64 >= LASTS * self.timeline.rows.len() as f64
     }
 
     /// Puts beside each poll what the statements of leaks had in the last breakdown before it.

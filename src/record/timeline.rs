@@ -127,8 +127,13 @@ impl Lane {
             }
             Sample::PgBouncer(pgbouncer) => self.take_pgbouncer(at_s, pgbouncer),
             Sample::Event(event) => self.mark(at_s, event.into(), 1),
-            Sample::Pools(_) | Sample::Health(_) | Sample::Breakdown(_) => {}
-            Sample::Pulse(_) | Sample::Episode(_) | Sample::Counters(_) | Sample::Blocking(_) => {}
+            Sample::Pools(_)
+            | Sample::Health(_)
+            | Sample::Breakdown(_)
+            | Sample::Pulse(_)
+            | Sample::Episode(_)
+            | Sample::Counters(_)
+            | Sample::Blocking(_) => {}
         }
     }
 

@@ -163,8 +163,14 @@ impl Latest {
             Sample::Health(probe) => {
                 self.up.insert(probe.replica, probe.up);
             }
-            Sample::Breakdown(_) | Sample::Load(_) | Sample::PgBouncer(_) | Sample::Event(_) => {}
-            Sample::Pulse(_) | Sample::Episode(_) | Sample::Counters(_) | Sample::Blocking(_) => {}
+            Sample::Breakdown(_)
+            | Sample::Load(_)
+            | Sample::PgBouncer(_)
+            | Sample::Event(_)
+            | Sample::Pulse(_)
+            | Sample::Episode(_)
+            | Sample::Counters(_)
+            | Sample::Blocking(_) => {}
         }
     }
 

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::key::{KeyPath, nearest};
 use super::route::Tool;
-use super::{Backend, Delay, Gateway, Health, Identities, Load, MonitorConfig, PgBouncer, Scenario, UserClass};
+use super::{
+    Backend, Delay, Gateway, Health, Identities, Load, MonitorConfig, PgBouncer, Scenario, SessionScope, UserClass,
+};
 use crate::units::Span;
 
 /// How bad a [`Problem`] is.
@@ -63,6 +65,7 @@ pub fn check(scenario: &Scenario) -> Vec<Problem> {
     check_client_timeout(scenario, &mut found);
     check_identities(&scenario.identities, &mut found);
     check_gateway(&scenario.gateway, &mut found);
+    check_also(&scenario.gateway.also, &mut found);
     check_backend(&scenario.backend, &mut found);
     if let Some(pgbouncer) = &scenario.pgbouncer {
         check_pgbouncer(pgbouncer, scenario, &mut found);
@@ -182,6 +185,15 @@ fn check_gateway(gateway: &Gateway, found: &mut Problems) {
         let sum = format!("{replicas} replicas × {workers} workers × ({size} + {overflow}) = {sessions} sessions");
         let message = format!("asks for {sum}: at most {MOST_SESSIONS}, since each is a process of PostgreSQL");
         found.error(&["gateway"], message);
+    }
+}
+
+fn check_also(also: &[SessionScope], found: &mut Problems) {
+    if let Some(alone) = also.iter().find(|scope| !scope.stands_beside_others()) {
+        let beside: Vec<_> = SessionScope::ALL.into_iter().filter(|it| it.stands_beside_others()).collect();
+        let allowed = beside.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
+        let message = format!("names `{}`, which is a variant of its own: allowed are {allowed}", alone.name());
+        found.error(&["gateway", "also"], message);
     }
 }
 

@@ -198,6 +198,9 @@ pub struct Gateway {
     /// Which failures of the database reach the client under another name: `off`, `protocol`, `on`.
     #[serde(default)]
     pub masks: Masks,
+    /// Mistakes that each variant makes beside its own, on the routes that each is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<SessionScope>,
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,

@@ -71,6 +71,8 @@ pub enum TaskRoute {
     Servers,
     /// `GET /admin/`
     Admin,
+    /// `GET /servers/{id}/sse`, a stream that is read for a second.
+    ServerStream,
     /// `GET /metrics/prometheus`
     Metrics,
     /// `POST /rpc tools/list`
@@ -83,12 +85,13 @@ pub enum TaskRoute {
 
 impl TaskRoute {
     /// Every route, each tool's call apart.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Health,
         Self::Ready,
         Self::Tools,
         Self::Servers,
         Self::Admin,
+        Self::ServerStream,
         Self::Metrics,
         Self::RpcToolsList,
         Self::RpcPing,
@@ -100,8 +103,8 @@ impl TaskRoute {
     ];
 
     /// The names of [`Self::ALL`], in the same order.
-    const NAMES: [&str; 13] = {
-        let mut names = [""; 13];
+    const NAMES: [&str; 14] = {
+        let mut names = [""; 14];
         let mut index = 0;
         while index < names.len() {
             names[index] = Self::ALL[index].name();
@@ -132,6 +135,7 @@ impl TaskRoute {
             Self::Tools => "GET /tools",
             Self::Servers => "GET /servers",
             Self::Admin => "GET /admin/",
+            Self::ServerStream => "GET /servers/{id}/sse",
             Self::Metrics => "GET /metrics/prometheus",
             Self::RpcToolsList => "POST /rpc tools/list",
             Self::RpcPing => "POST /rpc ping",

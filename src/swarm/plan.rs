@@ -10,6 +10,12 @@ use reqwest::Method;
 use crate::scenario::route::TaskRoute;
 use crate::scenario::{Load, UserClass};
 
+/// The events of the fixtures' first server, whose id is the MD5 of its name.
+const SERVER_STREAM: &str = "/servers/fa767f034cb523b80bf39cc29de32ea5/sse";
+
+/// How long a stream is read before its reader has seen enough.
+pub(super) const STREAM_READ: Duration = Duration::from_secs(1);
+
 /// One thing to do.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
@@ -32,6 +38,8 @@ pub(super) enum Mask {
     JsonRpc,
     /// The body says `"unhealthy"`.
     Health,
+    /// The body has no end: it is read for [`STREAM_READ`], and must not be empty.
+    Stream,
 }
 
 impl Task {
@@ -43,6 +51,7 @@ impl Task {
             TaskRoute::Tools => get("/tools"),
             TaskRoute::Servers => get("/servers"),
             TaskRoute::Admin => get("/admin/"),
+            TaskRoute::ServerStream => (Method::GET, SERVER_STREAM, None, Mask::Stream),
             TaskRoute::Metrics => get("/metrics/prometheus"),
             TaskRoute::RpcToolsList => rpc("tools/list", "{}"),
             TaskRoute::RpcPing => rpc("ping", "{}"),

@@ -3,16 +3,16 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Request, StatusCode};
+use reqwest::{Client, Request, Response, StatusCode};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::Fleet;
-use super::plan::{Class, Mask, Task};
+use super::plan::{Class, Mask, STREAM_READ, Task};
 use super::recorder::{Recorder, RequestOutcome};
 use super::{Clock, Identity};
 use crate::scenario::Balance;
@@ -93,12 +93,29 @@ async fn send(shared: &Shared, task: &Task, request: Request) -> RequestOutcome 
     let answer = async {
         let response = shared.client.execute(request).await?;
         let status = response.status();
-        Ok((status, response.bytes().await?))
+        let body = match task.mask {
+            Mask::Stream if status.is_success() => beginning(response).await?,
+            _ => response.bytes().await?,
+        };
+        Ok((status, body))
     };
     match answer.await {
         Ok((status, body)) => judge(task.mask, status, &body),
         Err(error) => RequestOutcome::Failure(transport_error(&error, shared.client_timeout)),
     }
+}
+
+/// What comes of a stream while it is read.
+async fn beginning(mut response: Response) -> reqwest::Result<Bytes> {
+    let until = tokio::time::Instant::now() + STREAM_READ;
+    let mut read = BytesMut::new();
+    while let Ok(chunk) = tokio::time::timeout_at(until, response.chunk()).await {
+        match chunk? {
+            Some(chunk) => read.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    Ok(read.freeze())
 }
 
 /// What a status and a body mean.
@@ -108,6 +125,7 @@ fn judge(mask: Mask, status: StatusCode, body: &Bytes) -> RequestOutcome {
     }
     let masked = match mask {
         Mask::None => None,
+        Mask::Stream => body.is_empty().then(|| "the stream has sent nothing".to_owned()),
         Mask::JsonRpc => json_rpc_error(body),
         Mask::Health => unhealthy(body),
     };

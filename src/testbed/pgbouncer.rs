@@ -78,7 +78,7 @@ fn described(path: PathBuf) -> Option<Program> {
     let said = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
     let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     match said.as_deref().map(parse_version) {
-        Ok(Some(version)) => Some(Program { version, path }),
+        Ok(Some(version)) => Some(Program { path, version }),
         other => {
             tracing::warn!("passing over `{}`, which does not tell its version: {other:?}", path.display());
             None

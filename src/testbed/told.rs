@@ -35,6 +35,7 @@ pub(super) fn replica_settings(
         port: 0,
         workers: gateway.workers.get(),
         session_scope: scope,
+        also: gateway.also.clone(),
         checkout: gateway.checkout,
         pool: PoolSettings {
             size: gateway.pool.size.get(),

@@ -121,6 +121,7 @@ impl Specimen {
             slow_work: SlowWorkSettings::default(),
             audit: Audit::Off,
             masks: Masks::Protocol,
+            also: Vec::new(),
             garbage_after: Duration::from_millis(20),
         };
         change(&mut settings);

@@ -10,6 +10,7 @@ mod incident;
 mod interrupt;
 mod mcp;
 mod paired;
+mod patterns;
 mod pgbouncer;
 mod program;
 mod report;

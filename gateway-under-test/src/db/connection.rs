@@ -265,10 +265,10 @@ impl Statements {
                     };
                     client.query(&statement, params).await
                 }
-                Known::Types(types) => {
-                    let types = types_of(client, types, sql, params).await?;
-                    let typed: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
-                    client.query_typed(sql, &typed).await
+                Known::Types(known) => {
+                    let types = types_of(client, known, sql, params).await?;
+                    let with_types: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
+                    client.query_typed(sql, &with_types).await
                 }
             }
         };

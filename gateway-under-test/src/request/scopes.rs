@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{RequestSession, WorkSession};
 use crate::db::{DbError, Session};
+use crate::settings::SessionScope;
 use crate::settings::SessionScope::{
     AcrossBackend, AcrossHook, AcrossRender, BeginAgain, DoubleCheckout, EarlyClose, EndpointShared, FailedKept, Held,
     LeakedOnCancel, NeverClosed, NeverCommitted, Scoped, SessionPerLayer, UntilSent as UntilSentScope,
@@ -75,7 +76,14 @@ impl RequestSession {
     /// # Errors
     /// [`DbError`] when the statement of the hold pattern, or a commit, fails.
     pub async fn before(&self, worker: &Worker, work: SlowWork<'_>) -> Result<(), DbError> {
-        match (worker.settings.session_scope, work) {
+        for scope in worker.settings.scopes() {
+            self.before_in(scope, worker, work).await?;
+        }
+        Ok(())
+    }
+
+    async fn before_in(&self, scope: SessionScope, worker: &Worker, work: SlowWork<'_>) -> Result<(), DbError> {
+        match (scope, work) {
             (EarlyClose | EndpointShared, _) => self.session.lock().await.release().await,
             (AcrossBackend | LeakedOnCancel, SlowWork::Backend(tool)) => self.read(TOOL_ROW, tool).await,
             (AcrossHook, SlowWork::Hook(tool)) => self.read(PLUGIN_ROW, tool).await,
@@ -103,16 +111,18 @@ impl RequestSession {
     /// # Errors
     /// [`DbError`] when a commit fails.
     pub async fn after(&self, worker: &Worker) -> Result<(), DbError> {
-        match worker.settings.session_scope {
-            AcrossBackend | AcrossHook | AcrossRender | LeakedOnCancel => self.session.lock().await.release().await,
-            _ => Ok(()),
+        let mut scopes = worker.settings.scopes();
+        if scopes.any(|it| matches!(it, AcrossBackend | AcrossHook | AcrossRender | LeakedOnCancel)) {
+            return self.session.lock().await.release().await;
         }
+        Ok(())
     }
 
     /// What a stream takes with it, to drop when it has been sent or its client has gone.
     #[must_use]
     pub fn until_sent(&self, worker: &Arc<Worker>) -> UntilSent {
-        let kept = matches!(worker.settings.session_scope, Held | DoubleCheckout | SessionPerLayer | UntilSentScope);
+        let keeps = |it| matches!(it, Held | DoubleCheckout | SessionPerLayer | UntilSentScope);
+        let kept = worker.settings.scopes().any(keeps);
         self.until_sent.store(kept, Ordering::Relaxed);
         UntilSent(kept.then(|| (self.clone(), Arc::clone(worker))))
     }

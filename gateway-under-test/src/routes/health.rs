@@ -42,7 +42,7 @@ pub async fn ready(State(worker): State<Arc<Worker>>) -> (StatusCode, Json<Value
 async fn check(worker: &Worker) -> Result<(), String> {
     let probe = Probe {
         database: worker.database.clone(),
-        kept: (worker.settings.session_scope == SessionScope::NeverCommitted).then(|| Arc::clone(&worker.probe)),
+        kept: worker.settings.scopes().any(|it| it == SessionScope::NeverCommitted).then(|| Arc::clone(&worker.probe)),
     };
     let checked = match worker.settings.checkout {
         Checkout::Async => probe.select_one().await,
