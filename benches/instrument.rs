@@ -254,6 +254,9 @@ impl Sink for Count {
 async fn monitor_cost(config: &str) {
     let database: tokio_postgres::Config = config.parse().expect("a connection string");
     let watch = Watch {
+        pulse: Duration::from_millis(50),
+        whose: rbac_bench::monitor::Whose::Everybody,
+        epoch: Instant::now(),
         database: database.clone(),
         interval: Duration::from_millis(100),
         replicas: Vec::new(),

@@ -1,22 +1,20 @@
 //! The plugins that are asked before a tool is called, one after the other: ContextForge's `tool_pre_invoke` hooks.
 
-use std::time::Duration;
-
 use serde_json::value::RawValue;
 
 use crate::error::GatewayError;
-use crate::settings::SlowWorkSettings;
+use crate::waits::Wait;
 
 /// Arguments longer than this are refused, in bytes.
 const LONGEST_ARGUMENTS: usize = 256 * 1024;
 
 /// Something that may refuse a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Plugin {
     /// Refuses arguments that are longer than this, in bytes.
     SizeLimit(usize),
-    /// Stands for a moderation service that is asked over the network: it takes this long, and has no objection.
-    Moderation(Duration),
+    /// Stands for a moderation service that is asked over the network: it takes its time, and has no objection.
+    Moderation(Wait),
 }
 
 /// The plugins, in their order.
@@ -24,10 +22,10 @@ enum Plugin {
 pub struct Plugins(Vec<Plugin>);
 
 impl Plugins {
-    /// The plugins of a gateway.
+    /// The plugins of a gateway; `moderation` is what the service behind the last one makes a call wait for.
     #[must_use]
-    pub fn new(settings: &SlowWorkSettings) -> Self {
-        let moderation = (!settings.hook.is_zero()).then_some(Plugin::Moderation(settings.hook));
+    pub fn new(moderation: Wait) -> Self {
+        let moderation = (!moderation.is_none()).then_some(Plugin::Moderation(moderation));
         Self(std::iter::once(Plugin::SizeLimit(LONGEST_ARGUMENTS)).chain(moderation).collect())
     }
 
@@ -42,7 +40,7 @@ impl Plugins {
                     return Err(GatewayError::Invalid(format!("arguments: more than {limit} bytes")));
                 }
                 Plugin::SizeLimit(_) => {}
-                Plugin::Moderation(delay) => tokio::time::sleep(*delay).await,
+                Plugin::Moderation(wait) => wait.pass().await,
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Denied;
 use crate::gauges::ReplicaGauges;
+use crate::http;
 use crate::lifeline;
 use crate::routes::metrics::PROMETHEUS;
 use crate::settings::{Listening, Settings};
@@ -65,6 +67,7 @@ pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
     let gauges = Arc::new(ReplicaGauges::new(&settings.name, settings.workers, settings.session_scope));
     let (gauges_listener, gauges_address) = bind_gauges()?;
     let settings = Arc::new(settings);
+    let header_timeout = settings.header_timeout;
     let failed = |source| ReplicaError::Start { what: "the main event loop", source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let denied = Arc::new(Denied::default());
@@ -94,7 +97,7 @@ pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
     // The workers are not joined: a frozen one would never end. The process ends, and they with it.
     runtime.block_on(async {
         tokio::select! {
-            served = serve_gauges(gauges_listener, gauges) => served.map_err(failed),
+            served = serve_gauges(gauges_listener, gauges, header_timeout) => served.map_err(failed),
             () = denied.keep_fresh(&settings, reader) => Ok(()),
             () = lifeline.closed() => Ok(()),
             () = ended.cancelled() => Err(ReplicaError::WorkerEnded),
@@ -136,10 +139,15 @@ fn bind_gauges() -> Result<(TcpListener, SocketAddr), ReplicaError> {
 }
 
 /// Answers the gauges from the main thread, which no worker can freeze.
-async fn serve_gauges(listener: TcpListener, gauges: Arc<ReplicaGauges>) -> std::io::Result<()> {
+async fn serve_gauges(
+    listener: TcpListener,
+    gauges: Arc<ReplicaGauges>,
+    header_timeout: Duration,
+) -> std::io::Result<()> {
     let router = Router::new().route(
         "/metrics/prometheus",
         get(move || std::future::ready(([(CONTENT_TYPE, PROMETHEUS)], gauges.prometheus()))),
     );
-    axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await
+    http::serve(tokio::net::TcpListener::from_std(listener)?, router, header_timeout).await;
+    Ok(())
 }

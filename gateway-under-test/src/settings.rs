@@ -240,6 +240,15 @@ pub struct Settings {
     pub masks: Masks,
     /// After this long a session that nobody closed is found by the garbage collector.
     pub garbage_after: Duration,
+    /// A connection whose next request has not said its whole head after this long is closed.
+    #[serde(default = "default_header_timeout")]
+    pub header_timeout: Duration,
+}
+
+/// Longer than any client of ours keeps a connection that nothing is sent on (reqwest: 90 s): a server that closes one
+/// first may do so in the moment in which the next request is on its way.
+const fn default_header_timeout() -> Duration {
+    Duration::from_mins(2)
 }
 
 impl Settings {

@@ -1,6 +1,6 @@
 //! One worker: a single-threaded event loop with a listener and a pool of its own, as a pre-forked Python server has.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -9,11 +9,13 @@ use crate::auth::{Authenticator, Denied};
 use crate::db::{Database, Session};
 use crate::error::GatewayError;
 use crate::gauges::{BEAT_INTERVAL, ReplicaGauges, WorkerGauges};
+use crate::http;
 use crate::plugins::Plugins;
 use crate::registry::ToolRegistry;
 use crate::request::Garbage;
 use crate::routes;
 use crate::settings::Settings;
+use crate::waits::Wait;
 
 /// What a worker's handlers share.
 pub struct Worker {
@@ -35,6 +37,8 @@ pub struct Worker {
     pub backend: reqwest::Client,
     /// Page templates.
     pub pages: minijinja::Environment<'static>,
+    /// What a page waits for beside its rendering.
+    pub rendering: Wait,
     /// Whom a tool call must get past.
     pub plugins: Plugins,
     /// What nobody closed.
@@ -64,7 +68,8 @@ impl Worker {
             tools: ToolRegistry::default(),
             backend: routes::tool_call::client()?,
             pages: routes::admin::pages()?,
-            plugins: Plugins::new(&settings.slow_work),
+            rendering: Wait::of(settings.slow_work.render),
+            plugins: Plugins::new(Wait::of(settings.slow_work.hook)),
             garbage: Arc::new(Garbage::new(settings.garbage_after)),
             probe: Arc::new(Mutex::new(database.session())),
             database,
@@ -105,8 +110,9 @@ pub fn serve(
         let worker = Worker::new(index, settings, replica, denied).map_err(std::io::Error::other)?;
         let worker = Arc::new(worker);
         tokio::spawn(beat(Arc::clone(&worker.gauges)));
-        let service = routes::router(worker).into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(tokio::net::TcpListener::from_std(listener)?, service).await
+        let header_timeout = worker.settings.header_timeout;
+        http::serve(tokio::net::TcpListener::from_std(listener)?, routes::router(worker), header_timeout).await;
+        Ok(())
     })
 }
 

@@ -4,46 +4,130 @@
 //! normally, and arrives when the session reports: within milliseconds when it closes. It loses the last episode of
 //! every session that is killed or vanishes, hence the other three.
 
-use super::{MonitorError, connect};
+use tokio_postgres::{Client, Statement};
+
+use super::clock::ServerTime;
+use super::{MonitorError, count};
 use crate::record::SessionsLost;
 
+/// The first version that counts idle-in-transaction time and lost sessions.
+const COUNTS_SINCE: i32 = 140_000;
+
+/// The functions under `pg_stat_database`, which would ask for all databases and all their columns.
 const COUNTERS: &str = "\
-SELECT idle_in_transaction_time, sessions_abandoned, sessions_fatal, sessions_killed
-FROM pg_stat_database WHERE datname = current_database()";
+SELECT pg_postmaster_start_time(), pg_stat_get_db_stat_reset_time(oid),
+       (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())::int8,
+       {} FROM pg_database WHERE datname = current_database()";
+
+const COUNTED: &str = "\
+pg_stat_get_db_idle_in_transaction_time(oid), pg_stat_get_db_sessions_abandoned(oid),
+       pg_stat_get_db_sessions_fatal(oid), pg_stat_get_db_sessions_killed(oid)";
+
+const NOT_COUNTED: &str = "NULL::float8, NULL::int8, NULL::int8, NULL::int8";
+
+/// The query for a server of this version.
+pub(super) fn query(version: i32) -> String {
+    COUNTERS.replace("{}", if version >= COUNTS_SINCE { COUNTED } else { NOT_COUNTED })
+}
 
 /// One reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServerCounters {
-    /// `idle_in_transaction_time` in seconds.
-    pub idle_in_transaction_s: f64,
-    /// Sessions that ended abnormally.
-    pub lost: SessionsLost,
+    /// `idle_in_transaction_time` in seconds; `None` before PostgreSQL 14.
+    pub idle_in_transaction_s: Option<f64>,
+    /// Sessions that ended abnormally; `None` as before.
+    pub lost: Option<SessionsLost>,
+    /// Prepared transactions of the database, now.
+    pub prepared_transactions: u32,
+    started: ServerTime,
+    reset: Option<ServerTime>,
 }
 
 impl ServerCounters {
-    /// What was added since `earlier`.
+    /// What was added since `earlier`. A server that was restarted, counters that were reset or that went back: nobody
+    /// knows what was added, and so it is `None`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            idle_in_transaction_s: self.idle_in_transaction_s - earlier.idle_in_transaction_s,
-            lost: SessionsLost {
-                abandoned: self.lost.abandoned - earlier.lost.abandoned,
-                fatal: self.lost.fatal - earlier.lost.fatal,
-                killed: self.lost.killed - earlier.lost.killed,
-                ..self.lost
-            },
-        }
+        let added = self.added(earlier).filter(|_| self.continues(earlier));
+        Self { idle_in_transaction_s: added.map(|it| it.0), lost: added.map(|it| it.1), ..*self }
+    }
+
+    /// Whether the server is the one that it was.
+    pub(super) fn is_same_server(&self, earlier: &Self) -> bool {
+        self.started == earlier.started
+    }
+
+    fn continues(&self, earlier: &Self) -> bool {
+        self.is_same_server(earlier) && self.reset == earlier.reset
+    }
+
+    fn added(&self, earlier: &Self) -> Option<(f64, SessionsLost)> {
+        let (idle, before) = (self.idle_in_transaction_s?, earlier.idle_in_transaction_s?);
+        let (lost, lost_before) = (self.lost?, earlier.lost?);
+        let lost = SessionsLost {
+            abandoned: lost.abandoned - lost_before.abandoned,
+            fatal: lost.fatal - lost_before.fatal,
+            killed: lost.killed - lost_before.killed,
+            ..SessionsLost::default()
+        };
+        let back = idle < before || lost.abandoned < 0 || lost.fatal < 0 || lost.killed < 0;
+        (!back).then_some((idle - before, lost))
     }
 }
 
-pub(super) async fn read(database: &tokio_postgres::Config) -> Result<ServerCounters, MonitorError> {
-    let client = connect(database).await?;
-    let row = client
-        .query_one(COUNTERS, &[])
-        .await
-        .map_err(|source| MonitorError::Query { what: "pg_stat_database", source })?;
+pub(super) async fn read(client: &Client, statement: &Statement) -> Result<ServerCounters, tokio_postgres::Error> {
+    let row = client.query_one(statement, &[]).await?;
+    let lost = |column| row.try_get::<_, Option<i64>>(column);
+    let lost = match (lost(4)?, lost(5)?, lost(6)?) {
+        (Some(abandoned), Some(fatal), Some(killed)) => {
+            Some(SessionsLost { abandoned, fatal, killed, ..SessionsLost::default() })
+        }
+        _ => None,
+    };
     Ok(ServerCounters {
-        idle_in_transaction_s: row.get::<_, f64>(0) / 1e3,
-        lost: SessionsLost { abandoned: row.get(1), fatal: row.get(2), killed: row.get(3), ..SessionsLost::default() },
+        idle_in_transaction_s: row.try_get::<_, Option<f64>>(3)?.map(|millis| millis / 1e3),
+        lost,
+        prepared_transactions: count(&row, 2),
+        started: row.try_get(0)?,
+        reset: row.try_get(1)?,
     })
+}
+
+/// Reads them once.
+pub(super) async fn read_once(client: &Client) -> Result<ServerCounters, MonitorError> {
+    let failed = |source| MonitorError::Query { what: "pg_stat_database", source };
+    let version = super::connection::version(client).await.map_err(failed)?;
+    let statement = client.prepare(&query(version)).await.map_err(failed)?;
+    read(client, &statement).await.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(idle_s: f64, killed: i64) -> ServerCounters {
+        ServerCounters {
+            idle_in_transaction_s: Some(idle_s),
+            lost: Some(SessionsLost { killed, ..SessionsLost::default() }),
+            prepared_transactions: 0,
+            started: ServerTime(1),
+            reset: None,
+        }
+    }
+
+    #[test]
+    fn what_was_added_is_known_only_while_the_counters_go_on() {
+        let before = reading(10.0, 3);
+        let after = reading(12.5, 4).since(&before);
+        assert_eq!((after.idle_in_transaction_s, after.lost.map(|it| it.killed)), (Some(2.5), Some(1)));
+        let unknown = |after: ServerCounters| {
+            let since = after.since(&before);
+            (since.idle_in_transaction_s, since.lost) == (None, None)
+        };
+        assert!(unknown(reading(9.0, 4)), "counters that went back");
+        assert!(unknown(reading(11.0, 2)));
+        assert!(unknown(ServerCounters { started: ServerTime(2), ..reading(12.5, 4) }), "a restart");
+        assert!(unknown(ServerCounters { reset: Some(ServerTime(2)), ..reading(12.5, 4) }), "a reset");
+        assert!(unknown(ServerCounters { idle_in_transaction_s: None, lost: None, ..before }), "an old server");
+    }
 }

@@ -3,13 +3,26 @@
 //! The monitor has a thread of its own with its own event loop, so that thousands of users on the others do not delay
 //! its polls, and talks to the database on one dedicated connection outside any transaction (inside one the view would
 //! be frozen). It hands every sample on with its real time, and every tick it missed is counted.
+//!
+//! Three tiers: [`pulse`] for totals, [`rows`] for who ([`episodes`] and [`holds`] make more of them), [`counters`] to
+//! check both by; [`blocking`] where somebody waits for a lock. `docs/MONITOR.md` says how exact each is.
 
-mod activity;
+mod blocking;
+mod clock;
+mod connection;
+mod cost;
 mod counters;
+mod episodes;
 mod health;
+mod holds;
+mod others;
 mod pgbouncer;
 mod pools;
 mod prometheus;
+mod pulse;
+mod rows;
+mod schedule;
+mod watcher;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,17 +33,24 @@ use tokio_util::sync::CancellationToken;
 use crate::record::Sample;
 use crate::scenario::Health;
 
-pub use activity::PollStats;
 pub use counters::ServerCounters;
+pub use others::Whose;
 pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};
+pub use watcher::{PollStats, Watched};
 
 /// What is watched.
 #[derive(Clone, Debug)]
 pub struct Watch {
     /// How to reach the database under test.
     pub database: tokio_postgres::Config,
-    /// Time between two polls of it.
+    /// Time between two polls of its sessions.
     pub interval: Duration,
+    /// Time between two polls of how many transactions are open, and how old.
+    pub pulse: Duration,
+    /// Whose sessions the main figures are about.
+    pub whose: Whose,
+    /// When the record's clock begins: what samples say of time counts from here.
+    pub epoch: Instant,
     /// Base URL of each replica.
     pub replicas: Vec<String>,
     /// Gauges URL of each replica, in the same order.
@@ -78,7 +98,7 @@ pub enum MonitorError {
     #[error("cannot start the monitor")]
     Start(#[source] std::io::Error),
     /// The server did not answer in time.
-    #[error("the database did not answer within {} s", activity::POLL_TIMEOUT.as_secs())]
+    #[error("the database did not answer within {} s", watcher::POLL_TIMEOUT.as_secs())]
     Silent,
     /// The monitor's thread died.
     #[error("the monitor has crashed")]
@@ -88,7 +108,7 @@ pub enum MonitorError {
 /// A monitor at work.
 pub struct Monitor {
     stop: CancellationToken,
-    thread: std::thread::JoinHandle<PollStats>,
+    thread: std::thread::JoinHandle<Watched>,
 }
 
 impl Monitor {
@@ -114,7 +134,7 @@ impl Monitor {
     ///
     /// # Errors
     /// [`MonitorError::Crashed`].
-    pub async fn stop(self) -> Result<PollStats, MonitorError> {
+    pub async fn stop(self) -> Result<Watched, MonitorError> {
         self.stop.cancel();
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         joined.ok().and_then(Result::ok).ok_or(MonitorError::Crashed)
@@ -126,26 +146,26 @@ async fn watch_all(
     sink: Arc<dyn Sink>,
     stop: CancellationToken,
     ready: tokio::sync::oneshot::Sender<Result<(), MonitorError>>,
-) -> PollStats {
+) -> Watched {
     let prepared = async {
-        let connecting = activity::Poller::connect(&watch.database);
-        let poller = tokio::time::timeout(activity::POLL_TIMEOUT, connecting)
+        let connecting = watcher::Watcher::start(watch.clone());
+        let watcher = tokio::time::timeout(watcher::POLL_TIMEOUT, connecting)
             .await
             .map_err(|_elapsed| MonitorError::Silent)??;
         let probe = health::client(&watch.health).map_err(MonitorError::Http)?;
         let gauges = pools::client().map_err(MonitorError::Http)?;
-        let pgbouncer = match watch.pgbouncer {
+        let pgbouncer = match watch.pgbouncer.clone() {
             Some(it) => Some(pgbouncer::Watcher::connect(it).await?),
             None => None,
         };
-        Ok((poller, probe, gauges, pgbouncer))
+        Ok((watcher, probe, gauges, pgbouncer))
     };
     let (poller, probe, gauges, pgbouncer) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => {
             // Whoever started the monitor is told; if they have gone, nobody is left to tell.
             let _gone = ready.send(Err(error));
-            return PollStats::default();
+            return Watched::default();
         }
     };
     let _gone = ready.send(Ok(()));
@@ -160,9 +180,9 @@ async fn watch_all(
     if let Some(pgbouncer) = pgbouncer {
         others.spawn(pgbouncer.run(Arc::clone(&sink), stop.clone()));
     }
-    let stats = poller.run(watch.interval, &*sink, &stop).await;
+    let watched = poller.run(&*sink, &stop).await;
     while others.join_next().await.is_some() {}
-    stats
+    watched
 }
 
 /// Reads the server's own counters once, on a connection made for it.
@@ -170,26 +190,21 @@ async fn watch_all(
 /// # Errors
 /// [`MonitorError`].
 pub async fn read_counters(database: &tokio_postgres::Config) -> Result<ServerCounters, MonitorError> {
-    tokio::time::timeout(activity::POLL_TIMEOUT, counters::read(database))
-        .await
-        .map_err(|_elapsed| MonitorError::Silent)?
+    let reading = async {
+        let (client, ending) = connection::connect(database).await?;
+        let read = counters::read_once(&client).await;
+        connection::close(client, ending).await;
+        read
+    };
+    tokio::time::timeout(watcher::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)?
 }
 
 /// The `application_name` of our own connections, by which they are left out of what is counted.
 pub const APPLICATION_NAME: &str = "rbac-bench";
 
-/// Connects with our name; the connection runs until the client is dropped.
-async fn connect(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, MonitorError> {
-    open(database).await.map_err(MonitorError::Connect)
-}
-
-async fn open(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
-    let mut config = database.clone();
-    config.application_name(APPLICATION_NAME);
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
-    // It ends with the client. Its error reaches whoever uses the client.
-    tokio::spawn(connection);
-    Ok(client)
+/// A count that PostgreSQL gives as `int8`.
+fn count(row: &tokio_postgres::Row, column: usize) -> u32 {
+    u32::try_from(row.get::<_, i64>(column)).unwrap_or(u32::MAX)
 }
 
 /// Counted from 1, as people count.

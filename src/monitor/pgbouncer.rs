@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use tokio_util::sync::CancellationToken;
 
-use super::{MonitorError, Sink, open};
+use super::{APPLICATION_NAME, MonitorError, Sink};
 use crate::record::{PgBouncerPool, PgBouncerSample, PgBouncerStats, Sample};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -84,6 +84,17 @@ impl FromStr for Console {
     }
 }
 
+impl Console {
+    async fn open(&self) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.0.clone();
+        config.application_name(APPLICATION_NAME);
+        let (client, connection) = config.connect(NoTls).await?;
+        // It ends with the client. Its error reaches whoever uses the client.
+        tokio::spawn(connection);
+        Ok(client)
+    }
+}
+
 /// A console that has answered, and the log beside it.
 pub(super) struct Watcher {
     console: Console,
@@ -138,7 +149,7 @@ impl Watcher {
         let asked = async {
             let client = match client {
                 Some(client) => client,
-                None => client.insert(open(&console.0).await?),
+                None => client.insert(console.open().await?),
             };
             client.simple_query(command).await
         };

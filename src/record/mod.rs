@@ -136,6 +136,9 @@ pub struct VariantRecord {
     pub sessions_lost: Option<SessionsLost>,
     /// What the load generator cost.
     pub generator: GeneratorRecord,
+    /// What the monitor achieved and cost; `None` in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<MonitorRecord>,
     /// Latency of the steady phase by percentile, ascending up to p99.99 and the longest, as far as there were enough
     /// requests to tell; empty in records of earlier programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -238,4 +241,41 @@ pub struct GeneratorRecord {
     pub samples_dropped: u64,
     /// Polls of the database that began more than half an interval late.
     pub polls_late: u64,
+}
+
+/// What the monitor achieved, and what it cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MonitorRecord {
+    /// How long it watched, in seconds.
+    pub watched_s: f64,
+    /// Of it, time without a connection.
+    pub unwatched_s: f64,
+    /// Pulses that gave a sample, those among them that the rows gave.
+    pub pulses: u64,
+    /// Their rate over the time watched; `None` when that was none, and so for the next.
+    pub pulse_rate_hz: Option<f64>,
+    /// Rate of the rows.
+    pub rows_rate_hz: Option<f64>,
+    /// 95th percentile of a pulse's duration, seen from here; `None` when there was none, and so for the next.
+    pub pulse_p95_ms: Option<f64>,
+    /// 95th percentile of the rows' duration.
+    pub rows_p95_ms: Option<f64>,
+    /// CPU seconds of the monitor's thread, health probes and gauges included; `None` when the system would not say.
+    pub client_cpu_s: Option<f64>,
+    /// CPU seconds of the server processes that answered it; `None` when they do not run on this machine.
+    pub backend_cpu_s: Option<f64>,
+    /// Idle-in-transaction episodes that ended, or were open at the end.
+    pub episodes: u64,
+    /// Those of them that have a line among the samples: the longest.
+    pub episodes_told: u64,
+    /// Whether the server counts idle-in-transaction time: PostgreSQL 14 and later.
+    pub counts_idle_time: bool,
+    /// Connections that were lost.
+    pub connections_lost: u32,
+    /// Restarts of the server.
+    pub server_restarts: u32,
+    /// Jumps of a clock.
+    pub clock_jumps: u32,
+    /// Times that the rate of polls was changed.
+    pub pace_changes: u32,
 }

@@ -51,6 +51,12 @@ pub struct Summary {
     pub idle_in_transaction_sampled_s: Option<f64>,
     /// The same from `pg_stat_database.idle_in_transaction_time`; see `sessions_lost` for when it is a lower bound.
     pub idle_in_transaction_counted_s: Option<f64>,
+    /// Standard error of `idle_in_transaction_sampled_s`; `None` in records of earlier programs, and with too few samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_in_transaction_sampled_error_s: Option<f64>,
+    /// Whether sessions were lost whose last episode the server's count lacks; `None` when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_in_transaction_counted_is_lower_bound: Option<bool>,
     /// Polls of the database that gave a sample.
     pub polls: u64,
     /// Polls that were due and gave none.
@@ -93,6 +99,8 @@ pub struct Measured<'a> {
     pub pool_capacity: Option<u32>,
     /// The server's own count of idle-in-transaction time, in seconds.
     pub counted_s: Option<f64>,
+    /// Whether that lacks what lost sessions took with them; `None` when it is not known.
+    pub counted_is_lower_bound: Option<bool>,
     /// Polls that were due and gave no sample.
     pub polls_missed: u64,
 }
@@ -106,6 +114,7 @@ impl Summary {
         let steady = measured.steady;
         let in_steady = |at: f64| (phases.steady_from_s..=phases.steady_to_s).contains(&at);
         let idle = idle_in_transaction(measured.samples, in_steady);
+        let whole_load = idle_in_transaction(measured.samples, |_| true);
         Self {
             requests: steady.finished,
             throughput_rps: per_second(steady.finished),
@@ -120,12 +129,14 @@ impl Summary {
             replicas: measured.replicas,
             replicas_healthy_min: replicas_healthy_min(measured.samples, measured.replicas, in_steady),
             idle_in_transaction_peak: idle.max().map(whole),
-            idle_in_transaction_mean: idle.mean(),
+            idle_in_transaction_mean: idle.mean_seen(),
             transaction_age_max_s: oldest_transaction(measured.samples, in_steady),
             pool_capacity: measured.pool_capacity,
             pool_checked_out_peak: checked_out_peak(measured.samples, measured.replicas, in_steady),
             pool_timeouts: pool_timeouts(measured.samples, measured.replicas),
-            idle_in_transaction_sampled_s: idle_in_transaction(measured.samples, |_| true).integral(),
+            idle_in_transaction_sampled_s: whole_load.integral_seen(),
+            idle_in_transaction_sampled_error_s: whole_load.integral_error(),
+            idle_in_transaction_counted_is_lower_bound: measured.counted_is_lower_bound,
             idle_in_transaction_counted_s: measured.counted_s,
             polls: polls(measured.samples),
             polls_missed: measured.polls_missed,
@@ -151,24 +162,41 @@ fn whole(value: f64) -> u32 {
     value as u32
 }
 
-fn idle_in_transaction(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Series {
-    samples
-        .iter()
-        .filter(|stamped| window(stamped.at_s))
-        .filter_map(|stamped| match &stamped.sample {
-            Sample::Activity(activity) => Some((stamped.at_s, f64::from(activity.idle_in_transaction_total()))),
-            _ => None,
-        })
-        .collect()
+/// Sessions idle in transaction, aborted ones included, at each look and at each pulse. A pulse does not see aborted ones:
+/// they are as many as at the last look.
+pub fn idle_in_transaction(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Series {
+    let mut aborted = 0;
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for stamped in samples.iter().filter(|stamped| window(stamped.at_s)) {
+        let idle = match &stamped.sample {
+            Sample::Activity(activity) => {
+                aborted = activity.idle_in_transaction_aborted;
+                activity.idle_in_transaction_total()
+            }
+            // The look at that very instant has said it.
+            Sample::Pulse(_) if points.last().is_some_and(|last| last.0 >= stamped.at_s) => continue,
+            Sample::Pulse(pulse) => pulse.idle_in_transaction + aborted,
+            _ => continue,
+        };
+        points.push((stamped.at_s, f64::from(idle)));
+    }
+    points.into_iter().collect()
 }
 
-/// `None` without a poll; zero when every poll found no transaction open.
+/// `None` without a poll; zero when every poll found no transaction open. An episode that has ended in the window had a
+/// transaction at least as old.
 fn oldest_transaction(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Option<f64> {
-    let ages = samples.iter().filter(|stamped| window(stamped.at_s)).filter_map(|stamped| match &stamped.sample {
+    let seen = samples.iter().filter(|stamped| window(stamped.at_s)).filter_map(|stamped| match &stamped.sample {
         Sample::Activity(activity) => Some(activity.oldest_transaction_s.unwrap_or(0.0)),
+        Sample::Pulse(pulse) => Some(pulse.oldest_transaction_s.unwrap_or(0.0)),
         _ => None,
     });
-    ages.max_by(f64::total_cmp)
+    let ended = samples.iter().filter_map(|stamped| match &stamped.sample {
+        Sample::Episode(episode) if window(episode.ended_s) => Some(episode.ended_s - episode.began_s),
+        _ => None,
+    });
+    // An episode alone is no poll.
+    seen.max_by(f64::total_cmp).map(|oldest| ended.fold(oldest, f64::max))
 }
 
 /// The fewest replicas up at one time. A replica keeps its state from one probe to the next, and from before the
@@ -225,7 +253,7 @@ fn polls(samples: &[Stamped]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{ActivitySample, HealthSample, PoolSample};
+    use crate::record::{ActivitySample, EpisodeEnd, EpisodeSample, HealthSample, PoolSample, PulseSample};
     use crate::scenario::SessionScope;
     use std::time::Duration;
 
@@ -263,6 +291,7 @@ mod tests {
             replicas: 3,
             pool_capacity: Some(90),
             counted_s: None,
+            counted_is_lower_bound: None,
             polls_missed: 0,
         })
     }
@@ -295,6 +324,41 @@ mod tests {
         assert!((summary.transaction_age_max_s.unwrap() - 3.0).abs() < 1e-9);
         assert!((summary.idle_in_transaction_sampled_s.unwrap() - (110.0 + 200.0 + 115.0)).abs() < 1e-9);
         assert_eq!(summary.polls, 4);
+    }
+
+    #[test]
+    fn pulses_are_counted_between_the_looks_with_the_aborted_ones_that_they_do_not_see() {
+        let pulse = |idle| Sample::Pulse(PulseSample { idle_in_transaction: idle, ..PulseSample::default() });
+        let samples = [
+            at(2.0, activity(4, 2, Some(1.0))),
+            at(2.0, pulse(4)),
+            at(2.05, pulse(10)),
+            at(2.1, activity(4, 2, Some(1.0))),
+        ];
+        let summary = summary(&samples, &RequestTotals::default());
+        assert_eq!(summary.idle_in_transaction_peak, Some(12));
+        assert!((summary.idle_in_transaction_mean.unwrap() - 9.0).abs() < 1e-9);
+        assert_eq!(summary.polls, 2, "a pulse is no look");
+    }
+
+    #[test]
+    fn an_episode_says_how_old_its_transaction_was_between_two_looks() {
+        let episode = EpisodeSample {
+            pid: 1,
+            began_s: 1.5,
+            ended_s: 5.9,
+            statement: None,
+            application_name: String::new(),
+            user: None,
+            client: None,
+            aborted: false,
+            end: EpisodeEnd::Committed,
+        };
+        let after = EpisodeSample { began_s: 2.0, ended_s: 12.5, ..episode.clone() };
+        let samples =
+            [at(5.8, activity(1, 0, Some(4.3))), at(6.0, Sample::Episode(episode)), at(12.6, Sample::Episode(after))];
+        let age = summary(&samples, &RequestTotals::default()).transaction_age_max_s.unwrap();
+        assert!((age - 4.4).abs() < 1e-9, "{age}");
     }
 
     #[test]

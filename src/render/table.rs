@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
 use super::text::plain;
-use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
+use crate::record::{MonitorRecord, Outcome, RunRecord, SeenBy, Summary, VariantRecord};
 use crate::scenario::{Experiment, Reference, VariantName};
 
 /// Rows of the incident itself, above the line.
@@ -191,7 +191,9 @@ fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> 
     let cell = |variant: &VariantRecord| {
         let bound = if counter_is_lower_bound(variant) { "≥ " } else { "" };
         let sampled = seconds(variant.summary.idle_in_transaction_sampled_s);
-        format!("{sampled} / {bound}{}", seconds(variant.summary.idle_in_transaction_counted_s))
+        let error = variant.summary.idle_in_transaction_sampled_error_s;
+        let error = error.map_or_else(String::new, |error| format!(" ± {}", seconds(Some(error))));
+        format!("{sampled}{error} / {bound}{}", seconds(variant.summary.idle_in_transaction_counted_s))
     };
     let mut cells = vec!["idle time, sampled / counted".to_owned()];
     cells.extend(record.in_order().into_iter().map(|(_, variant)| cell(variant)));
@@ -234,6 +236,12 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
         writeln!(text)?;
         prose(text, &said, width)?;
     }
+    for (scope, variant) in record.in_order() {
+        for said in variant.monitor.iter().flat_map(|monitor| doubts(monitor, variant)) {
+            writeln!(text)?;
+            prose(text, &format!("{}: {said}", scope.name()), width)?;
+        }
+    }
     let told = |variant: &VariantRecord| variant.errors.iter().any(|error| error.seen_by == SeenBy::PgBouncer);
     let healthy = record.variants.values().filter(|it| it.summary.is_healthy() && !told(it)).count();
     let users = record.scenario.users().filter(|_| healthy == record.variants.len() && healthy > 0);
@@ -249,6 +257,28 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
         prose(text, &said, width)?;
     }
     Ok(())
+}
+
+/// Why figures of this variant are less than they might be.
+fn doubts(monitor: &MonitorRecord, variant: &VariantRecord) -> Vec<String> {
+    let mut said = Vec::new();
+    if !monitor.counts_idle_time {
+        let version = &variant.postgres_version;
+        said.push(format!(
+            "PostgreSQL {version} does not count idle-in-transaction time (14 and later do): the samples stand alone."
+        ));
+    }
+    if monitor.server_restarts > 0 {
+        said.push("the server was restarted meanwhile, and its count is no continuation.".to_owned());
+    }
+    if monitor.unwatched_s > 0.0 {
+        let unwatched = seconds(Some(monitor.unwatched_s));
+        said.push(format!("nobody watched for {unwatched}, which the figures do not cover."));
+    }
+    if monitor.clock_jumps > 0 {
+        said.push("a clock was set meanwhile; ages were corrected by as much.".to_owned());
+    }
+    said
 }
 
 fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {

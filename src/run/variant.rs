@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::collector::{Collector, VariantSink};
 use super::progress::{Live, Progress, Stage, Update};
-use crate::monitor::{self, Console, Monitor, PgBouncerWatch, PollStats, ServerCounters, Sink, Watch};
+use crate::monitor::{self, Console, Monitor, PgBouncerWatch, ServerCounters, Sink, Watch, Watched, Whose};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
     GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SessionsLost, Stamped, Summary, VariantRecord,
@@ -54,7 +54,7 @@ struct Loaded {
     /// The last sample was taken.
     ended: Instant,
     view: SwarmView,
-    polls: PollStats,
+    watched: Watched,
     cpu_s: Option<f64>,
 }
 
@@ -84,14 +84,9 @@ impl Variant<'_> {
         testbed.stop_gateway().await;
         tokio::time::sleep(COUNTERS_SETTLE).await;
         let samples = self.collector.hand_over().await?;
-        let counted = ServerCounters {
-            lost: SessionsLost {
-                open_at_end: open_at_end(&samples),
-                pgbouncer: super::errors::ended_by_pgbouncer(&samples),
-                ..lost
-            },
-            ..monitor::read_counters(&database).await?.since(&before)
-        };
+        let mut counted = monitor::read_counters(&database).await?.since(&before);
+        let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
+        counted.lost = lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
         Ok(VariantRecord { startup_s: startup.as_secs_f64(), ..self.record(testbed, &loaded, &samples, &counted) })
     }
 
@@ -103,7 +98,7 @@ impl Variant<'_> {
         let view = swarm.view();
         let clock = Clock::starting_now(&self.scenario.load);
         let sink = self.collector.sink(self.scope.into(), clock.started, fleet);
-        let watching = Monitor::start(self.watch(testbed), Arc::clone(&sink) as Arc<dyn Sink>).await?;
+        let watching = Monitor::start(self.watch(testbed, clock), Arc::clone(&sink) as Arc<dyn Sink>).await?;
         let cpu_before = cpu_seconds();
         let abandoned = self.stop.child_token();
         let ended = tokio::select! {
@@ -116,16 +111,20 @@ impl Variant<'_> {
         if ended.is_ok() {
             self.drain(clock).await;
         }
-        let polls = watching.stop().await?;
+        let watched = watching.stop().await?;
         ended?;
         let cpu_s = cpu_before.zip(cpu_seconds()).map(|(before, after)| after - before);
-        Ok(Loaded { clock, load_ended, ended: Instant::now(), view, polls, cpu_s })
+        Ok(Loaded { clock, load_ended, ended: Instant::now(), view, watched, cpu_s })
     }
 
-    fn watch(&self, testbed: &Testbed) -> Watch {
+    fn watch(&self, testbed: &Testbed, clock: Clock) -> Watch {
         Watch {
             database: testbed.monitor_database(self.scenario.monitor.role.as_deref()),
             interval: self.scenario.monitor.interval.duration(),
+            pulse: self.scenario.monitor.pulse.duration(),
+            // Nobody else is in a private database; a pool may have been opened before the load begins.
+            whose: Whose::Everybody,
+            epoch: clock.started,
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),
             health: self.scenario.health.clone(),
@@ -202,8 +201,9 @@ impl Variant<'_> {
             samples,
             replicas: self.scenario.gateway.replicas.get(),
             pool_capacity: Some(self.scenario.gateway.pool_capacity()),
-            counted_s: Some(counted.idle_in_transaction_s),
-            polls_missed: loaded.polls.missed,
+            counted_s: counted.idle_in_transaction_s,
+            counted_is_lower_bound: counted.lost.map(|lost| lost.total() > 0),
+            polls_missed: loaded.watched.polls.missed,
         });
         let mut errors = recorder.errors();
         errors.extend(super::errors::of_gateway(samples));
@@ -217,11 +217,12 @@ impl Variant<'_> {
             summary,
             routes: recorder.routes(),
             errors,
-            sessions_lost: Some(counted.lost),
+            sessions_lost: counted.lost,
+            monitor: Some(loaded.watched.record),
             generator: GeneratorRecord {
                 cpu_s: loaded.cpu_s,
                 samples_dropped: self.collector.dropped(),
-                polls_late: loaded.polls.late,
+                polls_late: loaded.watched.polls.late,
             },
             latency_distribution: steady
                 .latency

@@ -258,10 +258,11 @@ fn check_health(health: &Health, found: &mut Problems) {
 }
 
 fn check_monitor(monitor: &MonitorConfig, found: &mut Problems) {
-    let interval = monitor.interval;
     let [shortest, longest] = MONITOR_INTERVALS;
-    if !(shortest..=longest).contains(&interval) {
-        found.error(&["monitor", "interval"], format!("is {interval}: allowed is {shortest} to {longest}"));
+    for (key, interval) in [("interval", monitor.interval), ("pulse", monitor.pulse)] {
+        if !(shortest..=longest).contains(&interval) {
+            found.error(&["monitor", key], format!("is {interval}: allowed is {shortest} to {longest}"));
+        }
     }
     // What PostgreSQL takes for a name without quotes.
     let plain = |role: &str| {

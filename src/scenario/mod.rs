@@ -204,10 +204,18 @@ pub struct Gateway {
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,
+    /// A connection whose next request has not said its whole head after this long is closed.
+    #[serde(default = "default_header_timeout")]
+    pub header_timeout: Span,
 }
 
 const fn default_garbage_after() -> Span {
     Span::from_secs(60)
+}
+
+/// Longer than the users' connections wait for their next request, which is 90 s.
+const fn default_header_timeout() -> Span {
+    Span::from_secs(120)
 }
 
 impl Gateway {
@@ -319,6 +327,8 @@ impl Default for Health {
 pub struct MonitorConfig {
     /// Time between two looks at `pg_stat_activity`.
     pub interval: Span,
+    /// Time between two counts of open transactions, which are cheaper.
+    pub pulse: Span,
     /// Watch as this role, as an operator's tools would, and not as the server's superuser. A private cluster makes it,
     /// and grants it nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -327,6 +337,6 @@ pub struct MonitorConfig {
 
 impl Default for MonitorConfig {
     fn default() -> Self {
-        Self { interval: Span::from_millis(100), role: None }
+        Self { interval: Span::from_millis(100), pulse: Span::from_millis(50), role: None }
     }
 }

@@ -56,5 +56,6 @@ pub(super) fn replica_settings(
         audit: gateway.audit,
         masks: gateway.masks,
         garbage_after: gateway.garbage_after.duration(),
+        header_timeout: gateway.header_timeout.duration(),
     }
 }

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request};
+use axum::response::Response;
 use gateway_under_test::auth::password::hash;
 use gateway_under_test::auth::{AUDIENCE, Denied, ISSUER};
 use gateway_under_test::db::migrate;
@@ -99,6 +100,16 @@ impl Specimen {
 
     /// A gateway with some of its settings changed.
     pub(crate) fn gateway_with(&self, session_scope: SessionScope, change: impl FnOnce(&mut Settings)) -> Gateway {
+        self.gateway_of(session_scope, change, |_| ())
+    }
+
+    /// A gateway with some of its settings changed, and something of its worker.
+    pub(crate) fn gateway_of(
+        &self,
+        session_scope: SessionScope,
+        change: impl FnOnce(&mut Settings),
+        change_worker: impl FnOnce(&mut Worker),
+    ) -> Gateway {
         let mut settings = Settings {
             name: format!("gw-{}", session_scope.name()),
             port: 0,
@@ -123,24 +134,31 @@ impl Specimen {
             masks: Masks::Protocol,
             also: Vec::new(),
             garbage_after: Duration::from_millis(20),
+            header_timeout: Duration::from_mins(1),
         };
         change(&mut settings);
         let settings = Arc::new(settings);
         let denied = Arc::new(Denied::default());
         let replica = Arc::new(ReplicaGauges::new(&settings.name, 1, session_scope));
-        Gateway::serving(settings, replica, denied)
+        Gateway::serving(settings, replica, denied, change_worker)
     }
 }
 
 impl Gateway {
-    fn serving(settings: Arc<Settings>, replica: Arc<ReplicaGauges>, denied: Arc<Denied>) -> Self {
-        let worker = Worker::new(0, Arc::clone(&settings), Arc::clone(&replica), Arc::clone(&denied)).unwrap();
+    fn serving(
+        settings: Arc<Settings>,
+        replica: Arc<ReplicaGauges>,
+        denied: Arc<Denied>,
+        change: impl FnOnce(&mut Worker),
+    ) -> Self {
+        let mut worker = Worker::new(0, Arc::clone(&settings), Arc::clone(&replica), Arc::clone(&denied)).unwrap();
+        change(&mut worker);
         Self { router: routes::router(Arc::new(worker)), replica, denied, settings }
     }
 
     /// Another worker of the same replica.
     pub(crate) fn another_worker(&self) -> Self {
-        Self::serving(Arc::clone(&self.settings), Arc::clone(&self.replica), Arc::clone(&self.denied))
+        Self::serving(Arc::clone(&self.settings), Arc::clone(&self.replica), Arc::clone(&self.denied), |_| ())
     }
 
     /// Reads who is not let in, as a replica does every second.
@@ -191,6 +209,17 @@ impl Gateway {
         let request = Request::builder().method(Method::POST).uri(path).header("content-type", "application/json");
         let request = request.header("authorization", format!("Bearer {token}")).body(never).unwrap();
         self.router.clone().oneshot(request).await.unwrap().status().as_u16()
+    }
+
+    /// What it counts.
+    pub(crate) fn replica(&self) -> &ReplicaGauges {
+        &self.replica
+    }
+
+    /// The beginning of an answer that is a stream.
+    pub(crate) async fn open(&self, path: &str, token: &str) -> Response {
+        let request = Request::builder().uri(path).header("authorization", format!("Bearer {token}"));
+        self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     /// Asks as a browser does, without a token: status, and where it is sent.

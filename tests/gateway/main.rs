@@ -4,10 +4,12 @@
 
 mod accounts;
 mod entities;
+mod gates;
 mod gateway;
 mod hostile;
 mod masks;
 mod matrix;
+mod methods;
 mod same_answers;
 #[allow(dead_code, reason = "nobody looks at sessions here")]
 #[path = "../support/mod.rs"]

@@ -219,6 +219,39 @@ async fn nobody_puts_a_thing_where_their_token_does_not_speak_for() {
 }
 
 #[tokio::test]
+async fn a_token_for_two_teams_acts_by_the_roles_of_its_first_and_in_each_by_those_there() {
+    let (specimen, gateway, team, _) = start(SessionScope::Scoped).await;
+    let other = id_of(&specimen, "team-2").await;
+    // The owner of team 1 looks on in team 2.
+    let joined = "INSERT INTO email_team_members (id, team_id, user_email, role) VALUES ('joined', $1, $2, 'member')";
+    specimen.database.execute(joined, &[&other, &OWNER]).await.unwrap();
+    let role = "INSERT INTO user_roles (id, user_email, role_id, scope, scope_id, granted_by) \
+                SELECT 'looks-on', $2, id, 'team', $1, 'admin@example.com' FROM roles WHERE name = 'viewer'";
+    specimen.database.execute(role, &[&other, &OWNER]).await.unwrap();
+    let (first_own, first_other) = (token(OWNER, json!([team, other])), token(OWNER, json!([other, team])));
+    let server = |name: &str, team: &str| json!({ "server": { "name": name }, "team_id": team, "visibility": "team" });
+    // `server-4` is team 1's; team 2 makes one of its own.
+    let theirs = token("user-21@example.com", json!([other]));
+    let made = post(&gateway, "/servers", &theirs, &server("theirs", &other)).await;
+    for token in [&first_own, &first_other] {
+        for id in [id_of(&specimen, "server-4").await, id(&made)] {
+            assert_eq!(gateway.get(&format!("/servers/{id}"), token).await.status, 200, "both teams' are seen");
+        }
+    }
+    for (token, team, wanted) in
+        [(&first_own, &team, 201), (&first_own, &other, 403), (&first_other, &team, 403), (&first_other, &other, 403)]
+    {
+        let answer = post(&gateway, "/servers", token, &server("mine", team)).await;
+        assert_eq!(answer.status, wanted, "in {team}: {answer:?}");
+    }
+    // A team that the user has left counts no more, though the token names it.
+    let left = "UPDATE email_team_members SET is_active = false WHERE id = 'joined'";
+    specimen.database.batch_execute(left).await.unwrap();
+    assert_eq!(gateway.get(&format!("/servers/{}", id(&made)), &first_own).await.status, 404);
+    assert_eq!(post(&gateway, "/servers", &first_other, &server("again", &team)).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_server_offers_what_it_was_given_to_those_who_may_see_it() {
     let (specimen, gateway, _, owner) = start(SessionScope::Scoped).await;
     let ids = [id_of(&specimen, "tool-echo").await, id_of(&specimen, "tool-33").await];

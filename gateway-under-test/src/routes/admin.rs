@@ -96,9 +96,6 @@ pub async fn list(
 }
 
 async fn render(worker: &Worker, template: &str, page: &impl Serialize) -> Result<String, GatewayError> {
-    let delay = worker.settings.slow_work.render;
-    if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
-    }
+    worker.rendering.pass().await;
     Ok(worker.pages.get_template(template)?.render(Serde(page))?)
 }

@@ -1,4 +1,9 @@
-//! `GET /metrics`: how many there are. `GET /metrics/prometheus` on the workers' port. A frozen loop does not answer it; the replica's gauges port does.
+//! `GET /metrics`: how many there are. `GET /metrics/prometheus` on the workers' port. A frozen loop does not answer it;
+//! the replica's gauges port does.
+//!
+//! The gauges ask for no token: a scraper has none, and a check of one would need the pool that the gauges are to tell
+//! about. They name replica, workers and the gateway's own errors; no user, entity or address, and nothing that a backend
+//! has said.
 
 use std::sync::Arc;
 

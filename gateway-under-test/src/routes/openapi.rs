@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -15,6 +16,8 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use super::entities::kind::Entity;
+use super::entities::{Gateways, Prompts, Resources, Servers, Tools};
 use super::{Route, table};
 use crate::rbac::Guard;
 
@@ -110,9 +113,15 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
         .request_body(route.body.as_ref().map(Body::request))
         .response("200", ResponseBuilder::new().description("What was asked for").build());
     for name in placeholders(route.path) {
-        operation = operation.parameter(in_path(name));
+        operation = operation.parameter(parameter(name, ParameterIn::Path, Type::String));
+    }
+    for (name, kind) in asked_for(route) {
+        operation = operation.parameter(parameter(name, ParameterIn::Query, kind.clone()));
     }
     let denied = |text: &str| ResponseBuilder::new().description(text).build();
+    for (status, text) in refusals(route) {
+        operation = operation.response(status, denied(text));
+    }
     match route.guard {
         Guard::Public => {}
         Guard::Token | Guard::EachMethod => operation = operation.response("401", denied("No good token")),
@@ -154,14 +163,51 @@ fn placeholders(path: &'static str) -> impl Iterator<Item = &'static str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-fn in_path(name: &str) -> Parameter {
-    let text = Object::with_type(Type::String);
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Path)
-        .required(Required::True)
-        .schema(Some(text))
-        .build()
+fn parameter(name: &str, place: ParameterIn, kind: Type) -> Parameter {
+    let required = if place == ParameterIn::Path { Required::True } else { Required::False };
+    let schema = Object::with_type(kind);
+    ParameterBuilder::new().name(name).parameter_in(place).required(required).schema(Some(schema)).build()
+}
+
+/// What a list of entities, or an entity's switch, can be asked for.
+fn asked_for(route: &Route) -> &'static [(&'static str, Type)] {
+    const LIST: &[(&str, Type)] = &[
+        ("limit", Type::Integer),
+        ("cursor", Type::String),
+        ("include_pagination", Type::Boolean),
+        ("include_inactive", Type::Boolean),
+        ("tags", Type::String),
+        ("team_id", Type::String),
+        ("visibility", Type::String),
+    ];
+    let lists = [Tools::KIND, Servers::KIND, Resources::KIND, Prompts::KIND, Gateways::KIND].map(|kind| kind.list_path);
+    if route.method == Method::GET && lists.contains(&route.path) {
+        LIST
+    } else if route.path.ends_with("/state") {
+        &[("activate", Type::Boolean)]
+    } else {
+        &[]
+    }
+}
+
+/// What may be wrong with a request of a caller who may.
+fn refusals(route: &Route) -> Vec<(&'static str, &'static str)> {
+    let mut refusals = Vec::new();
+    if route.path.contains('{') {
+        refusals.push(("404", "No such thing, or none that the caller may know of"));
+    }
+    let is_switch = route.path.ends_with("/state");
+    if (route.body.is_some() || is_switch) && route.guard != Guard::Public {
+        refusals.push(("409", "There is one already, or somebody else is changing it"));
+    }
+    if route.body.is_some() {
+        refusals.push(("413", "The body is too large"));
+        refusals.push(("415", "The body is no JSON"));
+    }
+    if route.body.is_some() || !asked_for(route).is_empty() {
+        refusals.push(("422", "What is wrong, and what is allowed"));
+    }
+    refusals
 }
 
 #[cfg(test)]
@@ -197,6 +243,15 @@ mod tests {
         assert!(create["description"].as_str().unwrap().contains("tools.create"), "{create}");
         assert_eq!(create["requestBody"]["content"]["application/json"]["schema"]["required"], json!(["tool"]));
         assert_eq!(document["paths"]["/health"]["get"]["security"], Value::Null);
-        assert_eq!(document["paths"]["/tools/{id}"]["get"]["parameters"][0]["name"], "id");
+        let one = &document["paths"]["/tools/{id}"]["get"];
+        assert_eq!(one["parameters"][0]["name"], "id");
+        let names = |operation: &Value| {
+            let statuses = operation["responses"].as_object().unwrap().keys().cloned();
+            statuses.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!((names(create).as_str(), names(one).as_str()), ("200 401 403 409 413 415 422", "200 401 403 404"));
+        assert_eq!(names(&document["paths"]["/auth/email/login"]["post"]), "200 413 415 422");
+        let list = &document["paths"]["/prompts"]["get"]["parameters"];
+        assert_eq!((list.as_array().unwrap().len(), &list[0]["schema"]["type"]), (7, &json!("integer")), "{list}");
     }
 }

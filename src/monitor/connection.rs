@@ -1,0 +1,124 @@
+//! The dedicated connection: unpooled, outside any transaction, with its statements prepared.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, NoTls, Statement};
+
+use super::clock::ServerTime;
+use super::{APPLICATION_NAME, MonitorError, blocking, counters, pulse, rows};
+
+/// A connection that is up.
+pub(super) struct Link {
+    pub(super) client: Client,
+    ending: Ending,
+    pub(super) pulse: Statement,
+    pub(super) rows: Statement,
+    pub(super) counters: Statement,
+    pub(super) whom: Statement,
+    pub(super) who: Statement,
+    pub(super) server: Server,
+}
+
+/// What is asked once in a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    /// The database's oid.
+    pub(super) database: u32,
+    /// `pg_postmaster_start_time()`.
+    pub(super) started: ServerTime,
+    /// Our own server process.
+    pub(super) pid: i32,
+    /// Names of the roles by oid, and which are superusers.
+    pub(super) roles: HashMap<u32, String>,
+    pub(super) superusers: HashSet<u32>,
+}
+
+/// A plan is made once, and not for each set of parameters; nothing here is worth compiling.
+const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; SET statement_timeout = 0";
+
+/// Roles that are remembered by name.
+const ROLES: &str = "SELECT oid, rolname::text, rolsuper FROM pg_roles ORDER BY oid LIMIT 10000";
+
+const FACTS: &str = "\
+SELECT current_user::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
+       (SELECT oid FROM pg_database WHERE datname = current_database()), pg_postmaster_start_time(), pg_backend_pid()";
+
+impl Link {
+    /// Connects, checks that the role sees what it must, and prepares.
+    pub(super) async fn open(database: &tokio_postgres::Config) -> Result<Self, MonitorError> {
+        let (client, ending) = connect(database).await?;
+        let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
+        client.batch_execute(SETTINGS).await.map_err(failed)?;
+        let facts = client.query_one(FACTS, &[]).await.map_err(failed)?;
+        if !facts.get::<_, bool>(1) {
+            return Err(MonitorError::Blind { role: facts.get(0) });
+        }
+        let version = version(&client).await.map_err(failed)?;
+        let mut server = Server {
+            database: facts.get(2),
+            started: facts.get(3),
+            pid: facts.get(4),
+            roles: HashMap::new(),
+            superusers: HashSet::new(),
+        };
+        for row in client.query(ROLES, &[]).await.map_err(failed)? {
+            let oid: u32 = row.get(0);
+            server.roles.insert(oid, row.get(1));
+            if row.get(2) {
+                server.superusers.insert(oid);
+            }
+        }
+        Ok(Self {
+            pulse: client.prepare(pulse::PULSE).await.map_err(failed)?,
+            rows: client.prepare(rows::ROWS).await.map_err(failed)?,
+            counters: client.prepare(&counters::query(version)).await.map_err(failed)?,
+            whom: client.prepare(blocking::WHOM).await.map_err(failed)?,
+            who: client.prepare(blocking::WHO).await.map_err(failed)?,
+            client,
+            ending,
+            server,
+        })
+    }
+
+    /// Says goodbye; gives what the connection died of before.
+    pub(super) async fn close(self) -> Option<tokio_postgres::Error> {
+        close(self.client, self.ending).await
+    }
+}
+
+/// How a connection ends: with its error, if it has one.
+pub(super) type Ending = tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>;
+
+/// Saying goodbye takes less.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Connects with our name; the connection runs until the client is dropped.
+pub(super) async fn connect(database: &tokio_postgres::Config) -> Result<(Client, Ending), MonitorError> {
+    let mut config = database.clone();
+    config.application_name(APPLICATION_NAME);
+    let (client, connection) = config.connect(NoTls).await.map_err(MonitorError::Connect)?;
+    Ok((client, tokio::spawn(connection)))
+}
+
+/// Says goodbye: a client that vanishes would be counted among the sessions that were lost. Gives what the connection
+/// died of before.
+pub(super) async fn close(client: Client, ending: Ending) -> Option<tokio_postgres::Error> {
+    drop(client);
+    tokio::time::timeout(GOODBYE, ending).await.ok()?.ok()?.err()
+}
+
+/// `server_version_num`.
+pub(super) async fn version(client: &Client) -> Result<i32, tokio_postgres::Error> {
+    client.query_one("SELECT current_setting('server_version_num')::int4", &[]).await?.try_get(0)
+}
+
+/// Whether the server runs on this machine, as far as its address says.
+pub(super) fn is_local(database: &tokio_postgres::Config) -> bool {
+    let local = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+    };
+    !database.get_hosts().is_empty() && database.get_hosts().iter().all(local)
+}

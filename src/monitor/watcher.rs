@@ -1,0 +1,495 @@
+//! The three tiers on one connection: pulse, rows, counters; and who blocks whom, when somebody waits for a lock.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::{Clocks, Reading, ServerTime};
+use super::connection::{Link, is_local};
+use super::cost::{BackendCpu, thread_cpu_s};
+use super::counters::{self, ServerCounters};
+use super::episodes::{Longest, Tracker};
+use super::holds::{GAP_S, Holds};
+use super::others::Others;
+use super::pulse::{Pulse, feel};
+use super::rows::{Look, SessionRow, State, look};
+use super::schedule::{Pace, Retry};
+use super::{MonitorError, Sink, Watch, blocking};
+use crate::record::{
+    ActivitySample, BlockingSample, CountersSample, EpisodeEnd, Event, MonitorRecord, OtherSessions, PulseSample,
+    Sample,
+};
+use crate::stats::LatencyHistogram;
+
+/// A poll that takes longer is given up, and there is a gap.
+pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Counters, breakdown, episodes; and blocking, while there is some.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How the polls of the sessions went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PollStats {
+    /// Polls that gave a sample.
+    pub taken: u64,
+    /// Polls that were due and gave none: the tick was missed, or the query failed.
+    pub missed: u64,
+    /// Polls that began more than half an interval late.
+    pub late: u64,
+}
+
+/// What watching came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Watched {
+    /// How the polls went.
+    pub polls: PollStats,
+    /// What it achieved and cost.
+    pub record: MonitorRecord,
+}
+
+/// When each tier is due.
+struct Paces {
+    tick: Duration,
+    pulse: Pace,
+    rows: Pace,
+    second: Pace,
+    blocking: Pace,
+}
+
+/// How long polls took, as seen from here.
+#[derive(Default)]
+struct Took {
+    pulse: LatencyHistogram,
+    rows: LatencyHistogram,
+}
+
+/// Watches the database.
+pub(super) struct Watcher {
+    watch: Watch,
+    link: Option<Link>,
+    lost_at: Instant,
+    retry: Retry,
+    /// When the server that we know was started.
+    started: ServerTime,
+    counters_before: ServerCounters,
+    clocks: Clocks,
+    paces: Paces,
+    /// What has changed since then is told next time.
+    since: ServerTime,
+    tracker: Tracker,
+    longest: Longest,
+    holds: Holds,
+    others: Others,
+    seen_others: OtherSessions,
+    no_clients: Vec<i32>,
+    waiters: Vec<i32>,
+    backend: BackendCpu,
+    took: Took,
+    stats: PollStats,
+    record: MonitorRecord,
+}
+
+impl Watcher {
+    /// Connects, and looks at what there is before the load begins.
+    pub(super) async fn start(watch: Watch) -> Result<Self, MonitorError> {
+        let link = Link::open(&watch.database).await?;
+        let failed = |what| move |source| MonitorError::Query { what, source };
+        let counters_before = counters::read(&link.client, &link.counters).await.map_err(failed("pg_stat_database"))?;
+        let database = link.server.database;
+        let first =
+            look(&link.client, &link.rows, database, ServerTime::EVER).await.map_err(failed("pg_stat_activity"))?;
+        let mut backend = BackendCpu::default();
+        backend.connected(link.server.pid, is_local(&watch.database));
+        let tick = watch.pulse.min(watch.interval);
+        Ok(Self {
+            others: Others::new(watch.whose, link.server.superusers.clone(), &first.rows),
+            started: link.server.started,
+            paces: Paces {
+                tick,
+                pulse: Pace::new("pulse", watch.pulse),
+                rows: Pace::new("rows", watch.interval),
+                second: Pace::new("counters", SECOND),
+                blocking: Pace::new("blocking", SECOND),
+            },
+            longest: Longest::new(watch.interval.as_secs_f64()),
+            record: MonitorRecord {
+                counts_idle_time: counters_before.idle_in_transaction_s.is_some(),
+                ..MonitorRecord::default()
+            },
+            lost_at: Instant::now(),
+            retry: Retry::new(),
+            clocks: Clocks::default(),
+            since: ServerTime::EVER,
+            tracker: Tracker::default(),
+            holds: Holds::default(),
+            seen_others: OtherSessions::default(),
+            no_clients: Vec::new(),
+            waiters: Vec::new(),
+            took: Took::default(),
+            stats: PollStats::default(),
+            counters_before,
+            backend,
+            link: Some(link),
+            watch,
+        })
+    }
+
+    /// Watches until `stop`.
+    pub(super) async fn run(mut self, sink: &dyn Sink, stop: &CancellationToken) -> Watched {
+        let (began, cpu_before) = (Instant::now(), thread_cpu_s());
+        let mut ticks = tokio::time::interval(self.paces.tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut last_rows = None;
+        while let Some(tick) = stop.run_until_cancelled(ticks.tick()).await {
+            let tick = tick.into_std();
+            let every = self.paces.tick;
+            let interval = self.paces.rows.interval();
+            if self.paces.rows.take_due(tick, every) {
+                self.stats.missed += skipped(last_rows.replace(tick), tick, interval);
+                self.stats.late += u64::from(tick.elapsed() > interval / 2);
+                // The rows say what a pulse says.
+                self.paces.pulse.take_due(tick, every);
+                self.poll_rows(sink).await;
+            } else if self.paces.pulse.take_due(tick, every) {
+                self.poll_pulse(sink).await;
+            }
+            if self.paces.second.take_due(tick, every) {
+                self.poll_counters(sink).await;
+                self.tell_second(sink);
+            }
+            if !self.waiters.is_empty() && self.paces.blocking.take_due(tick, every) {
+                self.poll_blocking(sink).await;
+            }
+        }
+        let still_open = self.tracker.end_all(EpisodeEnd::StillOpen);
+        self.longest.add(still_open);
+        self.tell_second(sink);
+        let watched = self.watched(began.elapsed(), cpu_before);
+        if let Some(link) = self.link {
+            link.close().await;
+        }
+        watched
+    }
+
+    fn watched(&mut self, lasted: Duration, cpu_before: Option<f64>) -> Watched {
+        if self.link.is_none() {
+            self.record.unwatched_s += self.lost_at.elapsed().as_secs_f64();
+        }
+        let seconds = lasted.as_secs_f64();
+        let rate = |polls: u64| (seconds > 0.0).then(|| polls as f64 / seconds);
+        let record = MonitorRecord {
+            watched_s: seconds,
+            pulse_rate_hz: rate(self.record.pulses),
+            rows_rate_hz: rate(self.stats.taken),
+            pulse_p95_ms: self.took.pulse.quantile_ms(0.95),
+            rows_p95_ms: self.took.rows.quantile_ms(0.95),
+            client_cpu_s: cpu_before.zip(thread_cpu_s()).map(|(before, after)| after - before),
+            backend_cpu_s: std::mem::take(&mut self.backend).total_s(),
+            episodes: self.longest.ended,
+            episodes_told: self.longest.told,
+            ..self.record
+        };
+        Watched { polls: self.stats, record }
+    }
+
+    /// Seconds of the record's clock.
+    fn record_s(&self, at: Instant) -> f64 {
+        match at.checked_duration_since(self.watch.epoch) {
+            Some(since) => since.as_secs_f64(),
+            None => -self.watch.epoch.duration_since(at).as_secs_f64(),
+        }
+    }
+
+    async fn poll_rows(&mut self, sink: &dyn Sink) {
+        if !self.is_connected(sink).await {
+            self.stats.missed += 1;
+            return;
+        }
+        let Some(link) = &self.link else { return };
+        let looking = look(&link.client, &link.rows, link.server.database, self.since);
+        match in_time(looking).await {
+            Ok(seen) => self.saw_rows(seen, sink),
+            Err(trouble) => {
+                self.stats.missed += 1;
+                self.failed(trouble, sink).await;
+            }
+        }
+    }
+
+    fn saw_rows(&mut self, mut seen: Look, sink: &dyn Sink) {
+        let at = middle(seen.asked, seen.answered);
+        let now_s = self.record_s(at);
+        let jumped = self.observe_clock(seen.now, seen.asked, sink);
+        let (told, mut others) = (seen.rows.len(), OtherSessions::default());
+        if self.others.needs_all() {
+            let others_pids: Vec<i32> =
+                seen.rows.iter().filter(|row| self.others.kind(row).is_some()).map(|row| row.pid).collect();
+            others = self.others.separate(&mut seen.rows);
+            let left_out = count_of(told) - count_of(seen.rows.len());
+            seen.sessions = seen.sessions.saturating_sub(left_out);
+            seen.idle = count_of(seen.rows.iter().filter(|row| row.state == State::Idle).count());
+            seen.no_clients.extend(others_pids);
+        }
+        self.seen_others =
+            OtherSessions { other_database: seen.other_database, replication: seen.replication, ..others };
+        self.stats.taken += 1;
+        self.record.pulses += 1;
+        self.took.rows.record(seen.answered - seen.asked);
+        let (activity, pulse) = self.figures(&seen);
+        sink.take(at, Sample::Activity(activity));
+        sink.take(at, Sample::Pulse(pulse));
+        if jumped {
+            // What was asked for by the server's old clock is not what has changed.
+            self.since = ServerTime::EVER;
+            self.holds.interrupted();
+        } else {
+            let clocks = &self.clocks;
+            let ended = self.tracker.look(now_s, &seen.rows, |time| now_s - clocks.age_s(seen.now, time));
+            self.longest.add(ended);
+            let gap_s = GAP_S.max(3.0 * self.watch.interval.as_secs_f64());
+            self.holds.look(now_s, &mut self.tracker, gap_s);
+            let all = self.others.needs_all() || self.tracker.lacks_statements();
+            self.since = if all { ServerTime::EVER } else { seen.began };
+        }
+        self.waiters = seen.rows.iter().filter(|row| row.waits_for_lock).map(|row| row.pid).collect();
+        self.no_clients = seen.no_clients;
+        let paced = [self.paces.rows.cost(between(seen.began, seen.now)), self.paces.rows.sessions(seen.sessions)];
+        paced.into_iter().flatten().for_each(|event| self.happened(event, sink));
+    }
+
+    fn figures(&self, seen: &Look) -> (ActivitySample, PulseSample) {
+        let count = |of: fn(&SessionRow) -> bool| count_of(seen.rows.iter().filter(|row| of(row)).count());
+        let oldest = |since: fn(&SessionRow) -> Option<ServerTime>| {
+            let ages = seen.rows.iter().filter_map(since).map(|since| self.clocks.age_s(seen.now, since));
+            ages.max_by(f64::total_cmp)
+        };
+        let poll_ms = (seen.answered - seen.asked).as_secs_f64() * 1e3;
+        let idle_in_transaction = count(|row| row.state == State::IdleInTransaction);
+        let activity = ActivitySample {
+            sessions: seen.sessions,
+            active: count(|row| row.state == State::Active),
+            idle: seen.idle,
+            idle_in_transaction,
+            idle_in_transaction_aborted: count(|row| row.state == State::IdleInTransactionAborted),
+            waiting_for_lock: count(|row| row.waits_for_lock),
+            oldest_transaction_s: oldest(SessionRow::transaction_since),
+            poll_ms,
+        };
+        let pulse = PulseSample {
+            in_transaction: count(|row| row.xact_start.is_some()),
+            idle_in_transaction,
+            oldest_transaction_s: oldest(|row| row.xact_start),
+            poll_ms,
+        };
+        (activity, pulse)
+    }
+
+    async fn poll_pulse(&mut self, sink: &dyn Sink) {
+        if !self.is_connected(sink).await {
+            return;
+        }
+        let Some(link) = &self.link else { return };
+        match in_time(feel(&link.client, &link.pulse, link.server.database, &self.no_clients)).await {
+            Ok(pulse) => self.felt(&pulse, sink),
+            Err(trouble) => self.failed(trouble, sink).await,
+        }
+    }
+
+    fn felt(&mut self, pulse: &Pulse, sink: &dyn Sink) {
+        self.observe_clock(pulse.now, pulse.asked, sink);
+        self.record.pulses += 1;
+        self.took.pulse.record(pulse.answered - pulse.asked);
+        let sample = PulseSample {
+            in_transaction: pulse.in_transaction,
+            idle_in_transaction: pulse.idle_in_transaction,
+            oldest_transaction_s: pulse.oldest.map(|since| self.clocks.age_s(pulse.now, since)),
+            poll_ms: (pulse.answered - pulse.asked).as_secs_f64() * 1e3,
+        };
+        sink.take(middle(pulse.asked, pulse.answered), Sample::Pulse(sample));
+        if let Some(event) = self.paces.pulse.cost(between(pulse.began, pulse.now)) {
+            self.happened(event, sink);
+        }
+    }
+
+    async fn poll_counters(&mut self, sink: &dyn Sink) {
+        if !self.is_connected(sink).await {
+            return;
+        }
+        let Some(link) = &self.link else { return };
+        match in_time(counters::read(&link.client, &link.counters)).await {
+            Ok(now) => {
+                let since = now.since(&self.counters_before);
+                let sample = CountersSample {
+                    idle_in_transaction_counted_s: since.idle_in_transaction_s,
+                    sessions_lost: since.lost.map(|lost| lost.total()),
+                    prepared_transactions: Some(now.prepared_transactions),
+                    others: self.seen_others,
+                };
+                sink.take(Instant::now(), Sample::Counters(sample));
+                self.backend.update();
+            }
+            Err(trouble) => self.failed(trouble, sink).await,
+        }
+    }
+
+    async fn poll_blocking(&mut self, sink: &dyn Sink) {
+        let waiting = count_of(self.waiters.len());
+        let waiters = std::mem::take(&mut self.waiters);
+        let Some(link) = &self.link else { return };
+        match in_time(blocking::walk(&link.client, (&link.whom, &link.who), &waiters)).await {
+            Ok(mut walked) => {
+                for root in &mut walked.roots {
+                    root.age_s = walked.since.get(&root.pid).map(|(now, since)| self.clocks.age_s(*now, *since));
+                }
+                // Whoever waited may have gone on meanwhile.
+                if !walked.roots.is_empty() {
+                    sink.take(walked.asked, Sample::Blocking(BlockingSample { roots: walked.roots, waiting }));
+                }
+            }
+            Err(trouble) => self.failed(trouble, sink).await,
+        }
+    }
+
+    /// What is told once a second.
+    fn tell_second(&mut self, sink: &dyn Sink) {
+        let now = Instant::now();
+        if self.link.is_some() {
+            sink.take(now, Sample::Breakdown(self.holds.take()));
+        }
+        for mut ended in self.longest.take() {
+            ended.sample.user = self.link.as_ref().and_then(|link| link.server.roles.get(&ended.user)).cloned();
+            sink.take(now, Sample::Episode(ended.sample));
+        }
+    }
+
+    /// Whether the server's clock has jumped.
+    fn observe_clock(&mut self, server: ServerTime, asked: Instant, sink: &dyn Sink) -> bool {
+        let events = self.clocks.observe(Reading::now(server, self.watch.epoch, asked));
+        let jumped = events.iter().any(|event| matches!(event, Event::ClockJumped { clock, .. } if clock == "server"));
+        events.into_iter().for_each(|event| self.happened(event, sink));
+        jumped
+    }
+
+    fn happened(&mut self, event: Event, sink: &dyn Sink) {
+        match &event {
+            Event::ConnectionLost { .. } => self.record.connections_lost += 1,
+            Event::ServerRestarted => self.record.server_restarts += 1,
+            Event::ClockJumped { .. } => self.record.clock_jumps += 1,
+            Event::BackedOff { .. } => self.record.pace_changes += 1,
+            _ => {}
+        }
+        sink.take(Instant::now(), Sample::Event(event));
+    }
+
+    /// A poll came to nothing: there is a gap. A connection that is of no more use is dropped.
+    async fn failed(&mut self, trouble: Trouble, sink: &dyn Sink) {
+        let Trouble { mut error, lost } = trouble;
+        self.holds.interrupted();
+        let Some(link) = self.link.take() else { return };
+        if !lost && !link.client.is_closed() {
+            self.link = Some(link);
+            self.happened(Event::PollFailed { error }, sink);
+            return;
+        }
+        self.waiters.clear();
+        self.lost_at = Instant::now();
+        self.retry = Retry::new();
+        self.backend.disconnected();
+        // Only the connection itself knows what it died of.
+        if let Some(died) = link.close().await {
+            error = died.as_db_error().map_or_else(|| died.to_string(), |it| it.message().to_owned());
+        }
+        self.happened(Event::ConnectionLost { error }, sink);
+    }
+
+    /// Whether there is a connection; tries to make one when it is time to.
+    async fn is_connected(&mut self, sink: &dyn Sink) -> bool {
+        if self.link.is_some() {
+            return true;
+        }
+        if !self.retry.is_due(Instant::now()) {
+            return false;
+        }
+        let opened = tokio::time::timeout(POLL_TIMEOUT, Link::open(&self.watch.database)).await;
+        let link = match opened.map_err(|_elapsed| MonitorError::Silent).flatten() {
+            Ok(link) => link,
+            Err(error) => {
+                tracing::debug!(%error, "the database cannot be watched yet");
+                self.retry.failed(Instant::now());
+                return false;
+            }
+        };
+        let gap = self.lost_at.elapsed();
+        self.record.unwatched_s += gap.as_secs_f64();
+        self.backend.connected(link.server.pid, is_local(&self.watch.database));
+        self.since = ServerTime::EVER;
+        let after_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+        self.happened(Event::Reconnected { after_ms }, sink);
+        if link.server.started != self.started {
+            self.started = link.server.started;
+            let gone = self.tracker.end_all(EpisodeEnd::SessionGone);
+            self.longest.add(gone);
+            self.happened(Event::ServerRestarted, sink);
+        }
+        self.link = Some(link);
+        true
+    }
+}
+
+/// Why a poll came to nothing.
+struct Trouble {
+    error: String,
+    /// Whether the connection is of no more use.
+    lost: bool,
+}
+
+/// Waits for an answer, not for ever.
+async fn in_time<T>(asked: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Trouble> {
+    match tokio::time::timeout(POLL_TIMEOUT, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            let fatal = error.as_db_error().is_some_and(|it| matches!(it.severity(), "FATAL" | "PANIC"));
+            let said = error.as_db_error().map_or_else(|| error.to_string(), |it| it.message().to_owned());
+            Err(Trouble { lost: fatal || error.is_closed() || error.as_db_error().is_none(), error: said })
+        }
+        Err(_elapsed) => Err(Trouble { error: format!("no answer within {} s", POLL_TIMEOUT.as_secs()), lost: true }),
+    }
+}
+
+/// The answer is about some instant between question and answer.
+fn middle(asked: Instant, answered: Instant) -> Instant {
+    asked + (answered - asked) / 2
+}
+
+/// How long the server worked on it.
+fn between(began: ServerTime, ended: ServerTime) -> Duration {
+    Duration::from_micros(u64::try_from(ended.0.saturating_sub(began.0)).unwrap_or(0))
+}
+
+fn count_of(sessions: usize) -> u32 {
+    u32::try_from(sessions).unwrap_or(u32::MAX)
+}
+
+/// Ticks that lay between the last one and this one.
+fn skipped(last: Option<Instant>, this: Instant, interval: Duration) -> u64 {
+    let Some(last) = last else { return 0 };
+    let intervals = this.duration_since(last).as_secs_f64() / interval.as_secs_f64();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+    let whole = intervals.round() as u64;
+    whole.saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_that_was_skipped_is_a_missed_poll() {
+        let start = Instant::now();
+        let interval = Duration::from_millis(100);
+        assert_eq!(skipped(None, start, interval), 0);
+        assert_eq!(skipped(Some(start), start + interval, interval), 0);
+        assert_eq!(skipped(Some(start), start + 4 * interval, interval), 3);
+    }
+}

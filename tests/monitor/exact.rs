@@ -1,0 +1,128 @@
+//! How exact the monitor is, against sessions that know how long they held and against the server's own counter.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rbac_bench::monitor;
+use rbac_bench::record::{EpisodeEnd, Sample};
+use tokio::task::JoinSet;
+use tokio_postgres::Config;
+
+use crate::watching::{Watching, server, session};
+
+/// So many sessions that open a transaction, hold it, and end it, again and again.
+struct Load {
+    sessions: u32,
+    hold: Duration,
+    gap_ms: std::ops::Range<u64>,
+    lasts: Duration,
+}
+
+impl Load {
+    /// Runs it; gives how long its sessions held, in seconds, as they know.
+    async fn run(&self, database: &Config) -> f64 {
+        let mut sessions = JoinSet::new();
+        let until = Instant::now() + self.lasts;
+        for _ in 0..self.sessions {
+            let client = session(database, "load").await;
+            let (hold, gap_ms) = (self.hold, self.gap_ms.clone());
+            sessions.spawn(async move {
+                let mut held_s = 0.0;
+                while Instant::now() < until {
+                    let gap = rand::rng().random_range(gap_ms.clone());
+                    tokio::time::sleep(Duration::from_millis(gap)).await;
+                    client.batch_execute("BEGIN; SELECT count(*) FROM pg_class WHERE oid = 1").await.unwrap();
+                    let began = Instant::now();
+                    tokio::time::sleep(hold).await;
+                    held_s += began.elapsed().as_secs_f64();
+                    client.batch_execute("COMMIT").await.unwrap();
+                }
+                held_s
+            });
+        }
+        sessions.join_all().await.into_iter().sum()
+    }
+}
+
+/// Session seconds that were sampled, that were counted by the server, and that were true.
+async fn measured(load: Load) -> (f64, f64, f64) {
+    let mut server = server().await;
+    let database = server.config();
+    let before = monitor::read_counters(&database).await.unwrap();
+    let watching = Watching::start(&database).await;
+    let truth_s = load.run(&database).await;
+    let seen = watching.stop().await;
+    // A session that closes reports within milliseconds.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let counted = monitor::read_counters(&database).await.unwrap().since(&before);
+    let summary = seen.summary();
+    let (sampled_s, error_s) =
+        (summary.idle_in_transaction_sampled_s.unwrap(), summary.idle_in_transaction_sampled_error_s.unwrap());
+    let counted_s = counted.idle_in_transaction_s.unwrap();
+    println!(
+        "holds of {:?}: true {truth_s:.2} s, sampled {sampled_s:.2} ± {error_s:.2} s, counted {counted_s:.2} s; {:?}",
+        load.hold, seen.watched
+    );
+    assert!(error_s < 0.03 * sampled_s, "the stated error is no use: {error_s} s of {sampled_s} s");
+    assert_eq!(counted.lost.map(|lost| lost.total()), Some(0));
+    server.stop().await.unwrap();
+    (sampled_s, counted_s, truth_s)
+}
+
+fn off(measured: f64, truth: f64) -> f64 {
+    (measured / truth - 1.0).abs()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_time_of_holds_of_a_tenth_of_a_second_is_within_one_per_cent_of_the_truth_and_of_the_count() {
+    let load = Load { sessions: 160, hold: Duration::from_millis(100), gap_ms: 5..70, lasts: Duration::from_secs(9) };
+    let (sampled_s, counted_s, truth_s) = measured(load).await;
+    assert!(off(sampled_s, truth_s) < 0.01, "sampled {sampled_s} s, true {truth_s} s");
+    assert!(off(sampled_s, counted_s) < 0.01, "sampled {sampled_s} s, counted {counted_s} s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_time_of_holds_of_ten_milliseconds_is_within_five_per_cent_of_the_count() {
+    let load = Load { sessions: 160, hold: Duration::from_millis(10), gap_ms: 30..90, lasts: Duration::from_secs(12) };
+    let (sampled_s, counted_s, truth_s) = measured(load).await;
+    // What a session knows lacks the way to the server and back, which is no small part of ten milliseconds.
+    assert!(sampled_s > 0.95 * truth_s, "sampled {sampled_s} s, true at least {truth_s} s");
+    assert!(off(sampled_s, counted_s) < 0.05, "sampled {sampled_s} s, counted {counted_s} s");
+}
+
+#[tokio::test]
+async fn the_oldest_age_is_within_one_interval_and_the_episode_has_its_whole_length() {
+    let mut server = server().await;
+    let watching = Watching::start(&server.config()).await;
+    let client = session(&server.config(), "GET /tools").await;
+    let began = Instant::now();
+    client.batch_execute("BEGIN; SELECT 7 AS held").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_530)).await;
+    let truth_s = began.elapsed().as_secs_f64();
+    client.batch_execute("COMMIT").await.unwrap();
+    let episode = watching
+        .wait_for("the episode", |sample| match sample {
+            Sample::Episode(episode) => Some(episode.clone()),
+            _ => None,
+        })
+        .await;
+    let seen = watching.stop().await;
+    let age_s = seen.summary().transaction_age_max_s.unwrap();
+    assert!((truth_s - 0.05..=truth_s + 0.05).contains(&age_s), "{age_s} s for {truth_s} s");
+    let length_s = episode.ended_s - episode.began_s;
+    assert!((truth_s - 0.05..=truth_s + 0.02).contains(&length_s), "{episode:?} for {truth_s} s");
+    assert_eq!(episode.application_name, "GET /tools");
+    assert_eq!(episode.statement.as_deref(), Some("BEGIN; SELECT 7 AS held"));
+    assert_eq!((episode.end, episode.aborted), (EpisodeEnd::Committed, false));
+    assert!(episode.user.is_some());
+    // And by statement: the breakdowns add up to the same.
+    let idle_s: f64 = seen
+        .of(|sample| match sample {
+            Sample::Breakdown(breakdown) => Some(breakdown.groups.iter().filter_map(|it| it.idle_s).sum::<f64>()),
+            _ => None,
+        })
+        .into_iter()
+        .sum();
+    assert!((truth_s - 0.1..=truth_s + 0.1).contains(&idle_s), "{idle_s} s for {truth_s} s");
+    server.stop().await.unwrap();
+}

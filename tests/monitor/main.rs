@@ -1,0 +1,8 @@
+//! The monitor against a real PostgreSQL and sessions of which everything is known.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as loudly as the test itself")]
+
+mod exact;
+mod faults;
+mod sessions;
+mod watching;

@@ -1,0 +1,133 @@
+//! The patterns that are no session scope: who waits for a connection, and who waits for a row.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::specimen::{DELAY_S, Specimen};
+
+/// `count` calls at once, to their end, whatever that is, and then until nothing is held.
+async fn calls(specimen: &Specimen, count: usize) {
+    join_all((0..count).map(|_| async { drop(specimen.post_call().send().await.expect("an answer")) })).await;
+    specimen.wait_until_nothing_is_held().await;
+}
+
+#[tokio::test]
+async fn a_wait_for_the_pool_stops_those_who_need_no_database_if_it_blocks_the_loop() {
+    // H13: the third call wants a connection, and the first two hold both.
+    let pool = ["gateway.pool.size=2", "gateway.pool.max_overflow=0", "gateway.pool.timeout=3s"];
+    let cases = [("held", "blocking", true), ("held", "async", false), ("scoped", "blocking", false)];
+    let mut oldest = Vec::new();
+    for (scope, checkout, stopped) in cases {
+        let checkout_setting = format!("gateway.checkout={checkout}");
+        let settings: Vec<&str> = pool.iter().copied().chain([checkout_setting.as_str()]).collect();
+        let specimen = Specimen::start(scope, &settings).await;
+        let a_call_has_ended = Cell::new(false);
+        let call = async || {
+            drop(specimen.post_call().send().await.expect("an answer"));
+            a_call_has_ended.set(true);
+        };
+        let bystander = async {
+            tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
+            specimen.gauges().await;
+            a_call_has_ended.get()
+        };
+        let answered_after_a_call = Cell::new(false);
+        let measured = specimen.measured(async {
+            let (_, after) = tokio::join!(join_all([call(), call(), call()]), bystander);
+            answered_after_a_call.set(after);
+            specimen.wait_until_nothing_is_held().await;
+        });
+        let measured = measured.await;
+        assert_eq!(answered_after_a_call.get(), stopped, "{scope}, {checkout}");
+        let timeouts = specimen.gauge("db_client_connection_timeouts_total").await;
+        assert_eq!(timeouts > 0.0, stopped, "{scope}, {checkout}: whoever waits is not let in by those who wait too");
+        if scope == "held" {
+            measured.assert_agrees(&format!("{scope}, {checkout}"));
+        } else {
+            assert!(measured.inside_s < DELAY_S / 4.0 && measured.outside_s < DELAY_S / 4.0, "{scope}: {measured:?}");
+        }
+        oldest.push(measured.oldest);
+        specimen.stop();
+    }
+    let [blocking, asynchronous, scoped] = oldest[..] else { panic!("{oldest:?}") };
+    assert!(blocking > asynchronous * 2, "they grow old together only where the loop stands still: {oldest:?}");
+    assert!(asynchronous > scoped * 2, "{oldest:?}");
+}
+
+/// Who holds the shared row in the middle of three calls, idle, and who waits for it.
+async fn holders_and_waiters(specimen: &Specimen) -> (usize, i64) {
+    let look = async {
+        tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'gw-%' \
+                       AND state = 'active' AND wait_event_type = 'Lock'";
+        let waiting: i64 = specimen.database.query_one(waiting, &[]).await.expect("a row").get(0);
+        let held = specimen.in_transaction().await;
+        (held.iter().filter(|seen| seen.query.starts_with("UPDATE usage_counters")).count(), waiting)
+    };
+    let (_, seen) = tokio::join!(join_all((0..3).map(|_| specimen.call())), look);
+    seen
+}
+
+#[tokio::test]
+async fn a_shared_row_makes_a_queue_of_locks_behind_a_held_session_and_none_under_a_fix_or_without_it() {
+    // H14. With an asynchronous driver every waiter is seen; a synchronous one stops its worker, and shows one for each.
+    let (on, off) = ("gateway.usage_counter.share=1", "gateway.usage_counter.share=0");
+    let cases = [
+        ("held", on, (1, 2)),
+        ("held", off, (0, 0)),
+        ("early_close", on, (0, 0)),
+        ("endpoint_shared", on, (0, 0)),
+        ("scoped", on, (0, 0)),
+    ];
+    for (scope, counter, wanted) in cases {
+        let settings = [counter, "gateway.usage_counter.rows=1", "gateway.checkout=async"];
+        let specimen = Specimen::start(scope, &settings).await;
+        assert_eq!(holders_and_waiters(&specimen).await, wanted, "{scope}, {counter}: who holds it, and who waits");
+        specimen.wait_until_nothing_is_held().await;
+        let began = Instant::now();
+        let measured = specimen.measured(calls(&specimen, 3)).await;
+        let in_turns = began.elapsed().as_secs_f64() >= 3.0 * DELAY_S;
+        if scope == "held" {
+            measured.assert_agrees(&format!("{scope}, {counter}"));
+            assert!(counter == off || in_turns, "one after the other: {:?}", began.elapsed());
+        } else {
+            assert!(measured.inside_s < DELAY_S / 4.0 && measured.outside_s < DELAY_S / 4.0, "{scope}: {measured:?}");
+        }
+        specimen.stop();
+    }
+}
+
+#[tokio::test]
+async fn requests_that_want_two_connections_each_wait_for_each_other_until_the_pools_timeout() {
+    // H10: two calls have got their first connection while the plugin is asked, and no second one is left.
+    const POOL_TIMEOUT: Duration = Duration::from_secs(2);
+    let settings = [
+        "gateway.checkout=async",
+        "gateway.hook_delay=400ms",
+        "gateway.pool.size=2",
+        "gateway.pool.max_overflow=0",
+        "gateway.pool.timeout=2s",
+    ];
+    for (scope, stuck) in [("double_checkout", true), ("held", false), ("scoped", false)] {
+        let specimen = Specimen::start(scope, &settings).await;
+        let began = Instant::now();
+        let call = async || {
+            let answer = specimen.post_call().send().await.expect("an answer").text().await.expect("a body");
+            (answer, began.elapsed())
+        };
+        let answers = join_all([call(), call()]).await;
+        let timed_out = answers.iter().filter(|(answer, _)| answer.contains("QueuePool limit of size 2 overflow 0"));
+        assert_eq!(timed_out.count() > 0, stuck, "{scope}: {answers:?}");
+        let timeouts = specimen.gauge("db_client_connection_timeouts_total").await;
+        assert_eq!(timeouts > 0.0, stuck, "{scope}: {answers:?}");
+        if stuck {
+            assert!(answers.iter().all(|(_, after)| *after >= POOL_TIMEOUT), "nobody gets on before: {answers:?}");
+        }
+        specimen.wait_until_nothing_is_held().await;
+        // Alone, each has both that it wants.
+        specimen.call().await;
+        specimen.stop();
+    }
+}
