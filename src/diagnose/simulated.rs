@@ -158,7 +158,7 @@ fn samples(routes: &[SimRoute], spans: &[RouteSpans], users: u32, seconds: f64) 
         let in_flight = routes.iter().zip(&flights).filter(|(_, it)| it[tick] > 0);
         let in_flight = in_flight.map(|(route, it)| (route.name.to_owned(), it[tick])).collect();
         let finished = ends.partition_point(|end| *end <= at(load_at)) as u64;
-        let load = LoadSample { users, in_flight, finished, ..LoadSample::default() };
+        let load = LoadSample { users, finished, in_flight, ..LoadSample::default() };
         samples.push(Stamped { variant: SCOPE, at_s: at(load_at), sample: Sample::Load(load) });
         let sum = |wanted: bool| -> u32 {
             routes.iter().zip(&idles).filter(|(route, _)| route.aborted == wanted).map(|(_, it)| it[tick]).sum()

@@ -143,11 +143,11 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ),
     (
         "GET /tools → GET /tols",
-        "scenario `held.toml:11:11`: `load.classes.all.tasks` says `GET /tols`: allowed are `GET /health`, `GET /ready`, `GET /tools`, `GET /servers`, `GET /admin/`, `GET /metrics/prometheus`, `POST /rpc tools/list`, `POST /rpc ping`, `POST /rpc tools/call get-system-time`, `POST /rpc tools/call convert-time`, `POST /rpc tools/call echo`, `POST /rpc tools/call slow-search`, `POST /rpc tools/call slow-report`\n  hint: did you mean `GET /tools`?",
+        "scenario `held.toml:11:11`: `load.classes.all.tasks` says `GET /tols`: allowed are `GET /health`, `GET /ready`, `GET /tools`, `GET /servers`, `GET /admin/`, `GET /servers/{id}/sse`, `GET /metrics/prometheus`, `POST /rpc tools/list`, `POST /rpc ping`, `POST /rpc tools/call get-system-time`, `POST /rpc tools/call convert-time`, `POST /rpc tools/call echo`, `POST /rpc tools/call slow-search`, `POST /rpc tools/call slow-report`\n  hint: did you mean `GET /tools`?",
     ),
     (
         "slow-search\" = 2 → slow-serch\" = 2",
-        "scenario `held.toml:11:29`: `load.classes.all.tasks` says `POST /rpc tools/call slow-serch`: allowed are `GET /health`, `GET /ready`, `GET /tools`, `GET /servers`, `GET /admin/`, `GET /metrics/prometheus`, `POST /rpc tools/list`, `POST /rpc ping`, `POST /rpc tools/call get-system-time`, `POST /rpc tools/call convert-time`, `POST /rpc tools/call echo`, `POST /rpc tools/call slow-search`, `POST /rpc tools/call slow-report`\n  hint: did you mean `POST /rpc tools/call slow-search`?",
+        "scenario `held.toml:11:29`: `load.classes.all.tasks` says `POST /rpc tools/call slow-serch`: allowed are `GET /health`, `GET /ready`, `GET /tools`, `GET /servers`, `GET /admin/`, `GET /servers/{id}/sse`, `GET /metrics/prometheus`, `POST /rpc tools/list`, `POST /rpc ping`, `POST /rpc tools/call get-system-time`, `POST /rpc tools/call convert-time`, `POST /rpc tools/call echo`, `POST /rpc tools/call slow-search`, `POST /rpc tools/call slow-report`\n  hint: did you mean `POST /rpc tools/call slow-search`?",
     ),
     (
         "{ \"GET /tools\" = 1, \"POST /rpc tools/call slow-search\" = 2 } → {}",
@@ -322,7 +322,7 @@ fn a_wrong_override_is_refused_by_its_own_name() {
         ("load.classes={}", "`--set load.classes={}`: `load.classes` is empty: at least one class of users is needed"),
         (
             "load.classes.all.tasks.\"GET /tols\"=1",
-            "`--set load.classes.all.tasks.\"GET /tols\"=1`: `load.classes.all.tasks` says `GET /tols`: allowed are `GET /health`, `GET /ready`, `GET /tools`, `GET /servers`, `GET /admin/`, `GET /metrics/prometheus`, `POST /rpc tools/list`, `POST /rpc ping`, `POST /rpc tools/call get-system-time`, `POST /rpc tools/call convert-time`, `POST /rpc tools/call echo`, `POST /rpc tools/call slow-search`, `POST /rpc tools/call slow-report`\n  hint: did you mean `GET /tools`?",
+            "`--set load.classes.all.tasks.\"GET /tols\"=1`: `load.classes.all.tasks` says `GET /tols`: allowed are `GET /health`, `GET /ready`, `GET /tools`, `GET /servers`, `GET /admin/`, `GET /servers/{id}/sse`, `GET /metrics/prometheus`, `POST /rpc tools/list`, `POST /rpc ping`, `POST /rpc tools/call get-system-time`, `POST /rpc tools/call convert-time`, `POST /rpc tools/call echo`, `POST /rpc tools/call slow-search`, `POST /rpc tools/call slow-report`\n  hint: did you mean `GET /tools`?",
         ),
         (
             "backend.delays.slow-search.min=5s",
