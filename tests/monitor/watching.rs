@@ -76,6 +76,7 @@ impl Watching {
             replicas: Vec::new(),
             gauges: Vec::new(),
             health: Health::default(),
+            pgbouncer: None,
         };
         let kept = Arc::new(Keep { epoch, samples: Mutex::new(Vec::new()) });
         let monitor = Monitor::start(watch, Arc::clone(&kept) as Arc<dyn Sink>).await.unwrap();
