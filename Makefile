@@ -23,9 +23,10 @@ unit:
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# The cost of the instrument, and of a permission check.
+# The cost of the instrument, of watching, and of a permission check.
 bench:
 	cargo bench --bench instrument --locked
+	benches/monitor-cost
 	cargo build --release --locked
 	benches/permission-check
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_error_rates_of_the_paired_gate

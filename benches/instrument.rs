@@ -20,7 +20,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use rbac_bench::monitor::{Monitor, Sink, Watch};
+use rbac_bench::monitor::{GaugeNames, Monitor, Sink, Watch};
 use rbac_bench::record::Sample;
 use rbac_bench::scenario::{Health, Scenario};
 use rbac_bench::swarm::fleet::Fleet;
@@ -261,6 +261,7 @@ async fn monitor_cost(config: &str) {
         interval: Duration::from_millis(100),
         replicas: Vec::new(),
         gauges: Vec::new(),
+        gauge_names: GaugeNames::default(),
         health: Health::default(),
         pgbouncer: None,
     };

@@ -23,3 +23,4 @@ pub mod swarm;
 pub mod testbed;
 pub mod texts;
 pub mod units;
+pub mod watch;

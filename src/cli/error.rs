@@ -15,6 +15,7 @@ use crate::scenario::key::nearest;
 use crate::scenario::overrides::OverrideError;
 use crate::scenario::{NotAVariantName, VariantName};
 use crate::testbed::TestbedError;
+use crate::watch::live::WatchError;
 
 /// Why the program could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub(super) enum CliError {
     /// The testbed of `gateway`.
     #[error(transparent)]
     Testbed(#[from] TestbedError),
+    /// `watch`.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// A replica process.
     #[error(transparent)]
     Replica(#[from] gateway_under_test::replica::ReplicaError),
@@ -222,7 +226,8 @@ impl CliError {
             | Self::NotWritable { .. }
             | Self::PgBouncerUrl(_)
             | Self::Run(RunError::TwoPgBouncers)
-            | Self::Learn(_) => Exit::BadRequest,
+            | Self::Learn(_)
+            | Self::Watch(WatchError::Exists(_)) => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
                 ScenarioCommandError::Scenario(_) => Exit::BadRequest,
@@ -233,6 +238,7 @@ impl CliError {
             Self::Blind(_) => Exit::Inconclusive,
             Self::Run(_)
             | Self::Testbed(_)
+            | Self::Watch(_)
             | Self::Replica(_)
             | Self::Backend(_)
             | Self::Start(_)
@@ -254,6 +260,7 @@ impl CliError {
             Self::Scenario(error) | Self::ScenarioCommand(ScenarioCommandError::Scenario(error)) => error.hint(),
             Self::Run(error) | Self::Blind(error) => error.hint(),
             Self::Testbed(error) => error.hint(),
+            Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),
             Self::UnknownVariant { name, allowed } => {
                 let meant = nearest(name, allowed.iter().map(VariantName::name));
@@ -266,6 +273,7 @@ impl CliError {
     /// Whether the reader of our output has gone, which is no error of anybody's.
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
+            Self::Watch(WatchError::Show(error)) => error.kind() == io::ErrorKind::BrokenPipe,
             Self::Output(error) | Self::ScenarioCommand(ScenarioCommandError::Output(error)) => {
                 error.kind() == io::ErrorKind::BrokenPipe
             }

@@ -13,6 +13,7 @@ use super::scenario::OverrideArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
 use crate::compare::Side;
 use crate::gate::{Asked, Baseline, GateReport, GateRule, Severity, Trust, judge, nothing_measured, routes};
+use crate::record::store::read_record;
 use crate::render::gate::{Told, json, markdown, table};
 use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
@@ -306,7 +307,9 @@ fn command(args: &GateArgs) -> String {
     let mut words = vec!["rbac-bench".to_owned(), "gate".to_owned()];
     let subject = args.subjects.first().map_or("", String::as_str);
     words.push(shell_word(subject));
-    words.extend((run_folder(subject).is_some()).then(|| "--rerun".to_owned()));
+    // What was only watched cannot be run again, and is judged again as it was recorded.
+    let runs_again = |folder: PathBuf| read_record(&folder).is_ok_and(|record| record.scenario.gateway().is_some());
+    words.extend(run_folder(subject).is_some_and(runs_again).then(|| "--rerun".to_owned()));
     let mut flag = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
             words.extend([name.to_owned(), shell_word(value)]);

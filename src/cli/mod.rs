@@ -21,6 +21,7 @@ pub mod run;
 pub mod scenario;
 mod signals;
 mod subject;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -49,6 +50,7 @@ Examples:
   rbac-bench report reports/2026-…-issue-2318 --open
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench diagnose reports/…           what is wrong in this run, and where
+  rbac-bench watch --database-url …       a database in trouble, live
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
@@ -87,6 +89,8 @@ pub enum Command {
     Calibrate(Box<calibrate::CalibrateArgs>),
     /// Serve the reference gateway alone, for any client
     Gateway(gateway::GatewayArgs),
+    /// Watch the sessions and transactions of a database, live
+    Watch(watch::WatchArgs),
     /// The built-in scenarios; check a file of one's own
     Scenario(scenario::ScenarioArgs),
     /// Can this machine run it? What is missing, and the command that installs it
@@ -133,6 +137,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Calibrate(args) => calibrate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
+        Command::Watch(args) => watch::run(args, cli.color, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
         Command::Doctor(args) => doctor::run(args, out),
         Command::Completions(args) => completions::run(args, &mut Cli::command(), out),
@@ -153,6 +158,8 @@ fn environment() -> Vec<Override> {
 /// Logs go to stderr; `RUST_LOG` overrides the flags.
 fn start_log(cli: &Cli) {
     let level = match (cli.quiet, cli.verbose) {
+        // A line in between would lie across the screen.
+        _ if watch::fills_the_screen(&cli.command) && io::stderr().is_terminal() => "off",
         (true, _) => "error",
         (_, 0) => "warn",
         (_, 1) => "rbac_bench=info,gateway_under_test=info,warn",

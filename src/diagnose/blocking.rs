@@ -6,11 +6,11 @@ use super::statements::normalise;
 use crate::record::{BlockingRoot, Sample, Stamped};
 use crate::scenario::VariantName;
 
-/// Two looks at the graph further apart than this are of two queues.
-const GAP_S: f64 = 0.5;
+/// Two looks at the graph further apart than this are of two queues; while a queue lasts, the monitor looks each second.
+const GAP_S: f64 = 2.5;
 
-/// A root stands for this long before anybody looks again, where nobody did.
-const LOOK_S: f64 = 0.1;
+/// How long the last look at a queue stands for: half of the time until the next one that found none.
+const LAST_LOOK_S: f64 = 0.5;
 
 /// What the root of a queue was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +53,8 @@ pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName
         .collect();
     let mut found = BTreeMap::<(RootState, String), Root>::new();
     for (index, (at_s, blocking)) in looks.iter().enumerate() {
-        let until_next = looks.get(index + 1).map_or(GAP_S, |(next_s, _)| next_s - at_s);
-        let lasts_s = if until_next < GAP_S { until_next } else { LOOK_S };
+        let until_next = looks.get(index + 1).map_or(f64::INFINITY, |(next_s, _)| next_s - at_s);
+        let lasts_s = if until_next < GAP_S { until_next } else { LAST_LOOK_S };
         for root in &blocking.roots {
             let (state, statement) = (state_of(root), normalise(root.statement.as_deref().unwrap_or_default()));
             let known = found.entry((state, statement.clone())).or_insert_with(|| Root {
@@ -107,9 +107,9 @@ mod tests {
     fn who_makes_the_most_wait_comes_first_whatever_the_values_of_its_statement() {
         let samples = [
             look(1.0, Some("idle in transaction"), "UPDATE t SET n = 1 WHERE id = 5", 10),
-            look(1.1, Some("idle in transaction"), "UPDATE t SET n = 2 WHERE id = 6", 20),
-            look(1.3, Some("active"), "VACUUM t", 4),
-            look(5.0, None, "", 1),
+            look(2.0, Some("idle in transaction"), "UPDATE t SET n = 2 WHERE id = 6", 20),
+            look(4.0, Some("active"), "VACUUM t", 4),
+            look(7.0, None, "", 1),
             look(9.0, Some("active"), "VACUUM t", 400),
         ];
         let roots = roots(&samples, 0.0, 8.0, VariantName::HELD);
@@ -122,9 +122,9 @@ mod tests {
                 (RootState::Prepared, "", 1, 1),
             ]
         );
-        // 10 for 0.1 s, then 20 for 0.2 s; the last look of a queue counts for a tenth of a second.
-        assert!((roots[0].blocked_s - 5.0).abs() < 1e-9, "{roots:?}");
-        assert!((roots[1].blocked_s - 0.4).abs() < 1e-9, "{roots:?}");
-        assert!((roots[0].oldest_s - 1.1).abs() < 1e-9);
+        // 10 for 1 s, then 20 for 2 s; the last look of a queue counts for half a second.
+        assert!((roots[0].blocked_s - 50.0).abs() < 1e-9, "{roots:?}");
+        assert!((roots[1].blocked_s - 2.0).abs() < 1e-9, "{roots:?}");
+        assert!((roots[0].oldest_s - 2.0).abs() < 1e-9);
     }
 }

@@ -8,7 +8,7 @@ use super::titles::{listed, percent, seconds};
 use super::{Finding, Kind};
 
 /// Fewer polls than this say nothing of a run.
-const FEWEST_POLLS: usize = 10;
+pub(super) const FEWEST_POLLS: usize = 10;
 
 /// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
 const UNEXPLAINED: f64 = 0.1;

@@ -20,6 +20,7 @@ mod simulated_tests;
 mod statements;
 mod timeline;
 mod titles;
+mod watched;
 pub mod what_if;
 
 use std::collections::BTreeMap;
@@ -28,9 +29,10 @@ use serde::Serialize;
 
 pub use attribute::Interval;
 pub use pattern::HoldPattern;
+pub use statements::normalise;
 
 use crate::record::{RunRecord, Stamped, VariantRecord};
-use crate::scenario::VariantName;
+use crate::scenario::{Experiment, VariantName};
 use crate::texts::Tally;
 use seen::Seen;
 
@@ -164,6 +166,11 @@ impl<'a> Case<'a> {
         record.variants.get(&scope).map(|variant| Self { record, scope, variant, samples, texts: logs })
     }
 
+    /// Whether nobody knows the load: a database was watched.
+    fn is_watched(&self) -> bool {
+        matches!(self.record.scenario, Experiment::Watched(_))
+    }
+
     /// The variant.
     pub fn scope(&self) -> VariantName {
         self.scope
@@ -173,6 +180,9 @@ impl<'a> Case<'a> {
 /// Finds what is wrong: never an empty list. Causes come before effects, the costly before the cheap.
 pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     let seen = Seen::of(case);
+    if case.is_watched() {
+        return sorted(watched::findings(&seen));
+    }
     let mut findings = findings::held(&seen);
     findings.extend(findings::leaked(&seen));
     findings.extend(mechanism::convoy(&seen));
@@ -184,6 +194,10 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(findings::healthy(&seen));
     }
+    sorted(findings)
+}
+
+fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
     findings
 }

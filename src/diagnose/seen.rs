@@ -47,7 +47,8 @@ impl<'a> Seen<'a> {
     pub(super) fn of(case: Case<'a>) -> Self {
         let phases = case.variant.phases;
         let samples: Vec<_> = case.samples.iter().filter(|stamped| stamped.variant == case.scope).cloned().collect();
-        let timeline = Timeline::of(&samples, case.variant.summary.pool_capacity, phases.steady_to_s);
+        let of = if case.is_watched() { Timeline::watched } else { Timeline::of };
+        let timeline = of(&samples, case.variant.summary.pool_capacity, phases.steady_to_s);
         let own = case.samples;
         let breakdowns: Vec<_> = breakdowns(own, 0.0, phases.steady_to_s, case.scope);
         let statements = by_statement(&breakdowns);

@@ -88,7 +88,7 @@ fn main_application(seconds: &BTreeMap<(String, String), f64>, statement: &str, 
 /// A statement without what differs between two executions: comments, literals, white space.
 ///
 /// One pass over at most 1100 bytes; whatever is no SQL comes out as something that is no SQL either.
-pub(super) fn normalise(statement: &str) -> String {
+pub fn normalise(statement: &str) -> String {
     let mut chars = statement[..floor(statement, LONGEST)].chars().peekable();
     let mut plain = String::new();
     while let Some(c) = chars.next() {

@@ -85,17 +85,33 @@ impl Timeline {
         Self { routes, rows }
     }
 
+    /// The same where nobody knows the load.
+    pub(super) fn watched(samples: &[Stamped], capacity: Option<u32>, until_s: f64) -> Self {
+        let rows = samples.iter().filter(|stamped| stamped.at_s <= until_s).filter_map(|stamped| {
+            let Sample::Activity(activity) = stamped.sample else { return None };
+            let idle = activity.idle_in_transaction_total();
+            let saturated = capacity.is_some_and(|it| f64::from(idle) >= FULL * f64::from(it));
+            Some(Row { at_s: stamped.at_s, in_flight: Vec::new(), leaked: 0.0, users: 0.0, activity, saturated })
+        });
+        Self { routes: Vec::new(), rows: rows.collect() }
+    }
+
     /// The row nearest in time; `None` when it is more than half a second away.
     pub(super) fn nearest(&self, at_s: f64) -> Option<&Row> {
         let away = |row: &&Row| (row.at_s - at_s).abs();
         self.rows.iter().min_by(|a, b| away(a).total_cmp(&away(b))).filter(|row| away(row) <= GAP_S / 2.0)
     }
 
-    /// The integral over time of what `value` gives, in units × seconds, from `from_s` to `to_s`.
+    /// The integral over time of what `value` gives, in units × seconds, from `from_s` to `to_s`, without the gaps.
     pub(super) fn integral(&self, from_s: f64, to_s: f64, value: impl Fn(&Row) -> f64) -> f64 {
         let inside: Vec<&Row> = self.rows.iter().filter(|row| (from_s..=to_s).contains(&row.at_s)).collect();
+        let mut steps: Vec<f64> = inside.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect();
+        steps.sort_by(f64::total_cmp);
+        // A monitor that looks rarely has no gaps.
+        let gap_s = steps.get(steps.len() / 2).map_or(GAP_S, |usual| (10.0 * usual).max(GAP_S));
         inside
             .windows(2)
+            .filter(|pair| pair[1].at_s - pair[0].at_s <= gap_s)
             .map(|pair| (pair[1].at_s - pair[0].at_s) * f64::midpoint(value(pair[0]), value(pair[1])))
             .sum()
     }

@@ -145,18 +145,20 @@ pub fn doubts(side: Side<'_>) -> Vec<Doubt> {
     let dropped = measured.generator.samples_dropped;
     let due = polls + missed;
     let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+    // Of a watched database the load is somebody else's, and nobody counts it.
+    let loaded = side.record.scenario.users().is_some();
     let found = [
         (!measured.complete).then_some(Doubt::CutShort),
         (share(late, polls) > MOST_POLLS).then_some(Doubt::GeneratorLags { late, polls }),
         none(side).then_some(Doubt::NoSamples),
-        stalled(side),
+        loaded.then(|| stalled(side)).flatten(),
         (share(missed, due) > MOST_POLLS).then_some(Doubt::PollsMissed { missed, due }),
         gap(side),
         (dropped > 0).then_some(Doubt::SamplesDropped(dropped)),
         (side.unreadable > 0).then_some(Doubt::UnreadableSamples(side.unreadable)),
         silent_gauges(side),
         disagreement(side),
-        (measured.summary.requests == 0).then_some(Doubt::NoRequests),
+        (loaded && measured.summary.requests == 0).then_some(Doubt::NoRequests),
     ];
     found.into_iter().flatten().collect()
 }

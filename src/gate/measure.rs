@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::rule::{Aggregate, Kind, Metric, Rule};
 use crate::compare::Side;
-use crate::record::{ActivitySample, LoadSample, RouteRecord, Sample, Stamped};
+use crate::record::{ActivitySample, LoadSample, RouteRecord, Sample, Stamped, summary};
 use crate::stats::Series;
 
 /// A part of a variant's time, in seconds since its load began.
@@ -94,7 +94,7 @@ fn gauge_over(rule: &Rule, side: Side<'_>, window: Window) -> Result<f64, Missin
     let figure = match aggregate {
         Aggregate::Max => series.max(),
         Aggregate::Min => series.min(),
-        Aggregate::Mean => series.mean(),
+        Aggregate::Mean => series.mean_seen(),
         Aggregate::P50 => series.quantile(0.50),
         Aggregate::P95 => series.quantile(0.95),
         Aggregate::P99 => series.quantile(0.99),
@@ -120,6 +120,7 @@ pub fn gauge(metric: Metric, side: Side<'_>, window: Window) -> Series {
             Sample::Health(probe) => Some((probe.replica, f64::from(u8::from(probe.up)))),
             _ => None,
         }),
+        Metric::IdleInTransaction => summary::idle_in_transaction(ours(), |at_s| window.holds(at_s)),
         _ => ours().filter(|it| window.holds(it.at_s)).filter_map(|it| Some((it.at_s, polled(metric, it)?))).collect(),
     }
 }
@@ -129,7 +130,6 @@ fn polled(metric: Metric, stamped: &Stamped) -> Option<f64> {
     let Sample::Activity(activity) = &stamped.sample else { return None };
     let ActivitySample { sessions, waiting_for_lock, oldest_transaction_s, .. } = *activity;
     match metric {
-        Metric::IdleInTransaction => Some(f64::from(activity.idle_in_transaction_total())),
         // No open transaction is an age of zero, and known.
         Metric::TransactionAge => Some(oldest_transaction_s.unwrap_or(0.0)),
         Metric::Sessions => Some(f64::from(sessions)),

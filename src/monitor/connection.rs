@@ -9,6 +9,9 @@ use tokio_postgres::{Client, NoTls, Statement};
 use super::clock::ServerTime;
 use super::{APPLICATION_NAME, MonitorError, blocking, counters, pulse, rows};
 
+/// A poll that takes longer is given up, and there is a gap.
+pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A connection that is up.
 pub(super) struct Link {
     pub(super) client: Client,
@@ -107,6 +110,26 @@ pub(super) async fn connect(database: &tokio_postgres::Config) -> Result<(Client
 pub(super) async fn close(client: Client, ending: Ending) -> Option<tokio_postgres::Error> {
     drop(client);
     tokio::time::timeout(GOODBYE, ending).await.ok()?.ok()?.err()
+}
+
+/// Why a poll came to nothing.
+pub(super) struct Trouble {
+    pub(super) error: String,
+    /// Whether the connection is of no more use.
+    pub(super) lost: bool,
+}
+
+/// Waits for an answer, not for ever.
+pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Trouble> {
+    match tokio::time::timeout(POLL_TIMEOUT, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            let fatal = error.as_db_error().is_some_and(|it| matches!(it.severity(), "FATAL" | "PANIC"));
+            let said = error.as_db_error().map_or_else(|| error.to_string(), |it| it.message().to_owned());
+            Err(Trouble { lost: fatal || error.is_closed() || error.as_db_error().is_none(), error: said })
+        }
+        Err(_elapsed) => Err(Trouble { error: format!("no answer within {} s", POLL_TIMEOUT.as_secs()), lost: true }),
+    }
 }
 
 /// `server_version_num`.

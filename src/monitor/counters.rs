@@ -17,7 +17,7 @@ const COUNTS_SINCE: i32 = 140_000;
 const COUNTERS: &str = "\
 SELECT pg_postmaster_start_time(), pg_stat_get_db_stat_reset_time(oid),
        (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())::int8,
-       {} FROM pg_database WHERE datname = current_database()";
+       {}, current_setting('server_version_num')::int4 FROM pg_database WHERE datname = current_database()";
 
 const COUNTED: &str = "\
 pg_stat_get_db_idle_in_transaction_time(oid), pg_stat_get_db_sessions_abandoned(oid),
@@ -41,7 +41,11 @@ pub struct ServerCounters {
     pub prepared_transactions: u32,
     started: ServerTime,
     reset: Option<ServerTime>,
+    version: i32,
 }
+
+/// Before it, a database's first statistics come with a time of reset, and no reset.
+const RESET_IS_RESET_SINCE: i32 = 150_000;
 
 impl ServerCounters {
     /// What was added since `earlier`. A server that was restarted, counters that were reset or that went back: nobody
@@ -58,7 +62,8 @@ impl ServerCounters {
     }
 
     fn continues(&self, earlier: &Self) -> bool {
-        self.is_same_server(earlier) && self.reset == earlier.reset
+        let first = earlier.reset.is_none() && self.version < RESET_IS_RESET_SINCE;
+        self.is_same_server(earlier) && (first || self.reset == earlier.reset)
     }
 
     fn added(&self, earlier: &Self) -> Option<(f64, SessionsLost)> {
@@ -90,6 +95,7 @@ pub(super) async fn read(client: &Client, statement: &Statement) -> Result<Serve
         prepared_transactions: count(&row, 2),
         started: row.try_get(0)?,
         reset: row.try_get(1)?,
+        version: row.try_get(7)?,
     })
 }
 
@@ -112,6 +118,7 @@ mod tests {
             prepared_transactions: 0,
             started: ServerTime(1),
             reset: None,
+            version: 150_018,
         }
     }
 
@@ -128,6 +135,8 @@ mod tests {
         assert!(unknown(reading(11.0, 2)));
         assert!(unknown(ServerCounters { started: ServerTime(2), ..reading(12.5, 4) }), "a restart");
         assert!(unknown(ServerCounters { reset: Some(ServerTime(2)), ..reading(12.5, 4) }), "a reset");
+        let first = ServerCounters { reset: Some(ServerTime(2)), version: 140_000, ..reading(12.5, 4) };
+        assert!(!unknown(first), "the first statistics of PostgreSQL 14 say that they were reset");
         assert!(unknown(ServerCounters { idle_in_transaction_s: None, lost: None, ..before }), "an old server");
     }
 }

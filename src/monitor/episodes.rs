@@ -212,8 +212,8 @@ mod tests {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "small")]
-    fn server(at_s: f64) -> Option<ServerTime> {
-        Some(ServerTime((at_s * 1e6).round() as i64))
+    fn server(at_s: f64) -> ServerTime {
+        ServerTime((at_s * 1e6).round() as i64)
     }
 
     fn row(pid: i32, state: State, changed_s: f64, queried_s: f64, xact_s: Option<f64>) -> SessionRow {
@@ -221,9 +221,9 @@ mod tests {
             pid,
             application_name: APP.to_owned(),
             state,
-            state_change: server(changed_s),
-            query_start: server(queried_s),
-            xact_start: xact_s.and_then(server),
+            state_change: Some(server(changed_s)),
+            query_start: Some(server(queried_s)),
+            xact_start: xact_s.map(server),
             statement: Some("SELECT 1".to_owned()),
             ..SessionRow::default()
         }

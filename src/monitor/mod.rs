@@ -13,6 +13,7 @@ mod connection;
 mod cost;
 mod counters;
 mod episodes;
+mod figures;
 mod health;
 mod holds;
 mod others;
@@ -22,6 +23,7 @@ mod prometheus;
 mod pulse;
 mod rows;
 mod schedule;
+pub mod sessions;
 mod watcher;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::scenario::Health;
 pub use counters::ServerCounters;
 pub use others::Whose;
 pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};
+pub use pools::{GaugeName, GaugeNames, read_once as read_pools};
 pub use watcher::{PollStats, Watched};
 
 /// What is watched.
@@ -55,6 +58,8 @@ pub struct Watch {
     pub replicas: Vec<String>,
     /// Gauges URL of each replica, in the same order.
     pub gauges: Vec<String>,
+    /// What those gauges are called.
+    pub gauge_names: GaugeNames,
     /// How the replicas are probed.
     pub health: Health,
     /// The `PgBouncer` on the way to the database, if any.
@@ -98,7 +103,7 @@ pub enum MonitorError {
     #[error("cannot start the monitor")]
     Start(#[source] std::io::Error),
     /// The server did not answer in time.
-    #[error("the database did not answer within {} s", watcher::POLL_TIMEOUT.as_secs())]
+    #[error("the database did not answer within {} s", connection::POLL_TIMEOUT.as_secs())]
     Silent,
     /// The monitor's thread died.
     #[error("the monitor has crashed")]
@@ -149,7 +154,7 @@ async fn watch_all(
 ) -> Watched {
     let prepared = async {
         let connecting = watcher::Watcher::start(watch.clone());
-        let watcher = tokio::time::timeout(watcher::POLL_TIMEOUT, connecting)
+        let watcher = tokio::time::timeout(connection::POLL_TIMEOUT, connecting)
             .await
             .map_err(|_elapsed| MonitorError::Silent)??;
         let probe = health::client(&watch.health).map_err(MonitorError::Http)?;
@@ -160,7 +165,7 @@ async fn watch_all(
         };
         Ok((watcher, probe, gauges, pgbouncer))
     };
-    let (poller, probe, gauges, pgbouncer) = match prepared.await {
+    let (watcher, probe, gauges, pgbouncer) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => {
             // Whoever started the monitor is told; if they have gone, nobody is left to tell.
@@ -175,14 +180,15 @@ async fn watch_all(
         others.spawn(prober.run(Arc::clone(&sink), stop.clone()));
     }
     for (index, url) in watch.gauges.into_iter().enumerate() {
-        others.spawn(pools::run(index, url, gauges.clone(), Arc::clone(&sink), stop.clone()));
+        let gauges = pools::Gauges { url, names: watch.gauge_names.clone(), client: gauges.clone() };
+        others.spawn(pools::run(index, gauges, Arc::clone(&sink), stop.clone()));
     }
     if let Some(pgbouncer) = pgbouncer {
         others.spawn(pgbouncer.run(Arc::clone(&sink), stop.clone()));
     }
-    let watched = poller.run(&*sink, &stop).await;
+    let came_to = watcher.run(&*sink, &stop).await;
     while others.join_next().await.is_some() {}
-    watched
+    came_to
 }
 
 /// Reads the server's own counters once, on a connection made for it.
@@ -196,7 +202,7 @@ pub async fn read_counters(database: &tokio_postgres::Config) -> Result<ServerCo
         connection::close(client, ending).await;
         read
     };
-    tokio::time::timeout(watcher::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)?
+    tokio::time::timeout(connection::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)?
 }
 
 /// The `application_name` of our own connections, by which they are left out of what is counted.
@@ -205,6 +211,10 @@ pub const APPLICATION_NAME: &str = "rbac-bench";
 /// A count that PostgreSQL gives as `int8`.
 fn count(row: &tokio_postgres::Row, column: usize) -> u32 {
     u32::try_from(row.get::<_, i64>(column)).unwrap_or(u32::MAX)
+}
+
+fn count_of(sessions: usize) -> u32 {
+    u32::try_from(sessions).unwrap_or(u32::MAX)
 }
 
 /// Counted from 1, as people count.

@@ -13,8 +13,8 @@ const LITTLE: f64 = 0.10;
 /// Polls that are looked at before the pace is changed.
 const WINDOW: usize = 20;
 
-/// Never rarer than usual by more than this.
-const SLOWEST: u32 = 32;
+/// Never rarer than usual by more than this: polls further apart than a second would leave gaps.
+const SLOWEST: u32 = 8;
 
 /// With more sessions than this the rows are asked for half as often, and as usual again below the other.
 const MANY: (u32, u32) = (500, 450);
@@ -114,6 +114,15 @@ impl Retry {
     }
 }
 
+/// Ticks that lay between the last one and this one.
+pub(super) fn skipped(last: Option<Instant>, this: Instant, interval: Duration) -> u64 {
+    let Some(last) = last else { return 0 };
+    let intervals = this.duration_since(last).as_secs_f64() / interval.as_secs_f64();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+    let whole = intervals.round() as u64;
+    whole.saturating_sub(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,5 +188,14 @@ mod tests {
             now = retry.next;
         }
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_tick_that_was_skipped_is_a_missed_poll() {
+        let start = Instant::now();
+        let interval = Duration::from_millis(100);
+        assert_eq!(skipped(None, start, interval), 0);
+        assert_eq!(skipped(Some(start), start + interval, interval), 0);
+        assert_eq!(skipped(Some(start), start + 4 * interval, interval), 3);
     }
 }

@@ -6,24 +6,21 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{Clocks, Reading, ServerTime};
-use super::connection::{Link, is_local};
+use super::connection::{Link, POLL_TIMEOUT, Trouble, in_time, is_local};
 use super::cost::{BackendCpu, thread_cpu_s};
 use super::counters::{self, ServerCounters};
 use super::episodes::{Longest, Tracker};
+use super::figures::figures;
 use super::holds::{GAP_S, Holds};
 use super::others::Others;
 use super::pulse::{Pulse, feel};
-use super::rows::{Look, SessionRow, State, look};
-use super::schedule::{Pace, Retry};
-use super::{MonitorError, Sink, Watch, blocking};
+use super::rows::{Look, State, look};
+use super::schedule::{Pace, Retry, skipped};
+use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{
-    ActivitySample, BlockingSample, CountersSample, EpisodeEnd, Event, MonitorRecord, OtherSessions, PulseSample,
-    Sample,
+    BlockingSample, CountersSample, EpisodeEnd, Event, MonitorRecord, OtherSessions, PulseSample, Sample,
 };
 use crate::stats::LatencyHistogram;
-
-/// A poll that takes longer is given up, and there is a gap.
-pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Counters, breakdown, episodes; and blocking, while there is some.
 const SECOND: Duration = Duration::from_secs(1);
@@ -236,7 +233,7 @@ impl Watcher {
         self.stats.taken += 1;
         self.record.pulses += 1;
         self.took.rows.record(seen.answered - seen.asked);
-        let (activity, pulse) = self.figures(&seen);
+        let (activity, pulse) = figures(&self.clocks, &seen);
         sink.take(at, Sample::Activity(activity));
         sink.take(at, Sample::Pulse(pulse));
         if jumped {
@@ -255,34 +252,9 @@ impl Watcher {
         self.waiters = seen.rows.iter().filter(|row| row.waits_for_lock).map(|row| row.pid).collect();
         self.no_clients = seen.no_clients;
         let paced = [self.paces.rows.cost(between(seen.began, seen.now)), self.paces.rows.sessions(seen.sessions)];
-        paced.into_iter().flatten().for_each(|event| self.happened(event, sink));
-    }
-
-    fn figures(&self, seen: &Look) -> (ActivitySample, PulseSample) {
-        let count = |of: fn(&SessionRow) -> bool| count_of(seen.rows.iter().filter(|row| of(row)).count());
-        let oldest = |since: fn(&SessionRow) -> Option<ServerTime>| {
-            let ages = seen.rows.iter().filter_map(since).map(|since| self.clocks.age_s(seen.now, since));
-            ages.max_by(f64::total_cmp)
-        };
-        let poll_ms = (seen.answered - seen.asked).as_secs_f64() * 1e3;
-        let idle_in_transaction = count(|row| row.state == State::IdleInTransaction);
-        let activity = ActivitySample {
-            sessions: seen.sessions,
-            active: count(|row| row.state == State::Active),
-            idle: seen.idle,
-            idle_in_transaction,
-            idle_in_transaction_aborted: count(|row| row.state == State::IdleInTransactionAborted),
-            waiting_for_lock: count(|row| row.waits_for_lock),
-            oldest_transaction_s: oldest(SessionRow::transaction_since),
-            poll_ms,
-        };
-        let pulse = PulseSample {
-            in_transaction: count(|row| row.xact_start.is_some()),
-            idle_in_transaction,
-            oldest_transaction_s: oldest(|row| row.xact_start),
-            poll_ms,
-        };
-        (activity, pulse)
+        for event in paced.into_iter().flatten() {
+            self.happened(event, sink);
+        }
     }
 
     async fn poll_pulse(&mut self, sink: &dyn Sink) {
@@ -367,7 +339,9 @@ impl Watcher {
     fn observe_clock(&mut self, server: ServerTime, asked: Instant, sink: &dyn Sink) -> bool {
         let events = self.clocks.observe(Reading::now(server, self.watch.epoch, asked));
         let jumped = events.iter().any(|event| matches!(event, Event::ClockJumped { clock, .. } if clock == "server"));
-        events.into_iter().for_each(|event| self.happened(event, sink));
+        for event in events {
+            self.happened(event, sink);
+        }
         jumped
     }
 
@@ -437,26 +411,6 @@ impl Watcher {
     }
 }
 
-/// Why a poll came to nothing.
-struct Trouble {
-    error: String,
-    /// Whether the connection is of no more use.
-    lost: bool,
-}
-
-/// Waits for an answer, not for ever.
-async fn in_time<T>(asked: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Trouble> {
-    match tokio::time::timeout(POLL_TIMEOUT, asked).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => {
-            let fatal = error.as_db_error().is_some_and(|it| matches!(it.severity(), "FATAL" | "PANIC"));
-            let said = error.as_db_error().map_or_else(|| error.to_string(), |it| it.message().to_owned());
-            Err(Trouble { lost: fatal || error.is_closed() || error.as_db_error().is_none(), error: said })
-        }
-        Err(_elapsed) => Err(Trouble { error: format!("no answer within {} s", POLL_TIMEOUT.as_secs()), lost: true }),
-    }
-}
-
 /// The answer is about some instant between question and answer.
 fn middle(asked: Instant, answered: Instant) -> Instant {
     asked + (answered - asked) / 2
@@ -465,31 +419,4 @@ fn middle(asked: Instant, answered: Instant) -> Instant {
 /// How long the server worked on it.
 fn between(began: ServerTime, ended: ServerTime) -> Duration {
     Duration::from_micros(u64::try_from(ended.0.saturating_sub(began.0)).unwrap_or(0))
-}
-
-fn count_of(sessions: usize) -> u32 {
-    u32::try_from(sessions).unwrap_or(u32::MAX)
-}
-
-/// Ticks that lay between the last one and this one.
-fn skipped(last: Option<Instant>, this: Instant, interval: Duration) -> u64 {
-    let Some(last) = last else { return 0 };
-    let intervals = this.duration_since(last).as_secs_f64() / interval.as_secs_f64();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
-    let whole = intervals.round() as u64;
-    whole.saturating_sub(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tick_that_was_skipped_is_a_missed_poll() {
-        let start = Instant::now();
-        let interval = Duration::from_millis(100);
-        assert_eq!(skipped(None, start, interval), 0);
-        assert_eq!(skipped(Some(start), start + interval, interval), 0);
-        assert_eq!(skipped(Some(start), start + 4 * interval, interval), 3);
-    }
 }

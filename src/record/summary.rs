@@ -164,10 +164,10 @@ fn whole(value: f64) -> u32 {
 
 /// Sessions idle in transaction, aborted ones included, at each look and at each pulse. A pulse does not see aborted ones:
 /// they are as many as at the last look.
-pub fn idle_in_transaction(samples: &[Stamped], window: impl Fn(f64) -> bool) -> Series {
+pub fn idle_in_transaction<'a>(samples: impl IntoIterator<Item = &'a Stamped>, window: impl Fn(f64) -> bool) -> Series {
     let mut aborted = 0;
     let mut points: Vec<(f64, f64)> = Vec::new();
-    for stamped in samples.iter().filter(|stamped| window(stamped.at_s)) {
+    for stamped in samples.into_iter().filter(|stamped| window(stamped.at_s)) {
         let idle = match &stamped.sample {
             Sample::Activity(activity) => {
                 aborted = activity.idle_in_transaction_aborted;

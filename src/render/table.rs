@@ -358,6 +358,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_the_error_and_of_trouble_while_watching_is_said() {
+        let mut record = fixture();
+        let variant = record.variants.values_mut().next().expect("a variant");
+        variant.summary.idle_in_transaction_sampled_error_s = Some(2.5);
+        variant.monitor = Some(MonitorRecord { unwatched_s: 3.2, server_restarts: 1, ..MonitorRecord::default() });
+        let text = run(&record, Path::new("x"), None);
+        assert!(text.contains(" ± 2.50 s / "), "{text}");
+        assert!(text.contains("nobody watched for 3.20 s") && text.contains("the server was restarted"), "{text}");
+        assert!(text.contains("does not count idle-in-transaction time"), "{text}");
+    }
+
+    #[test]
     fn an_interrupted_run_says_so_above_its_figures() {
         let mut record = fixture();
         record.outcome = Outcome::Interrupted;

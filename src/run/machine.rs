@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::record::Machine;
 
 /// This machine.
-pub(super) fn this() -> Machine {
+pub(crate) fn this() -> Machine {
     let read = |path: &str| fs::read_to_string(path).ok();
     Machine {
         os: std::env::consts::OS.to_owned(),

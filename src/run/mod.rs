@@ -22,6 +22,7 @@ use crate::scenario::Scenario;
 use crate::swarm::SwarmError;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use collector::Collector;
+pub(crate) use machine::this as this_machine;
 use progress::Progress;
 
 /// How to run, apart from the scenario.

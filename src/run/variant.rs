@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::collector::{Collector, VariantSink};
 use super::progress::{Live, Progress, Stage, Update};
-use crate::monitor::{self, Console, Monitor, PgBouncerWatch, ServerCounters, Sink, Watch, Watched, Whose};
+use crate::monitor::{self, Console, GaugeNames, Monitor, PgBouncerWatch, ServerCounters, Sink, Watch, Watched, Whose};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
     GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SessionsLost, Stamped, Summary, VariantRecord,
@@ -127,6 +127,7 @@ impl Variant<'_> {
             epoch: clock.started,
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),
+            gauge_names: GaugeNames::default(),
             health: self.scenario.health.clone(),
             pgbouncer: self.watched_pgbouncer(testbed),
         }

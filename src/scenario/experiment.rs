@@ -34,6 +34,9 @@ pub struct Watched {
     /// How many sessions the application may open, where that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_capacity: Option<u32>,
+    /// How many pools' gauges were read.
+    #[serde(default)]
+    pub pools: u32,
 }
 
 impl Experiment {
@@ -99,7 +102,10 @@ impl Experiment {
 
     /// Replicas whose pools and health are sampled.
     pub fn replicas(&self) -> u32 {
-        self.gateway().map_or(0, |scenario| scenario.gateway.replicas.get())
+        match self {
+            Self::Gateway(scenario) => scenario.gateway.replicas.get(),
+            Self::Watched(watched) => watched.pools,
+        }
     }
 
     /// What a gate asks of it.
@@ -158,6 +164,7 @@ mod tests {
             variant: "watched".parse().unwrap(),
             interval: Span::from_millis(100),
             pool_capacity: None,
+            pools: 2,
         };
         for experiment in [Experiment::from(scenario), Experiment::Watched(watched)] {
             let text = serde_json::to_string(&experiment).unwrap();

@@ -51,8 +51,23 @@ pub struct OwnDatabase {
 impl FromStr for OwnDatabase {
     type Err = OwnDatabaseError;
 
-    /// Reads a libpq URL, or its `key=value` form. One host, in plain text: the gateway's driver speaks no TLS.
+    /// Reads a libpq URL, or its `key=value` form. One host, in plain text: the driver speaks no TLS.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let database = Self::to_watch(url)?;
+        if database.config.get_options().is_some() {
+            let reason = "its `options` would not reach the gateway's sessions".to_owned();
+            return Err(OwnDatabaseError::Url { reason });
+        }
+        Ok(database)
+    }
+}
+
+impl OwnDatabase {
+    /// Reads the URL of a database that is only watched: its `options` concern nobody but us.
+    ///
+    /// # Errors
+    /// [`OwnDatabaseError::Url`].
+    pub fn to_watch(url: &str) -> Result<Self, OwnDatabaseError> {
         let refused = |reason: &str| OwnDatabaseError::Url { reason: reason.to_owned() };
         let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
@@ -64,19 +79,21 @@ impl FromStr for OwnDatabase {
             Host::Tcp(name) => DatabaseHost::Tcp(name.clone()),
         };
         if config.get_ssl_mode() == SslMode::Require {
-            return Err(refused("it asks for TLS, which the gateway's driver does not speak"));
-        }
-        if config.get_options().is_some() {
-            return Err(refused("its `options` would not reach the gateway's sessions"));
+            return Err(refused(
+                "it asks for TLS, which is not spoken here yet: a tunnel (`ssh -L`) leads around that",
+            ));
         }
         let user = config.get_user().ok_or_else(|| refused("it names no user"))?.to_owned();
         let dbname = config.get_dbname().unwrap_or(&user).to_owned();
         let port = config.get_ports().first().copied().unwrap_or(5432);
         Ok(Self { config, host, port, user, dbname })
     }
-}
 
-impl OwnDatabase {
+    /// How to connect.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The URL without the password.
     pub fn masked_url(&self) -> String {
         let Self { host, port, user, dbname, .. } = self;

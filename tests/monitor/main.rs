@@ -5,4 +5,6 @@
 mod exact;
 mod faults;
 mod sessions;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod versions;
 mod watching;

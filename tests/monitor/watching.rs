@@ -1,10 +1,10 @@
 //! A server, sessions on it, and a monitor whose samples are kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rbac_bench::monitor::{Monitor, Sink, Watch, Watched, Whose};
+use rbac_bench::monitor::{GaugeNames, Monitor, Sink, Watch, Watched, Whose};
 use rbac_bench::record::summary::{Measured, RequestTotals};
 use rbac_bench::record::{Event, Phases, Sample, Stamped, Summary};
 use rbac_bench::scenario::{Health, SessionScope};
@@ -17,8 +17,13 @@ pub(crate) const HANG: Duration = Duration::from_secs(30);
 
 /// A private server; it ends with the test.
 pub(crate) async fn server() -> PgCluster {
+    server_of(None).await
+}
+
+/// One whose binaries are in this folder.
+pub(crate) async fn server_of(folder: Option<&Path>) -> PgCluster {
     let places = SearchPlaces { releases_url: None, ..SearchPlaces::from_env() };
-    let server = binaries::find(None, &places).await.unwrap();
+    let server = binaries::find(folder, &places).await.unwrap();
     let mut plan = ClusterPlan::for_connections(250);
     plan.settings.insert("max_prepared_transactions".to_owned(), "10".to_owned());
     let keeper = PathBuf::from(env!("CARGO_BIN_EXE_rbac-bench"));
@@ -75,6 +80,7 @@ impl Watching {
             epoch,
             replicas: Vec::new(),
             gauges: Vec::new(),
+            gauge_names: GaugeNames::default(),
             health: Health::default(),
             pgbouncer: None,
         };

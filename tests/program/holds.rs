@@ -1,6 +1,7 @@
 //! Each way to hold a session: how it looks from outside while it happens, that it is gone under the fix, and that what
 //! is measured from outside agrees with what the specimen says of itself.
 
+mod monitor;
 mod pool_and_locks;
 mod specimen;
 

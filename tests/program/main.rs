@@ -14,3 +14,4 @@ mod patterns;
 mod pgbouncer;
 mod program;
 mod report;
+mod watch;

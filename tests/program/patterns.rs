@@ -13,6 +13,11 @@ const STREAM: &str = "GET /servers/{id}/sse";
 
 /// The findings on one variant of the mix.
 fn findings(variant: &str, settings: &[&str]) -> Vec<Value> {
+    measured(variant, settings).0
+}
+
+/// The findings on one variant of the mix, and the routes of its record.
+fn measured(variant: &str, settings: &[&str]) -> (Vec<Value>, Vec<Value>) {
     let place = Place::new();
     let mut arguments = vec!["run", MIX, "--variant", variant, "--json"];
     for setting in settings {
@@ -21,7 +26,24 @@ fn findings(variant: &str, settings: &[&str]) -> Vec<Value> {
     json(&place.output(&arguments));
     let folder = place.run_folder().display().to_string();
     let document = json(&place.output(&["diagnose", &folder, "--variant", variant, "--json"]));
-    document["findings"].as_array().expect("a list").clone()
+    let record = std::fs::read(place.run_folder().join("record.json")).expect("a record");
+    let record: Value = serde_json::from_slice(&record).expect("JSON");
+    let list = |value: &Value| value.as_array().expect("a list").clone();
+    (list(&document["findings"]), list(&record["variants"][variant]["routes"]))
+}
+
+/// Asserts that this route alone holds, with this mistake, for as long as its slow work takes: not less, and not longer
+/// than its requests, whatever else the machine has to do.
+#[track_caller]
+fn assert_held_for(variant: &str, settings: &[&str], (route, pattern): (&str, &str), work_s: f64) {
+    let (findings, routes) = measured(variant, settings);
+    assert_held(&findings, &[(route, pattern)]);
+    let held = &findings[0]["held_s_per_request"];
+    let [value, low, high] = ["value", "low", "high"].map(|key| held[key].as_f64().expect("seconds"));
+    let of_it = routes.iter().find(|it| it["route"] == route).expect("it was asked for");
+    let request_s = of_it["latency_p50_ms"].as_f64().expect("a median") / 1e3;
+    assert!(value > 0.85 * work_s && value < 1.15 * request_s, "{held} for {work_s} s of {request_s} s");
+    assert!(low < request_s && high > work_s, "{held} for {work_s} s of {request_s} s");
 }
 
 /// Asserts that these routes hold, with these mistakes, and no other.
@@ -65,10 +87,9 @@ fn a_session_that_lives_as_long_as_the_request_is_held_by_every_slow_route() {
 
 #[test]
 fn a_plugin_a_page_and_a_stream_are_told_apart() {
-    let slow_plugin = ["gateway.hook_delay=400ms"];
-    assert_held(&findings("across_hook", &slow_plugin), &[(CALL, "H3")]);
-    assert_held(&findings("across_render", &[]), &[(PAGE, "H4")]);
-    assert_held(&findings("until_sent", &[]), &[(STREAM, "H5")]);
+    assert_held_for("across_hook", &["gateway.hook_delay=400ms"], (CALL, "H3"), 0.4);
+    assert_held_for("across_render", &[], (PAGE, "H4"), 0.35);
+    assert_held_for("until_sent", &[], (STREAM, "H5"), 1.0);
 }
 
 #[test]

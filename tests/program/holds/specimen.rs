@@ -30,6 +30,7 @@ pub(super) struct Specimen {
     url: String,
     token: String,
     pub(super) database: tokio_postgres::Client,
+    pub(super) database_url: String,
     client: reqwest::Client,
 }
 
@@ -87,7 +88,8 @@ impl Specimen {
         let (database, connection) = tokio_postgres::connect(&text("database_url"), NoTls).await.expect("a server");
         tokio::spawn(connection);
         let client = reqwest::Client::new();
-        let specimen = Self { place, run, url: text("url"), token: text("user_token"), database, client };
+        let (url, token, database_url) = (text("url"), text("user_token"), text("database_url"));
+        let specimen = Self { place, run, url, token, database, database_url, client };
         // The first call fills the caches, which later calls do not ask the database for.
         specimen.call().await;
         if scope != "never_committed" {
@@ -212,7 +214,7 @@ impl Specimen {
     }
 
     /// Idle-in-transaction seconds of all sessions, as the specimen says.
-    async fn said_idle_s(&self) -> f64 {
+    pub(super) async fn said_idle_s(&self) -> f64 {
         self.gauge("gateway_session_idle_in_transaction_seconds_total").await
     }
 

@@ -1,0 +1,261 @@
+//! `rbac-bench watch`: a database in trouble, live.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::ColorChoice;
+
+use super::Command;
+use super::error::CliError;
+use super::exit::Exit;
+use super::run::output_width;
+use super::signals::Signals;
+use crate::monitor::sessions::{Looker, Seen};
+use crate::monitor::{GaugeName, GaugeNames, MonitorError, read_pools};
+use crate::record::Sample;
+use crate::render::text::{plain, shell_word};
+use crate::testbed::TestbedError;
+use crate::testbed::database::OwnDatabase;
+use crate::units::Span;
+use crate::watch::document::Document;
+use crate::watch::lines::{Kind, Lines, page};
+use crate::watch::live::{Ended, Plan, WatchError, watch};
+use crate::watch::screen::Screen;
+use crate::watch::{Model, Target};
+
+/// The shortest time between two looks: a shorter one would load the server for nothing that an eye could see.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// Sessions are counted so many times as often as they are looked at one by one, but not more often than this.
+const COUNTS_PER_LOOK: u32 = 10;
+const COUNTS_SHORTEST: Duration = Duration::from_millis(50);
+
+/// Watch the sessions and transactions of a database, live
+///
+/// For an incident in progress: states over time, the oldest transactions with their last statement, who holds them by
+/// statement and by application, who is in whose way, and the pools of an application that publishes gauges. It only
+/// reads: it ends no session. The role must see other sessions: `GRANT pg_monitor TO …`.
+///
+/// In a terminal it fills the screen (`?` lists the keys); without one it writes a line each interval.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rbac-bench watch --database-url postgresql://me:secret@db.example/app
+  RBAC_BENCH_DATABASE_URL=postgresql://… rbac-bench watch
+  rbac-bench watch --once --json | jq '.transactions[0]'
+  rbac-bench watch --record reports/incident --duration 5m
+  rbac-bench diagnose reports/incident
+  rbac-bench gate reports/incident --rule 'idle_in_transaction.max<5'
+  rbac-bench watch --metrics-url http://127.0.0.1:9100/metrics \\
+    --gauge checked_out=hikaricp_connections_active --gauge pending=hikaricp_connections_pending
+
+Exit codes: 0 watched · 1 could not watch · 2 the request makes no sense · 130/143 interrupted")]
+pub struct WatchArgs {
+    /// The database; its password is never shown
+    #[arg(long, value_name = "URL", env = "RBAC_BENCH_DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    /// A page of gauges in Prometheus' text format, one for each pool or process; may be repeated
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    pub metrics_url: Vec<reqwest::Url>,
+    /// What a gauge is called there: `checked_out`, `pending` or `timeouts`, and `name` or `name{label="value"}`;
+    /// otherwise as the reference gateway calls it
+    #[arg(long, value_name = "WHAT=METRIC", value_parser = parse_gauge, requires = "metrics_url")]
+    pub gauge: Vec<(Gauge, GaugeName)>,
+    /// Time between two looks at the sessions; they are counted ten times as often
+    #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval)]
+    pub interval: Span,
+    /// End after this long
+    #[arg(long, value_name = "D")]
+    pub duration: Option<Span>,
+    /// Look once, write what was seen, and end
+    #[arg(long, conflicts_with_all = ["duration", "record"])]
+    pub once: bool,
+    /// Write JSON instead: one document with `--once`, otherwise one in a line each interval
+    #[arg(long)]
+    pub json: bool,
+    /// Keep a run record in this new folder, for `diagnose`, `report` and `gate`
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+}
+
+/// A gauge that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// Connections out.
+    CheckedOut,
+    /// Checkouts that wait.
+    Pending,
+    /// Checkouts that have given up.
+    Timeouts,
+}
+
+impl WatchArgs {
+    fn fills_the_screen(&self) -> bool {
+        // Whether the terminal can be written to in lines only.
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        std::io::stdout().is_terminal() && !self.json && !self.once && !is_dumb
+    }
+}
+
+/// Whether a command takes the whole terminal.
+pub(super) fn fills_the_screen(command: &Command) -> bool {
+    matches!(command, Command::Watch(args) if args.fills_the_screen())
+}
+
+pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let database = OwnDatabase::to_watch(&args.database_url).map_err(TestbedError::from)?;
+    let plan = plan(args, &database);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(CliError::Start)?;
+    runtime.block_on(async {
+        let signals = Signals::take().map_err(CliError::Start)?;
+        if args.once {
+            let Some(seen) = signals.token().run_until_cancelled(look_once(&plan)).await else {
+                return Ok(signals.exit().unwrap_or(Exit::Ok));
+            };
+            return tell_once(args, &seen.map_err(WatchError::from)?, out);
+        }
+        let watched = if args.fills_the_screen() {
+            let mut screen = Screen::take(use_color(color)).map_err(WatchError::from)?;
+            watch(plan, &mut screen, true, signals.token()).await
+        } else {
+            let kind = if args.json { Kind::Document } else { Kind::Line };
+            let mut lines = Lines { out, interval: args.interval.duration(), kind };
+            watch(plan, &mut lines, false, signals.token()).await
+        };
+        let (ended, folder) = watched?;
+        if let Some(folder) = folder {
+            let folder = folder.display().to_string();
+            let said =
+                format!("record  {}\nnext    rbac-bench diagnose {}\n", plain(&folder), shell_word(&plain(&folder)));
+            // With stderr gone there is nobody to tell.
+            let _nobody = std::io::stderr().write_all(said.as_bytes());
+        }
+        Ok(match ended {
+            // Without a time to end at, Ctrl-C is how one ends it.
+            Ended::Stopped if args.duration.is_some() || signals.exit() != Some(Exit::Interrupted) => {
+                signals.exit().unwrap_or(Exit::Ok)
+            }
+            _ => Exit::Ok,
+        })
+    })
+}
+
+fn plan(args: &WatchArgs, database: &OwnDatabase) -> Plan {
+    let mut gauge_names = GaugeNames::default();
+    for (gauge, name) in &args.gauge {
+        match gauge {
+            Gauge::CheckedOut => gauge_names.checked_out = name.clone(),
+            Gauge::Pending => gauge_names.pending = name.clone(),
+            Gauge::Timeouts => gauge_names.timeouts = name.clone(),
+        }
+    }
+    let interval = args.interval.duration();
+    let counts_interval = (interval / COUNTS_PER_LOOK).max(COUNTS_SHORTEST);
+    Plan {
+        database: database.config().clone(),
+        target: Target {
+            url: database.masked_url(),
+            pools: args.metrics_url.iter().map(masked).collect(),
+            interval_s: interval.as_secs_f64(),
+            counts_interval_s: counts_interval.as_secs_f64(),
+            started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+        },
+        metrics: args.metrics_url.iter().map(ToString::to_string).collect(),
+        gauge_names,
+        interval,
+        counts_interval,
+        duration: args.duration.map(Span::duration),
+        record: args.record.clone(),
+    }
+}
+
+async fn look_once(plan: &Plan) -> Result<Model, MonitorError> {
+    let looker = Looker::connect(&plan.database).await?;
+    let (look, pools) = tokio::join!(looker.look(), read_pools(&plan.metrics, &plan.gauge_names));
+    let mut model = Model::new(plan.target.clone(), looker.server().clone());
+    for pool in pools? {
+        model.take(0.0, &Sample::Pools(pool));
+    }
+    model.see(0.0, Seen::Look(look?));
+    Ok(model)
+}
+
+fn tell_once(args: &WatchArgs, seen: &Model, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &Document::of(seen))?;
+        writeln!(out)?;
+    } else {
+        out.write_all(page(seen, output_width()).as_bytes())?;
+    }
+    out.flush()?;
+    Ok(Exit::Ok)
+}
+
+/// A URL without credentials and without its query, which may hold a token.
+fn masked(url: &reqwest::Url) -> String {
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
+/// Whether the screen takes colours.
+fn use_color(choice: ColorChoice) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()),
+    }
+}
+
+fn parse_interval(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: crate::units::SpanError| error.to_string())?;
+    if span.duration() < SHORTEST { Err("at least 100ms are allowed".to_owned()) } else { Ok(span) }
+}
+
+fn parse_url(text: &str) -> Result<reqwest::Url, String> {
+    match reqwest::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        // The text is not repeated by us: it may hold a password.
+        Ok(_) => Err("it must begin with `http://` or `https://`".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn parse_gauge(text: &str) -> Result<(Gauge, GaugeName), String> {
+    let (what, name) = text.split_once('=').ok_or("it reads `checked_out=METRIC`")?;
+    let gauge = match what.trim() {
+        "checked_out" => Gauge::CheckedOut,
+        "pending" => Gauge::Pending,
+        "timeouts" => Gauge::Timeouts,
+        other => return Err(format!("`{other}` is none of `checked_out`, `pending`, `timeouts`")),
+    };
+    Ok((gauge, name.parse()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_is_read_and_nonsense_is_refused() {
+        let (gauge, name) = parse_gauge("pending=pool_waiting{pool=\"a\"}").unwrap();
+        assert_eq!((gauge, name.name.as_str()), (Gauge::Pending, "pool_waiting"));
+        for text in ["", "pending", "size=x", "pending=", "pending=a b"] {
+            assert!(parse_gauge(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_page_of_gauges_are_not_shown() {
+        let url = parse_url("http://me:secret@gw-1:9100/metrics?token=secret").unwrap();
+        assert_eq!(masked(&url), "http://gw-1:9100/metrics");
+        assert!(parse_url("file:///etc/passwd").is_err() && parse_url("nothing").is_err());
+    }
+
+    #[test]
+    fn an_interval_that_only_loads_the_server_is_refused() {
+        assert!(parse_interval("10ms").is_err() && parse_interval("soon").is_err());
+        assert_eq!(parse_interval("2s").unwrap().duration(), Duration::from_secs(2));
+    }
+}

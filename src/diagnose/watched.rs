@@ -1,0 +1,188 @@
+//! A database that was watched: no load is known, so statements and applications are named, and routes only where the
+//! application writes them into its statements.
+
+use super::findings::FEWEST_POLLS;
+use super::seen::Seen;
+use super::statements::StatementHold;
+use super::timeline::Row;
+use super::titles::{percent, seconds};
+use super::{Finding, Kind, mechanism};
+
+/// A statement that holds fewer sessions at the mean, for a shorter time than the next, is how any application works.
+const HELD: f64 = 1.0;
+const LONG_S: f64 = 10.0;
+
+/// What is seen in fewer of the breakdowns is an accident.
+const LASTS: f64 = 0.2;
+
+/// Statements that are named, at most.
+const NAMED: usize = 5;
+
+pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
+    let polls = seen.timeline.rows.len();
+    if polls < FEWEST_POLLS {
+        let title = format!("Cannot tell: there are {polls} polls of the database, and {FEWEST_POLLS} are needed.");
+        return vec![Finding::new(Kind::CannotTell, None, 1.0, title).with("summary.polls", polls as f64, "polls")];
+    }
+    let mut findings: Vec<Finding> = seen.statements.iter().filter_map(|hold| held(seen, hold)).take(NAMED).collect();
+    findings.extend(mechanism::convoy(seen));
+    findings.extend(mechanism::slow(seen));
+    findings.extend(mechanism::pgbouncer(seen));
+    if findings.is_empty() {
+        findings.push(nothing_held(seen));
+    }
+    findings
+}
+
+/// Sessions that stay idle in transaction after a statement.
+fn held(seen: &Seen<'_>, hold: &StatementHold) -> Option<Finding> {
+    let breakdowns = hold.series.len().max(1) as f64;
+    let mean = hold.series.iter().map(|(_, sessions)| sessions).sum::<f64>() / breakdowns;
+    let lasting = hold.series.iter().filter(|(_, sessions)| *sessions > 0.0).count() as f64 / breakdowns;
+    if (mean < HELD && hold.oldest_s < LONG_S) || lasting < LASTS {
+        return None;
+    }
+    let of = hold.application_name.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
+    let title = format!(
+        "Sessions{of} stay idle in transaction after one statement: {mean:.1} at the mean, up to {} old, {} of all idle time. \
+         The load is not known, so no route is named.",
+        seconds(hold.oldest_s),
+        percent(hold.share),
+    );
+    let found = Finding {
+        route: seen.route_of(&hold.statement),
+        share: Some(hold.share),
+        statement: Some(hold.statement.clone()),
+        application_name: hold.application_name.clone(),
+        harm_s: hold.share * seen.idle_s(),
+        ..Finding::new(Kind::HeldSession, None, 0.9, title)
+    };
+    Some(found.with("samples.breakdown", mean, "sessions idle in transaction after it, at the mean").with(
+        "samples.breakdown",
+        hold.oldest_s,
+        "the oldest of their transactions in seconds",
+    ))
+}
+
+/// Nobody is named: because nobody holds, or because nothing went on.
+fn nothing_held(seen: &Seen<'_>) -> Finding {
+    let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
+    let open = |row: &Row| row.activity.oldest_transaction_s.is_some() || row.activity.active > 0;
+    let busy = seen.timeline.rows.iter().filter(|row| open(row)).count();
+    let polls = seen.timeline.rows.len() as f64;
+    let finding = if busy == 0 {
+        let title = "Cannot tell: no session did anything while the database was watched.".to_owned();
+        Finding::new(Kind::CannotTell, None, 1.0, title)
+    } else if idle >= HELD {
+        let title =
+            format!("Cannot tell who holds {idle:.1} sessions at the mean: no statement has a lasting part of them.");
+        Finding::new(Kind::CannotTell, None, 0.8, title)
+    } else {
+        let title = format!(
+            "Nobody holds a session for long: {idle:.1} sessions are idle in transaction at the mean. What the load was is not \
+             known."
+        );
+        Finding::new(Kind::Healthy, None, 0.7, title)
+    };
+    finding.with("samples.activity", idle, "sessions idle in transaction at the mean").with(
+        "samples.activity",
+        busy as f64 / polls,
+        "share of the polls with a transaction",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::{Case, diagnose};
+    use crate::record::{
+        ActivitySample, BreakdownSample, GeneratorRecord, HoldGroup, Machine, Outcome, Phases, RunRecord, Sample,
+        Stamped, Summary, VariantRecord,
+    };
+    use crate::scenario::{Experiment, VariantName, Watched};
+    use crate::texts::Tally;
+    use crate::units::Span;
+
+    fn record(variant: VariantName) -> RunRecord {
+        let watched = Watched {
+            name: "incident".to_owned(),
+            title: "watching".to_owned(),
+            watched: "postgresql://me@db/app".to_owned(),
+            variant,
+            interval: Span::from_millis(100),
+            pool_capacity: None,
+            pools: 0,
+        };
+        let machine = Machine { os: String::new(), arch: String::new(), cores: None, cpu: None, id: None };
+        let measured = VariantRecord {
+            postgres_version: "15.18".to_owned(),
+            pgbouncer_version: None,
+            complete: true,
+            startup_s: 0.0,
+            phases: Phases { steady_from_s: 0.0, steady_to_s: 10.0, ended_s: 10.0 },
+            summary: Summary::default(),
+            routes: Vec::new(),
+            errors: Vec::new(),
+            sessions_lost: None,
+            generator: GeneratorRecord::default(),
+            latency_distribution: Vec::new(),
+            monitor: None,
+        };
+        RunRecord {
+            format: crate::record::Format::default(),
+            tool_version: String::new(),
+            started_unix_s: 0.0,
+            outcome: Outcome::Finished,
+            scenario: Experiment::Watched(watched),
+            machine,
+            variants: std::collections::BTreeMap::from([(variant, measured)]),
+        }
+    }
+
+    /// Ten seconds with so many sessions idle in transaction after a statement, and one session active.
+    fn diagnosed(idle: u32, active: u32, polls: u32) -> Vec<Finding> {
+        let variant: VariantName = "watched".parse().unwrap();
+        let record = record(variant);
+        let mut samples = Vec::new();
+        for poll in 0..polls {
+            let at_s = f64::from(poll) * 0.1;
+            let activity = ActivitySample {
+                sessions: 20,
+                active,
+                idle_in_transaction: idle,
+                oldest_transaction_s: (idle > 0).then_some(at_s),
+                ..ActivitySample::default()
+            };
+            samples.push(Stamped { variant, at_s, sample: Sample::Activity(activity) });
+            if poll % 10 == 0 {
+                let group = HoldGroup {
+                    statement: "SELECT * FROM user_roles WHERE id = 7".to_owned(),
+                    application_name: "gw-1".to_owned(),
+                    sessions: idle,
+                    oldest_s: at_s,
+                    idle_s: None,
+                };
+                let groups = if idle > 0 { vec![group] } else { Vec::new() };
+                let breakdown = BreakdownSample { groups, left_out_s: None };
+                samples.push(Stamped { variant, at_s, sample: Sample::Breakdown(breakdown) });
+            }
+        }
+        diagnose(Case::of(&record, variant, &samples, &Tally::default()).unwrap())
+    }
+
+    #[test]
+    fn the_statement_and_its_application_are_named_without_any_load() {
+        let findings = diagnosed(4, 1, 100);
+        assert_eq!((findings.len(), findings[0].kind), (1, Kind::HeldSession), "{findings:#?}");
+        assert_eq!(findings[0].statement.as_deref(), Some("SELECT * FROM user_roles WHERE id = ?"));
+        assert_eq!(findings[0].application_name.as_deref(), Some("gw-1"));
+        assert_eq!((findings[0].route.as_ref(), findings[0].share), (None, Some(1.0)));
+    }
+
+    #[test]
+    fn nobody_is_named_where_nobody_holds_and_nothing_is_said_of_what_was_not_seen() {
+        assert_eq!(diagnosed(0, 1, 100)[0].kind, Kind::Healthy);
+        assert_eq!(diagnosed(0, 0, 100)[0].kind, Kind::CannotTell, "nothing went on");
+        assert_eq!(diagnosed(4, 1, 5)[0].kind, Kind::CannotTell, "too few polls");
+    }
+}

@@ -1,0 +1,286 @@
+//! The loop: samples, looks and keys come in, one owner folds them into the model, records and shows them.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::event::Event;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::model::{Model, Target};
+use super::recording::Recorder;
+use super::ui::Asked;
+use crate::monitor::sessions::{Looker, Seen};
+use crate::monitor::{GaugeNames, Monitor, MonitorError, Sink, Watch, Watched, Whose};
+use crate::record::store::StoreError;
+use crate::record::{Outcome, Sample};
+use crate::scenario::Health;
+
+/// What may wait to be shown; later samples are dropped, and counted.
+const QUEUE: usize = 16_384;
+
+/// The counts' cheaper sister is asked for twice as often, but not more often than this.
+const SHORTEST_PULSE: Duration = Duration::from_millis(50);
+
+/// What is watched, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The database.
+    pub database: tokio_postgres::Config,
+    /// The same as it is shown.
+    pub target: Target,
+    /// Pages of gauges, one for each pool or process.
+    pub metrics: Vec<String>,
+    /// What the gauges on them are called.
+    pub gauge_names: GaugeNames,
+    /// Time between two looks at the sessions.
+    pub interval: Duration,
+    /// Time between two counts of them.
+    pub counts_interval: Duration,
+    /// Watch for so long; `None` until somebody ends it.
+    pub duration: Option<Duration>,
+    /// Keep a record in this folder, which must not exist.
+    pub record: Option<PathBuf>,
+}
+
+/// Why watching ended before it should.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The database cannot be watched.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The record cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder of the record is there already.
+    #[error("`{}` exists already: a record is kept in a new folder", .0.display())]
+    Exists(PathBuf),
+    /// The terminal, or whoever reads our output, is gone.
+    #[error("cannot show what is seen")]
+    Show(#[from] io::Error),
+}
+
+impl WatchError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        matches!(self, Self::Monitor(MonitorError::Blind { .. })).then(|| "grant it pg_monitor".to_owned())
+    }
+}
+
+/// How watching ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Somebody asked for it.
+    Asked,
+    /// The time was over.
+    Elapsed,
+    /// A signal came.
+    Stopped,
+}
+
+/// Whatever shows the model.
+pub trait Display {
+    /// Time between two pictures.
+    fn interval(&self) -> Duration;
+
+    /// Shows what is known.
+    ///
+    /// # Errors
+    /// When there is nobody to show it to.
+    fn show(&mut self, model: &Model) -> io::Result<()>;
+
+    /// Takes what the terminal reports, and shows what comes of it.
+    ///
+    /// # Errors
+    /// When there is nobody to show it to.
+    fn take(&mut self, event: &Event, model: &Model) -> io::Result<Asked>;
+}
+
+/// What comes in.
+pub(super) enum Happened {
+    Sample(Sample),
+    Seen(Seen),
+    Terminal(Event),
+    TerminalGone(io::Error),
+}
+
+/// The way in.
+pub(super) type Happenings = Sender<(Instant, Happened)>;
+
+/// Watches until it is asked to end, the time is over, or `stop`.
+///
+/// `keys` starts what reads the terminal.
+///
+/// # Errors
+/// [`WatchError`]; a record that was begun says why it ended.
+pub async fn watch(
+    plan: Plan,
+    display: &mut dyn Display,
+    read_keys: bool,
+    stop: &CancellationToken,
+) -> Result<(Ended, Option<PathBuf>), WatchError> {
+    let looker = Looker::connect(&plan.database).await?;
+    let server = looker.server().clone();
+    let epoch = Instant::now();
+    let (send, mut happenings) = channel(QUEUE);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let sink = Arc::new(Inlet { send: send.clone(), dropped: Arc::clone(&dropped) });
+    let keys = read_keys.then(|| super::screen::Keys::read(send.clone())).transpose()?;
+    let recorder = match &plan.record {
+        Some(folder) => Some(Recorder::begin(folder, &plan, &server).await?),
+        None => None,
+    };
+    let monitor = Monitor::start(monitored(&plan, epoch), sink).await;
+    let ending = CancellationToken::new();
+    let mut owner = Owner { model: Model::new(plan.target.clone(), server), recorder, epoch };
+    let watched = match monitor {
+        Err(error) => Err(error.into()),
+        Ok(monitor) => {
+            let looks = send.clone();
+            let look = move |at, seen| drop(looks.try_send((at, Happened::Seen(seen))));
+            let looking = tokio::spawn(looker.run(plan.database.clone(), plan.interval, look, ending.clone()));
+            let ended = owner.run(&mut happenings, display, plan.duration, stop).await;
+            ending.cancel();
+            drop(looking.await);
+            monitor.stop().await.map_err(WatchError::from).and_then(|monitored| Ok((ended?, monitored)))
+        }
+    };
+    let kept = owner.keep_the_rest(&mut happenings);
+    drop(happenings);
+    drop(keys);
+    let watched = watched.and_then(|watched| kept.map(|()| watched));
+    owner.close(watched, plan.duration.is_some(), dropped.load(Ordering::Relaxed)).await
+}
+
+fn monitored(plan: &Plan, epoch: Instant) -> Watch {
+    Watch {
+        database: plan.database.clone(),
+        interval: plan.counts_interval,
+        pulse: (plan.counts_interval / 2).max(SHORTEST_PULSE),
+        // Whoever has the database is what an incident is about.
+        whose: Whose::Everybody,
+        epoch,
+        replicas: Vec::new(),
+        gauges: plan.metrics.clone(),
+        gauge_names: plan.gauge_names.clone(),
+        health: Health::default(),
+        pgbouncer: None,
+    }
+}
+
+/// Where the monitor's samples come in.
+struct Inlet {
+    send: Happenings,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Sink for Inlet {
+    fn take(&self, at: Instant, sample: Sample) {
+        if self.send.try_send((at, Happened::Sample(sample))).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Who owns what is known.
+struct Owner {
+    model: Model,
+    recorder: Option<Recorder>,
+    epoch: Instant,
+}
+
+impl Owner {
+    async fn run(
+        &mut self,
+        happenings: &mut Receiver<(Instant, Happened)>,
+        display: &mut dyn Display,
+        duration: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> Result<Ended, WatchError> {
+        let mut ticks = tokio::time::interval(display.interval());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let over = async {
+            match duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(over);
+        loop {
+            let happened = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Ended::Stopped),
+                () = &mut over => return Ok(Ended::Elapsed),
+                _ = ticks.tick() => None,
+                happened = happenings.recv() => happened,
+            };
+            let asked = match happened {
+                None => self.tick(display)?,
+                Some((at, happened)) => self.take(at, happened, display)?,
+            };
+            if asked == Asked::Quit {
+                return Ok(Ended::Asked);
+            }
+        }
+    }
+
+    fn tick(&mut self, display: &mut dyn Display) -> Result<Asked, WatchError> {
+        self.model.advance(self.epoch.elapsed().as_secs_f64());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush()?;
+            self.model.recording = Some(recorder.shown());
+        }
+        display.show(&self.model)?;
+        Ok(Asked::Nothing)
+    }
+
+    fn take(&mut self, at: Instant, happened: Happened, display: &mut dyn Display) -> Result<Asked, WatchError> {
+        let at_s = at.saturating_duration_since(self.epoch).as_secs_f64();
+        match happened {
+            Happened::Sample(sample) => {
+                self.model.take(at_s, &sample);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.append(at_s, sample)?;
+                }
+            }
+            Happened::Seen(seen) => self.model.see(at_s, seen),
+            Happened::Terminal(event) => return Ok(display.take(&event, &self.model)?),
+            Happened::TerminalGone(error) => return Err(error.into()),
+        }
+        Ok(Asked::Nothing)
+    }
+
+    /// What came in while the monitor was being stopped.
+    fn keep_the_rest(&mut self, happenings: &mut Receiver<(Instant, Happened)>) -> Result<(), WatchError> {
+        while let Ok((at, happened)) = happenings.try_recv() {
+            if let (Happened::Sample(sample), Some(recorder)) = (happened, &mut self.recorder) {
+                recorder.append(at.saturating_duration_since(self.epoch).as_secs_f64(), sample)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(
+        self,
+        watched: Result<(Ended, Watched), WatchError>,
+        timed: bool,
+        dropped: u64,
+    ) -> Result<(Ended, Option<PathBuf>), WatchError> {
+        let Some(recorder) = self.recorder else { return watched.map(|(ended, _)| (ended, None)) };
+        let outcome = match &watched {
+            // Without a time to end at, a signal is as good an end as a key.
+            Ok((Ended::Stopped, _)) if timed => Outcome::Interrupted,
+            Ok(_) => Outcome::Finished,
+            Err(error) => Outcome::Failed { error: error.to_string() },
+        };
+        let monitored = watched.as_ref().ok().map(|(_, monitored)| *monitored);
+        let ended_s = self.epoch.elapsed().as_secs_f64();
+        let folder = recorder.finish(outcome, ended_s, monitored, dropped).await;
+        let (ended, _) = watched?;
+        Ok((ended, Some(folder?)))
+    }
+}
