@@ -109,6 +109,7 @@ async fn watch(database: &Config, span: Duration) -> MonitorRecord {
         gauges: Vec::new(),
         gauge_names: rbac_bench::monitor::GaugeNames::default(),
         health: Health::default(),
+        pgbouncer: None,
     };
     let monitor = Monitor::start(watch, Arc::new(Nowhere)).await.expect("a monitor");
     tokio::time::sleep(span).await;

@@ -201,7 +201,7 @@ fn run_and_judge(
 ) -> Result<Exit, CliError> {
     let asked = asked(args, &scenario.clone().into(), baseline.is_some())?;
     let asked = concerning(asked, &scenario.variant_names())?;
-    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
+    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), pgbouncer: None };
     let (name, variants) = (scenario.name.clone(), scenario.variant_names());
     match run::measure(scenario, &options, quiet) {
         Ok((finished, interrupted)) => {

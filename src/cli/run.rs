@@ -52,6 +52,9 @@ pub struct RunArgs {
     /// Folder of the PostgreSQL binaries, instead of the one that is found
     #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
     pub pg_bin: Option<PathBuf>,
+    /// The console of a `PgBouncer` of your own, to watch beside PostgreSQL
+    #[arg(long, value_name = "URL", env = "RBAC_BENCH_PGBOUNCER_URL", hide_env_values = true)]
+    pub pgbouncer_url: Option<String>,
     /// Write the summary as JSON instead of the table
     #[arg(long)]
     pub json: bool,
@@ -79,7 +82,8 @@ pub(super) fn run(
     } else {
         Vec::new()
     };
-    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone() };
+    let pgbouncer = args.pgbouncer_url.as_deref().map(str::parse).transpose()?;
+    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), pgbouncer };
     let (name, variants) = (scenario.name.clone(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {
         Ok(measured) => measured,

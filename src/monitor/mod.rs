@@ -17,6 +17,7 @@ mod figures;
 mod health;
 mod holds;
 mod others;
+mod pgbouncer;
 mod pools;
 mod prometheus;
 mod pulse;
@@ -36,6 +37,7 @@ use crate::scenario::Health;
 
 pub use counters::ServerCounters;
 pub use others::Whose;
+pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};
 pub use pools::{GaugeName, GaugeNames, read_once as read_pools};
 pub use watcher::{PollStats, Watched};
 
@@ -60,6 +62,8 @@ pub struct Watch {
     pub gauge_names: GaugeNames,
     /// How the replicas are probed.
     pub health: Health,
+    /// The `PgBouncer` on the way to the database, if any.
+    pub pgbouncer: Option<PgBouncerWatch>,
 }
 
 /// Where samples go: called from the monitor's thread with the instant at which each was taken.
@@ -89,6 +93,9 @@ pub enum MonitorError {
         /// The role.
         role: String,
     },
+    /// The console of `PgBouncer` could not be asked.
+    #[error("cannot watch PgBouncer at its console")]
+    PgBouncer(#[source] PgBouncerFault),
     /// The HTTP client could not be built.
     #[error("cannot prepare the probes")]
     Http(#[source] reqwest::Error),
@@ -152,9 +159,13 @@ async fn watch_all(
             .map_err(|_elapsed| MonitorError::Silent)??;
         let probe = health::client(&watch.health).map_err(MonitorError::Http)?;
         let gauges = pools::client().map_err(MonitorError::Http)?;
-        Ok((watcher, probe, gauges))
+        let pgbouncer = match watch.pgbouncer.clone() {
+            Some(it) => Some(pgbouncer::Watcher::connect(it).await?),
+            None => None,
+        };
+        Ok((watcher, probe, gauges, pgbouncer))
     };
-    let (watcher, probe, gauges) = match prepared.await {
+    let (watcher, probe, gauges, pgbouncer) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => {
             // Whoever started the monitor is told; if they have gone, nobody is left to tell.
@@ -171,6 +182,9 @@ async fn watch_all(
     for (index, url) in watch.gauges.into_iter().enumerate() {
         let gauges = pools::Gauges { url, names: watch.gauge_names.clone(), client: gauges.clone() };
         others.spawn(pools::run(index, gauges, Arc::clone(&sink), stop.clone()));
+    }
+    if let Some(pgbouncer) = pgbouncer {
+        others.spawn(pgbouncer.run(Arc::clone(&sink), stop.clone()));
     }
     let came_to = watcher.run(&*sink, &stop).await;
     while others.join_next().await.is_some() {}

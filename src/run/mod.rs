@@ -4,6 +4,7 @@
 //! replaced when a variant ends. Teardown does not listen to the token that ended the run; it has its own deadlines.
 
 mod collector;
+mod errors;
 mod machine;
 pub mod progress;
 mod variant;
@@ -14,13 +15,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::monitor::MonitorError;
+use crate::monitor::{Console, MonitorError};
 use crate::record::store::{RunFolder, StoreError};
 use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::Scenario;
 use crate::swarm::SwarmError;
-use crate::testbed::binaries::{self, SearchPlaces, ServerBinaries};
-use crate::testbed::cluster::ClusterHome;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use collector::Collector;
 pub(crate) use machine::this as this_machine;
@@ -33,6 +32,8 @@ pub struct RunOptions {
     pub out: PathBuf,
     /// Folder of PostgreSQL's binaries, when the user names one.
     pub pg_bin: Option<PathBuf>,
+    /// The console of a `PgBouncer` of the user's own, to watch.
+    pub pgbouncer: Option<Console>,
 }
 
 /// A run that has ended.
@@ -59,6 +60,9 @@ pub enum RunError {
     /// The record could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Two of them: whose figures would be whose?
+    #[error("the scenario has a PgBouncer of its own: no other one can be watched beside it")]
+    TwoPgBouncers,
     /// The thread that writes samples is gone.
     #[error("the thread that writes the samples has crashed")]
     CollectorCrashed,
@@ -108,17 +112,20 @@ pub async fn execute_as(
     progress: Arc<dyn Progress>,
     stop: &CancellationToken,
 ) -> Result<Finished, RunError> {
+    if scenario.pgbouncer.is_some() && options.pgbouncer.is_some() {
+        return Err(RunError::TwoPgBouncers);
+    }
     limits::raise_descriptor_limit(scenario.load.users.get()).map_err(TestbedError::from)?;
-    let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
+    let asked = scenario.clone();
     let mut record = new_record(scenario);
     let folder = RunFolder::create(&options.out, name)?;
     folder.write_record(&record)?;
     let collector = Collector::start(folder.samples()?)?;
-    let ended = match stop.run_until_cancelled(find_server(options)).await {
-        Some(Ok(binaries)) => {
-            let database = DatabaseSource::Private { binaries, home };
+    let ended = match stop.run_until_cancelled(find_server(options, &asked)).await {
+        Some(Ok(database)) => {
             let premises = Premises { database, logs: Some(folder.path().to_owned()), port: 0, password: None };
-            run_variants(&mut record, &folder, &premises, &collector, progress, stop).await
+            let own = options.pgbouncer.as_ref();
+            run_variants(&mut record, &folder, (&premises, own), &collector, progress, stop).await
         }
         Some(Err(error)) => Err(error.into()),
         None => Ok(()),
@@ -136,23 +143,30 @@ pub async fn execute_as(
 }
 
 /// Clears the ground, and finds a server or downloads one, which can take minutes.
-async fn find_server(options: &RunOptions) -> Result<ServerBinaries, TestbedError> {
+async fn find_server(options: &RunOptions, scenario: &Scenario) -> Result<DatabaseSource, TestbedError> {
     sweep_leftovers().await;
-    Ok(binaries::find(options.pg_bin.as_deref(), &SearchPlaces::from_env()).await?)
+    DatabaseSource::private(options.pg_bin.as_deref(), scenario).await
 }
 
 async fn run_variants(
     record: &mut RunRecord,
     folder: &RunFolder,
-    premises: &Premises,
+    (premises, pgbouncer): (&Premises, Option<&Console>),
     collector: &Collector,
     progress: Arc<dyn Progress>,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
     let Some(scenario) = record.scenario.gateway().cloned() else { return Ok(()) };
     for scope in &scenario.variants {
-        let run =
-            variant::Variant { scenario: &scenario, scope: *scope, premises, collector, progress: &*progress, stop };
+        let run = variant::Variant {
+            scenario: &scenario,
+            scope: *scope,
+            premises,
+            pgbouncer,
+            collector,
+            progress: &*progress,
+            stop,
+        };
         if let Some(measured) = Box::pin(run.execute()).await? {
             record.variants.insert((*scope).into(), measured);
             folder.write_record(record)?;

@@ -1,6 +1,5 @@
 //! One variant: testbed up, load and monitor on, testbed down, figures out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::collector::{Collector, VariantSink};
 use super::progress::{Live, Progress, Stage, Update};
-use crate::monitor::{self, GaugeNames, Monitor, ServerCounters, Sink, Watch, Watched, Whose};
+use crate::monitor::{self, Console, GaugeNames, Monitor, PgBouncerWatch, ServerCounters, Sink, Watch, Watched, Whose};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
-    ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, SessionsLost, Stamped, Summary,
-    VariantRecord,
+    GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SessionsLost, Stamped, Summary, VariantRecord,
 };
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
@@ -41,6 +39,8 @@ pub(super) struct Variant<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) scope: SessionScope,
     pub(super) premises: &'a Premises,
+    /// A `PgBouncer` of the user's own.
+    pub(super) pgbouncer: Option<&'a Console>,
     pub(super) collector: &'a Collector,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a CancellationToken,
@@ -85,7 +85,8 @@ impl Variant<'_> {
         tokio::time::sleep(COUNTERS_SETTLE).await;
         let samples = self.collector.hand_over().await?;
         let mut counted = monitor::read_counters(&database).await?.since(&before);
-        counted.lost = lost.map(|lost| SessionsLost { open_at_end: open_at_end(&samples), ..lost });
+        let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
+        counted.lost = lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
         Ok(VariantRecord { startup_s: startup.as_secs_f64(), ..self.record(testbed, &loaded, &samples, &counted) })
     }
 
@@ -128,7 +129,14 @@ impl Variant<'_> {
             gauges: testbed.gauge_urls(),
             gauge_names: GaugeNames::default(),
             health: self.scenario.health.clone(),
+            pgbouncer: self.watched_pgbouncer(testbed),
         }
+    }
+
+    fn watched_pgbouncer(&self, testbed: &Testbed) -> Option<PgBouncerWatch> {
+        let of_testbed = testbed.pgbouncer().map(|(console, log)| (Console::from(console), Some(log)));
+        let (console, log) = of_testbed.or_else(|| Some((self.pgbouncer?.clone(), None)))?;
+        Some(PgBouncerWatch { console, log })
     }
 
     /// Samples the load at the monitor's rate, and shows progress once a second.
@@ -199,9 +207,11 @@ impl Variant<'_> {
             polls_missed: loaded.watched.polls.missed,
         });
         let mut errors = recorder.errors();
-        errors.extend(gateway_errors(samples));
+        errors.extend(super::errors::of_gateway(samples));
+        errors.extend(super::errors::of_pgbouncer(samples));
         VariantRecord {
             postgres_version: testbed.postgres_version().to_owned(),
+            pgbouncer_version: self.premises.database.pgbouncer_version().map(str::to_owned),
             complete: !self.stop.is_cancelled(),
             startup_s: 0.0,
             phases,
@@ -238,28 +248,6 @@ fn open_at_end(samples: &[Stamped]) -> i64 {
         _ => None,
     });
     last.map_or(0, i64::from)
-}
-
-/// What the gateway raised, whoever saw it: each replica's last count, summed.
-fn gateway_errors(samples: &[Stamped]) -> Vec<ErrorRecord> {
-    let mut last = BTreeMap::new();
-    for stamped in samples {
-        if let Sample::Pools(pools) = &stamped.sample
-            && !pools.errors.is_empty()
-        {
-            last.insert(pools.replica, &pools.errors);
-        }
-    }
-    let mut merged = BTreeMap::<&String, u64>::new();
-    for (text, count) in last.values().flat_map(|errors| errors.iter()) {
-        *merged.entry(text).or_default() += count;
-    }
-    let mut errors: Vec<_> = merged
-        .into_iter()
-        .map(|(text, count)| ErrorRecord { seen_by: SeenBy::Gateway, text: text.clone(), count })
-        .collect();
-    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
-    errors
 }
 
 /// CPU time of this process, user and system; `None` when the system will not say.

@@ -168,6 +168,7 @@ fn monitored(plan: &Plan, epoch: Instant) -> Watch {
         gauges: plan.metrics.clone(),
         gauge_names: plan.gauge_names.clone(),
         health: Health::default(),
+        pgbouncer: None,
     }
 }
 

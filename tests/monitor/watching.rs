@@ -82,6 +82,7 @@ impl Watching {
             gauges: Vec::new(),
             gauge_names: GaugeNames::default(),
             health: Health::default(),
+            pgbouncer: None,
         };
         let kept = Arc::new(Keep { epoch, samples: Mutex::new(Vec::new()) });
         let monitor = Monitor::start(watch, Arc::clone(&kept) as Arc<dyn Sink>).await.unwrap();

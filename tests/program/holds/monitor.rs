@@ -38,6 +38,7 @@ async fn the_monitor_agrees_with_what_the_specimen_says_it_held_to_one_per_cent(
         gauge_names: rbac_bench::monitor::GaugeNames::default(),
         gauges: Vec::new(),
         health: Health::default(),
+        pgbouncer: None,
     };
     let samples = Arc::new(Samples::default());
     let monitor = Monitor::start(watch, Arc::clone(&samples) as Arc<dyn Sink>).await.expect("a monitor");
