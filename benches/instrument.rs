@@ -265,6 +265,7 @@ async fn monitor_cost(config: &str) {
         gauge_names: GaugeNames::default(),
         health: Health::default(),
         probe: Probe::default(),
+        pgbouncer: None,
     };
     let polls = Arc::new(Count(AtomicU64::new(0)));
     let monitor = Monitor::start(watch, Arc::clone(&polls) as Arc<dyn Sink>).await.expect("a monitor");

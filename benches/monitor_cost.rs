@@ -5,8 +5,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ async fn compare(sessions: u32, held: f64, span: Duration) {
             }
         });
     }
-    let other = std::env::var_os("PG_ACTIVITY").map(|program| PgActivity::start(program.into(), &cluster));
+    let other = std::env::var_os("PG_ACTIVITY").map(|program| PgActivity::start(Path::new(&program), &cluster));
     tokio::time::sleep(SETTLE).await;
     let other_before = match &other {
         Some(other) => Some(other.cpu_s(&cluster.config()).await),
@@ -110,6 +110,7 @@ async fn watch(database: &Config, span: Duration) -> MonitorRecord {
         gauge_names: rbac_bench::monitor::GaugeNames::default(),
         health: Health::default(),
         probe: Probe::default(),
+        pgbouncer: None,
     };
     let monitor = Monitor::start(watch, Arc::new(Nowhere)).await.expect("a monitor");
     tokio::time::sleep(span).await;
@@ -138,42 +139,46 @@ fn print(sessions: u32, held: f64, own: &MonitorRecord, other: Option<(f64, f64)
     );
 }
 
-/// `pg_activity` in a terminal that nobody sees.
-struct PgActivity(Child);
+/// `pg_activity` in a terminal that nobody sees: `tmux`, since it waits for a terminal's answers before it begins.
+struct PgActivity {
+    terminal: String,
+    pid: i32,
+}
 
 impl PgActivity {
-    fn start(program: PathBuf, cluster: &PgCluster) -> Self {
+    fn start(program: &Path, cluster: &PgCluster) -> Self {
         let user = cluster.config().get_user().expect("a user").to_owned();
         let command = format!(
-            "stty rows 50 cols 200; exec {} --refresh 0.5 -h {} -p {} -U {user} -d rbac",
+            "exec {} --refresh 0.5 -h {} -p {} -U {user} -d rbac",
             program.display(),
             cluster.socket_dir().display(),
             cluster.port(),
         );
-        let mut terminal = Command::new("script");
-        terminal.args(["-qfc", &command, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
-        let terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(terminal.spawn().expect("`script`, of util-linux"))
+        let terminal = format!("rbac-bench-{}", std::process::id());
+        let tmux = |arguments: &[&str]| {
+            let output = Command::new("tmux").args(["-L", &terminal]).args(arguments).output().expect("`tmux`");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        tmux(&["new-session", "-d", "-x", "200", "-y", "50", &command]);
+        let pid = tmux(&["list-panes", "-F", "#{pane_pid}"]).parse().expect("a pid");
+        Self { terminal, pid }
     }
 
     /// CPU seconds of itself and of its server process.
     async fn cpu_s(&self, database: &Config) -> (Option<f64>, Option<f64>) {
-        let terminal = self.0.id();
-        let children = fs::read_to_string(format!("/proc/{terminal}/task/{terminal}/children")).unwrap_or_default();
-        let client = children.split_whitespace().next().and_then(|pid| cpu_s(pid.parse().ok()?));
         let (observer, connection) = database.connect(NoTls).await.expect("a connection");
         tokio::spawn(connection);
         let query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pg_activity'";
         let rows = observer.query(query, &[]).await.expect("rows");
-        (client, rows.first().and_then(|row| cpu_s(row.get(0))))
+        (cpu_s(self.pid), rows.first().and_then(|row| cpu_s(row.get(0))))
     }
 }
 
 impl Drop for PgActivity {
     fn drop(&mut self) {
-        // It ends with its terminal.
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
+        // It ends with its terminal, which is ours alone.
+        let _gone = Command::new("tmux").args(["-L", &self.terminal, "kill-server"]).output();
     }
 }
 

@@ -425,6 +425,7 @@ async fn a_connection_that_cannot_be_made_leaves_its_slot_to_the_next() {
         user: "nobody".to_owned(),
         password: None,
         dbname: "nothing".to_owned(),
+        route: gateway_under_test::settings::Route::Direct,
         statement_timeout: Duration::ZERO,
         idle_in_transaction_session_timeout: Duration::ZERO,
     };

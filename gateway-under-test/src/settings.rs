@@ -281,10 +281,25 @@ pub struct DatabaseSettings {
     pub password: Option<String>,
     /// Database.
     pub dbname: String,
-    /// `statement_timeout`; zero is off.
+    /// What is on the way to it.
+    #[serde(default)]
+    pub route: Route,
+    /// `statement_timeout`; zero is off. Through a pooler the server has to be told of it by whoever set it up.
     pub statement_timeout: Duration,
-    /// `idle_in_transaction_session_timeout`; zero is off.
+    /// `idle_in_transaction_session_timeout`; zero is off. As above.
     pub idle_in_transaction_session_timeout: Duration,
+}
+
+/// What is on the way to the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// Nothing: a session is a session of the server.
+    #[default]
+    Direct,
+    /// A pooler in transaction mode: each transaction may have another session of the server, so that no statement is
+    /// prepared by name, and nothing is asked for at the start of a session but what poolers keep track of.
+    TransactionPooler,
 }
 
 /// A PostgreSQL server's address. The connection is in plain text.

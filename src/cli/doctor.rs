@@ -9,7 +9,7 @@ use super::exit::Exit;
 use crate::scenario::Scenario;
 use crate::scenario::builtin::DEFAULT;
 use crate::testbed::binaries::{SearchPlaces, install_command, installed_server};
-use crate::testbed::limits;
+use crate::testbed::{limits, pgbouncer};
 
 /// Can this machine run it? What is missing, and the command that installs it
 ///
@@ -29,6 +29,15 @@ struct Check {
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cure: Option<String>,
+    /// The only built-in scenario that needs it; `None`: all do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needed_by: Option<&'static str>,
+}
+
+impl Check {
+    fn of(what: &'static str, ok: bool, found: String, cure: Option<String>) -> Self {
+        Self { what, ok, found, cure, needed_by: None }
+    }
 }
 
 #[derive(Serialize)]
@@ -40,14 +49,18 @@ struct Findings<'a> {
 
 pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let scenario = Scenario::from_text(DEFAULT.name, DEFAULT.text, &[])?;
-    let checks = [server(), descriptors(&scenario), cores(), memory(&scenario)];
-    let ok = checks.iter().all(|check| check.ok);
+    let checks = [server(), pgbouncer(), descriptors(&scenario), cores(), memory(&scenario)];
+    let ok = checks.iter().all(|check| check.ok || check.needed_by.is_some());
     if args.json {
         let format = crate::record::Format { name: "rbac-bench/doctor".to_owned(), version: 1 };
         out.write_all(crate::render::json::text(&Findings { format, ok, checks: &checks })?.as_bytes())?;
     } else {
         for check in &checks {
-            writeln!(out, "{} {:<18} {}", if check.ok { "ok     " } else { "missing" }, check.what, check.found)?;
+            let found = match check.needed_by {
+                Some(scenario) => format!("{}, which only `{scenario}` needs", check.found),
+                None => check.found.clone(),
+            };
+            writeln!(out, "{} {:<18} {found}", if check.ok { "ok     " } else { "missing" }, check.what)?;
             if let Some(cure) = &check.cure {
                 writeln!(out, "        {:<18} {cure}", "")?;
             }
@@ -58,24 +71,27 @@ pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CliErr
 
 fn server() -> Check {
     let what = "PostgreSQL server";
-    match installed_server(&SearchPlaces::from_env()) {
-        Some(server) => {
-            Check { what, ok: true, found: format!("{} in {}", server.version, server.dir.display()), cure: None }
-        }
-        None => Check {
-            what,
-            ok: false,
-            found: "none installed; a run will try to download one".to_owned(),
-            cure: Some(install_command().to_owned()),
-        },
+    if let Some(server) = installed_server(&SearchPlaces::from_env()) {
+        return Check::of(what, true, format!("{} in {}", server.version, server.dir.display()), None);
     }
+    let found = "none installed; a run will try to download one".to_owned();
+    Check::of(what, false, found, Some(install_command().to_owned()))
+}
+
+fn pgbouncer() -> Check {
+    let what = "PgBouncer";
+    let check = match pgbouncer::find(&SearchPlaces::from_env()) {
+        Ok(found) => Check::of(what, true, format!("{} at {}", found.version, found.path.display()), None),
+        Err(_) => Check::of(what, false, "none".to_owned(), Some(pgbouncer::install_command().to_owned())),
+    };
+    Check { needed_by: Some("issue-2318-pgbouncer"), ..check }
 }
 
 fn descriptors(scenario: &Scenario) -> Check {
     let users = scenario.load.users.get();
     match limits::raise_descriptor_limit(users) {
-        Ok(()) => Check { what: "file descriptors", ok: true, found: format!("enough for {users} users"), cure: None },
-        Err(error) => Check { what: "file descriptors", ok: false, found: error.to_string(), cure: Some(error.hint()) },
+        Ok(()) => Check::of("file descriptors", true, format!("enough for {users} users"), None),
+        Err(error) => Check::of("file descriptors", false, error.to_string(), Some(error.hint())),
     }
 }
 
@@ -83,7 +99,7 @@ fn cores() -> Check {
     const WANTED: usize = 2;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cure = (cores < WANTED).then(|| "give the machine a second core, or fewer users: --users 1000".to_owned());
-    Check { what: "cores", ok: cores >= WANTED, found: cores.to_string(), cure }
+    Check::of("cores", cores >= WANTED, cores.to_string(), cure)
 }
 
 /// What a PostgreSQL session of the testbed takes, measured with 765 of them: 1.2 GB.
@@ -97,12 +113,12 @@ fn memory(scenario: &Scenario) -> Check {
         line.split_whitespace().next()?.parse::<u64>().ok()
     });
     match available_kb.map(|kb| kb / 1024) {
-        Some(mb) => Check {
+        Some(mb) => Check::of(
             what,
-            ok: mb >= needed_mb,
-            found: format!("{mb} MB available, at most {needed_mb} MB needed"),
-            cure: (mb < needed_mb).then(|| "a smaller pool: --set gateway.pool.size=5".to_owned()),
-        },
-        None => Check { what, ok: true, found: format!("unknown here; at most {needed_mb} MB needed"), cure: None },
+            mb >= needed_mb,
+            format!("{mb} MB available, at most {needed_mb} MB needed"),
+            (mb < needed_mb).then(|| "a smaller pool: --set gateway.pool.size=5".to_owned()),
+        ),
+        None => Check::of(what, true, format!("unknown here; at most {needed_mb} MB needed"), None),
     }
 }

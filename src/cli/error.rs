@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::scenario::ScenarioCommandError;
 use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
+use crate::monitor::ConsoleUrlError;
 use crate::record::store::StoreError;
 use crate::run::RunError;
 use crate::scenario::error::ScenarioError;
@@ -61,6 +62,9 @@ pub(super) enum CliError {
         #[source]
         source: io::Error,
     },
+    /// The URL of a `PgBouncer` of the user's own cannot be used.
+    #[error(transparent)]
+    PgBouncerUrl(#[from] ConsoleUrlError),
     /// A run that was named is none, or cannot be read.
     #[error(transparent)]
     Record(StoreError),
@@ -229,6 +233,8 @@ impl CliError {
             | Self::NoArms
             | Self::NeedsPaired { .. }
             | Self::NotWritable { .. }
+            | Self::PgBouncerUrl(_)
+            | Self::Run(RunError::TwoPgBouncers)
             | Self::Learn(_)
             | Self::Watch(WatchError::Exists(_)) => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,

@@ -221,8 +221,12 @@ fn run_and_judge(
 ) -> Result<Exit, CliError> {
     let asked = asked(args, &scenario, baseline.is_some())?;
     let asked = concerning(asked, &scenario.variant_names())?;
-    let options =
-        RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: args.allow_remote.clone() };
+    let options = RunOptions {
+        out: args.out.clone(),
+        pg_bin: args.pg_bin.clone(),
+        allow_remote: args.allow_remote.clone(),
+        pgbouncer: None,
+    };
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     match run::measure(scenario, &options, quiet) {
         Ok((finished, interrupted)) => {

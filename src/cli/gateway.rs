@@ -11,6 +11,7 @@ use super::run::load_gateway_scenario;
 use super::scenario::OverrideArgs;
 use super::signals::Signals;
 use crate::record::Format;
+use crate::scenario::Scenario;
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::overrides::Override;
 use crate::testbed::{DatabaseSource, Running, TestbedError};
@@ -74,7 +75,7 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
     runtime.block_on(async {
         let signals = Signals::take().map_err(CliError::Start)?;
         let starting = async {
-            let database = database(args).await?;
+            let database = database(args, &scenario).await?;
             Running::start(&scenario, args.port, database).await
         };
         let Some(running) = signals.token().run_until_cancelled(starting).await else {
@@ -95,10 +96,10 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
     })
 }
 
-async fn database(args: &GatewayArgs) -> Result<DatabaseSource, TestbedError> {
+async fn database(args: &GatewayArgs, scenario: &Scenario) -> Result<DatabaseSource, TestbedError> {
     match &args.database_url {
         Some(url) => Ok(DatabaseSource::Own(Box::new(url.parse()?))),
-        None => DatabaseSource::private(args.pg_bin.as_deref()).await,
+        None => DatabaseSource::private(args.pg_bin.as_deref(), scenario).await,
     }
 }
 

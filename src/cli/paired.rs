@@ -185,7 +185,8 @@ pub(super) fn run(
     let trial = args.paired.pairs.trial(&args.rules, &scenario)?;
     let asked: Vec<Asked> = trial.rules().iter().map(|rule| rule.asked().clone()).collect();
     let arrangement = args.paired.pairs.arrangement([baseline, candidate], Stopping::WhenSettled);
-    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: Vec::new() };
+    let options =
+        RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: Vec::new(), pgbouncer: None };
     let title = scenario.name.clone();
     match measure_repeatedly(&scenario, &trial, 1, &arrangement, &options, quiet) {
         Ok((runs, interrupted)) => {

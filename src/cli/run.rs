@@ -56,6 +56,9 @@ pub struct RunArgs {
     /// A host other than this machine that may be loaded, as its URL names it; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_remote: Vec<String>,
+    /// The console of a `PgBouncer` of your own, to watch beside PostgreSQL
+    #[arg(long, value_name = "URL", env = "RBAC_BENCH_PGBOUNCER_URL", hide_env_values = true)]
+    pub pgbouncer_url: Option<String>,
     /// Write the summary as JSON instead of the table
     #[arg(long)]
     pub json: bool,
@@ -78,10 +81,15 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let pgbouncer = args.pgbouncer_url.as_deref().map(str::parse).transpose()?;
     let asked =
         if args.gate { concerning(rules_of(&scenario, false)?, &scenario.variant_names())? } else { Vec::new() };
-    let options =
-        RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: args.allow_remote.clone() };
+    let options = RunOptions {
+        out: args.out.clone(),
+        pg_bin: args.pg_bin.clone(),
+        allow_remote: args.allow_remote.clone(),
+        pgbouncer,
+    };
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {
         Ok(measured) => measured,

@@ -6,6 +6,7 @@ use super::seen::Seen;
 use super::timeline::Row;
 use super::titles::{percent, seconds};
 use super::{Finding, Kind};
+use crate::record::PgBouncerPool;
 use crate::texts::TextKind;
 
 /// A state that lasts for less than this share of the polls is an accident.
@@ -237,9 +238,21 @@ pub(super) fn pgbouncer(seen: &Seen<'_>) -> Option<Finding> {
         _ => "ended clients or their work by a timeout",
     };
     let title = format!("PgBouncer {what}, {count} times: the limit that is hit is the pooler's.");
-    Some(Finding { harm_s: count as f64, ..Finding::new(Kind::PgbouncerTimeout, None, 0.95, title) }.with(
+    let finding = Finding { harm_s: count as f64, ..Finding::new(Kind::PgbouncerTimeout, None, 0.95, title) }.with(
         "errors",
         count as f64,
         "such texts of PgBouncer",
-    ))
+    );
+    let peak = |of: fn(&PgBouncerPool) -> Option<u32>| {
+        let looks = seen.pgbouncer_pools().filter_map(|pools| pools.iter().map(of).sum::<Option<u32>>());
+        looks.max().map(f64::from)
+    };
+    let figures = [
+        (peak(|pool| pool.sv_active), "samples.pgbouncer.sv_active", "most server connections that it had lent"),
+        (peak(|pool| pool.cl_waiting), "samples.pgbouncer.cl_waiting", "most of its clients that waited for one"),
+    ];
+    Some(figures.into_iter().fold(finding, |finding, (peak, figure, text)| match peak {
+        Some(peak) => finding.with(figure, peak, text),
+        None => finding,
+    }))
 }

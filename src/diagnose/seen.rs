@@ -7,7 +7,7 @@ use super::attribute::{Attribution, Interval, Question, RouteHold, attribute};
 use super::blocking::{Root, roots};
 use super::statements::{StatementHold, breakdowns, by_statement, commented_route, idle_s, known_route};
 use super::timeline::{Row, Timeline};
-use crate::record::{BreakdownSample, Sample, SeenBy};
+use crate::record::{BreakdownSample, PgBouncerPool, Sample, SeenBy};
 use crate::texts::Tally;
 use crate::units::Span;
 
@@ -54,8 +54,8 @@ impl<'a> Seen<'a> {
         let statements = by_statement(&breakdowns);
         let roots = roots(own, 0.0, phases.steady_to_s, case.scope);
         let mut texts = case.texts.clone();
-        // The gateway, its clients and the logs tell of the same errors.
-        for seen_by in [SeenBy::Gateway, SeenBy::Client] {
+        // The gateway, its clients, PgBouncer and the logs tell of the same errors.
+        for seen_by in [SeenBy::Gateway, SeenBy::Client, SeenBy::PgBouncer] {
             let mut told = Tally::default();
             let theirs = case.variant.errors.iter().filter(|error| error.seen_by == seen_by);
             theirs.for_each(|error| told.add(&error.text, error.count));
@@ -173,6 +173,16 @@ impl<'a> Seen<'a> {
             .collect();
         let failed = probes.iter().filter(|failed| **failed).count();
         (!probes.is_empty()).then(|| failed as f64 / probes.len() as f64)
+    }
+
+    /// The pools of `PgBouncer`, at each look that it answered.
+    pub(super) fn pgbouncer_pools(&self) -> impl Iterator<Item = &'a [PgBouncerPool]> + use<'a> {
+        let scope = self.case.scope;
+        let own = self.case.samples.iter().filter(move |it| it.variant == scope);
+        own.filter_map(|stamped| match &stamped.sample {
+            Sample::PgBouncer(pgbouncer) => pgbouncer.pools.as_deref(),
+            _ => None,
+        })
     }
 
     /// Statements whose transactions are older than any request was. In a full pool requests get old without finishing;

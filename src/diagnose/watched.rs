@@ -116,6 +116,7 @@ mod tests {
         let machine = Machine { os: String::new(), arch: String::new(), cores: None, cpu: None, id: None };
         let measured = VariantRecord {
             postgres_version: "15.18".to_owned(),
+            pgbouncer_version: None,
             complete: true,
             startup_s: 0.0,
             phases: Phases { steady_from_s: 0.0, steady_to_s: 10.0, ended_s: 10.0 },

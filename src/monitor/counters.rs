@@ -73,7 +73,7 @@ impl ServerCounters {
             abandoned: lost.abandoned - lost_before.abandoned,
             fatal: lost.fatal - lost_before.fatal,
             killed: lost.killed - lost_before.killed,
-            open_at_end: 0,
+            ..SessionsLost::default()
         };
         let back = idle < before || lost.abandoned < 0 || lost.fatal < 0 || lost.killed < 0;
         (!back).then_some((idle - before, lost))
@@ -84,7 +84,9 @@ pub(super) async fn read(client: &Client, statement: &Statement) -> Result<Serve
     let row = client.query_one(statement, &[]).await?;
     let lost = |column| row.try_get::<_, Option<i64>>(column);
     let lost = match (lost(4)?, lost(5)?, lost(6)?) {
-        (Some(abandoned), Some(fatal), Some(killed)) => Some(SessionsLost { abandoned, fatal, killed, open_at_end: 0 }),
+        (Some(abandoned), Some(fatal), Some(killed)) => {
+            Some(SessionsLost { abandoned, fatal, killed, ..SessionsLost::default() })
+        }
         _ => None,
     };
     Ok(ServerCounters {

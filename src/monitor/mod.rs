@@ -4,8 +4,8 @@
 //! its polls, and talks to the database on one dedicated connection outside any transaction (inside one the view would
 //! be frozen). It hands every sample on with its real time, and every tick it missed is counted.
 //!
-//! Three tiers: [`pulse`] for totals, [`rows`] for who ([`episodes`] and [`holds`] make more of them), [`counters`] to
-//! check both by; [`blocking`] where somebody waits for a lock. `docs/MONITOR.md` says how exact each is.
+//! Three tiers: `pulse` for totals, `rows` for who (`episodes` and `holds` make more of them), `counters` to
+//! check both by; `blocking` where somebody waits for a lock. `docs/MONITOR.md` says how exact each is.
 
 mod blocking;
 mod clock;
@@ -17,6 +17,7 @@ mod figures;
 mod health;
 mod holds;
 mod others;
+mod pgbouncer;
 mod pools;
 mod prometheus;
 mod pulse;
@@ -37,6 +38,7 @@ use crate::scenario::Health;
 pub use counters::ServerCounters;
 pub use health::{Good, Probe};
 pub use others::Whose;
+pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};
 pub use pools::{GaugeName, GaugeNames, read_once as read_pools};
 pub use watcher::{PollStats, Watched};
 
@@ -63,6 +65,8 @@ pub struct Watch {
     pub health: Health,
     /// What they are asked.
     pub probe: Probe,
+    /// The `PgBouncer` on the way to the database, if any.
+    pub pgbouncer: Option<PgBouncerWatch>,
 }
 
 /// Where samples go: called from the monitor's thread with the instant at which each was taken.
@@ -92,6 +96,9 @@ pub enum MonitorError {
         /// The role.
         role: String,
     },
+    /// The console of `PgBouncer` could not be asked.
+    #[error("cannot watch PgBouncer at its console")]
+    PgBouncer(#[source] PgBouncerFault),
     /// The HTTP client could not be built.
     #[error("cannot prepare the probes")]
     Http(#[source] reqwest::Error),
@@ -155,9 +162,13 @@ async fn watch_all(
             .map_err(|_elapsed| MonitorError::Silent)??;
         let probe = health::client(&watch.health, &watch.probe).map_err(MonitorError::Http)?;
         let gauges = pools::client().map_err(MonitorError::Http)?;
-        Ok((watcher, probe, gauges))
+        let pgbouncer = match watch.pgbouncer.clone() {
+            Some(it) => Some(pgbouncer::Watcher::connect(it).await?),
+            None => None,
+        };
+        Ok((watcher, probe, gauges, pgbouncer))
     };
-    let (watcher, probe, gauges) = match prepared.await {
+    let (watcher, probe, gauges, pgbouncer) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => {
             // Whoever started the monitor is told; if they have gone, nobody is left to tell.
@@ -174,6 +185,9 @@ async fn watch_all(
     for (index, url) in watch.gauges.into_iter().enumerate() {
         let gauges = pools::Gauges { url, names: watch.gauge_names.clone(), client: gauges.clone() };
         others.spawn(pools::run(index, gauges, Arc::clone(&sink), stop.clone()));
+    }
+    if let Some(pgbouncer) = pgbouncer {
+        others.spawn(pgbouncer.run(Arc::clone(&sink), stop.clone()));
     }
     let came_to = watcher.run(&*sink, &stop).await;
     while others.join_next().await.is_some() {}

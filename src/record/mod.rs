@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::{Experiment, VariantName};
 pub use sample::{
     ActivitySample, BlockingRoot, BlockingSample, BreakdownSample, CountersSample, EpisodeEnd, EpisodeSample, Event,
-    HealthSample, HoldGroup, LoadSample, OtherSessions, PoolSample, PulseSample, Sample, Stamped, WindowLatency,
+    HealthSample, HoldGroup, LoadSample, OtherSessions, PgBouncerPool, PgBouncerSample, PgBouncerStats, PoolSample,
+    PulseSample, Sample, Stamped, WindowLatency,
 };
 pub use summary::Summary;
 
@@ -124,6 +125,9 @@ pub struct Machine {
 pub struct VariantRecord {
     /// The server's version, as it says it: `15.18`.
     pub postgres_version: String,
+    /// The version of the `PgBouncer` before it; `None` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pgbouncer_version: Option<String>,
     /// Whether it ran to its end; `false` when it was cut short.
     pub complete: bool,
     /// From the first step of the testbed to the moment in which the load could begin, in seconds.
@@ -207,6 +211,9 @@ pub enum SeenBy {
     Client,
     /// The gateway raised it, whether a client was still there or not.
     Gateway,
+    /// `PgBouncer` told a client of its own, the gateway or whoever, by its log.
+    #[serde(rename = "pgbouncer")]
+    PgBouncer,
 }
 
 /// Sessions whose last episode `pg_stat_database.idle_in_transaction_time` does not count: those that ended
@@ -221,12 +228,15 @@ pub struct SessionsLost {
     pub killed: i64,
     /// Sessions idle in transaction at the last poll, after which the gateway was stopped.
     pub open_at_end: i64,
+    /// Sessions that `PgBouncer` ended for being idle in a transaction, by its log; the server takes them for closed.
+    #[serde(default)]
+    pub pgbouncer: i64,
 }
 
 impl SessionsLost {
     /// All of them.
     pub fn total(&self) -> i64 {
-        self.abandoned + self.fatal + self.killed + self.open_at_end
+        self.abandoned + self.fatal + self.killed + self.open_at_end + self.pgbouncer
     }
 }
 

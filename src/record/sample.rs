@@ -40,6 +40,9 @@ pub enum Sample {
     Health(HealthSample),
     /// The load, at each poll.
     Load(LoadSample),
+    /// `PgBouncer`, once a second.
+    #[serde(rename = "pgbouncer")]
+    PgBouncer(PgBouncerSample),
     /// Something happened.
     Event(Event),
 }
@@ -258,6 +261,55 @@ pub struct WindowLatency {
     pub latency_p95_ms: f64,
     /// Their 99th percentile.
     pub latency_p99_ms: f64,
+}
+
+/// What `PgBouncer` says of itself. A figure that its version does not have is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PgBouncerSample {
+    /// `SHOW POOLS` without the console's own; `None` when the console did not answer.
+    pub pools: Option<Vec<PgBouncerPool>>,
+    /// `SHOW STATS` without the console's own; `None` as above.
+    pub stats: Option<Vec<PgBouncerStats>>,
+    /// What it told its clients since it started, by text, from its log; `None` when that cannot be read.
+    pub errors: Option<BTreeMap<String, u64>>,
+}
+
+/// One pool: a database and a user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PgBouncerPool {
+    /// Database.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Clients that have a server connection, or want none.
+    pub cl_active: Option<u32>,
+    /// Clients that wait for one.
+    pub cl_waiting: Option<u32>,
+    /// Server connections that a client has.
+    pub sv_active: Option<u32>,
+    /// Server connections that are free.
+    pub sv_idle: Option<u32>,
+    /// Server connections that have been free for so long that they are tried before they are used.
+    pub sv_used: Option<u32>,
+    /// How long the client that has waited longest waits, in seconds.
+    pub maxwait_s: Option<f64>,
+}
+
+/// Totals of a database since `PgBouncer` started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PgBouncerStats {
+    /// Database.
+    pub database: String,
+    /// Transactions that have ended.
+    pub xact_count: Option<u64>,
+    /// Queries that have ended.
+    pub query_count: Option<u64>,
+    /// Time in transactions that have ended, in seconds.
+    pub xact_time_s: Option<f64>,
+    /// Time in queries, in seconds; the difference to the above is idle in transaction.
+    pub query_time_s: Option<f64>,
+    /// Time that clients waited for a server connection which they then had, in seconds.
+    pub wait_time_s: Option<f64>,
 }
 
 /// Something that happened at one instant.

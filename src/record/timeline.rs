@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Event, LoadSample, PoolSample, Sample, Stamped};
+use super::{Event, LoadSample, PgBouncerPool, PgBouncerSample, PoolSample, Sample, Stamped};
 use crate::scenario::VariantName;
 use crate::stats::reduced::Reduced;
 
@@ -51,6 +51,12 @@ pub struct Lane {
     pub pool_checked_out: Reduced,
     /// Checkouts that wait, in all pools; no value while a replica's gauges did not answer.
     pub pool_pending: Reduced,
+    /// Server connections that `PgBouncer` has lent to clients, in all its pools; no value while it did not answer.
+    pub pgbouncer_active: Reduced,
+    /// Those that are free, the same way.
+    pub pgbouncer_idle: Reduced,
+    /// Clients of `PgBouncer` that wait for one, the same way.
+    pub pgbouncer_waiting: Reduced,
     /// 1 while a replica counts as up, 0 while it is down.
     pub replica_up: BTreeMap<u32, Reduced>,
     /// How often each kind of event happened.
@@ -58,6 +64,7 @@ pub struct Lane {
     rate_from: Option<(f64, u64, u64)>,
     pool_round: BTreeMap<u32, PoolGauges>,
     pool_counters: BTreeMap<u32, PoolCounters>,
+    pgbouncer_errors: u64,
 }
 
 /// What is marked on the axis of time.
@@ -73,6 +80,8 @@ pub enum EventKind {
     SessionTerminated,
     /// The server cancelled a statement.
     StatementCancelled,
+    /// `PgBouncer` told a client of an error, which ends it.
+    PgBouncerError,
     /// The database did not answer a poll.
     PollFailed,
     /// The monitor's connection was lost.
@@ -116,6 +125,7 @@ impl Lane {
             Sample::Health(probe) if probe.replica <= REPLICAS_MAX => {
                 self.replica_up.entry(probe.replica).or_default().push(at_s, f64::from(u8::from(probe.up)));
             }
+            Sample::PgBouncer(pgbouncer) => self.take_pgbouncer(at_s, pgbouncer),
             Sample::Event(event) => self.mark(at_s, event.into(), 1),
             Sample::Pools(_)
             | Sample::Health(_)
@@ -167,6 +177,28 @@ impl Lane {
         }
         if let Some(pending) = sum(|gauges| gauges.pending) {
             self.pool_pending.push(at_s, pending);
+        }
+    }
+
+    fn take_pgbouncer(&mut self, at_s: f64, sample: &PgBouncerSample) {
+        if let Some(errors) = &sample.errors {
+            let now = errors.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+            self.mark(at_s, EventKind::PgBouncerError, now.saturating_sub(self.pgbouncer_errors));
+            self.pgbouncer_errors = now;
+        }
+        let Some(pools) = &sample.pools else { return };
+        let sum = |of: fn(&PgBouncerPool) -> Option<u32>| {
+            pools.iter().map(|pool| of(pool).map(f64::from)).sum::<Option<f64>>()
+        };
+        for (series, value) in [
+            (&mut self.pgbouncer_active, sum(|pool| pool.sv_active)),
+            // Those that have been free for long are counted apart.
+            (&mut self.pgbouncer_idle, sum(|pool| Some(pool.sv_idle?.saturating_add(pool.sv_used.unwrap_or(0))))),
+            (&mut self.pgbouncer_waiting, sum(|pool| pool.cl_waiting)),
+        ] {
+            if let Some(value) = value {
+                series.push(at_s, value);
+            }
         }
     }
 
@@ -268,6 +300,34 @@ mod tests {
         assert_eq!(sums(EventKind::SessionTerminated), [(1.0, 1.0)]);
         assert_eq!(sums(EventKind::StatementCancelled), [(3.0, 4.0)]);
         assert_eq!(sums(EventKind::ReplicaDown), [(3.5, 1.0)]);
+    }
+
+    #[test]
+    fn pools_of_pgbouncer_are_summed_and_its_errors_become_events() {
+        let pool = |sv_active| PgBouncerPool {
+            sv_active,
+            sv_idle: Some(1),
+            sv_used: Some(2),
+            cl_waiting: Some(5),
+            ..PgBouncerPool::default()
+        };
+        let sample = |pools, errors: u64| {
+            let errors = Some(BTreeMap::from([("idle transaction timeout".to_owned(), errors)]));
+            Sample::PgBouncer(PgBouncerSample { pools, stats: None, errors })
+        };
+        let lane = lane(
+            1,
+            [
+                (1.0, sample(Some(vec![pool(Some(4)), pool(Some(3))]), 2)),
+                (2.0, sample(None, 2)),
+                (3.0, sample(Some(vec![pool(None)]), 5)),
+            ],
+        );
+        assert_eq!(points(&lane.pgbouncer_active), [(1.0, 7.0)]);
+        assert_eq!(points(&lane.pgbouncer_idle), [(1.0, 6.0), (3.0, 3.0)]);
+        assert_eq!(points(&lane.pgbouncer_waiting), [(1.0, 10.0), (3.0, 5.0)]);
+        let events: Vec<_> = lane.events[&EventKind::PgBouncerError].sums().collect();
+        assert_eq!(events, [(1.0, 2.0), (3.0, 3.0)]);
     }
 
     #[test]

@@ -136,7 +136,11 @@ fn head(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt
     let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
     let (name, subject) = (record.scenario.name(), loaded(&record.scenario));
     let whose = if record.scenario.gateway().is_some() { ", private" } else { "" };
-    prose(text, &format!("{name} · {subject} · PostgreSQL {version}{whose}"), width)?;
+    let pooler = record.variants.values().find_map(|variant| variant.pgbouncer_version.as_deref());
+    let pooler = record.scenario.gateway().and_then(|it| it.pgbouncer.as_ref()).map_or_else(String::new, |it| {
+        format!("PgBouncer {}, {} server connections · ", pooler.unwrap_or("–"), it.server_connections())
+    });
+    prose(text, &format!("{name} · {subject} · {pooler}PostgreSQL {version}{whose}"), width)?;
     record.scenario.notes().iter().try_for_each(|note| prose(text, note, width))?;
     writeln!(text)
 }
@@ -252,7 +256,8 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
             prose(text, &format!("{}: {said}", scope.name()), width)?;
         }
     }
-    let healthy = record.variants.values().filter(|variant| variant.summary.is_healthy()).count();
+    let told = |variant: &VariantRecord| variant.errors.iter().any(|error| error.seen_by == SeenBy::PgBouncer);
+    let healthy = record.variants.values().filter(|it| it.summary.is_healthy() && !told(it)).count();
     let users = record.scenario.users().filter(|_| healthy == record.variants.len() && healthy > 0);
     if let Some(users) = users {
         let out = record.variants.values().filter_map(|variant| variant.summary.pool_checked_out_peak).max();
@@ -292,9 +297,11 @@ fn doubts(monitor: &MonitorRecord, variant: &VariantRecord) -> Vec<String> {
 
 fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
     for (scope, variant) in record.in_order().into_iter().filter(|(_, variant)| !variant.errors.is_empty()) {
-        for (seen_by, title) in
-            [(SeenBy::Client, "errors that users saw"), (SeenBy::Gateway, "errors that the gateway raised")]
-        {
+        for (seen_by, title) in [
+            (SeenBy::Client, "errors that users saw"),
+            (SeenBy::Gateway, "errors that the gateway raised"),
+            (SeenBy::PgBouncer, "errors that PgBouncer told its clients, by its log"),
+        ] {
             let mut seen = variant.errors.iter().filter(|error| error.seen_by == seen_by).peekable();
             if seen.peek().is_none() {
                 continue;

@@ -1,6 +1,5 @@
 //! One variant under load, whatever it is of: users and monitor side by side, and what they saw.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +14,7 @@ use super::collector::{Collector, VariantSink};
 use super::progress::{Live, Progress, Stage, Update};
 use crate::monitor::{Monitor, ServerCounters, Sink, Watch, Watched};
 use crate::record::summary::{Measured, RequestTotals};
-use crate::record::{
-    ErrorRecord, GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, SeenBy, Stamped, Summary, VariantRecord,
-};
+use crate::record::{GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, Stamped, Summary, VariantRecord};
 use crate::scenario::{Pace, VariantName};
 use crate::swarm::{Clock, Swarm, SwarmView};
 
@@ -45,6 +42,7 @@ pub(super) struct Arm<'a> {
 /// What is known of what is loaded, beside what was seen of it.
 pub(super) struct Subject {
     pub(super) postgres_version: String,
+    pub(super) pgbouncer_version: Option<String>,
     pub(super) startup: Duration,
     /// Replicas whose pools or health are sampled.
     pub(super) replicas: u32,
@@ -163,9 +161,11 @@ impl Arm<'_> {
             polls_missed: loaded.watched.polls.missed,
         });
         let mut errors = recorder.errors();
-        errors.extend(gateway_errors(samples));
+        errors.extend(super::errors::of_gateway(samples));
+        errors.extend(super::errors::of_pgbouncer(samples));
         VariantRecord {
             postgres_version: subject.postgres_version.clone(),
+            pgbouncer_version: subject.pgbouncer_version.clone(),
             complete: !self.stop.is_cancelled(),
             startup_s: subject.startup.as_secs_f64(),
             phases,
@@ -202,28 +202,6 @@ pub(super) fn open_at_end(samples: &[Stamped]) -> i64 {
         _ => None,
     });
     last.map_or(0, i64::from)
-}
-
-/// What the gateway raised, whoever saw it: each replica's last count, summed.
-fn gateway_errors(samples: &[Stamped]) -> Vec<ErrorRecord> {
-    let mut last = BTreeMap::new();
-    for stamped in samples {
-        if let Sample::Pools(pools) = &stamped.sample
-            && !pools.errors.is_empty()
-        {
-            last.insert(pools.replica, &pools.errors);
-        }
-    }
-    let mut merged = BTreeMap::<&String, u64>::new();
-    for (text, count) in last.values().flat_map(|errors| errors.iter()) {
-        *merged.entry(text).or_default() += count;
-    }
-    let mut errors: Vec<_> = merged
-        .into_iter()
-        .map(|(text, count)| ErrorRecord { seen_by: SeenBy::Gateway, text: text.clone(), count })
-        .collect();
-    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
-    errors
 }
 
 /// CPU time of this process, user and system; `None` when the system will not say.

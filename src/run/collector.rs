@@ -165,6 +165,7 @@ impl Latest {
             }
             Sample::Breakdown(_)
             | Sample::Load(_)
+            | Sample::PgBouncer(_)
             | Sample::Event(_)
             | Sample::Pulse(_)
             | Sample::Episode(_)

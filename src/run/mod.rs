@@ -6,6 +6,7 @@
 mod access;
 mod arm;
 mod collector;
+mod errors;
 mod guard;
 mod machine;
 pub mod progress;
@@ -18,13 +19,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::monitor::MonitorError;
+use crate::monitor::{Console, MonitorError};
 use crate::record::store::{RunFolder, StoreError};
 use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::{Experiment, Scenario, ServiceScenario};
 use crate::swarm::SwarmError;
-use crate::testbed::binaries::{self, SearchPlaces, ServerBinaries};
-use crate::testbed::cluster::ClusterHome;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use access::Access;
 pub use access::AccessError;
@@ -42,6 +41,8 @@ pub struct RunOptions {
     pub pg_bin: Option<PathBuf>,
     /// Hosts other than this machine that may be spoken to, for a service of one's own.
     pub allow_remote: Vec<String>,
+    /// The console of a `PgBouncer` of the user's own, to watch.
+    pub pgbouncer: Option<Console>,
 }
 
 /// A run that has ended.
@@ -71,6 +72,9 @@ pub enum RunError {
     /// The record could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Two of them: whose figures would be whose?
+    #[error("the scenario has a PgBouncer of its own: no other one can be watched beside it")]
+    TwoPgBouncers,
     /// The thread that writes samples is gone.
     #[error("the thread that writes the samples has crashed")]
     CollectorCrashed,
@@ -128,6 +132,9 @@ pub async fn execute_as(
     stop: &CancellationToken,
 ) -> Result<Finished, RunError> {
     let experiment = experiment.into();
+    if experiment.gateway().is_some_and(|it| it.pgbouncer.is_some()) && options.pgbouncer.is_some() {
+        return Err(RunError::TwoPgBouncers);
+    }
     limits::raise_descriptor_limit(experiment.users().unwrap_or(0)).map_err(TestbedError::from)?;
     // What cannot be reached is told before anything is written.
     let access = match &experiment {
@@ -141,7 +148,7 @@ pub async fn execute_as(
     let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop };
     let ended = match (&experiment, &access) {
         (Experiment::Gateway(scenario), _) => run.gateway(scenario, options, &mut record).await,
-        (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, &mut record).await,
+        (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, options, &mut record).await,
         (Experiment::Service(_) | Experiment::Watched(_), _) => Ok(()),
     };
     record.outcome = match &ended {
@@ -157,9 +164,9 @@ pub async fn execute_as(
 }
 
 /// Clears the ground, and finds a server or downloads one, which can take minutes.
-async fn find_server(options: &RunOptions) -> Result<ServerBinaries, TestbedError> {
+async fn find_server(options: &RunOptions, scenario: &Scenario) -> Result<DatabaseSource, TestbedError> {
     sweep_leftovers().await;
-    Ok(binaries::find(options.pg_bin.as_deref(), &SearchPlaces::from_env()).await?)
+    DatabaseSource::private(options.pg_bin.as_deref(), scenario).await
 }
 
 /// A run that goes.
@@ -172,15 +179,16 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn gateway(&self, scenario: &Scenario, options: &RunOptions, record: &mut RunRecord) -> Result<(), RunError> {
-        let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
-        let Some(found) = self.stop.run_until_cancelled(find_server(options)).await else { return Ok(()) };
-        let database = DatabaseSource::Private { binaries: found?, home };
+        let finding = find_server(options, scenario);
+        let Some(found) = self.stop.run_until_cancelled(finding).await else { return Ok(()) };
+        let database = found?;
         let premises = Premises { database, logs: Some(self.folder.path().to_owned()), port: 0, password: None };
         for scope in &scenario.variants {
             let run = variant::Variant {
                 scenario,
                 scope: *scope,
                 premises: &premises,
+                pgbouncer: options.pgbouncer.as_ref(),
                 collector: self.collector,
                 progress: self.progress,
                 stop: self.stop,
@@ -200,6 +208,7 @@ impl Run<'_> {
         &self,
         scenario: &ServiceScenario,
         access: &Access,
+        options: &RunOptions,
         record: &mut RunRecord,
     ) -> Result<(), RunError> {
         for name in scenario.variant_names() {
@@ -207,6 +216,7 @@ impl Run<'_> {
                 scenario,
                 name,
                 access,
+                pgbouncer: options.pgbouncer.as_ref(),
                 collector: self.collector,
                 progress: self.progress,
                 stop: self.stop,

@@ -11,7 +11,7 @@ use super::access::Access;
 use super::arm::{Arm, Loaded, Subject, open_at_end};
 use super::collector::Collector;
 use super::progress::{Progress, Stage};
-use crate::monitor::{self, GaugeNames, Good, Probe, Watch, Whose};
+use crate::monitor::{self, Console, GaugeNames, Good, PgBouncerWatch, Probe, Watch, Whose};
 use crate::record::{SessionsLost, VariantRecord};
 use crate::scenario::{ServiceScenario, VariantName};
 use crate::swarm::fleet::Fleet;
@@ -26,6 +26,8 @@ pub(super) struct ServiceVariant<'a> {
     pub(super) scenario: &'a ServiceScenario,
     pub(super) name: VariantName,
     pub(super) access: &'a Access,
+    /// A `PgBouncer` of the user's own.
+    pub(super) pgbouncer: Option<&'a Console>,
     pub(super) collector: &'a Collector,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a CancellationToken,
@@ -53,6 +55,7 @@ impl ServiceVariant<'_> {
         counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, ..lost });
         let subject = Subject {
             postgres_version,
+            pgbouncer_version: None,
             startup,
             replicas: self.replicas(),
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
@@ -86,6 +89,7 @@ impl ServiceVariant<'_> {
             replicas: if health.is_some() { self.urls() } else { Vec::new() },
             gauges: Vec::new(),
             gauge_names: GaugeNames::default(),
+            pgbouncer: self.pgbouncer.cloned().map(|console| PgBouncerWatch { console, log: None }),
             health: self.scenario.health.clone(),
             probe: Probe {
                 path: health.cloned().unwrap_or_default(),

@@ -9,7 +9,7 @@ use super::RunError;
 use super::arm::{Arm, Loaded, Subject, open_at_end};
 use super::collector::Collector;
 use super::progress::{Progress, Stage};
-use crate::monitor::{self, GaugeNames, Probe, Watch, Whose};
+use crate::monitor::{self, Console, GaugeNames, PgBouncerWatch, Probe, Watch, Whose};
 use crate::record::{SessionsLost, VariantRecord};
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
@@ -24,6 +24,8 @@ pub(super) struct Variant<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) scope: SessionScope,
     pub(super) premises: &'a Premises,
+    /// A `PgBouncer` of the user's own.
+    pub(super) pgbouncer: Option<&'a Console>,
     pub(super) collector: &'a Collector,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a CancellationToken,
@@ -56,9 +58,11 @@ impl Variant<'_> {
         tokio::time::sleep(COUNTERS_SETTLE).await;
         let samples = self.collector.hand_over().await?;
         let mut counted = monitor::read_counters(&database).await?.since(&before);
-        counted.lost = lost.map(|lost| SessionsLost { open_at_end: open_at_end(&samples), ..lost });
+        let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
+        counted.lost = lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
         let subject = Subject {
             postgres_version: testbed.postgres_version().to_owned(),
+            pgbouncer_version: self.premises.database.pgbouncer_version().map(str::to_owned),
             startup,
             replicas: self.scenario.gateway.replicas.get(),
             pool_capacity: Some(self.scenario.gateway.pool_capacity()),
@@ -103,6 +107,13 @@ impl Variant<'_> {
             gauge_names: GaugeNames::default(),
             health: self.scenario.health.clone(),
             probe: Probe::default(),
+            pgbouncer: self.watched_pgbouncer(testbed),
         }
+    }
+
+    fn watched_pgbouncer(&self, testbed: &Testbed) -> Option<PgBouncerWatch> {
+        let of_testbed = testbed.pgbouncer().map(|(console, log)| (Console::from(console), Some(log)));
+        let (console, log) = of_testbed.or_else(|| Some((self.pgbouncer?.clone(), None)))?;
+        Some(PgBouncerWatch { console, log })
     }
 }

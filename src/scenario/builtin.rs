@@ -13,10 +13,11 @@ pub struct Builtin {
 pub const DEFAULT: Builtin = Builtin { name: "issue-2318", text: include_str!("../../scenarios/issue-2318.toml") };
 
 /// Every built-in, the default first.
-pub const BUILTINS: [Builtin; 3] = [
+pub const BUILTINS: [Builtin; 4] = [
     DEFAULT,
     Builtin { name: "collapse", text: include_str!("../../scenarios/collapse.toml") },
     Builtin { name: "collapse-full", text: include_str!("../../scenarios/collapse-full.toml") },
+    Builtin { name: "issue-2318-pgbouncer", text: include_str!("../../scenarios/issue-2318-pgbouncer.toml") },
 ];
 
 impl Builtin {

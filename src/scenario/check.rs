@@ -12,7 +12,8 @@ use super::gate::GateRule;
 use super::key::{KeyPath, nearest};
 use super::route::Tool;
 use super::{
-    Backend, Delay, Gateway, Health, Identities, Load, MonitorConfig, Scenario, SessionScope, UserClass, VariantName,
+    Backend, Delay, Gateway, Health, Identities, Load, MonitorConfig, PgBouncer, Scenario, SessionScope, UserClass,
+    VariantName,
 };
 use crate::units::Span;
 
@@ -68,6 +69,9 @@ pub fn check(scenario: &Scenario) -> Vec<Problem> {
     check_gateway(&scenario.gateway, &mut found);
     check_also(&scenario.gateway.also, &mut found);
     check_backend(&scenario.backend, &mut found);
+    if let Some(pgbouncer) = &scenario.pgbouncer {
+        check_pgbouncer(pgbouncer, scenario, &mut found);
+    }
     check_health(&scenario.health, &mut found);
     check_monitor(&scenario.monitor, &mut found);
     check_gate(&scenario.gate, &SessionScope::ALL.map(SessionScope::name), &mut found);
@@ -232,6 +236,29 @@ fn check_delay(name: &str, delay: Delay, found: &mut Problems) {
         let message =
             format!("has `min` {}, `max` {}: the longest delay is not below the shortest", delay.min, delay.max);
         found.error(&["backend", "delays", name], message);
+    }
+}
+
+fn check_pgbouncer(pgbouncer: &PgBouncer, scenario: &Scenario, found: &mut Problems) {
+    let servers = u64::from(pgbouncer.server_connections());
+    if servers > MOST_SESSIONS {
+        let message = format!("asks for {servers} server connections: at most {MOST_SESSIONS}");
+        found.error(&["pgbouncer"], message);
+    }
+    // Each replica has a connection beside its pools.
+    let clients = scenario.gateway.pool_capacity().saturating_add(scenario.gateway.replicas.get());
+    let limit = pgbouncer.max_client_conn.get();
+    if limit < clients {
+        let message = format!("is {limit}, the gateway may open {clients} connections: later ones are refused");
+        found.warning(&["pgbouncer", "max_client_conn"], message);
+    }
+    let (pooler, server) = (pgbouncer.idle_transaction_timeout, scenario.database.idle_in_transaction_session_timeout);
+    if !pooler.is_zero() && !server.is_zero() && server <= pooler {
+        let message = format!(
+            "is {pooler}, `database.idle_in_transaction_session_timeout` {server}: PostgreSQL ends those sessions before \
+             PgBouncer does"
+        );
+        found.warning(&["pgbouncer", "idle_transaction_timeout"], message);
     }
 }
 

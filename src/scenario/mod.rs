@@ -13,6 +13,7 @@ pub mod gate;
 pub mod key;
 pub mod locate;
 pub mod overrides;
+pub mod pgbouncer;
 pub mod route;
 pub mod service;
 pub mod source;
@@ -28,6 +29,7 @@ pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
 use crate::units::{Count, Share, Span};
 
 pub use self::experiment::{Experiment, Watched};
+pub use self::pgbouncer::{PgBouncer, ServerResetQuery};
 pub use self::service::ServiceScenario;
 pub use self::variant_name::{NotAVariantName, VariantName};
 
@@ -63,6 +65,9 @@ pub struct Scenario {
     /// The PostgreSQL server under the gateway.
     #[serde(default)]
     pub database: Database,
+    /// The `PgBouncer` between the gateway and PostgreSQL, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pgbouncer: Option<PgBouncer>,
     /// The health probe that stands for the container's.
     #[serde(default)]
     pub health: Health,

@@ -76,7 +76,7 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ),
     (
         "title = \"A test\" → users = 5",
-        "scenario `held.toml:2:1`: `users` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`, `gate`\n  hint: did you mean `load.users`?",
+        "scenario `held.toml:2:1`: `users` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `pgbouncer`, `health`, `monitor`, `gate`\n  hint: did you mean `load.users`?",
     ),
     ("title = \"A test\" → ", "scenario `held.toml:1:1`: `title` is missing"),
     ("title = \"A test\" → title = 5", "scenario `held.toml:2:9`: `title` is `5`: allowed is a text in quotes"),
@@ -263,7 +263,7 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ),
     (
         "[gateway] → [gatway]",
-        "scenario `held.toml:12:2`: `gatway` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`, `gate`\n  hint: did you mean `gateway`?",
+        "scenario `held.toml:12:2`: `gatway` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `pgbouncer`, `health`, `monitor`, `gate`\n  hint: did you mean `gateway`?",
     ),
 ];
 
@@ -287,7 +287,7 @@ fn a_wrong_override_is_refused_by_its_own_name() {
         ),
         (
             "users=5",
-            "`--set users=5`: `users` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `health`, `monitor`, `gate`\n  hint: did you mean `load.users`?",
+            "`--set users=5`: `users` is no key: allowed are `name`, `title`, `notes`, `reference`, `variants`, `load`, `identities`, `gateway`, `backend`, `database`, `pgbouncer`, `health`, `monitor`, `gate`\n  hint: did you mean `load.users`?",
         ),
         (
             "load.duration=10",
@@ -431,8 +431,8 @@ fn what_is_no_file_of_text_is_refused() {
 fn an_unknown_name_is_refused_with_the_built_ins_and_the_nearest() {
     assert_eq!(
         shown(&resolve("colapse").unwrap_err()),
-        "no scenario is called `colapse`: built in are `issue-2318`, `collapse`, `collapse-full`; \
-         a file is given by its path\n  hint: did you mean `collapse`?"
+        "no scenario is called `colapse`: built in are `issue-2318`, `collapse`, `collapse-full`, \
+         `issue-2318-pgbouncer`; a file is given by its path\n  hint: did you mean `collapse`?"
     );
 }
 
@@ -539,4 +539,28 @@ fn warnings_do_not_stop_a_run() {
         ["`--set health.timeout=10s`: `health.timeout` is 10s, 3 × `health.interval` 3s: \
           a replica that hangs is called down late"]
     );
+}
+
+#[test]
+fn a_pgbouncer_that_would_not_do_what_it_is_there_for_is_warned_of() {
+    let small = sets(&[
+        "pgbouncer.max_client_conn=3",
+        "pgbouncer.idle_transaction_timeout=30s",
+        "database.idle_in_transaction_session_timeout=30s",
+    ]);
+    let shown: Vec<_> = problems("held.toml", MINIMAL, &small).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "`--set pgbouncer.max_client_conn=3`: `pgbouncer.max_client_conn` is 3, the gateway may open 15 connections: \
+             later ones are refused",
+            "`--set pgbouncer.idle_transaction_timeout=30s`: `pgbouncer.idle_transaction_timeout` is 30s, \
+             `database.idle_in_transaction_session_timeout` 30s: PostgreSQL ends those sessions before PgBouncer does",
+        ]
+    );
+    let large = sets(&["pgbouncer.default_pool_size=9000"]);
+    let error = Scenario::from_text("held.toml", MINIMAL, &large).unwrap_err().to_string();
+    assert!(error.contains("asks for 9000 server connections: at most 8000"), "{error}");
+    let capped = sets(&["pgbouncer.default_pool_size=9000", "pgbouncer.max_db_connections=700"]);
+    assert!(Scenario::from_text("held.toml", MINIMAL, &capped).is_ok());
 }

@@ -19,6 +19,10 @@ pub(super) const STOP_STEPS: [(Signal, Duration); 3] = [
     (Signal::SIGKILL, Duration::from_secs(2)),
 ];
 
+/// The same for `PgBouncer`, whose SIGINT would wait for its clients: shutdown, no more asking.
+pub(super) const POOLER_STOP_STEPS: [(Signal, Duration); 2] =
+    [(Signal::SIGTERM, Duration::from_secs(2)), (Signal::SIGKILL, Duration::from_secs(2))];
+
 /// How often a child that is about to end is looked at.
 pub(super) const FAST_TICK: Duration = Duration::from_millis(5);
 
@@ -37,11 +41,21 @@ pub(super) struct Stop;
 pub(super) struct Running {
     program: PathBuf,
     child: Child,
+    stop_steps: &'static [(Signal, Duration)],
 }
 
 impl Running {
     /// Starts `command`, its output appended to `log`.
-    pub(super) fn start(mut command: Command, log: &Path) -> Result<Self, KeeperError> {
+    pub(super) fn start(command: Command, log: &Path) -> Result<Self, KeeperError> {
+        Self::start_to_stop_by(&STOP_STEPS, command, log)
+    }
+
+    /// The same, for a program that is stopped in another way.
+    pub(super) fn start_to_stop_by(
+        stop_steps: &'static [(Signal, Duration)],
+        mut command: Command,
+        log: &Path,
+    ) -> Result<Self, KeeperError> {
         let program = PathBuf::from(command.get_program());
         let start = || {
             let out = File::options().create(true).append(true).open(log)?;
@@ -49,7 +63,7 @@ impl Running {
         };
         let failed = |source| KeeperError::Program { program: program.clone(), source };
         let child = { start }().map_err(failed)?;
-        Ok(Self { program, child })
+        Ok(Self { program, child, stop_steps })
     }
 
     /// Its process.
@@ -72,9 +86,9 @@ impl Running {
 
     /// Ends the child, step by step harder, and waits for it.
     pub(super) fn stop(&mut self) -> Result<(), KeeperError> {
-        for (signal, patience) in STOP_STEPS {
-            let deadline = Instant::now() + patience;
-            self.send(signal);
+        for (signal, patience) in self.stop_steps {
+            let deadline = Instant::now() + *patience;
+            self.send(*signal);
             while Instant::now() < deadline {
                 if self.try_wait()?.is_some() {
                     return Ok(());
@@ -82,7 +96,7 @@ impl Running {
                 thread::sleep(FAST_TICK);
             }
         }
-        Err(KeeperError::Survived { pid: self.child.id() })
+        Err(KeeperError::Survived { program: self.program.clone(), pid: self.child.id() })
     }
 
     /// To the child alone: a server passes it on to its sessions, which are in groups of their own.
@@ -94,7 +108,8 @@ impl Running {
         }
     }
 
-    fn try_wait(&mut self) -> Result<Option<ExitStatus>, KeeperError> {
+    /// How it ended, if it did.
+    pub(super) fn try_wait(&mut self) -> Result<Option<ExitStatus>, KeeperError> {
         self.child.try_wait().map_err(|source| KeeperError::Program { program: self.program.clone(), source })
     }
 }

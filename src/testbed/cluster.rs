@@ -4,7 +4,6 @@
 //! server is not a child of this process but of a [`keeper`], which outlives it by as long as it
 //! takes to stop the server and to remove the folder.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +18,9 @@ use super::binaries::ServerBinaries;
 use super::folder;
 use super::keeper::{self, KeeperPlan, SUPERUSER, StartedServer};
 use super::lifeline::Keeper;
+use super::pgbouncer::{CONSOLE, POOLER_PORT};
+
+pub use super::plan::ClusterPlan;
 
 /// The database that is made in each cluster.
 pub const DATABASE: &str = "rbac";
@@ -31,56 +33,6 @@ const READY_DEADLINE: Duration = Duration::from_secs(30);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between two attempts to connect.
 const READY_POLL: Duration = Duration::from_millis(20);
-
-/// How a cluster is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterPlan {
-    /// `max_connections`; the server keeps `superuser_reserved_connections` (3) of them for superusers.
-    pub max_connections: u32,
-    /// `shared_buffers`, in megabytes.
-    pub shared_buffers_mb: u32,
-    /// Further settings by name, which win over those of the testbed.
-    pub settings: BTreeMap<String, String>,
-}
-
-impl ClusterPlan {
-    /// A cluster for this many connections, otherwise with the testbed's settings.
-    #[must_use]
-    pub fn for_connections(max_connections: u32) -> Self {
-        Self { max_connections, shared_buffers_mb: 128, settings: BTreeMap::new() }
-    }
-
-    fn all_settings(&self) -> BTreeMap<String, String> {
-        let mut settings: BTreeMap<String, String> =
-            TESTBED_SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        settings.insert("max_connections".to_owned(), self.max_connections.to_string());
-        settings.insert("shared_buffers".to_owned(), format!("{}MB", self.shared_buffers_mb));
-        settings.extend(self.settings.clone());
-        settings
-    }
-}
-
-/// What every private cluster is set to.
-const TESTBED_SETTINGS: [(&str, &str); 13] = [
-    // Nothing in it outlives the run, so nothing needs to reach the disk.
-    ("fsync", "off"),
-    ("synchronous_commit", "off"),
-    ("full_page_writes", "off"),
-    ("wal_level", "minimal"),
-    ("max_wal_senders", "0"),
-    // No checkpoint in the middle of a measurement.
-    ("max_wal_size", "4GB"),
-    ("checkpoint_timeout", "1h"),
-    // Room for the statement that held a session, which is looked up by its text.
-    ("track_activity_query_size", "4096"),
-    // Compiling a query in one run and not in the next is noise.
-    ("jit", "off"),
-    // Only the owner and root: whoever reaches the socket is superuser.
-    ("unix_socket_permissions", "0700"),
-    ("logging_collector", "off"),
-    ("log_destination", "stderr"),
-    ("log_checkpoints", "off"),
-];
 
 /// Where a cluster is put, and which program keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +110,15 @@ pub enum ClusterError {
         #[source]
         source: Option<tokio_postgres::Error>,
     },
+    /// `PgBouncer` runs and does not answer.
+    #[error("PgBouncer gave no answer within {READY_DEADLINE:?}, its log says `{}`", keeper::log_reason(.log))]
+    NoPooler {
+        /// What the last attempt saw.
+        #[source]
+        source: tokio_postgres::Error,
+        /// The last lines of its log, oldest first.
+        log: Vec<String>,
+    },
     /// The folder is still there after the end.
     #[error("the folder of PostgreSQL, `{}`, could not be removed", .folder.display())]
     LeftBehind {
@@ -198,6 +159,7 @@ impl PgCluster {
             postgres: binaries.postgres(),
             temp_dir: home.temp_dir.clone(),
             settings: plan.all_settings(),
+            pgbouncer: plan.pgbouncer.clone(),
         };
         match Box::pin(start_server(&mut keeper, &order)).await {
             Ok(server) => Ok(Self { version: binaries.version.clone(), server, keeper, stopped: false }),
@@ -248,6 +210,17 @@ impl PgCluster {
         connection_to(&self.server, DATABASE)
     }
 
+    /// How to connect to the console of its `PgBouncer`, and the file which that logs to; `None` without one.
+    pub fn pgbouncer(&self) -> Option<(tokio_postgres::Config, &Path)> {
+        let log = self.server.pgbouncer_log.as_deref()?;
+        Some((console_of(&self.server), log))
+    }
+
+    /// The port under which a gateway reaches the database: `PgBouncer`'s where there is one.
+    pub fn gateway_port(&self) -> u16 {
+        if self.server.pgbouncer_log.is_some() { POOLER_PORT } else { self.server.port }
+    }
+
     /// The same as a connection string, such as `postgresql://postgres@/rbac?host=/tmp/…/s&port=5432`.
     pub fn url(&self) -> String {
         let host = percent_encode(&self.server.socket_dir.to_string_lossy());
@@ -262,7 +235,7 @@ impl PgCluster {
         self.keeper.next_failure().await
     }
 
-    /// Stops the server and waits until its folder is gone, at most about 12 s. A second call does nothing.
+    /// Stops the server and waits until its folder is gone, at most about 16 s. A second call does nothing.
     ///
     /// # Errors
     /// When the server had ended before by itself, or its folder cannot be removed.
@@ -303,7 +276,7 @@ async fn start_server(keeper: &mut Keeper, plan: &KeeperPlan) -> Result<StartedS
     keeper.order(plan).await?;
     let server = timeout(INIT_DEADLINE, keeper.started()).await.ok().ok_or(ClusterError::NoReport)??;
     let outcome = tokio::select! {
-        outcome = set_up(&server) => outcome,
+        outcome = async { set_up(&server).await?; wait_for_pooler(&server).await } => outcome,
         error = keeper.next_failure() => Err(error),
     };
     outcome.map(|()| server)
@@ -322,6 +295,20 @@ async fn set_up(server: &StartedServer) -> Result<(), ClusterError> {
                 let source = last.ok().and_then(Result::err);
                 return Err(ClusterError::NoAnswer { source, log: keeper::log_tail(&server.log) });
             }
+        }
+    }
+}
+
+/// Waits for the first answer of the console of a `PgBouncer`, where there is one.
+async fn wait_for_pooler(server: &StartedServer) -> Result<(), ClusterError> {
+    let Some(log) = &server.pgbouncer_log else { return Ok(()) };
+    let config = console_of(server);
+    let deadline = Instant::now() + READY_DEADLINE;
+    loop {
+        match config.connect(NoTls).await {
+            Ok(_) => return Ok(()),
+            Err(_) if Instant::now() < deadline => sleep(READY_POLL).await,
+            Err(source) => return Err(ClusterError::NoPooler { source, log: keeper::log_tail(log) }),
         }
     }
 }
@@ -347,6 +334,13 @@ fn connection_to(server: &StartedServer, database: &str) -> tokio_postgres::Conf
     config
 }
 
+fn console_of(server: &StartedServer) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.host_path(&server.socket_dir).port(POOLER_PORT).user(SUPERUSER).dbname(CONSOLE);
+    config.connect_timeout(ANSWER_DEADLINE);
+    config
+}
+
 /// Encodes what could end a value in a URL's query; a path's slashes may stay.
 fn percent_encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
@@ -356,16 +350,6 @@ fn percent_encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_setting_of_the_plan_wins_over_the_testbeds() {
-        let mut plan = ClusterPlan::for_connections(7);
-        plan.settings.insert("fsync".to_owned(), "on".to_owned());
-        let settings = plan.all_settings();
-        assert_eq!(settings["fsync"], "on");
-        assert_eq!(settings["max_connections"], "7");
-        assert_eq!(settings["synchronous_commit"], "off");
-    }
 
     #[test]
     fn a_folder_with_any_name_survives_the_url() {

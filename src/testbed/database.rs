@@ -1,9 +1,9 @@
 //! The PostgreSQL of an experiment: a private cluster, or a database of the user's own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use gateway_under_test::settings::{DatabaseHost, DatabaseSettings};
+use gateway_under_test::settings::{DatabaseHost, DatabaseSettings, Route};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Config, NoTls};
 
@@ -163,6 +163,14 @@ impl Database {
         }
     }
 
+    /// The console of the `PgBouncer` in front of a private one, and its log.
+    pub(super) fn pgbouncer(&self) -> Option<(Config, PathBuf)> {
+        match self {
+            Self::Private(cluster) => cluster.pgbouncer().map(|(console, log)| (console, log.to_owned())),
+            Self::Own { .. } => None,
+        }
+    }
+
     /// A folder for logs that nobody asked for.
     pub(super) fn log_folder(&self) -> &Path {
         match self {
@@ -177,7 +185,7 @@ impl Database {
         let (host, port, user, password, dbname) = match self {
             Self::Private(cluster) => {
                 let host = DatabaseHost::Socket(cluster.socket_dir().to_owned());
-                (host, cluster.port(), keeper::SUPERUSER.to_owned(), None, cluster::DATABASE.to_owned())
+                (host, cluster.gateway_port(), keeper::SUPERUSER.to_owned(), None, cluster::DATABASE.to_owned())
             }
             Self::Own { database, .. } => {
                 let OwnDatabase { host, port, user, dbname, .. } = database.as_ref();
@@ -190,6 +198,7 @@ impl Database {
             user,
             password,
             dbname,
+            route: if self.pgbouncer().is_some() { Route::TransactionPooler } else { Route::Direct },
             statement_timeout: limits.statement_timeout.duration(),
             idle_in_transaction_session_timeout: limits.idle_in_transaction_session_timeout.duration(),
         }

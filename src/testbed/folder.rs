@@ -6,6 +6,7 @@
 //!   data/          the cluster
 //!   s/             the socket
 //!   postgres.log   what initdb and postgres say
+//!   pgbouncer.*    configuration, users, process and (unless it has another place) log of a PgBouncer
 //! ```
 //!
 //! A folder has an owner from the instant it exists, since its name says which; `owner.pid` then tells that process
@@ -26,6 +27,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use super::account::ServerAccount;
+use super::pgbouncer;
 
 /// The port in the name of the socket. Nothing listens on it: the folder alone makes the socket unique.
 pub(super) const PORT: u16 = 5432;
@@ -111,7 +113,7 @@ fn place_for_folders(temp_dir: &Path) -> io::Result<PathBuf> {
 /// Removes the folders of clusters in `temp_dir` whose keeper is gone, and stops what still runs in them.
 ///
 /// Only folders of this user with a name that a keeper gave are looked at; one with a living keeper is left alone.
-/// Returns how many were removed. To be called before a run; it takes up to four seconds per folder.
+/// Returns how many were removed. To be called before a run; it takes up to eight seconds per folder.
 pub fn sweep_stale(temp_dir: &Path) -> usize {
     let Ok(place) = place_for_folders(temp_dir) else { return 0 };
     let Ok(entries) = fs::read_dir(place) else { return 0 };
@@ -127,8 +129,12 @@ fn is_stale(folder: &Path) -> bool {
 
 /// Stops the server that a vanished keeper left in `folder`, and removes the folder; false when it is still there.
 pub(super) fn sweep(folder: &Path) -> bool {
+    if let Some(pooler) = leftover_pooler(folder) {
+        stop(pooler, Signal::SIGTERM);
+    }
     if let Some(postmaster) = leftover_postmaster(&folder.join("data")) {
-        stop(postmaster);
+        // With it the server takes its sessions along.
+        stop(postmaster, Signal::SIGQUIT);
     }
     match remove(folder) {
         Ok(()) => true,
@@ -157,12 +163,18 @@ fn remove(folder: &Path) -> io::Result<()> {
 fn leftover_postmaster(data: &Path) -> Option<Pid> {
     let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let pid = text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1)?;
-    is_server_on(&command_line(pid)?, data).then(|| Pid::from_raw(pid))
+    is_program_on(&command_line(pid)?, "postgres", data).then(|| Pid::from_raw(pid))
 }
 
-fn is_server_on(command_line: &[String], data: &Path) -> bool {
+/// The same for the `PgBouncer` in front of it, by the file that its keeper wrote.
+fn leftover_pooler(folder: &Path) -> Option<Pid> {
+    let pid = parse_pid(fs::read_to_string(pgbouncer::pid_in(folder)).ok()?.trim())?;
+    is_program_on(&command_line(pid.as_raw())?, "pgbouncer", &pgbouncer::ini_in(folder)).then_some(pid)
+}
+
+fn is_program_on(command_line: &[String], name: &str, path: &Path) -> bool {
     let program = command_line.first().and_then(|program| Path::new(program).file_name());
-    program == Some(OsStr::new("postgres")) && command_line.iter().any(|argument| Path::new(argument) == data)
+    program == Some(OsStr::new(name)) && command_line.iter().any(|argument| Path::new(argument) == path)
 }
 
 /// The words of a process's command line; `None` when there is no such process.
@@ -176,13 +188,13 @@ fn command_line(pid: i32) -> Option<Vec<String>> {
     output.status.success().then(|| line.split_whitespace().map(str::to_owned).collect())
 }
 
-/// SIGQUIT, with which the server takes its sessions along; SIGKILL if that does not help.
-fn stop(postmaster: Pid) {
-    for signal in [Signal::SIGQUIT, Signal::SIGKILL] {
-        let sent = kill(postmaster, signal);
+/// `signal`, and SIGKILL if that does not help.
+fn stop(process: Pid, signal: Signal) {
+    for signal in [signal, Signal::SIGKILL] {
+        let sent = kill(process, signal);
         let deadline = Instant::now() + PATIENCE;
         while sent.is_ok() && Instant::now() < deadline {
-            if !process_exists(postmaster) {
+            if !process_exists(process) {
                 return;
             }
             thread::sleep(POLL);
@@ -333,6 +345,7 @@ mod tests {
         let folder = folder_of(temp.path(), NOBODY);
         let mut bystander = process::Command::new("sleep").arg("60").spawn().unwrap();
         fs::write(folder.join("data/postmaster.pid"), format!("{}\n", bystander.id())).unwrap();
+        fs::write(pgbouncer::pid_in(&folder), bystander.id().to_string()).unwrap();
         assert_eq!(sweep_stale(temp.path()), 1);
         assert!(bystander.try_wait().unwrap().is_none(), "the bystander was killed");
         bystander.kill().unwrap();

@@ -2,8 +2,9 @@
 //!
 //! A destructor does not run after SIGKILL, but a pipe is closed by the system in any case. The run starts this
 //! same program with [`SUBCOMMAND`] in a process group of its own and holds its stdin open. The keeper reads one
-//! line, a [`KeeperPlan`]; makes the folder, the cluster and the server; answers with one line, a [`KeeperReport`];
-//! and waits. When its stdin ends, or it is told to terminate, it stops the server and removes the folder.
+//! line, a [`KeeperPlan`]; makes the folder, the cluster, the server and what is wanted in front of it; answers with one
+//! line, a [`KeeperReport`]; and waits. When its stdin ends, or it is told to terminate, it stops what it has started
+//! and removes the folder.
 //!
 //! What it leaves behind when it is killed itself is left to [`super::folder::sweep_stale`].
 
@@ -17,15 +18,16 @@ use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::account::{AccountError, ServerAccount};
-use super::child::{Event, FAST_TICK, Running, STOP_STEPS, Stop};
+use super::child::{Event, FAST_TICK, POOLER_STOP_STEPS, Running, STOP_STEPS, Stop};
 use super::folder::{ClusterFolder, PORT};
+use super::pgbouncer::{self, PgBouncerPlan};
 
 /// The hidden subcommand under which the program is the keeper.
 pub const SUBCOMMAND: &str = "keep-postgres";
@@ -50,6 +52,9 @@ pub struct KeeperPlan {
     pub temp_dir: PathBuf,
     /// The server's settings, by name.
     pub settings: BTreeMap<String, String>,
+    /// What is wanted in front of the server.
+    #[serde(default)]
+    pub pgbouncer: Option<PgBouncerPlan>,
 }
 
 /// What the keeper says: one line of JSON on its stdout, and a second one when the server ends by itself.
@@ -80,6 +85,9 @@ pub struct StartedServer {
     pub log: PathBuf,
     /// The process of the server.
     pub postmaster: u32,
+    /// What `PgBouncer` logs to, where there is one.
+    #[serde(default)]
+    pub pgbouncer_log: Option<PathBuf>,
 }
 
 /// Why the keeper failed.
@@ -122,9 +130,14 @@ pub enum KeeperError {
         /// The last lines of its log, oldest first.
         log: Vec<String>,
     },
-    /// The server is still there after SIGKILL.
-    #[error("PostgreSQL, process {pid}, did not end within {:?} of SIGKILL", STOP_STEPS[2].1)]
+    /// The files of `PgBouncer` cannot be written.
+    #[error("writing the files of PgBouncer")]
+    PoolerFiles(#[source] io::Error),
+    /// A program is still there after SIGKILL.
+    #[error("`{}`, process {pid}, did not end within {:?} of SIGKILL", .program.display(), STOP_STEPS[2].1)]
     Survived {
+        /// The program.
+        program: PathBuf,
         /// The server's process.
         pid: u32,
     },
@@ -220,7 +233,9 @@ impl House<'_> {
     fn check_reachable(&self) -> Result<(), AccountError> {
         let Some(account) = self.account else { return Ok(()) };
         account.can_enter(self.folder.path())?;
-        self.plan.postgres.parent().map_or(Ok(()), |bin| account.can_enter(bin))
+        let pooler = self.plan.pgbouncer.as_ref().map(|it| &it.program);
+        let bins = [Some(&self.plan.postgres), pooler].into_iter().flatten().filter_map(|program| program.parent());
+        bins.into_iter().try_for_each(|bin| account.can_enter(bin))
     }
 
     /// Makes the data folder; breaks when the run ended meanwhile.
@@ -231,7 +246,7 @@ impl House<'_> {
         let mut initdb = Running::start(command, &self.folder.log())?;
         match initdb.wait_or_order(orders, FAST_TICK)? {
             Event::Ended(status) if status.success() => Ok(ControlFlow::Continue(())),
-            Event::Ended(status) => Err(self.ended(&self.plan.initdb, status)),
+            Event::Ended(status) => Err(ended(&self.plan.initdb, status, &self.folder.log())),
             Event::Told => {
                 initdb.stop()?;
                 Ok(ControlFlow::Break(()))
@@ -241,17 +256,45 @@ impl House<'_> {
 
     fn serve(&self, orders: &Receiver<Stop>) -> Result<(), KeeperError> {
         let mut postgres = Running::start(self.server_command(), &self.folder.log())?;
+        // Dropped before the server when something fails.
+        let mut pooler = self.plan.pgbouncer.as_ref().map(|plan| self.start_pooler(plan)).transpose()?;
         report(&KeeperReport::Started(StartedServer {
             folder: self.folder.path().to_owned(),
             socket_dir: self.folder.socket_dir(),
             port: PORT,
             log: self.folder.log(),
             postmaster: postgres.id(),
+            pgbouncer_log: self.plan.pgbouncer.as_ref().map(|plan| plan.log_in(self.folder.path())),
         }));
-        match postgres.wait_or_order(orders, SLOW_TICK)? {
-            Event::Ended(status) => Err(self.ended(&self.plan.postgres, status)),
-            Event::Told => postgres.stop(),
+        loop {
+            if let Some(status) = postgres.try_wait()? {
+                return Err(ended(&self.plan.postgres, status, &self.folder.log()));
+            }
+            if let (Some(pooler), Some(plan)) = (&mut pooler, &self.plan.pgbouncer)
+                && let Some(status) = pooler.try_wait()?
+            {
+                return Err(ended(&plan.program, status, &plan.log_in(self.folder.path())));
+            }
+            match orders.recv_timeout(SLOW_TICK) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
+        // Whatever becomes of it, the server is stopped.
+        let stopped = pooler.as_mut().map_or(Ok(()), Running::stop);
+        postgres.stop()?;
+        stopped
+    }
+
+    /// Starts `PgBouncer`, and writes down which process it is, for whoever has to clear up after this one.
+    fn start_pooler(&self, plan: &PgBouncerPlan) -> Result<Running, KeeperError> {
+        let folder = self.folder.path();
+        let ini = plan.write_files(folder, &self.folder.socket_dir()).map_err(KeeperError::PoolerFiles)?;
+        let mut command = self.command(&plan.program);
+        command.arg(ini);
+        let pooler = Running::start_to_stop_by(&POOLER_STOP_STEPS, command, &plan.log_in(folder))?;
+        fs::write(pgbouncer::pid_in(folder), pooler.id().to_string()).map_err(KeeperError::PoolerFiles)?;
+        Ok(pooler)
     }
 
     fn server_command(&self) -> Command {
@@ -279,10 +322,10 @@ impl House<'_> {
         }
         command
     }
+}
 
-    fn ended(&self, program: &Path, status: ExitStatus) -> KeeperError {
-        KeeperError::Ended { program: program.to_owned(), status, log: log_tail(&self.folder.log()) }
-    }
+fn ended(program: &Path, status: ExitStatus, log: &Path) -> KeeperError {
+    KeeperError::Ended { program: program.to_owned(), status, log: log_tail(log) }
 }
 
 /// The names that PostgreSQL's programs read: `PGDATA`, `PGHOST`, `PGOPTIONS` and the like.
@@ -300,7 +343,8 @@ pub(super) fn log_tail(log: &Path) -> Vec<String> {
 
 /// The line of a log that says why: the last one that calls itself fatal, from that word on, else the last one.
 pub(super) fn log_reason(log: &[String]) -> &str {
-    let fatal = |line: &'_ str| ["FATAL:", "PANIC:", "initdb: error:"].iter().find_map(|mark| line.find(mark));
+    let fatal =
+        |line: &'_ str| ["FATAL:", "PANIC:", "initdb: error:", "FATAL "].iter().find_map(|mark| line.find(mark));
     let reason = log.iter().rev().find_map(|line| fatal(line).map(|at| &line[at..]));
     reason.or_else(|| log.last().map(String::as_str)).unwrap_or("nothing")
 }
@@ -318,6 +362,8 @@ mod tests {
         let log = lines("2026-01-01 UTC [7] LOG:  starting\n2026-01-01 UTC [7] FATAL:  no room\n[7] LOG:  down");
         assert_eq!(log_reason(&log), "FATAL:  no room");
         assert_eq!(log_reason(&lines("initdb: error: no\ninitdb: removing")), "initdb: error: no");
+        let pooler = lines("2026-01-01 UTC [7] FATAL unix_listen failed\n2026-01-01 UTC [7] LOG down");
+        assert_eq!(log_reason(&pooler), "FATAL unix_listen failed");
         assert_eq!(log_reason(&lines("only this")), "only this");
         assert_eq!(log_reason(&[]), "nothing");
     }

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::cluster::ClusterError;
 use super::keeper::{self, KeeperPlan, KeeperReport, StartedServer};
 
-/// How long the keeper may take to stop the server and to remove the folder; its own steps add up to 8 s.
-const STOP_DEADLINE: Duration = Duration::from_secs(12);
+/// How long the keeper may take to stop what it keeps and to remove the folder; its own steps add up to 12 s.
+const STOP_DEADLINE: Duration = Duration::from_secs(16);
 
 /// The keeper's process, seen from the run.
 #[derive(Debug)]

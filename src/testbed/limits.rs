@@ -4,10 +4,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// The limit on file descriptors is too low, and may not be raised.
 #[derive(Debug, thiserror::Error)]
-#[error("{users} users need {needed} file descriptors, the limit is {allowed}")]
+#[error("{who} need {needed} file descriptors, the limit is {allowed}")]
 pub struct DescriptorError {
-    /// Users of the load.
-    pub users: u32,
+    /// Who needs them, and how many of them there are: `4000 users`.
+    pub who: String,
     /// Descriptors that they need.
     pub needed: u64,
     /// The hard limit of this process.
@@ -30,13 +30,24 @@ const OTHERS: u64 = 256;
 /// [`DescriptorError`] when the hard limit is too low.
 pub fn raise_descriptor_limit(users: u32) -> Result<(), DescriptorError> {
     // Twice the users: a socket that timed out lingers while its successor is already open.
-    let needed = u64::from(users) * 2 + OTHERS;
+    raise_to(u64::from(users) * 2 + OTHERS, || format!("{users} users"))
+}
+
+/// The same for `PgBouncer`, which would otherwise take fewer clients than it is set to, and say so in its log only.
+///
+/// # Errors
+/// As [`raise_descriptor_limit`].
+pub fn raise_for_pgbouncer(clients: u32, servers: u32) -> Result<(), DescriptorError> {
+    raise_to(u64::from(clients) + u64::from(servers) + OTHERS, || format!("{clients} clients of PgBouncer"))
+}
+
+fn raise_to(needed: u64, who: impl Fn() -> String) -> Result<(), DescriptorError> {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     if needed > hard {
-        return Err(DescriptorError { users, needed, allowed: hard });
+        return Err(DescriptorError { who: who(), needed, allowed: hard });
     }
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() && soft < needed {
-        return Err(DescriptorError { users, needed, allowed: soft });
+        return Err(DescriptorError { who: who(), needed, allowed: soft });
     }
     Ok(())
 }

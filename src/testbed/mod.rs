@@ -1,9 +1,10 @@
 //! Where an experiment runs: a private PostgreSQL cluster, gateway replicas, the slow backend.
 //!
 //! PostgreSQL comes from [`binaries`] (found, or fetched by [`download`]), lives in a temporary [`folder`] as an
-//! unprivileged account, is the child of a [`keeper`], and is seen by the run as a [`cluster`]. The gateway replicas
-//! and the backend are [`service`]s: this program again, as child processes. Nothing outlives the run: every child ends
-//! when the pipe to its standard input closes, which the system does even after SIGKILL.
+//! unprivileged account, is the child of a [`keeper`], and is seen by the run as a [`cluster`]; so does a [`pgbouncer`]
+//! in front of it, where the scenario asks for one. The gateway replicas and the backend are [`service`]s: this program
+//! again, as child processes. Nothing outlives the run: every child ends when the pipe to its standard input closes,
+//! which the system does even after SIGKILL.
 
 mod account;
 pub mod binaries;
@@ -15,25 +16,30 @@ pub mod folder;
 pub mod keeper;
 mod lifeline;
 pub mod limits;
+pub mod pgbouncer;
+mod plan;
 mod seed;
 pub mod service;
+mod serving;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway_under_test::settings::{
-    BackendSettings, DelaySettings, PoolSettings, PrePing, Settings, SlowWorkSettings, UsageCounterSettings,
-};
+use gateway_under_test::settings::Settings;
 use reqwest::header::HeaderValue;
 
 use crate::scenario::{Scenario, SessionScope};
 use cluster::{ClusterHome, ClusterPlan, PgCluster};
 use database::{Database, OwnDatabase};
+use pgbouncer::PgBouncerPlan;
 use seed::Callers;
 use service::Service;
+use told::{backend_settings, replica_settings};
 
 pub use account::AccountError;
 pub use seed::SeedError;
+pub use serving::Running;
 
 /// Hidden subcommand of a gateway replica.
 pub const REPLICA_SUBCOMMAND: &str = "serve-replica";
@@ -42,6 +48,9 @@ pub const BACKEND_SUBCOMMAND: &str = "serve-backend";
 
 /// Connections beside the gateway's: the monitor's, the counters', and what PostgreSQL reserves for superusers.
 const OTHER_CONNECTIONS: u32 = 16;
+
+/// Server connections that `PgBouncer` has given up may be there a moment longer than in its own count.
+const CLOSING_CONNECTIONS: u32 = 32;
 
 /// How long a replica may take until `/ready` says so.
 const READY_DEADLINE: Duration = Duration::from_secs(10);
@@ -59,6 +68,9 @@ pub enum TestbedError {
     /// A database of the user's own cannot be used.
     #[error(transparent)]
     OwnDatabase(#[from] database::OwnDatabaseError),
+    /// There is no `PgBouncer`, or no place for one.
+    #[error(transparent)]
+    PgBouncer(#[from] pgbouncer::PgBouncerError),
     /// The data set could not be loaded.
     #[error(transparent)]
     Seed(#[from] SeedError),
@@ -92,7 +104,9 @@ impl TestbedError {
     pub fn is_bad_request(&self) -> bool {
         match self {
             Self::OwnDatabase(error) => error.is_bad_request(),
-            Self::Seed(SeedError::SomebodyElses { .. }) => true,
+            Self::Seed(SeedError::SomebodyElses { .. }) | Self::PgBouncer(pgbouncer::PgBouncerError::OwnDatabase) => {
+                true
+            }
             _ => false,
         }
     }
@@ -128,6 +142,8 @@ pub enum DatabaseSource {
         binaries: binaries::ServerBinaries,
         /// Where it lives, and which program keeps it.
         home: ClusterHome,
+        /// The `PgBouncer` in front of it, where the scenario asks for one.
+        pgbouncer: Option<pgbouncer::Program>,
     },
     /// In a database of the user's own, empty or once filled by this program.
     Own(Box<OwnDatabase>),
@@ -137,22 +153,49 @@ impl DatabaseSource {
     /// A private cluster of the programs in `pg_bin`, or else of those that are found.
     ///
     /// # Errors
-    /// [`TestbedError::Binaries`] when there are none.
-    pub async fn private(pg_bin: Option<&Path>) -> Result<Self, TestbedError> {
-        let binaries = binaries::find(pg_bin, &binaries::SearchPlaces::from_env()).await?;
+    /// [`TestbedError::Binaries`] when there are none, [`TestbedError::PgBouncer`] when the scenario asks for one and
+    /// there is none.
+    pub async fn private(pg_bin: Option<&Path>, scenario: &Scenario) -> Result<Self, TestbedError> {
+        let places = binaries::SearchPlaces::from_env();
+        let pgbouncer = scenario.pgbouncer.is_some().then(|| pgbouncer::find(&places)).transpose()?;
+        let binaries = binaries::find(pg_bin, &places).await?;
         let home = ClusterHome::of_this_program().map_err(TestbedError::Executable)?;
-        Ok(Self::Private { binaries, home })
+        Ok(Self::Private { binaries, home, pgbouncer })
     }
 
-    async fn open(&self, connections: u32) -> Result<Database, TestbedError> {
+    async fn open(&self, scenario: &Scenario, logs: Option<PathBuf>) -> Result<Database, TestbedError> {
         match self {
-            Self::Private { binaries, home } => {
-                let plan = ClusterPlan::for_connections(connections);
-                Ok(Database::Private(Box::new(PgCluster::start(binaries, &plan, home).await?)))
+            Self::Private { binaries, home, pgbouncer } => {
+                let mut plan = ClusterPlan::for_connections(connections(scenario));
+                if let (Some(asked), Some(program)) = (&scenario.pgbouncer, pgbouncer) {
+                    limits::raise_for_pgbouncer(asked.max_client_conn.get(), asked.server_connections())?;
+                    plan.pgbouncer = Some(PgBouncerPlan::of(asked, program, logs));
+                }
+                let cluster = PgCluster::start(binaries, &plan, home).await?;
+                Ok(Database::Private(Box::new(cluster)))
             }
+            Self::Own(_) if scenario.pgbouncer.is_some() => Err(pgbouncer::PgBouncerError::OwnDatabase.into()),
             Self::Own(own) => Ok(Database::own(own).await?),
         }
     }
+
+    /// The version of the `PgBouncer` in front of it.
+    pub fn pgbouncer_version(&self) -> Option<&str> {
+        match self {
+            Self::Private { pgbouncer, .. } => pgbouncer.as_ref().map(|it| it.version.as_str()),
+            Self::Own(_) => None,
+        }
+    }
+}
+
+/// Connections that the server must allow.
+fn connections(scenario: &Scenario) -> u32 {
+    let of_gateway = match &scenario.pgbouncer {
+        Some(pgbouncer) => pgbouncer.server_connections() + CLOSING_CONNECTIONS,
+        // One of each replica's reads who is not let in.
+        None => scenario.gateway.pool_capacity() + scenario.gateway.replicas.get(),
+    };
+    of_gateway + OTHER_CONNECTIONS
 }
 
 /// Everything an experiment runs on.
@@ -174,10 +217,8 @@ impl Testbed {
     /// # Cancel safety
     /// Dropped halfway, every child ends on its own, a moment later.
     pub async fn start(scenario: &Scenario, scope: SessionScope, premises: &Premises) -> Result<Self, TestbedError> {
-        // One of each replica's reads who is not let in.
-        let replicas = scenario.gateway.replicas.get();
-        let connections = scenario.gateway.pool_capacity() + replicas + OTHER_CONNECTIONS;
-        let database = premises.database.open(connections).await?;
+        let log = premises.logs.as_ref().map(|folder| folder.join(format!("pgbouncer.{}.log", scope.name())));
+        let database = premises.database.open(scenario, log).await?;
         let jwt_secret = format!("{:032x}", rand::random::<u128>());
         match start_services(scenario, scope, premises, &database, &jwt_secret).await {
             Ok((backend, replicas, callers)) => Ok(Self { database, backend, replicas, callers, jwt_secret }),
@@ -207,6 +248,11 @@ impl Testbed {
     /// The database as a connection string, without the password.
     pub fn database_url(&self) -> String {
         self.database.masked_url()
+    }
+
+    /// The console of the `PgBouncer` in front of it, and the file which that logs to.
+    pub fn pgbouncer(&self) -> Option<(tokio_postgres::Config, PathBuf)> {
+        self.database.pgbouncer()
     }
 
     /// The server's version, as it says it.
@@ -249,6 +295,12 @@ impl Testbed {
         for replica in &mut self.replicas {
             replica.stop().await;
         }
+        // The pooler would keep them open, and what they have to report to the server's counters with them.
+        if let Some((console, _)) = self.pgbouncer()
+            && let Err(error) = pgbouncer::close_servers(&console).await
+        {
+            tracing::warn!(%error, "PgBouncer did not close its server connections");
+        }
     }
 
     /// Ends everything.
@@ -289,60 +341,6 @@ async fn start_services(
     Ok((backend, replicas, callers))
 }
 
-fn backend_settings(scenario: &Scenario) -> BackendSettings {
-    let delays = scenario.backend.delays.iter().map(|(tool, delay)| {
-        let settings = DelaySettings {
-            min: delay.min.duration(),
-            exponential_mean: delay.exponential_mean.duration(),
-            max: delay.max.duration(),
-        };
-        (tool.clone(), settings)
-    });
-    BackendSettings { port: 0, delays: delays.collect(), seed: scenario.load.seed }
-}
-
-fn replica_settings(
-    name: &str,
-    scenario: &Scenario,
-    scope: SessionScope,
-    database: &Database,
-    backend: &Service,
-    jwt_secret: &str,
-) -> Settings {
-    let gateway = &scenario.gateway;
-    Settings {
-        name: name.to_owned(),
-        port: 0,
-        workers: gateway.workers.get(),
-        session_scope: scope,
-        also: gateway.also.clone(),
-        checkout: gateway.checkout,
-        pool: PoolSettings {
-            size: gateway.pool.size.get(),
-            max_overflow: gateway.pool.max_overflow,
-            timeout: gateway.pool.timeout.duration(),
-            pre_ping: PrePing::Off,
-            recycle: None,
-        },
-        database: database.settings(scenario),
-        backend_url: format!("{}/mcp", backend.listening().url),
-        jwt_secret: jwt_secret.to_owned(),
-        platform_admin_email: seed::PLATFORM_ADMIN.to_owned(),
-        usage_counter: UsageCounterSettings {
-            share: gateway.usage_counter.share.get(),
-            rows: gateway.usage_counter.rows.map_or(0, crate::units::Count::get),
-        },
-        slow_work: SlowWorkSettings { hook: gateway.hook_delay.duration(), render: gateway.render_delay.duration() },
-        audit: gateway.audit,
-        masks: gateway.masks,
-        garbage_after: gateway.garbage_after.duration(),
-        header_timeout: gateway.header_timeout.duration(),
-    }
-}
-
-/// Clients that a gateway served alone should be able to take at once.
-const GATEWAY_CLIENTS: u32 = 1000;
-
 /// Removes what a run that was killed has left behind.
 pub async fn sweep_leftovers() {
     let swept = tokio::task::spawn_blocking(|| folder::sweep_stale(&std::env::temp_dir())).await;
@@ -366,58 +364,5 @@ async fn wait_until_ready(name: &str, url: &str) -> Result<(), TestbedError> {
             return Err(TestbedError::NotReady { name: name.to_owned(), last });
         }
         tokio::time::sleep(READY_POLL).await;
-    }
-}
-
-/// A testbed that serves by itself: what `rbac-bench gateway` runs.
-#[derive(Debug)]
-pub struct Running {
-    /// The testbed.
-    pub testbed: Testbed,
-    /// Its variant.
-    pub scope: SessionScope,
-    /// A token of the demo platform administrator.
-    pub admin_token: String,
-    /// A token of a regular user, whom only their roles let through.
-    pub user_token: String,
-    /// The password of every user; `None` when the data were there before.
-    pub password: Option<String>,
-    /// Holds the logs of a gateway whose database is the user's own.
-    _logs: Option<tempfile::TempDir>,
-}
-
-impl Running {
-    /// Starts the first variant of a scenario, its first replica on `port`.
-    ///
-    /// # Errors
-    /// [`TestbedError`].
-    pub async fn start(scenario: &Scenario, port: u16, database: DatabaseSource) -> Result<Self, TestbedError> {
-        let scope = scenario.variants.first().copied().unwrap_or_default();
-        limits::raise_descriptor_limit(GATEWAY_CLIENTS)?;
-        sweep_leftovers().await;
-        let logs = match database {
-            DatabaseSource::Private { .. } => None,
-            DatabaseSource::Own(_) => Some(tempfile::tempdir().map_err(TestbedError::Logs)?),
-        };
-        let password = format!("{:016x}", rand::random::<u64>());
-        let premises = Premises {
-            database,
-            logs: logs.as_ref().map(|folder| folder.path().to_owned()),
-            port,
-            password: Some(password.clone()),
-        };
-        let testbed = Box::pin(Testbed::start(scenario, scope, &premises)).await?;
-        let admin_token = seed::admin_token(&testbed.jwt_secret)?;
-        let user_token = testbed.callers.user_token.clone();
-        let password = testbed.callers.loaded.then_some(password);
-        Ok(Self { testbed, scope, admin_token, user_token, password, _logs: logs })
-    }
-
-    /// Ends everything.
-    ///
-    /// # Errors
-    /// As [`Testbed::stop`].
-    pub async fn stop(self) -> Result<(), TestbedError> {
-        self.testbed.stop().await
     }
 }

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use reqwest::header::HeaderValue;
 use tokio_postgres::Client;
 
+use super::cluster::DATABASE;
 use super::database::Database;
 use crate::scenario::{Identities, Scenario};
 
@@ -92,6 +93,9 @@ pub(super) async fn seed(
     if let Some(role) = &scenario.monitor.role {
         make_role(&client, role).await?;
     }
+    if scenario.pgbouncer.is_some() {
+        set_limits(&client, scenario).await?;
+    }
     let teams = client.query("SELECT user_email, team_id FROM email_team_members WHERE is_active", &[]).await?;
     let teams: HashMap<String, String> = teams.iter().map(|row| (row.get(0), row.get(1))).collect();
     drop(client);
@@ -102,6 +106,19 @@ pub(super) async fn seed(
         users.map(|user| authorization(user, scenario, &teams, jwt_secret)).collect::<Result<_, _>>()?;
     let user_token = token(jwt_secret, DEMO_USER, "demo-user", &teams_of(DEMO_USER, &teams))?;
     Ok(Callers { authorizations, user_token, loaded })
+}
+
+/// The limits of sessions, which a gateway that connects directly asks for itself: a pooler refuses or forgets them.
+async fn set_limits(client: &Client, scenario: &Scenario) -> Result<(), tokio_postgres::Error> {
+    let limits = &scenario.database;
+    for (name, limit) in [
+        ("statement_timeout", limits.statement_timeout),
+        ("idle_in_transaction_session_timeout", limits.idle_in_transaction_session_timeout),
+    ] {
+        let ms = limit.duration().as_millis();
+        client.batch_execute(&format!("ALTER DATABASE {DATABASE} SET {name} = {ms}")).await?;
+    }
+    Ok(())
 }
 
 /// A role that may log in and nothing else; its name has been checked.

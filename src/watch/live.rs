@@ -169,6 +169,7 @@ fn monitored(plan: &Plan, epoch: Instant) -> Watch {
         gauge_names: plan.gauge_names.clone(),
         health: Health::default(),
         probe: Probe::default(),
+        pgbouncer: None,
     }
 }
 

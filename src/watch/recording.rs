@@ -140,6 +140,7 @@ impl Recorder {
         let summary = Summary { throughput_rps: None, goodput_rps: None, pool_timeouts, ..summary };
         VariantRecord {
             postgres_version: self.postgres_version.clone(),
+            pgbouncer_version: None,
             complete: *outcome == Outcome::Finished,
             startup_s: 0.0,
             phases,

@@ -83,6 +83,7 @@ impl Watching {
             gauge_names: GaugeNames::default(),
             health: Health::default(),
             probe: Probe::default(),
+            pgbouncer: None,
         };
         let kept = Arc::new(Keep { epoch, samples: Mutex::new(Vec::new()) });
         let monitor = Monitor::start(watch, Arc::clone(&kept) as Arc<dyn Sink>).await.unwrap();

@@ -11,6 +11,7 @@ mod interrupt;
 mod mcp;
 mod paired;
 mod patterns;
+mod pgbouncer;
 mod program;
 mod report;
 mod service;

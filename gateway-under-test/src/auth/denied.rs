@@ -92,8 +92,9 @@ impl Reader {
 
     async fn read_into(&self, denied: &Denied) -> Result<(), tokio_postgres::Error> {
         let texts = |rows: Vec<tokio_postgres::Row>| rows.iter().map(|row| row.get(0)).collect::<HashSet<String>>();
-        let tokens = texts(self.0.query(REVOKED, &[]).await?);
-        let users = texts(self.0.query(DISABLED, &[]).await?);
+        // Without a name, since a pooler may be on the way.
+        let tokens = texts(self.0.query_typed(REVOKED, &[]).await?);
+        let users = texts(self.0.query_typed(DISABLED, &[]).await?);
         let mut lists = denied.0.write().unwrap_or_else(PoisonError::into_inner);
         (lists.tokens, lists.users) = (tokens, users);
         Ok(())

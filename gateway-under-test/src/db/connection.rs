@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::join;
 use socket2::Socket;
 use tokio_postgres::error::Severity;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
 use super::DbError;
 use super::polled::{PolledSocket, SocketWait, drive, polled};
-use crate::settings::{Checkout, DatabaseHost, DatabaseSettings};
+use crate::settings::{Checkout, DatabaseHost, DatabaseSettings, Route};
 
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -41,16 +41,14 @@ pub(crate) fn config(application_name: &str, settings: &DatabaseSettings) -> Con
     if let Some(password) = &settings.password {
         config.password(password);
     }
-    config
-        .port(settings.port)
-        .user(&settings.user)
-        .dbname(&settings.dbname)
-        .application_name(application_name)
-        .options(format!(
+    config.port(settings.port).user(&settings.user).dbname(&settings.dbname).application_name(application_name);
+    if settings.route == Route::Direct {
+        config.options(format!(
             "-c statement_timeout={} -c idle_in_transaction_session_timeout={}",
             settings.statement_timeout.as_millis(),
             settings.idle_in_transaction_session_timeout.as_millis()
         ));
+    }
     config
 }
 
@@ -59,6 +57,8 @@ pub struct Connector {
     config: Config,
     address: Address,
     checkout: Checkout,
+    /// Where statements are not prepared by name, what is known of them.
+    types: Option<Arc<ParameterTypes>>,
 }
 
 /// What a thread connects to by itself.
@@ -98,7 +98,8 @@ impl std::fmt::Display for Address {
 
 impl Connector {
     pub(super) fn new(application_name: &str, settings: &DatabaseSettings, checkout: Checkout) -> Self {
-        Self { config: config(application_name, settings), address: Address::of(settings), checkout }
+        let types = (settings.route == Route::TransactionPooler).then(Arc::default);
+        Self { config: config(application_name, settings), address: Address::of(settings), checkout, types }
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, DbError> {
@@ -114,7 +115,15 @@ impl Connector {
         let (client, connection) =
             drive(&wait, &mut None::<PolledConnection>, &mut None, self.config.connect_raw(socket, NoTls))
                 .map_err(DbError::connect)?;
-        Ok(BlockingConnection { session: Prepared::new(client), connection: Some(connection), end: None, wait })
+        Ok(BlockingConnection { session: self.statements(client), connection: Some(connection), end: None, wait })
+    }
+
+    fn statements(&self, client: Client) -> Statements {
+        let known = match &self.types {
+            Some(types) => Known::Types(Arc::clone(types)),
+            None => Known::Prepared(HashMap::new()),
+        };
+        Statements { client, known }
     }
 
     async fn connect_async(&self) -> Result<AsyncConnection, DbError> {
@@ -127,7 +136,7 @@ impl Connector {
                 *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         });
-        Ok(AsyncConnection { session: Prepared::new(client), end })
+        Ok(AsyncConnection { session: self.statements(client), end })
     }
 }
 
@@ -195,7 +204,7 @@ impl Connection {
 
 /// A connection that the calling thread drives.
 pub struct BlockingConnection {
-    session: Prepared,
+    session: Statements,
     /// `None` once the server has closed it.
     connection: Option<PolledConnection>,
     /// Why it closed, when it said so.
@@ -216,36 +225,52 @@ impl BlockingConnection {
 
 /// A connection that the event loop drives.
 pub struct AsyncConnection {
-    session: Prepared,
+    session: Statements,
     end: Arc<Mutex<Option<tokio_postgres::Error>>>,
 }
 
-/// A client and the statements it has prepared, since psycopg prepares what it repeats.
-struct Prepared {
+/// A client, and what it knows of the statements that it repeats.
+struct Statements {
     client: Client,
-    statements: HashMap<&'static str, Statement>,
+    known: Known,
 }
 
-impl Prepared {
-    fn new(client: Client) -> Self {
-        Self { client, statements: HashMap::new() }
-    }
+enum Known {
+    /// The statements it has prepared by name, since psycopg prepares what it repeats.
+    Prepared(HashMap<&'static str, Statement>),
+    /// The types of their parameters, with which a statement needs no name.
+    Types(Arc<ParameterTypes>),
+}
 
+/// The types of statements' parameters, by statement.
+type ParameterTypes = Mutex<HashMap<&'static str, Arc<[Type]>>>;
+
+impl Statements {
     async fn query(
         &mut self,
         begin: Begin,
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let Self { client, statements } = self;
+        let Self { client, known } = self;
+        let client = &*client;
         let rows = async {
-            let statement = if let Some(known) = statements.get(sql) {
-                known.clone()
-            } else {
-                let prepared = client.prepare(sql).await?;
-                statements.entry(sql).or_insert(prepared).clone()
-            };
-            client.query(&statement, params).await
+            match known {
+                Known::Prepared(statements) => {
+                    let statement = if let Some(known) = statements.get(sql) {
+                        known.clone()
+                    } else {
+                        let prepared = client.prepare(sql).await?;
+                        statements.entry(sql).or_insert(prepared).clone()
+                    };
+                    client.query(&statement, params).await
+                }
+                Known::Types(known) => {
+                    let types = types_of(client, known, sql, params).await?;
+                    let with_types: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
+                    client.query_typed(sql, &with_types).await
+                }
+            }
         };
         match begin {
             Begin::No => rows.await,
@@ -257,6 +282,27 @@ impl Prepared {
             }
         }
     }
+}
+
+/// The types of a statement's parameters. Whoever runs it first asks the server, by a name that is given up before the
+/// transaction ends: until then the pooler leaves it the same session of the server.
+async fn types_of(
+    client: &Client,
+    types: &ParameterTypes,
+    sql: &'static str,
+    params: Params<'_>,
+) -> Result<Arc<[Type]>, tokio_postgres::Error> {
+    if params.is_empty() {
+        return Ok(Arc::default());
+    }
+    let known = types.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    // Dropped, and so given up, at the end of this statement.
+    let asked: Arc<[Type]> = client.prepare(sql).await?.params().into();
+    types.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, Arc::clone(&asked));
+    Ok(asked)
 }
 
 impl DbError {

@@ -90,7 +90,7 @@ pub(super) fn errors(columns: &[Column<'_>]) -> Markup {
                         tbody { @for (column, error) in all.iter().take(ROWS_SHOWN) { tr {
                             th scope="row" { code { (plain(&error.text, ERROR_MAX)) } }
                             td class={ "text hue" (column.hue % 6) } { (mark(column.hue)) " " (column.label) }
-                            td.text { @match error.seen_by { SeenBy::Client => "a user saw it", SeenBy::Gateway => "the gateway raised it" } }
+                            td.text { @match error.seen_by { SeenBy::Client => "a user saw it", SeenBy::Gateway => "the gateway raised it", SeenBy::PgBouncer => "PgBouncer told a client" } }
                             td data-value=(error.count) { (count(Some(error.count))) }
                         } } }
                     }
@@ -134,6 +134,7 @@ fn lost(variant: &VariantRecord) -> String {
         (lost.killed, "killed"),
         (lost.fatal, "ended by an error"),
         (lost.abandoned, "left by their client"),
+        (lost.pgbouncer, "ended by PgBouncer"),
     ];
     let said = parts.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
     said.collect::<Vec<_>>().join(", ")

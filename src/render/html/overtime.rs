@@ -21,9 +21,33 @@ pub(super) struct Metric {
     about: &'static str,
     unit: Unit,
     log: bool,
-    /// Whether the pools' capacity is a limit of it.
-    pools: bool,
+    /// What limits it.
+    limit: Limit,
     lines: &'static [MetricLine],
+}
+
+/// What limits a metric.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    None,
+    /// The pools' capacity.
+    Pools,
+    /// The server connections that `PgBouncer` may open. Drawn only where there is one.
+    PgBouncer,
+}
+
+impl Limit {
+    fn of(self, column: &Column<'_>) -> Option<f64> {
+        let scenario = &column.run.record.scenario;
+        match self {
+            Self::None => None,
+            Self::Pools => scenario.pool_capacity().map(f64::from),
+            Self::PgBouncer => {
+                let asked = scenario.gateway().and_then(|gateway| gateway.pgbouncer.as_ref());
+                asked.map(|it| f64::from(it.server_connections()))
+            }
+        }
+    }
 }
 
 /// One line of it.
@@ -41,6 +65,12 @@ impl Metric {
         self.lines.iter()
     }
 
+    /// What only some runs have is left out where none has it.
+    fn is_drawn(&self, columns: &[Column<'_>]) -> bool {
+        let has = |lane: &Lane| self.lines.iter().any(|line| !(line.series)(lane).is_empty());
+        self.limit != Limit::PgBouncer || columns.iter().filter_map(|column| column.lane).any(has)
+    }
+
     /// What the script calls the unit.
     pub(super) fn unit_key(&self) -> &'static str {
         match self.unit {
@@ -53,13 +83,13 @@ impl Metric {
 }
 
 /// All metrics, from the symptom to the users.
-pub(super) const METRICS: [Metric; 5] = [
+pub(super) const METRICS: [Metric; 6] = [
     Metric {
         title: "Sessions idle in transaction",
         about: "what PostgreSQL sees, beside what the pools have given out and may give out",
         unit: Unit::Count,
         log: false,
-        pools: true,
+        limit: Limit::Pools,
         lines: &[
             MetricLine { key: "idle", name: "idle in transaction", series: |it| &it.idle_in_transaction, fast: true },
             MetricLine { key: "out", name: "out of the pools", series: |it| &it.pool_checked_out, fast: false },
@@ -70,7 +100,7 @@ pub(super) const METRICS: [Metric; 5] = [
         about: "age of the oldest open transaction at each poll",
         unit: Unit::Seconds,
         log: false,
-        pools: false,
+        limit: Limit::None,
         lines: &[MetricLine { key: "age", name: "age", series: |it| &it.oldest_transaction_s, fast: true }],
     },
     Metric {
@@ -78,7 +108,7 @@ pub(super) const METRICS: [Metric; 5] = [
         about: "finished, and failed of those, over each second",
         unit: Unit::PerSecond,
         log: false,
-        pools: false,
+        limit: Limit::None,
         lines: &[
             MetricLine { key: "rps", name: "finished", series: |it| &it.throughput_rps, fast: false },
             MetricLine { key: "failed", name: "failed", series: |it| &it.failures_rps, fast: false },
@@ -89,7 +119,7 @@ pub(super) const METRICS: [Metric; 5] = [
         about: "of the requests that finished within each second; a logarithmic scale, a gap where none finished",
         unit: Unit::Milliseconds,
         log: true,
-        pools: false,
+        limit: Limit::None,
         lines: &[
             MetricLine { key: "p50", name: "p50", series: |it| &it.latency_p50_ms, fast: false },
             MetricLine { key: "p95", name: "p95", series: |it| &it.latency_p95_ms, fast: false },
@@ -101,8 +131,20 @@ pub(super) const METRICS: [Metric; 5] = [
         about: "checkouts that wait, in all pools; a gap where a replica did not answer",
         unit: Unit::Count,
         log: false,
-        pools: false,
+        limit: Limit::None,
         lines: &[MetricLine { key: "pending", name: "waiting", series: |it| &it.pool_pending, fast: false }],
+    },
+    Metric {
+        title: "PgBouncer",
+        about: "its server connections, lent and free, beside how many it may open, and its clients that wait for one",
+        unit: Unit::Count,
+        log: false,
+        limit: Limit::PgBouncer,
+        lines: &[
+            MetricLine { key: "lent", name: "lent", series: |it| &it.pgbouncer_active, fast: false },
+            MetricLine { key: "free", name: "free", series: |it| &it.pgbouncer_idle, fast: false },
+            MetricLine { key: "queued", name: "waiting", series: |it| &it.pgbouncer_waiting, fast: false },
+        ],
     },
 ];
 
@@ -117,7 +159,7 @@ pub(super) fn section(columns: &[Column<'_>], small: bool) -> Markup {
                 "Shaded: ramp-up and what came after the load, which the figures above leave out. ○ marks the largest value."
             }
             (instant(axis, columns))
-            @for metric in &METRICS {
+            @for metric in METRICS.iter().filter(|metric| metric.is_drawn(columns)) {
                 (figure_of(metric, axis, columns, small))
             }
             (strip::figure_of(axis, columns, small))
@@ -147,8 +189,7 @@ fn instant(axis: Axis, columns: &[Column<'_>]) -> Markup {
 }
 
 fn figure_of(metric: &Metric, axis: Axis, columns: &[Column<'_>], small: bool) -> Markup {
-    let limit = columns.iter().filter_map(|column| column.run.record.scenario.pool_capacity()).max();
-    let limit = limit.filter(|_| metric.pools).map(f64::from);
+    let limit = columns.iter().filter_map(|column| metric.limit.of(column)).reduce(f64::max);
     let scale = scale(metric, columns, limit);
     html! {
         figure.chart {
@@ -198,7 +239,6 @@ fn panel<'a>(
         gap_s: if line.fast { (monitor_s * 5.0).max(0.5) } else { GAP_OF_SECONDS_S },
     });
     let said = metric.lines.iter().map(|line| format!("{} {}", line.name, peak(metric.unit, (line.series)(lane))));
-    let limit = column.run.record.scenario.pool_capacity().filter(|_| metric.pools).map(f64::from);
     Panel {
         axis,
         scale,
@@ -207,7 +247,7 @@ fn panel<'a>(
         height_px: if small { 84 } else { 124 },
         ticks: if small { SMALL } else { WIDE },
         lines: lines.collect(),
-        limit,
+        limit: metric.limit.of(column),
         phases: column.variant.map(|variant| variant.phases),
         label: format!("{}, {}: {}", metric.title, column.label, said.collect::<Vec<_>>().join(", ")),
     }

@@ -20,12 +20,13 @@ const MARKS_MAX: f64 = 100.0;
 const REPLICAS_SHOWN: usize = 24;
 
 /// Each kind of event: its row's short name, what one is, what several are, its mark.
-const KINDS: [(EventKind, &str, [&str; 2], &str); 11] = [
+const KINDS: [(EventKind, &str, [&str; 2], &str); 12] = [
     (EventKind::ReplicaDown, "went down", ["replica went down", "times a replica went down"], "M-5-4H5L0 5Z"),
     (EventKind::ReplicaUp, "came up", ["replica came up again", "times a replica came up again"], "M-5 4H5L0-5Z"),
     (EventKind::PoolTimeout, "pool", ["pool timeout", "pool timeouts"], "M-4-4L4 4M-4 4L4-4"),
     (EventKind::SessionTerminated, "killed", ["session terminated", "sessions terminated"], "M0-5L5 0L0 5L-5 0Z"),
     (EventKind::StatementCancelled, "cancelled", ["statement cancelled", "statements cancelled"], "M-4-4H4V4H-4Z"),
+    (EventKind::PgBouncerError, "pooler", ["error of PgBouncer", "errors of PgBouncer"], "M0-5L5 5H-5Z"),
     (EventKind::PollFailed, "no poll", ["poll failed", "polls failed"], "M0-5V5M-5 0H5"),
     (
         EventKind::ConnectionLost,

@@ -39,6 +39,7 @@ async fn the_monitor_agrees_with_what_the_specimen_says_it_held_to_one_per_cent(
         gauges: Vec::new(),
         health: Health::default(),
         probe: rbac_bench::monitor::Probe::default(),
+        pgbouncer: None,
     };
     let samples = Arc::new(Samples::default());
     let monitor = Monitor::start(watch, Arc::clone(&samples) as Arc<dyn Sink>).await.expect("a monitor");

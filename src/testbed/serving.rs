@@ -1,0 +1,60 @@
+//! A testbed that serves by itself, without a load: what `rbac-bench gateway` runs.
+
+use super::{DatabaseSource, Premises, Testbed, TestbedError, limits, seed, sweep_leftovers};
+use crate::scenario::{Scenario, SessionScope};
+
+/// Clients that a gateway served alone should be able to take at once.
+const GATEWAY_CLIENTS: u32 = 1000;
+
+/// A testbed that serves by itself: what `rbac-bench gateway` runs.
+#[derive(Debug)]
+pub struct Running {
+    /// The testbed.
+    pub testbed: Testbed,
+    /// Its variant.
+    pub scope: SessionScope,
+    /// A token of the demo platform administrator.
+    pub admin_token: String,
+    /// A token of a regular user, whom only their roles let through.
+    pub user_token: String,
+    /// The password of every user; `None` when the data were there before.
+    pub password: Option<String>,
+    /// Holds the logs of a gateway whose database is the user's own.
+    _logs: Option<tempfile::TempDir>,
+}
+
+impl Running {
+    /// Starts the first variant of a scenario, its first replica on `port`.
+    ///
+    /// # Errors
+    /// [`TestbedError`].
+    pub async fn start(scenario: &Scenario, port: u16, database: DatabaseSource) -> Result<Self, TestbedError> {
+        let scope = scenario.variants.first().copied().unwrap_or_default();
+        limits::raise_descriptor_limit(GATEWAY_CLIENTS)?;
+        sweep_leftovers().await;
+        let logs = match database {
+            DatabaseSource::Private { .. } => None,
+            DatabaseSource::Own(_) => Some(tempfile::tempdir().map_err(TestbedError::Logs)?),
+        };
+        let password = format!("{:016x}", rand::random::<u64>());
+        let premises = Premises {
+            database,
+            logs: logs.as_ref().map(|folder| folder.path().to_owned()),
+            port,
+            password: Some(password.clone()),
+        };
+        let testbed = Box::pin(Testbed::start(scenario, scope, &premises)).await?;
+        let admin_token = seed::admin_token(&testbed.jwt_secret)?;
+        let user_token = testbed.callers.user_token.clone();
+        let password = testbed.callers.loaded.then_some(password);
+        Ok(Self { testbed, scope, admin_token, user_token, password, _logs: logs })
+    }
+
+    /// Ends everything.
+    ///
+    /// # Errors
+    /// As [`Testbed::stop`].
+    pub async fn stop(self) -> Result<(), TestbedError> {
+        self.testbed.stop().await
+    }
+}
