@@ -1,5 +1,7 @@
 //! A service of one's own: the program is pointed at a small one whose mistake is known, and at wrong places.
 
+#![expect(clippy::unwrap_used, reason = "a service of a test fails as loudly as the test itself")]
+
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
