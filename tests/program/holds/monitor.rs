@@ -45,9 +45,10 @@ async fn the_monitor_agrees_with_what_the_specimen_says_it_held_to_one_per_cent(
     let monitor = Monitor::start(watch, Arc::clone(&samples) as Arc<dyn Sink>).await.expect("a monitor");
     let counted_s = specimen.counted_s().await;
     let before_s = specimen.said_idle_s().await;
-    let until = Instant::now() + Duration::from_secs(8);
+    // 1500 holds of six looks each: by chance the sum is off by 0.2 %, of the 1 % that is allowed.
+    let until = Instant::now() + Duration::from_secs(12);
     // Callers in step with each other, or with the looks, would be seen all or none.
-    let calls = (0..30).map(async |_| {
+    let calls = (0..50).map(async |_| {
         while Instant::now() < until {
             tokio::time::sleep(Duration::from_secs_f64(0.2 * rand::random::<f64>())).await;
             specimen.call().await;
