@@ -55,7 +55,8 @@ pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName
     for (index, (at_s, blocking)) in looks.iter().enumerate() {
         let until_next = looks.get(index + 1).map_or(f64::INFINITY, |(next_s, _)| next_s - at_s);
         let lasts_s = if until_next < GAP_S { until_next } else { LAST_LOOK_S };
-        for root in &blocking.roots {
+        // Who is gone between two questions, and a process without a state, says nothing of itself.
+        for root in blocking.roots.iter().filter(|root| root.state.is_some() || root.pid == 0) {
             let (state, statement) = (state_of(root), normalise(root.statement.as_deref().unwrap_or_default()));
             let known = found.entry((state, statement.clone())).or_insert_with(|| Root {
                 state,
@@ -92,7 +93,7 @@ mod tests {
 
     fn look(at_s: f64, state: Option<&str>, statement: &str, blocked: u32) -> Stamped {
         let root = BlockingRoot {
-            pid: 7,
+            pid: if state.is_some() { 7 } else { 0 },
             state: state.map(str::to_owned),
             statement: state.map(|_| statement.to_owned()),
             application_name: state.map(|_| "gw-1".to_owned()),

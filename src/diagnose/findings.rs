@@ -10,6 +10,9 @@ use super::{Finding, Kind};
 /// Fewer polls than this say nothing of a run.
 pub(super) const FEWEST_POLLS: usize = 10;
 
+/// Nothing is said of a steady phase of which less than this was seen.
+pub(super) const WATCHED: f64 = 0.8;
+
 /// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
 const UNEXPLAINED: f64 = 0.1;
 
@@ -187,6 +190,12 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
         let title =
             format!("Cannot tell: there are {polls} polls of the database under load, and {FEWEST_POLLS} are needed.");
         return Some(Finding::new(Kind::CannotTell, None, 1.0, title).with("summary.polls", polls as f64, "polls"));
+    }
+    let watched = seen.share_watched();
+    if watched < WATCHED {
+        let title = format!("Cannot tell: the database was seen for {} of the steady phase.", percent(watched));
+        let text = "share of the steady phase between polls that are no gap apart";
+        return Some(Finding::new(Kind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
     }
     let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
     let explained = findings.iter().any(|it| matches!(it.kind, Kind::HeldSession | Kind::LeakedSession));

@@ -181,14 +181,18 @@ pub(super) fn pool(seen: &Seen<'_>, causes: &[Finding]) -> Option<Finding> {
     }
     let cause = |kinds: &[Kind]| causes.iter().any(|it| kinds.contains(&it.kind));
     let full: Vec<&Row> = seen.timeline.rows.iter().filter(|row| row.saturated).collect();
-    let mean = |value: fn(&Row) -> f64| full.iter().map(|row| value(row)).sum::<f64>() / full.len().max(1) as f64;
+    let rows: Vec<&Row> = if full.is_empty() { seen.timeline.rows.iter().collect() } else { full.clone() };
+    let mean = |value: fn(&Row) -> f64| rows.iter().map(|row| value(row)).sum::<f64>() / rows.len().max(1) as f64;
     let (idle, busy) = (mean(Row::idle), mean(Row::working));
     let known = cause(&[Kind::HeldSession, Kind::LeakedSession, Kind::SlowQuery, Kind::LockConvoy]);
-    let kind = if known || idle >= busy { Kind::PoolExhausted } else { Kind::PoolTooSmall };
+    // Without a session that is out at the mean, nobody knows what fills it.
+    let unknown = !known && idle.max(busy) < 0.5;
+    let kind = if known || unknown || idle >= busy { Kind::PoolExhausted } else { Kind::PoolTooSmall };
     let limits = told.as_ref().map(|(_, _, told)| told.limits).unwrap_or_default();
     let of = told.as_ref().map_or_else(|| "the pool".to_owned(), |(_, library, _)| pool_words(library, limits));
     let after = limits.timeout_s.map_or_else(|| "waiting".to_owned(), |it| format!("after {}", seconds(it)));
     let why = match kind {
+        _ if unknown => "full, and what fills it was not seen",
         Kind::PoolTooSmall => "too small for the load: no route holds a session for long",
         _ if idle >= busy => "full of sessions that are idle in transaction",
         _ => "full of busy sessions",

@@ -109,6 +109,13 @@ impl<'a> Seen<'a> {
         f64::from(self.case.variant.summary.pool_capacity.unwrap_or_else(open))
     }
 
+    /// Share of the steady phase that lies between polls that are no gap apart.
+    pub(super) fn share_watched(&self) -> f64 {
+        let (from_s, to_s) = self.steady_s();
+        let lasted_s = to_s - from_s;
+        if lasted_s > 0.0 { self.timeline.integral(from_s, to_s, |_| 1.0) / lasted_s } else { 1.0 }
+    }
+
     /// Whether a pool was full at any time.
     pub(super) fn saturated(&self) -> bool {
         self.timeline.rows.iter().any(|row| row.saturated)

@@ -268,3 +268,12 @@ fn a_service_of_which_no_gauge_tells_stands_still_when_nothing_finishes() {
     let still = blocked.evidence[0].value;
     assert!((still - 0.6).abs() < 0.1, "{blocked:#?}");
 }
+
+#[test]
+fn of_a_database_that_was_lost_early_nothing_is_said() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    simulated.samples.retain(|it| it.at_s < 8.0 || matches!(it.sample, Sample::Load(_)));
+    let found = findings(&simulated);
+    assert!(found.iter().any(|it| it.kind == Kind::CannotTell), "{found:#?}");
+    assert!(found.iter().all(|it| it.kind != Kind::Healthy), "{found:#?}");
+}

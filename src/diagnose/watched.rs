@@ -1,7 +1,7 @@
 //! A database that was watched: no load is known, so statements and applications are named, and routes only where the
 //! application writes them into its statements.
 
-use super::findings::FEWEST_POLLS;
+use super::findings::{FEWEST_POLLS, WATCHED};
 use super::seen::Seen;
 use super::statements::StatementHold;
 use super::timeline::Row;
@@ -28,6 +28,12 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     findings.extend(mechanism::convoy(seen));
     findings.extend(mechanism::slow(seen));
     findings.extend(mechanism::pgbouncer(seen));
+    let watched = seen.share_watched();
+    if watched < WATCHED {
+        let title = format!("Cannot tell the whole: the database was seen for {} of the time.", percent(watched));
+        let text = "share of the time between polls that are no gap apart";
+        findings.push(Finding::new(Kind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
+    }
     if findings.is_empty() {
         findings.push(nothing_held(seen));
     }

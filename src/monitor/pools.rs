@@ -112,7 +112,12 @@ pub async fn read_once(urls: &[String], names: &GaugeNames) -> Result<Vec<PoolSa
 
 async fn read(client: &reqwest::Client, url: &str) -> Option<String> {
     let answer = async { client.get(url).send().await?.error_for_status()?.text().await };
-    answer.await.inspect_err(|error| tracing::debug!(%error, "pool gauges did not answer")).ok()
+    // An address may hold a token.
+    answer
+        .await
+        .map_err(reqwest::Error::without_url)
+        .inspect_err(|error| tracing::debug!(%error, "pool gauges did not answer"))
+        .ok()
 }
 
 /// Sums a replica's gauges over its workers.

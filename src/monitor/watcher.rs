@@ -244,7 +244,8 @@ impl Watcher {
             let clocks = &self.clocks;
             let ended = self.tracker.look(now_s, &seen.rows, |time| now_s - clocks.age_s(seen.now, time));
             self.longest.add(ended);
-            let gap_s = GAP_S.max(3.0 * self.watch.interval.as_secs_f64());
+            // Looks that were slowed down are no gaps.
+            let gap_s = GAP_S.max(3.0 * self.paces.rows.interval().as_secs_f64());
             self.holds.look(now_s, &mut self.tracker, gap_s);
             let all = self.others.needs_all() || self.tracker.lacks_statements();
             self.since = if all { ServerTime::EVER } else { seen.began };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rbac_bench::record::{EpisodeEnd, Sample};
+use rbac_bench::record::{EpisodeEnd, Event, Sample};
 
 use crate::watching::{Watching, server_of, session};
 
@@ -57,8 +57,11 @@ async fn sees_a_known_hold(major: u32) {
     assert_eq!((episode.end, &*episode.application_name), (EpisodeEnd::Committed, "GET /tools"));
     assert!(episode.statement.unwrap().ends_with("FROM pg_class"));
     let sampled_s = seen.summary().idle_in_transaction_sampled_s.unwrap();
-    assert!((sampled_s - length_s).abs() < 0.11, "sampled {sampled_s} s of {length_s} s");
-    assert_eq!((seen.watched.record.counts_idle_time, seen.events().len()), (counts, 0), "{:?}", seen.events());
+    assert!((sampled_s - length_s).abs() < 0.3, "sampled {sampled_s} s of {length_s} s");
+    // A busy machine may slow the looks down, and nothing else happens.
+    let events = seen.events();
+    let others: Vec<_> = events.iter().filter(|it| !matches!(it, Event::BackedOff { .. })).collect();
+    assert_eq!((seen.watched.record.counts_idle_time, others.len()), (counts, 0), "{others:?}");
     server.stop().await.unwrap();
 }
 
