@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Bytes of one text that are read. Whatever is longer says what it has to say before, or in its last part.
+/// Bytes of one text that are read. Whatever is longer says what it has to say before.
 pub const LONGEST: usize = 8_192;
 
 /// What a text says.
