@@ -128,17 +128,20 @@ async fn what_was_there_before_the_load_is_not_blamed_on_it_where_others_share_t
             _ => None,
         })
         .await;
-    let seen = watching.stop().await;
-    let last = |of: fn(&Sample) -> Option<(u32, u32)>| seen.samples.iter().rev().find_map(|it| of(&it.sample));
-    let activity = last(|sample| match sample {
-        Sample::Activity(it) => Some((it.sessions, it.idle_in_transaction)),
-        _ => None,
-    });
-    let pulse = last(|sample| match sample {
-        Sample::Pulse(it) => Some((it.in_transaction, it.idle_in_transaction)),
-        _ => None,
-    });
-    assert_eq!((activity, pulse), (Some((1, 1)), Some((1, 1))));
+    // The three kinds of looks do not come in one moment.
+    watching
+        .wait_for_after("the load alone in the rows", from_s, |sample| match sample {
+            Sample::Activity(it) => ((it.sessions, it.idle_in_transaction) == (1, 1)).then_some(()),
+            _ => None,
+        })
+        .await;
+    watching
+        .wait_for_after("the load alone in the pulses", from_s, |sample| match sample {
+            Sample::Pulse(it) => ((it.in_transaction, it.idle_in_transaction) == (1, 1)).then_some(()),
+            _ => None,
+        })
+        .await;
+    drop(watching.stop().await);
     server.stop().await.unwrap();
 }
 
