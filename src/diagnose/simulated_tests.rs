@@ -88,7 +88,7 @@ fn a_route_that_holds_from_its_permission_check_on_is_named() {
 #[test]
 fn two_sessions_for_each_request_are_two() {
     let twice = SimRoute { sessions: 2, ..holder("POST /rpc tools/call", 3.0, CHECK) };
-    check(&[twice], &[Some(HoldPattern::H10)], 10);
+    assert_covers(check(&[twice], &[Some(HoldPattern::H10)], 10));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn more_sessions_than_any_request_holds_are_left_behind() {
 #[test]
 fn sessions_in_a_failed_transaction_are_told() {
     let failed = SimRoute { aborted: true, ..holder("POST /orders", 4.0, ORDER) };
-    check(&[failed], &[Some(HoldPattern::H21)], 10);
+    assert_covers(check(&[failed], &[Some(HoldPattern::H21)], 10));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_stream_and_a_route_of_no_known_pattern_are_both_named() {
     let stream =
         SimRoute { fixed_s: 1.5, ..holder("GET /servers/{id}/sse", 3.0, "SELECT id FROM servers WHERE id = $1") };
     let order = holder("POST /orders", 4.0, ORDER);
-    check(&[stream, order], &[Some(HoldPattern::H5), None], 10);
+    assert_covers(check(&[stream, order], &[Some(HoldPattern::H5), None], 10));
 }
 
 #[test]
