@@ -2,9 +2,15 @@
 
 use super::pattern::HoldPattern;
 use super::simulated::{SCOPE, SimRoute, Simulated, route, simulate};
+use super::what_if::{WhatIf, what_if};
 use super::{Case, Finding, Kind, diagnose};
-use crate::record::{BlockingRoot, BlockingSample, HealthSample, HoldGroup, Sample, Stamped};
+use crate::record::{
+    BlockingRoot, BlockingSample, CountersSample, HealthSample, HoldGroup, OtherSessions, PgBouncerPool,
+    PgBouncerSample, Sample, Stamped,
+};
+use crate::scenario::PgBouncer;
 use crate::texts::Tally;
+use crate::units::Count;
 
 const SEEDS: u64 = 50;
 const SECONDS: f64 = 30.0;
@@ -267,6 +273,60 @@ fn a_service_of_which_no_gauge_tells_stands_still_when_nothing_finishes() {
     let blocked = found.iter().find(|it| it.kind == Kind::EventLoopBlocked).unwrap_or_else(|| panic!("{found:#?}"));
     let still = blocked.evidence[0].value;
     assert!((still - 0.6).abs() < 0.1, "{blocked:#?}");
+}
+
+#[test]
+fn a_prepared_transaction_that_nobody_ended_is_named_with_its_age() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    let counters = |at_s: f64| CountersSample {
+        prepared_transactions: Some(2),
+        prepared_oldest_s: Some(at_s + 3.0),
+        ..CountersSample::default()
+    };
+    let of = |second: u32| Stamped {
+        variant: SCOPE,
+        at_s: second.into(),
+        sample: Sample::Counters(counters(second.into())),
+    };
+    // A transaction between the two phases of its commit is no trouble.
+    simulated.samples.extend((0..6).map(of));
+    assert_eq!(findings(&simulated)[0].kind, Kind::Healthy);
+    simulated.samples.extend((6..30).map(of));
+    let found = findings(&simulated);
+    assert_eq!(found[0].kind, Kind::PreparedTransaction, "{found:#?}");
+    assert!(found[0].title.contains("up to 32.0 s old"), "{found:#?}");
+}
+
+#[test]
+fn what_strangers_hold_is_told_and_blamed_on_nobody() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    let others = OtherSessions { same_database: 5, idle_in_transaction: 4, ..OtherSessions::default() };
+    let sample = Sample::Counters(CountersSample { others, ..CountersSample::default() });
+    simulated.samples.push(Stamped { variant: SCOPE, at_s: SECONDS, sample });
+    let found = findings(&simulated);
+    assert_eq!((found.len(), found[0].kind), (1, Kind::Healthy), "{found:#?}");
+    assert!(found[0].evidence.iter().any(|it| it.figure.contains("others") && it.value >= 4.0), "{found:#?}");
+}
+
+#[test]
+fn clients_of_pgbouncer_that_wait_say_that_its_pool_is_full_whatever_the_applications_have() {
+    let mut simulated = simulate(&with(&[holder("POST /rpc tools/call", 4.0, TOOL)]), USERS, SECONDS, 1);
+    let gateway = simulated.record.scenario.gateway_mut().expect("the fixture is of the gateway");
+    gateway.pgbouncer = Some(PgBouncer { default_pool_size: Count::of(40), ..PgBouncer::default() });
+    for second in 20..30 {
+        let pool = PgBouncerPool { cl_waiting: Some(7), ..PgBouncerPool::default() };
+        let sample = Sample::PgBouncer(PgBouncerSample { pools: Some(vec![pool]), ..PgBouncerSample::default() });
+        simulated.samples.push(Stamped { variant: SCOPE, at_s: second.into(), sample });
+    }
+    simulated.samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    let tally = Tally::default();
+    let case = Case::of(&simulated.record, SCOPE, &simulated.samples, &tally).expect("the variant was simulated");
+    let found = diagnose(case);
+    let held = found.iter().find(|it| it.kind == Kind::HeldSession).expect("it holds");
+    let basis = held.evidence.iter().find(|it| it.text.contains("before a pool was full"));
+    assert!(basis.is_some_and(|it| it.value < 210.0), "{held:#?}");
+    let forecast = what_if(&case, &found, WhatIf::default()).expect("there were polls before it was full");
+    assert_eq!(forecast.capacity, 40);
 }
 
 #[test]

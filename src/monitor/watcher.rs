@@ -288,6 +288,7 @@ impl Watcher {
                     idle_in_transaction_counted_s: since.idle_in_transaction_s,
                     sessions_lost: since.lost.map(|lost| lost.total()),
                     prepared_transactions: Some(now.prepared_transactions),
+                    prepared_oldest_s: now.prepared_oldest_s,
                     others: self.seen_others,
                 };
                 sink.take(Instant::now(), Sample::Counters(sample));

@@ -51,8 +51,8 @@ impl ServiceVariant<'_> {
         tokio::time::sleep(COUNTERS_SETTLE).await;
         let samples = self.collector.hand_over().await?;
         let mut counted = monitor::read_counters(database).await?.since(&before);
-        let open_at_end = open_at_end(&samples);
-        counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, ..lost });
+        let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
+        counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
         if !self.whose().is_everybody() {
             // The server counts for the whole database: others' sessions are in it.
             counted.idle_in_transaction_s = None;

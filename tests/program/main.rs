@@ -22,4 +22,5 @@ mod service;
     reason = "others use the rest; a helper of a test fails as loudly as the test"
 )]
 mod support;
+mod truth;
 mod watch;
