@@ -364,7 +364,8 @@ pub enum Event {
         interval_ms: u64,
         /// What it should be.
         usual_ms: u64,
-        /// `cost`: a poll took too much of its interval; `sessions`: there are too many.
+        /// `cost`: a poll took too much of its interval; `sessions`: there are too many; `exact`: the totals are as exact
+        /// as they should be with fewer.
         because: String,
     },
 }
