@@ -105,6 +105,13 @@ pub struct DatabaseAccess {
     /// The file that holds its URL, for nobody else to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_file: Option<PathBuf>,
+    /// The `application_name`s whose sessions are the service's; one that ends with `*` stands for all that begin so.
+    /// All, when none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<String>,
+    /// The roles whose sessions are the service's; all, when none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
 }
 
 /// What is different in a variant.
@@ -193,7 +200,7 @@ const EVERY_KEY: &str = r#"
 name = "x"
 pool_capacity = 1
 target = { url = "http://127.0.0.1", health = "/health" }
-database = { url_env = "X", url_file = "x", url = "x" }
+database = { url_env = "X", url_file = "x", url = "x", applications = ["x"], users = ["x"] }
 "#;
 
 #[cfg(test)]
