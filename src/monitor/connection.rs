@@ -58,12 +58,8 @@ impl Link {
             return Err(MonitorError::Blind { role: facts.get(0) });
         }
         let version = version(&client).await.map_err(failed)?;
-        let mut server = Server {
-            database: facts.get(2),
-            started: facts.get(3),
-            pid: facts.get(4),
-            roles: HashMap::new(),
-        };
+        let mut server =
+            Server { database: facts.get(2), started: facts.get(3), pid: facts.get(4), roles: HashMap::new() };
         for row in client.query(ROLES, &[]).await.map_err(failed)? {
             server.roles.insert(row.get(0), row.get(1));
         }

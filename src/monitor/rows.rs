@@ -152,7 +152,9 @@ pub(super) async fn look(
     wanted: &Wanted,
 ) -> Result<Look, tokio_postgres::Error> {
     let asked = Instant::now();
-    let row = client.query_one(statement, &[&database, &since, &APPLICATION_NAME, &wanted.users, &wanted.applications]).await?;
+    let row = client
+        .query_one(statement, &[&database, &since, &APPLICATION_NAME, &wanted.users, &wanted.applications])
+        .await?;
     let answered = Instant::now();
     Ok(Look {
         began: row.try_get(0)?,

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
@@ -189,7 +189,8 @@ impl Looker {
         let asked = Instant::now();
         let traced = i32::try_from(TRACED).unwrap_or(i32::MAX);
         let (users, applications) = (self.whose.names(), self.whose.patterns());
-        let looking = self.client.query(&self.sessions, &[&APPLICATION_NAME, &traced, &users, &applications]);
+        let parameters: [&(dyn ToSql + Sync); 4] = [&APPLICATION_NAME, &traced, &users, &applications];
+        let looking = self.client.query(&self.sessions, &parameters);
         let rows = tokio::time::timeout(POLL_TIMEOUT, looking)
             .await
             .map_err(|_elapsed| MonitorError::Silent)?
