@@ -12,6 +12,7 @@ mod findings;
 mod mechanism;
 mod nnls;
 mod pattern;
+mod regression;
 mod seen;
 mod server;
 #[cfg(test)]

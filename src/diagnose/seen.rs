@@ -255,7 +255,7 @@ impl<'a> Seen<'a> {
     fn named_hold(&self, route: String, counts: &[f64], all: f64, idle_s: f64) -> RouteHold {
         let (from_s, to_s) = self.steady_s();
         let share = counts.iter().sum::<f64>() / all;
-        let error = super::attribute::relative_error(counts);
+        let error = super::regression::relative_error(counts);
         let around =
             |value: f64| Interval { value, low: (value * (1.0 - error)).max(0.0), high: value * (1.0 + error) };
         let index = self.timeline.routes.iter().position(|it| *it == route);

@@ -198,9 +198,9 @@ mod tests {
     #[test]
     fn each_statement_has_the_route_that_the_application_names_beside_it() {
         let groups = [
-            ("SELECT 1 FROM orders /*route='%2Forders'*/", "shop", 3),
-            ("SELECT 1 FROM carts /*route='%2Fcarts'*/", "shop", 2),
-            ("SELECT 1 FROM reports", "GET /reports", 1),
+            ("SELECT 1 FROM orders /*route='%2Forders'*/", "shop", 5),
+            ("SELECT 1 FROM carts /*route='%2Fcarts'*/", "shop", 4),
+            ("SELECT 1 FROM reports", "GET /reports", 2),
             ("SELECT 1 FROM nothing", "psql", 1),
         ];
         let findings = diagnosed_with(&groups, 1, 100, &Tally::default());
