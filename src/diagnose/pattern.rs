@@ -126,7 +126,8 @@ pub(super) fn of_holder(seen: &Fingerprint<'_>) -> Match {
 
 fn by_last_statement(route: &str, last: &str) -> Match {
     let lower = route.to_lowercase();
-    if ["/sse", "/stream", "/events", "/ws", "/subscribe"].iter().any(|end| lower.contains(end)) {
+    // The last part alone, and not `events`: `GET /events/{id}/price` is of a concert.
+    if ["/sse", "/stream", "/ws", "/subscribe"].iter().any(|end| lower.ends_with(end)) {
         return matched(HoldPattern::H5, 0.8, "the route is a stream, and its sessions are as old as it");
     }
     if let Some((_, pattern)) = KNOWN.iter().find(|(text, _)| last.contains(text)) {
@@ -217,6 +218,7 @@ mod tests {
     #[test]
     fn what_cannot_be_told_from_outside_has_no_pattern() {
         assert_eq!(pattern("POST /orders", 0.9, &["SELECT id FROM orders"], 0.0), None);
+        assert_eq!(pattern("GET /events/{id}/price", 0.9, &["SELECT cents FROM events"], 0.0), None);
         assert_eq!(pattern("POST /orders", 0.9, &[], 0.0), None);
     }
 
