@@ -164,7 +164,7 @@ impl ServiceScenario {
     }
 
     /// The names of all variants, run or not.
-    fn all_variant_names(&self) -> Vec<VariantName> {
+    pub(super) fn all_variant_names(&self) -> Vec<VariantName> {
         if self.variants.is_empty() {
             return vec![ONLY_VARIANT.parse().expect("it is a name")];
         }
