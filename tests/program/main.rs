@@ -7,6 +7,7 @@ mod gateway;
 mod holds;
 mod hostile;
 mod incident;
+mod init;
 mod interrupt;
 mod mcp;
 mod paired;

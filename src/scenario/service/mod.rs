@@ -5,6 +5,7 @@
 
 mod check;
 mod route;
+pub mod todo;
 mod url;
 
 use std::collections::BTreeMap;
