@@ -13,6 +13,7 @@ mod error;
 pub mod exit;
 pub mod gate;
 pub mod gateway;
+pub mod init;
 mod learn;
 pub mod paired;
 mod progress;
@@ -51,6 +52,7 @@ Examples:
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench diagnose reports/…           what is wrong in this run, and where
   rbac-bench watch --database-url …       a database in trouble, live
+  rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
@@ -89,6 +91,8 @@ pub enum Command {
     Calibrate(Box<calibrate::CalibrateArgs>),
     /// Serve the reference gateway alone, for any client
     Gateway(gateway::GatewayArgs),
+    /// Write a first scenario for a service of one's own
+    Init(init::InitArgs),
     /// Watch the sessions and transactions of a database, live
     Watch(watch::WatchArgs),
     /// The built-in scenarios; check a file of one's own
@@ -140,6 +144,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Calibrate(args) => calibrate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
+        Command::Init(args) => init::run(args, cli.quiet, out),
         Command::Watch(args) => watch::run(args, cli.color, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
         Command::Doctor(args) => doctor::run(args, out),

@@ -7,6 +7,7 @@ mod access;
 mod arm;
 mod collector;
 mod errors;
+mod fetch;
 mod guard;
 mod machine;
 pub mod progress;
@@ -30,6 +31,7 @@ use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_lefto
 use access::Access;
 pub use access::AccessError;
 use collector::Collector;
+pub use fetch::{FetchError, LONGEST_DOCUMENT, fetch};
 pub use guard::GuardError;
 pub(crate) use machine::this as this_machine;
 use progress::Progress;

@@ -8,6 +8,7 @@ mod gateway;
 mod holds;
 mod hostile;
 mod incident;
+mod init;
 mod interrupt;
 mod mcp;
 mod paired;
