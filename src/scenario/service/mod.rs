@@ -4,6 +4,7 @@
 //! or the file that holds it.
 
 mod check;
+mod command;
 mod route;
 mod url;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use command::ServiceCommand;
 pub use route::{RouteName, RouteNameError, Scalar, Values};
 pub use url::{BaseUrl, BaseUrlError, holds_password};
 
@@ -84,6 +86,22 @@ pub struct Target {
     /// The path of its health check: a replica is up while that answers with a status of 200 to 299.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// The program that starts the service before each variant, and its arguments; without it, it runs already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// What is added to the environment that the command inherits: no secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The command's working folder, relative to the scenario's file; the file's own when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// The path that answers with a status of 200 to 299 once the service serves; `health` when nothing is said, and
+    /// without that either, its port accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+    /// How long that may take; 60 s when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_within: Option<Span>,
 }
 
 /// How the database is reached: by one of these.
@@ -215,6 +233,15 @@ pub struct ServiceVariant {
     /// The base URLs of its replicas, in place of the target's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<BaseUrl>,
+    /// The command that starts it, in place of the target's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Variables beside the target's, or in place of those of the same names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The command's working folder, in place of the target's: such as another worktree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
 }
 
 /// What the one variant is called where there are none.
@@ -290,7 +317,7 @@ impl Readable for ServiceScenario {
 const EVERY_KEY: &str = r#"
 name = "x"
 pool_capacity = 1
-target = { url = "http://127.0.0.1", health = "/health" }
+target = { url = "http://127.0.0.1", health = "/", command = ["x"], folder = "x", ready = "/", ready_within = "1s" }
 database = { url_env = "X", url_file = "x", url = "x" }
 "#;
 
