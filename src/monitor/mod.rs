@@ -96,6 +96,12 @@ pub enum MonitorError {
         /// The role.
         role: String,
     },
+    /// A role whose sessions are to count is not there: nobody's would.
+    #[error("the database has no role `{role}` whose sessions could be counted")]
+    NoSuchRole {
+        /// The role.
+        role: String,
+    },
     /// The console of `PgBouncer` could not be asked.
     #[error("cannot watch PgBouncer at its console")]
     PgBouncer(#[source] PgBouncerFault),

@@ -12,9 +12,9 @@ use super::counters::{self, ServerCounters};
 use super::episodes::{Longest, Tracker};
 use super::figures::figures;
 use super::holds::{GAP_S, Holds};
-use super::others::Others;
+use super::others::Wanted;
 use super::pulse::{Pulse, feel};
-use super::rows::{Look, State, look};
+use super::rows::{Look, look};
 use super::schedule::{Pace, Retry, skipped};
 use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{
@@ -77,7 +77,7 @@ pub(super) struct Watcher {
     tracker: Tracker,
     longest: Longest,
     holds: Holds,
-    others: Others,
+    wanted: Wanted,
     seen_others: OtherSessions,
     no_clients: Vec<i32>,
     waiters: Vec<i32>,
@@ -93,14 +93,12 @@ impl Watcher {
         let link = Link::open(&watch.database).await?;
         let failed = |what| move |source| MonitorError::Query { what, source };
         let counters_before = counters::read(&link.client, &link.counters).await.map_err(failed("pg_stat_database"))?;
-        let database = link.server.database;
-        let first =
-            look(&link.client, &link.rows, database, ServerTime::EVER).await.map_err(failed("pg_stat_activity"))?;
+        let wanted = watch.whose.wanted(&link.server.roles)?;
         let mut backend = BackendCpu::default();
         backend.connected(link.server.pid, is_local(&watch.database));
         let tick = watch.pulse.min(watch.interval);
         Ok(Self {
-            others: Others::new(watch.whose, link.server.superusers.clone(), &first.rows),
+            wanted,
             started: link.server.started,
             paces: Paces {
                 tick,
@@ -204,7 +202,7 @@ impl Watcher {
             return;
         }
         let Some(link) = &self.link else { return };
-        let looking = look(&link.client, &link.rows, link.server.database, self.since);
+        let looking = look(&link.client, &link.rows, link.server.database, self.since, &self.wanted);
         match in_time(looking).await {
             Ok(seen) => self.saw_rows(seen, sink),
             Err(trouble) => {
@@ -214,22 +212,16 @@ impl Watcher {
         }
     }
 
-    fn saw_rows(&mut self, mut seen: Look, sink: &dyn Sink) {
+    fn saw_rows(&mut self, seen: Look, sink: &dyn Sink) {
         let at = middle(seen.asked, seen.answered);
         let now_s = self.record_s(at);
         let jumped = self.observe_clock(seen.now, seen.asked, sink);
-        let (told, mut others) = (seen.rows.len(), OtherSessions::default());
-        if self.others.needs_all() {
-            let others_pids: Vec<i32> =
-                seen.rows.iter().filter(|row| self.others.kind(row).is_some()).map(|row| row.pid).collect();
-            others = self.others.separate(&mut seen.rows);
-            let left_out = count_of(told) - count_of(seen.rows.len());
-            seen.sessions = seen.sessions.saturating_sub(left_out);
-            seen.idle = count_of(seen.rows.iter().filter(|row| row.state == State::Idle).count());
-            seen.no_clients.extend(others_pids);
-        }
-        self.seen_others =
-            OtherSessions { other_database: seen.other_database, replication: seen.replication, ..others };
+        self.seen_others = OtherSessions {
+            other_database: seen.other_database,
+            replication: seen.replication,
+            same_database: seen.strangers,
+            idle_in_transaction: seen.strangers_idle,
+        };
         self.stats.taken += 1;
         self.record.pulses += 1;
         self.took.rows.record(seen.answered - seen.asked);
@@ -247,8 +239,7 @@ impl Watcher {
             // Looks that were slowed down are no gaps.
             let gap_s = GAP_S.max(3.0 * self.paces.rows.interval().as_secs_f64());
             self.holds.look(now_s, &mut self.tracker, gap_s);
-            let all = self.others.needs_all() || self.tracker.lacks_statements();
-            self.since = if all { ServerTime::EVER } else { seen.began };
+            self.since = if self.tracker.lacks_statements() { ServerTime::EVER } else { seen.began };
         }
         self.waiters = seen.rows.iter().filter(|row| row.waits_for_lock).map(|row| row.pid).collect();
         self.no_clients = seen.no_clients;

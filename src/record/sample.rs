@@ -173,11 +173,10 @@ pub struct OtherSessions {
     pub other_database: u32,
     /// Of replication (`walsender`).
     pub replication: u32,
-    /// Of superusers, in the same database.
-    pub maintenance: u32,
-    /// Of a user, application and client address that was there before the load began.
-    pub before_load: u32,
-    /// Those of the last two that are idle in transaction.
+    /// Of the same database, of an application or a user that does not count.
+    #[serde(default)]
+    pub same_database: u32,
+    /// Those of the same database that are idle in transaction.
     pub idle_in_transaction: u32,
 }
 

@@ -72,6 +72,10 @@ impl ServiceVariant<'_> {
         let mut counted = monitor::read_counters(database).await?.since(&before);
         let open_at_end = open_at_end(&samples);
         counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, ..lost });
+        if !self.whose().is_everybody() {
+            // The server counts for the whole database: others' sessions are in it.
+            counted.idle_in_transaction_s = None;
+        }
         let subject = Subject {
             postgres_version,
             pgbouncer_version: None,
@@ -102,8 +106,7 @@ impl ServiceVariant<'_> {
             database: self.access.database.clone(),
             interval: self.scenario.monitor.interval.duration(),
             pulse: self.scenario.monitor.pulse.duration(),
-            // The service's pools were open before: they are not somebody else's.
-            whose: Whose::Everybody,
+            whose: self.whose(),
             epoch: clock.started,
             replicas: if health.is_some() { self.urls() } else { Vec::new() },
             gauges: Vec::new(),
@@ -116,6 +119,11 @@ impl ServiceVariant<'_> {
                 resolved: self.access.guard.resolved(),
             },
         }
+    }
+
+    fn whose(&self) -> Whose {
+        let database = &self.scenario.database;
+        Whose { applications: database.applications.clone(), users: database.users.clone() }
     }
 
     fn urls(&self) -> Vec<String> {

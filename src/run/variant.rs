@@ -100,7 +100,7 @@ impl Variant<'_> {
             interval: self.scenario.monitor.interval.duration(),
             pulse: self.scenario.monitor.pulse.duration(),
             // Nobody else is in a private database; a pool may have been opened before the load begins.
-            whose: Whose::Everybody,
+            whose: Whose::everybody(),
             epoch: clock.started,
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),
