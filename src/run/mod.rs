@@ -10,6 +10,7 @@ mod errors;
 mod guard;
 mod machine;
 pub mod progress;
+mod scan;
 mod service;
 mod variant;
 
@@ -31,6 +32,7 @@ use collector::Collector;
 pub use guard::GuardError;
 pub(crate) use machine::this as this_machine;
 use progress::Progress;
+pub use scan::ScanSettings;
 
 /// How to run, apart from the scenario.
 #[derive(Clone, Debug)]
@@ -120,6 +122,22 @@ pub async fn execute(
     execute_as(&name, experiment, options, progress, stop).await
 }
 
+/// Scans all variants of a scenario in place of loading them: every route alone, and all in company.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn scan(
+    experiment: impl Into<Experiment>,
+    settings: ScanSettings,
+    options: &RunOptions,
+    progress: Arc<dyn Progress>,
+    stop: &CancellationToken,
+) -> Result<Finished, RunError> {
+    let experiment = experiment.into();
+    let name = folder_name(SystemTime::now(), &format!("{}-scan", experiment.name()));
+    carry_out(&name, experiment, Some(settings), options, progress, stop).await
+}
+
 /// The same, in a folder of this name.
 ///
 /// # Errors
@@ -131,7 +149,17 @@ pub async fn execute_as(
     progress: Arc<dyn Progress>,
     stop: &CancellationToken,
 ) -> Result<Finished, RunError> {
-    let experiment = experiment.into();
+    carry_out(name, experiment.into(), None, options, progress, stop).await
+}
+
+async fn carry_out(
+    name: &str,
+    experiment: Experiment,
+    scan: Option<ScanSettings>,
+    options: &RunOptions,
+    progress: Arc<dyn Progress>,
+    stop: &CancellationToken,
+) -> Result<Finished, RunError> {
     if experiment.gateway().is_some_and(|it| it.pgbouncer.is_some()) && options.pgbouncer.is_some() {
         return Err(RunError::TwoPgBouncers);
     }
@@ -145,7 +173,7 @@ pub async fn execute_as(
     let folder = RunFolder::create(&options.out, name)?;
     folder.write_record(&record)?;
     let collector = Collector::start(folder.samples()?)?;
-    let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop };
+    let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop, scan };
     let ended = match (&experiment, &access) {
         (Experiment::Gateway(scenario), _) => run.gateway(scenario, options, &mut record).await,
         (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, options, &mut record).await,
@@ -175,6 +203,8 @@ struct Run<'a> {
     collector: &'a Collector,
     progress: &'a dyn Progress,
     stop: &'a CancellationToken,
+    /// How to scan, where that is what is asked for.
+    scan: Option<ScanSettings>,
 }
 
 impl Run<'_> {
@@ -220,6 +250,7 @@ impl Run<'_> {
                 collector: self.collector,
                 progress: self.progress,
                 stop: self.stop,
+                scan: self.scan,
             };
             if let Some(measured) = Box::pin(run.execute()).await? {
                 record.variants.insert(name, measured);

@@ -14,6 +14,7 @@ mod patterns;
 mod pgbouncer;
 mod program;
 mod report;
+mod scan;
 mod service;
 #[path = "../support/mod.rs"]
 #[expect(
