@@ -18,6 +18,7 @@ pub mod paired;
 pub mod record;
 pub mod render;
 pub mod run;
+pub mod scan;
 pub mod scenario;
 pub mod stats;
 pub mod swarm;

@@ -109,6 +109,16 @@ pub(super) enum CliError {
         /// The command.
         command: &'static str,
     },
+    /// The reverse.
+    #[error(
+        "scenario `{name}` is of the reference gateway: `{command}` is for a service of one's own, with a `[target]`"
+    )]
+    ServiceOnly {
+        /// The scenario.
+        name: String,
+        /// The command.
+        command: &'static str,
+    },
     /// A record of a load that is not ours.
     #[error("this record is of a database that was watched: its load cannot be run again")]
     NotRunAgain,
@@ -228,6 +238,7 @@ impl CliError {
             | Self::VariantName(_)
             | Self::NotRunAgain
             | Self::GatewayOnly { .. }
+            | Self::ServiceOnly { .. }
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }
             | Self::OtherConditions { .. }

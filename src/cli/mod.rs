@@ -19,6 +19,7 @@ pub mod paired;
 mod progress;
 pub mod report;
 pub mod run;
+pub mod scan;
 pub mod scenario;
 mod signals;
 mod subject;
@@ -48,6 +49,7 @@ Examples:
   rbac-bench run                          see ContextForge issue #2318 happen, and go away
   rbac-bench run --users 50 --duration 10s
   rbac-bench run collapse --variant held
+  rbac-bench scan my-service.toml         which route of a service of one's own holds a session
   rbac-bench report reports/2026-…-issue-2318 --open
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench diagnose reports/…           what is wrong in this run, and where
@@ -79,6 +81,8 @@ pub struct Cli {
 pub enum Command {
     /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
     Run(run::RunArgs),
+    /// Which route of a service holds a session: each alone, then all in company
+    Scan(Box<scan::ScanArgs>),
     /// Write one HTML file that explains runs to whoever was not there
     Report(report::ReportArgs),
     /// Two runs side by side, or two variants of one
@@ -138,6 +142,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     let out = &mut io::stdout().lock();
     match &cli.command {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
+        Command::Scan(args) => scan::run(args, &environment, cli.quiet, out),
         Command::Report(args) => report::run(args, out),
         Command::Compare(args) => compare::run(args, out),
         Command::Diagnose(args) => diagnose::run(args, out),

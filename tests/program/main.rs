@@ -16,6 +16,7 @@ mod patterns;
 mod pgbouncer;
 mod program;
 mod report;
+mod scan;
 mod service;
 #[path = "../support/mod.rs"]
 #[expect(
