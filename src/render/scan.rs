@@ -131,20 +131,20 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
 
 fn table(scan: &ScanRecord) -> String {
     let header =
-        ["route", "verdict", "held per request (95 %)", "of response", "active", "lock wait", "left", "sessions", "full at"];
+        ["route", "verdict", "held per request (95 %)", "of response", "active", "lock wait", "left", "sessions", "full at (/s)"];
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for route in &scan.routes {
         table.add_row([
             plain(&route.route),
             route.verdict.name().to_owned(),
-            held(route.held_s_per_request, route.verdict),
+            held(route),
             percent(route.hold_ratio),
             seconds(route.active_s_per_request),
             seconds(route.lock_wait_s_per_request),
             count(route.left_behind),
-            route.sessions_held.map_or_else(|| "–".to_owned(), |it| format!("{it:.1}")),
-            route.pool_full_at_rps.map_or_else(|| "–".to_owned(), |it| format!("{} /s", whole_or_tenth(it))),
+            per_second(route.sessions_held),
+            per_second(route.pool_full_at_rps),
         ]);
     }
     for column in 2..header.len() {
@@ -155,16 +155,21 @@ fn table(scan: &ScanRecord) -> String {
     table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
-fn whole_or_tenth(value: f64) -> String {
-    if value < 10.0 { format!("{value:.1}") } else { whole(Some(value)) }
+/// A rate, or what is as large as one: whole from ten on.
+pub(super) fn per_second(value: Option<f64>) -> String {
+    match value {
+        Some(value) if value < 10.0 => format!("{value:.1}"),
+        value => whole(value),
+    }
 }
 
-/// `0.151 s (0.150–0.152)`; of a leak what was seen of it.
-pub(super) fn held(held: Option<Estimate>, verdict: ScanVerdict) -> String {
-    match held {
+/// `0.151 s (0.150–0.152)`: in company, where a route holds only there; of a leak what was seen of it.
+pub(super) fn held(route: &ScanRoute) -> String {
+    let in_company = route.held_in_company_s_per_request.filter(|_| route.only_in_company);
+    match in_company.or(route.held_s_per_request) {
         None => "–".to_owned(),
-        Some(held) if verdict == ScanVerdict::Leaks => format!("≥ {:.3} s", held.value),
-        Some(held) => format!("{:.3} s ({:.3}–{:.3})", held.value, held.low, held.high),
+        Some(held) if route.verdict == ScanVerdict::Leaks => format!("≥ {:.3} s", held.value),
+        Some(Estimate { value, low, high }) => format!("{value:.3} s ({low:.3}–{high:.3})"),
     }
 }
 
@@ -201,11 +206,11 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(rps) = scan.traffic_rps {
         let full = scan.pool_full_at_rps.map_or_else(String::new, |full| {
-            format!(" The pools would be full at {} a second of this mix, at the latest.", whole_or_tenth(full))
+            format!(" The pools would be full at {} a second of this mix, at the latest.", per_second(Some(full)))
         });
         said.push(format!(
             "`sessions`: idle in transaction at the mean, at {} requests a second in the scenario's mix.{full}",
-            whole_or_tenth(rps)
+            per_second(Some(rps))
         ));
     }
     let sight = scan.sight;

@@ -100,11 +100,19 @@ pub(super) async fn scan(
     let conductor = Conductor::new(subject, &looks, round.clock, arm.stop, place.clone());
     let soloists = swarm.soloists(round.clock);
     let work = async {
-        let conducted = conductor.conduct(soloists).await?;
+        let conducted = conductor.conduct(soloists).await;
         drop(guard);
-        // A look that failed leaves a hole that no figure may bridge.
-        ended.await.map_err(|_crashed| RunError::CollectorCrashed)??;
-        Ok(conducted)
+        conducted
+    };
+    // A look that failed leaves a hole that no figure may bridge.
+    let blind = async {
+        match ended.await {
+            Ok(Err(error)) => RunError::from(error),
+            Ok(Ok(())) | Err(_) => std::future::pending().await,
+        }
+    };
+    let died = async {
+        tokio::select! { error = died => error, error = blind => error }
     };
     let (loaded, conducted) = arm.around(round, &|| place.get(), work, died).await?;
     let looks = looks.take();
