@@ -6,12 +6,13 @@ use std::path::Path;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::numbers::{count, percent, seconds, whole};
+use super::numbers::{count, percent, quantity, seconds, whole};
 use super::table::loaded;
 use super::text::plain;
 use crate::record::scan::{Estimate, ScanRecord, ScanRoute, ScanSight, ScanVerdict};
 use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::{Experiment, VariantName};
+use crate::units::Unit;
 
 /// Columns of prose where the terminal does not say.
 const WIDTH: usize = 120;
@@ -140,8 +141,8 @@ fn table(scan: &ScanRecord) -> String {
             route.verdict.name().to_owned(),
             held(route),
             percent(route.hold_ratio),
-            seconds(route.active_s_per_request),
-            seconds(route.lock_wait_s_per_request),
+            millis(route.active_s_per_request),
+            millis(route.lock_wait_s_per_request),
             count(route.left_behind),
             per_second(route.sessions_held),
             per_second(route.pool_full_at_rps),
@@ -153,6 +154,14 @@ fn table(scan: &ScanRecord) -> String {
         }
     }
     table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+/// Seconds, as milliseconds.
+pub(super) fn millis(seconds: Option<f64>) -> String {
+    match seconds {
+        Some(seconds) if seconds < 0.000_05 => "0 ms".to_owned(),
+        seconds => quantity(seconds.map(|it| it * 1e3), Unit::Milliseconds),
+    }
 }
 
 /// A rate, or what is as large as one: whole from ten on.
@@ -225,7 +234,7 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
             "Others were idle in transaction too, which is not counted: {} sessions from before, and {} sessions at the \
              mean while nothing was asked for.",
             sight.strangers_before,
-            super::numbers::quantity(Some(sight.strangers_idle), crate::units::Unit::Count)
+            quantity(Some(sight.strangers_idle), Unit::Count)
         ));
     }
     said

@@ -6,8 +6,8 @@ use super::Column;
 use super::overtime::mark;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::scan::{ScanRecord, ScanRoute};
-use crate::render::numbers::{count, percent, seconds};
-use crate::render::scan::{held, per_second, remarks};
+use crate::render::numbers::{count, percent};
+use crate::render::scan::{held, millis, per_second, remarks};
 
 /// Rows of the table.
 const ROWS_SHOWN: usize = 200;
@@ -58,8 +58,8 @@ fn row(column: &Column<'_>, route: &ScanRoute) -> Markup {
             td.text { (route.verdict.name()) @if route.only_in_company { " in company" } }
             td data-value=[seen] { (held(route)) }
             td data-value=[route.hold_ratio] { (percent(route.hold_ratio)) }
-            td data-value=[route.active_s_per_request] { (seconds(route.active_s_per_request)) }
-            td data-value=[route.lock_wait_s_per_request] { (seconds(route.lock_wait_s_per_request)) }
+            td data-value=[route.active_s_per_request] { (millis(route.active_s_per_request)) }
+            td data-value=[route.lock_wait_s_per_request] { (millis(route.lock_wait_s_per_request)) }
             td data-value=[route.left_behind] { (count(route.left_behind)) }
             td data-value=[route.sessions_held] { (per_second(route.sessions_held)) }
             td data-value=[route.pool_full_at_rps] { (per_second(route.pool_full_at_rps)) }
