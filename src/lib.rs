@@ -12,6 +12,7 @@ pub mod cli;
 pub mod compare;
 pub mod diagnose;
 pub mod gate;
+pub mod init;
 pub mod monitor;
 pub mod paired;
 pub mod record;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::exit::Exit;
+use super::init::InitCommandError;
 use super::scenario::ScenarioCommandError;
 use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
@@ -29,6 +30,9 @@ pub(super) enum CliError {
     /// The `scenario` subcommand.
     #[error(transparent)]
     ScenarioCommand(#[from] ScenarioCommandError),
+    /// `init`.
+    #[error(transparent)]
+    Init(#[from] InitCommandError),
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -106,7 +110,9 @@ pub(super) enum CliError {
         command: &'static str,
     },
     /// The reverse.
-    #[error("scenario `{name}` is of the reference gateway: `{command}` is for a service of one's own, with a `[target]`")]
+    #[error(
+        "scenario `{name}` is of the reference gateway: `{command}` is for a service of one's own, with a `[target]`"
+    )]
     ServiceOnly {
         /// The scenario.
         name: String,
@@ -246,6 +252,7 @@ impl CliError {
             | Self::Run(RunError::TwoPgBouncers)
             | Self::Learn(_)
             | Self::Watch(WatchError::Exists(_)) => Exit::BadRequest,
+            Self::Init(error) if error.is_bad_request() => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::Run(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
@@ -255,7 +262,8 @@ impl CliError {
                 }
             },
             Self::Blind(_) => Exit::Inconclusive,
-            Self::Run(_)
+            Self::Init(_)
+            | Self::Run(_)
             | Self::Testbed(_)
             | Self::Watch(_)
             | Self::Replica(_)
@@ -278,6 +286,7 @@ impl CliError {
         match self {
             Self::Scenario(error) | Self::ScenarioCommand(ScenarioCommandError::Scenario(error)) => error.hint(),
             Self::Run(error) | Self::Blind(error) => error.hint(),
+            Self::Init(error) => error.hint(),
             Self::Testbed(error) => error.hint(),
             Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),

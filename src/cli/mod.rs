@@ -13,6 +13,7 @@ mod error;
 pub mod exit;
 pub mod gate;
 pub mod gateway;
+pub mod init;
 mod learn;
 pub mod paired;
 mod progress;
@@ -33,7 +34,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::render::text::plain;
 use crate::scenario::overrides::{self, Override};
-use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, keeper};
+use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, command, keeper};
 use error::CliError;
 use exit::Exit;
 
@@ -53,6 +54,7 @@ Examples:
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench diagnose reports/…           what is wrong in this run, and where
   rbac-bench watch --database-url …       a database in trouble, live
+  rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
@@ -93,6 +95,8 @@ pub enum Command {
     Calibrate(Box<calibrate::CalibrateArgs>),
     /// Serve the reference gateway alone, for any client
     Gateway(gateway::GatewayArgs),
+    /// Write a first scenario for a service of one's own
+    Init(init::InitArgs),
     /// Watch the sessions and transactions of a database, live
     Watch(watch::WatchArgs),
     /// The built-in scenarios; check a file of one's own
@@ -112,6 +116,9 @@ pub enum Command {
     /// The keeper of the private PostgreSQL, with its plan on standard input
     #[command(name = keeper::SUBCOMMAND, hide = true)]
     KeepPostgres,
+    /// The keeper of a service that a scenario's command starts, with its plan on standard input
+    #[command(name = command::keeper::SUBCOMMAND, hide = true)]
+    KeepService,
 }
 
 /// Runs the program with the arguments and the environment of this process.
@@ -142,6 +149,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Calibrate(args) => calibrate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
+        Command::Init(args) => init::run(args, cli.quiet, out),
         Command::Watch(args) => watch::run(args, cli.color, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
         Command::Doctor(args) => doctor::run(args, out),
@@ -151,6 +159,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::ServeBackend => Ok(gateway_under_test::backend::serve_until_stdin_closes().map(|()| Exit::Ok)?),
         // It has told its parent what went wrong, on its standard output.
         Command::KeepPostgres => Ok(keeper::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
+        Command::KeepService => Ok(command::keeper::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
     }
 }
 

@@ -102,18 +102,13 @@ pub(super) fn run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let overrides =
-        OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
+    let overrides = OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
     let scenario = load_scenario(&args.scenario, &overrides, environment)?;
     if !matches!(scenario, Experiment::Service(_)) {
         return Err(CliError::ServiceOnly { name: scenario.name().to_owned(), command: "scan" });
     }
-    let options = RunOptions {
-        out: args.out.clone(),
-        pg_bin: None,
-        allow_remote: args.allow_remote.clone(),
-        pgbouncer: None,
-    };
+    let options =
+        RunOptions { out: args.out.clone(), pg_bin: None, allow_remote: args.allow_remote.clone(), pgbouncer: None };
     let (finished, interrupted) = measure(scenario, args.settings(), &options, quiet)?;
     if args.json {
         say(out, &json::text(&render::json(&finished.record, &finished.folder))?)?;

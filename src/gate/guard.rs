@@ -82,10 +82,7 @@ impl Doubt {
         match self {
             // A scan looks by itself, and says so when it could not.
             Self::GeneratorLags { .. } => metric != Metric::Hold,
-            Self::CutShort
-            | Self::GeneratorStalled { .. }
-            | Self::NoSamples
-            | Self::NoRequests => true,
+            Self::CutShort | Self::GeneratorStalled { .. } | Self::NoSamples | Self::NoRequests => true,
             Self::SamplesDropped(_) | Self::UnreadableSamples(_) => {
                 metric.is_polled() || is_pool(metric) || metric == Metric::ReplicasHealthy
             }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::guard::{Doubt, doubts};
-use super::measure::{Missing, Window, measure, measure_in};
 use super::hold;
+use super::measure::{Missing, Window, measure, measure_in};
 use super::rule::{Limit, Metric, Op, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
 use crate::compare::{Difference, Side, chance, differences};

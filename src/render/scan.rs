@@ -106,11 +106,8 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
     let plan = scan.plan;
     text.push('\n');
     let rate = scan.sight.look_rate_hz.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
-    let company = if plan.company_s > 0.0 {
-        format!(", then {} together", seconds(Some(plan.company_s)))
-    } else {
-        String::new()
-    };
+    let company =
+        if plan.company_s > 0.0 { format!(", then {} together", seconds(Some(plan.company_s))) } else { String::new() };
     let how = format!(
         "{variant}: {} users at a time, up to {} requests of each route alone in {} rounds{company}; {rate} looks a second",
         plan.users, plan.requests, plan.rounds
@@ -131,8 +128,17 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
 }
 
 fn table(scan: &ScanRecord) -> String {
-    let header =
-        ["route", "verdict", "held per request (95 %)", "of response", "active", "lock wait", "left", "sessions", "full at (/s)"];
+    let header = [
+        "route",
+        "verdict",
+        "held per request (95 %)",
+        "of response",
+        "active",
+        "lock wait",
+        "left",
+        "sessions",
+        "full at (/s)",
+    ];
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for route in &scan.routes {

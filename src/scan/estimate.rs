@@ -86,11 +86,7 @@ pub fn per_request(
     let half = student(waves.len() as f64 - 1.0) * spread.hypot(of_strangers);
     // What was never seen was seen fewer than three times, at 95 %.
     let least = 3.0 * step_s / requests;
-    Some(Estimate {
-        value: mean.max(0.0),
-        low: (mean - half).max(0.0),
-        high: (mean + half).max(mean.max(0.0) + least),
-    })
+    Some(Estimate { value: mean.max(0.0), low: (mean - half).max(0.0), high: (mean + half).max(mean.max(0.0) + least) })
 }
 
 /// The 97.5 % quantile of Student's t.

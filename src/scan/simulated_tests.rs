@@ -231,7 +231,11 @@ fn exactly_the_planted_routes_are_named_and_their_seconds_are_within_a_tenth() {
         assert_eq!(named(&record), planted, "seed {seed}: {:#?}", record.routes);
         for number in [0, 1] {
             let held = of(&record, ROUTES[number].name).held_s_per_request.expect("seconds");
-            assert!((held.value / truth[number] - 1.0).abs() < 0.1, "{held:?}, in truth {} s, seed {seed}", truth[number]);
+            assert!(
+                (held.value / truth[number] - 1.0).abs() < 0.1,
+                "{held:?}, in truth {} s, seed {seed}",
+                truth[number]
+            );
         }
         let first = record.routes.first().expect("a route");
         assert_eq!((first.route.as_str(), first.left_behind), ("GET /leaks", Some(6)));

@@ -83,13 +83,7 @@ impl User {
     }
 
     /// One request; cut short by `stop`.
-    pub(super) async fn ask(
-        &mut self,
-        shared: &Shared,
-        clock: Clock,
-        task: &Task,
-        stop: &CancellationToken,
-    ) -> Asked {
+    pub(super) async fn ask(&mut self, shared: &Shared, clock: Clock, task: &Task, stop: &CancellationToken) -> Asked {
         let boarded = shared.fleet.board(shared.balance, self.index as usize, task.route);
         let mut request = task.request(boarded.url(), &mut self.random);
         self.identity.sign(request.headers_mut());

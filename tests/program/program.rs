@@ -67,7 +67,14 @@ impl Place {
 
     /// Starts the program and lets it run.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
-        let mut child = self.program().args(arguments).spawn().expect("the program starts");
+        let mut program = self.program();
+        program.args(arguments);
+        self.started(program)
+    }
+
+    /// The same, with more said to it.
+    pub(crate) fn started(&self, mut program: Command) -> Started {
+        let mut child = program.spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let (said, heard) = channel();
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));

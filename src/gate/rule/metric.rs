@@ -126,12 +126,9 @@ impl Metric {
             | Self::PoolPending
             | Self::ReplicasHealthy => Kind::Gauge,
             Self::Latency | Self::PoolWait => Kind::Distribution,
-            Self::FailureRate
-            | Self::Throughput
-            | Self::Goodput
-            | Self::Requests
-            | Self::PoolTimeouts
-            | Self::Hold => Kind::Figure,
+            Self::FailureRate | Self::Throughput | Self::Goodput | Self::Requests | Self::PoolTimeouts | Self::Hold => {
+                Kind::Figure
+            }
         }
     }
 

@@ -171,13 +171,7 @@ impl<'a> Conductor<'a> {
     }
 
     /// One window and its rest; whether sessions were left behind.
-    async fn window(
-        &self,
-        turn: &mut Turn,
-        round: u32,
-        route: Option<usize>,
-        kind: WindowKind,
-    ) -> Result<bool, Halt> {
+    async fn window(&self, turn: &mut Turn, round: u32, route: Option<usize>, kind: WindowKind) -> Result<bool, Halt> {
         let from_s = self.now_s();
         let waves = match route {
             Some(route) => self.waves(turn, route, kind).await?,
@@ -268,7 +262,8 @@ impl<'a> Conductor<'a> {
             for _ in 0..each {
                 let number = u32::try_from(asking.len()).unwrap_or(u32::MAX);
                 let seed = plan.seed ^ u64::from(number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                let member = Member { route: *route, on: on.clone(), began, span, random: SmallRng::seed_from_u64(seed) };
+                let member =
+                    Member { route: *route, on: on.clone(), began, span, random: SmallRng::seed_from_u64(seed) };
                 asking.spawn(member.live(first.another(number), self.stop.clone()));
             }
         }

@@ -4,7 +4,12 @@
 //! or the file that holds it.
 
 mod check;
+mod command;
+mod identity;
+mod load;
+mod request;
 mod route;
+pub mod todo;
 mod url;
 
 use std::collections::BTreeMap;
@@ -12,6 +17,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use command::ServiceCommand;
+pub use identity::IdentitySource;
+pub use load::ServiceLoad;
+pub use request::ServiceRoute;
 pub use route::{RouteName, RouteNameError, Scalar, Values};
 pub use url::{BaseUrl, BaseUrlError, holds_password};
 
@@ -19,7 +28,7 @@ use super::gate::GateRule;
 use super::key::KeyPath;
 use super::locate::Locator;
 use super::source::{Readable, deserialize, leaf_keys};
-use super::{Balance, Health, MonitorConfig, Pace, VariantName};
+use super::{Health, MonitorConfig, Pace, VariantName};
 use crate::units::{Count, Span};
 
 /// One experiment with a service of one's own. Every key of its file.
@@ -84,6 +93,22 @@ pub struct Target {
     /// The path of its health check: a replica is up while that answers with a status of 200 to 299.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// The program that starts the service before each variant, and its arguments; without it, it runs already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// What is added to the environment that the command inherits: no secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The command's working folder, relative to the scenario's file; the file's own when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// The path that answers with a status of 200 to 299 once the service serves; `health` when nothing is said, and
+    /// without that either, its port accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+    /// How long that may take; 60 s when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_within: Option<Span>,
 }
 
 /// How the database is reached: by one of these.
@@ -99,110 +124,13 @@ pub struct DatabaseAccess {
     /// The file that holds its URL, for nobody else to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_file: Option<PathBuf>,
-}
-
-/// A closed workload: users who wait for each answer, think, and ask again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServiceLoad {
-    /// Simulated users.
-    pub users: Count,
-    /// Time over which the users start, evenly.
-    pub ramp_up: Span,
-    /// Time with all users before the steady phase.
-    pub settle: Span,
-    /// Steady phase per variant.
-    pub duration: Span,
-    /// After this long a user gives the request up and counts it as failed.
-    pub client_timeout: Span,
-    /// Shortest and longest think time, uniform between.
-    pub think_time: [Span; 2],
-    /// Which replica a request goes to.
-    pub balance: Balance,
-    /// Seed of every random choice of the users.
-    pub seed: u64,
-    /// Whether routes that change data are asked for, too.
-    pub change_data: bool,
-}
-
-impl Default for ServiceLoad {
-    fn default() -> Self {
-        Self {
-            users: Count::of(20),
-            ramp_up: Span::from_secs(5),
-            settle: Span::ZERO,
-            duration: Span::from_secs(30),
-            client_timeout: Span::from_secs(30),
-            think_time: [Span::from_millis(500), Span::from_millis(1500)],
-            balance: Balance::default(),
-            seed: 2318,
-            change_data: false,
-        }
-    }
-}
-
-/// Who a user is: a bearer token, a name and a password, or any header. Each secret is named by the environment variable
-/// that holds it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct IdentitySource {
-    /// The variable with a token, for `Authorization: Bearer …`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bearer_env: Option<String>,
-    /// A name, for `Authorization: Basic …`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// The variable with its password.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_env: Option<String>,
-    /// The name of a header, such as `X-Api-Key`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<String>,
-    /// The variable with the header's value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value_env: Option<String>,
-}
-
-/// One thing that users do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceRoute {
-    /// Method and path template: `GET /reports/{id}`; what follows a second space only names it (`POST /rpc tools/call`).
-    pub route: RouteName,
-    /// How often, relative to the others.
-    #[serde(default = "once")]
-    pub weight: Count,
-    /// What stands for each `{name}` in path, query and body.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub params: BTreeMap<String, Values>,
-    /// The query's names and values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub query: BTreeMap<String, String>,
-    /// Headers that are no secret.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// The body as text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// The body as a value, sent as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub json: Option<serde_json::Value>,
-    /// The statuses of a good answer; 200 to 299 when nothing is said.
+    /// The `application_name`s whose sessions are the service's; one that ends with `*` stands for all that begin so.
+    /// All, when none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub expect: Vec<u16>,
-    /// JSON pointers (`/data/id`) that a good answer has, or else it is a failure, whatever its status.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
-    pub must_have: Vec<String>,
-    /// JSON pointers that only a failed answer has (`/error`).
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
-    pub must_not_have: Vec<String>,
-    /// Whether it changes data; to be said of every method but `GET`, `HEAD` and `OPTIONS`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changes_data: Option<bool>,
-}
-
-const fn once() -> Count {
-    Count::of(1)
+    pub applications: Vec<String>,
+    /// The roles whose sessions are the service's; all, when none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
 }
 
 /// What is different in a variant.
@@ -215,6 +143,15 @@ pub struct ServiceVariant {
     /// The base URLs of its replicas, in place of the target's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<BaseUrl>,
+    /// The command that starts it, in place of the target's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Variables beside the target's, or in place of those of the same names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The command's working folder, in place of the target's: such as another worktree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
 }
 
 /// What the one variant is called where there are none.
@@ -228,7 +165,7 @@ impl ServiceScenario {
     }
 
     /// The names of all variants, run or not.
-    fn all_variant_names(&self) -> Vec<VariantName> {
+    pub(super) fn all_variant_names(&self) -> Vec<VariantName> {
         if self.variants.is_empty() {
             return vec![ONLY_VARIANT.parse().expect("it is a name")];
         }
@@ -290,8 +227,8 @@ impl Readable for ServiceScenario {
 const EVERY_KEY: &str = r#"
 name = "x"
 pool_capacity = 1
-target = { url = "http://127.0.0.1", health = "/health" }
-database = { url_env = "X", url_file = "x", url = "x" }
+target = { url = "http://127.0.0.1", health = "/", command = ["x"], folder = "x", ready = "/", ready_within = "1s" }
+database = { url_env = "X", url_file = "x", url = "x", applications = ["x"], users = ["x"] }
 "#;
 
 #[cfg(test)]

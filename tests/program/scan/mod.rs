@@ -43,8 +43,7 @@ fn write_scenario(place: &Place, url: &str, routes: &[&str]) -> String {
 async fn output(place: &Arc<Place>, arguments: &[&str]) -> Output {
     let (cluster, config) = (cluster().await, cluster().await.config());
     let (user, name) = (config.get_user().unwrap(), config.get_dbname().unwrap());
-    let database =
-        format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port());
+    let database = format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port());
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let place = Arc::clone(place);
     let run = move || place.program().env("SHOP_DATABASE", database).args(arguments).output().unwrap();
