@@ -91,7 +91,8 @@ pub(super) async fn scan(
     died: impl Future<Output = RunError>,
 ) -> Result<(Loaded, ScanRecord), RunError> {
     let looks = Looks::since(round.clock.started);
-    let looker = CloseLooker::connect(subject.database).await?;
+    let everybody = round.watch.whose.is_everybody();
+    let looker = CloseLooker::connect(subject.database, &round.watch.whose).await?;
     let looking = CancellationToken::new();
     let ended = tokio::spawn(looker.run(LOOK_INTERVAL, looking.clone(), looks.taker()));
     // Whatever happens, nobody looks on afterwards.
@@ -122,7 +123,8 @@ pub(super) async fn scan(
         looks: &looks,
         windows: &conducted.windows,
         company: conducted.company.as_ref(),
-        counted_s: conducted.counted_s,
+        // The server counts for the whole database: others' sessions are in it.
+        counted_s: conducted.counted_s.filter(|_| everybody),
         traffic: subject.traffic,
         pool_capacity: subject.pool_capacity,
     });
