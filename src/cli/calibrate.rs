@@ -66,8 +66,7 @@ pub(super) fn run(
     let variant = *scenario.variant_names().last().ok_or(CliError::NoArms)?;
     let trial = args.pairs.trial(&args.rules, &scenario)?;
     let arrangement = args.pairs.arrangement([variant, variant], Stopping::AfterAll);
-    let options =
-        RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: Vec::new(), pgbouncer: None };
+    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), ..RunOptions::default() };
     let repeats = usize::from(args.repeats);
     let measured = measure_repeatedly(&scenario, &trial, repeats, &arrangement, &options, quiet);
     let (runs, interrupted) = measured.map_err(|error| match error {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::exit::Exit;
 use super::scenario::ScenarioCommandError;
+use crate::database::UrlError;
 use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
 use crate::monitor::ConsoleUrlError;
@@ -104,6 +105,21 @@ pub(super) enum CliError {
         name: String,
         /// The command.
         command: &'static str,
+    },
+    /// A flag of services where the reference gateway is loaded.
+    #[error("`{flag}` is for a service of one's own, a scenario with a [target]: this one has a testbed of its own")]
+    ServiceOnly {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// The URL of a database. It is not repeated: it may hold a password.
+    #[error("the database URL of {from} cannot be used")]
+    DatabaseUrl {
+        /// The flag or the variable.
+        from: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: UrlError,
     },
     /// A record of a load that is not ours.
     #[error("this record is of a database that was watched: its load cannot be run again")]
@@ -224,6 +240,8 @@ impl CliError {
             | Self::VariantName(_)
             | Self::NotRunAgain
             | Self::GatewayOnly { .. }
+            | Self::ServiceOnly { .. }
+            | Self::DatabaseUrl { .. }
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }
             | Self::OtherConditions { .. }

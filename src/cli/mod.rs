@@ -19,6 +19,7 @@ mod progress;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod service_args;
 mod signals;
 mod subject;
 pub mod watch;

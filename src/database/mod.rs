@@ -6,6 +6,7 @@
 mod tls;
 mod url;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_postgres::config::{Host, SslMode as DriverMode};
 use tokio_postgres::{Client, Config, Error, NoTls};
 use tokio_util::task::AbortOnDropHandle;
@@ -80,6 +81,22 @@ impl Database {
         &mut self.config
     }
 
+    /// Where it is, without the password and everything else that is nobody's business.
+    pub fn masked_url(&self) -> String {
+        let config = &self.config;
+        let ports = config.get_ports();
+        let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| match host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]:{}", port(index)),
+            Host::Tcp(name) => format!("{name}:{}", port(index)),
+            Host::Unix(folder) => format!("{}:{}", encoded(&folder.display().to_string()), port(index)),
+        });
+        let user = config.get_user().map(|user| format!("{}@", encoded(user))).unwrap_or_default();
+        let name = config.get_dbname().map(|name| format!("/{}", encoded(name))).unwrap_or_default();
+        format!("postgresql://{user}{}{name}", hosts.collect::<Vec<_>>().join(","))
+    }
+
     /// What is asked of TLS.
     pub fn tls_mode(&self) -> TlsMode {
         self.tls.mode()
@@ -139,4 +156,36 @@ pub fn told(error: &Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password_and_can_be_read_again() {
+        for (url, shown) in [
+            ("postgresql://a:s3cret@h:1,i/d?sslmode=disable", "postgresql://a@h:1,i:5432/d"),
+            ("postgres://a%20b:s3cret@[::1]/d", "postgresql://a%20b@[::1]:5432/d"),
+            ("host=/tmp/x user=me password=s3cret dbname=d-e", "postgresql://me@%2Ftmp%2Fx:5432/d%2De"),
+        ] {
+            let database = Database::from_url(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(database.masked_url(), shown);
+            let again = Database::from_url(shown).unwrap_or_else(|error| panic!("{shown}: {error}"));
+            assert_eq!(again.config().get_hosts(), database.config().get_hosts());
+            assert_eq!(again.masked_url(), shown);
+        }
+    }
+
+    #[test]
+    fn a_socket_of_this_machine_has_no_tls() {
+        let mode = |url: &str| Database::from_url(url).map(|it| it.tls_mode()).unwrap_or(TlsMode::Allow);
+        assert_eq!(mode("host=/tmp user=me sslmode=require"), TlsMode::Disable);
+        assert_eq!(mode("postgresql://h/d?sslmode=disable"), TlsMode::Disable);
+        assert!(matches!(
+            Database::from_url("postgresql://h/d?sslmode=verify-full&sslrootcert=system&sslcert=/c"),
+            Err(UrlError::HalfIdentity | UrlError::File(_))
+        ));
+        assert!(matches!(Database::from_url("postgresql://h/d?sslmode=sure"), Err(UrlError::Value { .. })));
+    }
 }

@@ -13,6 +13,7 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
+use super::RunOptions;
 use super::guard::{Guard, GuardError};
 use super::secrets::Secrets;
 use crate::database::{Database, UrlError};
@@ -87,6 +88,26 @@ pub enum AccessError {
     },
 }
 
+/// The URL of a database that was given beside the scenario: by a flag or a variable.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    url: String,
+    from: &'static str,
+}
+
+impl DatabaseUrl {
+    /// A URL, and who said it.
+    pub fn new(url: &str, from: &'static str) -> Self {
+        Self { url: url.to_owned(), from }
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a URL from {}", self.from)
+    }
+}
+
 /// All that is needed to load a service and to watch its database.
 #[derive(Debug)]
 pub(super) struct Access {
@@ -101,8 +122,8 @@ pub(super) struct Access {
 
 impl Access {
     /// Reads what the scenario names, and asks the guard about every host.
-    pub(super) async fn open(scenario: &ServiceScenario, allowed: &[String]) -> Result<Self, AccessError> {
-        let mut guard = Guard::allowing(allowed);
+    pub(super) async fn open(scenario: &ServiceScenario, options: &RunOptions) -> Result<Self, AccessError> {
+        let mut guard = Guard::allowing(&options.allow_remote);
         for url in scenario.variant_names().into_iter().flat_map(|variant| scenario.urls(variant)) {
             guard.admit(url.host(), url.port()).await?;
         }
@@ -112,7 +133,7 @@ impl Access {
         if let Some(files) = &scenario.target.tls {
             guard.trust(client_tls(scenario, files)?);
         }
-        let database = database(scenario, &mut guard).await?;
+        let database = database(scenario, options.database_url.as_ref(), &mut guard).await?;
         let pgbouncer = pgbouncer(scenario, &mut guard).await?;
         let identities = scenario.identity.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
         // Somebody has to ask.
@@ -136,9 +157,15 @@ fn read(path: &Path) -> Result<String, AccessError> {
 }
 
 /// The database's configuration, every host of it admitted.
-async fn database(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Database, AccessError> {
+async fn database(
+    scenario: &ServiceScenario,
+    given: Option<&DatabaseUrl>,
+    guard: &mut Guard,
+) -> Result<Database, AccessError> {
     let access = &scenario.database;
-    let (url, from) = if let Some(url) = &access.url {
+    let (url, from) = if let Some(given) = given {
+        (given.url.clone(), format!("`{}`", given.from))
+    } else if let Some(url) = &access.url {
         (url.clone(), "`database.url`".to_owned())
     } else if let Some(file) = &access.url_file {
         (read_secret(&scenario.folder.join(file))?, format!("`{}`", file.display()))
@@ -282,7 +309,7 @@ mod tests {
     }
 
     async fn refused(scenario: ServiceScenario) -> String {
-        Access::open(&scenario, &[]).await.expect_err("refused").to_string()
+        Access::open(&scenario, &RunOptions::default()).await.expect_err("refused").to_string()
     }
 
     #[tokio::test]
@@ -308,9 +335,9 @@ mod tests {
         fs::write(&path, "postgresql://app:s3cret@127.0.0.1/shop\n").unwrap();
         let scenario = ServiceScenario { folder: folder.path().to_owned(), ..scenario("url_file = \"url\"", "") };
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Access::open(&scenario, &[]).await, Err(AccessError::OpenFile { .. })));
+        assert!(matches!(Access::open(&scenario, &RunOptions::default()).await, Err(AccessError::OpenFile { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        let access = Access::open(&scenario, &[]).await.unwrap();
+        let access = Access::open(&scenario, &RunOptions::default()).await.unwrap();
         assert_eq!(access.database.config().get_password(), Some("s3cret".as_bytes()));
         assert!(!format!("{access:?}").contains("s3cret"), "{access:?}");
     }
