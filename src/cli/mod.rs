@@ -21,6 +21,7 @@ pub mod report;
 pub mod run;
 pub mod scan;
 pub mod scenario;
+pub mod service_args;
 mod signals;
 mod subject;
 pub mod watch;

@@ -115,12 +115,20 @@ fn gauge_over(rule: &Rule, side: Side<'_>, window: Window) -> Result<f64, Missin
 pub fn gauge(metric: Metric, side: Side<'_>, window: Window) -> Series {
     let ours = || side.samples.iter().filter(|it| it.variant == side.variant);
     let replicas = side.measured.summary.replicas.unwrap_or(0) as usize;
+    // Each page of gauges has a sample at every turn, whether it answered or not.
+    let pages = || {
+        let numbers = ours().filter_map(|it| match &it.sample {
+            Sample::Pools(pools) => Some(pools.replica as usize),
+            _ => None,
+        });
+        numbers.max().unwrap_or(0)
+    };
     match metric {
-        Metric::PoolCheckedOut => over_replicas(ours(), replicas, window, |sample| match sample {
+        Metric::PoolCheckedOut => over_replicas(ours(), pages(), window, |sample| match sample {
             Sample::Pools(pools) => Some((pools.replica, f64::from(pools.checked_out?))),
             _ => None,
         }),
-        Metric::PoolPending => over_replicas(ours(), replicas, window, |sample| match sample {
+        Metric::PoolPending => over_replicas(ours(), pages(), window, |sample| match sample {
             Sample::Pools(pools) => Some((pools.replica, f64::from(pools.pending?))),
             _ => None,
         }),

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{POLL_TIMEOUT, close, connect};
 use super::sessions::SessionState;
 use super::{APPLICATION_NAME, MonitorError, Whose};
+use crate::database::{Database, Ending};
 
 /// $1: our own name; $2, $3: whose sessions are wanted, users and patterns of applications. An aborted transaction has no `xact_start`, and is as old as its state.
 const CLOSEUP: &str = "\
@@ -56,7 +57,7 @@ pub struct Closeup {
 /// The connection that looks.
 pub struct CloseLooker {
     client: Client,
-    ending: super::connection::Ending,
+    ending: Ending,
     query: Statement,
     whose: Whose,
 }
@@ -66,7 +67,7 @@ impl CloseLooker {
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection.
-    pub async fn connect(database: &tokio_postgres::Config, whose: &Whose) -> Result<Self, MonitorError> {
+    pub async fn connect(database: &Database, whose: &Whose) -> Result<Self, MonitorError> {
         let connecting = async {
             let (client, ending) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };

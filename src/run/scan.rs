@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::arm::{Arm, Loaded, Round};
 use super::progress::Stage;
+use crate::database::Database;
 use crate::monitor::closeup::CloseLooker;
 use crate::record::ScanRecord;
 use crate::record::scan::ScanPlan;
@@ -60,7 +61,7 @@ impl ScanSettings {
 /// What is scanned.
 pub(super) struct Subject<'a> {
     pub(super) settings: ScanSettings,
-    pub(super) database: &'a tokio_postgres::Config,
+    pub(super) database: &'a Database,
     /// The plan's routes by their place, and the share of the traffic of each.
     pub(super) routes: Vec<(String, f64)>,
     pub(super) traffic: Option<Traffic>,

@@ -191,12 +191,8 @@ async fn ask(client: &reqwest::Client, url: String) -> Result<(), String> {
     match client.get(&url).send().await {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(format!("`{url}` answers {}", answer.status())),
-        Err(error) => Err(format!("`{url}`: {}", innermost(&error))),
+        Err(error) => Err(format!("`{url}`: {}", crate::tls::cause(&error))),
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// The addresses of a variant's replicas.
