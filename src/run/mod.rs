@@ -9,6 +9,7 @@ mod collector;
 mod errors;
 mod guard;
 mod machine;
+mod preflight;
 pub mod progress;
 mod secrets;
 mod service;
@@ -32,6 +33,7 @@ pub use access::{AccessError, DatabaseUrl};
 use collector::Collector;
 pub use guard::GuardError;
 pub(crate) use machine::this as this_machine;
+pub use preflight::{Preflight, preflight};
 use progress::Progress;
 pub use started::StartError;
 
