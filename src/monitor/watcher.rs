@@ -80,10 +80,10 @@ impl Watcher {
     /// Connects, and looks at what there is before the load begins.
     pub(super) async fn start(watch: Watch) -> Result<Self, MonitorError> {
         let line = Line::open(&watch.database).await?;
-        let Some(link) = line.link() else { return Err(MonitorError::Silent) };
+        let Some(up) = line.link() else { return Err(MonitorError::Silent) };
         let failed = |what| move |source| MonitorError::Query { what, source };
-        let counters_before = counters::read(&link.client, &link.counters).await.map_err(failed("pg_stat_database"))?;
-        let wanted = watch.whose.wanted(&link.server.roles)?;
+        let counters_before = counters::read(&up.client, &up.counters).await.map_err(failed("pg_stat_database"))?;
+        let wanted = watch.whose.wanted(&up.server.roles)?;
         Ok(Self {
             wanted,
             paces: Paces::new(watch.pulse, watch.interval),
