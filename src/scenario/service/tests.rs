@@ -5,7 +5,7 @@ use crate::scenario::overrides::{Override, VARIANT};
 use crate::scenario::source::problems;
 use crate::scenario::{Experiment, ServiceScenario};
 
-const SHOP: &str = r#"name = "shop"
+pub(crate) const SHOP: &str = r#"name = "shop"
 title = "A shop"
 [target]
 url = "http://127.0.0.1:8000"
@@ -44,7 +44,7 @@ fn refused(text: &str, sets: &[Override]) -> String {
 }
 
 /// A change to [`SHOP`], `old → new`, and what is then said.
-const WRONG: &[(&str, &str)] = &[
+pub(crate) const WRONG: &[(&str, &str)] = &[
     (
         "title = → titel =",
         "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `load`, `health`, `monitor`, `identity`, `route`, `variants`, `gate`\n  hint: did you mean `title`?",
