@@ -20,7 +20,7 @@ use crate::scenario::service::{IdentitySource, Values};
 use crate::swarm::{Identity, Lines};
 
 /// The variable of the database's URL when the scenario does not say.
-const DATABASE_URL: &str = "DATABASE_URL";
+pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 
 /// The longest file of values.
 const LONGEST_FILE: u64 = 64 << 20;
@@ -198,7 +198,7 @@ fn identity(source: &IdentitySource) -> Result<Identity, AccessError> {
 }
 
 /// The lines of every file of values.
-fn lines(scenario: &ServiceScenario) -> Result<Lines, AccessError> {
+pub(super) fn lines(scenario: &ServiceScenario) -> Result<Lines, AccessError> {
     let mut lines = BTreeMap::new();
     for values in scenario.routes().flat_map(|route| route.params.values()) {
         if let Values::File { file } = values

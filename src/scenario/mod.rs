@@ -373,3 +373,6 @@ impl Default for MonitorConfig {
         Self { interval: Span::from_millis(100), pulse: Span::from_millis(50), role: None }
     }
 }
+
+#[cfg(test)]
+mod mutation_tests;
