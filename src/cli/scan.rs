@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::ci::say;
 use super::error::CliError;
 use super::exit::Exit;
-use super::progress;
 use super::run::{load_scenario, output_width};
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use super::signals::Signals;
+use super::{dry, progress};
 use crate::record::Outcome;
 use crate::record::scan::{ScanPlan, ScanVerdict};
 use crate::render::{json, scan as render};
@@ -75,6 +75,9 @@ pub struct ScanArgs {
     /// A host other than this machine that may be loaded, as its URL names it; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_remote: Vec<String>,
+    /// Print what would be sent, with N requests of each route (2 when not said), and send nothing
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub dry_run: Option<u32>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -109,13 +112,18 @@ pub(super) fn run(
     let overrides = OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
     let mut scenario = load_scenario(&args.scenario, &overrides, environment)?;
     if !matches!(scenario, Experiment::Service(_)) {
-        return Err(CliError::NotScanned { name: scenario.name().to_owned() });
+        return Err(CliError::NoService { name: scenario.name().to_owned(), command: "scan" });
+    }
+    let database_url = args.service.apply(&mut scenario)?;
+    if let Some(samples) = args.dry_run {
+        let asked = dry::Asked { samples, allow_remote: &args.allow_remote, json: args.json, command: "scan" };
+        return dry::run(&scenario, &asked, out);
     }
     let options = RunOptions {
         out: args.out.clone(),
         pg_bin: None,
         allow_remote: args.allow_remote.clone(),
-        database_url: args.service.apply(&mut scenario)?,
+        database_url,
         pgbouncer: None,
     };
     let (finished, interrupted) = measure(scenario, args.settings(), &options, quiet)?;

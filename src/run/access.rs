@@ -255,7 +255,7 @@ fn identity(source: &IdentitySource) -> Result<Identity, AccessError> {
 }
 
 /// The lines of every file of values.
-fn lines(scenario: &ServiceScenario) -> Result<Lines, AccessError> {
+pub(super) fn lines(scenario: &ServiceScenario) -> Result<Lines, AccessError> {
     let mut lines = BTreeMap::new();
     for values in scenario.routes().flat_map(|route| route.params.values()) {
         if let Values::File { file } = values

@@ -19,6 +19,7 @@ mod judge;
 mod plan;
 pub mod recorder;
 mod service;
+pub mod sketch;
 mod solo;
 mod user;
 

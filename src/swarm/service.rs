@@ -48,7 +48,7 @@ impl Plan {
     }
 }
 
-fn task(route: &ServiceRoute, place: usize, lines: &Lines) -> Result<Task, SwarmError> {
+pub(super) fn task(route: &ServiceRoute, place: usize, lines: &Lines) -> Result<Task, SwarmError> {
     // The scenario has been checked: its methods are methods.
     let method = Method::from_bytes(route.route.method().as_bytes()).unwrap_or(Method::GET);
     let expected = Expected {

@@ -1,5 +1,6 @@
 //! Who the users of a service are.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::{check_header, check_variable};
@@ -7,7 +8,7 @@ use crate::scenario::check::Problems;
 
 /// Who a user is: a bearer token, a name and a password, or any header. Each secret is named by the environment variable
 /// that holds it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentitySource {
     /// The variable with a token, for `Authorization: Bearer …`.

@@ -1,5 +1,6 @@
 //! How a service of one's own is loaded: how much, and when.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::Balance;
@@ -7,7 +8,7 @@ use crate::scenario::check::Problems;
 use crate::units::{Count, Span};
 
 /// A closed workload: users who wait for each answer, think, and ask again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceLoad {
     /// Simulated users.
