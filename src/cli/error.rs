@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::exit::Exit;
+use super::init::InitCommandError;
 use super::scenario::ScenarioCommandError;
 use crate::database::UrlError;
 use crate::gate::paired::{PairedRuleError, PlanError};
@@ -30,6 +31,9 @@ pub(super) enum CliError {
     /// The `scenario` subcommand.
     #[error(transparent)]
     ScenarioCommand(#[from] ScenarioCommandError),
+    /// `init`.
+    #[error(transparent)]
+    Init(#[from] InitCommandError),
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -108,7 +112,7 @@ pub(super) enum CliError {
     },
     /// A flag of services where the reference gateway is loaded.
     #[error("`{flag}` is for a service of one's own, a scenario with a [target]: this one has a testbed of its own")]
-    ServiceOnly {
+    ServiceFlag {
         /// The flag.
         flag: &'static str,
     },
@@ -120,6 +124,16 @@ pub(super) enum CliError {
         /// What is wrong with it.
         #[source]
         source: UrlError,
+    },
+    /// The reverse.
+    #[error(
+        "scenario `{name}` is of the reference gateway: `{command}` is for a service of one's own, with a `[target]`"
+    )]
+    ServiceOnly {
+        /// The scenario.
+        name: String,
+        /// The command.
+        command: &'static str,
     },
     /// A record of a load that is not ours.
     #[error("this record is of a database that was watched: its load cannot be run again")]
@@ -241,6 +255,7 @@ impl CliError {
             | Self::NotRunAgain
             | Self::GatewayOnly { .. }
             | Self::ServiceOnly { .. }
+            | Self::ServiceFlag { .. }
             | Self::DatabaseUrl { .. }
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }
@@ -255,6 +270,7 @@ impl CliError {
             | Self::Run(RunError::TwoPgBouncers)
             | Self::Learn(_)
             | Self::Watch(WatchError::Exists(_)) => Exit::BadRequest,
+            Self::Init(error) if error.is_bad_request() => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::Run(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
@@ -264,7 +280,8 @@ impl CliError {
                 }
             },
             Self::Blind(_) => Exit::Inconclusive,
-            Self::Run(_)
+            Self::Init(_)
+            | Self::Run(_)
             | Self::Testbed(_)
             | Self::Watch(_)
             | Self::Replica(_)
@@ -287,6 +304,7 @@ impl CliError {
         match self {
             Self::Scenario(error) | Self::ScenarioCommand(ScenarioCommandError::Scenario(error)) => error.hint(),
             Self::Run(error) | Self::Blind(error) => error.hint(),
+            Self::Init(error) => error.hint(),
             Self::Testbed(error) => error.hint(),
             Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),

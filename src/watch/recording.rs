@@ -158,6 +158,7 @@ impl Recorder {
                 .map(|lost| SessionsLost { open_at_end: open_at_end.unwrap_or(0), ..lost }),
             generator: crate::record::GeneratorRecord { cpu_s: None, samples_dropped: dropped, polls_late: polls.late },
             latency_distribution: Vec::new(),
+            scan: None,
             monitor: monitored.map(|monitored| monitored.record),
         }
     }

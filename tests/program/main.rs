@@ -8,6 +8,7 @@ mod gateway;
 mod holds;
 mod hostile;
 mod incident;
+mod init;
 mod interrupt;
 mod mcp;
 mod paired;
@@ -15,6 +16,7 @@ mod patterns;
 mod pgbouncer;
 mod program;
 mod report;
+mod scan;
 mod service;
 #[path = "../support/mod.rs"]
 #[expect(

@@ -10,6 +10,7 @@ mod load;
 mod metrics;
 mod request;
 mod route;
+pub mod todo;
 mod trust;
 mod url;
 
