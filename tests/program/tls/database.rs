@@ -197,6 +197,16 @@ async fn another_name_an_old_certificate_and_no_tls_are_told_by_name() {
         assert!(old.ends_with("its certificate has expired"), "{old}");
     }
 
+    // A server's own certificate, which is an authority's as well, stands for itself and for nobody else.
+    let itself = Authority::new("localhost");
+    let (own, other) =
+        (root_file(&server, &itself, "itself.crt"), root_file(&server, &Authority::new("localhost"), "x.crt"));
+    server.up(Some(&itself.own()), &ours).await;
+    assert_eq!(server.tls("bench", "localhost", &format!("sslmode=verify-full&{own}")).await, Ok(true));
+    let name = server.tls("bench", "127.0.0.1", &format!("sslmode=verify-full&{own}")).await.unwrap_err();
+    assert!(name.ends_with("its certificate is for another name"), "{name}");
+    assert!(server.tls("bench", "localhost", &format!("sslmode=verify-ca&{other}")).await.is_err());
+
     server.up(None, &ours).await;
     assert_eq!(server.tls("bench", "localhost", "sslmode=prefer").await, Ok(false));
     for options in ["sslmode=require", &ca, &full] {
