@@ -110,9 +110,15 @@ pub(super) enum CliError {
         /// The command.
         command: &'static str,
     },
+    /// The reference gateway where a service is scanned.
+    #[error("scenario `{name}` is of the reference gateway: `scan` is for a service of one's own, with a `[target]`")]
+    NotScanned {
+        /// The scenario.
+        name: String,
+    },
     /// A flag of services where the reference gateway is loaded.
     #[error("`{flag}` is for a service of one's own, a scenario with a [target]: this one has a testbed of its own")]
-    ServiceFlag {
+    ServiceOnly {
         /// The flag.
         flag: &'static str,
     },
@@ -124,16 +130,6 @@ pub(super) enum CliError {
         /// What is wrong with it.
         #[source]
         source: UrlError,
-    },
-    /// The reverse.
-    #[error(
-        "scenario `{name}` is of the reference gateway: `{command}` is for a service of one's own, with a `[target]`"
-    )]
-    ServiceOnly {
-        /// The scenario.
-        name: String,
-        /// The command.
-        command: &'static str,
     },
     /// A record of a load that is not ours.
     #[error("this record is of a database that was watched: its load cannot be run again")]
@@ -255,7 +251,7 @@ impl CliError {
             | Self::NotRunAgain
             | Self::GatewayOnly { .. }
             | Self::ServiceOnly { .. }
-            | Self::ServiceFlag { .. }
+            | Self::NotScanned { .. }
             | Self::DatabaseUrl { .. }
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }

@@ -63,12 +63,12 @@ pub struct ScanArgs {
     /// Which variants to scan; all when it is not said
     #[arg(long, value_name = "V", help_heading = "Scenario")]
     pub variant: Option<String>,
+    /// Where it is.
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// Set any key of the scenario file, such as target.url=http://127.0.0.1:9000; may be repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Scenario")]
     pub set: Vec<String>,
-    /// Where the service is.
-    #[command(flatten)]
-    pub service: ServiceArgs,
     /// Folder in which the run's own folder is made
     #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
     pub out: PathBuf,
@@ -109,13 +109,14 @@ pub(super) fn run(
     let overrides = OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
     let mut scenario = load_scenario(&args.scenario, &overrides, environment)?;
     if !matches!(scenario, Experiment::Service(_)) {
-        return Err(CliError::ServiceOnly { name: scenario.name().to_owned(), command: "scan" });
+        return Err(CliError::NotScanned { name: scenario.name().to_owned() });
     }
     let options = RunOptions {
         out: args.out.clone(),
+        pg_bin: None,
         allow_remote: args.allow_remote.clone(),
         database_url: args.service.apply(&mut scenario)?,
-        ..RunOptions::default()
+        pgbouncer: None,
     };
     let (finished, interrupted) = measure(scenario, args.settings(), &options, quiet)?;
     if args.json {

@@ -38,9 +38,9 @@ impl ServiceArgs {
             self.database_url.is_some() && self.database_url == std::env::var(DATABASE_VARIABLE).ok();
         let Experiment::Service(scenario) = experiment else {
             return match (self.target.is_empty(), &self.database_url) {
-                (false, _) => Err(CliError::ServiceFlag { flag: "--target" }),
+                (false, _) => Err(CliError::ServiceOnly { flag: "--target" }),
                 // The variable may be there for `watch`.
-                (true, Some(_)) if !from_environment => Err(CliError::ServiceFlag { flag: "--database-url" }),
+                (true, Some(_)) if !from_environment => Err(CliError::ServiceOnly { flag: "--database-url" }),
                 (true, _) => Ok(None),
             };
         };

@@ -116,7 +116,8 @@ async fn a_service_is_loaded_probed_and_its_gauges_are_read_by_certificates_of_o
     let place = Arc::new(Place::new());
     run(&place, folder.path(), port, "[target.tls]\nca_file = \"ca.pem\"\n").await;
     let refused = errors(&place);
-    assert!(!refused.is_empty() && refused.iter().all(|it| it.contains("has refused our certificate")), "{refused:?}");
+    // Whoever is turned away while still speaking may hear of it as a reset alone.
+    assert!(refused.iter().any(|it| it.contains("has refused our certificate")), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
