@@ -71,7 +71,10 @@ impl CloseLooker {
         let connecting = async {
             let (client, ending) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
-            client.batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off").await.map_err(failed)?;
+            client
+                .batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off; SET statement_timeout = 5000")
+                .await
+                .map_err(failed)?;
             let query = client.prepare(CLOSEUP).await.map_err(failed)?;
             Ok(Self { client, ending, query, whose: whose.clone() })
         };
