@@ -24,7 +24,7 @@ use crate::swarm::{Identity, Lines};
 use crate::tls::{ClientTls, TlsFileError};
 
 /// The variable of the database's URL when the scenario does not say.
-const DATABASE_URL: &str = "DATABASE_URL";
+pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 
 /// The longest file of values.
 const LONGEST_FILE: u64 = 64 << 20;
