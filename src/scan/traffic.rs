@@ -22,9 +22,9 @@ impl Traffic {
         match self {
             Self::Rate(rps) => Some(rps),
             Self::Users { users, think_s } => {
-                let turns = routes.iter().map(|it| Some(it.traffic_share * it.response_s?));
-                let turn_s = think_s + turns.sum::<Option<f64>>()?;
-                (turn_s > 0.0).then(|| f64::from(users) / turn_s)
+                let answers = routes.iter().map(|it| Some(it.traffic_share * it.response_s?));
+                let each_s = think_s + answers.sum::<Option<f64>>()?;
+                (each_s > 0.0).then(|| f64::from(users) / each_s)
             }
         }
     }
