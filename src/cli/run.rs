@@ -9,6 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::gate::{concerning, read_rules, rules_of, unseen};
 use super::scenario::OverrideArgs;
+use super::service_args::ServiceArgs;
 use super::signals::Signals;
 use super::{diagnose, dry};
 use super::{progress, report, subject};
@@ -47,6 +48,9 @@ pub struct RunArgs {
     /// What is set beside the file.
     #[command(flatten)]
     pub overrides: OverrideArgs,
+    /// Where a service of one's own is.
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// Folder in which the run's own folder is made
     #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
     pub out: PathBuf,
@@ -85,9 +89,11 @@ pub(super) fn run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let mut scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let database_url = args.service.apply(&mut scenario)?;
     if let Some(samples) = args.dry_run {
-        let asked = dry::Asked { samples, allow_remote: &args.allow_remote, json: args.json, command: "run --dry-run" };
+        let given = database_url.is_some();
+        let asked = dry::Asked { samples, allow_remote: &args.allow_remote, database_given: given, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
     let pgbouncer = args.pgbouncer_url.as_deref().map(str::parse).transpose()?;
@@ -98,6 +104,7 @@ pub(super) fn run(
         pg_bin: args.pg_bin.clone(),
         allow_remote: args.allow_remote.clone(),
         pgbouncer,
+        database_url,
     };
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {

@@ -9,6 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::run::{load_scenario, output_width};
 use super::scenario::OverrideArgs;
+use super::service_args::ServiceArgs;
 use super::signals::Signals;
 use super::{dry, progress};
 use crate::record::Outcome;
@@ -62,6 +63,9 @@ pub struct ScanArgs {
     /// Which variants to scan; all when it is not said
     #[arg(long, value_name = "V", help_heading = "Scenario")]
     pub variant: Option<String>,
+    /// Where it is.
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// Set any key of the scenario file, such as target.url=http://127.0.0.1:9000; may be repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Scenario")]
     pub set: Vec<String>,
@@ -106,16 +110,23 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let overrides = OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
-    let scenario = load_scenario(&args.scenario, &overrides, environment)?;
+    let mut scenario = load_scenario(&args.scenario, &overrides, environment)?;
+    if !matches!(scenario, Experiment::Service(_)) {
+        return Err(CliError::NotScanned { name: scenario.name().to_owned() });
+    }
+    let database_url = args.service.apply(&mut scenario)?;
     if let Some(samples) = args.dry_run {
-        let asked = dry::Asked { samples, allow_remote: &args.allow_remote, json: args.json, command: "scan" };
+        let given = database_url.is_some();
+        let asked = dry::Asked { samples, allow_remote: &args.allow_remote, database_given: given, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
-    if !matches!(scenario, Experiment::Service(_)) {
-        return Err(CliError::ServiceOnly { name: scenario.name().to_owned(), command: "scan" });
-    }
-    let options =
-        RunOptions { out: args.out.clone(), pg_bin: None, allow_remote: args.allow_remote.clone(), pgbouncer: None };
+    let options = RunOptions {
+        out: args.out.clone(),
+        pg_bin: None,
+        allow_remote: args.allow_remote.clone(),
+        database_url,
+        pgbouncer: None,
+    };
     let (finished, interrupted) = measure(scenario, args.settings(), &options, quiet)?;
     if args.json {
         say(out, &json::text(&render::json(&finished.record, &finished.folder))?)?;

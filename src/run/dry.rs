@@ -60,9 +60,11 @@ pub struct DryIdentity {
     pub variables: BTreeMap<String, bool>,
 }
 
-/// Where the database's URL would come from.
-#[derive(Clone, Debug, Serialize)]
+/// Where the database's URL would come from; from the scenario itself, when from nowhere else.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DryDatabase {
+    /// Whether `--database-url` gives it.
+    pub by_flag: bool,
     /// The variable, when it is one.
     pub variable: Option<String>,
     /// Whether that is set.
@@ -178,7 +180,7 @@ fn database(scenario: &ServiceScenario) -> DryDatabase {
     let file = access.url_file.as_ref().map(|file| scenario.folder.join(file).display().to_string());
     let said = access.url.is_some() || file.is_some();
     let variable = (!said).then(|| access.url_env.clone().unwrap_or_else(|| DATABASE_URL.to_owned()));
-    DryDatabase { set: variable.as_deref().map(is_set), variable, file }
+    DryDatabase { by_flag: false, set: variable.as_deref().map(is_set), variable, file }
 }
 
 fn beginning(body: &str) -> String {

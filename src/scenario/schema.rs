@@ -9,7 +9,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::route::TaskRoute;
-use super::service::{BaseUrl, RouteName, Values};
+use super::service::{BaseUrl, GaugeName, RouteName, Values};
 use super::{Scenario, ServiceScenario, SessionScope, VariantName};
 use crate::units::{Count, Share, Span};
 
@@ -80,6 +80,15 @@ written_as!(
         "type": "string",
         "pattern": r"^(GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE) /([^{} ?#]|\{[A-Za-z0-9_]+\})*( .*)?$",
         "description": "Method and path template: \"GET /reports/{id}\". What follows a second space only names it.",
+    })
+);
+written_as!(
+    GaugeName,
+    "GaugeName",
+    json_schema!({
+        "type": "string",
+        "pattern": r"^\s*[A-Za-z0-9_:.]+\s*(\{[^=]*=.*\})?\s*$",
+        "description": "The name of a metric, with one label where there are several: \"pool_connections{state=\\\"used\\\"}\".",
     })
 );
 written_as!(
