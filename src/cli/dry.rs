@@ -21,6 +21,8 @@ pub(super) struct Asked<'a> {
     pub(super) allow_remote: &'a [String],
     /// Whether a flag gives the database's URL.
     pub(super) database_given: bool,
+    /// What there is in place of the scenario's `[load]`.
+    pub(super) plan: Option<Value>,
     pub(super) json: bool,
 }
 
@@ -32,6 +34,9 @@ pub(super) fn run(scenario: &Experiment, asked: &Asked<'_>, out: &mut dyn Write)
     let mut told = dry_run(scenario, asked.allow_remote, asked.samples as usize)?;
     if asked.database_given {
         told.database = DryDatabase { by_flag: true, ..DryDatabase::default() };
+    }
+    if let Some(plan) = &asked.plan {
+        told.load = plan.clone();
     }
     let text = if asked.json { json::text(&told)? } else { text(&told) };
     say(out, &text)?;
@@ -108,7 +113,7 @@ fn user(identity: &DryIdentity) -> String {
 fn database(run: &DryRun) -> String {
     let database = &run.database;
     match (&database.variable, &database.file) {
-        _ if database.by_flag => "by the URL of `--database-url`".to_owned(),
+        _ if database.by_flag => "by the URL that a flag or the environment gives".to_owned(),
         (Some(name), _) if database.set == Some(false) => {
             format!("by the URL in the variable {name}, which is not set")
         }

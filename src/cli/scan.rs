@@ -117,7 +117,9 @@ pub(super) fn run(
     let database_url = args.service.apply(&mut scenario)?;
     if let Some(samples) = args.dry_run {
         let given = database_url.is_some();
-        let asked = dry::Asked { samples, allow_remote: &args.allow_remote, database_given: given, json: args.json };
+        let allow_remote = &args.allow_remote;
+        let plan = Some(serde_json::to_value(args.settings().plan)?);
+        let asked = dry::Asked { samples, allow_remote, database_given: given, plan, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
     let options = RunOptions {

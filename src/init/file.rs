@@ -97,7 +97,8 @@ fn write_head(draft: &Draft, file: &str, gaps: &[Gap], out: &mut String) -> fmt:
     for identity in &draft.identities {
         comment(out, &format!("       export {}=…", identity.variable))?;
     }
-    comment(out, &format!("  {}. rbac-bench run {file}", step + 1))?;
+    comment(out, &format!("  {}. rbac-bench scan {file}    each route alone: which one holds a session?", step + 1))?;
+    comment(out, &format!("     rbac-bench run {file}     all of them together"))?;
     if !draft.notes.is_empty() {
         comment(out, "")?;
         comment(out, "Left out:")?;

@@ -26,7 +26,7 @@ pub struct DryRun {
     pub scenario: String,
     /// Each variant, in the order in which they would be run.
     pub variants: Vec<DryVariant>,
-    /// The scenario's `[load]`, with its defaults.
+    /// The scenario's `[load]`, with its defaults; the plan of a scan.
     pub load: Value,
     /// Who the users would be, in turn.
     pub identities: Vec<DryIdentity>,
@@ -63,7 +63,7 @@ pub struct DryIdentity {
 /// Where the database's URL would come from; from the scenario itself, when from nowhere else.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DryDatabase {
-    /// Whether `--database-url` gives it.
+    /// Whether a flag or the environment gives it.
     pub by_flag: bool,
     /// The variable, when it is one.
     pub variable: Option<String>,
