@@ -45,7 +45,9 @@ pub fn write(draft: &Draft, file: &str) -> Written {
     let mut head = String::new();
     let _ = write_head(draft, file, &gaps, &mut head);
     let lines = head.lines().count();
-    gaps.iter_mut().for_each(|gap| gap.line += lines);
+    for gap in &mut gaps {
+        gap.line += lines;
+    }
     // Again, now that the head's length is known.
     let mut head = String::new();
     let _ = write_head(draft, file, &gaps, &mut head);
@@ -154,12 +156,11 @@ fn write_body(draft: &Draft, out: &mut String) -> fmt::Result {
 fn write_target(draft: &Draft, out: &mut String) -> fmt::Result {
     writeln!(out, "\n[target]")?;
     draft.target_comments.iter().try_for_each(|it| comment(out, it))?;
-    match &draft.target {
-        Some(url) => setting(out, "url", url.to_string())?,
-        None => {
-            writeln!(out, "# TODO: where the service is, such as \"http://127.0.0.1:8000\"")?;
-            setting(out, "url", format!("http://{UNKNOWN_HOST}"))?;
-        }
+    if let Some(url) = &draft.target {
+        setting(out, "url", url.to_string())?;
+    } else {
+        writeln!(out, "# TODO: where the service is, such as \"http://127.0.0.1:8000\"")?;
+        setting(out, "url", format!("http://{UNKNOWN_HOST}"))?;
     }
     match &draft.health {
         Some(path) => setting(out, "health", path.as_str()),

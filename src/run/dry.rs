@@ -11,7 +11,7 @@ use super::access::{DATABASE_URL, lines};
 use super::guard::Guard;
 use crate::record::Format;
 use crate::scenario::ServiceScenario;
-use crate::scenario::service::{IdentitySource, ServiceRoute};
+use crate::scenario::service::{BaseUrl, IdentitySource, ServiceRoute};
 use crate::swarm::sketch::sketch;
 
 /// More of a body says no more.
@@ -119,7 +119,7 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
         .into_iter()
         .map(|name| {
             let urls = scenario.urls(name);
-            let refused = urls.iter().map(|url| url.host()).filter(|host| !guard.would_admit(host));
+            let refused = urls.iter().map(BaseUrl::host).filter(|host| !guard.would_admit(host));
             DryVariant {
                 name: name.to_string(),
                 refused: refused.map(str::to_owned).collect(),

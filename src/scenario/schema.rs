@@ -104,7 +104,7 @@ written_as!(
     TaskRoute,
     "TaskRoute",
     json_schema!({
-        "enum": Self::ALL.map(|route| route.name()),
+        "enum": Self::ALL.map(Self::name),
         "description": "A route of the reference gateway.",
     })
 );
