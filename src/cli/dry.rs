@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use crate::render::json;
 use crate::render::text::plain;
-use crate::run::dry::{DryIdentity, DryRequest, DryRun, dry_run};
+use crate::run::dry::{DryDatabase, DryIdentity, DryRequest, DryRun, dry_run};
 use crate::scenario::Experiment;
 
 /// How a dry run is asked for.
@@ -19,17 +19,25 @@ pub(super) struct Asked<'a> {
     pub(super) samples: u32,
     /// Hosts that may be spoken to beside this machine.
     pub(super) allow_remote: &'a [String],
+    /// Whether a flag gives the database's URL.
+    pub(super) database_given: bool,
+    /// What there is in place of the scenario's `[load]`.
+    pub(super) plan: Option<Value>,
     pub(super) json: bool,
-    /// What asks.
-    pub(super) command: &'static str,
 }
 
 /// Tells what would be sent.
 pub(super) fn run(scenario: &Experiment, asked: &Asked<'_>, out: &mut dyn Write) -> Result<Exit, CliError> {
     let Experiment::Service(scenario) = scenario else {
-        return Err(CliError::NoService { name: scenario.name().to_owned(), command: asked.command });
+        return Err(CliError::ServiceOnly { flag: "--dry-run" });
     };
-    let told = dry_run(scenario, asked.allow_remote, asked.samples as usize)?;
+    let mut told = dry_run(scenario, asked.allow_remote, asked.samples as usize)?;
+    if asked.database_given {
+        told.database = DryDatabase { by_flag: true, ..DryDatabase::default() };
+    }
+    if let Some(plan) = &asked.plan {
+        told.load = plan.clone();
+    }
     let text = if asked.json { json::text(&told)? } else { text(&told) };
     say(out, &text)?;
     Ok(Exit::Ok)
@@ -105,6 +113,7 @@ fn user(identity: &DryIdentity) -> String {
 fn database(run: &DryRun) -> String {
     let database = &run.database;
     match (&database.variable, &database.file) {
+        _ if database.by_flag => "by the URL that a flag or the environment gives".to_owned(),
         (Some(name), _) if database.set == Some(false) => {
             format!("by the URL in the variable {name}, which is not set")
         }

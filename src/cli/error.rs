@@ -110,15 +110,11 @@ pub(super) enum CliError {
         /// The command.
         command: &'static str,
     },
-    /// A command for services where the reference gateway is.
-    #[error(
-        "scenario `{name}` is of the reference gateway: `{command}` is for a service of one's own, with a `[target]`"
-    )]
-    NoService {
+    /// The reference gateway where a service is scanned.
+    #[error("scenario `{name}` is of the reference gateway: `scan` is for a service of one's own, with a `[target]`")]
+    NotScanned {
         /// The scenario.
         name: String,
-        /// The command.
-        command: &'static str,
     },
     /// A flag of services where the reference gateway is loaded.
     #[error("`{flag}` is for a service of one's own, a scenario with a [target]: this one has a testbed of its own")]
@@ -255,7 +251,7 @@ impl CliError {
             | Self::NotRunAgain
             | Self::GatewayOnly { .. }
             | Self::ServiceOnly { .. }
-            | Self::NoService { .. }
+            | Self::NotScanned { .. }
             | Self::DatabaseUrl { .. }
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }

@@ -92,7 +92,9 @@ pub(super) fn run(
     let mut scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
     let database_url = args.service.apply(&mut scenario)?;
     if let Some(samples) = args.dry_run {
-        let asked = dry::Asked { samples, allow_remote: &args.allow_remote, json: args.json, command: "run --dry-run" };
+        let given = database_url.is_some();
+        let allow_remote = &args.allow_remote;
+        let asked = dry::Asked { samples, allow_remote, database_given: given, plan: None, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
     let pgbouncer = args.pgbouncer_url.as_deref().map(str::parse).transpose()?;

@@ -112,11 +112,14 @@ pub(super) fn run(
     let overrides = OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
     let mut scenario = load_scenario(&args.scenario, &overrides, environment)?;
     if !matches!(scenario, Experiment::Service(_)) {
-        return Err(CliError::NoService { name: scenario.name().to_owned(), command: "scan" });
+        return Err(CliError::NotScanned { name: scenario.name().to_owned() });
     }
     let database_url = args.service.apply(&mut scenario)?;
     if let Some(samples) = args.dry_run {
-        let asked = dry::Asked { samples, allow_remote: &args.allow_remote, json: args.json, command: "scan" };
+        let given = database_url.is_some();
+        let allow_remote = &args.allow_remote;
+        let plan = Some(serde_json::to_value(args.settings().plan)?);
+        let asked = dry::Asked { samples, allow_remote, database_given: given, plan, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
     let options = RunOptions {

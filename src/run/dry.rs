@@ -11,7 +11,7 @@ use super::access::{DATABASE_URL, lines};
 use super::guard::Guard;
 use crate::record::Format;
 use crate::scenario::ServiceScenario;
-use crate::scenario::service::{IdentitySource, ServiceRoute};
+use crate::scenario::service::{BaseUrl, IdentitySource, ServiceRoute};
 use crate::swarm::sketch::sketch;
 
 /// More of a body says no more.
@@ -26,7 +26,7 @@ pub struct DryRun {
     pub scenario: String,
     /// Each variant, in the order in which they would be run.
     pub variants: Vec<DryVariant>,
-    /// The scenario's `[load]`, with its defaults.
+    /// The scenario's `[load]`, with its defaults; the plan of a scan.
     pub load: Value,
     /// Who the users would be, in turn.
     pub identities: Vec<DryIdentity>,
@@ -60,9 +60,11 @@ pub struct DryIdentity {
     pub variables: BTreeMap<String, bool>,
 }
 
-/// Where the database's URL would come from.
-#[derive(Clone, Debug, Serialize)]
+/// Where the database's URL would come from; from the scenario itself, when from nowhere else.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DryDatabase {
+    /// Whether a flag or the environment gives it.
+    pub by_flag: bool,
     /// The variable, when it is one.
     pub variable: Option<String>,
     /// Whether that is set.
@@ -117,7 +119,7 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
         .into_iter()
         .map(|name| {
             let urls = scenario.urls(name);
-            let refused = urls.iter().map(|url| url.host()).filter(|host| !guard.would_admit(host));
+            let refused = urls.iter().map(BaseUrl::host).filter(|host| !guard.would_admit(host));
             DryVariant {
                 name: name.to_string(),
                 refused: refused.map(str::to_owned).collect(),
@@ -178,7 +180,7 @@ fn database(scenario: &ServiceScenario) -> DryDatabase {
     let file = access.url_file.as_ref().map(|file| scenario.folder.join(file).display().to_string());
     let said = access.url.is_some() || file.is_some();
     let variable = (!said).then(|| access.url_env.clone().unwrap_or_else(|| DATABASE_URL.to_owned()));
-    DryDatabase { set: variable.as_deref().map(is_set), variable, file }
+    DryDatabase { by_flag: false, set: variable.as_deref().map(is_set), variable, file }
 }
 
 fn beginning(body: &str) -> String {

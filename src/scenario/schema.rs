@@ -92,6 +92,15 @@ written_as!(
     })
 );
 written_as!(
+    GaugeName,
+    "GaugeName",
+    json_schema!({
+        "type": "string",
+        "pattern": r"^\s*[A-Za-z0-9_:.]+\s*(\{[^=]*=.*\})?\s*$",
+        "description": "The name of a metric, with one label where there are several: \"pool_connections{state=\\\"used\\\"}\".",
+    })
+);
+written_as!(
     VariantName,
     "VariantName",
     json_schema!({
@@ -104,7 +113,7 @@ written_as!(
     TaskRoute,
     "TaskRoute",
     json_schema!({
-        "enum": Self::ALL.map(|route| route.name()),
+        "enum": Self::ALL.map(Self::name),
         "description": "A route of the reference gateway.",
     })
 );
