@@ -74,15 +74,6 @@ written_as!(
     })
 );
 written_as!(
-    GaugeName,
-    "GaugeName",
-    json_schema!({
-        "type": "string",
-        "pattern": r"^\s*[A-Za-z0-9_:.]+\s*(\{[^{}]+=[^{}]*\})?\s*$",
-        "description": "A gauge, with a label where it has one: \"db_pool_checked_out\", \"pool{state=out}\".",
-    })
-);
-written_as!(
     RouteName,
     "RouteName",
     json_schema!({
