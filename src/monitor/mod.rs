@@ -9,13 +9,16 @@
 
 mod blocking;
 mod clock;
+pub mod closeup;
 mod connection;
 mod cost;
 mod counters;
+mod ease;
 mod episodes;
 mod figures;
 mod health;
 mod holds;
+mod line;
 mod others;
 mod pgbouncer;
 mod pools;

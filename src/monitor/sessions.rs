@@ -10,8 +10,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::POLL_TIMEOUT;
-use super::connection::connect;
+use super::connection::{POLL_TIMEOUT, check_sight, connect};
 use super::{APPLICATION_NAME, MonitorError, Whose};
 
 /// At most this many waiters are asked for who is in their way, those that wait longest: in a queue each is blocked by
@@ -35,8 +34,7 @@ WHERE backend_type = 'client backend' AND datname = current_database() AND appli
 ORDER BY pid";
 
 const SERVER: &str = "\
-SELECT current_user::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
-       current_setting('server_version'), current_setting('max_connections')::int4, current_database()::text";
+SELECT current_setting('server_version'), current_setting('max_connections')::int4, current_database()::text";
 
 /// The longest pause between two attempts to connect again.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
@@ -60,7 +58,7 @@ pub enum SessionState {
 }
 
 impl SessionState {
-    fn of(state: Option<&str>) -> Self {
+    pub(super) fn of(state: Option<&str>) -> Self {
         match state {
             Some("active") => Self::Active,
             Some("idle") => Self::Idle,
@@ -163,13 +161,11 @@ impl Looker {
             // The connection ends with the client, and its error reaches whoever uses that.
             let (client, _connection) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
+            check_sight(&client).await?;
             let row = client.query_one(SERVER, &[]).await.map_err(failed)?;
-            if !row.get::<_, bool>(1) {
-                return Err(MonitorError::Blind { role: row.get(0) });
-            }
-            let version = row.get::<_, String>(2).split(' ').next().unwrap_or_default().to_owned();
-            let max_connections = u32::try_from(row.get::<_, i32>(3)).unwrap_or_default();
-            let server = Server { version, max_connections, database: row.get(4) };
+            let version = row.get::<_, String>(0).split(' ').next().unwrap_or_default().to_owned();
+            let max_connections = u32::try_from(row.get::<_, i32>(1)).unwrap_or_default();
+            let server = Server { version, max_connections, database: row.get(2) };
             let sessions = client.prepare(SESSIONS).await.map_err(failed)?;
             Ok(Self { client, sessions, server, whose: whose.clone() })
         };

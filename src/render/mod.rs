@@ -13,6 +13,7 @@ pub mod json;
 pub mod junit;
 mod numbers;
 pub mod openmetrics;
+pub mod scan;
 pub mod table;
 pub mod text;
 

@@ -66,7 +66,7 @@ impl Variant<'_> {
             startup,
             replicas: self.scenario.gateway.replicas.get(),
             pool_capacity: Some(self.scenario.gateway.pool_capacity()),
-            counted_is_lower_bound: counted.lost.map(|lost| lost.total() > 0),
+            counted_is_lower_bound: counted.lost.and_then(|lost| lost.any()),
         };
         Ok(self.arm().record(&subject, &loaded, &samples, &counted))
     }

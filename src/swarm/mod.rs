@@ -19,6 +19,7 @@ mod judge;
 mod plan;
 pub mod recorder;
 mod service;
+mod solo;
 mod user;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use fleet::Fleet;
 pub use plan::Plan;
 use recorder::Recorder;
 pub use service::Lines;
+pub use solo::{Asked, Ended, Soloist};
 
 /// Anything shorter is no secret, and would mask half a sentence.
 const SHORTEST_SECRET: usize = 4;

@@ -13,6 +13,7 @@ use super::fleet::Fleet;
 use super::judge::{Mask, READ_MOST, STREAM_READ, judge};
 use super::plan::{Class, Task};
 use super::recorder::{Recorder, RequestOutcome};
+use super::solo::{Asked, Ended, NO_ANSWER};
 use super::{Clock, Identity};
 use crate::scenario::Balance;
 use crate::units::Span;
@@ -66,6 +67,10 @@ impl User {
         }
     }
 
+    pub(super) fn random(&mut self) -> &mut SmallRng {
+        &mut self.random
+    }
+
     /// One turn: a think time and a request; cut short by `stop`.
     pub(super) async fn turn(&mut self, shared: &Shared, clock: Clock, stop: &CancellationToken) {
         let class = &shared.classes[self.class];
@@ -74,6 +79,11 @@ impl User {
             return;
         }
         let task = class.pick(&mut self.random);
+        self.ask(shared, clock, task, stop).await;
+    }
+
+    /// One request; cut short by `stop`.
+    pub(super) async fn ask(&mut self, shared: &Shared, clock: Clock, task: &Task, stop: &CancellationToken) -> Asked {
         let boarded = shared.fleet.board(shared.balance, self.index as usize, task.route);
         let mut request = task.request(boarded.url(), &mut self.random);
         self.identity.sign(request.headers_mut());
@@ -85,7 +95,9 @@ impl User {
         };
         drop(boarded);
         let done = Instant::now();
+        let asked = Asked { sent, done, ended: Ended::of(&outcome) };
         shared.recorder.record(self.index, task.route, clock.phase(done), done - sent, outcome);
+        asked
     }
 }
 
@@ -133,7 +145,7 @@ async fn beginning(mut response: Response) -> reqwest::Result<Bytes> {
 /// A transport error without the address, which differs from request to request.
 fn transport_error(error: &reqwest::Error, timeout: Span) -> String {
     if error.is_timeout() {
-        return format!("no answer within {timeout} (client timeout)");
+        return format!("{NO_ANSWER} {timeout} (client timeout)");
     }
     let mut root: &dyn std::error::Error = error;
     while let Some(cause) = root.source() {

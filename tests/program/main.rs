@@ -9,6 +9,7 @@ mod gateway;
 mod holds;
 mod hostile;
 mod incident;
+mod init;
 mod interrupt;
 mod mcp;
 mod paired;
@@ -16,6 +17,7 @@ mod patterns;
 mod pgbouncer;
 mod program;
 mod report;
+mod scan;
 mod service;
 #[path = "../support/mod.rs"]
 #[expect(
@@ -24,4 +26,5 @@ mod service;
     reason = "others use the rest; a helper of a test fails as loudly as the test"
 )]
 mod support;
+mod truth;
 mod watch;

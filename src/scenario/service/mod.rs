@@ -9,6 +9,7 @@ mod identity;
 mod load;
 mod request;
 mod route;
+pub mod todo;
 mod url;
 
 use std::collections::BTreeMap;
@@ -164,7 +165,7 @@ impl ServiceScenario {
     }
 
     /// The names of all variants, run or not.
-    fn all_variant_names(&self) -> Vec<VariantName> {
+    pub(super) fn all_variant_names(&self) -> Vec<VariantName> {
         if self.variants.is_empty() {
             return vec![ONLY_VARIANT.parse().expect("it is a name")];
         }
