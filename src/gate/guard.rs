@@ -80,11 +80,9 @@ impl Doubt {
     /// Whether it concerns figures of `metric`.
     pub fn concerns(&self, metric: Metric) -> bool {
         match self {
-            Self::CutShort
-            | Self::GeneratorLags { .. }
-            | Self::GeneratorStalled { .. }
-            | Self::NoSamples
-            | Self::NoRequests => true,
+            // A scan looks by itself, and says so when it could not.
+            Self::GeneratorLags { .. } => metric != Metric::Hold,
+            Self::CutShort | Self::GeneratorStalled { .. } | Self::NoSamples | Self::NoRequests => true,
             Self::SamplesDropped(_) | Self::UnreadableSamples(_) => {
                 metric.is_polled() || is_pool(metric) || metric == Metric::ReplicasHealthy
             }
