@@ -13,7 +13,7 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-use super::guard::{Guard, GuardError};
+use super::guard::{Guard, GuardError, is_loopback};
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::{IdentitySource, Values};
 use crate::swarm::{Identity, Lines};
@@ -30,6 +30,12 @@ pub enum AccessError {
     /// A host that may not be spoken to.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// Load on another machine without an end to it.
+    #[error("`{host}` is not this machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]")]
+    NoCeiling {
+        /// The host.
+        host: String,
+    },
     /// A variable that is not there, or is empty.
     #[error("the variable `{name}` is not set: `{key}` needs it")]
     NoVariable {
@@ -91,7 +97,10 @@ impl Access {
     pub(super) async fn open(scenario: &ServiceScenario, allowed: &[String]) -> Result<Self, AccessError> {
         let mut guard = Guard::allowing(allowed);
         for url in scenario.variant_names().into_iter().flat_map(|variant| scenario.urls(variant)) {
-            guard.admit(url.host(), url.port()).await?;
+            let addresses = guard.admit(url.host(), url.port()).await?;
+            if !addresses.iter().all(|it| is_loopback(it.ip())) && !scenario.load.has_ceiling() {
+                return Err(AccessError::NoCeiling { host: url.host().to_owned() });
+            }
         }
         let database = database(scenario, &mut guard).await?;
         let identities = scenario.identity.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
@@ -265,6 +274,27 @@ mod tests {
             "[[identity]]\nbearer_env = \"RBAC_BENCH_SURELY_UNSET\"\n",
         );
         assert!(refused(token).await.contains("`identity.bearer_env` needs it"));
+    }
+
+    #[tokio::test]
+    async fn load_on_another_machine_needs_a_ceiling() {
+        let remote = |load: &str| {
+            let text = format!(
+                "name = \"x\"\n[target]\nurl = \"http://10.0.0.1\"\n[database]\nurl = \"postgresql://app@127.0.0.1/shop\"\n\
+                 [load]\n{load}\n[[route]]\nroute = \"GET /\"\n"
+            );
+            ServiceScenario::from_text("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let allowed = ["10.0.0.1".to_owned()];
+        let error = Access::open(&remote("users = 2"), &allowed).await.expect_err("no ceiling");
+        assert_eq!(
+            error.to_string(),
+            "`10.0.0.1` is not this machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]"
+        );
+        let ceilings = ["max_rate = 20", "arrival_rate = 20", "stages = [{ rate = 20, for = \"1s\" }]"];
+        for load in ceilings {
+            assert!(Access::open(&remote(load), &allowed).await.is_ok(), "{load}");
+        }
     }
 
     #[tokio::test]

@@ -178,6 +178,7 @@ impl Arm<'_> {
                 cpu_s: loaded.cpu_s,
                 samples_dropped: self.collector.dropped(),
                 polls_late: loaded.watched.polls.late,
+                schedule: loaded.view.schedule(),
             },
             latency_distribution: steady
                 .latency
@@ -189,7 +190,7 @@ impl Arm<'_> {
     }
 
     pub(super) fn show(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) {
-        let Pace { ramp_up, settle, duration, .. } = self.pace;
+        let Pace { ramp_up, settle, duration, .. } = &self.pace;
         let total_s = ramp_up.secs() + settle.secs() + duration.secs();
         self.progress.show(&Update { variant: self.name, stage, elapsed_s, total_s, live });
     }

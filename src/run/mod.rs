@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::monitor::{Console, MonitorError};
 use crate::record::store::{RunFolder, StoreError};
 use crate::record::{Format, Outcome, RunRecord};
-use crate::scenario::{Experiment, Scenario, ServiceScenario};
+use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
 use crate::swarm::SwarmError;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use access::Access;
@@ -135,7 +135,11 @@ pub async fn execute_as(
     if experiment.gateway().is_some_and(|it| it.pgbouncer.is_some()) && options.pgbouncer.is_some() {
         return Err(RunError::TwoPgBouncers);
     }
-    limits::raise_descriptor_limit(experiment.users().unwrap_or(0)).map_err(TestbedError::from)?;
+    match experiment.pace().map_or(Workload::Closed { users: 0 }, |pace| pace.workload) {
+        Workload::Closed { users } => limits::raise_descriptor_limit(users),
+        Workload::Open { max_in_flight, .. } => limits::raise_for_requests(max_in_flight),
+    }
+    .map_err(TestbedError::from)?;
     // What cannot be reached is told before anything is written.
     let access = match &experiment {
         Experiment::Service(scenario) => Some(Access::open(scenario, &options.allow_remote).await?),

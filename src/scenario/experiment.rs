@@ -93,11 +93,6 @@ impl Experiment {
         }
     }
 
-    /// Simulated users; `None` where the load is not ours.
-    pub fn users(&self) -> Option<u32> {
-        self.pace().map(|pace| pace.users.get())
-    }
-
     /// After this long a user gives a request up; `None` where the load is not ours.
     pub fn client_timeout(&self) -> Option<Span> {
         self.pace().map(|pace| pace.client_timeout)

@@ -1,7 +1,9 @@
-//! Who loads the service: a closed workload of users, each with an identity, on goose.
+//! Who loads the service: a closed workload of users, each with an identity, on goose; or an open one, on schedule.
 //!
 //! ```text
-//! engine (goose)  starts users, runs them, stops them
+//! profile         how much load there is to be at each moment
+//! engine (goose)  starts users, runs them, stops them; or
+//! open            begins requests when they are due
 //!    └ user       one turn: think, pick a task, send, judge the answer
 //!        ├ plan       what there is to do, prepared once (by gateway or service)
 //!        ├ fleet      which replica takes it, how much is in flight
@@ -12,11 +14,14 @@
 //! goose runs the users and nothing else: it prints nothing, listens nowhere, takes no signals, and its rounded
 //! metrics are off. Each user's think time is slept here, so that the end of the load interrupts it.
 
+mod ceiling;
 mod engine;
 pub mod fleet;
 mod gateway;
 mod judge;
+mod open;
 mod plan;
+mod profile;
 pub mod recorder;
 mod service;
 mod user;
@@ -28,9 +33,13 @@ use std::time::{Duration, Instant};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
-use crate::scenario::Pace;
+use crate::record::ScheduleRecord;
+use crate::scenario::{Pace, Workload};
+use ceiling::Ceiling;
 use fleet::Fleet;
+use open::Schedule;
 pub use plan::Plan;
+use profile::Profile;
 use recorder::Recorder;
 pub use service::Lines;
 
@@ -88,6 +97,12 @@ pub enum SwarmError {
         /// Its name.
         name: String,
     },
+    /// The system gave no thread.
+    #[error("cannot start the thread that keeps the schedule of an open workload")]
+    Schedule(#[source] std::io::Error),
+    /// A mistake of ours.
+    #[error("the thread that keeps the schedule has crashed")]
+    ScheduleCrashed,
     /// goose refused.
     #[error("goose could not run the load")]
     Goose(#[source] Box<goose::GooseError>),
@@ -98,9 +113,7 @@ pub enum SwarmError {
 pub struct Clock {
     /// The first user starts.
     pub started: Instant,
-    /// All users run.
-    pub ramped_up: Instant,
-    /// They have settled: the figures begin.
+    /// All users run, and have settled: the figures begin.
     pub steady_from: Instant,
     /// The users stop.
     pub steady_to: Instant,
@@ -110,14 +123,8 @@ impl Clock {
     /// A load that starts now.
     pub fn starting_now(pace: &Pace) -> Self {
         let started = Instant::now();
-        let ramped_up = started + pace.ramp_up.duration();
-        let steady_from = ramped_up + pace.settle.duration();
-        Self { started, ramped_up, steady_from, steady_to: steady_from + pace.duration.duration() }
-    }
-
-    /// When user `index` of `users` starts: evenly over the ramp.
-    fn start_of(&self, index: u32, users: u32) -> Instant {
-        self.started + (self.ramped_up - self.started).mul_f64(f64::from(index) / f64::from(users.max(1)))
+        let steady_from = started + pace.ramp_up.duration() + pace.settle.duration();
+        Self { started, steady_from, steady_to: steady_from + pace.duration.duration() }
     }
 
     /// The phase of an instant.
@@ -152,6 +159,7 @@ pub enum Phase {
 pub struct Swarm {
     shared: Arc<user::Shared>,
     weights: Vec<plan::ClassWeight>,
+    workload: Workload,
 }
 
 impl Swarm {
@@ -204,47 +212,61 @@ impl Swarm {
             identities,
             recorder: Recorder::new(plan.labels),
             fleet,
-            users: pace.users.get(),
+            profile: Profile::of(pace),
+            schedule: Schedule::default(),
+            ceiling: pace.max_rate.map(|rate| Ceiling::of(rate.get())),
             seed: pace.seed,
             balance: pace.balance,
             assigned: AtomicU32::new(0),
-            started: AtomicU32::new(0),
+            active: AtomicU32::new(0),
             secrets: Vec::new(),
         };
-        Ok(Self { shared: Arc::new(shared), weights: plan.weights })
+        Ok(Self { shared: Arc::new(shared), weights: plan.weights, workload: pace.workload })
     }
 
     /// What the swarm counts, readable while it runs.
     pub fn view(&self) -> SwarmView {
-        SwarmView(Arc::clone(&self.shared))
+        SwarmView { shared: Arc::clone(&self.shared), workload: self.workload }
     }
 
     /// Runs all users until the steady phase ends or `stop` is cancelled, and returns when the last has stopped.
     ///
     /// # Errors
-    /// [`SwarmError::Goose`].
+    /// [`SwarmError::Goose`], [`SwarmError::Schedule`].
     pub async fn run(self, clock: Clock, stop: CancellationToken) -> Result<(), SwarmError> {
-        engine::run(&self.shared, &self.weights, clock, stop).await
+        match self.workload {
+            Workload::Closed { users } => engine::run(&self.shared, users, &self.weights, clock, stop).await,
+            Workload::Open { max_in_flight, .. } => open::run(&self.shared, max_in_flight, clock, stop).await,
+        }
     }
 }
 
 /// The swarm's counters, for whoever samples them.
 #[derive(Clone)]
-pub struct SwarmView(Arc<user::Shared>);
+pub struct SwarmView {
+    shared: Arc<user::Shared>,
+    workload: Workload,
+}
 
 impl SwarmView {
-    /// Users that have started.
+    /// Users that have started and do not rest; of an open workload, where each request is somebody else's, those with a
+    /// request in flight.
     pub fn users(&self) -> u32 {
-        self.0.started.load(Ordering::Relaxed)
+        self.shared.active.load(Ordering::Relaxed)
     }
 
     /// What the requests came to so far.
     pub fn recorder(&self) -> &Recorder {
-        &self.0.recorder
+        &self.shared.recorder
     }
 
     /// Where the requests are.
     pub fn fleet(&self) -> &Fleet {
-        &self.0.fleet
+        &self.shared.fleet
+    }
+
+    /// How the schedule was kept; `None` where there is none.
+    pub fn schedule(&self) -> Option<ScheduleRecord> {
+        matches!(self.workload, Workload::Open { .. }).then(|| self.shared.schedule.record())
     }
 }

@@ -9,9 +9,12 @@ use rand::rngs::SmallRng;
 use reqwest::{Client, Request, Response};
 use tokio_util::sync::CancellationToken;
 
+use super::ceiling::Ceiling;
 use super::fleet::Fleet;
 use super::judge::{Mask, READ_MOST, STREAM_READ, judge};
+use super::open::Schedule;
 use super::plan::{Class, Task};
+use super::profile::Profile;
 use super::recorder::{Recorder, RequestOutcome};
 use super::{Clock, Identity};
 use crate::scenario::Balance;
@@ -27,13 +30,17 @@ pub(super) struct Shared {
     pub(super) identities: Vec<Identity>,
     pub(super) recorder: Recorder,
     pub(super) fleet: std::sync::Arc<Fleet>,
-    pub(super) users: u32,
+    pub(super) profile: Profile,
+    /// How the schedule of an open workload was kept.
+    pub(super) schedule: Schedule,
+    /// The most requests a second of a closed one.
+    pub(super) ceiling: Option<Ceiling>,
     pub(super) seed: u64,
     pub(super) balance: Balance,
     /// Users that have a number.
     pub(super) assigned: AtomicU32,
-    /// Users whose place in the ramp has come.
-    pub(super) started: AtomicU32,
+    /// Users of a closed workload whose turn it is; of an open one, those with a request.
+    pub(super) active: AtomicU32,
     /// What a service may repeat in an answer, and no record may.
     pub(super) secrets: Vec<String>,
 }
@@ -66,18 +73,33 @@ impl User {
         }
     }
 
-    /// One turn: a think time and a request; cut short by `stop`.
+    /// One turn of a closed workload: a think time and a request; cut short by `stop`.
     pub(super) async fn turn(&mut self, shared: &Shared, clock: Clock, stop: &CancellationToken) {
-        let class = &shared.classes[self.class];
-        let think = class.think(&mut self.random);
-        if stop.run_until_cancelled(tokio::time::sleep(think)).await.is_none() {
-            return;
+        let think = shared.classes[self.class].think(&mut self.random);
+        let ready = async {
+            tokio::time::sleep(think).await;
+            if let Some(ceiling) = &shared.ceiling {
+                tokio::time::sleep_until(ceiling.next_place().into()).await;
+            }
+        };
+        if stop.run_until_cancelled(ready).await.is_some() {
+            self.ask(shared, clock, stop, None).await;
         }
-        let task = class.pick(&mut self.random);
+    }
+
+    /// One request; cut short by `stop`. Its latency counts from `planned`, or else from the moment in which it is sent.
+    pub(super) async fn ask(
+        &mut self,
+        shared: &Shared,
+        clock: Clock,
+        stop: &CancellationToken,
+        planned: Option<Instant>,
+    ) {
+        let task = shared.classes[self.class].pick(&mut self.random);
         let boarded = shared.fleet.board(shared.balance, self.index as usize, task.route);
         let mut request = task.request(boarded.url(), &mut self.random);
         self.identity.sign(request.headers_mut());
-        let sent = Instant::now();
+        let since = planned.unwrap_or_else(Instant::now);
         let outcome = match stop.run_until_cancelled(send(shared, task, request)).await {
             Some(RequestOutcome::Failure(text)) => RequestOutcome::Failure(shared.without_secrets(text)),
             Some(outcome) => outcome,
@@ -85,7 +107,7 @@ impl User {
         };
         drop(boarded);
         let done = Instant::now();
-        shared.recorder.record(self.index, task.route, clock.phase(done), done - sent, outcome);
+        shared.recorder.record(self.index, task.route, clock.phase(done), done - since, outcome);
     }
 }
 

@@ -8,6 +8,7 @@ mod holds;
 mod hostile;
 mod incident;
 mod interrupt;
+mod load;
 mod mcp;
 mod paired;
 mod patterns;

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use identity::IdentitySource;
-pub use load::ServiceLoad;
+pub use load::{LoadStage, ServiceLoad};
 pub use request::ServiceRoute;
 pub use route::{RouteName, RouteNameError, Scalar, Values};
 pub use url::{BaseUrl, BaseUrlError, holds_password};
@@ -150,11 +150,10 @@ impl ServiceScenario {
         self.route.iter().filter(|route| self.load.change_data || route.changes_data != Some(true))
     }
 
-    /// How many users, and when.
+    /// How much load, and when.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        let ServiceLoad { users, ramp_up, settle, duration, client_timeout, balance, seed, .. } = self.load;
-        Pace { users, ramp_up, settle, duration, client_timeout, balance, seed }
+        self.load.pace()
     }
 
     /// Replicas that are probed, of the variant with the most: its base URLs. 0 without a health path.
@@ -179,6 +178,7 @@ impl Readable for ServiceScenario {
 
     /// The variants are run in the order of the file.
     fn completed(mut self, text: &Locator<'_>) -> Self {
+        self.load = self.load.completed();
         let both = self.run.len() == 1 && self.run[0].name() == "both";
         if self.run.is_empty() || both {
             let written = text.names_under("variants");
@@ -194,6 +194,7 @@ name = "x"
 pool_capacity = 1
 target = { url = "http://127.0.0.1", health = "/health" }
 database = { url_env = "X", url_file = "x", url = "x" }
+load = { users = 1, arrival_rate = 1, max_rate = 1, duration = "1s" }
 "#;
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ const WRONG: &[(&str, &str)] = &[
     ("users = 20 → users = 0", "scenario `shop.toml:9:9`: `load.users` is 0: allowed is at least 1, at most 1000000"),
     (
         "users = 20 → usres = 20",
-        "scenario `shop.toml:9:1`: `load.usres` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.users`?",
+        "scenario `shop.toml:9:1`: `load.usres` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.users`?",
     ),
     ("duration = \"10s\" → duration = \"0s\"", "scenario `shop.toml:10:12`: `load.duration` is 0s: above 0 is needed"),
     (
@@ -105,7 +105,67 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "duration = \"10s\" → health = \"/health\"",
-        "scenario `shop.toml:10:1`: `load.health` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `target.health`?",
+        "scenario `shop.toml:10:1`: `load.health` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `target.health`?",
+    ),
+    (
+        "users = 20 → arrival_rate = 0",
+        "scenario `shop.toml:9:16`: `load.arrival_rate` is 0: allowed is above 0, at most 1000000",
+    ),
+    (
+        "users = 20 → arrival_rate = \"fast\"",
+        "scenario `shop.toml:9:16`: `load.arrival_rate` is \"fast\": allowed is a number",
+    ),
+    (
+        "users = 20 → users = 20\narrival_rate = 5",
+        "scenario `shop.toml:9:9`: `load.users` is beside `arrival_rate`: users make a closed workload, a rate an open one; one of them is needed",
+    ),
+    (
+        "users = 20 → arrival_rate = 50\nmax_rate = 20",
+        "scenario `shop.toml:10:12`: `load.max_rate` is 20 requests a second, and the open workload asks for 50",
+    ),
+    (
+        "users = 20 → arival_rate = 50",
+        "scenario `shop.toml:9:1`: `load.arival_rate` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.arrival_rate`?",
+    ),
+    (
+        "users = 20 → users = 20\nmax_in_flight = 0",
+        "scenario `shop.toml:10:17`: `load.max_in_flight` is 0: allowed is at least 1, at most 1000000",
+    ),
+    (
+        "users = 20 → stages = [{ rate = 5, for = \"1s\" }]",
+        "scenario `shop.toml:10:12`: `load.duration` is beside `stages`, which say how much load there is, and how long",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ rate = 5, for = \"1s\" }, { users = 5, for = \"1s\" }]",
+        "scenario `shop.toml:9:10`: `load.stages` have users here and rates there: a workload is closed or open",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ for = \"1s\" }]",
+        "scenario `shop.toml:9:11`: `load.stages[1]` has not one of: `users`, for a closed workload; `rate`, for an open one",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ rate = -5, for = \"1s\" }]",
+        "scenario `shop.toml:9:11`: `load.stages[1]` has a rate that is not 0 to 1000000 requests a second",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ rate = 5 }]",
+        "scenario `shop.toml:9:10`: `load.stages.for` is missing",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ rate = 5, lasting = \"1s\" }]",
+        "scenario `shop.toml:9:23`: `load.stages[1].lasting` is no key: allowed are `users`, `rate`, `for`",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ users = 0, for = \"1s\" }, { users = 0, for = \"1s\" }]",
+        "scenario `shop.toml:9:10`: `load.stages` have no load: one of them needs more than 0",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ users = 5, for = \"0s\" }]",
+        "scenario `shop.toml:9:10`: `load.stages` take no time: one of them needs more than 0s",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → arrival_rate = 5\nstages = [{ rate = 5, for = \"1s\" }]",
+        "scenario `shop.toml:9:16`: `load.arrival_rate` is beside `stages`, which say how much load there is, and how long",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer = \"s3cret\"",
