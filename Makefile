@@ -30,6 +30,7 @@ bench:
 	cargo build --release --locked
 	benches/permission-check
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_error_rates_of_the_paired_gate
+	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_intervals_of_every_pattern
 
 # The full scenarios, several minutes each.
 soak:

@@ -103,7 +103,7 @@ async fn watch(database: &Config, span: Duration) -> MonitorRecord {
         database: database.clone(),
         interval: usual.interval.duration(),
         pulse: usual.pulse.duration(),
-        whose: Whose::Everybody,
+        whose: Whose::everybody(),
         epoch: Instant::now(),
         replicas: Vec::new(),
         gauges: Vec::new(),

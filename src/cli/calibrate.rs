@@ -63,7 +63,8 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let scenario = load_gateway_scenario(&args.scenario, &args.overrides, environment, "calibrate")?;
-    let variant = *scenario.variants.last().ok_or(CliError::NoArms)?;
+    let variant = (*scenario.variants.last().ok_or(CliError::NoArms)?).into();
+    let scenario = scenario.into();
     let trial = args.pairs.trial(&args.rules, &scenario)?;
     let arrangement = args.pairs.arrangement([variant, variant], Stopping::AfterAll);
     let options =
@@ -77,13 +78,8 @@ pub(super) fn run(
     })?;
     let (trials, folders): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.trial, run.folder)).unzip();
     let calibration = calibrate(&trials);
-    let shown = Shown {
-        calibration: &calibration,
-        scenario: &scenario.name,
-        variant: variant.into(),
-        plan: trial.plan(),
-        folders: &folders,
-    };
+    let shown =
+        Shown { calibration: &calibration, scenario: scenario.name(), variant, plan: trial.plan(), folders: &folders };
     let text = if args.json { crate::render::json::text(&json(shown))? } else { table(shown) };
     say(out, &text)?;
     let was_complete = calibration.measured.is_some() || calibration.inconclusive > 0;

@@ -14,7 +14,7 @@ use crate::diagnose::{Case, Kind, diagnose};
 use crate::record::{RunRecord, Stamped};
 use crate::render::diagnosis::{Diagnosed, json, text};
 use crate::scenario::VariantName;
-use crate::texts::{LONGEST, Tally};
+use crate::texts::{LONGEST, LogReader, Tally};
 
 /// What is wrong in a run, and where
 ///
@@ -53,7 +53,7 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
     let wanted = args.variant.as_deref().map(variant_name).transpose()?;
     let mut logs = Tally::default();
     for path in &args.log {
-        read_log(path, &mut logs).map_err(|source| CliError::Log { path: path.clone(), source })?;
+        logs = read_log(path, logs).map_err(|source| CliError::Log { path: path.clone(), source })?;
     }
     let diagnosed = all(&record, &samples, &logs, wanted, args.what_if);
     if diagnosed.is_empty() {
@@ -96,16 +96,17 @@ pub(super) fn all(
         .collect()
 }
 
-/// Counts the texts of a log, a line each. Of a very long line each piece of [`LONGEST`] bytes is looked at alone.
-fn read_log(path: &Path, tally: &mut Tally) -> io::Result<()> {
+/// Counts the texts of a log beside those of others. Of a very long line each piece of [`LONGEST`] bytes is looked at alone.
+fn read_log(path: &Path, others: Tally) -> io::Result<Tally> {
     let mut lines = BufReader::new(File::open(path)?);
+    let mut reader = LogReader::after(others);
     let mut line = Vec::new();
     loop {
         line.clear();
         if lines.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line)? == 0 {
-            return Ok(());
+            return Ok(reader.end());
         }
-        tally.add(&String::from_utf8_lossy(&line), 1);
+        reader.line(&String::from_utf8_lossy(&line));
     }
 }
 

@@ -32,7 +32,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::render::text::plain;
 use crate::scenario::overrides::{self, Override};
-use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, keeper};
+use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, command, keeper};
 use error::CliError;
 use exit::Exit;
 
@@ -108,6 +108,9 @@ pub enum Command {
     /// The keeper of the private PostgreSQL, with its plan on standard input
     #[command(name = keeper::SUBCOMMAND, hide = true)]
     KeepPostgres,
+    /// The keeper of a service that a scenario's command starts, with its plan on standard input
+    #[command(name = command::keeper::SUBCOMMAND, hide = true)]
+    KeepService,
 }
 
 /// Runs the program with the arguments and the environment of this process.
@@ -146,6 +149,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::ServeBackend => Ok(gateway_under_test::backend::serve_until_stdin_closes().map(|()| Exit::Ok)?),
         // It has told its parent what went wrong, on its standard output.
         Command::KeepPostgres => Ok(keeper::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
+        Command::KeepService => Ok(command::keeper::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
     }
 }
 

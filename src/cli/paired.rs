@@ -8,7 +8,7 @@ use super::ci::{self, Said};
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate::{GateArgs, GateFormat, read_rules, unseen};
-use super::run::load_gateway_scenario;
+use super::run::load_scenario;
 use super::signals::Signals;
 use crate::compare::Direction;
 use crate::gate::paired::{Arm, DEFAULT_RULES, Ended, Order, Pair, Plan, Trial, paired_rules};
@@ -19,7 +19,7 @@ use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
-use crate::scenario::{Experiment, Scenario, SessionScope, VariantName};
+use crate::scenario::{Experiment, VariantName};
 use crate::units::Span;
 
 /// The flags of a paired gate.
@@ -115,8 +115,8 @@ impl PairsArgs {
 
     /// A trial of the rules that are meant: those of the command line, else the scenario's against a baseline, else the
     /// default ones.
-    pub(super) fn trial(&self, rules: &[String], scenario: &Scenario) -> Result<Trial, CliError> {
-        let asked = self.asked(rules, &scenario.clone().into())?;
+    pub(super) fn trial(&self, rules: &[String], experiment: &Experiment) -> Result<Trial, CliError> {
+        let asked = self.asked(rules, experiment)?;
         let plan = Plan { pairs: self.pairs.unwrap_or(10), alpha: self.alpha.unwrap_or(0.01) };
         let rules = paired_rules(asked).map_err(CliError::PairedRule)?;
         Trial::new(rules, plan).map_err(CliError::Plan)
@@ -154,7 +154,7 @@ impl PairsArgs {
     }
 
     /// How the windows are measured.
-    pub(super) fn arrangement(&self, arms: [SessionScope; 2], stopping: Stopping) -> Arrangement {
+    pub(super) fn arrangement(&self, arms: [VariantName; 2], stopping: Stopping) -> Arrangement {
         let [baseline, candidate] = arms;
         Arrangement {
             baseline,
@@ -180,14 +180,18 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let [name] = args.subjects.as_slice() else { return Err(CliError::OneSubject) };
-    let scenario = load_gateway_scenario(name, &args.overrides, environment, "gate --paired")?;
+    let scenario = load_scenario(name, &args.overrides, environment)?;
     let [baseline, candidate] = arms(args, &scenario)?;
     let trial = args.paired.pairs.trial(&args.rules, &scenario)?;
     let asked: Vec<Asked> = trial.rules().iter().map(|rule| rule.asked().clone()).collect();
     let arrangement = args.paired.pairs.arrangement([baseline, candidate], Stopping::WhenSettled);
-    let options =
-        RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: Vec::new(), pgbouncer: None };
-    let title = scenario.name.clone();
+    let options = RunOptions {
+        out: args.out.clone(),
+        pg_bin: args.pg_bin.clone(),
+        allow_remote: args.allow_remote.clone(),
+        pgbouncer: None,
+    };
+    let title = scenario.name().to_owned();
     match measure_repeatedly(&scenario, &trial, 1, &arrangement, &options, quiet) {
         Ok((runs, interrupted)) => {
             let run = runs.first();
@@ -195,33 +199,31 @@ pub(super) fn run(
             let exit = finish(args, &report, &title, run, out)?;
             Ok(interrupted.unwrap_or(exit))
         }
-        Err(error) => finish(args, &unseen(error, &asked, &[candidate.into()])?, &title, None, out),
+        Err(error) => finish(args, &unseen(error, &asked, &[candidate])?, &title, None, out),
     }
 }
 
 /// Baseline and candidate: those that are named, else the scenario's last and first, as the bug comes first.
-fn arms(args: &GateArgs, scenario: &Scenario) -> Result<[SessionScope; 2], CliError> {
-    let named = |name: Option<&String>| name.map(|name| scope(name)).transpose();
+fn arms(args: &GateArgs, scenario: &Experiment) -> Result<[VariantName; 2], CliError> {
+    let named = |name: Option<&String>| name.map(|name| variant(name, scenario)).transpose();
     let [baseline, candidate] = [named(args.baseline.as_ref())?, named(args.paired.candidate.as_ref())?];
-    match (baseline, candidate, scenario.variants.as_slice()) {
+    match (baseline, candidate, scenario.variant_names().as_slice()) {
         (Some(baseline), Some(candidate), _) => Ok([baseline, candidate]),
         (baseline, candidate, [first, .., last]) => Ok([baseline.unwrap_or(*last), candidate.unwrap_or(*first)]),
         _ => Err(CliError::NoArms),
     }
 }
 
-/// A session scope by its name.
-pub(super) fn scope(name: &str) -> Result<SessionScope, CliError> {
-    let found = SessionScope::ALL.into_iter().find(|scope| scope.name() == name);
-    found.ok_or_else(|| CliError::UnknownVariant {
-        name: name.to_owned(),
-        allowed: SessionScope::ALL.map(VariantName::from).to_vec(),
-    })
+/// A variant that the scenario may run, by its name.
+fn variant(name: &str, scenario: &Experiment) -> Result<VariantName, CliError> {
+    let allowed = scenario.possible_variants();
+    let found = allowed.iter().copied().find(|variant| variant.name() == name);
+    found.ok_or_else(|| CliError::UnknownVariant { name: name.to_owned(), allowed })
 }
 
 /// Measures a trial so many times, until a signal comes; its exit code, when one did.
 pub(super) fn measure_repeatedly(
-    scenario: &Scenario,
+    scenario: &Experiment,
     trial: &Trial,
     repeats: usize,
     arrangement: &Arrangement,

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::run::output_width;
 use super::signals::Signals;
 use crate::monitor::sessions::{Looker, Seen};
-use crate::monitor::{GaugeName, GaugeNames, MonitorError, read_pools};
+use crate::monitor::{GaugeName, GaugeNames, MonitorError, Whose, read_pools};
 use crate::record::Sample;
 use crate::render::text::{plain, shell_word};
 use crate::testbed::TestbedError;
@@ -43,6 +43,7 @@ const COUNTS_SHORTEST: Duration = Duration::from_millis(50);
 Examples:
   rbac-bench watch --database-url postgresql://me:secret@db.example/app
   RBAC_BENCH_DATABASE_URL=postgresql://… rbac-bench watch
+  rbac-bench watch --application 'shop*' --user app
   rbac-bench watch --once --json | jq '.transactions[0]'
   rbac-bench watch --record reports/incident --duration 5m
   rbac-bench diagnose reports/incident
@@ -55,6 +56,12 @@ pub struct WatchArgs {
     /// The database; its password is never shown
     #[arg(long, value_name = "URL", env = "RBAC_BENCH_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
+    /// Only sessions with this `application_name`, or that begin so where it ends with `*`; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub application: Vec<String>,
+    /// Only sessions of this role; may be repeated
+    #[arg(long, value_name = "ROLE")]
+    pub user: Vec<String>,
     /// A page of gauges in Prometheus' text format, one for each pool or process; may be repeated
     #[arg(long, value_name = "URL", value_parser = parse_url)]
     pub metrics_url: Vec<reqwest::Url>,
@@ -162,6 +169,7 @@ fn plan(args: &WatchArgs, database: &OwnDatabase) -> Plan {
             counts_interval_s: counts_interval.as_secs_f64(),
             started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         },
+        whose: Whose { applications: args.application.clone(), users: args.user.clone() },
         metrics: args.metrics_url.iter().map(ToString::to_string).collect(),
         gauge_names,
         interval,
@@ -172,7 +180,7 @@ fn plan(args: &WatchArgs, database: &OwnDatabase) -> Plan {
 }
 
 async fn look_once(plan: &Plan) -> Result<Model, MonitorError> {
-    let looker = Looker::connect(&plan.database).await?;
+    let looker = Looker::connect(&plan.database, &plan.whose).await?;
     let (look, pools) = tokio::join!(looker.look(), read_pools(&plan.metrics, &plan.gauge_names));
     let mut model = Model::new(plan.target.clone(), looker.server().clone());
     for pool in pools? {

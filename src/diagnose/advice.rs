@@ -45,6 +45,13 @@ pub(super) fn fix(kind: Kind, pattern: Option<HoldPattern>) -> &'static str {
         (Kind::PgbouncerTimeout, _) => {
             "PgBouncer ends what idles too long: cure the hold; its timeouts only decide who sees the error."
         }
+        (Kind::ServerError, _) => {
+            "The server enforces its limits: find who runs into them in the other findings, or in its log by this code."
+        }
+        (Kind::PreparedTransaction, _) => {
+            "Find it in pg_prepared_xacts, and end it with COMMIT PREPARED or ROLLBACK PREPARED; set max_prepared_transactions \
+             to 0 where nobody needs two-phase commit."
+        }
         (Kind::Healthy, _) => "Nothing to do.",
         (Kind::CannotTell, _) => "Measure again: longer, with more users, or with a mix that tells the routes apart.",
     }

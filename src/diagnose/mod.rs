@@ -12,7 +12,9 @@ mod findings;
 mod mechanism;
 mod nnls;
 mod pattern;
+mod regression;
 mod seen;
+mod server;
 #[cfg(test)]
 mod simulated;
 #[cfg(test)]
@@ -32,7 +34,7 @@ pub use pattern::HoldPattern;
 pub use statements::normalise;
 
 use crate::record::{RunRecord, Stamped, VariantRecord};
-use crate::scenario::{Experiment, VariantName};
+use crate::scenario::{Experiment, PgBouncer, VariantName};
 use crate::texts::Tally;
 use seen::Seen;
 
@@ -56,6 +58,10 @@ pub enum Kind {
     SlowQuery,
     /// `PgBouncer` ended sessions or refused them.
     PgbouncerTimeout,
+    /// The server refused or ended sessions, or an application says so.
+    ServerError,
+    /// A prepared transaction that nobody has ended.
+    PreparedTransaction,
     /// Nothing is wrong.
     Healthy,
     /// What was seen does not say.
@@ -141,8 +147,13 @@ impl Finding {
     /// Causes before their effects, and what is known before what is not.
     fn rank(&self) -> u8 {
         match self.kind {
-            Kind::HeldSession | Kind::LeakedSession | Kind::SlowQuery | Kind::LockConvoy | Kind::PoolTooSmall => 0,
-            Kind::PoolExhausted | Kind::EventLoopBlocked | Kind::PgbouncerTimeout => 1,
+            Kind::HeldSession
+            | Kind::LeakedSession
+            | Kind::SlowQuery
+            | Kind::LockConvoy
+            | Kind::PoolTooSmall
+            | Kind::PreparedTransaction => 0,
+            Kind::PoolExhausted | Kind::EventLoopBlocked | Kind::PgbouncerTimeout | Kind::ServerError => 1,
             Kind::CannotTell => 2,
             Kind::Healthy => 3,
         }
@@ -171,6 +182,13 @@ impl<'a> Case<'a> {
         matches!(self.record.scenario, Experiment::Watched(_))
     }
 
+    /// Sessions that may be open: as many as the pools allow, or `PgBouncer` behind them; `None` where nobody says.
+    fn capacity(&self) -> Option<u32> {
+        let pools = self.variant.summary.pool_capacity;
+        let pooler = self.record.scenario.gateway().and_then(|it| it.pgbouncer.as_ref());
+        pools.into_iter().chain(pooler.map(PgBouncer::server_connections)).min()
+    }
+
     /// The variant.
     pub fn scope(&self) -> VariantName {
         self.scope
@@ -180,24 +198,27 @@ impl<'a> Case<'a> {
 /// Finds what is wrong: never an empty list. Causes come before effects, the costly before the cheap.
 pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     let seen = Seen::of(case);
-    if case.is_watched() {
-        return sorted(watched::findings(&seen));
+    let mut findings = if case.is_watched() { watched::findings(&seen) } else { under_load(&seen) };
+    findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
+    if let Some(first) = findings.first_mut() {
+        first.evidence.extend(server::strangers(&seen));
     }
-    let mut findings = findings::held(&seen);
-    findings.extend(findings::leaked(&seen));
-    findings.extend(mechanism::convoy(&seen));
-    findings.extend(mechanism::slow(&seen));
-    findings.extend(mechanism::loops(&seen));
-    findings.extend(mechanism::pool(&seen, &findings));
-    findings.extend(mechanism::pgbouncer(&seen));
-    findings.extend(findings::cannot_tell(&seen, &findings));
-    if findings.is_empty() {
-        findings.push(findings::healthy(&seen));
-    }
-    sorted(findings)
+    findings
 }
 
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
+fn under_load(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut findings = findings::held(seen);
+    findings.extend(findings::leaked(seen));
+    findings.extend(mechanism::convoy(seen));
+    findings.extend(mechanism::slow(seen));
+    findings.extend(mechanism::loops(seen));
+    findings.extend(mechanism::pool(seen, &findings));
+    findings.extend(mechanism::pgbouncer(seen));
+    findings.extend(server::forgotten(seen));
+    findings.extend(server::errors(seen));
+    findings.extend(findings::cannot_tell(seen, &findings));
+    if findings.is_empty() {
+        findings.push(findings::healthy(seen));
+    }
     findings
 }

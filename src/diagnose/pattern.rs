@@ -84,19 +84,34 @@ fn matched(pattern: HoldPattern, sure: f64, why: impl Into<String>) -> Match {
     Match { pattern: Some(pattern), sure, why: why.into() }
 }
 
-/// Words of statements that ask whether somebody may do something.
-const CHECKS: [&str; 10] = [
+/// Tables and columns of statements that ask who somebody is, or whether they may do something: whole names, since
+/// `chat_sessions` is no `sessions`.
+const CHECKS: [&str; 21] = [
     "user_roles",
+    "users_roles",
+    "user_role",
+    "role_permissions",
+    "roles_permissions",
     "permission",
+    "permissions",
+    "user_permissions",
+    "has_permission",
     "is_admin",
     "email_users",
-    "role_permissions",
     "auth_user",
+    "auth_permission",
+    "auth_user_groups",
+    "auth_group_permissions",
     "django_session",
     "sessions",
     "access_tokens",
+    "oauth_access_tokens",
     "casbin",
+    "casbin_rule",
 ];
+
+/// Last parts of a stream's path. `events` is not among them: a concert's path has them, too.
+const STREAMS: [&str; 6] = ["sse", "stream", "event-stream", "ws", "websocket", "subscribe"];
 
 /// Statements of ContextForge and of the reference gateway that only one pattern ends with: what a plugin is asked
 /// about, and the relation that is loaded behind the handler's back.
@@ -126,13 +141,15 @@ pub(super) fn of_holder(seen: &Fingerprint<'_>) -> Match {
 
 fn by_last_statement(route: &str, last: &str) -> Match {
     let lower = route.to_lowercase();
-    if ["/sse", "/stream", "/events", "/ws", "/subscribe"].iter().any(|end| lower.contains(end)) {
+    let parts: Vec<&str> = lower.split(['/', ' ']).collect();
+    let has = |names: &[&str]| parts.iter().any(|part| names.contains(part));
+    if parts.last().is_some_and(|last| STREAMS.contains(last)) {
         return matched(HoldPattern::H5, 0.8, "the route is a stream, and its sessions are as old as it");
     }
     if let Some((_, pattern)) = KNOWN.iter().find(|(text, _)| last.contains(text)) {
         return matched(*pattern, 0.8, "the last statement is one that only this pattern ends with");
     }
-    if CHECKS.iter().any(|word| last.contains(word)) {
+    if last.split(|c: char| !c.is_alphanumeric() && c != '_').any(|name| CHECKS.contains(&name)) {
         return matched(
             HoldPattern::H1,
             0.85,
@@ -142,10 +159,10 @@ fn by_last_statement(route: &str, last: &str) -> Match {
     if last.is_empty() {
         return Match { pattern: None, sure: 0.3, why: "no last statement was seen".to_owned() };
     }
-    if lower.starts_with("get /admin") || lower.contains(".html") || lower.contains("/page") {
+    if has(&["admin", "page"]) && lower.starts_with("get ") || parts.iter().any(|part| part.ends_with(".html")) {
         return matched(HoldPattern::H4, 0.6, "a page whose last statement is the page's own read");
     }
-    if lower.contains("/call") || lower.contains("/invoke") {
+    if has(&["call", "invoke"]) {
         return matched(HoldPattern::H2, 0.7, "a call whose last statement is the handler's own read");
     }
     let why = "the last statement is the handler's own read; whether a service, a plugin or a page is waited for does \
@@ -217,7 +234,49 @@ mod tests {
     #[test]
     fn what_cannot_be_told_from_outside_has_no_pattern() {
         assert_eq!(pattern("POST /orders", 0.9, &["SELECT id FROM orders"], 0.0), None);
+        assert_eq!(pattern("GET /events/{id}/price", 0.9, &["SELECT cents FROM events"], 0.0), None);
         assert_eq!(pattern("POST /orders", 0.9, &[], 0.0), None);
+    }
+
+    #[test]
+    fn a_name_that_only_looks_like_another_is_not_taken_for_it() {
+        const READ: &str = "SELECT id, total FROM orders WHERE id = ?";
+        for (route, statement) in [
+            ("POST /orders", "SELECT id FROM chat_sessions WHERE id = ?"),
+            ("POST /orders", "SELECT id FROM training_sessions_2024"),
+            ("POST /orders", "SELECT permission_slip_id FROM school_trips"),
+            ("POST /orders", "SELECT id FROM is_administered"),
+            ("POST /orders", "INSERT INTO email_users_archive VALUES (?)"),
+            ("GET /events", READ),
+            ("GET /events/{id}", READ),
+            ("GET /streams", READ),
+            ("GET /downstream", READ),
+            ("GET /news", READ),
+            ("POST /callbacks", READ),
+            ("POST /webhooks/callback", READ),
+            ("GET /invoices", READ),
+            ("POST /invoked", READ),
+            ("GET /administrators", READ),
+            ("GET /pages/{id}", READ),
+            ("POST /admin/import", READ),
+            ("GET /html", READ),
+        ] {
+            assert_eq!(pattern(route, 0.9, &[statement], 0.0), None, "{route}, {statement}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_told_whatever_stands_around_it() {
+        for (route, statement, expected) in [
+            ("POST /orders", "SELECT \"auth_user\".\"id\" FROM \"auth_user\"", HoldPattern::H1),
+            ("POST /orders", "select 1 from app.user_roles where user_id=?", HoldPattern::H1),
+            ("GET /chat/{id}/stream", "SELECT id FROM chats", HoldPattern::H5),
+            ("GET /ws", "SELECT id FROM chats", HoldPattern::H5),
+            ("GET /report.html", "SELECT id FROM reports", HoldPattern::H4),
+            ("POST /tools/{id}/invoke", "SELECT id FROM tools", HoldPattern::H2),
+        ] {
+            assert_eq!(pattern(route, 0.9, &[statement], 0.0), Some(expected), "{route}, {statement}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Case;
 use super::attribute::{Attribution, Interval, Question, RouteHold, attribute};
 use super::blocking::{Root, roots};
-use super::statements::{StatementHold, breakdowns, by_statement, commented_route, idle_s, known_route};
+use super::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
 use super::timeline::{Row, Timeline};
 use crate::record::{BreakdownSample, PgBouncerPool, Sample, SeenBy};
 use crate::texts::Tally;
@@ -48,10 +48,10 @@ impl<'a> Seen<'a> {
         let phases = case.variant.phases;
         let samples: Vec<_> = case.samples.iter().filter(|stamped| stamped.variant == case.scope).cloned().collect();
         let of = if case.is_watched() { Timeline::watched } else { Timeline::of };
-        let timeline = of(&samples, case.variant.summary.pool_capacity, phases.steady_to_s);
+        let timeline = of(&samples, case.capacity(), phases.steady_to_s);
         let own = case.samples;
         let breakdowns: Vec<_> = breakdowns(own, 0.0, phases.steady_to_s, case.scope);
-        let statements = by_statement(&breakdowns);
+        let statements = by_statement(&breakdowns, &timeline.routes);
         let roots = roots(own, 0.0, phases.steady_to_s, case.scope);
         let mut texts = case.texts.clone();
         // The gateway, its clients, PgBouncer and the logs tell of the same errors.
@@ -103,10 +103,10 @@ impl<'a> Seen<'a> {
         self.timeline.integral(from_s, to_s, Row::idle)
     }
 
-    /// Sessions that the pools may open; where nobody says, as many as were ever open.
+    /// Sessions that may be open; where nobody says, as many as were ever open.
     pub(super) fn capacity(&self) -> f64 {
         let open = || self.timeline.rows.iter().map(|row| row.activity.sessions).max().unwrap_or(0);
-        f64::from(self.case.variant.summary.pool_capacity.unwrap_or_else(open))
+        f64::from(self.case.capacity().unwrap_or_else(open))
     }
 
     /// Share of the steady phase that lies between polls that are no gap apart.
@@ -236,10 +236,8 @@ impl<'a> Seen<'a> {
             for group in &breakdown.groups {
                 let idle_s = idle_s(group);
                 all += idle_s;
-                let route = commented_route(&group.statement).or_else(|| route_name(&group.application_name));
-                let Some(route) = route else { continue };
+                let Some(route) = named_route(group, &self.timeline.routes) else { continue };
                 named += idle_s;
-                let route = known_route(&route, &self.timeline.routes).unwrap_or(route);
                 series.entry(route).or_insert_with(|| vec![0.0; self.breakdowns.len()])[index] += idle_s;
             }
         }
@@ -257,7 +255,7 @@ impl<'a> Seen<'a> {
     fn named_hold(&self, route: String, counts: &[f64], all: f64, idle_s: f64) -> RouteHold {
         let (from_s, to_s) = self.steady_s();
         let share = counts.iter().sum::<f64>() / all;
-        let error = super::attribute::relative_error(counts);
+        let error = super::regression::relative_error(counts);
         let around =
             |value: f64| Interval { value, low: (value * (1.0 - error)).max(0.0), high: value * (1.0 + error) };
         let index = self.timeline.routes.iter().position(|it| *it == route);
@@ -290,15 +288,22 @@ impl<'a> Seen<'a> {
 
     /// The route whose requests leave nearly all idle sessions with this last statement.
     pub(super) fn route_of(&self, statement: &str) -> Option<String> {
+        let hold = self.statements.iter().find(|it| it.statement == statement)?;
+        if let Some((route, _)) = hold.routes.iter().find(|(_, idle_s)| **idle_s >= NAMED * hold.idle_s) {
+            return Some(route.clone());
+        }
         let by_load = self.attribution.as_ref().map_or(&[][..], |it| &it.holders);
         let holders = self.exact.as_deref().unwrap_or(by_load);
-        let hold = self.statements.iter().find(|it| it.statement == statement)?;
         let mut of_it = holders.iter().filter(|holder| self.part(hold, &holder.route, holders) >= NAMED);
         of_it.next().map(|holder| holder.route.clone())
     }
 
     /// Which part of a statement's idle sessions goes with a route's requests in flight.
     fn part(&self, hold: &StatementHold, route: &str, holders: &[RouteHold]) -> f64 {
+        if self.exact.is_some() {
+            let named: f64 = hold.routes.values().sum();
+            return if named > 0.0 { hold.routes.get(route).copied().unwrap_or(0.0) / named } else { 0.0 };
+        }
         if holders.len() <= 1 {
             return 1.0;
         }
@@ -320,10 +325,4 @@ impl<'a> Seen<'a> {
         let all: f64 = parts.iter().sum();
         if all > 0.0 { parts[mine] / all } else { 0.0 }
     }
-}
-
-/// An `application_name` that is a route: `GET /tools`.
-fn route_name(name: &str) -> Option<String> {
-    let methods = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE "];
-    methods.iter().any(|method| name.starts_with(method)).then(|| name.to_owned())
 }

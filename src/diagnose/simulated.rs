@@ -22,6 +22,7 @@ pub(super) struct SimRoute {
     pub(super) held: (f64, f64),
     /// Part of the response time in which a statement runs.
     pub(super) active: f64,
+    /// Last statements, separated by ` | `, of equally many of its sessions each.
     pub(super) statement: &'static str,
     pub(super) aborted: bool,
 }
@@ -171,19 +172,25 @@ fn samples(routes: &[SimRoute], spans: &[RouteSpans], users: u32, seconds: f64) 
         };
         samples.push(Stamped { variant: SCOPE, at_s: at(activity_at), sample: Sample::Activity(activity) });
         if tick % 10 == 0 {
-            let group = |(route, idle): (&SimRoute, &Vec<u32>)| HoldGroup {
-                statement: route.statement.to_owned(),
-                application_name: "app".to_owned(),
-                sessions: idle[tick],
-                oldest_s: 0.5,
-                idle_s: None,
-            };
-            let groups = routes.iter().zip(&idles).filter(|(_, idle)| idle[tick] > 0).map(group).collect();
+            let groups = routes.iter().zip(&idles).flat_map(|(route, idle)| groups(route, idle[tick])).collect();
             let breakdown = Sample::Breakdown(BreakdownSample { groups, left_out_s: None });
             samples.push(Stamped { variant: SCOPE, at_s: at(activity_at) + 0.001, sample: breakdown });
         }
     }
     samples
+}
+
+fn groups(route: &SimRoute, sessions: u32) -> Vec<HoldGroup> {
+    let statements: Vec<&str> = route.statement.split(" | ").collect();
+    let each = sessions / u32::try_from(statements.len()).expect("a few");
+    let group = |statement: &&str| HoldGroup {
+        statement: (*statement).to_owned(),
+        application_name: "app".to_owned(),
+        sessions: each,
+        oldest_s: 0.5,
+        idle_s: None,
+    };
+    statements.iter().map(group).filter(|group| group.sessions > 0).collect()
 }
 
 fn record(routes: &[SimRoute], spans: &[RouteSpans], seconds: f64) -> RunRecord {

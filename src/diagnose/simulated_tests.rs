@@ -2,11 +2,20 @@
 
 use super::pattern::HoldPattern;
 use super::simulated::{SCOPE, SimRoute, Simulated, route, simulate};
+use super::what_if::{WhatIf, what_if};
 use super::{Case, Finding, Kind, diagnose};
-use crate::record::{BlockingRoot, BlockingSample, HealthSample, HoldGroup, Sample, Stamped};
+use crate::record::{
+    BlockingRoot, BlockingSample, CountersSample, HealthSample, HoldGroup, OtherSessions, PgBouncerPool,
+    PgBouncerSample, Sample, Stamped,
+};
+use crate::scenario::PgBouncer;
 use crate::texts::Tally;
+use crate::units::Count;
 
 const SEEDS: u64 = 50;
+
+/// Runs of each planted pattern in every test run.
+const QUICK: u64 = 4;
 const SECONDS: f64 = 30.0;
 const USERS: u32 = 150;
 
@@ -44,51 +53,103 @@ fn findings(simulated: &Simulated) -> Vec<Finding> {
     diagnose(Case::of(&simulated.record, SCOPE, &simulated.samples, &tally).expect("the variant was simulated"))
 }
 
-/// Checks that the culprits and nobody else are named, with their seconds; gives (intervals that cover, intervals).
-fn check(culprits: &[SimRoute], patterns: &[Option<HoldPattern>], seeds: u64) -> (u32, u32) {
-    let (mut covered, mut all) = (0, 0);
-    for seed in 0..seeds {
-        let simulated = simulate(&with(culprits), USERS, SECONDS, seed);
-        let found = findings(&simulated);
-        let held: Vec<&Finding> = found.iter().filter(|it| it.kind == Kind::HeldSession).collect();
-        let names: Vec<_> = held.iter().filter_map(|it| it.route.as_deref()).collect();
-        let mut expected: Vec<_> = culprits.iter().map(|it| it.name).collect();
-        expected.sort_unstable();
-        let mut sorted = names.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, expected, "seed {seed}: {found:#?}");
-        assert_eq!(found[0].kind, Kind::HeldSession, "seed {seed}: causes come first");
-        for (culprit, pattern) in culprits.iter().zip(patterns) {
-            let finding = held.iter().find(|it| it.route.as_deref() == Some(culprit.name)).expect("named above");
-            assert_eq!(finding.pattern, *pattern, "seed {seed}: {finding:#?}");
-            let truth = simulated.truth.iter().find(|(name, _)| *name == culprit.name).expect("it holds").1;
-            let held = finding.held_s_per_request.expect("its requests finish");
-            assert!((held.value / truth - 1.0).abs() < 0.15, "seed {seed}: {held:?} for {truth}");
-            all += 1;
-            covered += u32::from((held.low..=held.high).contains(&truth));
-        }
+/// What is planted: routes that hold, each with the pattern that is to be told.
+type Planted = Vec<(SimRoute, Option<HoldPattern>)>;
+
+fn planted(name: &str) -> Planted {
+    const CALL: &str = "POST /rpc tools/call";
+    const PLUGIN: &str = "SELECT id, name, annotations, headers FROM tools WHERE original_name = $1";
+    const LAZY: &str = "SELECT id, name FROM gateways WHERE id = (SELECT gateway_id FROM tools WHERE id = $1)";
+    const LAYERS: &str =
+        "SELECT id FROM user_roles | SELECT id FROM tools | SELECT id FROM teams | SELECT id FROM traces";
+    const SERVER: &str = "SELECT id FROM servers WHERE id = $1";
+    let one = |route: SimRoute, pattern: HoldPattern| vec![(route, Some(pattern))];
+    let call = |statement| holder(CALL, 4.0, statement);
+    let several = |sessions, statement| SimRoute { sessions, ..holder(CALL, 3.0, statement) };
+    let page = holder("GET /admin/", 4.0, ORDER);
+    let stream = SimRoute { fixed_s: 1.5, ..holder("GET /servers/{id}/sse", 3.0, SERVER) };
+    match name {
+        "H1" => one(call(CHECK), HoldPattern::H1),
+        "H2" => one(call(TOOL), HoldPattern::H2),
+        "H3" => one(call(PLUGIN), HoldPattern::H3),
+        "H4" => one(page, HoldPattern::H4),
+        "H5" => one(stream, HoldPattern::H5),
+        "H6" => one(call(LAZY), HoldPattern::H6),
+        "H10" => one(several(2, CHECK), HoldPattern::H10),
+        "H12" => one(several(4, LAYERS), HoldPattern::H12),
+        "H21" => one(SimRoute { aborted: true, ..holder("POST /orders", 4.0, ORDER) }, HoldPattern::H21),
+        "H1 and H4" => vec![(holder(CALL, 5.0, CHECK), Some(HoldPattern::H1)), (page, Some(HoldPattern::H4))],
+        "H5 and none" => vec![(stream, Some(HoldPattern::H5)), (holder("POST /orders", 4.0, ORDER), None)],
+        other => panic!("nothing is planted as {other}"),
     }
-    (covered, all)
 }
 
-fn assert_covers((covered, all): (u32, u32)) {
-    assert!(f64::from(covered) >= 0.9 * f64::from(all), "{covered} of {all} intervals cover the truth");
+const PLANTED: [&str; 11] = ["H1", "H2", "H3", "H4", "H5", "H6", "H10", "H12", "H21", "H1 and H4", "H5 and none"];
+
+/// How the seconds of one planted route were told.
+struct Told {
+    covered: bool,
+    off: f64,
+}
+
+/// Checks that the culprits and nobody else are named, with their patterns and within 15 % of their seconds.
+fn check(planted: &Planted, seed: u64) -> Vec<Told> {
+    let culprits: Vec<SimRoute> = planted.iter().map(|(route, _)| *route).collect();
+    let simulated = simulate(&with(&culprits), USERS, SECONDS, seed);
+    let found = findings(&simulated);
+    let held: Vec<&Finding> = found.iter().filter(|it| it.kind == Kind::HeldSession).collect();
+    let mut names: Vec<_> = held.iter().filter_map(|it| it.route.as_deref()).collect();
+    let mut expected: Vec<_> = culprits.iter().map(|it| it.name).collect();
+    names.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(names, expected, "seed {seed}: {found:#?}");
+    assert_eq!(found[0].kind, Kind::HeldSession, "seed {seed}: causes come first");
+    let told = |(culprit, pattern): &(SimRoute, Option<HoldPattern>)| {
+        let finding = held.iter().find(|it| it.route.as_deref() == Some(culprit.name)).expect("named above");
+        assert_eq!(finding.pattern, *pattern, "seed {seed}: {finding:#?}");
+        let truth = simulated.truth.iter().find(|(name, _)| *name == culprit.name).expect("it holds").1;
+        let held = finding.held_s_per_request.expect("its requests finish");
+        let off = held.value / truth - 1.0;
+        assert!(off.abs() < 0.15, "seed {seed}: {held:?} for {truth}");
+        Told { covered: (held.low..=held.high).contains(&truth), off }
+    };
+    planted.iter().map(told).collect()
+}
+
+fn told(name: &str, seeds: u64) -> Vec<Told> {
+    let planted = planted(name);
+    (0..seeds).flat_map(|seed| check(&planted, seed)).collect()
+}
+
+/// Checks that in nine of ten runs or more the intervals cover the truth.
+fn assert_cover(name: &str, told: &[Told]) {
+    let covered = told.iter().filter(|it| it.covered).count();
+    let worst = told.iter().map(|it| it.off.abs()).fold(0.0, f64::max);
+    let all = told.len();
+    println!("{name}: {covered} of {all} intervals cover the truth; at worst {:.1} % off", worst * 100.0);
+    assert!(covered as f64 >= 0.9 * all as f64, "{name}: {covered} of {all} intervals cover the truth");
 }
 
 #[test]
 fn a_route_that_holds_across_its_call_is_named_with_its_seconds() {
-    assert_covers(check(&[holder("POST /rpc tools/call", 4.0, TOOL)], &[Some(HoldPattern::H2)], SEEDS));
+    assert_cover("H2", &told("H2", SEEDS));
 }
 
 #[test]
-fn a_route_that_holds_from_its_permission_check_on_is_named() {
-    assert_covers(check(&[holder("POST /rpc tools/call", 4.0, CHECK)], &[Some(HoldPattern::H1)], 15));
+fn every_planted_pattern_is_named_with_its_seconds() {
+    let told: Vec<Told> = PLANTED.iter().flat_map(|name| told(name, QUICK)).collect();
+    assert_cover("all patterns", &told);
 }
 
+/// The whole of it: `make bench`.
 #[test]
-fn two_sessions_for_each_request_are_two() {
-    let twice = SimRoute { sessions: 2, ..holder("POST /rpc tools/call", 3.0, CHECK) };
-    assert_covers(check(&[twice], &[Some(HoldPattern::H10)], 10));
+#[ignore = "550 runs take minutes"]
+fn the_intervals_of_every_pattern_cover_the_truth_in_nine_of_ten_of_fifty_runs() {
+    std::thread::scope(|scope| {
+        for name in PLANTED {
+            scope.spawn(move || assert_cover(name, &told(name, SEEDS)));
+        }
+    });
 }
 
 #[test]
@@ -99,27 +160,6 @@ fn more_sessions_than_any_request_holds_are_left_behind() {
         assert_eq!((found[0].kind, found[0].pattern), (Kind::LeakedSession, Some(HoldPattern::H11)), "{found:#?}");
         assert!(found.iter().all(|it| it.kind != Kind::HeldSession), "{found:#?}");
     }
-}
-
-#[test]
-fn sessions_in_a_failed_transaction_are_told() {
-    let failed = SimRoute { aborted: true, ..holder("POST /orders", 4.0, ORDER) };
-    assert_covers(check(&[failed], &[Some(HoldPattern::H21)], 10));
-}
-
-#[test]
-fn two_routes_with_different_patterns_are_both_named() {
-    let call = holder("POST /rpc tools/call", 5.0, CHECK);
-    let page = SimRoute { ..holder("GET /admin/", 4.0, ORDER) };
-    assert_covers(check(&[call, page], &[Some(HoldPattern::H1), Some(HoldPattern::H4)], 25));
-}
-
-#[test]
-fn a_stream_and_a_route_of_no_known_pattern_are_both_named() {
-    let stream =
-        SimRoute { fixed_s: 1.5, ..holder("GET /servers/{id}/sse", 3.0, "SELECT id FROM servers WHERE id = $1") };
-    let order = holder("POST /orders", 4.0, ORDER);
-    assert_covers(check(&[stream, order], &[Some(HoldPattern::H5), None], 10));
 }
 
 #[test]
@@ -267,6 +307,60 @@ fn a_service_of_which_no_gauge_tells_stands_still_when_nothing_finishes() {
     let blocked = found.iter().find(|it| it.kind == Kind::EventLoopBlocked).unwrap_or_else(|| panic!("{found:#?}"));
     let still = blocked.evidence[0].value;
     assert!((still - 0.6).abs() < 0.1, "{blocked:#?}");
+}
+
+#[test]
+fn a_prepared_transaction_that_nobody_ended_is_named_with_its_age() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    let counters = |at_s: f64| CountersSample {
+        prepared_transactions: Some(2),
+        prepared_oldest_s: Some(at_s + 3.0),
+        ..CountersSample::default()
+    };
+    let of = |second: u32| Stamped {
+        variant: SCOPE,
+        at_s: second.into(),
+        sample: Sample::Counters(counters(second.into())),
+    };
+    // A transaction between the two phases of its commit is no trouble.
+    simulated.samples.extend((0..6).map(of));
+    assert_eq!(findings(&simulated)[0].kind, Kind::Healthy);
+    simulated.samples.extend((6..30).map(of));
+    let found = findings(&simulated);
+    assert_eq!(found[0].kind, Kind::PreparedTransaction, "{found:#?}");
+    assert!(found[0].title.contains("up to 32.0 s old"), "{found:#?}");
+}
+
+#[test]
+fn what_strangers_hold_is_told_and_blamed_on_nobody() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    let others = OtherSessions { same_database: 5, idle_in_transaction: 4, ..OtherSessions::default() };
+    let sample = Sample::Counters(CountersSample { others, ..CountersSample::default() });
+    simulated.samples.push(Stamped { variant: SCOPE, at_s: SECONDS, sample });
+    let found = findings(&simulated);
+    assert_eq!((found.len(), found[0].kind), (1, Kind::Healthy), "{found:#?}");
+    assert!(found[0].evidence.iter().any(|it| it.figure.contains("others") && it.value >= 4.0), "{found:#?}");
+}
+
+#[test]
+fn clients_of_pgbouncer_that_wait_say_that_its_pool_is_full_whatever_the_applications_have() {
+    let mut simulated = simulate(&with(&[holder("POST /rpc tools/call", 4.0, TOOL)]), USERS, SECONDS, 1);
+    let gateway = simulated.record.scenario.gateway_mut().expect("the fixture is of the gateway");
+    gateway.pgbouncer = Some(PgBouncer { default_pool_size: Count::of(40), ..PgBouncer::default() });
+    for second in 20..30 {
+        let pool = PgBouncerPool { cl_waiting: Some(7), ..PgBouncerPool::default() };
+        let sample = Sample::PgBouncer(PgBouncerSample { pools: Some(vec![pool]), ..PgBouncerSample::default() });
+        simulated.samples.push(Stamped { variant: SCOPE, at_s: second.into(), sample });
+    }
+    simulated.samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    let tally = Tally::default();
+    let case = Case::of(&simulated.record, SCOPE, &simulated.samples, &tally).expect("the variant was simulated");
+    let found = diagnose(case);
+    let held = found.iter().find(|it| it.kind == Kind::HeldSession).expect("it holds");
+    let basis = held.evidence.iter().find(|it| it.text.contains("before a pool was full"));
+    assert!(basis.is_some_and(|it| it.value < 210.0), "{held:#?}");
+    let forecast = what_if(&case, &found, WhatIf::default()).expect("there were polls before it was full");
+    assert_eq!(forecast.capacity, 40);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) struct StatementHold {
     pub(super) oldest_s: f64,
     /// (time, sessions) of each breakdown.
     pub(super) series: Vec<(f64, f64)>,
+    /// Its idle time by route, as far as the application names one.
+    pub(super) routes: BTreeMap<String, f64>,
 }
 
 /// The breakdowns from `from_s` to `to_s`.
@@ -34,8 +36,21 @@ pub(super) fn breakdowns(samples: &[Stamped], from_s: f64, to_s: f64, of: Varian
     taken.collect()
 }
 
-/// Idle sessions by normalised statement, most first.
-pub(super) fn by_statement(breakdowns: &[(f64, &BreakdownSample)]) -> Vec<StatementHold> {
+/// The route that an application names for these sessions, in a comment or as its own name; where the load has the same
+/// one, by the load's name.
+pub(super) fn named_route(group: &HoldGroup, of_load: &[String]) -> Option<String> {
+    let route = commented_route(&group.statement).or_else(|| route_name(&group.application_name))?;
+    Some(known_route(&route, of_load).unwrap_or(route))
+}
+
+/// An `application_name` that is a route: `GET /tools`.
+fn route_name(name: &str) -> Option<String> {
+    let methods = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE "];
+    methods.iter().any(|method| name.starts_with(method)).then(|| name.to_owned())
+}
+
+/// Idle sessions by normalised statement, most first; `of_load` are the routes of the load.
+pub(super) fn by_statement(breakdowns: &[(f64, &BreakdownSample)], of_load: &[String]) -> Vec<StatementHold> {
     let mut holds = BTreeMap::<String, StatementHold>::new();
     let mut applications = BTreeMap::<(String, String), f64>::new();
     let mut total = 0.0;
@@ -50,6 +65,9 @@ pub(super) fn by_statement(breakdowns: &[(f64, &BreakdownSample)]) -> Vec<Statem
             let idle_s = idle_s(group);
             hold.idle_s += idle_s;
             hold.oldest_s = hold.oldest_s.max(group.oldest_s);
+            if let Some(route) = named_route(group, of_load) {
+                *hold.routes.entry(route).or_default() += idle_s;
+            }
             total += idle_s;
             let application = application(&group.application_name).to_owned();
             *applications.entry((statement, application)).or_default() += idle_s;
@@ -238,7 +256,7 @@ mod tests {
             groups: vec![group("gw-1/worker-1", 2), group("gw-1/worker-2", 1), group("gw-2", 1)],
             left_out_s: None,
         };
-        let holds = by_statement(&[(0.0, &empty), (1.0, &full), (2.0, &empty), (3.0, &full)]);
+        let holds = by_statement(&[(0.0, &empty), (1.0, &full), (2.0, &empty), (3.0, &full)], &[]);
         assert_eq!(holds.len(), 1);
         assert_eq!(holds[0].series, [(0.0, 0.0), (1.0, 4.0), (2.0, 0.0), (3.0, 4.0)]);
         assert!((holds[0].idle_s - 8.0).abs() < f64::EPSILON);

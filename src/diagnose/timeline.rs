@@ -136,8 +136,8 @@ fn between(loads: &[(f64, &LoadSample)], next: usize, at_s: f64, routes: &[Strin
     Some(routes.iter().map(|route| count(before.1, route) * (1.0 - weight) + count(after.1, route) * weight).collect())
 }
 
-/// A span of time in which a pool was full, in seconds since the load began. The gauges come once a second: it was full when one said so, and at some time
-/// after the one before.
+/// A span of time in which a pool was full, in seconds since the load began. The gauges come once a second: it was full
+/// when one said so, and at some time after the one before.
 struct Full {
     /// The last gauge that said that there was room.
     since: f64,
@@ -153,19 +153,36 @@ impl Full {
     }
 }
 
-/// When checkouts waited, a loop stood still, or a checkout gave up.
+/// Whose gauges they are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pool {
+    Replica(u32),
+    PgBouncer,
+}
+
+/// When checkouts waited, a loop stood still, a checkout gave up, or clients of `PgBouncer` waited for a server connection.
 fn full_times(samples: &[Stamped]) -> Vec<Full> {
     let mut last = BTreeMap::new();
     let mut open = BTreeMap::new();
     let mut spans = Vec::new();
     for stamped in samples {
-        let Sample::Pools(pools) = &stamped.sample else { continue };
         let at_s = stamped.at_s;
-        let (since, timeouts) = last.insert(pools.replica, (at_s, pools.timeouts)).unwrap_or((at_s, Some(0)));
-        let gave_up = pools.timeouts.zip(timeouts).is_some_and(|(now, before)| now > before);
-        if gave_up || pools.pending.is_some_and(|it| it > 0) || pools.stalled_workers.is_some_and(|it| it > 0) {
-            open.entry(pools.replica).or_insert(Full { since, seen: at_s, until: f64::INFINITY });
-        } else if let Some(span) = open.remove(&pools.replica) {
+        let (pool, waits, now) = match &stamped.sample {
+            Sample::Pools(pools) => {
+                let waits = pools.pending.is_some_and(|it| it > 0) || pools.stalled_workers.is_some_and(|it| it > 0);
+                (Pool::Replica(pools.replica), waits, pools.timeouts)
+            }
+            Sample::PgBouncer(pgbouncer) => {
+                let waiting = pgbouncer.pools.iter().flatten().filter_map(|pool| pool.cl_waiting).sum::<u32>();
+                (Pool::PgBouncer, waiting > 0, None)
+            }
+            _ => continue,
+        };
+        let (since, timeouts) = last.insert(pool, (at_s, now)).unwrap_or((at_s, Some(0)));
+        let gave_up = now.zip(timeouts).is_some_and(|(now, before)| now > before);
+        if gave_up || waits {
+            open.entry(pool).or_insert(Full { since, seen: at_s, until: f64::INFINITY });
+        } else if let Some(span) = open.remove(&pool) {
             spans.push(Full { until: at_s, ..span });
         }
     }

@@ -6,7 +6,7 @@ use super::seen::Seen;
 use super::statements::StatementHold;
 use super::timeline::Row;
 use super::titles::{percent, seconds};
-use super::{Finding, Kind, mechanism};
+use super::{Finding, Kind, mechanism, server};
 
 /// A statement that holds fewer sessions at the mean, for a shorter time than the next, is how any application works.
 const HELD: f64 = 1.0;
@@ -27,7 +27,10 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = seen.statements.iter().filter_map(|hold| held(seen, hold)).take(NAMED).collect();
     findings.extend(mechanism::convoy(seen));
     findings.extend(mechanism::slow(seen));
+    findings.extend(mechanism::pool(seen, &findings));
     findings.extend(mechanism::pgbouncer(seen));
+    findings.extend(server::forgotten(seen));
+    findings.extend(server::errors(seen));
     let watched = seen.share_watched();
     if watched < WATCHED {
         let title = format!("Cannot tell the whole: the database was seen for {} of the time.", percent(watched));
@@ -147,8 +150,15 @@ mod tests {
 
     /// Ten seconds with so many sessions idle in transaction after a statement, and one session active.
     fn diagnosed(idle: u32, active: u32, polls: u32) -> Vec<Finding> {
+        let groups = [("SELECT * FROM user_roles WHERE id = 7", "gw-1", idle)];
+        diagnosed_with(&groups, active, polls, &Tally::default())
+    }
+
+    /// The same with groups of (statement, application, sessions), and with texts of logs.
+    fn diagnosed_with(held: &[(&str, &str, u32)], active: u32, polls: u32, logs: &Tally) -> Vec<Finding> {
         let variant: VariantName = "watched".parse().unwrap();
         let record = record(variant);
+        let idle = held.iter().map(|(_, _, sessions)| sessions).sum::<u32>();
         let mut samples = Vec::new();
         for poll in 0..polls {
             let at_s = f64::from(poll) * 0.1;
@@ -161,19 +171,19 @@ mod tests {
             };
             samples.push(Stamped { variant, at_s, sample: Sample::Activity(activity) });
             if poll % 10 == 0 {
-                let group = HoldGroup {
-                    statement: "SELECT * FROM user_roles WHERE id = 7".to_owned(),
-                    application_name: "gw-1".to_owned(),
-                    sessions: idle,
+                let group = |(statement, application, sessions): &(&str, &str, u32)| HoldGroup {
+                    statement: (*statement).to_owned(),
+                    application_name: (*application).to_owned(),
+                    sessions: *sessions,
                     oldest_s: at_s,
                     idle_s: None,
                 };
-                let groups = if idle > 0 { vec![group] } else { Vec::new() };
+                let groups = held.iter().filter(|it| it.2 > 0).map(group).collect();
                 let breakdown = BreakdownSample { groups, left_out_s: None };
                 samples.push(Stamped { variant, at_s, sample: Sample::Breakdown(breakdown) });
             }
         }
-        diagnose(Case::of(&record, variant, &samples, &Tally::default()).unwrap())
+        diagnose(Case::of(&record, variant, &samples, logs).unwrap())
     }
 
     #[test]
@@ -183,6 +193,37 @@ mod tests {
         assert_eq!(findings[0].statement.as_deref(), Some("SELECT * FROM user_roles WHERE id = ?"));
         assert_eq!(findings[0].application_name.as_deref(), Some("gw-1"));
         assert_eq!((findings[0].route.as_ref(), findings[0].share), (None, Some(1.0)));
+    }
+
+    #[test]
+    fn each_statement_has_the_route_that_the_application_names_beside_it() {
+        let groups = [
+            ("SELECT 1 FROM orders /*route='%2Forders'*/", "shop", 5),
+            ("SELECT 1 FROM carts /*route='%2Fcarts'*/", "shop", 4),
+            ("SELECT 1 FROM reports", "GET /reports", 2),
+            ("SELECT 1 FROM nothing", "psql", 1),
+        ];
+        let findings = diagnosed_with(&groups, 1, 100, &Tally::default());
+        let routes: Vec<_> = findings.iter().map(|it| it.route.as_deref()).collect();
+        assert_eq!(routes, [Some("/orders"), Some("/carts"), Some("GET /reports"), None], "{findings:#?}");
+    }
+
+    #[test]
+    fn nothing_is_healthy_of_which_a_log_tells_errors() {
+        for (text, kind) in [
+            ("QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00", Kind::PoolExhausted),
+            ("FATAL:  sorry, too many clients already", Kind::ServerError),
+            ("FATAL:  terminating connection due to idle-in-transaction timeout", Kind::ServerError),
+            ("FATAL:  terminating connection due to administrator command", Kind::ServerError),
+            ("ERROR:  canceling statement due to statement timeout", Kind::ServerError),
+            ("pooler error: query_wait_timeout", Kind::PgbouncerTimeout),
+        ] {
+            let mut logs = Tally::default();
+            logs.add(text, 3);
+            let findings = diagnosed_with(&[], 1, 100, &logs);
+            assert_eq!((findings.len(), findings[0].kind), (1, kind), "{findings:#?}");
+            assert!(findings[0].title.contains('3'), "{findings:#?}");
+        }
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn samples(variant: VariantName, idle: impl Fn(f64) -> u32) -> Vec<Stamped> {
                 timeouts: Some(0),
                 stalled_workers: Some(0),
                 errors: BTreeMap::new(),
+                held_s: None,
             };
             let health = HealthSample { replica, up: true, error: None };
             samples.push(Stamped { variant, at_s, sample: Sample::Pools(pools) });

@@ -1,6 +1,6 @@
 //! The dedicated connection: unpooled, outside any transaction, with its statements prepared.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio_postgres::config::Host;
@@ -33,20 +33,27 @@ pub(super) struct Server {
     pub(super) started: ServerTime,
     /// Our own server process.
     pub(super) pid: i32,
-    /// Names of the roles by oid, and which are superusers.
+    /// Names of the roles by oid.
     pub(super) roles: HashMap<u32, String>,
-    pub(super) superusers: HashSet<u32>,
 }
 
 /// A plan is made once, and not for each set of parameters; nothing here is worth compiling.
 const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; SET statement_timeout = 0";
 
 /// Roles that are remembered by name.
-const ROLES: &str = "SELECT oid, rolname::text, rolsuper FROM pg_roles ORDER BY oid LIMIT 10000";
+const ROLES: &str = "SELECT oid, rolname::text FROM pg_roles ORDER BY oid LIMIT 10000";
 
 const FACTS: &str = "\
-SELECT current_user::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
-       (SELECT oid FROM pg_database WHERE datname = current_database()), pg_postmaster_start_time(), pg_backend_pid()";
+SELECT (SELECT oid FROM pg_database WHERE datname = current_database()), pg_postmaster_start_time(), pg_backend_pid()";
+
+const SIGHT: &str = "SELECT current_user::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')";
+
+/// Refuses a role that may not see other sessions' states: whatever it counted would be zero.
+pub(super) async fn check_sight(client: &Client) -> Result<(), MonitorError> {
+    let failed = |source| MonitorError::Query { what: "the role's privileges", source };
+    let role = client.query_one(SIGHT, &[]).await.map_err(failed)?;
+    if role.get(1) { Ok(()) } else { Err(MonitorError::Blind { role: role.get(0) }) }
+}
 
 impl Link {
     /// Connects, checks that the role sees what it must, and prepares.
@@ -54,24 +61,13 @@ impl Link {
         let (client, ending) = connect(database).await?;
         let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
         client.batch_execute(SETTINGS).await.map_err(failed)?;
+        check_sight(&client).await?;
         let facts = client.query_one(FACTS, &[]).await.map_err(failed)?;
-        if !facts.get::<_, bool>(1) {
-            return Err(MonitorError::Blind { role: facts.get(0) });
-        }
         let version = version(&client).await.map_err(failed)?;
-        let mut server = Server {
-            database: facts.get(2),
-            started: facts.get(3),
-            pid: facts.get(4),
-            roles: HashMap::new(),
-            superusers: HashSet::new(),
-        };
+        let mut server =
+            Server { database: facts.get(0), started: facts.get(1), pid: facts.get(2), roles: HashMap::new() };
         for row in client.query(ROLES, &[]).await.map_err(failed)? {
-            let oid: u32 = row.get(0);
-            server.roles.insert(oid, row.get(1));
-            if row.get(2) {
-                server.superusers.insert(oid);
-            }
+            server.roles.insert(row.get(0), row.get(1));
         }
         Ok(Self {
             pulse: client.prepare(pulse::PULSE).await.map_err(failed)?,

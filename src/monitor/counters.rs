@@ -17,7 +17,9 @@ const COUNTS_SINCE: i32 = 140_000;
 const COUNTERS: &str = "\
 SELECT pg_postmaster_start_time(), pg_stat_get_db_stat_reset_time(oid),
        (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())::int8,
-       {}, current_setting('server_version_num')::int4 FROM pg_database WHERE datname = current_database()";
+       {}, current_setting('server_version_num')::int4,
+       (SELECT extract(epoch FROM clock_timestamp() - min(prepared)) FROM pg_prepared_xacts
+        WHERE database = current_database())::float8 FROM pg_database WHERE datname = current_database()";
 
 const COUNTED: &str = "\
 pg_stat_get_db_idle_in_transaction_time(oid), pg_stat_get_db_sessions_abandoned(oid),
@@ -39,6 +41,8 @@ pub struct ServerCounters {
     pub lost: Option<SessionsLost>,
     /// Prepared transactions of the database, now.
     pub prepared_transactions: u32,
+    /// Age of the oldest of them in seconds; `None` without any.
+    pub prepared_oldest_s: Option<f64>,
     started: ServerTime,
     reset: Option<ServerTime>,
     version: i32,
@@ -93,6 +97,7 @@ pub(super) async fn read(client: &Client, statement: &Statement) -> Result<Serve
         idle_in_transaction_s: row.try_get::<_, Option<f64>>(3)?.map(|millis| millis / 1e3),
         lost,
         prepared_transactions: count(&row, 2),
+        prepared_oldest_s: row.try_get::<_, Option<f64>>(8)?.map(|age| age.max(0.0)),
         started: row.try_get(0)?,
         reset: row.try_get(1)?,
         version: row.try_get(7)?,
@@ -116,6 +121,7 @@ mod tests {
             idle_in_transaction_s: Some(idle_s),
             lost: Some(SessionsLost { killed, ..SessionsLost::default() }),
             prepared_transactions: 0,
+            prepared_oldest_s: None,
             started: ServerTime(1),
             reset: None,
             version: 150_018,

@@ -12,10 +12,12 @@ mod clock;
 mod connection;
 mod cost;
 mod counters;
+mod ease;
 mod episodes;
 mod figures;
 mod health;
 mod holds;
+mod line;
 mod others;
 mod pgbouncer;
 mod pools;
@@ -93,6 +95,12 @@ pub enum MonitorError {
     /// The role sees other sessions without their state: counting would silently give zero.
     #[error("role `{role}` cannot see other sessions in pg_stat_activity")]
     Blind {
+        /// The role.
+        role: String,
+    },
+    /// A role whose sessions are to count is not there: nobody's would.
+    #[error("the database has no role `{role}` whose sessions could be counted")]
+    NoSuchRole {
         /// The role.
         role: String,
     },

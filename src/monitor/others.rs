@@ -1,114 +1,92 @@
-//! Sessions that are not the load's: what else there is on the server must not be blamed on the application.
+//! Whose sessions count: what else there is in the database must not be blamed on the application.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use super::rows::SessionRow;
-use crate::record::OtherSessions;
+use super::MonitorError;
 
-/// Whose sessions the main figures are about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Whose {
-    /// All client sessions of the database: for a database that only the application has.
-    #[default]
-    Everybody,
-    /// Those of users, applications and addresses that were not there when the monitor started, superusers apart.
-    Newcomers,
+/// Whose sessions the main figures are about: those that are of one of the applications and of one of the users. Where no
+/// application is named any will do, and so for the users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// Names as sessions give them (`application_name`); one that ends with `*` stands for all that begin so.
+    pub applications: Vec<String>,
+    /// Roles.
+    pub users: Vec<String>,
 }
 
-/// A user, an application and a client address.
-type Group = (u32, String, Option<String>);
-
-/// Tells the load's sessions from others.
-#[derive(Debug, Default)]
-pub(super) struct Others {
-    whose: Whose,
-    superusers: HashSet<u32>,
-    before: HashSet<Group>,
-}
-
-/// Why a session is not the load's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Maintenance,
-    BeforeLoad,
-}
-
-impl Others {
-    /// `there` is what was there before the load began.
-    pub(super) fn new(whose: Whose, superusers: HashSet<u32>, there: &[SessionRow]) -> Self {
-        Self { whose, superusers, before: there.iter().map(group).collect() }
+impl Whose {
+    /// All client sessions of the database.
+    #[must_use]
+    pub fn everybody() -> Self {
+        Self::default()
     }
 
-    /// Whether all sessions must be told, and not only those that do something.
-    pub(super) fn needs_all(&self) -> bool {
-        self.whose == Whose::Newcomers
+    /// Whether nobody is left out.
+    #[must_use]
+    pub fn is_everybody(&self) -> bool {
+        self.applications.is_empty() && self.users.is_empty()
     }
 
-    /// `None`: the load's.
-    pub(super) fn kind(&self, row: &SessionRow) -> Option<Kind> {
-        match self.whose {
-            Whose::Everybody => None,
-            Whose::Newcomers if self.superusers.contains(&row.user) => Some(Kind::Maintenance),
-            Whose::Newcomers => self.before.contains(&group(row)).then_some(Kind::BeforeLoad),
+    /// The applications as patterns for `LIKE`; `None` where any will do.
+    pub(super) fn patterns(&self) -> Option<Vec<String>> {
+        (!self.applications.is_empty()).then(|| self.applications.iter().map(|name| pattern(name)).collect())
+    }
+
+    /// The users' names; `None` where any will do.
+    pub(super) fn names(&self) -> Option<Vec<&str>> {
+        (!self.users.is_empty()).then(|| self.users.iter().map(String::as_str).collect())
+    }
+
+    /// The same as the server knows them.
+    pub(super) fn wanted(&self, roles: &HashMap<u32, String>) -> Result<Wanted, MonitorError> {
+        let oid = |user: &String| {
+            let of_it = roles.iter().find(|(_, name)| *name == user);
+            of_it.map(|(oid, _)| *oid).ok_or_else(|| MonitorError::NoSuchRole { role: user.clone() })
+        };
+        let users = self.users.iter().map(oid).collect::<Result<Vec<u32>, _>>()?;
+        Ok(Wanted { users: (!users.is_empty()).then_some(users), applications: self.patterns() })
+    }
+}
+
+/// A name as a pattern for `LIKE`, in which `%`, `_` and `\` mean themselves.
+fn pattern(name: &str) -> String {
+    let (name, rest) = name.strip_suffix('*').map_or((name, ""), |start| (start, "%"));
+    let mut pattern = String::with_capacity(name.len() + 1);
+    for c in name.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
         }
+        pattern.push(c);
     }
-
-    /// Takes the others out of the rows, and counts them.
-    pub(super) fn separate(&self, rows: &mut Vec<SessionRow>) -> OtherSessions {
-        let mut others = OtherSessions::default();
-        rows.retain(|row| {
-            let Some(kind) = self.kind(row) else { return true };
-            match kind {
-                Kind::Maintenance => others.maintenance += 1,
-                Kind::BeforeLoad => others.before_load += 1,
-            }
-            others.idle_in_transaction += u32::from(row.state.is_idle_in_transaction());
-            false
-        });
-        others
-    }
+    pattern + rest
 }
 
-fn group(row: &SessionRow) -> Group {
-    (row.user, row.application_name.clone(), row.client.clone())
+/// Whose sessions are wanted, as a look asks for them; `None`: any.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// Oids of roles.
+    pub(super) users: Option<Vec<u32>>,
+    /// Patterns.
+    pub(super) applications: Option<Vec<String>>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::rows::State;
 
-    fn row(user: u32, application: &str, client: &str) -> SessionRow {
-        SessionRow {
-            user,
-            application_name: application.to_owned(),
-            client: Some(client.to_owned()),
-            state: State::IdleInTransaction,
-            ..SessionRow::default()
+    #[test]
+    fn a_name_means_itself_and_a_star_at_its_end_whatever_follows() {
+        for (name, like) in [("shop", "shop"), ("shop*", "shop%"), ("my_shop 100%", r"my\_shop 100\%"), ("*", "%")] {
+            assert_eq!(pattern(name), like);
         }
     }
 
     #[test]
-    fn whoever_was_there_before_and_every_superuser_is_not_the_load() {
-        let there = [row(1, "reports", "10.0.0.9")];
-        let others = Others::new(Whose::Newcomers, HashSet::from([10]), &there);
-        let mut rows = vec![
-            row(1, "reports", "10.0.0.9"),
-            row(1, "app", "10.0.0.9"),
-            row(1, "reports", "10.0.0.8"),
-            row(2, "reports", "10.0.0.9"),
-            row(10, "psql", "10.0.0.9"),
-        ];
-        let counted = others.separate(&mut rows);
-        assert_eq!(rows.len(), 3);
-        assert_eq!((counted.before_load, counted.maintenance, counted.idle_in_transaction), (1, 1, 2));
-    }
-
-    #[test]
-    fn in_a_database_of_the_applications_own_everybody_is_the_load() {
-        let others = Others::new(Whose::Everybody, HashSet::from([10]), &[row(10, "gw-1", "")]);
-        let mut rows = vec![row(10, "gw-1", "")];
-        assert_eq!(others.separate(&mut rows), OtherSessions::default());
-        assert_eq!(rows.len(), 1);
+    fn a_role_that_is_not_there_is_no_filter_that_lets_nobody_through() {
+        let roles = HashMap::from([(10, "app".to_owned())]);
+        let of = |user: &str| Whose { users: vec![user.to_owned()], ..Whose::everybody() }.wanted(&roles);
+        assert_eq!(of("app").unwrap().users, Some(vec![10]));
+        assert!(matches!(of("ap"), Err(MonitorError::NoSuchRole { role }) if role == "ap"));
+        assert_eq!(Whose::everybody().wanted(&roles).unwrap().users, None);
     }
 }

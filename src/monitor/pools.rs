@@ -17,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// A loop that has not taken its turn for this long stands still.
 const STALLED_S: f64 = 1.0;
 
+/// Idle-in-transaction time as the reference gateway counts it itself.
+const HELD: &str = "gateway_session_idle_in_transaction_seconds_total";
+
 pub(super) fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()
 }
@@ -142,6 +145,7 @@ fn sample(replica: u32, text: Option<&str>, names: &GaugeNames) -> PoolSample {
         timeouts: sum(&names.timeouts).map(|value| u64::from(small(value))),
         stalled_workers: metrics.as_ref().map(stalled).map(small),
         errors: metrics.as_ref().map(|metrics| errors(metrics)).unwrap_or_default(),
+        held_s: sum(&GaugeName { name: HELD.to_owned(), label: None }),
     }
 }
 

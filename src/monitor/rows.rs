@@ -11,15 +11,19 @@ use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::clock::ServerTime;
+use super::others::Wanted;
 use super::{APPLICATION_NAME, count};
 
-/// $1: the database; $2: what has changed since is told; $3: our own name.
+/// $1: the database; $2: what has changed since is told; $3: our own name; $4, $5: whose sessions are ours, users and
+/// patterns of applications, null for any.
 pub(super) const ROWS: &str = "\
 SELECT statement_timestamp(), clock_timestamp(),
        count(*) FILTER (WHERE ours)::int8,
        count(*) FILTER (WHERE ours AND state = 'idle')::int8,
        count(*) FILTER (WHERE NOT here AND backend_type = 'client backend')::int8,
        count(*) FILTER (WHERE backend_type = 'walsender')::int8,
+       count(*) FILTER (WHERE strange)::int8,
+       count(*) FILTER (WHERE strange AND state LIKE 'idle in transaction%')::int8,
        array_agg(pid) FILTER (WHERE told),
        array_agg(backend_start) FILTER (WHERE told),
        array_agg(usesysid) FILTER (WHERE told),
@@ -32,12 +36,15 @@ SELECT statement_timestamp(), clock_timestamp(),
        array_agg(host(client_addr)) FILTER (WHERE told),
        array_agg(CASE WHEN state LIKE 'idle in transaction%' AND state_change >= $2 THEN query END)
            FILTER (WHERE told),
-       array_agg(pid) FILTER (WHERE here AND NOT ours AND xact_start IS NOT NULL)
-FROM (SELECT *, ours AND (state IS DISTINCT FROM 'idle' OR state_change >= $2) AS told
+       array_agg(pid) FILTER (WHERE strange OR here AND NOT ours AND xact_start IS NOT NULL)
+FROM (SELECT *, client AND NOT wanted AS strange, client AND wanted AS ours,
+             client AND wanted AND (state IS DISTINCT FROM 'idle' OR state_change >= $2) AS told
       FROM (SELECT pid, backend_start, usesysid, application_name, state, wait_event_type, xact_start, query_start,
                    state_change, client_addr, query, backend_type, datid IS NOT DISTINCT FROM $1 AS here,
                    datid IS NOT DISTINCT FROM $1 AND backend_type = 'client backend'
-                       AND application_name IS DISTINCT FROM $3 AS ours
+                       AND application_name IS DISTINCT FROM $3 AS client,
+                   ($4::oid[] IS NULL OR usesysid = ANY ($4)) AND ($5::text[] IS NULL OR application_name LIKE ANY ($5))
+                       AS wanted
             FROM pg_stat_get_activity(NULL)) AS a
       OFFSET 0) AS b";
 
@@ -127,6 +134,9 @@ pub(super) struct Look {
     pub(super) idle: u32,
     pub(super) other_database: u32,
     pub(super) replication: u32,
+    /// Client sessions of our database that do not count, and those of them that are idle in transaction.
+    pub(super) strangers: u32,
+    pub(super) strangers_idle: u32,
     /// Those that do something, or did since the last look.
     pub(super) rows: Vec<SessionRow>,
     /// Processes in a transaction in our database that are no client's session, or our own.
@@ -139,9 +149,12 @@ pub(super) async fn look(
     statement: &Statement,
     database: u32,
     since: ServerTime,
+    wanted: &Wanted,
 ) -> Result<Look, tokio_postgres::Error> {
     let asked = Instant::now();
-    let row = client.query_one(statement, &[&database, &since, &APPLICATION_NAME]).await?;
+    let row = client
+        .query_one(statement, &[&database, &since, &APPLICATION_NAME, &wanted.users, &wanted.applications])
+        .await?;
     let answered = Instant::now();
     Ok(Look {
         began: row.try_get(0)?,
@@ -152,24 +165,26 @@ pub(super) async fn look(
         idle: count(&row, 3),
         other_database: count(&row, 4),
         replication: count(&row, 5),
+        strangers: count(&row, 6),
+        strangers_idle: count(&row, 7),
         rows: sessions(&row)?,
-        no_clients: row.try_get::<_, Option<Vec<i32>>>(17)?.unwrap_or_default(),
+        no_clients: row.try_get::<_, Option<Vec<i32>>>(19)?.unwrap_or_default(),
     })
 }
 
 fn sessions(row: &Row) -> Result<Vec<SessionRow>, tokio_postgres::Error> {
-    let pids: Vec<i32> = column(row, 6)?.into_iter().flatten().collect();
-    let mut starts = column::<ServerTime>(row, 7)?.into_iter();
-    let mut users = column::<u32>(row, 8)?.into_iter();
-    let mut names = column::<String>(row, 9)?.into_iter();
-    let states: Vec<Option<&str>> = row.try_get::<_, Option<_>>(10)?.unwrap_or_default();
+    let pids: Vec<i32> = column(row, 8)?.into_iter().flatten().collect();
+    let mut starts = column::<ServerTime>(row, 9)?.into_iter();
+    let mut users = column::<u32>(row, 10)?.into_iter();
+    let mut names = column::<String>(row, 11)?.into_iter();
+    let states: Vec<Option<&str>> = row.try_get::<_, Option<_>>(12)?.unwrap_or_default();
     let mut states = states.into_iter();
-    let mut waits = column::<bool>(row, 11)?.into_iter();
-    let mut xacts = column::<ServerTime>(row, 12)?.into_iter();
-    let mut queries = column::<ServerTime>(row, 13)?.into_iter();
-    let mut changes = column::<ServerTime>(row, 14)?.into_iter();
-    let mut clients = column::<String>(row, 15)?.into_iter();
-    let mut statements = column::<String>(row, 16)?.into_iter();
+    let mut waits = column::<bool>(row, 13)?.into_iter();
+    let mut xacts = column::<ServerTime>(row, 14)?.into_iter();
+    let mut queries = column::<ServerTime>(row, 15)?.into_iter();
+    let mut changes = column::<ServerTime>(row, 16)?.into_iter();
+    let mut clients = column::<String>(row, 17)?.into_iter();
+    let mut statements = column::<String>(row, 18)?.into_iter();
     let session = |pid| SessionRow {
         pid,
         backend_start: starts.next().flatten().unwrap_or(ServerTime::EVER),

@@ -28,6 +28,8 @@ pub(super) struct Pace {
     tier: &'static str,
     usual: Duration,
     factor: u32,
+    /// How much rarer one may look without saying less.
+    ease: u32,
     many: bool,
     costs: Vec<Duration>,
     due: Option<Instant>,
@@ -35,12 +37,12 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(tier: &'static str, usual: Duration) -> Self {
-        Self { tier, usual, factor: 1, many: false, costs: Vec::new(), due: None }
+        Self { tier, usual, factor: 1, ease: 1, many: false, costs: Vec::new(), due: None }
     }
 
     /// The time between two polls for now.
     pub(super) fn interval(&self) -> Duration {
-        self.usual * self.factor * if self.many { 2 } else { 1 }
+        self.usual * self.factor.max(self.ease) * if self.many { 2 } else { 1 }
     }
 
     /// Whether a poll is due at this tick, and if so, it is taken as made. Ticks come every `tick`.
@@ -76,6 +78,17 @@ impl Pace {
     pub(super) fn sessions(&mut self, sessions: u32) -> Option<Event> {
         let many = self.usual < SLOW && sessions > if self.many { MANY.1 } else { MANY.0 };
         (std::mem::replace(&mut self.many, many) != many).then(|| self.changed("sessions"))
+    }
+
+    /// Takes by how much polls may be rarer; gives the event when the pace changes.
+    pub(super) fn eased(&mut self, ease: u32) -> Option<Event> {
+        let before = self.interval();
+        let rarer = ease > std::mem::replace(&mut self.ease, ease);
+        if !rarer {
+            // The next one was put off.
+            self.due = self.due.map(|due| due.checked_sub(before).unwrap_or(due) + self.interval());
+        }
+        (self.interval() != before).then(|| self.changed("exact"))
     }
 
     fn changed(&self, because: &str) -> Event {
@@ -167,6 +180,16 @@ mod tests {
         assert_eq!(pace.interval(), 100 * MS);
         let mut slow = Pace::new("rows", Duration::from_secs(1));
         assert_eq!(slow.sessions(5000), None);
+    }
+
+    #[test]
+    fn a_poll_that_was_put_off_is_due_at_once_when_looks_are_worth_it_again() {
+        let mut pace = Pace::new("pulse", 50 * MS);
+        let start = Instant::now();
+        assert!(pace.eased(4).is_some() && pace.take_due(start, 50 * MS));
+        assert!(!pace.take_due(start + 50 * MS, 50 * MS));
+        assert!(pace.eased(1).is_some() && pace.take_due(start + 50 * MS, 50 * MS));
+        assert_eq!(pace.eased(1), None);
     }
 
     #[test]

@@ -6,19 +6,18 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::POLL_TIMEOUT;
-use super::connection::connect;
-use super::{APPLICATION_NAME, MonitorError};
+use super::connection::{POLL_TIMEOUT, check_sight, connect};
+use super::{APPLICATION_NAME, MonitorError, Whose};
 
 /// At most this many waiters are asked for who is in their way, those that wait longest: in a queue each is blocked by
 /// all before it, so that the answers grow with the square.
 const TRACED: u32 = 250;
 
-/// Everything of the sessions of this database. The last statement of an idle session is of no interest, and would be
+/// Everything of the sessions of this database, or of those that are wanted. The last statement of an idle session is of no interest, and would be
 /// most of what is sent. An aborted transaction has no `xact_start` and is aged by `state_change`.
 const SESSIONS: &str = "\
 SELECT pid, usename::text, application_name, host(client_addr), state, wait_event_type, wait_event,
@@ -31,11 +30,11 @@ SELECT pid, usename::text, application_name, host(client_addr), state, wait_even
             THEN pg_blocking_pids(pid) END
 FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND datname = current_database() AND application_name <> $1
+  AND ($3::text[] IS NULL OR usename = ANY ($3)) AND ($4::text[] IS NULL OR application_name LIKE ANY ($4))
 ORDER BY pid";
 
 const SERVER: &str = "\
-SELECT current_user::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
-       current_setting('server_version'), current_setting('max_connections')::int4, current_database()::text";
+SELECT current_setting('server_version'), current_setting('max_connections')::int4, current_database()::text";
 
 /// The longest pause between two attempts to connect again.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
@@ -148,28 +147,27 @@ pub enum Seen {
 pub struct Looker {
     client: Client,
     sessions: Statement,
+    whose: Whose,
     server: Server,
 }
 
 impl Looker {
-    /// Connects, and checks that the role sees what it must.
+    /// Connects, and checks that the role sees what it must. It will look at the sessions of `whose`.
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection, or it would show nothing.
-    pub async fn connect(database: &tokio_postgres::Config) -> Result<Self, MonitorError> {
+    pub async fn connect(database: &tokio_postgres::Config, whose: &Whose) -> Result<Self, MonitorError> {
         let connecting = async {
             // The connection ends with the client, and its error reaches whoever uses that.
             let (client, _connection) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
+            check_sight(&client).await?;
             let row = client.query_one(SERVER, &[]).await.map_err(failed)?;
-            if !row.get::<_, bool>(1) {
-                return Err(MonitorError::Blind { role: row.get(0) });
-            }
-            let version = row.get::<_, String>(2).split(' ').next().unwrap_or_default().to_owned();
-            let max_connections = u32::try_from(row.get::<_, i32>(3)).unwrap_or_default();
-            let server = Server { version, max_connections, database: row.get(4) };
+            let version = row.get::<_, String>(0).split(' ').next().unwrap_or_default().to_owned();
+            let max_connections = u32::try_from(row.get::<_, i32>(1)).unwrap_or_default();
+            let server = Server { version, max_connections, database: row.get(2) };
             let sessions = client.prepare(SESSIONS).await.map_err(failed)?;
-            Ok(Self { client, sessions, server })
+            Ok(Self { client, sessions, server, whose: whose.clone() })
         };
         tokio::time::timeout(POLL_TIMEOUT, connecting).await.map_err(|_elapsed| MonitorError::Silent)?
     }
@@ -186,7 +184,10 @@ impl Looker {
     pub async fn look(&self) -> Result<Look, MonitorError> {
         let asked = Instant::now();
         let traced = i32::try_from(TRACED).unwrap_or(i32::MAX);
-        let rows = tokio::time::timeout(POLL_TIMEOUT, self.client.query(&self.sessions, &[&APPLICATION_NAME, &traced]))
+        let (users, applications) = (self.whose.names(), self.whose.patterns());
+        let parameters: [&(dyn ToSql + Sync); 4] = [&APPLICATION_NAME, &traced, &users, &applications];
+        let looking = self.client.query(&self.sessions, &parameters);
+        let rows = tokio::time::timeout(POLL_TIMEOUT, looking)
             .await
             .map_err(|_elapsed| MonitorError::Silent)?
             .map_err(|source| MonitorError::Query { what: "pg_stat_activity", source })?;
@@ -203,6 +204,7 @@ impl Looker {
         take: impl Fn(Instant, Seen) + Send,
         stop: CancellationToken,
     ) {
+        let whose = self.whose.clone();
         let mut looker = Some(self);
         let mut pause = interval;
         loop {
@@ -210,7 +212,7 @@ impl Looker {
             let seeing = async {
                 match &looker {
                     Some(looker) => looker.look().await.map(Seen::Look),
-                    None => Self::connect(&database).await.map(|fresh| {
+                    None => Self::connect(&database, &whose).await.map(|fresh| {
                         let server = fresh.server.clone();
                         looker = Some(fresh);
                         Seen::Back(server)

@@ -6,16 +6,18 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{Clocks, Reading, ServerTime};
-use super::connection::{Link, POLL_TIMEOUT, Trouble, in_time, is_local};
-use super::cost::{BackendCpu, thread_cpu_s};
+use super::connection::{Trouble, in_time};
+use super::cost::thread_cpu_s;
 use super::counters::{self, ServerCounters};
+use super::ease::Ease;
 use super::episodes::{Longest, Tracker};
 use super::figures::figures;
 use super::holds::{GAP_S, Holds};
-use super::others::Others;
+use super::line::{Line, Restored};
+use super::others::Wanted;
 use super::pulse::{Pulse, feel};
-use super::rows::{Look, State, look};
-use super::schedule::{Pace, Retry, skipped};
+use super::rows::{Look, look};
+use super::schedule::{Pace, skipped};
 use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{
     BlockingSample, CountersSample, EpisodeEnd, Event, MonitorRecord, OtherSessions, PulseSample, Sample,
@@ -64,11 +66,7 @@ struct Took {
 /// Watches the database.
 pub(super) struct Watcher {
     watch: Watch,
-    link: Option<Link>,
-    lost_at: Instant,
-    retry: Retry,
-    /// When the server that we know was started.
-    started: ServerTime,
+    line: Line,
     counters_before: ServerCounters,
     clocks: Clocks,
     paces: Paces,
@@ -77,11 +75,11 @@ pub(super) struct Watcher {
     tracker: Tracker,
     longest: Longest,
     holds: Holds,
-    others: Others,
+    wanted: Wanted,
     seen_others: OtherSessions,
     no_clients: Vec<i32>,
     waiters: Vec<i32>,
-    backend: BackendCpu,
+    ease: Ease,
     took: Took,
     stats: PollStats,
     record: MonitorRecord,
@@ -90,18 +88,14 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Connects, and looks at what there is before the load begins.
     pub(super) async fn start(watch: Watch) -> Result<Self, MonitorError> {
-        let link = Link::open(&watch.database).await?;
+        let line = Line::open(&watch.database).await?;
+        let Some(link) = line.link() else { return Err(MonitorError::Silent) };
         let failed = |what| move |source| MonitorError::Query { what, source };
         let counters_before = counters::read(&link.client, &link.counters).await.map_err(failed("pg_stat_database"))?;
-        let database = link.server.database;
-        let first =
-            look(&link.client, &link.rows, database, ServerTime::EVER).await.map_err(failed("pg_stat_activity"))?;
-        let mut backend = BackendCpu::default();
-        backend.connected(link.server.pid, is_local(&watch.database));
+        let wanted = watch.whose.wanted(&link.server.roles)?;
         let tick = watch.pulse.min(watch.interval);
         Ok(Self {
-            others: Others::new(watch.whose, link.server.superusers.clone(), &first.rows),
-            started: link.server.started,
+            wanted,
             paces: Paces {
                 tick,
                 pulse: Pace::new("pulse", watch.pulse),
@@ -114,8 +108,6 @@ impl Watcher {
                 counts_idle_time: counters_before.idle_in_transaction_s.is_some(),
                 ..MonitorRecord::default()
             },
-            lost_at: Instant::now(),
-            retry: Retry::new(),
             clocks: Clocks::default(),
             since: ServerTime::EVER,
             tracker: Tracker::default(),
@@ -125,9 +117,9 @@ impl Watcher {
             waiters: Vec::new(),
             took: Took::default(),
             stats: PollStats::default(),
+            ease: Ease::default(),
             counters_before,
-            backend,
-            link: Some(link),
+            line,
             watch,
         })
     }
@@ -162,17 +154,12 @@ impl Watcher {
         let still_open = self.tracker.end_all(EpisodeEnd::StillOpen);
         self.longest.add(still_open);
         self.tell_second(sink);
-        let watched = self.watched(began.elapsed(), cpu_before);
-        if let Some(link) = self.link {
-            link.close().await;
-        }
-        watched
+        self.watched(began.elapsed(), cpu_before).await
     }
 
-    fn watched(&mut self, lasted: Duration, cpu_before: Option<f64>) -> Watched {
-        if self.link.is_none() {
-            self.record.unwatched_s += self.lost_at.elapsed().as_secs_f64();
-        }
+    async fn watched(self, lasted: Duration, cpu_before: Option<f64>) -> Watched {
+        let client_cpu_s = cpu_before.zip(thread_cpu_s()).map(|(before, after)| after - before);
+        let line = self.line.close().await;
         let seconds = lasted.as_secs_f64();
         let rate = |polls: u64| (seconds > 0.0).then(|| polls as f64 / seconds);
         let record = MonitorRecord {
@@ -181,8 +168,9 @@ impl Watcher {
             rows_rate_hz: rate(self.stats.taken),
             pulse_p95_ms: self.took.pulse.quantile_ms(0.95),
             rows_p95_ms: self.took.rows.quantile_ms(0.95),
-            client_cpu_s: cpu_before.zip(thread_cpu_s()).map(|(before, after)| after - before),
-            backend_cpu_s: std::mem::take(&mut self.backend).total_s(),
+            client_cpu_s,
+            backend_cpu_s: line.backend_cpu_s,
+            unwatched_s: line.unwatched_s,
             episodes: self.longest.ended,
             episodes_told: self.longest.told,
             ..self.record
@@ -203,8 +191,8 @@ impl Watcher {
             self.stats.missed += 1;
             return;
         }
-        let Some(link) = &self.link else { return };
-        let looking = look(&link.client, &link.rows, link.server.database, self.since);
+        let Some(link) = self.line.link() else { return };
+        let looking = look(&link.client, &link.rows, link.server.database, self.since, &self.wanted);
         match in_time(looking).await {
             Ok(seen) => self.saw_rows(seen, sink),
             Err(trouble) => {
@@ -214,28 +202,25 @@ impl Watcher {
         }
     }
 
-    fn saw_rows(&mut self, mut seen: Look, sink: &dyn Sink) {
+    fn saw_rows(&mut self, seen: Look, sink: &dyn Sink) {
         let at = middle(seen.asked, seen.answered);
         let now_s = self.record_s(at);
         let jumped = self.observe_clock(seen.now, seen.asked, sink);
-        let (told, mut others) = (seen.rows.len(), OtherSessions::default());
-        if self.others.needs_all() {
-            let others_pids: Vec<i32> =
-                seen.rows.iter().filter(|row| self.others.kind(row).is_some()).map(|row| row.pid).collect();
-            others = self.others.separate(&mut seen.rows);
-            let left_out = count_of(told) - count_of(seen.rows.len());
-            seen.sessions = seen.sessions.saturating_sub(left_out);
-            seen.idle = count_of(seen.rows.iter().filter(|row| row.state == State::Idle).count());
-            seen.no_clients.extend(others_pids);
-        }
-        self.seen_others =
-            OtherSessions { other_database: seen.other_database, replication: seen.replication, ..others };
+        self.seen_others = OtherSessions {
+            other_database: seen.other_database,
+            replication: seen.replication,
+            same_database: seen.strangers,
+            idle_in_transaction: seen.strangers_idle,
+        };
         self.stats.taken += 1;
         self.record.pulses += 1;
         self.took.rows.record(seen.answered - seen.asked);
         let (activity, pulse) = figures(&self.clocks, &seen);
         sink.take(at, Sample::Activity(activity));
         sink.take(at, Sample::Pulse(pulse));
+        if self.ease.take(now_s, pulse.idle_in_transaction) {
+            self.eased(1, sink);
+        }
         if jumped {
             // What was asked for by the server's old clock is not what has changed.
             self.since = ServerTime::EVER;
@@ -247,8 +232,7 @@ impl Watcher {
             // Looks that were slowed down are no gaps.
             let gap_s = GAP_S.max(3.0 * self.paces.rows.interval().as_secs_f64());
             self.holds.look(now_s, &mut self.tracker, gap_s);
-            let all = self.others.needs_all() || self.tracker.lacks_statements();
-            self.since = if all { ServerTime::EVER } else { seen.began };
+            self.since = if self.tracker.lacks_statements() { ServerTime::EVER } else { seen.began };
         }
         self.waiters = seen.rows.iter().filter(|row| row.waits_for_lock).map(|row| row.pid).collect();
         self.no_clients = seen.no_clients;
@@ -262,7 +246,7 @@ impl Watcher {
         if !self.is_connected(sink).await {
             return;
         }
-        let Some(link) = &self.link else { return };
+        let Some(link) = self.line.link() else { return };
         match in_time(feel(&link.client, &link.pulse, link.server.database, &self.no_clients)).await {
             Ok(pulse) => self.felt(&pulse, sink),
             Err(trouble) => self.failed(trouble, sink).await,
@@ -279,7 +263,11 @@ impl Watcher {
             oldest_transaction_s: pulse.oldest.map(|since| self.clocks.age_s(pulse.now, since)),
             poll_ms: (pulse.answered - pulse.asked).as_secs_f64() * 1e3,
         };
-        sink.take(middle(pulse.asked, pulse.answered), Sample::Pulse(sample));
+        let at = middle(pulse.asked, pulse.answered);
+        sink.take(at, Sample::Pulse(sample));
+        if self.ease.take(self.record_s(at), pulse.idle_in_transaction) {
+            self.eased(1, sink);
+        }
         if let Some(event) = self.paces.pulse.cost(between(pulse.began, pulse.now)) {
             self.happened(event, sink);
         }
@@ -289,7 +277,7 @@ impl Watcher {
         if !self.is_connected(sink).await {
             return;
         }
-        let Some(link) = &self.link else { return };
+        let Some(link) = self.line.link() else { return };
         match in_time(counters::read(&link.client, &link.counters)).await {
             Ok(now) => {
                 let since = now.since(&self.counters_before);
@@ -297,10 +285,11 @@ impl Watcher {
                     idle_in_transaction_counted_s: since.idle_in_transaction_s,
                     sessions_lost: since.lost.map(|lost| lost.total()),
                     prepared_transactions: Some(now.prepared_transactions),
+                    prepared_oldest_s: now.prepared_oldest_s,
                     others: self.seen_others,
                 };
                 sink.take(Instant::now(), Sample::Counters(sample));
-                self.backend.update();
+                self.line.note_cost();
             }
             Err(trouble) => self.failed(trouble, sink).await,
         }
@@ -309,7 +298,7 @@ impl Watcher {
     async fn poll_blocking(&mut self, sink: &dyn Sink) {
         let waiting = count_of(self.waiters.len());
         let waiters = std::mem::take(&mut self.waiters);
-        let Some(link) = &self.link else { return };
+        let Some(link) = self.line.link() else { return };
         match in_time(blocking::walk(&link.client, (&link.whom, &link.who), &waiters)).await {
             Ok(mut walked) => {
                 for root in &mut walked.roots {
@@ -326,12 +315,14 @@ impl Watcher {
 
     /// What is told once a second.
     fn tell_second(&mut self, sink: &dyn Sink) {
+        let factor = self.ease.factor();
+        self.eased(factor, sink);
         let now = Instant::now();
-        if self.link.is_some() {
+        if self.line.link().is_some() {
             sink.take(now, Sample::Breakdown(self.holds.take()));
         }
         for mut ended in self.longest.take() {
-            ended.sample.user = self.link.as_ref().and_then(|link| link.server.roles.get(&ended.user)).cloned();
+            ended.sample.user = self.line.link().and_then(|link| link.server.roles.get(&ended.user)).cloned();
             sink.take(now, Sample::Episode(ended.sample));
         }
     }
@@ -357,58 +348,39 @@ impl Watcher {
         sink.take(Instant::now(), Sample::Event(event));
     }
 
-    /// A poll came to nothing: there is a gap. A connection that is of no more use is dropped.
+    /// A poll came to nothing.
     async fn failed(&mut self, trouble: Trouble, sink: &dyn Sink) {
-        let Trouble { mut error, lost } = trouble;
         self.holds.interrupted();
-        let Some(link) = self.link.take() else { return };
-        if !lost && !link.client.is_closed() {
-            self.link = Some(link);
-            self.happened(Event::PollFailed { error }, sink);
-            return;
+        self.ease.interrupted();
+        let event = self.line.failed(trouble).await;
+        if self.line.link().is_none() {
+            self.waiters.clear();
         }
-        self.waiters.clear();
-        self.lost_at = Instant::now();
-        self.retry = Retry::new();
-        self.backend.disconnected();
-        // Only the connection itself knows what it died of.
-        if let Some(died) = link.close().await {
-            error = died.as_db_error().map_or_else(|| died.to_string(), |it| it.message().to_owned());
+        if let Some(event) = event {
+            self.happened(event, sink);
         }
-        self.happened(Event::ConnectionLost { error }, sink);
     }
 
     /// Whether there is a connection; tries to make one when it is time to.
     async fn is_connected(&mut self, sink: &dyn Sink) -> bool {
-        if self.link.is_some() {
-            return true;
-        }
-        if !self.retry.is_due(Instant::now()) {
-            return false;
-        }
-        let opened = tokio::time::timeout(POLL_TIMEOUT, Link::open(&self.watch.database)).await;
-        let link = match opened.map_err(|_elapsed| MonitorError::Silent).flatten() {
-            Ok(link) => link,
-            Err(error) => {
-                tracing::debug!(%error, "the database cannot be watched yet");
-                self.retry.failed(Instant::now());
-                return false;
+        if let Some(Restored { gap, restarted }) = self.line.restore().await {
+            self.since = ServerTime::EVER;
+            let after_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+            self.happened(Event::Reconnected { after_ms }, sink);
+            if restarted {
+                let gone = self.tracker.end_all(EpisodeEnd::SessionGone);
+                self.longest.add(gone);
+                self.happened(Event::ServerRestarted, sink);
             }
-        };
-        let gap = self.lost_at.elapsed();
-        self.record.unwatched_s += gap.as_secs_f64();
-        self.backend.connected(link.server.pid, is_local(&self.watch.database));
-        self.since = ServerTime::EVER;
-        let after_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
-        self.happened(Event::Reconnected { after_ms }, sink);
-        if link.server.started != self.started {
-            self.started = link.server.started;
-            let gone = self.tracker.end_all(EpisodeEnd::SessionGone);
-            self.longest.add(gone);
-            self.happened(Event::ServerRestarted, sink);
         }
-        self.link = Some(link);
-        true
+        self.line.link().is_some()
+    }
+
+    /// Looks as rarely as `factor` says; at the rows at most half as often, since they tell who.
+    fn eased(&mut self, factor: u32, sink: &dyn Sink) {
+        for event in [self.paces.pulse.eased(factor), self.paces.rows.eased(factor.min(2))].into_iter().flatten() {
+            self.happened(event, sink);
+        }
     }
 }
 

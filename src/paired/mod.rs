@@ -2,7 +2,7 @@
 //!
 //! Each window is a run of its own: a fresh PostgreSQL, fresh replicas, fresh pools, and a record like any other's. So
 //! no arm inherits anything from the one before (no session, no warm cache, no row that was counted up), and every tool
-//! that reads a run reads a window. What is judged, and when it stands, is decided by [`crate::gate::paired`].
+//! that reads a run reads a window. (A service of one's own keeps its database; where a command starts it, it is fresh.) What is judged, and when it stands, is decided by [`crate::gate::paired`].
 
 mod record;
 
@@ -18,7 +18,7 @@ use crate::record::Outcome;
 use crate::record::store::{RunFolder, read_samples};
 use crate::run::progress::{Progress, Update};
 use crate::run::{self, RunError, RunOptions};
-use crate::scenario::{Scenario, SessionScope, VariantName};
+use crate::scenario::{Experiment, VariantName};
 use crate::units::Span;
 
 pub use record::{PAIRED_FILE, PairedRecord, WindowRecord};
@@ -27,9 +27,9 @@ pub use record::{PAIRED_FILE, PairedRecord, WindowRecord};
 #[derive(Clone, Debug)]
 pub struct Arrangement {
     /// The variant that is held against.
-    pub baseline: SessionScope,
+    pub baseline: VariantName,
     /// The variant that is judged; the same one to calibrate.
-    pub candidate: SessionScope,
+    pub candidate: VariantName,
     /// Part of a window that is discarded, after the scenario's ramp.
     pub settle: Span,
     /// Part of a window that is measured.
@@ -78,14 +78,14 @@ pub struct PairedRun {
 /// # Errors
 /// As [`run::execute`]; the windows that were measured before stay on disk.
 pub async fn measure(
-    scenario: Scenario,
+    scenario: Experiment,
     trial: Trial,
     arrangement: &Arrangement,
     options: &RunOptions,
     watcher: &dyn Watcher,
     stop: &CancellationToken,
 ) -> Result<PairedRun, RunError> {
-    let name = run::folder_name(SystemTime::now(), &format!("{}-paired", scenario.name));
+    let name = run::folder_name(SystemTime::now(), &format!("{}-paired", scenario.name()));
     let folder = RunFolder::create(&options.out, &name)?;
     let options = RunOptions { out: folder.path().to_owned(), ..options.clone() };
     let record = PairedRecord::new(&scenario, &trial, arrangement);
@@ -100,7 +100,7 @@ pub async fn measure(
 }
 
 struct Measuring<'a> {
-    scenario: Scenario,
+    scenario: Experiment,
     trial: Trial,
     arrangement: &'a Arrangement,
     options: &'a RunOptions,
@@ -170,30 +170,22 @@ impl Measuring<'_> {
             Arm::Baseline => self.arrangement.baseline,
             Arm::Candidate => self.arrangement.candidate,
         };
-        self.watcher.window(pair + 1, self.trial.plan().pairs, arm, variant.into());
+        self.watcher.window(pair + 1, self.trial.plan().pairs, arm, variant);
         let name = format!("pair-{:02}-{}-{}", pair + 1, arm.name(), variant.name());
-        let scenario = self.scenario_of(pair, variant);
+        // Both arms of a pair get the same users with the same choices, and each pair others.
+        let Arrangement { settle, measured, .. } = *self.arrangement;
+        let scenario = self.scenario.window(variant, settle, measured, pair as u64);
         let measuring = run::execute_as(&name, scenario, self.options, Arc::new(Quiet), self.stop);
         let finished = Box::pin(measuring).await?;
-        self.record.windows.push(WindowRecord::new(pair + 1, arm, variant.into(), &finished.folder));
+        self.record.windows.push(WindowRecord::new(pair + 1, arm, variant, &finished.folder));
         if finished.record.outcome != Outcome::Finished {
             return Ok(None);
         }
         let mut samples = read_samples(&finished.folder)?;
         // Lines are in the order in which the threads handed them in.
         samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-        let side = Side::of(&finished.record, variant.into(), &samples);
+        let side = Side::of(&finished.record, variant, &samples);
         Ok(side.map(|side| WindowFigures::of(self.trial.rules(), side, arm)))
-    }
-
-    /// Both arms of a pair get the same users with the same choices, and each pair others.
-    fn scenario_of(&self, pair: usize, variant: SessionScope) -> Scenario {
-        let mut scenario = self.scenario.clone();
-        scenario.variants = vec![variant];
-        scenario.load.settle = self.arrangement.settle;
-        scenario.load.duration = self.arrangement.measured;
-        scenario.load.seed = scenario.load.seed.wrapping_add(pair as u64);
-        scenario
     }
 }
 

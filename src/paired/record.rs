@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Arrangement;
 use crate::gate::paired::{Arm, Ended, Order, Pair, Plan, Trial};
 use crate::record::Format;
-use crate::scenario::{Scenario, VariantName};
+use crate::scenario::{Experiment, VariantName};
 use crate::units::Span;
 
 /// Name of the record in the folder of all windows.
@@ -70,13 +70,13 @@ impl WindowRecord {
 }
 
 impl PairedRecord {
-    pub(super) fn new(scenario: &Scenario, trial: &Trial, arrangement: &Arrangement) -> Self {
+    pub(super) fn new(scenario: &Experiment, trial: &Trial, arrangement: &Arrangement) -> Self {
         Self {
             format: Format { name: "rbac-bench/paired".to_owned(), version: PAIRED_VERSION },
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            scenario: scenario.name.clone(),
-            baseline: arrangement.baseline.into(),
-            candidate: arrangement.candidate.into(),
+            scenario: scenario.name().to_owned(),
+            baseline: arrangement.baseline,
+            candidate: arrangement.candidate,
             plan: trial.plan(),
             order: arrangement.order,
             settle: arrangement.settle,

@@ -229,14 +229,26 @@ pub struct SessionsLost {
     /// Sessions idle in transaction at the last poll, after which the gateway was stopped.
     pub open_at_end: i64,
     /// Sessions that `PgBouncer` ended for being idle in a transaction, by its log; the server takes them for closed.
-    #[serde(default)]
-    pub pgbouncer: i64,
+    /// `None` where there is a `PgBouncer` whose log could not be read.
+    #[serde(default = "none_ended")]
+    pub pgbouncer: Option<i64>,
+}
+
+/// Records of earlier programs had no `PgBouncer`.
+#[expect(clippy::unnecessary_wraps, reason = "it is the default of a field that may be unknown")]
+fn none_ended() -> Option<i64> {
+    Some(0)
 }
 
 impl SessionsLost {
-    /// All of them.
+    /// All of them that are known.
     pub fn total(&self) -> i64 {
-        self.abandoned + self.fatal + self.killed + self.open_at_end + self.pgbouncer
+        self.abandoned + self.fatal + self.killed + self.open_at_end + self.pgbouncer.unwrap_or(0)
+    }
+
+    /// Whether any was lost; `None` when that is not known.
+    pub fn any(&self) -> Option<bool> {
+        if self.total() > 0 { Some(true) } else { self.pgbouncer.map(|_| false) }
     }
 }
 

@@ -162,6 +162,9 @@ pub struct CountersSample {
     pub sessions_lost: Option<i64>,
     /// Prepared transactions of the database, now; `None` when they could not be counted.
     pub prepared_transactions: Option<u32>,
+    /// Age of the oldest of them in seconds; `None` without any, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared_oldest_s: Option<f64>,
     /// Sessions that are not the load's, now.
     pub others: OtherSessions,
 }
@@ -173,11 +176,10 @@ pub struct OtherSessions {
     pub other_database: u32,
     /// Of replication (`walsender`).
     pub replication: u32,
-    /// Of superusers, in the same database.
-    pub maintenance: u32,
-    /// Of a user, application and client address that was there before the load began.
-    pub before_load: u32,
-    /// Those of the last two that are idle in transaction.
+    /// Of the same database, of an application or a user that does not count.
+    #[serde(default)]
+    pub same_database: u32,
+    /// Those of the same database that are idle in transaction.
     pub idle_in_transaction: u32,
 }
 
@@ -222,6 +224,10 @@ pub struct PoolSample {
     pub stalled_workers: Option<u32>,
     /// Errors raised since the replica started, by text.
     pub errors: BTreeMap<String, u64>,
+    /// Session seconds idle in transaction since the replica started, as it counts them itself: the truth that the figures
+    /// from outside are held against. `None` of all but the reference gateway, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_s: Option<f64>,
 }
 
 /// One probe of one replica.
@@ -358,7 +364,8 @@ pub enum Event {
         interval_ms: u64,
         /// What it should be.
         usual_ms: u64,
-        /// `cost`: a poll took too much of its interval; `sessions`: there are too many.
+        /// `cost`: a poll took too much of its interval; `sessions`: there are too many; `exact`: the totals are as exact
+        /// as they should be with fewer.
         because: String,
     },
 }

@@ -283,7 +283,15 @@ mod tests {
 
     fn pools(replica: u32, checked_out: Option<u32>, timeouts: Option<u64>) -> Sample {
         let errors = std::collections::BTreeMap::new();
-        Sample::Pools(PoolSample { replica, checked_out, pending: None, timeouts, stalled_workers: None, errors })
+        Sample::Pools(PoolSample {
+            replica,
+            checked_out,
+            pending: None,
+            timeouts,
+            stalled_workers: None,
+            errors,
+            held_s: None,
+        })
     }
 
     fn summary(samples: &[Stamped], steady: &RequestTotals) -> Summary {

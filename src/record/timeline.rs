@@ -259,7 +259,15 @@ mod tests {
 
     fn pools(replica: u32, pending: Option<u32>, timeouts: Option<u64>, errors: &[(&str, u64)]) -> Sample {
         let errors = errors.iter().map(|(text, count)| ((*text).to_owned(), *count)).collect();
-        Sample::Pools(PoolSample { replica, checked_out: pending, pending, timeouts, stalled_workers: None, errors })
+        Sample::Pools(PoolSample {
+            replica,
+            checked_out: pending,
+            pending,
+            timeouts,
+            stalled_workers: None,
+            errors,
+            held_s: None,
+        })
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::numbers::count;
 use super::text::plain;
-use crate::diagnose::what_if::{Forecast, Need};
+use crate::diagnose::what_if::{Forecast, Need, Unknown};
 use crate::diagnose::{Finding, Kind};
 use crate::record::Format;
 use crate::scenario::VariantName;
@@ -22,8 +22,8 @@ pub struct Diagnosed {
     pub variant: VariantName,
     /// Its findings, most harmful first.
     pub findings: Vec<Finding>,
-    /// The answer to what was asked; `Some(None)` when there is none.
-    pub what_if: Option<Option<Forecast>>,
+    /// The answer to what was asked, or why there is none.
+    pub what_if: Option<Result<Forecast, Unknown>>,
 }
 
 #[derive(Serialize)]
@@ -45,17 +45,23 @@ struct Line<'a> {
 struct Answer<'a> {
     variant: VariantName,
     forecast: Option<&'a Forecast>,
+    /// Why there is no forecast.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<Unknown>,
 }
 
 /// `diagnose --json`.
 pub fn json<'a>(scenario: &'a str, diagnosed: &'a [Diagnosed]) -> impl Serialize + 'a {
     let lines = |it: &'a Diagnosed| it.findings.iter().map(|finding| Line { variant: it.variant, finding });
-    let answer = |it: &'a Diagnosed| it.what_if.as_ref().map(|it| it.as_ref()).map(|forecast| (it.variant, forecast));
+    let answer = |it: &'a Diagnosed| {
+        let answer = it.what_if.as_ref()?;
+        Some(Answer { variant: it.variant, forecast: answer.as_ref().ok(), unknown: answer.as_ref().err().copied() })
+    };
     Document {
         format: Format { name: "rbac-bench/diagnosis".to_owned(), version: 1 },
         scenario,
         findings: diagnosed.iter().flat_map(lines).collect(),
-        what_if: diagnosed.iter().filter_map(answer).map(|(variant, forecast)| Answer { variant, forecast }).collect(),
+        what_if: diagnosed.iter().filter_map(answer).collect(),
     }
 }
 
@@ -85,9 +91,9 @@ pub fn text(diagnosed: &[Diagnosed], logs: &Tally, width: Option<usize>) -> Stri
             one(&mut text, index + 1, finding, width);
         }
         match &it.what_if {
-            Some(Some(forecast)) => forecasted(&mut text, forecast, width),
-            Some(None) => {
-                wrapped(&mut text, "what if: unknown, since a pool was full from the beginning.", "  ", width);
+            Some(Ok(forecast)) => forecasted(&mut text, forecast, width),
+            Some(Err(unknown)) => {
+                wrapped(&mut text, &format!("what if: unknown, since {}.", unknown.why()), "  ", width);
             }
             None => {}
         }

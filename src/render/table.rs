@@ -217,7 +217,7 @@ fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> 
 
 pub(super) fn counter_is_lower_bound(variant: &VariantRecord) -> bool {
     let said = variant.summary.idle_in_transaction_counted_is_lower_bound;
-    said.unwrap_or_else(|| variant.sessions_lost.is_none_or(|lost| lost.total() > 0))
+    said.unwrap_or_else(|| variant.sessions_lost.is_none_or(|lost| lost.any() != Some(false)))
 }
 
 /// Puts a line under the rows of the incident.

@@ -14,6 +14,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::guard::{Guard, GuardError, is_loopback};
+use super::secrets::Secrets;
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::{IdentitySource, Values};
 use crate::swarm::{Identity, Lines};
@@ -90,6 +91,7 @@ pub(super) struct Access {
     pub(super) database: Config,
     pub(super) identities: Vec<Identity>,
     pub(super) lines: Lines,
+    pub(super) secrets: Secrets,
 }
 
 impl Access {
@@ -106,7 +108,8 @@ impl Access {
         let identities = scenario.identity.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
         // Somebody has to ask.
         let identities = if identities.is_empty() { vec![Identity::of([])] } else { identities };
-        Ok(Self { guard, database, identities, lines: lines(scenario)? })
+        let secrets = Secrets::of(scenario, &database);
+        Ok(Self { guard, database, identities, lines: lines(scenario)?, secrets })
     }
 }
 

@@ -28,12 +28,17 @@ pub(super) fn of_pgbouncer(samples: &[Stamped]) -> Vec<ErrorRecord> {
     most_frequent_first(SeenBy::PgBouncer, told.map(|(text, count)| (text, *count)))
 }
 
-/// Sessions that `PgBouncer` has ended in a transaction.
-pub(super) fn ended_by_pgbouncer(samples: &[Stamped]) -> i64 {
+/// Sessions that `PgBouncer` has ended in a transaction; `None` when its log could not be read to the end.
+pub(super) fn ended_by_pgbouncer(samples: &[Stamped]) -> Option<i64> {
     let idle = |text: &str| recognise(text).is_some_and(|it| it.kind == TextKind::PgbouncerIdleTransaction);
-    let told = last_of_pgbouncer(samples).into_iter().flatten();
-    let ended: u64 = told.filter(|(text, _)| idle(text)).map(|(_, count)| count).sum();
-    i64::try_from(ended).unwrap_or(i64::MAX)
+    let mut looks = samples.iter().rev().filter_map(|stamped| match &stamped.sample {
+        Sample::PgBouncer(pgbouncer) => Some(pgbouncer.errors.as_ref()),
+        _ => None,
+    });
+    // Without a PgBouncer it has ended nothing.
+    let Some(last) = looks.next() else { return Some(0) };
+    let ended: u64 = last?.iter().filter(|(text, _)| idle(text)).map(|(_, count)| count).sum();
+    Some(i64::try_from(ended).unwrap_or(i64::MAX))
 }
 
 fn last_of_pgbouncer(samples: &[Stamped]) -> Option<&BTreeMap<String, u64>> {
@@ -72,7 +77,8 @@ mod tests {
         let errors = of_pgbouncer(&samples);
         let texts: Vec<_> = errors.iter().map(|it| (it.text.as_str(), it.count)).collect();
         assert_eq!(texts, [("query_wait_timeout", 7), ("idle transaction timeout", 5)]);
-        assert_eq!(ended_by_pgbouncer(&samples), 5);
-        assert_eq!((of_pgbouncer(&[]).len(), ended_by_pgbouncer(&[])), (0, 0));
+        assert_eq!(ended_by_pgbouncer(&samples[..2]), Some(5));
+        assert_eq!(ended_by_pgbouncer(&samples), None, "what was logged since is not known");
+        assert_eq!((of_pgbouncer(&[]).len(), ended_by_pgbouncer(&[])), (0, Some(0)));
     }
 }

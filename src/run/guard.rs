@@ -97,6 +97,15 @@ impl Guard {
         }
     }
 
+    /// The addresses of a host that was let through; none of one that was not.
+    pub(super) fn addresses(&self, host: &str, port: u16) -> Vec<SocketAddr> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return vec![(address, port).into()];
+        }
+        let known = self.resolved.iter().filter(|(name, _)| name.eq_ignore_ascii_case(host));
+        known.flat_map(|(_, addresses)| addresses).map(|it| (it.ip(), port).into()).collect()
+    }
+
     /// The names that were let through, and their addresses.
     pub(super) fn resolved(&self) -> Vec<(String, Vec<SocketAddr>)> {
         self.resolved.clone()

@@ -10,7 +10,9 @@ mod errors;
 mod guard;
 mod machine;
 pub mod progress;
+mod secrets;
 mod service;
+mod started;
 mod variant;
 
 use std::path::PathBuf;
@@ -31,6 +33,7 @@ use collector::Collector;
 pub use guard::GuardError;
 pub(crate) use machine::this as this_machine;
 use progress::Progress;
+pub use started::StartError;
 
 /// How to run, apart from the scenario.
 #[derive(Clone, Debug)]
@@ -63,6 +66,9 @@ pub enum RunError {
     /// A service of one's own cannot be reached as its scenario says.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The service could not be started, or has died.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The database could not be watched.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
@@ -88,7 +94,11 @@ impl RunError {
 
     /// Whether the request itself makes no sense.
     pub fn is_bad_request(&self) -> bool {
-        matches!(self, Self::Access(_))
+        match self {
+            Self::Access(_) => true,
+            Self::Start(error) => error.is_bad_request(),
+            _ => false,
+        }
     }
 
     /// What the user can do about it.
@@ -96,6 +106,7 @@ impl RunError {
         match self {
             Self::Testbed(error) => error.hint(),
             Self::Access(AccessError::Guard(error)) => error.hint(),
+            Self::Start(error) => error.hint(),
             Self::Monitor(MonitorError::Blind { .. }) => Some("grant it pg_monitor".to_owned()),
             _ => None,
         }
@@ -220,6 +231,7 @@ impl Run<'_> {
                 scenario,
                 name,
                 access,
+                folder: self.folder.path(),
                 pgbouncer: options.pgbouncer.as_ref(),
                 collector: self.collector,
                 progress: self.progress,

@@ -1,6 +1,7 @@
-//! One variant of a service of one's own: nothing is started and nothing is stopped; it is loaded, and its database is
+//! One variant of a service of one's own: it is started where the scenario says how, loaded, and its database is
 //! watched.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::access::Access;
 use super::arm::{Arm, Loaded, Subject, open_at_end};
 use super::collector::Collector;
 use super::progress::{Progress, Stage};
+use super::started::StartedService;
 use crate::monitor::{self, Console, GaugeNames, Good, PgBouncerWatch, Probe, Watch, Whose};
 use crate::record::{SessionsLost, VariantRecord};
 use crate::scenario::{ServiceScenario, VariantName};
@@ -26,6 +28,8 @@ pub(super) struct ServiceVariant<'a> {
     pub(super) scenario: &'a ServiceScenario,
     pub(super) name: VariantName,
     pub(super) access: &'a Access,
+    /// Where the log of a service that is started goes.
+    pub(super) folder: &'a Path,
     /// A `PgBouncer` of the user's own.
     pub(super) pgbouncer: Option<&'a Console>,
     pub(super) collector: &'a Collector,
@@ -39,20 +43,39 @@ impl ServiceVariant<'_> {
         let arm = self.arm();
         arm.show(Stage::Starting, 0.0, None);
         let began = Instant::now();
+        // A database that does not answer is told before anything is started on it.
+        let asking = monitor::server_version(&self.access.database);
+        let Some(postgres_version) = self.stop.run_until_cancelled(asking).await else { return Ok(None) };
+        let postgres_version = postgres_version?;
+        let starting = StartedService::start(self.scenario, self.name, self.access, self.folder, self.stop);
+        let Some(mut service) = starting.await? else { return Ok(None) };
+        let measured = self.measure(&arm, &mut service, postgres_version, began.elapsed()).await;
+        if service.is_ours() {
+            arm.show(Stage::Stopping, 0.0, None);
+        }
+        service.stop().await;
+        measured.map(Some)
+    }
+
+    async fn measure(
+        &self,
+        arm: &Arm<'_>,
+        service: &mut StartedService,
+        postgres_version: String,
+        startup: Duration,
+    ) -> Result<VariantRecord, RunError> {
         let database = &self.access.database;
-        let starting = async {
-            let version = monitor::server_version(database).await?;
-            Ok::<_, RunError>((version, monitor::read_counters(database).await?))
-        };
-        let Some(started) = self.stop.run_until_cancelled(starting).await else { return Ok(None) };
-        let (postgres_version, before) = started?;
-        let startup = began.elapsed();
-        let loaded = self.load(&arm).await?;
+        let before = monitor::read_counters(database).await?;
+        let loaded = self.load(arm, service).await?;
         tokio::time::sleep(COUNTERS_SETTLE).await;
         let samples = self.collector.hand_over().await?;
         let mut counted = monitor::read_counters(database).await?.since(&before);
-        let open_at_end = open_at_end(&samples);
-        counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, ..lost });
+        let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
+        counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
+        if !self.whose().is_everybody() {
+            // The server counts for the whole database: others' sessions are in it.
+            counted.idle_in_transaction_s = None;
+        }
         let subject = Subject {
             postgres_version,
             pgbouncer_version: None,
@@ -61,10 +84,10 @@ impl ServiceVariant<'_> {
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
             counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
         };
-        Ok(Some(arm.record(&subject, &loaded, &samples, &counted)))
+        Ok(arm.record(&subject, &loaded, &samples, &counted))
     }
 
-    async fn load(&self, arm: &Arm<'_>) -> Result<Loaded, RunError> {
+    async fn load(&self, arm: &Arm<'_>, service: &mut StartedService) -> Result<Loaded, RunError> {
         let pace = self.scenario.pace();
         let plan = Plan::of_service(self.scenario, &self.access.lines)?;
         let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
@@ -73,8 +96,8 @@ impl ServiceVariant<'_> {
         let swarm = Swarm::among_strangers(client, &pace, plan, identities, Arc::clone(&fleet))?;
         let clock = Clock::starting_now(&pace);
         let sink = self.collector.sink(self.name, clock.started, fleet);
-        // It is not ours: nobody would tell us of its end but its answers.
-        arm.load(swarm, clock, self.watch(clock), &sink, std::future::pending()).await
+        let died = async { service.died().await.into() };
+        arm.load(swarm, clock, self.watch(clock), &sink, died).await
     }
 
     fn watch(&self, clock: Clock) -> Watch {
@@ -83,8 +106,7 @@ impl ServiceVariant<'_> {
             database: self.access.database.clone(),
             interval: self.scenario.monitor.interval.duration(),
             pulse: self.scenario.monitor.pulse.duration(),
-            // The service's pools were open before: they are not somebody else's.
-            whose: Whose::Everybody,
+            whose: self.whose(),
             epoch: clock.started,
             replicas: if health.is_some() { self.urls() } else { Vec::new() },
             gauges: Vec::new(),
@@ -97,6 +119,11 @@ impl ServiceVariant<'_> {
                 resolved: self.access.guard.resolved(),
             },
         }
+    }
+
+    fn whose(&self) -> Whose {
+        let database = &self.scenario.database;
+        Whose { applications: database.applications.clone(), users: database.users.clone() }
     }
 
     fn urls(&self) -> Vec<String> {

@@ -66,7 +66,7 @@ impl Variant<'_> {
             startup,
             replicas: self.scenario.gateway.replicas.get(),
             pool_capacity: Some(self.scenario.gateway.pool_capacity()),
-            counted_is_lower_bound: counted.lost.map(|lost| lost.total() > 0),
+            counted_is_lower_bound: counted.lost.and_then(|lost| lost.any()),
         };
         Ok(self.arm().record(&subject, &loaded, &samples, &counted))
     }
@@ -100,7 +100,7 @@ impl Variant<'_> {
             interval: self.scenario.monitor.interval.duration(),
             pulse: self.scenario.monitor.pulse.duration(),
             // Nobody else is in a private database; a pool may have been opened before the load begins.
-            whose: Whose::Everybody,
+            whose: Whose::everybody(),
             epoch: clock.started,
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),

@@ -4,7 +4,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde::{Deserialize as Derived, Serialize};
 
 use super::gate::GateRule;
-use super::{Pace, Reference, Scenario, ServiceScenario, VariantName};
+use super::{Pace, Reference, Scenario, ServiceScenario, SessionScope, VariantName};
 use crate::units::{Count, Span};
 
 /// What was asked for. In files it is told by its keys: a `[gateway]`, a `[target]`, or a
@@ -131,6 +131,36 @@ impl Experiment {
             Self::Gateway(scenario) => &scenario.gate,
             Self::Service(scenario) => &scenario.gate,
             Self::Watched(_) => &[],
+        }
+    }
+
+    /// One variant of it alone, with a steady phase of `measured` after `settle`; another `turn` has other random
+    /// choices. A database that was watched stays as it is: its load is not ours.
+    #[must_use]
+    pub fn window(&self, variant: VariantName, settle: Span, measured: Span, turn: u64) -> Self {
+        let mut window = self.clone();
+        match &mut window {
+            Self::Gateway(scenario) => {
+                scenario.variants = variant.scope().into_iter().collect();
+                let load = &mut scenario.load;
+                (load.settle, load.duration, load.seed) = (settle, measured, load.seed.wrapping_add(turn));
+            }
+            Self::Service(scenario) => {
+                scenario.run = if scenario.variants.is_empty() { Vec::new() } else { vec![variant] };
+                let load = &mut scenario.load;
+                (load.settle, load.duration, load.seed) = (settle, measured, load.seed.wrapping_add(turn));
+            }
+            Self::Watched(_) => {}
+        }
+        window
+    }
+
+    /// The variants that it may run, run or not: every session scope of the reference gateway.
+    pub fn possible_variants(&self) -> Vec<VariantName> {
+        match self {
+            Self::Gateway(_) => SessionScope::ALL.map(VariantName::from).to_vec(),
+            Self::Service(scenario) => scenario.all_variant_names(),
+            Self::Watched(watched) => vec![watched.variant],
         }
     }
 

@@ -166,10 +166,20 @@ fn leftover_postmaster(data: &Path) -> Option<Pid> {
     is_program_on(&command_line(pid)?, "postgres", data).then(|| Pid::from_raw(pid))
 }
 
-/// The same for the `PgBouncer` in front of it, by the file that its keeper wrote.
+/// The same for the `PgBouncer` in front of it: by the file that its keeper wrote, and among all processes where the
+/// keeper was killed before it could write.
 fn leftover_pooler(folder: &Path) -> Option<Pid> {
-    let pid = parse_pid(fs::read_to_string(pgbouncer::pid_in(folder)).ok()?.trim())?;
-    is_program_on(&command_line(pid.as_raw())?, "pgbouncer", &pgbouncer::ini_in(folder)).then_some(pid)
+    let ini = pgbouncer::ini_in(folder);
+    let is_it = |pid: &Pid| command_line(pid.as_raw()).is_some_and(|line| is_program_on(&line, "pgbouncer", &ini));
+    let written = fs::read_to_string(pgbouncer::pid_in(folder)).ok().and_then(|text| parse_pid(text.trim()));
+    if let Some(pid) = written.filter(is_it) {
+        return Some(pid);
+    }
+    if !ini.exists() {
+        return None;
+    }
+    let processes = fs::read_dir("/proc").ok()?;
+    processes.filter_map(|it| parse_pid(it.ok()?.file_name().to_str()?)).find(is_it)
 }
 
 fn is_program_on(command_line: &[String], name: &str, path: &Path) -> bool {
@@ -350,6 +360,23 @@ mod tests {
         assert!(bystander.try_wait().unwrap().is_none(), "the bystander was killed");
         bystander.kill().unwrap();
         bystander.wait().unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pooler_whose_keeper_was_killed_before_it_wrote_down_its_process_is_stopped() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = folder_of(temp.path(), NOBODY);
+        let ini = pgbouncer::ini_in(&folder);
+        fs::write(&ini, "").unwrap();
+        // A shell under the name of the program, which waits for a line that never comes.
+        let program = temp.path().join("pgbouncer");
+        std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+        let mut pooler = process::Command::new(&program);
+        let mut pooler = pooler.args(["-c", "read line"]).arg(&ini).stdin(process::Stdio::piped()).spawn().unwrap();
+        assert_eq!(sweep_stale(temp.path()), 1);
+        let ended = pooler.try_wait().unwrap().expect("it has ended");
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(Signal::SIGTERM as i32));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod account;
 pub mod binaries;
 mod child;
 pub mod cluster;
+pub mod command;
 pub mod database;
 pub mod download;
 pub mod folder;

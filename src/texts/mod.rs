@@ -2,13 +2,16 @@
 //!
 //! Pure and linear: the `regex` crate does not backtrack, and of one text no more than [`LONGEST`] bytes are read.
 
+mod log;
 mod table;
+mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
+
+pub use log::LogReader;
+pub use tally::{Tally, Told};
 
 /// Bytes of one text that are read. Whatever is longer says what it has to say before.
 pub const LONGEST: usize = 8_192;
@@ -94,41 +97,4 @@ pub struct Recognised {
 pub fn recognise(text: &str) -> Option<Recognised> {
     let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     table::recognise(&text[..end])
-}
-
-/// What is known of one kind of text.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Told {
-    /// How often it was met.
-    pub count: u64,
-    /// The limits it told last.
-    pub limits: Limits,
-}
-
-/// Recognised texts, counted.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally(BTreeMap<(TextKind, &'static str), Told>);
-
-impl Tally {
-    /// Counts a text that was met `count` times, if it is known.
-    pub fn add(&mut self, text: &str, count: u64) {
-        if let Some(Recognised { kind, library, limits }) = recognise(text) {
-            let told = self.0.entry((kind, library)).or_insert(Told { count: 0, limits });
-            told.count += count;
-            told.limits = limits;
-        }
-    }
-
-    /// Takes in what somebody else met of the same errors: of each the higher count, since both may have met the same.
-    pub fn also_seen(&mut self, other: Self) {
-        for (key, theirs) in other.0 {
-            let ours = self.0.entry(key).or_insert_with(|| theirs.clone());
-            ours.count = ours.count.max(theirs.count);
-        }
-    }
-
-    /// What was met, by kind and library.
-    pub fn iter(&self) -> impl Iterator<Item = (TextKind, &'static str, &Told)> {
-        self.0.iter().map(|((kind, library), told)| (*kind, *library, told))
-    }
 }

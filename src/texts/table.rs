@@ -63,15 +63,16 @@ const TEXTS: [(TextKind, &str, &str); 39] = [
         "Npgsql",
         r"The connection pool has been exhausted, either raise '?Max ?Pool ?Size'? \(currently (?P<size>\d+)\) or '?Timeout'? \(currently (?P<s>\d+)",
     ),
-    (PoolTimeout, "asyncpg", r"(?s)asyncpg[/\\]pool\.py.{0,4000}TimeoutError"),
+    (PoolTimeout, "asyncpg", r#"(?s)asyncpg[/\\]pool\.py", line \d+, in _acquire.{0,4000}TimeoutError"#),
     (PoolTimeout, "pgx", r"pgxpool.{0,200}context deadline exceeded|acquir\w+ .{0,60}context deadline exceeded"),
-    (PgbouncerIdleTransaction, "PgBouncer", r"\bidle[ _]transaction[ _]timeout\b"),
-    (PgbouncerQueryWait, "PgBouncer", r"\bquery_wait_timeout\b"),
+    (PgbouncerIdleTransaction, "PgBouncer", r"\bidle transaction timeout\b"),
+    // The settings have these names too: what follows tells a message from `query_wait_timeout = 120`.
+    (PgbouncerQueryWait, "PgBouncer", r#"(?m)\bquery_wait_timeout(?:\s*$|["'),.;\]]|\s+\()"#),
     (PgbouncerMaxClients, "PgBouncer", r"no more connections allowed(?: \(max_client_conn\))?"),
     (
         PgbouncerOther,
         "PgBouncer",
-        r"\bclient_idle_timeout\b|\bserver_login_retry\b|pooler error: (?:query|transaction) timeout",
+        r#"(?m)\b(?:client_idle_timeout|server_login_retry)(?:\s*$|["'),.;\]]|\s+\()|pooler error: (?:query|transaction) timeout"#,
     ),
     (
         TooManyConnections,

@@ -33,6 +33,8 @@ pub struct Plan {
     pub database: tokio_postgres::Config,
     /// The same as it is shown.
     pub target: Target,
+    /// Whose sessions.
+    pub whose: Whose,
     /// Pages of gauges, one for each pool or process.
     pub metrics: Vec<String>,
     /// What the gauges on them are called.
@@ -123,7 +125,7 @@ pub async fn watch(
     read_keys: bool,
     stop: &CancellationToken,
 ) -> Result<(Ended, Option<PathBuf>), WatchError> {
-    let looker = Looker::connect(&plan.database).await?;
+    let looker = Looker::connect(&plan.database, &plan.whose).await?;
     let server = looker.server().clone();
     let epoch = Instant::now();
     let (send, mut happenings) = channel(QUEUE);
@@ -161,8 +163,7 @@ fn monitored(plan: &Plan, epoch: Instant) -> Watch {
         database: plan.database.clone(),
         interval: plan.counts_interval,
         pulse: (plan.counts_interval / 2).max(SHORTEST_PULSE),
-        // Whoever has the database is what an incident is about.
-        whose: Whose::Everybody,
+        whose: plan.whose.clone(),
         epoch,
         replicas: Vec::new(),
         gauges: plan.metrics.clone(),

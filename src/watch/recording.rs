@@ -7,9 +7,11 @@ use super::live::{Plan, WatchError};
 use super::model::Recording;
 use crate::monitor::sessions::Server;
 use crate::monitor::{ServerCounters, Watched as Monitored, read_counters};
-use crate::record::store::{RunFolder, SampleWriter, read_samples};
+use crate::record::store::{RunFolder, SampleWriter, for_each_sample};
 use crate::record::summary::{Measured, RequestTotals};
-use crate::record::{Format, Outcome, Phases, RunRecord, Sample, SessionsLost, Stamped, Summary, VariantRecord};
+use crate::record::{
+    EpisodeSample, Format, Outcome, Phases, RunRecord, Sample, SessionsLost, Stamped, Summary, VariantRecord,
+};
 use crate::run::this_machine;
 use crate::scenario::{Experiment, VariantName, Watched};
 use crate::units::Span;
@@ -97,7 +99,9 @@ impl Recorder {
     ) -> Result<PathBuf, WatchError> {
         self.writer.flush()?;
         let counted = counters(&self.database).await.zip(self.before).map(|(now, before)| now.since(&before));
-        let mut samples = read_samples(self.folder.path())?;
+        // What its figures are computed from, and no more, is kept of a record that may be of hours.
+        let mut samples = Vec::new();
+        for_each_sample(self.folder.path(), |stamped| samples.extend(counted_on(stamped)))?;
         samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
         let measured = self.measured(&samples, counted.as_ref(), ended_s, monitored, dropped, &outcome);
         self.record.outcome = outcome;
@@ -159,6 +163,20 @@ impl Recorder {
             monitor: monitored.map(|monitored| monitored.record),
         }
     }
+}
+
+/// A sample, if the figures of a summary rest on it, without its texts.
+fn counted_on(mut stamped: Stamped) -> Option<Stamped> {
+    match &mut stamped.sample {
+        Sample::Activity(_) | Sample::Pulse(_) => {}
+        Sample::Pools(pools) => pools.errors.clear(),
+        Sample::Episode(episode) => {
+            *episode = EpisodeSample { statement: None, user: None, client: None, ..episode.clone() };
+            episode.application_name.clear();
+        }
+        _ => return None,
+    }
+    Some(stamped)
 }
 
 /// Before PostgreSQL 14 there are none.

@@ -54,6 +54,7 @@ pub(super) fn pool(replica: u32, checked_out: Option<u32>) -> PoolSample {
         timeouts: checked_out.map(u64::from),
         stalled_workers: checked_out.map(|_| 0),
         errors: std::collections::BTreeMap::new(),
+        held_s: None,
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
-use rbac_bench::monitor;
+use rbac_bench::monitor::{self, ServerCounters};
 use rbac_bench::record::{EpisodeEnd, MonitorRecord, Sample};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
-use crate::watching::{Watching, server, session};
+use crate::watching::{HANG, Watching, server, session};
 
 /// So many sessions that open a transaction, hold it, and end it, again and again.
 struct Load {
@@ -75,9 +75,7 @@ async fn measured(load: Load) -> Figures {
     let watching = Watching::start(&database).await;
     let truth_s = load.run(&database).await;
     let seen = watching.stop().await;
-    // A session that closes reports within milliseconds.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let counted = monitor::read_counters(&database).await.unwrap().since(&before);
+    let counted = counted_at_rest(&database, &before).await;
     let summary = seen.summary();
     let (sampled_s, error_s) =
         (summary.idle_in_transaction_sampled_s.unwrap(), summary.idle_in_transaction_sampled_error_s.unwrap());
@@ -86,6 +84,23 @@ async fn measured(load: Load) -> Figures {
     assert_eq!(counted.lost.map(|lost| lost.total()), Some(0));
     server.stop().await.unwrap();
     Figures { sampled_s, error_s, counted_s, truth_s, record: seen.watched.record }
+}
+
+/// What the server has counted since `before`, once all sessions that closed have reported: when nothing new comes.
+async fn counted_at_rest(database: &Config, before: &ServerCounters) -> ServerCounters {
+    let deadline = Instant::now() + HANG;
+    let mut last = f64::NAN;
+    loop {
+        let counted = monitor::read_counters(database).await.unwrap().since(before);
+        let now = counted.idle_in_transaction_s.unwrap();
+        // Equal to the last digit: nobody has reported since.
+        if now.to_bits() == last.to_bits() {
+            return counted;
+        }
+        assert!(Instant::now() < deadline, "the counter never came to rest: {last} s, then {now} s");
+        last = now;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 fn off(measured: f64, truth: f64) -> f64 {

@@ -103,7 +103,7 @@ async fn a_prepared_transaction_and_a_session_of_another_database_are_counted_ap
 }
 
 #[tokio::test]
-async fn what_was_there_before_the_load_is_not_blamed_on_it_where_others_share_the_database() {
+async fn only_sessions_of_the_named_applications_and_users_count_where_others_share_the_database() {
     let mut server = server().await;
     let config = server.config();
     let admin = session(&config, "psql").await;
@@ -113,17 +113,22 @@ async fn what_was_there_before_the_load_is_not_blamed_on_it_where_others_share_t
         config.user(name);
         config
     };
-    let report = session(&user("reports"), "nightly").await;
-    report.batch_execute("BEGIN; SELECT 1").await.unwrap();
-    admin.batch_execute("BEGIN; SELECT 1").await.unwrap();
-    let watching = Watching::start_for(&config, Whose::Newcomers).await;
-    let load = session(&user("app"), "service").await;
-    load.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    let mut held = Vec::new();
+    // Another role, another application, and one whose name only looks alike.
+    for (role, application) in [("reports", "shop/1"), ("app", "psql"), ("app", "shopping"), ("app", "shop/1")] {
+        let client = session(&user(role), application).await;
+        client.batch_execute("BEGIN; SELECT 1").await.unwrap();
+        held.push(client);
+    }
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let whose = Whose { applications: named(&["shop", "shop/*"]), users: named(&["app"]) };
+    let watching = Watching::start_for(&config, whose).await;
     let from_s = watching.now_s();
     watching
-        .wait_for_after("them apart", from_s, |sample| match sample {
-            Sample::Counters(it) if it.others.maintenance == 1 && it.others.before_load == 1 => {
-                (it.others.idle_in_transaction == 2).then_some(())
+        .wait_for_after("the others apart", from_s, |sample| match sample {
+            Sample::Counters(it) => {
+                // The administrator is one of them, and idle.
+                ((it.others.same_database, it.others.idle_in_transaction) == (4, 3)).then_some(())
             }
             _ => None,
         })

@@ -67,7 +67,7 @@ pub(crate) struct Seen {
 impl Watching {
     /// At the default rates.
     pub(crate) async fn start(database: &Config) -> Self {
-        Self::start_for(database, Whose::Everybody).await
+        Self::start_for(database, Whose::everybody()).await
     }
 
     pub(crate) async fn start_for(database: &Config, whose: Whose) -> Self {

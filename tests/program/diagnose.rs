@@ -3,21 +3,13 @@
 use serde_json::Value;
 
 use crate::program::{Place, SMALL, json, text};
+use crate::truth::Diagnosed;
 
 const CALL: &str = "POST /rpc tools/call";
 
 /// Runs the small scenario in one variant and diagnoses it.
 fn diagnosed(variant: &str, settings: &[&str]) -> (Place, Vec<Value>) {
-    let place = Place::new();
-    let mut arguments = vec!["run", SMALL, "--variant", variant, "--json"];
-    for setting in settings {
-        arguments.extend(["--set", setting]);
-    }
-    json(&place.output(&arguments));
-    let folder = place.run_folder().display().to_string();
-    let document = json(&place.output(&["diagnose", &folder, "--variant", variant, "--json"]));
-    assert_eq!(document["format"]["name"], "rbac-bench/diagnosis");
-    let findings = document["findings"].as_array().expect("a list").clone();
+    let Diagnosed { place, findings, .. } = Diagnosed::of(SMALL, variant, settings);
     (place, findings)
 }
 
@@ -46,16 +38,32 @@ fn a_full_pool_that_freezes_its_loops_is_the_fault_of_the_slow_call() {
 
 #[test]
 fn seconds_per_request_are_those_of_the_call_when_nobody_waits() {
-    let (_place, findings) = diagnosed("across_backend", &["gateway.pool.size=30", "load.duration=6s"]);
-    assert_eq!(held(&findings), [CALL], "{findings:#?}");
-    assert_eq!(findings[0]["pattern"], "H2", "{:#}", findings[0]);
-    let seconds = findings[0]["held_s_per_request"]["value"].as_f64().expect("seconds");
-    // The call takes 0.3 s; a busy machine may make it longer, and never shorter.
-    assert!((0.27..0.45).contains(&seconds), "{seconds} s, {:#}", findings[0]);
+    let run = Diagnosed::of(SMALL, "across_backend", &["gateway.pool.size=30", "load.duration=6s"]);
+    assert_eq!(held(&run.findings), [CALL], "{:#?}", run.findings);
+    assert_eq!(run.findings[0]["pattern"], "H2", "{:#}", run.findings[0]);
+    // The call takes 0.3 s, and on a busy machine longer: then it holds for longer, and the gateway says so.
+    run.assert_holds_the_truth();
+    let seconds = run.findings[0]["held_s_per_request"]["value"].as_f64().expect("seconds");
+    assert!(seconds > 0.85 * 0.3, "{seconds} s, {:#}", run.findings[0]);
 }
 
 #[test]
 fn where_sessions_are_given_back_nobody_is_named() {
+    for _ in 0..3 {
+        nobody_is_named();
+    }
+}
+
+#[test]
+#[ignore = "fifty runs take four minutes"]
+fn where_sessions_are_given_back_nobody_is_named_in_fifty_runs() {
+    for run in 1..=50 {
+        nobody_is_named();
+        println!("run {run}: nobody");
+    }
+}
+
+fn nobody_is_named() {
     let (_place, findings) = diagnosed("scoped", &[]);
     assert_eq!(held(&findings), Vec::<&str>::new(), "{findings:#?}");
     assert!(findings.iter().all(|it| it["kind"] != "leaked_session"), "{findings:#?}");

@@ -1,5 +1,6 @@
 //! The program from outside: real PostgreSQL, real gateways, real signals.
 
+mod command;
 mod diagnose;
 mod errors;
 mod gate;
@@ -23,4 +24,5 @@ mod service;
     reason = "others use the rest; a helper of a test fails as loudly as the test"
 )]
 mod support;
+mod truth;
 mod watch;

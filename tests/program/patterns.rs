@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::program::{Place, json};
+use crate::truth::Diagnosed;
 
 const MIX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/mix.toml");
 
@@ -13,37 +13,19 @@ const STREAM: &str = "GET /servers/{id}/sse";
 
 /// The findings on one variant of the mix.
 fn findings(variant: &str, settings: &[&str]) -> Vec<Value> {
-    measured(variant, settings).0
+    measured(variant, settings).findings
 }
 
-/// The findings on one variant of the mix, and the routes of its record.
-fn measured(variant: &str, settings: &[&str]) -> (Vec<Value>, Vec<Value>) {
-    let place = Place::new();
-    let mut arguments = vec!["run", MIX, "--variant", variant, "--json"];
-    for setting in settings {
-        arguments.extend(["--set", setting]);
-    }
-    json(&place.output(&arguments));
-    let folder = place.run_folder().display().to_string();
-    let document = json(&place.output(&["diagnose", &folder, "--variant", variant, "--json"]));
-    let record = std::fs::read(place.run_folder().join("record.json")).expect("a record");
-    let record: Value = serde_json::from_slice(&record).expect("JSON");
-    let list = |value: &Value| value.as_array().expect("a list").clone();
-    (list(&document["findings"]), list(&record["variants"][variant]["routes"]))
+fn measured(variant: &str, settings: &[&str]) -> Diagnosed {
+    Diagnosed::of(MIX, variant, settings)
 }
 
-/// Asserts that this route alone holds, with this mistake, for as long as its slow work takes: not less, and not longer
-/// than its requests, whatever else the machine has to do.
+/// Asserts that these routes hold, with these mistakes, and no other, and for as long as the gateway itself says.
 #[track_caller]
-fn assert_held_for(variant: &str, settings: &[&str], (route, pattern): (&str, &str), work_s: f64) {
-    let (findings, routes) = measured(variant, settings);
-    assert_held(&findings, &[(route, pattern)]);
-    let held = &findings[0]["held_s_per_request"];
-    let [value, low, high] = ["value", "low", "high"].map(|key| held[key].as_f64().expect("seconds"));
-    let of_it = routes.iter().find(|it| it["route"] == route).expect("it was asked for");
-    let request_s = of_it["latency_p50_ms"].as_f64().expect("a median") / 1e3;
-    assert!(value > 0.85 * work_s && value < 1.15 * request_s, "{held} for {work_s} s of {request_s} s");
-    assert!(low < request_s && high > work_s, "{held} for {work_s} s of {request_s} s");
+fn assert_held_as_true(variant: &str, settings: &[&str], expected: &[(&str, &str)]) {
+    let run = measured(variant, settings);
+    assert_held(&run.findings, expected);
+    run.assert_holds_the_truth();
 }
 
 /// Asserts that these routes hold, with these mistakes, and no other.
@@ -76,20 +58,20 @@ fn a_slow_call_that_holds_is_named_with_its_mistake() {
             // The check's session is the request's: every slow route holds it, a page with the read of its own last.
             expected.extend([(PAGE, "H4"), (STREAM, "H5")]);
         }
-        assert_held(&findings(variant, &[]), &expected);
+        assert_held_as_true(variant, &[], &expected);
     }
 }
 
 #[test]
 fn a_session_that_lives_as_long_as_the_request_is_held_by_every_slow_route() {
-    assert_held(&findings("held", &[]), &[(CALL, "H1"), (PAGE, "H4"), (STREAM, "H5")]);
+    assert_held_as_true("held", &[], &[(CALL, "H1"), (PAGE, "H4"), (STREAM, "H5")]);
 }
 
 #[test]
 fn a_plugin_a_page_and_a_stream_are_told_apart() {
-    assert_held_for("across_hook", &["gateway.hook_delay=400ms"], (CALL, "H3"), 0.4);
-    assert_held_for("across_render", &[], (PAGE, "H4"), 0.35);
-    assert_held_for("until_sent", &[], (STREAM, "H5"), 1.0);
+    assert_held_as_true("across_hook", &["gateway.hook_delay=400ms"], &[(CALL, "H3")]);
+    assert_held_as_true("across_render", &[], &[(PAGE, "H4")]);
+    assert_held_as_true("until_sent", &[], &[(STREAM, "H5")]);
 }
 
 #[test]
@@ -101,7 +83,7 @@ fn two_mistakes_on_two_routes_are_both_named() {
     ] {
         let also = format!("gateway.also=[\"{also}\"]");
         let settings: Vec<&str> = settings.iter().copied().chain([also.as_str()]).collect();
-        assert_held(&findings(variant, &settings), &expected);
+        assert_held_as_true(variant, &settings, &expected);
     }
 }
 
@@ -113,6 +95,39 @@ fn a_session_that_outlives_its_request_is_left_behind() {
     let lost = findings("never_closed", &["gateway.pool.size=200", "gateway.pool.max_overflow=0", "load.duration=12s"]);
     let leak = lost.iter().find(|it| it["kind"] == "leaked_session");
     assert_eq!(leak.map(|it| it["pattern"].as_str()), Some(Some("H11")), "{lost:#?}");
+}
+
+#[test]
+fn a_probe_that_never_commits_is_left_behind_and_named_by_its_statement() {
+    let found = findings("never_committed", &[]);
+    assert_held(&found, &[]);
+    let leak = found.iter().find(|it| it["kind"] == "leaked_session").unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!((leak["pattern"].as_str(), leak["statement"].as_str()), (Some("H7"), Some("SELECT ?")), "{leak:#}");
+}
+
+#[test]
+fn waits_for_the_pool_that_stop_the_event_loops_are_told_beside_who_fills_it() {
+    let settings =
+        ["gateway.checkout=blocking", "gateway.pool.size=2", "gateway.pool.max_overflow=1", "gateway.pool.timeout=3s"];
+    let found = findings("across_backend", &settings);
+    let of = |kind: &str| found.iter().find(|it| it["kind"] == kind).unwrap_or_else(|| panic!("no {kind}: {found:#?}"));
+    assert_eq!(of("event_loop_blocked")["pattern"], "H13");
+    assert_eq!(
+        (of("held_session")["route"].as_str(), of("held_session")["pattern"].as_str()),
+        (Some(CALL), Some("H2"))
+    );
+    assert_eq!(found[0]["kind"], "held_session", "causes come first: {found:#?}");
+}
+
+#[test]
+fn a_row_that_is_locked_by_an_idle_holder_has_its_queue_and_its_root_named() {
+    // Each call updates the one row in the transaction that it holds.
+    let found = findings("across_backend", &["gateway.usage_counter.share=1", "gateway.usage_counter.rows=1"]);
+    let convoy = found.iter().find(|it| it["kind"] == "lock_convoy").unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!(convoy["pattern"], "H14", "{convoy:#}");
+    assert!(convoy["statement"].as_str().is_some_and(|it| it.starts_with("UPDATE")), "{convoy:#}");
+    let others = found.iter().filter(|it| it["kind"] == "held_session" && it["route"] != CALL);
+    assert_eq!(others.count(), 0, "{found:#?}");
 }
 
 #[test]

@@ -127,15 +127,17 @@ const DOUBTS: [Doubt; 15] = [
 
 fn lost(variant: &VariantRecord) -> String {
     let Some(lost) = variant.sessions_lost else { return "–".to_owned() };
-    if lost.total() == 0 {
-        return "none".to_owned();
+    match lost.any() {
+        Some(true) => {}
+        Some(false) => return "none".to_owned(),
+        None => return "none but what PgBouncer may have ended: its log was not read".to_owned(),
     }
     let parts = [
         (lost.open_at_end, "in a transaction at the end"),
         (lost.killed, "killed"),
         (lost.fatal, "ended by an error"),
         (lost.abandoned, "left by their client"),
-        (lost.pgbouncer, "ended by PgBouncer"),
+        (lost.pgbouncer.unwrap_or(0), "ended by PgBouncer"),
     ];
     let said = parts.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
     said.collect::<Vec<_>>().join(", ")

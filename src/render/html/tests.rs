@@ -56,6 +56,7 @@ fn pools(replica: u32, value: u32, timeouts: u64) -> PoolSample {
         timeouts: Some(timeouts),
         stalled_workers: None,
         errors: std::collections::BTreeMap::new(),
+        held_s: None,
     }
 }
 

@@ -67,8 +67,13 @@ fn check_target(scenario: &ServiceScenario, found: &mut Problems) {
         }
         _ => {}
     }
-    if let Some(path) = target.health.as_deref().filter(|path| !path.starts_with('/')) {
-        found.error(&["target", "health"], format!("is {path:?}: allowed is a path that starts with `/`"));
+    check_path(&["target", "health"], target.health.as_deref(), found);
+    super::command::check(scenario, found);
+}
+
+pub(super) fn check_path(key: &[&str], path: Option<&str>, found: &mut Problems) {
+    if let Some(path) = path.filter(|path| !path.starts_with('/')) {
+        found.error(key, format!("is {path:?}: allowed is a path that starts with `/`"));
     }
 }
 

@@ -4,6 +4,7 @@
 //! or the file that holds it.
 
 mod check;
+mod command;
 mod identity;
 mod load;
 mod request;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use command::ServiceCommand;
 pub use identity::IdentitySource;
 pub use load::{LoadStage, ServiceLoad};
 pub use request::ServiceRoute;
@@ -26,7 +28,7 @@ use super::key::KeyPath;
 use super::locate::Locator;
 use super::source::{Readable, deserialize, leaf_keys};
 use super::{Health, MonitorConfig, Pace, VariantName};
-use crate::units::Count;
+use crate::units::{Count, Span};
 
 /// One experiment with a service of one's own. Every key of its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +92,22 @@ pub struct Target {
     /// The path of its health check: a replica is up while that answers with a status of 200 to 299.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// The program that starts the service before each variant, and its arguments; without it, it runs already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// What is added to the environment that the command inherits: no secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The command's working folder, relative to the scenario's file; the file's own when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// The path that answers with a status of 200 to 299 once the service serves; `health` when nothing is said, and
+    /// without that either, its port accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+    /// How long that may take; 60 s when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_within: Option<Span>,
 }
 
 /// How the database is reached: by one of these.
@@ -105,6 +123,13 @@ pub struct DatabaseAccess {
     /// The file that holds its URL, for nobody else to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_file: Option<PathBuf>,
+    /// The `application_name`s whose sessions are the service's; one that ends with `*` stands for all that begin so.
+    /// All, when none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<String>,
+    /// The roles whose sessions are the service's; all, when none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
 }
 
 /// What is different in a variant.
@@ -117,6 +142,15 @@ pub struct ServiceVariant {
     /// The base URLs of its replicas, in place of the target's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<BaseUrl>,
+    /// The command that starts it, in place of the target's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Variables beside the target's, or in place of those of the same names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The command's working folder, in place of the target's: such as another worktree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
 }
 
 /// What the one variant is called where there are none.
@@ -130,7 +164,7 @@ impl ServiceScenario {
     }
 
     /// The names of all variants, run or not.
-    fn all_variant_names(&self) -> Vec<VariantName> {
+    pub(super) fn all_variant_names(&self) -> Vec<VariantName> {
         if self.variants.is_empty() {
             return vec![ONLY_VARIANT.parse().expect("it is a name")];
         }
@@ -192,8 +226,8 @@ impl Readable for ServiceScenario {
 const EVERY_KEY: &str = r#"
 name = "x"
 pool_capacity = 1
-target = { url = "http://127.0.0.1", health = "/health" }
-database = { url_env = "X", url_file = "x", url = "x" }
+target = { url = "http://127.0.0.1", health = "/", command = ["x"], folder = "x", ready = "/", ready_within = "1s" }
+database = { url_env = "X", url_file = "x", url = "x", applications = ["x"], users = ["x"] }
 load = { users = 1, arrival_rate = 1, max_rate = 1, duration = "1s" }
 "#;
 

@@ -79,7 +79,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "health = → helth =",
-        "scenario `shop.toml:5:1`: `target.helth` is no key: allowed are `url`, `urls`, `health`\n  hint: did you mean `target.health`?",
+        "scenario `shop.toml:5:1`: `target.helth` is no key: allowed are `url`, `urls`, `health`, `command`, `env`, `folder`, `ready`, `ready_within`\n  hint: did you mean `target.health`?",
     ),
     (
         "url_env = \"DATABASE_URL\" → url = \"postgresql://app:s3cret@127.0.0.1/shop\"",
@@ -92,6 +92,42 @@ const WRONG: &[(&str, &str)] = &[
     (
         "url_env = \"DATABASE_URL\" → url_env = \"DATABASE_URL\"\nurl_file = \"url\"",
         "scenario `shop.toml:6:1`: `database` is given in more than one way: one of `url`, `url_env` and `url_file` is needed",
+    ),
+    (
+        "health = \"/health\" → env = { POOL_SIZE = 20 }",
+        "scenario `shop.toml:5:21`: `target.env.POOL_SIZE` is `20`: allowed is a text in quotes",
+    ),
+    (
+        "health = \"/health\" → ready = \"/health\"",
+        "scenario `shop.toml:5:9`: `target.ready` is for a `command` that starts the service, and there is none",
+    ),
+    (
+        "health = \"/health\" → command = \"uvicorn app:app\"",
+        "scenario `shop.toml:5:11`: `target.command` is \"uvicorn app:app\": allowed is a list",
+    ),
+    (
+        "health = \"/health\" → command = [\"\"]",
+        "scenario `shop.toml:5:11`: `target.command` has no program: the first text names it",
+    ),
+    (
+        "health = \"/health\" → command = [\"serve\"]\nready = \"ready\"",
+        "scenario `shop.toml:6:9`: `target.ready` is \"ready\": allowed is a path that starts with `/`",
+    ),
+    (
+        "health = \"/health\" → command = [\"serve\"]\nready_within = \"0s\"",
+        "scenario `shop.toml:6:16`: `target.ready_within` is 0s: above 0 is needed",
+    ),
+    (
+        "health = \"/health\" → command = [\"serve\"]\nenv = { DATABASE_URL = \"postgresql://app:s3cret@127.0.0.1/shop\" }",
+        "scenario `shop.toml:6:24`: `target.env.DATABASE_URL` holds a password, which would be in every copy of the scenario: leave it out, since the service inherits the environment",
+    ),
+    (
+        "health = \"/health\" → command = [\"serve\", \"postgresql://app:s3cret@127.0.0.1/shop\"]",
+        "scenario `shop.toml:5:11`: `target.command` holds a password, which would be in every copy of the scenario: the service inherits the environment, where it belongs",
+    ),
+    (
+        "[variants.before] → [variants.before]\nfolder = \"../before\"",
+        "scenario `shop.toml:26:10`: `variants.before.folder` is for a `command`, and neither target nor variant has one",
     ),
     ("users = 20 → users = 0", "scenario `shop.toml:9:9`: `load.users` is 0: allowed is at least 1, at most 1000000"),
     (

@@ -32,7 +32,7 @@ async fn the_monitor_agrees_with_what_the_specimen_says_it_held_to_one_per_cent(
         database: specimen.database_url.parse().expect("a connection string"),
         interval: Duration::from_millis(100),
         pulse: Duration::from_millis(50),
-        whose: Whose::Everybody,
+        whose: Whose::everybody(),
         epoch: *EPOCH,
         replicas: Vec::new(),
         gauge_names: rbac_bench::monitor::GaugeNames::default(),

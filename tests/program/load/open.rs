@@ -122,7 +122,9 @@ async fn interrupted(load: &str) {
     let run = move || {
         let place = Place::new();
         let scenario = write(&place, &url, &load, "[[route]]\nroute = \"GET /\"\n");
-        let mut program = place.start_with(&[("SHOP_DATABASE", &database)], &["run", &scenario]);
+        let mut program = place.program();
+        program.env("SHOP_DATABASE", &database).args(["run", &scenario]);
+        let mut program = place.started(program);
         program.wait_for_line("steady ");
         let told = service.began.elapsed();
         program.signal(Signal::SIGINT);

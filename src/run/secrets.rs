@@ -1,0 +1,89 @@
+//! The secrets that are known: what a service that was started here must not have in its log.
+
+use std::fmt;
+
+use serde_json::Value;
+use tokio_postgres::Config;
+
+use crate::scenario::ServiceScenario;
+
+/// Variables whose names hold one of these words hold secrets.
+const SECRET_WORDS: [&str; 6] = ["SECRET", "TOKEN", "PASSW", "APIKEY", "API_KEY", "CREDENTIAL"];
+
+/// Secrets, which are never shown.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Those of the environment: variables that the scenario names, and those whose names say so; and the database's
+    /// password.
+    pub(super) fn of(scenario: &ServiceScenario, database: &Config) -> Self {
+        let mut named = Vec::new();
+        if let Ok(document) = serde_json::to_value(scenario) {
+            collect_variables(&document, &mut named);
+        }
+        let told = |name: &str| {
+            let upper = name.to_ascii_uppercase();
+            named.iter().any(|it| it == name) || SECRET_WORDS.iter().any(|word| upper.contains(word))
+        };
+        let of_environment = std::env::vars_os().filter_map(|(name, value)| {
+            let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+            told(&name).then_some(value)
+        });
+        let password = database.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
+        Self(of_environment.chain(password).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect())
+    }
+
+    /// What is to be masked.
+    pub(super) fn known(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
+/// The names of variables in a scenario: its keys that end in `_env`.
+fn collect_variables(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(name) if key.ends_with("_env") => names.push(name.clone()),
+                    _ => collect_variables(value, names),
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| collect_variables(value, names)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_that_a_scenario_names_is_found() {
+        let text = r#"
+            name = "x"
+            [target]
+            url = "http://127.0.0.1:1"
+            [database]
+            url_env = "A_URL"
+            [[identity]]
+            user = "me"
+            password_env = "MINE"
+            [[route]]
+            route = "GET /"
+        "#;
+        let scenario = ServiceScenario::from_text("x.toml", text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let mut names = Vec::new();
+        collect_variables(&serde_json::to_value(&scenario).unwrap(), &mut names);
+        names.sort();
+        assert_eq!(names, ["A_URL", "MINE"]);
+    }
+}

@@ -1,0 +1,173 @@
+//! What a service writes: a file with a bound, without secrets, and its last lines at hand.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use regex::Regex;
+
+/// A file that is longer becomes the older one of two, so that at least so much is kept.
+const LARGEST_FILE: u64 = 4 << 20;
+
+/// A line that is longer is cut.
+const LONGEST_LINE: usize = 16 << 10;
+
+/// Lines that are told when the service ends.
+const LAST_LINES: usize = 12;
+
+/// A line that is told is not longer.
+const LONGEST_TOLD: usize = 400;
+
+/// Anything shorter is no secret, and would mask half a sentence.
+const SHORTEST_SECRET: usize = 6;
+
+/// A password in a URL.
+static IN_URL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"://([^\s/:@]*):[^\s/@]+@").expect("it is written here"));
+
+/// A log that is being written.
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    secrets: Vec<String>,
+    last: Arc<Mutex<VecDeque<String>>>,
+}
+
+/// The log of a command that runs.
+pub(super) struct Tail {
+    last: Arc<Mutex<VecDeque<String>>>,
+    writer: JoinHandle<()>,
+}
+
+impl Log {
+    /// A new log at `path`, in which the secrets are masked.
+    pub(super) fn create(path: &Path, mut secrets: Vec<String>) -> io::Result<Self> {
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        // One may be a part of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let file = File::create(path)?;
+        Ok(Self { path: path.to_owned(), file, size: 0, secrets, last: Arc::default() })
+    }
+
+    /// Takes everything that comes through `pipe`, on a thread of its own, until the last writer has closed it.
+    pub(super) fn follow(mut self, pipe: impl Read + Send + 'static) -> Tail {
+        let last = Arc::clone(&self.last);
+        // A full disk must not stop the service: the pipe is read on, and what came is lost.
+        let mut failed = false;
+        let writer = thread::spawn(move || {
+            for_each_line(pipe, |line| {
+                let written = self.take(line);
+                failed |= written.is_err();
+            });
+            if failed {
+                tracing::debug!("something of the log `{}` is lost", self.path.display());
+            }
+        });
+        Tail { last, writer }
+    }
+
+    fn take(&mut self, line: &[u8]) -> io::Result<()> {
+        let text = self.masked(&String::from_utf8_lossy(line));
+        if !text.trim().is_empty() {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.truncate(LAST_LINES - 1);
+            last.push_front(told(&text));
+        }
+        if self.size >= LARGEST_FILE {
+            fs::rename(&self.path, self.path.with_extension("log.1"))?;
+            self.file = File::create(&self.path)?;
+            self.size = 0;
+        }
+        self.size += text.len() as u64 + 1;
+        self.file.write_all(format!("{text}\n").as_bytes())
+    }
+
+    fn masked(&self, text: &str) -> String {
+        let text = IN_URL.replace_all(text, "://$1:…@");
+        self.secrets.iter().fold(text.into_owned(), |text, secret| text.replace(secret, "…"))
+    }
+}
+
+impl Tail {
+    /// The last lines, oldest first, once the pipe has ended or `patience` has.
+    pub(super) fn last_words(&self, patience: Duration) -> Vec<String> {
+        let deadline = Instant::now() + patience;
+        while !self.writer.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+    }
+}
+
+/// The last lines of a log, oldest first; none when it cannot be read.
+pub(super) fn tail(path: &Path) -> Vec<String> {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| told(line)).collect()
+}
+
+/// A line as it is told: short.
+fn told(line: &str) -> String {
+    let line = line.trim_end();
+    match line.char_indices().nth(LONGEST_TOLD) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+/// Hands on what comes, line by line, without the rest of lines that are too long.
+fn for_each_line(pipe: impl Read, mut take: impl FnMut(&[u8])) {
+    let mut line = Vec::new();
+    for byte in BufReader::new(pipe).bytes() {
+        match byte {
+            Ok(b'\n') => {
+                take(&line);
+                line.clear();
+            }
+            Ok(byte) if line.len() < LONGEST_LINE => line.push(byte),
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    if !line.is_empty() {
+        take(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(secrets: &[&str], text: &str) -> (String, Vec<String>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("service.log");
+        let log = Log::create(&path, secrets.iter().map(ToString::to_string).collect()).unwrap();
+        let said = log.follow(io::Cursor::new(text.as_bytes().to_vec())).last_words(Duration::from_mins(1));
+        (fs::read_to_string(&path).unwrap(), said, folder)
+    }
+
+    #[test]
+    fn a_secret_is_masked_wherever_it_stands() {
+        let text = "using s3cret-token and postgresql://app:pa:ss@127.0.0.1/shop, app:app\nlast";
+        let (log, said, _folder) = written(&["s3cret-token", "s3cret", "app"], text);
+        assert_eq!(log, "using … and postgresql://app:…@127.0.0.1/shop, app:app\nlast\n");
+        assert_eq!(said, log.lines().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_log_without_end_keeps_its_last_megabytes() {
+        let line = "x".repeat(1000);
+        let text = format!("{line}\n").repeat(10_000) + &"y".repeat(LONGEST_LINE + 9) + "\n\nend";
+        let (log, said, folder) = written(&[], &text);
+        assert!(log.ends_with("\n\nend\n") && log.len() as u64 <= LARGEST_FILE + LONGEST_LINE as u64);
+        let older = fs::metadata(folder.path().join("service.log.1")).unwrap().len();
+        assert!((LARGEST_FILE..LARGEST_FILE + 2000).contains(&older), "{older}");
+        assert_eq!((said.len(), said[LAST_LINES - 1].as_str()), (LAST_LINES, "end"));
+        assert_eq!(said[LAST_LINES - 2].chars().count(), LONGEST_TOLD + 1);
+    }
+}

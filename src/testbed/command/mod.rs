@@ -1,0 +1,227 @@
+//! A service of one's own that the run starts: the command of a scenario, held by a keeper of its own.
+//!
+//! The keeper is this program again, in a process group of its own, with a pipe as its lifeline: the system closes that
+//! when the run ends, in whatever way, and the keeper ends the command with its whole process group. What the command
+//! writes goes into a [`log`] that has a bound and holds no secret that is known.
+
+mod group;
+pub mod keeper;
+mod log;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+use keeper::{CommandReport, SUBCOMMAND};
+
+/// How long the keeper may take to end the command: its own steps add up to less.
+const STOP_DEADLINE: Duration = Duration::from_secs(17);
+
+/// What a keeper is asked for: one line of JSON on its standard input.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandPlan {
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// What is added to the environment.
+    pub env: BTreeMap<String, String>,
+    /// Its working folder.
+    pub folder: PathBuf,
+    /// Where what it writes goes.
+    pub log: PathBuf,
+    /// What is masked there.
+    pub secrets: Vec<String>,
+}
+
+impl fmt::Debug for CommandPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandPlan").field("words", &self.words).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Why the command of a scenario does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The program cannot find itself, or not start as a keeper.
+    #[error("cannot start this program as the keeper of the service")]
+    Keeper(#[source] std::io::Error),
+    /// The keeper's pipes broke.
+    #[error("cannot talk to the keeper of the service")]
+    Talk(#[source] std::io::Error),
+    /// The command could not be started.
+    #[error("cannot start `{command}` in `{}`: {reason}", folder.display())]
+    Start {
+        /// The program and its arguments.
+        command: String,
+        /// The working folder.
+        folder: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// It ended by itself.
+    #[error("the service, `{command}`, has ended by itself ({status}); {}", last_words(said))]
+    Ended {
+        /// The program and its arguments.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The last lines that it wrote, oldest first.
+        said: Vec<String>,
+    },
+    /// The keeper died.
+    #[error("the keeper of the service has died, and nobody knows what became of `{command}`")]
+    KeeperGone {
+        /// The program and its arguments.
+        command: String,
+    },
+}
+
+impl CommandError {
+    /// Whether the request itself makes no sense.
+    pub fn is_bad_request(&self) -> bool {
+        matches!(self, Self::Start { .. })
+    }
+}
+
+/// The last lines of a service, for the end of a sentence.
+pub fn last_words(said: &[String]) -> String {
+    if said.is_empty() { "it wrote nothing".to_owned() } else { format!("its last lines: {}", said.join("\n  | ")) }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct StartedCommand {
+    command: String,
+    keeper: Child,
+    /// The keeper's standard input; `None` once it was told to end.
+    lifeline: Option<ChildStdin>,
+    reports: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+}
+
+impl StartedCommand {
+    /// Starts it; that its process exists is all that is known then.
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing is left running then.
+    pub async fn start(plan: &CommandPlan) -> Result<Self, CommandError> {
+        let program = std::env::current_exe().map_err(CommandError::Keeper)?;
+        let mut keeper = Command::new(program)
+            .arg(SUBCOMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // What it has to say it reports.
+            .stderr(Stdio::null())
+            // Ctrl-C in a terminal goes to the whole foreground group. The keeper has to survive it.
+            .process_group(0)
+            .spawn()
+            .map_err(CommandError::Keeper)?;
+        let missing = || CommandError::Keeper(std::io::Error::other("no pipe"));
+        let mut lifeline = keeper.stdin.take().ok_or_else(missing)?;
+        let stdout = keeper.stdout.take().ok_or_else(missing)?;
+        let mut line = serde_json::to_vec(plan).map_err(|error| CommandError::Talk(error.into()))?;
+        line.push(b'\n');
+        lifeline.write_all(&line).await.map_err(CommandError::Talk)?;
+        let command = shown(&plan.words);
+        let reports = BufReader::new(stdout).lines();
+        let mut started = Self { command, keeper, lifeline: Some(lifeline), reports, log: plan.log.clone() };
+        match started.report().await? {
+            Some(CommandReport::Started { .. }) => Ok(started),
+            Some(CommandReport::Failed { reason }) => {
+                let (command, folder) = (started.command.clone(), plan.folder.clone());
+                started.stop().await;
+                Err(CommandError::Start { command, folder, reason })
+            }
+            Some(CommandReport::Ended { .. }) | None => Err(CommandError::KeeperGone { command: started.command }),
+        }
+    }
+
+    /// Waits until it has ended by itself, which it should not, and says how.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing that was read is lost.
+    pub async fn ended(&mut self) -> CommandError {
+        let command = self.command.clone();
+        match self.report().await {
+            Ok(Some(CommandReport::Ended { status, said })) => CommandError::Ended { command, status, said },
+            Ok(_) => CommandError::KeeperGone { command },
+            Err(error) => error,
+        }
+    }
+
+    async fn report(&mut self) -> Result<Option<CommandReport>, CommandError> {
+        let line = self.reports.next_line().await.map_err(CommandError::Talk)?;
+        line.map(|line| serde_json::from_str(&line)).transpose().map_err(|error| CommandError::Talk(error.into()))
+    }
+
+    /// The program and its arguments, as a shell would read them.
+    pub fn command(&self) -> &str {
+        &self.command
+    }
+
+    /// The last lines that it wrote so far, oldest first.
+    pub fn said(&self) -> Vec<String> {
+        log::tail(&self.log)
+    }
+
+    /// Ends it, with its whole process group.
+    pub async fn stop(mut self) {
+        self.lifeline = None;
+        match timeout(STOP_DEADLINE, self.keeper.wait()).await {
+            Ok(Ok(status)) if status.success() => {}
+            Ok(ended) => tracing::warn!("something of `{}` may be left: its keeper says {ended:?}", self.command),
+            Err(_elapsed) => {
+                tracing::warn!("the keeper of `{}` did not end within {STOP_DEADLINE:?} and is killed", self.command);
+                if let Err(error) = self.keeper.kill().await {
+                    tracing::warn!("killing the keeper of `{}`: {error}", self.command);
+                }
+            }
+        }
+    }
+}
+
+/// The words with quotes where a shell needs them.
+pub fn shown(words: &[String]) -> String {
+    let plain = |word: &str| {
+        !word.is_empty() && word.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter))
+    };
+    let quoted = |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// The file in a run folder to which the service of a variant writes.
+pub fn log_file(folder: &Path, variant: &str) -> PathBuf {
+    folder.join(format!("service.{variant}.log"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_shown_as_a_shell_would_read_them() {
+        let words = ["serve", "--name", "my shop", "", "it's"].map(str::to_owned);
+        assert_eq!(shown(&words), r"serve --name 'my shop' '' 'it'\''s'");
+    }
+
+    #[test]
+    fn a_plan_goes_through_the_pipe_whole_and_shows_no_secret() {
+        let plan = CommandPlan {
+            words: vec!["serve".to_owned()],
+            env: BTreeMap::from([("A".to_owned(), "line\nbreak".to_owned())]),
+            folder: PathBuf::from("."),
+            log: PathBuf::from("log"),
+            secrets: vec!["s3cret".to_owned()],
+        };
+        let line = serde_json::to_string(&plan).unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<CommandPlan>(&line).unwrap(), plan);
+        assert!(!format!("{plan:?}").contains("s3cret"));
+    }
+}

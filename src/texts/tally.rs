@@ -1,0 +1,109 @@
+//! Recognised texts, counted.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Limits, Recognised, TextKind, recognise};
+
+/// What is known of one kind of text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Told {
+    /// How often it was met.
+    pub count: u64,
+    /// The limits it told last.
+    pub limits: Limits,
+}
+
+/// Who tells of an error. `PgBouncer` logs the end of one session up to three times: what it told the client, that it
+/// closes the client, and that it closes the server connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Voice {
+    Whoever,
+    PoolerError,
+    ClosesClient,
+    ClosesServer,
+}
+
+impl Voice {
+    fn of(kind: TextKind, text: &str) -> Self {
+        if !kind.is_pgbouncer() {
+            return Self::Whoever;
+        }
+        if text.contains("pooler error:") {
+            return Self::PoolerError;
+        }
+        // `… LOG S-0x55d0: rbac/postgres@unix(8):5432 closing because: …`
+        match text.split_once("closing because:") {
+            Some((before, _)) if before.contains("S-0x") => Self::ClosesServer,
+            Some(_) => Self::ClosesClient,
+            None => Self::Whoever,
+        }
+    }
+}
+
+/// Recognised texts, counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    told: BTreeMap<(TextKind, &'static str), Told>,
+    voices: BTreeMap<(TextKind, &'static str, Voice), u64>,
+}
+
+impl Tally {
+    /// Counts a text that was met `count` times, if it is known. What several voices tell of the same happened as often
+    /// as the one says that says it most often.
+    pub fn add(&mut self, text: &str, count: u64) {
+        if let Some(Recognised { kind, library, limits }) = recognise(text) {
+            let voice = self.voices.entry((kind, library, Voice::of(kind, text))).or_default();
+            *voice += count;
+            let told = self.told.entry((kind, library)).or_insert(Told { count: 0, limits });
+            told.count = told.count.max(*voice);
+            told.limits = limits;
+        }
+    }
+
+    /// Takes in what somebody else met of the same errors: of each the higher count, since both may have met the same.
+    pub fn also_seen(&mut self, other: Self) {
+        for (key, theirs) in other.told {
+            let ours = self.told.entry(key).or_insert_with(|| theirs.clone());
+            ours.count = ours.count.max(theirs.count);
+        }
+    }
+
+    /// What was met, by kind and library.
+    pub fn iter(&self) -> impl Iterator<Item = (TextKind, &'static str, &Told)> {
+        self.told.iter().map(|((kind, library), told)| (*kind, *library, told))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(tally: &Tally) -> Vec<(TextKind, u64)> {
+        tally.iter().map(|(kind, _, told)| (kind, told.count)).collect()
+    }
+
+    #[test]
+    fn one_end_of_a_session_in_the_log_of_pgbouncer_is_counted_once() {
+        let mut tally = Tally::default();
+        for line in [
+            "2026-11-24 23:37:59.517 UTC [7] LOG C-0x56: rbac/postgres@unix(9):6432 closing because: idle transaction timeout (age=2s)",
+            "2026-11-24 23:37:59.517 UTC [7] WARNING C-0x56: rbac/postgres@unix(9):6432 pooler error: idle transaction timeout",
+            "2026-11-24 23:37:59.517 UTC [7] LOG S-0x57: rbac/postgres@unix(8):5432 closing because: idle transaction timeout (age=2s)",
+            "2026-11-24 23:38:01.001 UTC [7] LOG S-0x58: rbac/postgres@unix(8):5432 closing because: idle transaction timeout (age=2s)",
+        ] {
+            tally.add(line, 1);
+        }
+        assert_eq!(counts(&tally), [(TextKind::PgbouncerIdleTransaction, 2)]);
+    }
+
+    #[test]
+    fn whoever_else_met_the_same_errors_does_not_make_them_more() {
+        let (mut ours, mut theirs) = (Tally::default(), Tally::default());
+        ours.add("timed out waiting for connection", 3);
+        theirs.add("timed out waiting for connection", 5);
+        ours.also_seen(theirs);
+        assert_eq!(counts(&ours), [(TextKind::PoolTimeout, 5)]);
+    }
+}

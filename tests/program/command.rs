@@ -1,0 +1,175 @@
+//! A service that the scenario's command starts: for each variant anew, and never longer than the run.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{HANG, Place, json, record, text};
+use crate::support::postgres::cluster;
+
+const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/command_service.py");
+
+const TOKEN: &str = "shop-token-0123456789";
+
+/// A scenario with a command, and where it is run.
+struct Shop {
+    place: Place,
+    folder: TempDir,
+    database: String,
+    port: u16,
+}
+
+impl Shop {
+    async fn new() -> Self {
+        let (cluster, config) = (cluster().await, cluster().await.config());
+        let (user, name) = (config.get_user().expect("a user"), config.get_dbname().expect("a database"));
+        let database =
+            format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port());
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
+        Self { place: Place::new(), folder: tempfile::tempdir().expect("a folder"), database, port }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The scenario with these lines in `[target]`, and after its routes.
+    fn scenario(&self, target: &str, rest: &str) -> String {
+        let (url, port) = (self.url(), self.port);
+        let text = format!(
+            "name = \"shop\"\n[target]\nurl = \"{url}\"\ncommand = [\"python3\", \"{SERVICE}\", \"{port}\"]\n{target}\n\
+             [database]\nurl_env = \"SHOP_DATABASE\"\n[load]\nusers = 2\nramp_up = \"0s\"\nduration = \"1s\"\n\
+             think_time = [\"10ms\", \"20ms\"]\n[[identity]]\nbearer_env = \"SHOP_TOKEN\"\n\
+             [[route]]\nroute = \"GET /items\"\nmust_have = \"/colour\"\n{rest}"
+        );
+        let path = self.folder.path().join("shop.toml");
+        fs::write(&path, text).expect("a scenario");
+        path.display().to_string()
+    }
+
+    fn program(&self) -> Command {
+        let mut program = self.place.program();
+        program.env("SHOP_DATABASE", &self.database).env("SHOP_TOKEN", TOKEN);
+        program
+    }
+
+    fn run(&self, target: &str, rest: &str, more: &[&str]) -> std::process::Output {
+        let scenario = self.scenario(target, rest);
+        self.program().args(["run", &scenario]).args(more).output().expect("the program starts")
+    }
+
+    /// The processes of the service, once there are so many.
+    fn services(&self, wanted: usize) -> Vec<String> {
+        let deadline = Instant::now() + HANG;
+        loop {
+            let all = self.place.processes().into_iter().map(|(_, command)| command);
+            let found: Vec<String> = all.filter(|command| command.contains("python")).collect();
+            if found.len() == wanted {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{wanted} processes are not there: {found:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn log(&self, variant: &str) -> String {
+        fs::read_to_string(self.place.run_folder().join(format!("service.{variant}.log"))).expect("a log")
+    }
+}
+
+fn refused(shop: &Shop, output: &std::process::Output, code: i32) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(shop.services(0), Vec::<String>::new());
+    said
+}
+
+#[tokio::test]
+async fn each_variant_has_a_service_of_its_own_that_ends_with_it() {
+    let shop = Shop::new().await;
+    fs::create_dir(shop.folder.path().join("fixed")).expect("a folder");
+    let variants = "[variants.before]\nenv = { COLOUR = \"red\", MODE = \"family\" }\n\
+                    [variants.after]\nfolder = \"fixed\"\n";
+    let run = json(&shop.run("health = \"/health\"\nenv = { COLOUR = \"green\" }", variants, &["--json"]));
+    for variant in ["before", "after"] {
+        let summary = &run["variants"][variant];
+        assert!(summary["requests"].as_u64().is_some_and(|it| it > 10), "{summary:#}");
+        assert_eq!((&summary["failure_ratio"], &summary["replicas_healthy_min"]), (&Value::from(0.0), &Value::from(1)));
+    }
+    // The environment is theirs, the folder too; the token is in nothing that stays.
+    let here = shop.folder.path().display();
+    assert_eq!(shop.log("before"), format!("colour red in {here} with …\n"));
+    assert_eq!(shop.log("after"), format!("colour green in {here}/fixed with …\n"));
+    assert!(!record(&shop.place.run_folder()).to_string().contains(TOKEN));
+    shop.services(0);
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_start_is_told_with_its_last_words() {
+    let shop = Shop::new().await;
+    let said = refused(&shop, &shop.run("env = { MODE = \"fails\" }", "", &[]), 1);
+    assert!(said.contains("has ended by itself (exit status: 1)") && said.contains("no table `items` here"), "{said}");
+    let error = &record(&shop.place.run_folder())["outcome"]["failed"]["error"];
+    assert!(error.as_str().is_some_and(|it| it.contains("no table")), "{error}");
+    assert!(shop.log("service").contains("no table"));
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_serve_in_time_is_ended() {
+    let shop = Shop::new().await;
+    let target = "ready = \"/ready\"\nready_within = \"2s\"\nenv = { MODE = \"unready\" }";
+    let said = refused(&shop, &shop.run(target, "", &[]), 1);
+    assert!(said.contains("did not serve within 2 s") && said.contains("/ready` answers 503"), "{said}");
+    assert!(said.contains("colour None in") && !said.contains(TOKEN), "{said}");
+    let place = Shop { place: Place::new(), ..shop };
+    let said = refused(&place, &place.run("ready_within = \"1s\"\nenv = { MODE = \"slow\" }", "", &[]), 1);
+    assert!(said.contains("nothing accepts at `http://127.0.0.1:"), "{said}");
+}
+
+#[tokio::test]
+async fn a_service_that_dies_under_load_is_an_error_that_names_its_end() {
+    let shop = Shop::new().await;
+    let said = refused(&shop, &shop.run("env = { MODE = \"dies\" }", "", &["--duration", "60s"]), 1);
+    assert!(said.contains("exit status: 7") && said.contains("out of luck"), "{said}");
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_started_and_a_port_that_is_taken_are_refused() {
+    let shop = Shop::new().await;
+    let nothing = ["--set", "target.command=[\"./nothing-here\"]"];
+    let said = refused(&shop, &shop.run("", "", &nothing), 2);
+    assert!(said.contains("cannot start `./nothing-here` in") && said.contains("No such file"), "{said}");
+    let shop = Shop { place: Place::new(), ..shop };
+    let _somebody = TcpListener::bind(("127.0.0.1", shop.port)).expect("the port is free again");
+    let said = refused(&shop, &shop.run("", "", &[]), 2);
+    assert!(said.contains(&format!("something answers at `{}` already", shop.url())), "{said}");
+    assert!(!shop.place.run_folder().join("service.service.log").exists());
+}
+
+/// Starts a long run, and signals it once it loads.
+async fn interrupted(signal: Signal) -> (Shop, Option<i32>) {
+    let shop = Shop::new().await;
+    let scenario = shop.scenario("env = { MODE = \"family\" }", "");
+    // What its own children say does not hold this test up: they inherit no pipe of it.
+    let mut program = shop.program();
+    program.args(["run", &scenario, "--duration", "60s"]);
+    let mut run = shop.place.started(program);
+    run.wait_for_line("steady ");
+    shop.services(3);
+    run.signal(signal);
+    let code = run.wait();
+    (shop, code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_ends_the_run_the_service_and_its_family_end_too() {
+    let (interrupted, killed) = tokio::join!(interrupted(Signal::SIGINT), interrupted(Signal::SIGKILL));
+    assert_eq!((interrupted.1, killed.1), (Some(130), None));
+    interrupted.0.services(0);
+    killed.0.services(0);
+}
