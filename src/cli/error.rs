@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::exit::Exit;
+use super::init::InitCommandError;
 use super::scenario::ScenarioCommandError;
 use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
@@ -29,6 +30,9 @@ pub(super) enum CliError {
     /// The `scenario` subcommand.
     #[error(transparent)]
     ScenarioCommand(#[from] ScenarioCommandError),
+    /// `init`.
+    #[error(transparent)]
+    Init(#[from] InitCommandError),
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -100,6 +104,16 @@ pub(super) enum CliError {
     /// A scenario of a service where only the reference gateway's makes sense.
     #[error("scenario `{name}` is of a service of one's own: `{command}` is for the reference gateway's")]
     GatewayOnly {
+        /// The scenario.
+        name: String,
+        /// The command.
+        command: &'static str,
+    },
+    /// The reverse.
+    #[error(
+        "scenario `{name}` is of the reference gateway: `{command}` is for a service of one's own, with a `[target]`"
+    )]
+    ServiceOnly {
         /// The scenario.
         name: String,
         /// The command.
@@ -224,6 +238,7 @@ impl CliError {
             | Self::VariantName(_)
             | Self::NotRunAgain
             | Self::GatewayOnly { .. }
+            | Self::ServiceOnly { .. }
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }
             | Self::OtherConditions { .. }
@@ -237,6 +252,7 @@ impl CliError {
             | Self::Run(RunError::TwoPgBouncers)
             | Self::Learn(_)
             | Self::Watch(WatchError::Exists(_)) => Exit::BadRequest,
+            Self::Init(error) if error.is_bad_request() => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::Run(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
@@ -246,7 +262,8 @@ impl CliError {
                 }
             },
             Self::Blind(_) => Exit::Inconclusive,
-            Self::Run(_)
+            Self::Init(_)
+            | Self::Run(_)
             | Self::Testbed(_)
             | Self::Watch(_)
             | Self::Replica(_)
@@ -269,6 +286,7 @@ impl CliError {
         match self {
             Self::Scenario(error) | Self::ScenarioCommand(ScenarioCommandError::Scenario(error)) => error.hint(),
             Self::Run(error) | Self::Blind(error) => error.hint(),
+            Self::Init(error) => error.hint(),
             Self::Testbed(error) => error.hint(),
             Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),

@@ -13,11 +13,13 @@ mod error;
 pub mod exit;
 pub mod gate;
 pub mod gateway;
+pub mod init;
 mod learn;
 pub mod paired;
 mod progress;
 pub mod report;
 pub mod run;
+pub mod scan;
 pub mod scenario;
 mod signals;
 mod subject;
@@ -47,10 +49,12 @@ Examples:
   rbac-bench run                          see ContextForge issue #2318 happen, and go away
   rbac-bench run --users 50 --duration 10s
   rbac-bench run collapse --variant held
+  rbac-bench scan my-service.toml         which route of a service of one's own holds a session
   rbac-bench report reports/2026-…-issue-2318 --open
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench diagnose reports/…           what is wrong in this run, and where
   rbac-bench watch --database-url …       a database in trouble, live
+  rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
@@ -77,6 +81,8 @@ pub struct Cli {
 pub enum Command {
     /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
     Run(run::RunArgs),
+    /// Which route of a service holds a session: each alone, then all in company
+    Scan(Box<scan::ScanArgs>),
     /// Write one HTML file that explains runs to whoever was not there
     Report(report::ReportArgs),
     /// Two runs side by side, or two variants of one
@@ -89,6 +95,8 @@ pub enum Command {
     Calibrate(Box<calibrate::CalibrateArgs>),
     /// Serve the reference gateway alone, for any client
     Gateway(gateway::GatewayArgs),
+    /// Write a first scenario for a service of one's own
+    Init(init::InitArgs),
     /// Watch the sessions and transactions of a database, live
     Watch(watch::WatchArgs),
     /// The built-in scenarios; check a file of one's own
@@ -134,12 +142,14 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     let out = &mut io::stdout().lock();
     match &cli.command {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
+        Command::Scan(args) => scan::run(args, &environment, cli.quiet, out),
         Command::Report(args) => report::run(args, out),
         Command::Compare(args) => compare::run(args, out),
         Command::Diagnose(args) => diagnose::run(args, out),
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Calibrate(args) => calibrate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
+        Command::Init(args) => init::run(args, cli.quiet, out),
         Command::Watch(args) => watch::run(args, cli.color, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
         Command::Doctor(args) => doctor::run(args, out),

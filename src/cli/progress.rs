@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::render::text::plain;
 use crate::run::progress::{Live, Progress, Stage, Update};
 use crate::scenario::{Experiment, Pace, Workload};
 
@@ -40,7 +41,10 @@ struct Shown {
 
 impl Shown {
     fn line(&self, update: &Update) -> String {
-        let head = format!("{:<6} {}", update.variant.name(), update.stage.name());
+        let mut head = format!("{:<6} {}", update.variant.name(), update.stage.name());
+        if let Some(detail) = &update.detail {
+            head = format!("{head} {}", plain(detail));
+        }
         match &update.live {
             None => head,
             Some(live) => format!("{head} {:>3.0}/{:.0} s · {}", update.elapsed_s, update.total_s, self.figures(live)),

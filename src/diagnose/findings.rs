@@ -65,7 +65,7 @@ fn left_behind(seen: &Seen<'_>, hold: &RouteHold) -> Finding {
     let first = seen.statements.first();
     let statement = first.map(|it| it.statement.clone());
     let print =
-        LeakPrint { statement: statement.as_deref().unwrap_or_default(), grows: true, given_up: given_up(seen) };
+        LeakPrint { statement: statement.as_deref().unwrap_or_default(), grows: true, given_up: seen.given_up() };
     let Match { pattern, sure, why } = of_leak(&print);
     let title = format!(
         "More sessions than requests go with {}{}, {:.1} for each in flight: they stay in a transaction after it.",
@@ -83,11 +83,6 @@ fn left_behind(seen: &Seen<'_>, hold: &RouteHold) -> Finding {
         ..Finding::new(Kind::LeakedSession, pattern, 0.6, title)
     };
     finding.with("samples.load", hold.coefficient.value, format!("sessions for each request in flight; {why}"))
-}
-
-/// Whether clients gave requests up.
-fn given_up(seen: &Seen<'_>) -> bool {
-    seen.case.variant.errors.iter().any(|error| error.text.starts_with("no answer within"))
 }
 
 /// What the figures are learned from, and which other route may be meant.
@@ -159,7 +154,7 @@ pub(super) fn leaked(seen: &Seen<'_>) -> Option<Finding> {
     let mean = |part: &[(f64, f64)]| part.iter().map(|(_, it)| it).sum::<f64>() / part.len().max(1) as f64;
     let grows = mean(&first.series[half..]) > 1.5 * mean(&first.series[..half]);
     let Match { pattern, sure, why } =
-        of_leak(&LeakPrint { statement: &first.statement, grows, given_up: given_up(seen) });
+        of_leak(&LeakPrint { statement: &first.statement, grows, given_up: seen.given_up() });
     let share: f64 = seen.leaks.iter().map(|index| seen.statements[*index].share).sum();
     let title = format!(
         "Sessions stay in a transaction after their request{}: the oldest for {}, {} of all idle time.",

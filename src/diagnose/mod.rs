@@ -8,6 +8,7 @@
 mod advice;
 mod attribute;
 mod blocking;
+pub mod company;
 mod findings;
 mod mechanism;
 mod nnls;

@@ -20,6 +20,9 @@ pub(super) const STAY: f64 = 4.5;
 /// What is seen in fewer of the polls is an accident.
 const LASTS: f64 = 0.2;
 
+/// A service of whose time under load more than this passes without an answer stands still.
+const STILL: f64 = 0.5;
+
 /// A statement of which so many of the idle sessions are is the one that is meant.
 const MOSTLY: f64 = 0.5;
 
@@ -193,18 +196,25 @@ impl<'a> Seen<'a> {
     }
 
     /// Statements whose transactions are older than any request was. In a full pool requests get old without finishing;
-    /// there only the clients' timeout bounds their age.
+    /// there only the clients' timeout bounds their age. In a service that stands still not even that: it goes on with
+    /// what its clients gave up, once it goes on.
     fn leaks(&self) -> Vec<usize> {
         let slowest = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
         let timeout_s = self.case.record.scenario.client_timeout().map_or(0.0, Span::secs);
         let longest_s = if self.saturated() { timeout_s.max(slowest / 1e3) } else { slowest / 1e3 };
-        let old = |hold: &StatementHold| longest_s > 0.0 && hold.oldest_s > OUTLIVES * longest_s + 1.0;
+        let bounded = longest_s > 0.0 && !(self.given_up() && self.share_standing_still() >= STILL);
+        let old = |hold: &StatementHold| bounded && hold.oldest_s > OUTLIVES * longest_s + 1.0;
         let outlive: Vec<usize> = (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect();
         if outlive.is_empty() && self.outnumbered() {
             let mostly = |index: &usize| self.statements[*index].share >= MOSTLY;
             return (0..self.statements.len()).filter(mostly).collect();
         }
         outlive
+    }
+
+    /// Whether clients gave requests up.
+    pub(super) fn given_up(&self) -> bool {
+        self.case.variant.errors.iter().any(|error| error.text.starts_with("no answer within"))
     }
 
     /// Whether so many sessions are idle in transaction that the requests in flight cannot be holding them.

@@ -5,8 +5,8 @@ use super::simulated::{SCOPE, SimRoute, Simulated, route, simulate};
 use super::what_if::{WhatIf, what_if};
 use super::{Case, Finding, Kind, diagnose};
 use crate::record::{
-    BlockingRoot, BlockingSample, CountersSample, HealthSample, HoldGroup, OtherSessions, PgBouncerPool,
-    PgBouncerSample, Sample, Stamped,
+    BlockingRoot, BlockingSample, CountersSample, ErrorRecord, HealthSample, HoldGroup, OtherSessions, PgBouncerPool,
+    PgBouncerSample, Sample, SeenBy, Stamped,
 };
 use crate::scenario::PgBouncer;
 use crate::texts::Tally;
@@ -247,6 +247,39 @@ fn a_session_as_old_as_the_run_is_a_leak() {
     let found = findings(&simulated);
     assert_eq!((found[0].kind, found[0].pattern), (Kind::LeakedSession, Some(HoldPattern::H7)), "{found:#?}");
     assert!(found.iter().all(|it| it.kind != Kind::HeldSession), "{found:#?}");
+}
+
+/// From `from_s` on nothing moves: requests stay in flight, and sessions idle, until the clients give up after 30 s.
+fn stop(simulated: &mut Simulated, from_s: f64) {
+    let (mut load, mut activity, mut groups) = (None, None, Vec::new());
+    for stamped in &mut simulated.samples {
+        let moves = stamped.at_s < from_s;
+        match &mut stamped.sample {
+            Sample::Load(it) if moves => load = Some(it.clone()),
+            Sample::Load(it) => it.clone_from(load.as_ref().expect("there was load before")),
+            Sample::Activity(it) if moves => activity = Some(it.clone()),
+            Sample::Activity(it) => it.clone_from(activity.as_ref().expect("there were polls before")),
+            Sample::Breakdown(it) if moves => groups.clone_from(&it.groups),
+            Sample::Breakdown(it) => {
+                let older = |group: &HoldGroup| HoldGroup { oldest_s: stamped.at_s - from_s, ..group.clone() };
+                it.groups = groups.iter().map(older).collect();
+            }
+            _ => {}
+        }
+    }
+    let variant = simulated.record.variants.get_mut(&SCOPE).expect("the variant was simulated");
+    let text = "no answer within 30s (client timeout)".to_owned();
+    variant.errors.push(ErrorRecord { seen_by: SeenBy::Client, text, count: 60 });
+    variant.routes.iter_mut().for_each(|route| route.latency_max_ms = Some(30_000.0));
+}
+
+#[test]
+fn sessions_that_a_service_keeps_while_it_stands_still_are_no_leak() {
+    let mut simulated = simulate(&with(&[holder("POST /rpc tools/call", 4.0, TOOL)]), USERS, 70.0, 1);
+    stop(&mut simulated, 12.0);
+    let found = findings(&simulated);
+    assert_eq!(found[0].route.as_deref(), Some("POST /rpc tools/call"), "{found:#?}");
+    assert!(found.iter().all(|it| it.kind != Kind::LeakedSession), "{found:#?}");
 }
 
 #[test]

@@ -135,6 +135,7 @@ mod tests {
             sessions_lost: None,
             generator: GeneratorRecord::default(),
             latency_distribution: Vec::new(),
+            scan: None,
             monitor: None,
         };
         RunRecord {

@@ -9,6 +9,7 @@
 
 mod blocking;
 mod clock;
+pub mod closeup;
 mod connection;
 mod cost;
 mod counters;

@@ -58,7 +58,7 @@ pub enum SessionState {
 }
 
 impl SessionState {
-    fn of(state: Option<&str>) -> Self {
+    pub(super) fn of(state: Option<&str>) -> Self {
         match state {
             Some("active") => Self::Active,
             Some("idle") => Self::Idle,

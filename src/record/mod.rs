@@ -5,6 +5,7 @@
 //! Everything that is printed is computed from these. The formats are described in `docs/FORMATS.md`.
 
 pub mod sample;
+pub mod scan;
 pub mod store;
 pub mod summary;
 pub mod timeline;
@@ -20,6 +21,7 @@ pub use sample::{
     HealthSample, HoldGroup, LoadSample, OtherSessions, PgBouncerPool, PgBouncerSample, PgBouncerStats, PoolSample,
     PulseSample, Sample, Stamped, WindowLatency,
 };
+pub use scan::ScanRecord;
 pub use summary::Summary;
 
 /// Version of the format of `record.json` and `samples.ndjson`. Raised when a reader of the old one would misread the
@@ -151,6 +153,9 @@ pub struct VariantRecord {
     /// requests to tell; empty in records of earlier programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency_distribution: Vec<LatencyPoint>,
+    /// What a scan found; `None` when it was loaded by users, and not scanned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<ScanRecord>,
 }
 
 /// One point of a latency distribution.

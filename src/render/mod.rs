@@ -14,6 +14,7 @@ pub mod json;
 pub mod junit;
 mod numbers;
 pub mod openmetrics;
+pub mod scan;
 pub mod table;
 pub mod text;
 

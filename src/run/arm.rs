@@ -63,6 +63,19 @@ pub(super) struct Loaded {
     cpu_s: Option<f64>,
 }
 
+/// What goes on around a load.
+pub(super) struct Round {
+    pub(super) view: SwarmView,
+    pub(super) clock: Clock,
+    pub(super) watch: Watch,
+    pub(super) sink: Arc<VariantSink>,
+    /// Time between two samples of the load.
+    pub(super) interval: Duration,
+}
+
+/// Where a load is, and a word on it.
+type Course<'a> = &'a (dyn Fn() -> (Stage, Option<String>) + Sync);
+
 impl Arm<'_> {
     /// Runs load and monitor side by side until the load has ended, the run is interrupted, or something dies.
     pub(super) async fn load(
@@ -73,29 +86,45 @@ impl Arm<'_> {
         sink: &Arc<VariantSink>,
         died: impl Future<Output = RunError>,
     ) -> Result<Loaded, RunError> {
-        let view = swarm.view();
-        let watching = Monitor::start(watch, Arc::clone(sink) as Arc<dyn Sink>).await?;
-        let cpu_before = cpu_seconds();
+        let round = Round { view: swarm.view(), clock, watch, sink: Arc::clone(sink), interval: self.interval };
         let abandoned = self.stop.child_token();
+        let _stops = abandoned.clone().drop_guard();
+        let work = async { swarm.run(clock, abandoned).await.map_err(RunError::from) };
+        let ramp = clock.steady_from - clock.started;
+        let course = || (if clock.elapsed() < ramp { Stage::RampUp } else { Stage::Steady }, None);
+        Ok(self.around(round, &course, work, died).await?.0)
+    }
+
+    /// Watches while `work` loads.
+    pub(super) async fn around<T>(
+        &self,
+        round: Round,
+        course: Course<'_>,
+        work: impl Future<Output = Result<T, RunError>>,
+        died: impl Future<Output = RunError>,
+    ) -> Result<(Loaded, T), RunError> {
+        let Round { view, clock, watch, sink, interval } = round;
+        let watching = Monitor::start(watch, Arc::clone(&sink) as Arc<dyn Sink>).await?;
+        let cpu_before = cpu_seconds();
         let ended = tokio::select! {
-            ran = swarm.run(clock, abandoned.clone()) => ran.map_err(RunError::from),
-            () = self.sample(&view, clock, sink) => unreachable!("sampling goes on until it is dropped"),
+            ran = work => ran,
+            () = self.sample(&view, (clock, interval), &sink, course) => unreachable!("sampling goes on until it is dropped"),
             died = died => Err(died),
         };
         let load_ended = Instant::now();
-        abandoned.cancel();
         if ended.is_ok() {
             self.drain(clock).await;
         }
         let watched = watching.stop().await?;
-        ended?;
+        let came_to = ended?;
         let cpu_s = cpu_before.zip(cpu_seconds()).map(|(before, after)| after - before);
-        Ok(Loaded { clock, load_ended, ended: Instant::now(), view, watched, cpu_s })
+        Ok((Loaded { clock, load_ended, ended: Instant::now(), view, watched, cpu_s }, came_to))
     }
 
     /// Samples the load at the monitor's rate, and shows progress once a second.
-    async fn sample(&self, view: &SwarmView, clock: Clock, sink: &VariantSink) {
-        let mut ticks = tokio::time::interval(self.interval);
+    async fn sample(&self, view: &SwarmView, pace: (Clock, Duration), sink: &VariantSink, course: Course<'_>) {
+        let (clock, interval) = pace;
+        let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut shown, mut shown_finished) = (Instant::now(), 0);
         let mut window_taken = Instant::now();
@@ -113,9 +142,9 @@ impl Arm<'_> {
             if since >= PROGRESS_INTERVAL {
                 let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
                 let live = Live { users, rps, failed, ..self.collector.live() };
-                let stage =
-                    if clock.elapsed() < clock.steady_from - clock.started { Stage::RampUp } else { Stage::Steady };
-                self.show(stage, clock.elapsed().as_secs_f64(), Some(live));
+                let (stage, detail) = course();
+                let update = self.update(stage, clock.elapsed().as_secs_f64(), Some(live));
+                self.progress.show(&Update { detail, ..update });
                 (shown, shown_finished) = (Instant::now(), finished);
             }
         }
@@ -180,6 +209,7 @@ impl Arm<'_> {
                 polls_late: loaded.watched.polls.late,
                 schedule: loaded.view.schedule(),
             },
+            scan: None,
             latency_distribution: steady
                 .latency
                 .distribution()
@@ -190,9 +220,13 @@ impl Arm<'_> {
     }
 
     pub(super) fn show(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) {
+        self.progress.show(&self.update(stage, elapsed_s, live));
+    }
+
+    fn update(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) -> Update {
         let Pace { ramp_up, settle, duration, .. } = &self.pace;
         let total_s = ramp_up.secs() + settle.secs() + duration.secs();
-        self.progress.show(&Update { variant: self.name, stage, elapsed_s, total_s, live });
+        Update { variant: self.name, stage, elapsed_s, total_s, live, detail: None }
     }
 }
 

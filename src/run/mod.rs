@@ -7,9 +7,11 @@ mod access;
 mod arm;
 mod collector;
 mod errors;
+mod fetch;
 mod guard;
 mod machine;
 pub mod progress;
+mod scan;
 mod secrets;
 mod service;
 mod started;
@@ -30,9 +32,11 @@ use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_lefto
 use access::Access;
 pub use access::AccessError;
 use collector::Collector;
+pub use fetch::{FetchError, LONGEST_DOCUMENT, fetch};
 pub use guard::GuardError;
 pub(crate) use machine::this as this_machine;
 use progress::Progress;
+pub use scan::ScanSettings;
 pub use started::StartError;
 
 /// How to run, apart from the scenario.
@@ -131,6 +135,22 @@ pub async fn execute(
     execute_as(&name, experiment, options, progress, stop).await
 }
 
+/// Scans all variants of a scenario in place of loading them: every route alone, and all in company.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn scan(
+    experiment: impl Into<Experiment>,
+    settings: ScanSettings,
+    options: &RunOptions,
+    progress: Arc<dyn Progress>,
+    stop: &CancellationToken,
+) -> Result<Finished, RunError> {
+    let experiment = experiment.into();
+    let name = folder_name(SystemTime::now(), &format!("{}-scan", experiment.name()));
+    carry_out(&name, experiment, Some(settings), options, progress, stop).await
+}
+
 /// The same, in a folder of this name.
 ///
 /// # Errors
@@ -142,7 +162,17 @@ pub async fn execute_as(
     progress: Arc<dyn Progress>,
     stop: &CancellationToken,
 ) -> Result<Finished, RunError> {
-    let experiment = experiment.into();
+    carry_out(name, experiment.into(), None, options, progress, stop).await
+}
+
+async fn carry_out(
+    name: &str,
+    experiment: Experiment,
+    scan: Option<ScanSettings>,
+    options: &RunOptions,
+    progress: Arc<dyn Progress>,
+    stop: &CancellationToken,
+) -> Result<Finished, RunError> {
     if experiment.gateway().is_some_and(|it| it.pgbouncer.is_some()) && options.pgbouncer.is_some() {
         return Err(RunError::TwoPgBouncers);
     }
@@ -160,7 +190,7 @@ pub async fn execute_as(
     let folder = RunFolder::create(&options.out, name)?;
     folder.write_record(&record)?;
     let collector = Collector::start(folder.samples()?)?;
-    let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop };
+    let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop, scan };
     let ended = match (&experiment, &access) {
         (Experiment::Gateway(scenario), _) => run.gateway(scenario, options, &mut record).await,
         (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, options, &mut record).await,
@@ -190,6 +220,8 @@ struct Run<'a> {
     collector: &'a Collector,
     progress: &'a dyn Progress,
     stop: &'a CancellationToken,
+    /// How to scan, where that is what is asked for.
+    scan: Option<ScanSettings>,
 }
 
 impl Run<'_> {
@@ -236,6 +268,7 @@ impl Run<'_> {
                 collector: self.collector,
                 progress: self.progress,
                 stop: self.stop,
+                scan: self.scan,
             };
             if let Some(measured) = Box::pin(run.execute()).await? {
                 record.variants.insert(name, measured);

@@ -21,6 +21,8 @@ pub struct Update {
     pub total_s: f64,
     /// The figures, once there is a load.
     pub live: Option<Live>,
+    /// What is going on, where the stage does not say all.
+    pub detail: Option<String>,
 }
 
 /// A part of a variant.
@@ -32,6 +34,12 @@ pub enum Stage {
     RampUp,
     /// All users run.
     Steady,
+    /// A scan asks for each route for the first time.
+    First,
+    /// A scan asks for each route alone.
+    Alone,
+    /// A scan asks for all routes together.
+    Company,
     /// The load has ended, requests are still being worked on.
     Draining,
     /// Everything is being stopped.
@@ -45,6 +53,9 @@ impl Stage {
             Self::Starting => "starting the testbed",
             Self::RampUp => "ramp",
             Self::Steady => "steady",
+            Self::First => "first requests",
+            Self::Alone => "alone",
+            Self::Company => "in company",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
         }

@@ -9,15 +9,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::access::Access;
-use super::arm::{Arm, Loaded, Subject, open_at_end};
+use super::arm::{Arm, Loaded, Round, Subject, open_at_end};
 use super::collector::Collector;
 use super::progress::{Progress, Stage};
+use super::scan::{self, ScanSettings};
 use super::started::StartedService;
 use crate::monitor::{self, Console, GaugeNames, Good, PgBouncerWatch, Probe, Watch, Whose};
-use crate::record::{SessionsLost, VariantRecord};
-use crate::scenario::{ServiceScenario, VariantName};
+use crate::record::{ScanRecord, SessionsLost, VariantRecord};
+use crate::scan::traffic::Traffic;
+use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
 use crate::swarm::fleet::Fleet;
 use crate::swarm::{Clock, Plan, Swarm};
+use crate::units::Span;
 
 /// A session that is idle reports to the server's statistics at its next transaction, or after ten seconds. What it has
 /// not reported by now is missing in the counter, which is a lower bound.
@@ -35,6 +38,8 @@ pub(super) struct ServiceVariant<'a> {
     pub(super) collector: &'a Collector,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a CancellationToken,
+    /// How to scan it, in place of loading it.
+    pub(super) scan: Option<ScanSettings>,
 }
 
 impl ServiceVariant<'_> {
@@ -66,7 +71,10 @@ impl ServiceVariant<'_> {
     ) -> Result<VariantRecord, RunError> {
         let database = &self.access.database;
         let before = monitor::read_counters(database).await?;
-        let loaded = self.load(arm, service).await?;
+        let (loaded, scan) = match self.scan {
+            Some(settings) => self.scan(arm, settings, service).await.map(|(loaded, scan)| (loaded, Some(scan)))?,
+            None => (self.load(arm, service).await?, None),
+        };
         tokio::time::sleep(COUNTERS_SETTLE).await;
         let samples = self.collector.hand_over().await?;
         let mut counted = monitor::read_counters(database).await?.since(&before);
@@ -84,20 +92,67 @@ impl ServiceVariant<'_> {
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
             counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
         };
-        Ok(arm.record(&subject, &loaded, &samples, &counted))
+        Ok(VariantRecord { scan, ..arm.record(&subject, &loaded, &samples, &counted) })
     }
 
     async fn load(&self, arm: &Arm<'_>, service: &mut StartedService) -> Result<Loaded, RunError> {
         let pace = self.scenario.pace();
-        let plan = Plan::of_service(self.scenario, &self.access.lines)?;
-        let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
-        let identities = self.access.identities.clone();
-        let client = self.access.guard.client();
-        let swarm = Swarm::among_strangers(client, &pace, plan, identities, Arc::clone(&fleet))?;
+        let (swarm, fleet) = self.swarm(&pace)?;
         let clock = Clock::starting_now(&pace);
         let sink = self.collector.sink(self.name, clock.started, fleet);
         let died = async { service.died().await.into() };
         arm.load(swarm, clock, self.watch(clock), &sink, died).await
+    }
+
+    fn swarm(&self, pace: &Pace) -> Result<(Swarm, Arc<Fleet>), RunError> {
+        let plan = Plan::of_service(self.scenario, &self.access.lines)?;
+        let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
+        let identities = self.access.identities.clone();
+        let client = self.access.guard.client();
+        let swarm = Swarm::among_strangers(client, pace, plan, identities, Arc::clone(&fleet))?;
+        Ok((swarm, fleet))
+    }
+
+    async fn scan(
+        &self,
+        arm: &Arm<'_>,
+        settings: ScanSettings,
+        service: &mut StartedService,
+    ) -> Result<(Loaded, ScanRecord), RunError> {
+        let pace = scan::pace(&self.scenario.pace(), &settings.plan);
+        let (swarm, fleet) = self.swarm(&pace)?;
+        let subject = scan::Subject {
+            settings,
+            database: &self.access.database,
+            routes: self.traffic_shares(&fleet),
+            traffic: Some(settings.rate.map_or_else(|| self.traffic(), Traffic::Rate)),
+            pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
+        };
+        let clock = Clock::starting_now(&pace);
+        let sink = self.collector.sink(self.name, clock.started, fleet);
+        let watch = Watch { interval: scan::MONITOR_INTERVAL, pulse: scan::MONITOR_PULSE, ..self.watch(clock) };
+        let round = Round { view: swarm.view(), clock, watch, sink, interval: scan::MONITOR_INTERVAL };
+        let died = async { service.died().await.into() };
+        Box::pin(scan::scan(arm, &subject, swarm, round, died)).await
+    }
+
+    /// Each route and its share of the requests, by the plan's order.
+    fn traffic_shares(&self, fleet: &Fleet) -> Vec<(String, f64)> {
+        let weight = |label: &str| {
+            let own = self.scenario.routes().filter(|route| route.route.name() == label);
+            own.map(|route| f64::from(route.weight.get())).sum::<f64>()
+        };
+        let all: f64 = self.scenario.routes().map(|route| f64::from(route.weight.get())).sum();
+        fleet.labels().iter().map(|label| (label.clone(), weight(label) / all)).collect()
+    }
+
+    /// The traffic of the scenario's own load.
+    fn traffic(&self) -> Traffic {
+        let [shortest, longest] = self.scenario.load.think_time.map(Span::secs);
+        match self.scenario.pace().workload {
+            Workload::Closed { users } => Traffic::Users { users, think_s: f64::midpoint(shortest, longest) },
+            Workload::Open { rate, .. } => Traffic::Rate(rate),
+        }
     }
 
     fn watch(&self, clock: Clock) -> Watch {
@@ -137,9 +192,10 @@ impl ServiceVariant<'_> {
     }
 
     fn arm(&self) -> Arm<'_> {
+        let routes = self.scenario.routes().count();
         Arm {
             name: self.name,
-            pace: self.scenario.pace(),
+            pace: self.scan.map_or_else(|| self.scenario.pace(), |it| it.expected(&self.scenario.pace(), routes)),
             interval: self.scenario.monitor.interval.duration(),
             collector: self.collector,
             progress: self.progress,

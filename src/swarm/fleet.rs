@@ -43,6 +43,11 @@ impl Fleet {
         })
     }
 
+    /// The routes, as the plan has them.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
     /// Says whether a replica (counted from 0) is up.
     pub fn set_up(&self, replica: usize, up: bool) {
         if let Some(target) = self.replicas.get(replica) {

@@ -24,6 +24,7 @@ mod plan;
 mod profile;
 pub mod recorder;
 mod service;
+mod solo;
 mod user;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub use plan::Plan;
 use profile::Profile;
 use recorder::Recorder;
 pub use service::Lines;
+pub use solo::{Asked, Ended, Soloist};
 
 /// Anything shorter is no secret, and would mask half a sentence.
 const SHORTEST_SECRET: usize = 4;

@@ -107,7 +107,8 @@ impl Crowd {
             if !ended.is_cancelled() {
                 shared.schedule.started(steady, planned.elapsed());
                 shared.active.fetch_add(1, Ordering::Relaxed);
-                user.ask(shared, *clock, ended, Some(planned)).await;
+                let task = shared.classes[0].pick(user.random());
+                user.ask(shared, *clock, task, Some(planned), ended).await;
                 shared.active.fetch_sub(1, Ordering::Relaxed);
             }
             crowd.idle.lock().unwrap_or_else(PoisonError::into_inner).users.push_back(user);

@@ -104,6 +104,13 @@ impl Class {
         random.random_range(shortest..=longest)
     }
 
+    /// The tasks that ask for a route, with their weights.
+    pub(super) fn tasks_of(&self, route: usize) -> impl Iterator<Item = (&Task, u32)> {
+        let before = [0].into_iter().chain(self.cumulative.iter().copied());
+        let weighted = self.tasks.iter().zip(&self.cumulative).zip(before);
+        weighted.filter(move |((task, _), _)| task.route == route).map(|((task, sum), before)| (task, sum - before))
+    }
+
     /// The next task.
     pub(super) fn pick(&self, random: &mut SmallRng) -> &Task {
         let total = self.cumulative.last().copied().unwrap_or(1);

@@ -16,6 +16,7 @@ use super::open::Schedule;
 use super::plan::{Class, Task};
 use super::profile::Profile;
 use super::recorder::{Recorder, RequestOutcome};
+use super::solo::{Asked, Ended, NO_ANSWER};
 use super::{Clock, Identity};
 use crate::scenario::Balance;
 use crate::units::Span;
@@ -73,6 +74,10 @@ impl User {
         }
     }
 
+    pub(super) fn random(&mut self) -> &mut SmallRng {
+        &mut self.random
+    }
+
     /// One turn of a closed workload: a think time and a request; cut short by `stop`.
     pub(super) async fn turn(&mut self, shared: &Shared, clock: Clock, stop: &CancellationToken) {
         let think = shared.classes[self.class].think(&mut self.random);
@@ -83,7 +88,8 @@ impl User {
             }
         };
         if stop.run_until_cancelled(ready).await.is_some() {
-            self.ask(shared, clock, stop, None).await;
+            let task = shared.classes[self.class].pick(&mut self.random);
+            self.ask(shared, clock, task, None, stop).await;
         }
     }
 
@@ -92,14 +98,14 @@ impl User {
         &mut self,
         shared: &Shared,
         clock: Clock,
-        stop: &CancellationToken,
+        task: &Task,
         planned: Option<Instant>,
-    ) {
-        let task = shared.classes[self.class].pick(&mut self.random);
+        stop: &CancellationToken,
+    ) -> Asked {
         let boarded = shared.fleet.board(shared.balance, self.index as usize, task.route);
         let mut request = task.request(boarded.url(), &mut self.random);
         self.identity.sign(request.headers_mut());
-        let since = planned.unwrap_or_else(Instant::now);
+        let sent = Instant::now();
         let outcome = match stop.run_until_cancelled(send(shared, task, request)).await {
             Some(RequestOutcome::Failure(text)) => RequestOutcome::Failure(shared.without_secrets(text)),
             Some(outcome) => outcome,
@@ -107,7 +113,9 @@ impl User {
         };
         drop(boarded);
         let done = Instant::now();
-        shared.recorder.record(self.index, task.route, clock.phase(done), done - since, outcome);
+        let asked = Asked { sent, done, ended: Ended::of(&outcome) };
+        shared.recorder.record(self.index, task.route, clock.phase(done), done - planned.unwrap_or(sent), outcome);
+        asked
     }
 }
 
@@ -155,7 +163,7 @@ async fn beginning(mut response: Response) -> reqwest::Result<Bytes> {
 /// A transport error without the address, which differs from request to request.
 fn transport_error(error: &reqwest::Error, timeout: Span) -> String {
     if error.is_timeout() {
-        return format!("no answer within {timeout} (client timeout)");
+        return format!("{NO_ANSWER} {timeout} (client timeout)");
     }
     let mut root: &dyn std::error::Error = error;
     while let Some(cause) = root.source() {

@@ -160,6 +160,7 @@ impl Recorder {
                 ..crate::record::GeneratorRecord::default()
             },
             latency_distribution: Vec::new(),
+            scan: None,
             monitor: monitored.map(|monitored| monitored.record),
         }
     }

@@ -8,6 +8,7 @@ mod gateway;
 mod holds;
 mod hostile;
 mod incident;
+mod init;
 mod interrupt;
 mod load;
 mod mcp;
@@ -16,6 +17,7 @@ mod patterns;
 mod pgbouncer;
 mod program;
 mod report;
+mod scan;
 mod service;
 #[path = "../support/mod.rs"]
 #[expect(

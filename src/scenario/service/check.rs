@@ -5,6 +5,7 @@ use reqwest::header::HeaderName;
 use super::identity::check_identity;
 use super::load::check_load;
 use super::request::check_route;
+use super::todo::check_todo;
 use super::{ServiceScenario, holds_password};
 use crate::scenario::VariantName;
 use crate::scenario::check::{Problem, Problems, check_gate, check_health, check_monitor, check_name};
@@ -30,6 +31,7 @@ pub(super) fn check(scenario: &ServiceScenario) -> Vec<Problem> {
     let names = scenario.all_variant_names();
     let names: Vec<&str> = names.iter().map(VariantName::name).collect();
     check_gate(&scenario.gate, &names, &mut found);
+    check_todo(scenario, &mut found);
     found.0
 }
 

@@ -9,6 +9,7 @@ mod identity;
 mod load;
 mod request;
 mod route;
+pub mod todo;
 mod url;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,199 @@
+//! `rbac-bench init`: a first scenario for a service of one's own.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::ci::say;
+use super::error::CliError;
+use super::exit::Exit;
+use crate::init::file::{Written, counted, write};
+use crate::init::openapi::{self, Source};
+use crate::init::{Draft, InitError, access_log, urls};
+use crate::render::text::{plain, shell_word};
+use crate::run::{FetchError, LONGEST_DOCUMENT, fetch};
+use crate::scenario::service::BaseUrl;
+
+/// Write a first scenario for a service of one's own: from its OpenAPI document, its access log, or a few URLs
+///
+/// Nothing is asked of the service but its document. What cannot be known (which ids exist, what a body holds) is marked
+/// with TODO in the file; `scenario check` names each place. Routes that may change data are there, and switched off.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    group(clap::ArgGroup::new("from").required(true).args(["openapi", "access_log", "url"])),
+    after_help = "\
+Examples:
+  rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
+  rbac-bench init --openapi docs/openapi.yaml --target http://127.0.0.1:8000 -o shop.toml
+  rbac-bench init --access-log access.log --target http://127.0.0.1:8000 -o shop.toml
+  zcat access.log.*.gz | rbac-bench init --access-log - -o shop.toml
+  rbac-bench init --url http://127.0.0.1:8000/reports/7 http://127.0.0.1:8000/search?q=tea
+
+Then fill in what is marked, and:
+  rbac-bench scenario check shop.toml
+  rbac-bench run shop.toml                 docs/SERVICE.md"
+)]
+pub struct InitArgs {
+    /// An OpenAPI document, 3.0 or 3.1, JSON or YAML: a file, or a URL of this machine
+    #[arg(long, value_name = "URL|FILE")]
+    pub openapi: Option<String>,
+    /// An access log in the common or the combined format; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+    /// URLs of the service; those that differ in an id become one route
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    pub url: Vec<String>,
+    /// Where the service is, when it is not where the document says
+    #[arg(long, value_name = "URL")]
+    pub target: Option<BaseUrl>,
+    /// Write this file; standard output without it
+    #[arg(short, long, value_name = "FILE.toml")]
+    pub output: Option<PathBuf>,
+    /// Replace the file when it is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// A host other than this machine that may be asked for the document; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_remote: Vec<String>,
+}
+
+/// Why there is no scenario.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InitCommandError {
+    /// What it was to be made from makes none.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// The document cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The document cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A log that has to be unpacked first.
+    #[error("`{}` is compressed: `zcat {} | rbac-bench init --access-log -` reads it", path.display(), path.display())]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is there already.
+    #[error("`{}` exists: `--force` replaces it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl InitCommandError {
+    pub(super) fn is_bad_request(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.is_bad_request(),
+            Self::Init(_) | Self::Read { .. } | Self::Compressed { .. } | Self::Exists { .. } => true,
+        }
+    }
+
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Fetch(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Makes a draft, and writes it to the file, or to `out`.
+pub(super) fn run(args: &InitArgs, quiet: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if let Some(path) = args.output.as_ref().filter(|path| path.exists() && !args.force) {
+        return Err(InitCommandError::Exists { path: path.clone() }.into());
+    }
+    let draft = draft(args)?;
+    let file = args.output.as_ref().map_or_else(|| format!("{}.toml", draft.name), |path| path.display().to_string());
+    let written = write(&draft, &shell_word(&file));
+    match &args.output {
+        Some(path) => save(path, &written.text, args.force)?,
+        None => say(out, &written.text)?,
+    }
+    if !quiet {
+        say(&mut io::stderr(), &told(&draft, &written, &file, args.output.is_some()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn draft(args: &InitArgs) -> Result<Draft, CliError> {
+    let made = if let Some(from) = &args.openapi {
+        let (text, source) = document(from, args)?;
+        openapi::draft(&text, &source)
+    } else if let Some(path) = &args.access_log {
+        let origin = if path == Path::new("-") { "standard input".to_owned() } else { format!("`{}`", path.display()) };
+        access_log::draft(&mut *log(path)?, &origin, args.target.as_ref()).map(|(draft, _)| draft)
+    } else {
+        urls::draft(&args.url, args.target.as_ref())
+    };
+    Ok(made.map_err(InitCommandError::Init)?)
+}
+
+fn document(from: &str, args: &InitArgs) -> Result<(String, Source), CliError> {
+    let target = args.target.clone();
+    if !from.starts_with("http://") && !from.starts_with("https://") {
+        let text = read(Path::new(from))?;
+        return Ok((text, Source { origin: format!("`{from}`"), target, found_at: None }));
+    }
+    let url: BaseUrl = from.parse().map_err(|error: crate::scenario::service::BaseUrlError| {
+        InitCommandError::Init(InitError::Url(error.to_string()))
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let text = runtime.block_on(fetch(&url, &args.allow_remote)).map_err(InitCommandError::Fetch)?;
+    let found_at = url.url().join("/").ok().and_then(|root| root.as_str().parse().ok());
+    Ok((text, Source { origin: format!("`{url}`"), target, found_at }))
+}
+
+fn read(path: &Path) -> Result<String, InitCommandError> {
+    let failed = |source| InitCommandError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    File::open(path).and_then(|file| file.take(LONGEST_DOCUMENT).read_to_string(&mut text)).map_err(failed)?;
+    Ok(text)
+}
+
+fn log(path: &Path) -> Result<Box<dyn BufRead>, InitCommandError> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let failed = |source| InitCommandError::Read { path: path.to_owned(), source };
+    let mut log = BufReader::new(File::open(path).map_err(failed)?);
+    if log.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]) {
+        return Err(InitCommandError::Compressed { path: path.to_owned() });
+    }
+    Ok(Box::new(log))
+}
+
+/// A file that was not asked about is not written over, whoever made it in between.
+fn save(path: &Path, text: &str, force: bool) -> Result<(), CliError> {
+    let failed = |source: io::Error| CliError::NotWritable { path: path.to_owned(), source };
+    if force {
+        return fs::write(path, text).map_err(failed);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)
+}
+
+/// What was made, what was not, and what comes next.
+fn told(draft: &Draft, written: &Written, file: &str, saved: bool) -> String {
+    let mut lines = Vec::new();
+    let off = draft.routes.iter().filter(|route| route.changes_data).count();
+    let switched_off =
+        if off == 0 { String::new() } else { format!(", {off} of them switched off: they may change data") };
+    let name = if saved { format!("{}: ", plain(file)) } else { String::new() };
+    lines.push(format!("{name}{}{switched_off}", counted(draft.routes.len(), "route")));
+    lines.extend(draft.notes.iter().map(|note| format!("left out: {}", plain(note))));
+    let word = shell_word(file);
+    match written.gaps.len() {
+        0 => lines.push(format!("next: rbac-bench scenario check {word}")),
+        gaps => lines
+            .push(format!("next: fill in {}, which `rbac-bench scenario check {word}` names", counted(gaps, "place"))),
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,150 @@
+//! `rbac-bench scan`: which route holds a session.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::ci::say;
+use super::error::CliError;
+use super::exit::Exit;
+use super::progress;
+use super::run::{load_scenario, output_width};
+use super::scenario::OverrideArgs;
+use super::signals::Signals;
+use crate::record::Outcome;
+use crate::record::scan::{ScanPlan, ScanVerdict};
+use crate::render::{json, scan as render};
+use crate::run::{Finished, RunOptions, ScanSettings, scan};
+use crate::scenario::Experiment;
+use crate::scenario::overrides::Override;
+use crate::units::Span;
+
+/// Which route of a service holds a session: each alone, then all in company
+///
+/// Asks for every route of a service's scenario alone, a few users at a time, in random order and several rounds with
+/// rests between them, and looks at the sessions a hundred times a second; then for all together, each switched on and off
+/// by itself. The result names the routes that hold a session in a transaction across slow work, and those that leave one
+/// behind. docs/SCAN.md says how exact it is.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rbac-bench scan my-service.toml
+  rbac-bench scan my-service.toml --rate 500           harm at 500 requests a second
+  rbac-bench scan my-service.toml --requests 200 --rounds 5 --json
+  rbac-bench gate reports/…-scan --rule 'hold.seconds for GET /reports/{id} < 50ms'
+
+Exit codes: 0 told · 1 could not measure · 2 the request makes no sense · 3 nothing can be told · 130/143 interrupted")]
+pub struct ScanArgs {
+    /// The scenario of a service of your own: the path of a file
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
+    /// Users that ask for a route at the same time
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub users: u32,
+    /// Requests of each route alone, over all rounds
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub requests: u32,
+    /// Rounds in each of which every route has its turn
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// The longest turn of a route in one round; a request that is under way is waited for
+    #[arg(long, value_name = "D", default_value = "8s")]
+    pub seconds: Span,
+    /// How long all are asked for together; 0s for not at all
+    #[arg(long, value_name = "D", default_value = "20s")]
+    pub company: Span,
+    /// Requests a second of the traffic that harm is reckoned for, instead of what the scenario's load would come to
+    #[arg(long, value_name = "RPS", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", default_value_t = 2318)]
+    pub seed: u64,
+    /// Which variants to scan; all when it is not said
+    #[arg(long, value_name = "V", help_heading = "Scenario")]
+    pub variant: Option<String>,
+    /// Set any key of the scenario file, such as target.url=http://127.0.0.1:9000; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Scenario")]
+    pub set: Vec<String>,
+    /// Folder in which the run's own folder is made
+    #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
+    pub out: PathBuf,
+    /// A host other than this machine that may be loaded, as its URL names it; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_remote: Vec<String>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|it| it.is_finite() && *it > 0.0);
+    rate.ok_or_else(|| format!("`{text}` is no number of requests a second"))
+}
+
+impl ScanArgs {
+    fn settings(&self) -> ScanSettings {
+        let plan = ScanPlan {
+            users: self.users,
+            rounds: self.rounds,
+            requests: self.requests,
+            seconds: self.seconds.secs(),
+            company_s: self.company.secs(),
+            seed: self.seed,
+        };
+        ScanSettings { plan, rate: self.rate }
+    }
+}
+
+/// Scans, and writes table or JSON to `out`.
+pub(super) fn run(
+    args: &ScanArgs,
+    environment: &[Override],
+    quiet: bool,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let overrides = OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
+    let scenario = load_scenario(&args.scenario, &overrides, environment)?;
+    if !matches!(scenario, Experiment::Service(_)) {
+        return Err(CliError::ServiceOnly { name: scenario.name().to_owned(), command: "scan" });
+    }
+    let options =
+        RunOptions { out: args.out.clone(), pg_bin: None, allow_remote: args.allow_remote.clone(), pgbouncer: None };
+    let (finished, interrupted) = measure(scenario, args.settings(), &options, quiet)?;
+    if args.json {
+        say(out, &json::text(&render::json(&finished.record, &finished.folder))?)?;
+    } else {
+        say(out, &render::text(&finished.record, &finished.folder, output_width()))?;
+    }
+    match interrupted {
+        Some(exit) => Ok(exit),
+        None => told(&finished),
+    }
+}
+
+fn measure(
+    scenario: Experiment,
+    settings: ScanSettings,
+    options: &RunOptions,
+    quiet: bool,
+) -> Result<(Finished, Option<Exit>), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
+    runtime.block_on(async {
+        let signals = Signals::take().map_err(CliError::Start)?;
+        let progress = progress::for_terminal(quiet, &scenario);
+        let finished = scan(scenario, settings, options, Arc::clone(&progress), signals.token()).await;
+        drop(progress);
+        Ok((finished?, signals.exit()))
+    })
+}
+
+/// A scan that can tell of no route has told nothing.
+fn told(finished: &Finished) -> Result<Exit, CliError> {
+    let record = &finished.record;
+    let empty = record.variants.iter().find(|(_, variant)| variant.summary.requests == 0);
+    if let Some((variant, _)) = empty.filter(|_| record.outcome == Outcome::Finished) {
+        return Err(CliError::NothingMeasured { variant: *variant });
+    }
+    let mut routes = record.variants.values().flat_map(|it| &it.scan).flat_map(|scan| &scan.routes);
+    let unknown = routes.all(|route| route.verdict == ScanVerdict::Unknown);
+    Ok(if unknown { Exit::Inconclusive } else { Exit::Ok })
+}

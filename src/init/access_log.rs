@@ -1,0 +1,223 @@
+//! A draft from an access log, in the common or the combined format: which routes, how often, with which values.
+//!
+//! `host ident user [time] "METHOD path HTTP/1.1" status bytes`, and whatever else a server writes behind or before it.
+
+use std::io::{BufRead, Read};
+
+use super::file::counted;
+use super::paths::is_static;
+use super::traffic::{Request, Traffic};
+use super::{Draft, DraftRoute, InitError, MOST_ROUTES, short, todo};
+use crate::scenario::service::BaseUrl;
+
+use super::Body;
+
+/// A longer line is none of a log's.
+const LONGEST_LINE: u64 = 64 << 10;
+
+/// Weights are brought down to this, so that they can be read.
+const HEAVIEST: u64 = 1_000;
+
+/// Names that are told of what was left out.
+const MOST_NAMES: usize = 8;
+
+/// What was read, and what was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Lines.
+    pub lines: u64,
+    /// Lines that are none of either format.
+    pub bad: u64,
+    /// The first of them.
+    pub first_bad: Option<u64>,
+    /// Requests for files that are served as they are.
+    pub files: u64,
+    /// Requests with methods that become no route: `HEAD`, `OPTIONS`, and what is none.
+    pub other_methods: u64,
+}
+
+/// Makes a draft of a log. `origin` is its name in messages.
+///
+/// # Errors
+/// When it cannot be read, is no such log, or has nothing that can be asked for.
+pub fn draft(log: &mut dyn BufRead, origin: &str, target: Option<&BaseUrl>) -> Result<(Draft, Tally), InitError> {
+    let mut tally = Tally::default();
+    let mut traffic = Traffic::default();
+    let mut first = String::new();
+    let mut line = Vec::new();
+    while next_line(log, &mut line).map_err(|source| InitError::Log { origin: origin.to_owned(), source })? {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if text.is_empty() {
+            continue;
+        }
+        if tally.lines == 0 {
+            first = text.chars().take(60).collect();
+        }
+        tally.lines += 1;
+        see(text, &mut tally, &mut traffic);
+    }
+    if tally.bad == tally.lines {
+        return Err(InitError::NoLog { origin: origin.to_owned(), first: short(&first) });
+    }
+    let mut notes = notes(&tally, traffic.beyond);
+    let routes = routes(traffic, &mut notes);
+    if routes.is_empty() {
+        return Err(InitError::NoRoutes { origin: origin.to_owned(), notes });
+    }
+    let draft = Draft {
+        name: "my-service".to_owned(),
+        title: String::new(),
+        origin: format!("{origin} ({})", counted_many(tally.lines, "line")),
+        target: target.cloned(),
+        target_comments: Vec::new(),
+        health: None,
+        identities: Vec::new(),
+        routes,
+        notes,
+    };
+    Ok((draft, tally))
+}
+
+/// Whether there was one. What is too long is cut, so that no line fills the memory.
+fn next_line(log: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
+    line.clear();
+    if Read::take(&mut *log, LONGEST_LINE).read_until(b'\n', line)? == 0 {
+        return Ok(false);
+    }
+    while line.last() != Some(&b'\n') && line.len() as u64 >= LONGEST_LINE {
+        let available = log.fill_buf()?;
+        let Some(end) = available.iter().position(|byte| *byte == b'\n') else {
+            let all = available.len();
+            if all == 0 {
+                break;
+            }
+            log.consume(all);
+            continue;
+        };
+        log.consume(end + 1);
+        break;
+    }
+    Ok(true)
+}
+
+fn see(line: &str, tally: &mut Tally, traffic: &mut Traffic) {
+    match read_line(line) {
+        None => {
+            tally.bad += 1;
+            tally.first_bad.get_or_insert(tally.lines);
+        }
+        Some(request) if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&request.method) => {
+            tally.other_methods += 1
+        }
+        Some(request) if is_static(request.target.split('?').next().unwrap_or_default()) => tally.files += 1,
+        Some(request) => traffic.see(request),
+    }
+}
+
+/// Reads a line: what stands in the first quotes behind the time, and the status behind that.
+fn read_line(line: &str) -> Option<Request<'_>> {
+    let (_, rest) = line.split_once("] \"")?;
+    let end = end_of_quotes(rest)?;
+    let (request, rest) = (&rest[..end], &rest[end + 1..]);
+    let mut words = request.split(' ');
+    let (method, target, protocol) = (words.next()?, words.next()?, words.next());
+    if words.next().is_some() || protocol.is_some_and(|it| !it.starts_with("HTTP/")) {
+        return None;
+    }
+    if method.is_empty() || !method.chars().all(|c| c.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut numbers = rest.split_whitespace();
+    let status = numbers.next()?.parse().ok().filter(|status| (100..600).contains(status))?;
+    let bytes = numbers.next()?;
+    if bytes != "-" && bytes.parse::<u64>().is_err() {
+        return None;
+    }
+    // A proxy is asked with a whole URL.
+    let target = match target.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => target,
+    };
+    (target.starts_with('/') || method == "OPTIONS").then_some(Request { method, target, status })
+}
+
+/// The quotes' end; one behind a backslash is a part of the text.
+fn end_of_quotes(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let end = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        end
+    })
+}
+
+fn notes(tally: &Tally, beyond: u64) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(first) = tally.first_bad {
+        let bad = counted_many(tally.bad, "line");
+        notes.push(format!("{bad} in neither the common nor the combined format, the first in line {first}"));
+    }
+    if tally.files > 0 {
+        notes.push(format!("{} for files that are served as they are", counted_many(tally.files, "request")));
+    }
+    if tally.other_methods > 0 {
+        notes.push(format!("{} with other methods (HEAD, OPTIONS, …)", counted_many(tally.other_methods, "request")));
+    }
+    if beyond > 0 {
+        notes.push(format!("{} of routes beyond the first ten thousand", counted_many(beyond, "request")));
+    }
+    notes
+}
+
+fn counted_many(count: u64, what: &str) -> String {
+    counted(usize::try_from(count).unwrap_or(usize::MAX), what)
+}
+
+fn routes(traffic: Traffic, notes: &mut Vec<String>) -> Vec<DraftRoute> {
+    let (kept, refused): (Vec<_>, Vec<_>) = traffic.by_count().into_iter().partition(|(_, seen)| seen.count() > 0);
+    if !refused.is_empty() {
+        let names: Vec<&str> = refused.iter().take(MOST_NAMES).map(|(key, _)| key.as_str()).collect();
+        let more = if refused.len() > MOST_NAMES { ", …" } else { "" };
+        let only = counted(refused.len(), "route");
+        notes.push(format!("{only} answered with 4xx alone: {}{more}", short(&names.join(", "))));
+    }
+    if kept.len() > MOST_ROUTES {
+        notes.push(format!(
+            "{}: the {MOST_ROUTES} most frequent are written",
+            counted(kept.len() - MOST_ROUTES, "rarer route")
+        ));
+    }
+    let heaviest = kept.first().map_or(1, |(_, seen)| seen.count());
+    let route = |(key, seen): &(String, super::traffic::Seen)| {
+        let mut route = seen.route(key)?;
+        let count = seen.count();
+        let scaled = if heaviest > HEAVIEST { (count * HEAVIEST).div_ceil(heaviest) } else { count };
+        route.weight = u32::try_from(scaled).unwrap_or(u32::MAX).max(1);
+        let [_, _, _, _, refused, failed] = seen.by_class;
+        let mut said = format!("{} in the log", counted_many(count, "request"));
+        if failed == count {
+            said.push_str(", all of which failed with 5xx");
+        } else if failed > 0 {
+            said.push_str(&format!(", {failed} of which failed with 5xx"));
+        }
+        if refused > 0 {
+            said.push_str(&format!("; {refused} more were refused with 4xx"));
+        }
+        route.comments.insert(0, said + ".");
+        Some(with_body(super::with_cautions(route)))
+    };
+    kept.iter().take(MOST_ROUTES).filter_map(route).collect()
+}
+
+/// A log does not say what was sent.
+fn with_body(mut route: DraftRoute) -> DraftRoute {
+    if !["GET ", "DELETE "].iter().any(|method| route.route.starts_with(method)) {
+        route.body = Some(Body::Json(todo("the body, such as { name = \"value\" }, or leave it out").into()));
+    }
+    route
+}
+
+#[cfg(test)]
+#[path = "access_log_tests.rs"]
+mod tests;

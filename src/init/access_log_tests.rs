@@ -1,0 +1,116 @@
+//! Logs as servers write them, and as they should not.
+
+use super::*;
+use crate::init::file::write;
+use crate::scenario::service::{Scalar, Values};
+use crate::scenario::source::problems;
+
+const LOG: &str = r#"127.0.0.1 - - [25/Nov/2026:10:00:00 +0000] "GET /orders/1?full=yes HTTP/1.1" 200 512
+127.0.0.1 - ann [25/Nov/2026:10:00:01 +0000] "GET /orders/2?full=yes HTTP/1.1" 200 512 "http://x/" "Agent \"7\" [x]"
+127.0.0.1 - - [25/Nov/2026:10:00:01 +0000] "GET /orders/3?token=s3cret HTTP/1.1" 404 0 "-" "curl"
+127.0.0.1 - - [25/Nov/2026:10:00:02 +0000] "GET /users/550e8400-e29b-41d4-a716-446655440000 HTTP/2.0" 200 - "-" "curl"
+127.0.0.1 - - [25/Nov/2026:10:00:02 +0000] "GET /users/deadbeef01 HTTP/1.0" 500 12
+shop:443 10.0.0.7 - - [25/Nov/2026:10:00:03 +0000] "POST /orders HTTP/1.1" 201 20
+127.0.0.1 - - [25/Nov/2026:10:00:03 +0000] "GET /slow HTTP/1.1" 504 0
+127.0.0.1 - - [25/Nov/2026:10:00:03 +0000] "GET /old HTTP/1.1" 302 0
+127.0.0.1 - - [25/Nov/2026:10:00:04 +0000] "GET /wp-login.php HTTP/1.1" 404 0
+127.0.0.1 - - [25/Nov/2026:10:00:04 +0000] "GET /static/app.js?v=1 HTTP/1.1" 200 9999
+127.0.0.1 - - [25/Nov/2026:10:00:04 +0000] "HEAD /orders/1 HTTP/1.1" 200 0
+127.0.0.1 - - [25/Nov/2026:10:00:05 +0000] "GET /logout HTTP/1.1" 200 0
+127.0.0.1 - - [25/Nov/2026:10:00:05 +0000] "GET /reset/aB3dE6gH9jK2mN5pQ8rS HTTP/1.1" 200 0
+127.0.0.1 - - [25/Nov/2026:10:00:05 +0000] "GET /me?access_token=s3cret HTTP/1.1" 200 0
+127.0.0.1 - - [25/Nov/2026:10:00:06 +0000] "\x16\x03\x01" 400 0
+nonsense
+"#;
+
+fn read(log: &[u8]) -> Result<(Draft, Tally), InitError> {
+    draft(&mut &*log, "`access.log`", None)
+}
+
+fn route<'a>(draft: &'a Draft, name: &str) -> &'a DraftRoute {
+    draft.routes.iter().find(|route| route.route == name).unwrap_or_else(|| panic!("{name} in {:?}", draft.routes))
+}
+
+#[test]
+fn routes_come_with_their_counts_and_the_values_that_were_found() {
+    let (draft, tally) = read(LOG.as_bytes()).unwrap();
+    let orders = route(&draft, "GET /orders/{id}");
+    assert_eq!(orders.params, [("id".to_owned(), Values::List(vec![Scalar::Number(1), Scalar::Number(2)]))]);
+    assert_eq!((orders.weight, orders.query.as_slice()), (2, &[("full".to_owned(), "yes".to_owned())][..]));
+    assert_eq!(orders.comments[0], "2 requests in the log; 1 more were refused with 4xx.");
+    assert_eq!(route(&draft, "GET /users/{id}").weight, 2);
+    assert_eq!(route(&draft, "GET /slow").comments[0], "1 request in the log, all of which failed with 5xx.");
+    assert_eq!(route(&draft, "GET /old").expect, [302]);
+    assert!(route(&draft, "POST /orders").changes_data && route(&draft, "GET /logout").changes_data);
+    assert_eq!((tally.lines, tally.bad, tally.first_bad, tally.files, tally.other_methods), (16, 2, Some(15), 1, 1));
+    assert!(
+        draft.notes.contains(&"1 route answered with 4xx alone: GET /wp-login.php".to_owned()),
+        "{:?}",
+        draft.notes
+    );
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_copied() {
+    let (draft, _) = read(LOG.as_bytes()).unwrap();
+    let text = write(&draft, "a.toml").text;
+    assert!(!text.contains("s3cret") && !text.contains("aB3dE6"), "{text}");
+    let found = problems("a.toml", &text, &[]).unwrap();
+    let keys: Vec<String> = found.iter().map(|it| it.problem.to_string()).collect();
+    assert!(found.iter().all(|it| it.problem.message.starts_with("is still TODO: ")), "{keys:?}");
+    assert_eq!(keys.len(), 3, "the target, the secret in the path and the one in the query: {keys:?}");
+}
+
+#[test]
+fn a_log_becomes_a_scenario() {
+    insta::assert_snapshot!(write(&read(LOG.as_bytes()).unwrap().0, "a.toml").text);
+}
+
+#[test]
+fn what_is_no_log_is_refused_and_nothing_makes_it_slow_or_large() {
+    for text in ["", "a\nb\n", "{\"json\": 1}\n", "GET / HTTP/1.1\n"] {
+        assert!(matches!(read(text.as_bytes()), Err(InitError::NoLog { .. })), "{text}");
+    }
+    let good = "h - - [t] \"GET /a HTTP/1.1\" 200 1\n";
+    let long = format!("{}\n{good}", "x".repeat(1 << 20));
+    assert_eq!(read(long.as_bytes()).unwrap().1, Tally { lines: 2, bad: 1, first_bad: Some(1), ..Tally::default() });
+    let mut binary = vec![0xff, 0xfe, b'\n'];
+    binary.extend_from_slice(good.as_bytes());
+    assert_eq!(read(&binary).unwrap().1.bad, 1);
+    let many: String = (0..20_000).map(|n| format!("h - - [t] \"GET /p/x{n} HTTP/1.1\" 200 1\n")).collect();
+    let (draft, _) = read(many.as_bytes()).unwrap();
+    assert!(
+        draft.routes.len() <= MOST_ROUTES && draft.notes.iter().any(|note| note.contains("beyond")),
+        "{:?}",
+        draft.notes
+    );
+}
+
+#[test]
+fn weights_keep_their_proportions_and_stay_readable() {
+    let line = |path: &str| format!("h - - [t] \"GET {path} HTTP/1.1\" 200 1\n");
+    let log = line("/a").repeat(5_000) + &line("/b").repeat(50) + &line("/c");
+    let (draft, _) = read(log.as_bytes()).unwrap();
+    let weights: Vec<u32> = draft.routes.iter().map(|route| route.weight).collect();
+    assert_eq!(weights, [1_000, 10, 1]);
+}
+
+#[test]
+fn lines_are_read_as_servers_write_them() {
+    let target = |line: &str| read_line(line).map(|request| request.target.to_owned());
+    for (line, expected) in [
+        (r#"h - - [t] "GET /a HTTP/1.1" 200 1"#, Some("/a")),
+        (r#"h - - [t] "GET /a\"b HTTP/1.1" 200 1 "-" "x""#, Some("/a\\\"b")),
+        (r#"h - - [t] "GET http://h:1/a?b=1 HTTP/1.1" 200 -"#, Some("/a?b=1")),
+        (r#"h - - [t] "GET /a" 200 1"#, Some("/a")),
+        (r#"h - - [t] "GET /a b HTTP/1.1" 200 1"#, None),
+        (r#"h - - [t] "GET /a HTTP/1.1" 999 1"#, None),
+        (r#"h - - [t] "GET /a HTTP/1.1" 200"#, None),
+        (r#"h - - [t] "get /a HTTP/1.1" 200 1"#, None),
+        (r#"h - - [t] "-" 408 0"#, None),
+        (r#"h - - [t] "GET /a"#, None),
+        (r#""GET /a HTTP/1.1" 200 1"#, None),
+    ] {
+        assert_eq!(target(line).as_deref(), expected, "{line}");
+    }
+}

@@ -1,0 +1,218 @@
+//! A first scenario for a service of one's own, from what there is: an OpenAPI document, a list of URLs, an access log.
+//!
+//! Pure: texts go in, a [`Draft`] comes out, and [`file`] writes it as a commented scenario. Nothing is made up where a
+//! wrong value would only be answered with 404 or 422: such a place is marked ([`todo`](crate::scenario::service::todo)),
+//! and `scenario check` names it. Secrets are never copied.
+
+pub mod access_log;
+mod body;
+pub mod file;
+pub mod openapi;
+mod paths;
+mod traffic;
+pub mod urls;
+
+use crate::scenario::service::todo::MARK;
+use crate::scenario::service::{BaseUrl, Scalar, Values};
+
+pub use body::Body;
+
+/// The most routes that a draft has: beyond that nobody reads the file.
+pub const MOST_ROUTES: usize = 200;
+
+/// The most values that are written for one parameter.
+const MOST_VALUES: usize = 30;
+
+/// A scenario to be, with what its reader should know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// The scenario's name.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// What it was made from: "`shop.json` (OpenAPI 3.1.0)".
+    pub origin: String,
+    /// Where the service is; `None` when nothing says it.
+    pub target: Option<BaseUrl>,
+    /// What is to be known about that.
+    pub target_comments: Vec<String>,
+    /// The path of its health check.
+    pub health: Option<String>,
+    /// Who the users are.
+    pub identities: Vec<DraftIdentity>,
+    /// What they do.
+    pub routes: Vec<DraftRoute>,
+    /// What was left out, and why.
+    pub notes: Vec<String>,
+}
+
+/// How users show who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DraftIdentity {
+    /// Keys and values, in order.
+    pub settings: Vec<(&'static str, String)>,
+    /// The variable that has to be set.
+    pub variable: String,
+    /// What is to be known about it.
+    pub comments: Vec<String>,
+}
+
+/// One thing that users do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DraftRoute {
+    /// Method and path template.
+    pub route: String,
+    /// How often; 1 is not written.
+    pub weight: u32,
+    /// Values of each parameter.
+    pub params: Vec<(String, Values)>,
+    /// The query.
+    pub query: Vec<(String, String)>,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Option<Body>,
+    /// Statuses of a good answer, where they are not 200 to 299.
+    pub expect: Vec<u16>,
+    /// Whether it is switched off until data may change.
+    pub changes_data: bool,
+    /// What is to be known about it.
+    pub comments: Vec<String>,
+}
+
+/// Why there is no draft.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The document is neither JSON nor YAML.
+    #[error("{origin} is no OpenAPI document: {reason}")]
+    NoDocument {
+        /// Which document.
+        origin: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An OpenAPI document of another version.
+    #[error("{origin} says {seen}: allowed are OpenAPI 3.0 and 3.1")]
+    Version {
+        /// Which document.
+        origin: String,
+        /// What it says of itself.
+        seen: String,
+    },
+    /// A URL of the list is none.
+    #[error("`--url`: {0}")]
+    Url(String),
+    /// URLs of more than one service.
+    #[error("`--url` names `{first}` and `{other}`: one service at a time")]
+    TwoServices {
+        /// The first one's.
+        first: String,
+        /// Another.
+        other: String,
+    },
+    /// The log cannot be read.
+    #[error("cannot read {origin}")]
+    Log {
+        /// Which log.
+        origin: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No line of the log is one.
+    #[error("{origin} has no line of the common or the combined log format; its first is {first:?}")]
+    NoLog {
+        /// Which log.
+        origin: String,
+        /// Its first line, cut.
+        first: String,
+    },
+    /// Nothing to ask for.
+    #[error("{origin} has no route that can be asked for{}", because(notes))]
+    NoRoutes {
+        /// Where none was found.
+        origin: String,
+        /// What was left out.
+        notes: Vec<String>,
+    },
+}
+
+fn because(notes: &[String]) -> String {
+    if notes.is_empty() { String::new() } else { format!(": {}", notes.join("; ")) }
+}
+
+/// Switches off what may change data: other methods than `GET`, and paths whose last word says that something is done.
+fn with_cautions(mut route: DraftRoute) -> DraftRoute {
+    let path = route.route.split(' ').nth(1).unwrap_or_default();
+    if !route.route.starts_with("GET ") {
+        route.changes_data = true;
+    } else if paths::says_that_it_acts(path) {
+        route.changes_data = true;
+        route.comments.push("Its name says that it does something: switched off.".to_owned());
+    }
+    route
+}
+
+/// Values that somebody has to give, with what they are.
+fn todo_values(what: &str) -> Values {
+    Values::List(vec![Scalar::Text(todo(what))])
+}
+
+/// A text that stands where somebody has to give one.
+fn todo(what: &str) -> String {
+    format!("{MARK} {}", short(what))
+}
+
+/// A few words of what others wrote, in one line.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = line.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// A name for the scenario, and its folders, from what others call the service.
+fn name_from(text: &str) -> String {
+    const LONGEST: usize = 40;
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");
+    let name: String = name.chars().take(LONGEST).collect();
+    let name = name.trim_end_matches('-');
+    if name.is_empty() { "my-service".to_owned() } else { name.to_owned() }
+}
+
+/// A variable's name: `SHOP_TOKEN`.
+fn variable_from(name: &str, what: &str) -> String {
+    let name = name.to_ascii_uppercase().replace('-', "_");
+    let first = name.starts_with(|c: char| c.is_ascii_digit());
+    format!("{}{name}_{what}", if first { "SERVICE_" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_names_whatever_the_service_is_called() {
+        for (text, name) in [
+            ("Shop API", "shop-api"),
+            ("  ", "my-service"),
+            ("Ünïcode & Söhne v1.2", "n-code-s-hne-v1-2"),
+            ("-- 7 --", "7"),
+            (&"long ".repeat(50), "long-long-long-long-long-long-long-long"),
+        ] {
+            assert_eq!(name_from(text), name, "{text:?}");
+        }
+        assert_eq!(variable_from("shop-api", "TOKEN"), "SHOP_API_TOKEN");
+        assert_eq!(variable_from("7", "TOKEN"), "SERVICE_7_TOKEN");
+    }
+
+    #[test]
+    fn words_of_others_are_one_short_line() {
+        assert_eq!(short(" a\n\tb\u{7} c "), "a b c");
+        assert_eq!(short(&"ä".repeat(200)).chars().count(), 101);
+    }
+}

@@ -1,0 +1,244 @@
+//! One operation of a document as a route.
+
+use reqwest::header::HeaderName;
+use serde_json::Value;
+
+use super::document::{Document, list, members, text};
+use super::schema::{self, Guess, Place};
+use super::security::{SECRET_HEADERS, header_identity};
+use crate::init::{Body, DraftIdentity, DraftRoute, MOST_VALUES, short, todo, todo_values, with_cautions};
+use crate::scenario::service::{RouteName, Values};
+
+/// A route, and an identity that a header of it asks for.
+pub(super) struct Found {
+    pub(super) route: DraftRoute,
+    pub(super) identity: Option<DraftIdentity>,
+}
+
+/// The operation as a route; why it is none.
+pub(super) fn route(
+    document: &Document,
+    service: &str,
+    method: &str,
+    path: &str,
+    item: &Value,
+    operation: &Value,
+) -> Result<Found, String> {
+    if streams(document, operation) {
+        return Err("answers with a stream, which does not end".to_owned());
+    }
+    let mut building = Building {
+        document,
+        service,
+        used: Vec::new(),
+        route: DraftRoute::default(),
+        optional: Vec::new(),
+        identity: None,
+    };
+    let template = building.path(path);
+    building.route.route = format!("{method} {template}");
+    building.route.weight = 1;
+    building.describe(operation);
+    for parameter in parameters(document, item, operation) {
+        building.parameter(parameter);
+    }
+    if !building.optional.is_empty() {
+        building.comment(&format!("The query may also have {}.", building.optional.join(", ")));
+    }
+    building.unfilled_holes();
+    if !matches!(method, "GET" | "DELETE") {
+        building.body(document.get(operation, "requestBody"));
+    }
+    let Building { route, identity, .. } = building;
+    let read = route.route.parse::<RouteName>();
+    read.map(|_| Found { route: with_cautions(route), identity })
+        .map_err(|_refused| "its path cannot be written as a template".to_owned())
+}
+
+fn streams(document: &Document, operation: &Value) -> bool {
+    let answers = members(document.get(operation, "responses")).map(|(_, answer)| document.resolve(answer));
+    answers
+        .flat_map(|answer| members(document.get(answer, "content")))
+        .any(|(kind, _)| kind.starts_with("text/event-stream"))
+}
+
+/// The operation's own parameters, and those of its path that it does not replace.
+fn parameters<'a>(document: &'a Document, item: &'a Value, operation: &'a Value) -> Vec<&'a Value> {
+    let key =
+        |parameter: &Value| (text(parameter, "in").map(str::to_owned), text(parameter, "name").map(str::to_owned));
+    let own: Vec<&Value> = list(operation.get("parameters")).iter().map(|it| document.resolve(it)).collect();
+    let shared = list(item.get("parameters")).iter().map(|it| document.resolve(it));
+    let shared: Vec<&Value> = shared.filter(|it| own.iter().all(|own| key(own) != key(it))).collect();
+    shared.into_iter().chain(own).collect()
+}
+
+struct Building<'a> {
+    document: &'a Document,
+    service: &'a str,
+    /// The document's name of each hole of the path, and the scenario's.
+    used: Vec<(String, String)>,
+    route: DraftRoute,
+    /// Names in the query that may be left out.
+    optional: Vec<String>,
+    identity: Option<DraftIdentity>,
+}
+
+impl Building<'_> {
+    fn describe(&mut self, operation: &Value) {
+        let summary = text(operation, "summary").or_else(|| text(operation, "description"));
+        self.route.comments.extend(summary.map(short).filter(|it| !it.is_empty()));
+        if operation.get("deprecated") == Some(&Value::Bool(true)) {
+            self.comment("Deprecated.");
+        }
+    }
+
+    fn comment(&mut self, text: &str) {
+        self.route.comments.push(text.to_owned());
+    }
+
+    /// The path with names that a scenario may have.
+    fn path(&mut self, path: &str) -> String {
+        let mut template = String::new();
+        let mut rest = path;
+        while let Some((before, (name, after))) =
+            rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?)))
+        {
+            template.push_str(before);
+            let ours = self.name(name);
+            template.push_str(&format!("{{{ours}}}"));
+            self.used.push((name.to_owned(), ours));
+            rest = after;
+        }
+        template + rest
+    }
+
+    /// A name for a parameter that no other one has.
+    fn name(&self, theirs: &str) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+        let name: String = theirs.trim().chars().map(plain).collect();
+        let name = if name.trim_matches('_').is_empty() { "value" } else { name.trim_matches('_') }.to_owned();
+        let taken = |name: &str| {
+            self.used.iter().any(|(_, used)| used == name) || self.route.params.iter().any(|(used, _)| used == name)
+        };
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        std::iter::once(name.clone()).chain(numbered).find(|it| !taken(it)).unwrap_or(name)
+    }
+
+    fn parameter(&mut self, parameter: &Value) {
+        let Some(name) = text(parameter, "name") else { return };
+        let required = parameter.get("required") == Some(&Value::Bool(true));
+        match text(parameter, "in") {
+            Some("path") => {
+                let ours = self.used.iter().find(|(theirs, _)| theirs == name).map(|(_, ours)| ours.clone());
+                if let Some(ours) = ours {
+                    let values = self.guessed(parameter, name, Place::Path);
+                    self.route.params.push((ours, values));
+                }
+            }
+            Some("query") if required => {
+                let value = self.value(parameter, name);
+                self.route.query.push((name.to_owned(), value));
+            }
+            Some("header") if required && SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) => {
+                let comment = format!("Some routes ask for the header `{}`.", short(name));
+                self.identity.get_or_insert(header_identity(self.service, name, comment));
+            }
+            // These are no parameters, says the standard.
+            Some("header") if ["accept", "content-type"].contains(&name.to_ascii_lowercase().as_str()) => {}
+            Some("header") if required && HeaderName::from_bytes(name.as_bytes()).is_err() => {
+                self.comment(&format!("Asks for the header {name:?}, which cannot be sent."));
+            }
+            Some("header") if required => {
+                let value = self.value(parameter, name);
+                self.route.headers.push((name.to_owned(), value));
+            }
+            Some("cookie") if required => {
+                self.comment(&format!(
+                    "Asks for the cookie `{}`: an [[identity]] with header = \"Cookie\" sends one.",
+                    short(name)
+                ));
+            }
+            Some("query") => self.optional.push(format!("`{}`", short(name))),
+            _ => {}
+        }
+    }
+
+    /// A text for query or header: the value itself where there is one, else a hole.
+    fn value(&mut self, parameter: &Value, name: &str) -> String {
+        let values = self.guessed(parameter, name, Place::Beside);
+        if let Values::List(list) = &values
+            && let [only] = list.as_slice()
+            && !only.to_string().starts_with(crate::scenario::service::todo::MARK)
+        {
+            return only.to_string();
+        }
+        let ours = self.name(name);
+        self.route.params.push((ours.clone(), values));
+        format!("{{{ours}}}")
+    }
+
+    fn guessed(&mut self, parameter: &Value, name: &str, place: Place) -> Values {
+        let values = match schema::values(self.document, parameter, name, place) {
+            Guess::Told(values) | Guess::Unknown(values) => values,
+            Guess::MadeUp(values) => {
+                self.comment(&format!("`{}` is made up from its schema.", short(name)));
+                values
+            }
+        };
+        match values {
+            Values::List(mut list) => {
+                list.truncate(MOST_VALUES);
+                Values::List(list)
+            }
+            other => other,
+        }
+    }
+
+    /// Holes of the path that no parameter describes.
+    fn unfilled_holes(&mut self) {
+        for (theirs, ours) in self.used.clone() {
+            if self.route.params.iter().all(|(name, _)| *name != ours) {
+                let values = todo_values(&format!("{theirs}, values that exist"));
+                self.route.params.push((ours, values));
+            }
+        }
+    }
+
+    fn body(&mut self, body: &Value) {
+        let content = self.document.get(body, "content");
+        let kind = |wanted: fn(&str) -> bool| members(content).find(|(kind, _)| wanted(kind));
+        let found = kind(|it| it.starts_with("application/json"))
+            .or_else(|| kind(|it| it.contains("json") && !it.contains("patch")))
+            .or_else(|| kind(|it| it.contains("x-www-form-urlencoded")))
+            .or_else(|| kind(|it| it.starts_with("text/")))
+            .or_else(|| kind(|_| true));
+        let Some((kind, media)) = found else { return };
+        let media = self.document.resolve(media);
+        let body = schema::body(self.document, media);
+        let text = |text: String| Body::Text { text, content_type: short(kind) };
+        self.route.body = Some(if kind.starts_with("application/json") {
+            Body::of_json(body)
+        } else if kind.contains("json") {
+            text(body.to_string())
+        } else if kind.contains("x-www-form-urlencoded") {
+            text(form(&body))
+        } else {
+            text(body.as_str().map_or_else(|| todo(&format!("the body ({kind})")), str::to_owned))
+        });
+    }
+}
+
+/// A form's text; marked as a whole where a field is.
+fn form(body: &Value) -> String {
+    let written = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let fields: Vec<(&String, String)> = members(body).map(|(name, value)| (name, written(value))).collect();
+    let known = |text: &str| !text.contains(crate::scenario::service::todo::MARK);
+    if fields.is_empty() || !fields.iter().all(|(_, text)| known(text)) {
+        let names: Vec<String> = fields.iter().map(|(name, _)| format!("{name}=…")).collect();
+        return todo(&format!("the form: {}", names.join("&")));
+    }
+    let encoded =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let fields = fields.iter().map(|(name, text)| format!("{}={}", encoded(name), encoded(text)));
+    fields.collect::<Vec<_>>().join("&")
+}

@@ -1,0 +1,342 @@
+//! Values from schemas: what is given as an example first, then what the form allows. What only the service knows
+//! (which ids exist) is not made up.
+
+use serde_json::{Map, Value};
+
+use super::document::{Budget, Document, list, members};
+use crate::init::{short, todo, todo_values};
+use crate::scenario::service::{Scalar, Values};
+
+/// Where a value will stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the path, where it mostly names a thing that must exist.
+    Path,
+    /// In the query or a header.
+    Beside,
+}
+
+/// Values for a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Guess {
+    /// From the document's examples, defaults or names.
+    Told(Values),
+    /// Made up so that the schema allows it.
+    MadeUp(Values),
+    /// Nobody knows; what is wanted, in words.
+    Unknown(Values),
+}
+
+/// Values for a parameter, or a header.
+pub(super) fn values(document: &Document, parameter: &Value, name: &str, place: Place) -> Guess {
+    let content = members(document.get(parameter, "content")).next().map(|(_, content)| content);
+    let schema = document
+        .flat(parameter.get("schema").or_else(|| content?.get("schema")).unwrap_or(&Value::Null), &mut Budget::new());
+    let mut examples = examples(document, parameter);
+    examples.extend(content.into_iter().flat_map(|content| self::examples(document, content)));
+    told(examples)
+        .or_else(|| of_schema(document, &schema, name, place))
+        .unwrap_or_else(|| Guess::Unknown(todo_values(&wanted(document, parameter, &schema, name, place))))
+}
+
+fn told(values: Vec<Value>) -> Option<Guess> {
+    let values: Vec<Scalar> = values.iter().filter_map(scalar).collect();
+    (!values.is_empty()).then_some(Guess::Told(Values::List(values)))
+}
+
+fn of_schema(document: &Document, schema: &Map<String, Value>, name: &str, place: Place) -> Option<Guess> {
+    told(examples_of_schema(schema))
+        .or_else(|| told(schema.get("default").cloned().into_iter().collect()))
+        .or_else(|| told(list(schema.get("enum")).iter().chain(schema.get("const")).cloned().collect()))
+        .or_else(|| by_form(document, schema, name, place))
+}
+
+/// In words: "id (integer), values that exist".
+fn wanted(document: &Document, parameter: &Value, schema: &Map<String, Value>, name: &str, place: Place) -> String {
+    let described = document.get(parameter, "description").as_str().or_else(|| schema.get("description")?.as_str());
+    let kind = match (type_of(schema), schema.get("format").and_then(Value::as_str)) {
+        (_, Some(format)) => format,
+        (Some(kind), None) => kind,
+        (None, None) => "text",
+    };
+    let exist = if place == Place::Path { ", values that exist" } else { "" };
+    match described.map(short).filter(|text| !text.is_empty()) {
+        Some(text) => format!("{name} ({kind}){exist}: {text}"),
+        None => format!("{name} ({kind}){exist}"),
+    }
+}
+
+/// `example`, and the values of `examples`.
+fn examples(document: &Document, holder: &Value) -> Vec<Value> {
+    let named =
+        members(document.get(holder, "examples")).map(|(_, example)| document.get(document.resolve(example), "value"));
+    holder.get("example").into_iter().chain(named).filter(|it| !it.is_null()).cloned().collect()
+}
+
+fn examples_of_schema(schema: &Map<String, Value>) -> Vec<Value> {
+    let given = schema.get("example").into_iter().chain(list(schema.get("examples")));
+    given.filter(|it| !it.is_null()).cloned().collect()
+}
+
+/// A value that can stand in a path; of a list the first.
+fn scalar(value: &Value) -> Option<Scalar> {
+    match value {
+        Value::Number(number) => Some(number.as_i64().map_or_else(|| Scalar::Text(number.to_string()), Scalar::Number)),
+        Value::String(text) => Some(Scalar::Text(text.clone())),
+        Value::Bool(yes) => Some(Scalar::Text(yes.to_string())),
+        Value::Array(items) => items.first().and_then(scalar),
+        Value::Null | Value::Object(_) => None,
+    }
+}
+
+/// `type`, or of several the first that is not `null` (3.1).
+pub(super) fn type_of(schema: &Map<String, Value>) -> Option<&str> {
+    match schema.get("type")? {
+        Value::String(name) => Some(name),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null"),
+        _ => None,
+    }
+}
+
+fn by_form(document: &Document, schema: &Map<String, Value>, name: &str, place: Place) -> Option<Guess> {
+    let exists = place == Place::Path || names_a_thing(name);
+    match type_of(schema)? {
+        "integer" => match bounds(schema) {
+            (Some(from), Some(to)) if from <= to => Some(Guess::MadeUp(Values::Range { from, to })),
+            _ if exists => None,
+            (from, to) => Some(Guess::MadeUp(Values::List(vec![Scalar::Number(within(from, to))]))),
+        },
+        "number" if !exists => {
+            let (from, to) = bounds(schema);
+            Some(Guess::MadeUp(Values::List(vec![Scalar::Number(within(from, to))])))
+        }
+        "boolean" => Some(Guess::MadeUp(Values::List(["true", "false"].map(|it| Scalar::Text(it.to_owned())).into()))),
+        "array" => of_schema(document, &document.flat(schema.get("items")?, &mut Budget::new()), name, place),
+        "string" => {
+            let format = schema.get("format")?.as_str()?;
+            // A made-up UUID names nothing; a day is there every year.
+            let made_up = if exists && format == "uuid" { None } else { of_format(format) };
+            made_up.map(|text| Guess::MadeUp(Values::List(vec![Scalar::Text(text.to_owned())])))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a value of this name mostly has to exist: `id`, `user_id`, `orderId`.
+fn names_a_thing(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    ["id", "uuid", "guid"].contains(&lower.as_str())
+        || ["_id", "-id", "_uuid", "_ids"].iter().any(|end| lower.ends_with(end))
+        || name.ends_with("Id")
+        || name.ends_with("ID")
+}
+
+/// A text of a format, where any does.
+fn of_format(format: &str) -> Option<&'static str> {
+    Some(match format {
+        "date" => "2026-01-15",
+        "date-time" => "2026-01-15T12:00:00Z",
+        "time" => "12:00:00Z",
+        "duration" => "PT1H",
+        "uuid" => "00000000-0000-4000-8000-000000000001",
+        "email" | "idn-email" => "user@example.com",
+        "ipv4" => "127.0.0.1",
+        "ipv6" => "::1",
+        _ => return None,
+    })
+}
+
+/// The least and the most, of whole numbers.
+fn bounds(schema: &Map<String, Value>) -> (Option<i64>, Option<i64>) {
+    let number = |name: &str| schema.get(name).and_then(Value::as_f64);
+    // 3.0 says whether the limit itself is allowed, 3.1 gives another limit.
+    let exclusive = |name: &str| schema.get(name) == Some(&Value::Bool(true));
+    let lowest = number("minimum").map(|it| if exclusive("exclusiveMinimum") { it.floor() + 1.0 } else { it.ceil() });
+    let highest = number("maximum").map(|it| if exclusive("exclusiveMaximum") { it.ceil() - 1.0 } else { it.floor() });
+    let lowest = lowest.or_else(|| number("exclusiveMinimum").map(|it| it.floor() + 1.0));
+    let highest = highest.or_else(|| number("exclusiveMaximum").map(|it| it.ceil() - 1.0));
+    #[expect(clippy::cast_possible_truncation, reason = "what is too large becomes the largest")]
+    let whole = |number: f64| number as i64;
+    (lowest.map(whole), highest.map(whole))
+}
+
+/// A plain number between the two.
+fn within(from: Option<i64>, to: Option<i64>) -> i64 {
+    let least = from.unwrap_or(1);
+    least.min(to.unwrap_or(least)).max(from.unwrap_or(i64::MIN))
+}
+
+/// A body of this schema. What is not known is marked where it stands.
+pub(super) fn body(document: &Document, media: &Value) -> Value {
+    let told = examples(document, media).into_iter().next();
+    told.unwrap_or_else(|| {
+        sample(document, media.get("schema").unwrap_or(&Value::Null), "body", DEEPEST, &mut Budget::new())
+    })
+}
+
+const DEEPEST: usize = 8;
+
+fn sample(document: &Document, schema: &Value, name: &str, depth: usize, budget: &mut Budget) -> Value {
+    let schema = document.flat(schema, budget);
+    let told = examples_of_schema(&schema).into_iter().next();
+    let told = told.or_else(|| schema.get("default").filter(|it| !it.is_null()).cloned());
+    let told = told.or_else(|| schema.get("const").or_else(|| list(schema.get("enum")).first()).cloned());
+    if let Some(told) = told {
+        return told;
+    }
+    let unknown = || {
+        let what = schema.get("description").and_then(Value::as_str).map(short);
+        let kind = schema.get("format").and_then(Value::as_str).or_else(|| type_of(&schema)).unwrap_or("value");
+        Value::String(todo(&what.map_or_else(|| format!("{name} ({kind})"), |what| format!("{name} ({kind}): {what}"))))
+    };
+    if depth == 0 || !budget.spend() {
+        return unknown();
+    }
+    let kind = type_of(&schema).or_else(|| schema.contains_key("properties").then_some("object"));
+    match kind {
+        Some("object") => object(document, &schema, depth, budget),
+        Some("array") => {
+            let item = schema.get("items").map(|items| sample(document, items, name, depth - 1, budget));
+            Value::Array(item.into_iter().collect())
+        }
+        Some("boolean") => Value::Bool(false),
+        Some("integer" | "number") if !names_a_thing(name) => whole_number(&schema).into(),
+        Some("string") if !names_a_thing(name) => {
+            let made_up = schema.get("format").and_then(Value::as_str).and_then(of_format);
+            made_up.map_or_else(unknown, Value::from)
+        }
+        _ => unknown(),
+    }
+}
+
+/// What the schema asks for, and nothing else.
+fn object(document: &Document, schema: &Map<String, Value>, depth: usize, budget: &mut Budget) -> Value {
+    let required: Vec<&str> = list(schema.get("required")).iter().filter_map(Value::as_str).collect();
+    let properties = schema.get("properties").unwrap_or(&Value::Null);
+    let wanted = members(properties).filter(|(name, _)| required.contains(&name.as_str()));
+    let wanted = wanted.filter(|(_, inner)| document.get(inner, "readOnly") != &Value::Bool(true));
+    wanted.map(|(name, inner)| (name.clone(), sample(document, inner, name, depth - 1, budget))).collect()
+}
+
+fn whole_number(schema: &Map<String, Value>) -> i64 {
+    let (from, to) = bounds(schema);
+    let step = schema.get("multipleOf").and_then(Value::as_i64).filter(|step| *step > 0);
+    match step {
+        Some(step) => within(from, to).checked_add(step - 1).map_or(step, |it| it / step * step),
+        None => within(from, to),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn guess(parameter: Value, name: &str, place: Place) -> Guess {
+        let document = Document { root: json!({}), version: "3.1.0".to_owned() };
+        values(&document, &parameter, name, place)
+    }
+
+    fn numbers(numbers: &[i64]) -> Values {
+        Values::List(numbers.iter().copied().map(Scalar::Number).collect())
+    }
+
+    fn texts(texts: &[&str]) -> Values {
+        Values::List(texts.iter().map(|text| Scalar::Text((*text).to_owned())).collect())
+    }
+
+    #[test]
+    fn examples_come_before_defaults_before_names_before_forms() {
+        use Place::{Beside, Path};
+        let told = |values| Guess::Told(values);
+        let made_up = |values| Guess::MadeUp(values);
+        for (parameter, name, place, expected) in [
+            (json!({"example": 7, "schema": {"type": "integer", "default": 8}}), "id", Path, told(numbers(&[7]))),
+            (json!({"examples": {"a": {"value": "x"}, "b": {"value": "y"}}}), "id", Path, told(texts(&["x", "y"]))),
+            (json!({"schema": {"examples": [1, 2]}}), "id", Path, told(numbers(&[1, 2]))),
+            (json!({"schema": {"default": true}}), "full", Beside, told(texts(&["true"]))),
+            (json!({"schema": {"enum": ["a", null, "b"]}}), "sort", Beside, told(texts(&["a", "b"]))),
+            (json!({"schema": {"const": 3}}), "v", Beside, told(numbers(&[3]))),
+            (
+                json!({"schema": {"type": "integer", "minimum": 1, "maximum": 9}}),
+                "id",
+                Path,
+                made_up(Values::Range { from: 1, to: 9 }),
+            ),
+            (
+                json!({"schema": {"type": "integer", "exclusiveMinimum": 0, "maximum": 9}}),
+                "id",
+                Path,
+                made_up(Values::Range { from: 1, to: 9 }),
+            ),
+            (
+                json!({"schema": {"type": "integer", "minimum": 0, "exclusiveMinimum": true}}),
+                "page",
+                Beside,
+                made_up(numbers(&[1])),
+            ),
+            (
+                json!({"schema": {"type": ["null", "string"], "format": "date"}}),
+                "day",
+                Path,
+                made_up(texts(&["2026-01-15"])),
+            ),
+            (json!({"schema": {"type": "boolean"}}), "full", Path, made_up(texts(&["true", "false"]))),
+            (json!({"schema": {"type": "array", "items": {"enum": ["x"]}}}), "tags", Beside, told(texts(&["x"]))),
+            (
+                json!({"schema": {"type": "array", "items": {"type": "integer"}}}),
+                "sizes",
+                Beside,
+                made_up(numbers(&[1])),
+            ),
+            (
+                json!({"content": {"application/json": {"schema": {"type": "integer"}, "example": 5}}}),
+                "n",
+                Beside,
+                told(numbers(&[5])),
+            ),
+        ] {
+            assert_eq!(guess(parameter.clone(), name, place), expected, "{parameter}");
+        }
+    }
+
+    #[test]
+    fn ids_and_words_are_not_made_up() {
+        for (schema, name, place) in [
+            (json!({"type": "integer"}), "id", Place::Path),
+            (json!({"type": "integer", "minimum": 1}), "id", Place::Path),
+            (json!({"type": "string", "format": "uuid"}), "order", Place::Path),
+            (json!({"type": "string", "format": "uuid"}), "user_id", Place::Beside),
+            (json!({"type": "integer"}), "userId", Place::Beside),
+            (json!({"type": "string"}), "q", Place::Beside),
+            (json!({}), "anything", Place::Beside),
+        ] {
+            let guess = guess(json!({"schema": schema}), name, place);
+            assert!(matches!(guess, Guess::Unknown(_)), "{schema}: {guess:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_has_what_is_required_and_marks_what_is_not_known() {
+        let root = json!({"openapi": "3.1.0", "Order": {"type": "object", "required": ["article", "count", "day", "self", "owner_id", "id"],
+            "properties": {"article": {"type": "string"}, "count": {"type": "integer", "minimum": 1, "multipleOf": 5}, "note": {"type": "string"},
+                "day": {"type": "string", "format": "date"}, "self": {"anyOf": [{"type": "null"}, {"$ref": "#/Small"}]},
+                "owner_id": {"type": "integer"}, "id": {"type": "integer", "readOnly": true}}},
+            "Small": {"required": ["ok", "lines"], "properties": {"ok": {"type": "boolean"}, "lines": {"type": "array", "items": {"enum": ["x"]}}}}});
+        let document = Document { root, version: "3.1.0".to_owned() };
+        let body = body(&document, &json!({"schema": {"$ref": "#/Order"}}));
+        let expected = json!({"article": "TODO: article (string)", "count": 5, "day": "2026-01-15",
+            "self": {"ok": false, "lines": ["x"]}, "owner_id": "TODO: owner_id (integer)"});
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_schema_without_an_end_ends() {
+        let root = json!({"openapi": "3.1.0", "Tree": {"type": "object", "required": ["a", "b", "c"], "properties": {
+            "a": {"$ref": "#/Tree"}, "b": {"$ref": "#/Tree"}, "c": {"$ref": "#/Tree"}}}});
+        let document = Document { root, version: "3.1.0".to_owned() };
+        let body = body(&document, &json!({"schema": {"$ref": "#/Tree"}}));
+        assert!(body.to_string().len() < 200_000, "{}", body.to_string().len());
+    }
+}

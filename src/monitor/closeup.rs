@@ -1,0 +1,132 @@
+//! Every session in a transaction, looked at so often that a hold of a few hundredths of a second is measured: for a scan,
+//! in which there are few of them.
+//!
+//! On a connection of its own, beside the monitor's tiers. As everywhere, it is outside any transaction, and our own
+//! sessions are left out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+use tokio_postgres::{Client, Row, Statement};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{POLL_TIMEOUT, close, connect};
+use super::sessions::SessionState;
+use super::{APPLICATION_NAME, MonitorError};
+
+/// $1: our own name. An aborted transaction has no `xact_start`, and is as old as its state.
+const CLOSEUP: &str = "\
+SELECT array_agg(pid), array_agg(state), array_agg(wait_event_type = 'Lock'),
+       array_agg(extract(epoch FROM clock_timestamp() - coalesce(xact_start, state_change))::float8),
+       array_agg(extract(epoch FROM clock_timestamp() - state_change)::float8),
+       array_agg(CASE WHEN state LIKE 'idle in transaction%' THEN left(query, 1100) END)
+FROM pg_stat_get_activity(NULL)
+WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND backend_type = 'client backend'
+  AND application_name IS DISTINCT FROM $1 AND state <> 'idle' AND state_change IS NOT NULL";
+
+/// One session that is in a transaction, or runs a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CloseSession {
+    /// Its process.
+    pub pid: i32,
+    /// What it does: never idle.
+    pub state: SessionState,
+    /// Whether its statement waits for a lock.
+    pub waits_for_lock: bool,
+    /// Age of its transaction in seconds; of an aborted one, since it was aborted.
+    pub transaction_s: f64,
+    /// Seconds in this state.
+    pub state_s: f64,
+    /// The last statement of an idle one.
+    pub statement: Option<String>,
+}
+
+/// All of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closeup {
+    /// When.
+    pub at: Instant,
+    /// In no order.
+    pub sessions: Vec<CloseSession>,
+}
+
+/// The connection that looks.
+pub struct CloseLooker {
+    client: Client,
+    ending: super::connection::Ending,
+    query: Statement,
+}
+
+impl CloseLooker {
+    /// Connects. Whether the role sees others, is the monitor's to check.
+    ///
+    /// # Errors
+    /// [`MonitorError`] when there is no connection.
+    pub async fn connect(database: &tokio_postgres::Config) -> Result<Self, MonitorError> {
+        let connecting = async {
+            let (client, ending) = connect(database).await?;
+            let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
+            client.batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off").await.map_err(failed)?;
+            let query = client.prepare(CLOSEUP).await.map_err(failed)?;
+            Ok(Self { client, ending, query })
+        };
+        tokio::time::timeout(POLL_TIMEOUT, connecting).await.map_err(|_elapsed| MonitorError::Silent)?
+    }
+
+    /// Looks every `interval` until `stop`, and hands each look to `take`.
+    ///
+    /// # Errors
+    /// [`MonitorError`] when the server does not answer: what would be missing cannot be had again.
+    pub async fn run(
+        self,
+        interval: Duration,
+        stop: CancellationToken,
+        take: Arc<dyn Fn(Closeup) + Send + Sync>,
+    ) -> Result<(), MonitorError> {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ended = Ok(());
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            match tokio::time::timeout(POLL_TIMEOUT, self.look()).await {
+                Ok(Ok(look)) => take(look),
+                Ok(Err(source)) => ended = Err(MonitorError::Query { what: "pg_stat_activity", source }),
+                Err(_elapsed) => ended = Err(MonitorError::Silent),
+            }
+            if ended.is_err() {
+                break;
+            }
+        }
+        close(self.client, self.ending).await;
+        ended
+    }
+
+    async fn look(&self) -> Result<Closeup, tokio_postgres::Error> {
+        let asked = Instant::now();
+        let row = self.client.query_one(&self.query, &[&APPLICATION_NAME]).await?;
+        Ok(Closeup { at: asked + asked.elapsed() / 2, sessions: sessions(&row)? })
+    }
+}
+
+fn sessions(row: &Row) -> Result<Vec<CloseSession>, tokio_postgres::Error> {
+    let Some(pids) = row.try_get::<_, Option<Vec<i32>>>(0)? else { return Ok(Vec::new()) };
+    let states: Vec<Option<String>> = row.try_get(1)?;
+    let locks: Vec<Option<bool>> = row.try_get(2)?;
+    let transactions: Vec<f64> = row.try_get(3)?;
+    let since: Vec<f64> = row.try_get(4)?;
+    let statements: Vec<Option<String>> = row.try_get(5)?;
+    let ages = transactions.into_iter().zip(since);
+    let rest = states.into_iter().zip(locks).zip(statements);
+    let session = |((pid, (transaction_s, state_s)), ((state, lock), statement)): (_, ((Option<String>, _), _))| {
+        let (transaction_s, state_s): (f64, f64) = (transaction_s, state_s);
+        CloseSession {
+            pid,
+            state: SessionState::of(state.as_deref()),
+            waits_for_lock: lock == Some(true),
+            transaction_s: transaction_s.max(0.0),
+            state_s: state_s.max(0.0),
+            statement,
+        }
+    };
+    Ok(pids.into_iter().zip(ages).zip(rest).map(session).collect())
+}

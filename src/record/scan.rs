@@ -1,0 +1,199 @@
+//! What a scan found: every route alone, and all in company, in a mix designed to tell them apart.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A scan of one variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScanRecord {
+    /// How it was done.
+    pub plan: ScanPlan,
+    /// What a verdict needs.
+    pub thresholds: ScanThresholds,
+    /// How well it could be seen.
+    pub sight: ScanSight,
+    /// Requests a second of the whole traffic that harm is reckoned for; `None` when it is not known.
+    pub traffic_rps: Option<f64>,
+    /// Requests a second of this mix of routes at which the pools are full, at most; `None` when the pools' capacity is
+    /// not known, or no route keeps a session.
+    pub pool_full_at_rps: Option<f64>,
+    /// The routes, most harmful first.
+    pub routes: Vec<ScanRoute>,
+    /// What was done, in order of time.
+    pub windows: Vec<ScanWindow>,
+}
+
+/// How a scan was done.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScanPlan {
+    /// Users that ask for a route at the same time.
+    pub users: u32,
+    /// Turns in each of which every route is asked for alone, in random order.
+    pub rounds: u32,
+    /// Requests of a route alone, over all rounds; fewer where they take too long.
+    pub requests: u32,
+    /// The longest that a route is asked for alone in one round, in seconds.
+    pub seconds: f64,
+    /// How long the routes are asked for together, in seconds; 0 when they are not.
+    pub company_s: f64,
+    /// Seed of all random choices.
+    pub seed: u64,
+}
+
+/// What a verdict needs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScanThresholds {
+    /// A session that is idle in transaction for no longer than this at a time waits between two statements.
+    pub pause_s: f64,
+    /// A route holds when its sessions are idle for longer than such pauses, for this long in all, per request.
+    pub held_s: f64,
+    /// A session that is still idle in transaction so long after the last answer was left behind.
+    pub left_behind_after_s: f64,
+}
+
+/// How well it could be seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScanSight {
+    /// Looks at the sessions.
+    pub looks: u64,
+    /// Their rate; `None` without any.
+    pub look_rate_hz: Option<f64>,
+    /// The longest time between two looks, in seconds; `None` with fewer than two.
+    pub longest_gap_s: Option<f64>,
+    /// Sessions that were idle in transaction before the first request: of others, and not counted.
+    pub strangers_before: u32,
+    /// Session seconds a second idle in transaction while nothing was asked for, in transactions that began then: of
+    /// others, and subtracted.
+    pub strangers_idle: f64,
+    /// Session seconds idle in transaction from the first request alone to the last, strangers included, by the looks.
+    pub sampled_s: f64,
+    /// The same by the server's own counter, which lacks transactions that are open, and hears of others late; `None` when
+    /// it does not count.
+    pub counted_s: Option<f64>,
+}
+
+/// What a scan says of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanVerdict {
+    /// It holds a session in a transaction across slow work.
+    Holds,
+    /// It leaves sessions in a transaction behind.
+    Leaks,
+    /// Neither.
+    Fine,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl ScanVerdict {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Leaks => "leaks",
+            Self::Fine => "fine",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A value and its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Estimate {
+    /// The best estimate.
+    pub value: f64,
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScanRoute {
+    /// Method, path template, JSON-RPC method.
+    pub route: String,
+    /// Its share of the traffic, 0–1.
+    pub traffic_share: f64,
+    /// Requests alone, the first ones that warm the service up left out.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// Mean response time alone, in seconds; `None` without a request, and so for what follows.
+    pub response_s: Option<f64>,
+    /// Session seconds idle in transaction per request, alone. Of a route that leaks: what was seen until the scan went
+    /// on, which is less than there was.
+    pub held_s_per_request: Option<Estimate>,
+    /// Of it, what was idle for longer than a pause between two statements: what the verdict is by.
+    pub held_beyond_pauses_s: Option<Estimate>,
+    /// Idle seconds ÷ response time.
+    pub hold_ratio: Option<f64>,
+    /// Session seconds in which a statement ran, per request.
+    pub active_s_per_request: Option<f64>,
+    /// Session seconds waiting for a lock, per request.
+    pub lock_wait_s_per_request: Option<f64>,
+    /// The longest that a session was idle in transaction at a time, in seconds; `None` when none was seen.
+    pub longest_hold_s: Option<f64>,
+    /// Sessions left in a transaction after the requests had ended; `None` when that could not be told.
+    pub left_behind: Option<u64>,
+    /// The last statement of most of the idle time, values as `?`.
+    pub statement: Option<String>,
+    /// The same per request in company; `None` when it was not asked for in company, or nobody can tell.
+    pub held_in_company_s_per_request: Option<Estimate>,
+    /// Whether it holds in company and not alone.
+    pub only_in_company: bool,
+    /// The verdict.
+    pub verdict: ScanVerdict,
+    /// Why the verdict is what it is, where that needs a word.
+    pub because: Option<String>,
+    /// Sessions that it keeps idle in transaction at the mean under the traffic: held seconds × rate. `None` when one of
+    /// the two is not known.
+    pub sessions_held: Option<f64>,
+    /// Requests a second of this route alone at which the pools are full, at most; `None` as for the whole mix.
+    pub pool_full_at_rps: Option<f64>,
+}
+
+/// What is done in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowKind {
+    /// The first requests of a route: they warm the service up, and show whether it leaves sessions behind.
+    First,
+    /// A route alone.
+    Alone,
+    /// The same again, since sessions were left behind.
+    Again,
+    /// Nothing is asked for: what is seen is others'.
+    Quiet,
+}
+
+/// A time in which one route alone was asked for, and the rest after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScanWindow {
+    /// The route; `None` when nothing is asked for.
+    pub route: Option<String>,
+    /// From 0, the first requests.
+    pub round: u32,
+    /// What it is for.
+    pub kind: WindowKind,
+    /// The first request, in seconds since the load began.
+    pub from_s: f64,
+    /// The last answer.
+    pub to_s: f64,
+    /// The end of the rest.
+    pub rested_s: f64,
+    /// Requests that were sent.
+    pub requests: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Those of them that had no answer in time.
+    pub unanswered: u64,
+    /// Session seconds idle in transaction, in transactions that began in it.
+    pub held_s: f64,
+    /// What the server's counter said more at its end than at its beginning, the window before it included as far as that
+    /// was reported late; `None` when it does not count.
+    pub counted_s: Option<f64>,
+    /// Sessions left in a transaction; `None` when a request was not answered, whose transaction may well be open.
+    pub left_behind: Option<u64>,
+}

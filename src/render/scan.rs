@@ -1,0 +1,241 @@
+//! A scan, for people and for scripts.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::numbers::{count, percent, seconds, whole};
+use super::table::loaded;
+use super::text::plain;
+use crate::record::scan::{Estimate, ScanRecord, ScanRoute, ScanSight, ScanVerdict};
+use crate::record::{Format, Outcome, RunRecord};
+use crate::scenario::{Experiment, VariantName};
+
+/// Columns of prose where the terminal does not say.
+const WIDTH: usize = 120;
+
+/// What `scan --json` writes.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    format: Format,
+    scenario: &'a str,
+    outcome: &'a Outcome,
+    folder: &'a Path,
+    routes: Vec<Line<'a>>,
+    variants: Vec<Whole>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    variant: VariantName,
+    #[serde(flatten)]
+    route: &'a ScanRoute,
+}
+
+#[derive(Debug, Serialize)]
+struct Whole {
+    variant: VariantName,
+    traffic_rps: Option<f64>,
+    pool_capacity: Option<u32>,
+    pool_full_at_rps: Option<f64>,
+    sight: ScanSight,
+}
+
+/// The scans of a run, by variant, in the scenario's order.
+pub(super) fn scans(record: &RunRecord) -> impl Iterator<Item = (VariantName, &ScanRecord)> {
+    record.in_order().into_iter().filter_map(|(name, variant)| Some((name, variant.scan.as_ref()?)))
+}
+
+/// `scan --json`: routes most harmful first within a variant, variants in the scenario's order.
+pub fn json<'a>(record: &'a RunRecord, folder: &'a Path) -> Document<'a> {
+    let capacity = record.scenario.pool_capacity();
+    let line = |(variant, scan): (VariantName, &'a ScanRecord)| {
+        scan.routes.iter().map(move |route| Line { variant, route }).collect::<Vec<_>>()
+    };
+    let whole = |(variant, scan): (VariantName, &'a ScanRecord)| Whole {
+        variant,
+        traffic_rps: scan.traffic_rps,
+        pool_capacity: capacity,
+        pool_full_at_rps: scan.pool_full_at_rps,
+        sight: scan.sight,
+    };
+    Document {
+        format: Format { name: "rbac-bench/scan".to_owned(), version: 1 },
+        scenario: record.scenario.name(),
+        outcome: &record.outcome,
+        folder,
+        routes: scans(record).flat_map(line).collect(),
+        variants: scans(record).map(whole).collect(),
+    }
+}
+
+/// The whole text.
+pub fn text(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
+    let mut text = String::new();
+    let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
+    let (name, subject) = (record.scenario.name(), loaded(&record.scenario));
+    let mut say = |line: &str| prose(&mut text, line, width);
+    say(&format!("{name} · scan · {subject} · PostgreSQL {version}"));
+    if record.outcome == Outcome::Interrupted {
+        say("interrupted: the figures cover what was asked for until then");
+    }
+    for (variant, scan) in scans(record) {
+        one(&mut text, variant, scan, width);
+    }
+    let left_out = not_asked(&record.scenario);
+    if !left_out.is_empty() {
+        text.push('\n');
+        prose(&mut text, &format!("Not asked for, since they change data: {}.", left_out.join(", ")), width);
+    }
+    // Writing to a `String` cannot fail.
+    let _ = writeln!(text, "\nrecord  {}", folder.display());
+    text
+}
+
+/// Routes of a scenario that change data, where that is not allowed.
+fn not_asked(experiment: &Experiment) -> Vec<&str> {
+    let Experiment::Service(scenario) = experiment else { return Vec::new() };
+    let asked: Vec<&str> = scenario.routes().map(|route| route.route.name()).collect();
+    scenario.route.iter().map(|route| route.route.name()).filter(|name| !asked.contains(name)).collect()
+}
+
+fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option<usize>) {
+    let plan = scan.plan;
+    text.push('\n');
+    let rate = scan.sight.look_rate_hz.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
+    let company =
+        if plan.company_s > 0.0 { format!(", then {} together", seconds(Some(plan.company_s))) } else { String::new() };
+    let how = format!(
+        "{variant}: {} users at a time, up to {} requests of each route alone in {} rounds{company}; {rate} looks a second",
+        plan.users, plan.requests, plan.rounds
+    );
+    prose(text, &how, width);
+    text.push('\n');
+    text.push_str(&table(scan));
+    for route in scan.routes.iter().filter(|it| it.verdict != ScanVerdict::Fine) {
+        named(text, route, width);
+    }
+    text.push('\n');
+    if scan.routes.iter().all(|route| route.verdict == ScanVerdict::Fine) && !scan.routes.is_empty() {
+        prose(text, "No route holds a session across slow work, and none leaves one behind.", width);
+    }
+    for line in remarks(scan) {
+        prose(text, &line, width);
+    }
+}
+
+fn table(scan: &ScanRecord) -> String {
+    let header = [
+        "route",
+        "verdict",
+        "held per request (95 %)",
+        "of response",
+        "active",
+        "lock wait",
+        "left",
+        "sessions",
+        "full at",
+    ];
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    for route in &scan.routes {
+        table.add_row([
+            plain(&route.route),
+            route.verdict.name().to_owned(),
+            held(route.held_s_per_request, route.verdict),
+            percent(route.hold_ratio),
+            seconds(route.active_s_per_request),
+            seconds(route.lock_wait_s_per_request),
+            count(route.left_behind),
+            route.sessions_held.map_or_else(|| "–".to_owned(), |it| format!("{it:.1}")),
+            route.pool_full_at_rps.map_or_else(|| "–".to_owned(), |it| format!("{} /s", whole_or_tenth(it))),
+        ]);
+    }
+    for column in 2..header.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_padding((2, 1)).set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+fn whole_or_tenth(value: f64) -> String {
+    if value < 10.0 { format!("{value:.1}") } else { whole(Some(value)) }
+}
+
+/// `0.151 s (0.150–0.152)`; of a leak what was seen of it.
+pub(super) fn held(held: Option<Estimate>, verdict: ScanVerdict) -> String {
+    match held {
+        None => "–".to_owned(),
+        Some(held) if verdict == ScanVerdict::Leaks => format!("≥ {:.3} s", held.value),
+        Some(held) => format!("{:.3} s ({:.3}–{:.3})", held.value, held.low, held.high),
+    }
+}
+
+/// A sentence on a route that is not fine.
+fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
+    text.push('\n');
+    let name = &route.route;
+    let said = match route.verdict {
+        ScanVerdict::Leaks => format!(
+            "{name} leaves sessions in a transaction: {} were still open after the last answer.",
+            count(route.left_behind)
+        ),
+        ScanVerdict::Holds if route.only_in_company => {
+            let held = route.held_in_company_s_per_request.map(|it| it.value);
+            format!("{name} holds its session in company, {} per request, and not alone.", seconds(held))
+        }
+        ScanVerdict::Holds => {
+            let longest = seconds(route.longest_hold_s);
+            format!("{name} holds its session across slow work, up to {longest} at a time.")
+        }
+        ScanVerdict::Fine | ScanVerdict::Unknown => format!("{name}: cannot tell."),
+    };
+    prose(text, &said, width);
+    if let Some(because) = route.because.as_ref().filter(|_| !route.only_in_company) {
+        prose(text, &format!("  {because}"), width);
+    }
+    if let Some(statement) = &route.statement {
+        prose(text, &format!("  last statement: {statement}"), width);
+    }
+}
+
+/// What holds for all routes together.
+pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(rps) = scan.traffic_rps {
+        let full = scan.pool_full_at_rps.map_or_else(String::new, |full| {
+            format!(" The pools would be full at {} a second of this mix, at the latest.", whole_or_tenth(full))
+        });
+        said.push(format!(
+            "`sessions`: idle in transaction at the mean, at {} requests a second in the scenario's mix.{full}",
+            whole_or_tenth(rps)
+        ));
+    }
+    let sight = scan.sight;
+    said.push(format!(
+        "Idle time while routes were asked for alone, sampled / counted by the server: {} / {}; it hears of a session's \
+         time late, and of open transactions not at all.",
+        seconds(Some(sight.sampled_s)),
+        sight.counted_s.map_or_else(|| "–".to_owned(), |it| format!("≥ {}", seconds(Some(it))))
+    ));
+    if sight.strangers_before > 0 || sight.strangers_idle > 0.0 {
+        said.push(format!(
+            "Others were idle in transaction too, which is not counted: {} sessions from before, and {} sessions at the \
+             mean while nothing was asked for.",
+            sight.strangers_before,
+            super::numbers::quantity(Some(sight.strangers_idle), crate::units::Unit::Count)
+        ));
+    }
+    said
+}
+
+/// A line of prose, made harmless, broken between words.
+fn prose(text: &mut String, line: &str, width: Option<usize>) {
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let options = textwrap::Options::new(width.unwrap_or(WIDTH).max(40)).subsequent_indent(indent);
+    text.push_str(&textwrap::fill(&plain(line), options));
+    text.push('\n');
+}

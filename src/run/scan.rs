@@ -1,0 +1,129 @@
+//! A scan of one variant: every route alone in turn, in several rounds with rests between them, and then all together in
+//! a mix that is designed to tell them apart; and meanwhile, looks at the sessions.
+//!
+//! What the figures come to is `scan`'s to say: here is decided what is asked for when.
+
+mod conductor;
+mod looks;
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::RunError;
+use super::arm::{Arm, Loaded, Round};
+use super::progress::Stage;
+use crate::monitor::closeup::CloseLooker;
+use crate::record::ScanRecord;
+use crate::record::scan::ScanPlan;
+use crate::scan::report::{self, Scanned};
+use crate::scan::traffic::Traffic;
+use crate::scenario::{Pace, Workload};
+use crate::swarm::Swarm;
+use crate::units::Span;
+use conductor::Conductor;
+use looks::Looks;
+
+/// Time between two looks: what is held for five of them is measured to a tenth in one request.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The monitor looks more often than at a load of minutes.
+pub(super) const MONITOR_INTERVAL: Duration = Duration::from_millis(50);
+pub(super) const MONITOR_PULSE: Duration = Duration::from_millis(25);
+
+/// Longer than any scan: it ends by itself.
+const LONGEST: Span = Span::from_secs(24 * 3600);
+
+/// How long a turn and its rest take, as far as one can guess.
+const TURN_S: f64 = 1.5;
+
+/// How a scan is to be done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScanSettings {
+    /// Users, rounds and times.
+    pub plan: ScanPlan,
+    /// Requests a second that harm is reckoned for, in place of the scenario's load.
+    pub rate: Option<f64>,
+}
+
+impl ScanSettings {
+    /// How long it may take, for whoever shows progress.
+    pub(super) fn expected(&self, of: &Pace, routes: usize) -> Pace {
+        let turns = (u64::from(self.plan.rounds) + 1) * (routes as u64 + 1);
+        let duration = Span::from(Duration::from_secs_f64(turns as f64 * TURN_S + self.plan.company_s));
+        Pace { ramp_up: Span::ZERO, settle: Span::ZERO, duration, ..of.clone() }
+    }
+}
+
+/// What is scanned.
+pub(super) struct Subject<'a> {
+    pub(super) settings: ScanSettings,
+    pub(super) database: &'a tokio_postgres::Config,
+    /// The plan's routes by their place, and the share of the traffic of each.
+    pub(super) routes: Vec<(String, f64)>,
+    pub(super) traffic: Option<Traffic>,
+    pub(super) pool_capacity: Option<u32>,
+}
+
+/// Where a scan is, for whoever shows progress.
+#[derive(Clone, Default)]
+pub(super) struct Place(Arc<Mutex<Option<(Stage, String)>>>);
+
+impl Place {
+    fn set(&self, stage: Stage, detail: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((stage, detail));
+    }
+
+    fn get(&self) -> (Stage, Option<String>) {
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        place.map_or((Stage::Alone, None), |(stage, detail)| (stage, Some(detail)))
+    }
+}
+
+/// Scans: asks, and looks on; what was done until it was interrupted is told, too.
+pub(super) async fn scan(
+    arm: &Arm<'_>,
+    subject: &Subject<'_>,
+    swarm: Swarm,
+    round: Round,
+    died: impl Future<Output = RunError>,
+) -> Result<(Loaded, ScanRecord), RunError> {
+    let looks = Looks::since(round.clock.started);
+    let looker = CloseLooker::connect(subject.database).await?;
+    let looking = CancellationToken::new();
+    let ended = tokio::spawn(looker.run(LOOK_INTERVAL, looking.clone(), looks.taker()));
+    // Whatever happens, nobody looks on afterwards.
+    let guard = looking.drop_guard();
+    let place = Place::default();
+    let conductor = Conductor::new(subject, &looks, round.clock, arm.stop, place.clone());
+    let soloists = swarm.soloists(round.clock);
+    let work = async {
+        let conducted = conductor.conduct(soloists).await?;
+        drop(guard);
+        // A look that failed leaves a hole that no figure may bridge.
+        ended.await.map_err(|_crashed| RunError::CollectorCrashed)??;
+        Ok(conducted)
+    };
+    let (loaded, conducted) = arm.around(round, &|| place.get(), work, died).await?;
+    let looks = looks.take();
+    let record = report::record(&Scanned {
+        plan: subject.settings.plan,
+        routes: &subject.routes,
+        looks: &looks,
+        windows: &conducted.windows,
+        company: conducted.company.as_ref(),
+        counted_s: conducted.counted_s,
+        traffic: subject.traffic,
+        pool_capacity: subject.pool_capacity,
+    });
+    Ok((loaded, record))
+}
+
+/// The users of a scan, of a load with such users; how long it takes is a guess, for whoever shows progress.
+pub(super) fn pace(of: &Pace, plan: &ScanPlan) -> Pace {
+    let workload = Workload::Closed { users: plan.users.max(1) };
+    let stages = Vec::new();
+    Pace { workload, stages, ramp_up: Span::ZERO, settle: Span::ZERO, duration: LONGEST, ..of.clone() }
+}

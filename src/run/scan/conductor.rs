@@ -1,0 +1,326 @@
+//! What is asked for when.
+//!
+//! ```text
+//! first     a wave of each route: warms the service up; who leaves sessions behind is asked once more, and then no more
+//! rounds    each route alone, wave after wave, in random order, a rest after each; one turn in which nothing is asked
+//! company   all of them, each switched on and off by itself
+//! ```
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::looks::Looks;
+use super::{Place, Subject};
+use crate::monitor::{ServerCounters, read_counters};
+use crate::record::scan::WindowKind;
+use crate::run::RunError;
+use crate::run::progress::Stage;
+use crate::scan::THRESHOLDS;
+use crate::scan::design;
+use crate::scan::seen::{Company, Wave, Window};
+use crate::scan::tally::left_behind;
+use crate::swarm::{Clock, Ended, Soloist};
+
+/// Users of a wave begin within this time, so that they neither march in step with one another nor with the looks.
+const JITTER: Duration = Duration::from_millis(30);
+
+/// The shortest rest after a window: what a service does after its answer is over by then.
+const REST: Duration = Duration::from_millis(400);
+
+/// How often a longer rest looks whether sessions are still in a transaction.
+const REST_POLL: Duration = Duration::from_millis(50);
+
+/// A turn in which nothing is asked for.
+const QUIET: Duration = Duration::from_millis(1500);
+
+/// Think time in the mix, in milliseconds.
+const THINK_MS: std::ops::Range<u64> = 20..120;
+
+/// The shortest span of the mix: shorter ones say little of slow routes.
+const SHORTEST_SPAN_S: f64 = 0.4;
+
+/// Requests that the mix has in flight at most, about.
+const COMPANY_MAX: usize = 40;
+
+/// Who decides.
+pub(super) struct Conductor<'a> {
+    subject: &'a Subject<'a>,
+    looks: &'a Looks,
+    clock: Clock,
+    stop: &'a CancellationToken,
+    place: Place,
+}
+
+/// What was done.
+#[derive(Default)]
+pub(super) struct Conducted {
+    pub(super) windows: Vec<Window>,
+    pub(super) company: Option<Company>,
+    pub(super) counted_s: Option<f64>,
+}
+
+/// The users, and what they have left behind.
+struct Turn {
+    soloists: Vec<Soloist>,
+    random: SmallRng,
+    done: Conducted,
+    /// Routes that are asked for no more.
+    leaking: BTreeSet<usize>,
+    counters: Option<ServerCounters>,
+}
+
+/// The scan was interrupted.
+struct Stopped;
+
+/// Why a step was not done.
+enum Halt {
+    Stopped,
+    Failed(RunError),
+}
+
+impl From<Stopped> for Halt {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<RunError> for Halt {
+    fn from(error: RunError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<'a> Conductor<'a> {
+    pub(super) fn new(
+        subject: &'a Subject<'a>,
+        looks: &'a Looks,
+        clock: Clock,
+        stop: &'a CancellationToken,
+        place: Place,
+    ) -> Self {
+        Self { subject, looks, clock, stop, place }
+    }
+
+    /// Asks for everything; what was done before an interruption is kept.
+    pub(super) async fn conduct(&self, soloists: Vec<Soloist>) -> Result<Conducted, RunError> {
+        let mut turn = Turn {
+            soloists,
+            random: SmallRng::seed_from_u64(self.subject.settings.plan.seed),
+            done: Conducted::default(),
+            leaking: BTreeSet::new(),
+            counters: None,
+        };
+        match self.all(&mut turn).await {
+            Ok(()) | Err(Halt::Stopped) => Ok(turn.done),
+            Err(Halt::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn all(&self, turn: &mut Turn) -> Result<(), Halt> {
+        let plan = self.subject.settings.plan;
+        let before = self.counters().await?;
+        turn.counters = Some(before);
+        self.pause(REST).await?;
+        for round in 0..=plan.rounds {
+            for route in design::order(&self.asked(turn), plan.seed, round) {
+                self.say(turn, round, route);
+                self.one(turn, round, route).await?;
+            }
+        }
+        turn.done.counted_s = turn.counters.and_then(|now| now.since(&before).idle_in_transaction_s);
+        if plan.company_s > 0.0 && self.asked(turn).len() > 1 {
+            self.place.set(Stage::Company, format!("{} routes", self.asked(turn).len()));
+            turn.done.company = Some(self.company(turn).await?);
+            self.pause(REST).await?;
+        }
+        Ok(())
+    }
+
+    /// The routes that are still asked for.
+    fn asked(&self, turn: &Turn) -> Vec<usize> {
+        (0..self.subject.routes.len()).filter(|route| !turn.leaking.contains(route)).collect()
+    }
+
+    fn say(&self, turn: &Turn, round: u32, route: Option<usize>) {
+        let name = route.map_or("nothing", |route| &self.subject.routes[route].0);
+        let windows = (self.subject.settings.plan.rounds as usize + 1) * (self.subject.routes.len() + 1);
+        let number = turn.done.windows.len() + 1;
+        let stage = if round == 0 { Stage::First } else { Stage::Alone };
+        self.place.set(stage, format!("{number}/{} {name}", windows.max(number)));
+    }
+
+    /// A route alone, and once more when it leaves sessions behind.
+    async fn one(&self, turn: &mut Turn, round: u32, route: Option<usize>) -> Result<(), Halt> {
+        let kind = match route {
+            None => WindowKind::Quiet,
+            Some(_) if round == 0 => WindowKind::First,
+            Some(_) => WindowKind::Alone,
+        };
+        let left = self.window(turn, round, route, kind).await?;
+        if let Some(route) = route.filter(|_| left)
+            && self.window(turn, round, Some(route), WindowKind::Again).await?
+        {
+            turn.leaking.insert(route);
+        }
+        Ok(())
+    }
+
+    /// One window and its rest; whether sessions were left behind.
+    async fn window(&self, turn: &mut Turn, round: u32, route: Option<usize>, kind: WindowKind) -> Result<bool, Halt> {
+        let from_s = self.now_s();
+        let waves = match route {
+            Some(route) => self.waves(turn, route, kind).await?,
+            None => vec![self.quiet(from_s).await?],
+        };
+        let to_s = waves.iter().map(|wave| wave.to_s).fold(from_s, f64::max);
+        let window = Window { route, round, kind, from_s, to_s, rested_s: to_s, waves, counted_s: None };
+        let left = self.rest(&window).await?;
+        let counters = self.counters().await?;
+        let counted_s = turn.counters.replace(counters).and_then(|it| counters.since(&it).idle_in_transaction_s);
+        turn.done.windows.push(Window { rested_s: self.now_s(), counted_s, ..window });
+        Ok(left)
+    }
+
+    async fn quiet(&self, from_s: f64) -> Result<Wave, Halt> {
+        self.pause(QUIET).await?;
+        Ok(Wave { from_s, to_s: self.now_s(), ..Wave::default() })
+    }
+
+    /// Wave after wave, until there are enough or it took too long.
+    async fn waves(&self, turn: &mut Turn, route: usize, kind: WindowKind) -> Result<Vec<Wave>, Halt> {
+        let plan = self.subject.settings.plan;
+        let enough = match kind {
+            WindowKind::First => 1,
+            _ => plan.requests.div_ceil(plan.rounds.max(1)).div_ceil(plan.users.max(1)).max(1),
+        };
+        let began = Instant::now();
+        let mut waves = Vec::new();
+        for number in 0..enough {
+            if number > 0 && began.elapsed().as_secs_f64() >= plan.seconds {
+                break;
+            }
+            waves.push(self.wave(turn, route).await?);
+        }
+        Ok(waves)
+    }
+
+    /// Each user asks once.
+    async fn wave(&self, turn: &mut Turn, route: usize) -> Result<Wave, Stopped> {
+        let mut wave = Wave { from_s: self.now_s(), ..Wave::default() };
+        let mut asking = JoinSet::new();
+        for mut soloist in turn.soloists.drain(..) {
+            let (later, stop) = (turn.random.random_range(Duration::ZERO..JITTER), self.stop.clone());
+            asking.spawn(async move {
+                stop.run_until_cancelled(tokio::time::sleep(later)).await;
+                let asked = soloist.ask(route, &stop).await;
+                (soloist, asked)
+            });
+        }
+        while let Some(joined) = asking.join_next().await {
+            let Ok((soloist, asked)) = joined else { continue };
+            turn.soloists.push(soloist);
+            let Some(asked) = asked.filter(|it| it.ended != Ended::CutOff) else { return Err(Stopped) };
+            wave.requests += 1;
+            wave.failures += u32::from(asked.ended != Ended::Good);
+            wave.unanswered += u32::from(asked.ended == Ended::Unanswered);
+            wave.response_s += (asked.done - asked.sent).as_secs_f64();
+        }
+        wave.to_s = self.now_s();
+        Ok(wave)
+    }
+
+    /// Rests until no session of this window is in a transaction, or is known to stay there; whether any does.
+    async fn rest(&self, window: &Window) -> Result<bool, Stopped> {
+        self.pause(REST).await?;
+        loop {
+            // As many looks as a rest needs: the last one decides.
+            let left = self.looks.latest_since(window.to_s, |look| left_behind(look, window)).unwrap_or(0);
+            if left == 0 || self.now_s() - window.to_s > THRESHOLDS.left_behind_after_s {
+                return Ok(left > 0);
+            }
+            self.pause(REST_POLL).await?;
+        }
+    }
+
+    /// All routes together, each switched on and off by itself.
+    async fn company(&self, turn: &mut Turn) -> Result<Company, Halt> {
+        let routes = self.asked(turn);
+        let plan = self.subject.settings.plan;
+        let mix = design::mix(routes.len(), plan.seed);
+        let spans = mix.first().map_or(0, Vec::len);
+        let span = Duration::from_secs_f64((plan.company_s / spans.max(1) as f64).max(SHORTEST_SPAN_S));
+        let each = (2 * COMPANY_MAX / routes.len().max(1)).clamp(1, plan.users as usize);
+        let (began, from_s) = (Instant::now(), self.now_s());
+        let Some(first) = turn.soloists.first() else { return Ok(Company::default()) };
+        let mut asking = JoinSet::new();
+        for (route, on) in routes.iter().zip(&mix) {
+            for _ in 0..each {
+                let number = u32::try_from(asking.len()).unwrap_or(u32::MAX);
+                let seed = plan.seed ^ u64::from(number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let member =
+                    Member { route: *route, on: on.clone(), began, span, random: SmallRng::seed_from_u64(seed) };
+                asking.spawn(member.live(first.another(number), self.stop.clone()));
+            }
+        }
+        let mut requests = Vec::new();
+        while let Some(joined) = asking.join_next().await {
+            requests.extend(joined.unwrap_or_default());
+        }
+        if self.stop.is_cancelled() {
+            return Err(Halt::Stopped);
+        }
+        let at_s = |(route, sent, done)| (route, self.looks.at_s(sent), self.looks.at_s(done));
+        Ok(Company { from_s, to_s: self.now_s(), requests: requests.into_iter().map(at_s).collect() })
+    }
+
+    async fn counters(&self) -> Result<ServerCounters, Halt> {
+        let read = self.stop.run_until_cancelled(read_counters(self.subject.database)).await.ok_or(Halt::Stopped)?;
+        Ok(read.map_err(RunError::from)?)
+    }
+
+    async fn pause(&self, pause: Duration) -> Result<(), Stopped> {
+        self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.ok_or(Stopped)
+    }
+
+    fn now_s(&self) -> f64 {
+        self.clock.elapsed().as_secs_f64()
+    }
+}
+
+/// A user of the mix, who asks for one route in half of the spans.
+struct Member {
+    route: usize,
+    on: Vec<bool>,
+    began: Instant,
+    span: Duration,
+    random: SmallRng,
+}
+
+impl Member {
+    async fn live(mut self, mut soloist: Soloist, stop: CancellationToken) -> Vec<(usize, Instant, Instant)> {
+        let mut asked = Vec::new();
+        while let Some((on, ends)) = self.now() {
+            let think = Duration::from_millis(self.random.random_range(THINK_MS));
+            let until = if on { Instant::now() + think } else { ends };
+            if stop.run_until_cancelled(tokio::time::sleep_until(until.into())).await.is_none() {
+                break;
+            }
+            if on && let Some(it) = soloist.ask(self.route, &stop).await {
+                asked.push((self.route, it.sent, it.done));
+            }
+        }
+        asked
+    }
+
+    /// Whether the route is on, and when its span ends; `None` when the mix is over.
+    fn now(&self) -> Option<(bool, Instant)> {
+        let number = u32::try_from(self.began.elapsed().as_micros() / self.span.as_micros()).ok()?;
+        let on = *self.on.get(number as usize)?;
+        Some((on, self.began + self.span * (number + 1)))
+    }
+}

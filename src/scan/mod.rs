@@ -1,0 +1,21 @@
+//! Which route holds a session: from looks at the sessions, while each route is asked for alone, to a verdict.
+//!
+//! Pure. [`design`] says what is asked for when; [`seen`] is what came of it; [`tally`] adds up what the sessions did for
+//! each wave of requests; [`estimate`] makes seconds per request of that; [`verdict`] judges; [`traffic`] says how much it
+//! harms; [`report`] puts all of it into the record. Who asks and looks is `run::scan`. `docs/SCAN.md` says how exact
+//! it is.
+
+pub mod design;
+pub mod estimate;
+pub mod report;
+pub mod seen;
+#[cfg(test)]
+mod simulated_tests;
+pub mod tally;
+pub mod traffic;
+pub mod verdict;
+
+use crate::record::scan::ScanThresholds;
+
+/// What a verdict needs.
+pub const THRESHOLDS: ScanThresholds = ScanThresholds { pause_s: 0.01, held_s: 0.02, left_behind_after_s: 2.0 };

@@ -1,0 +1,257 @@
+//! Everything that a scan found, as its record has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::THRESHOLDS;
+use super::estimate::{Rate, Strangers, per_request};
+use super::seen::{Company, Doing, Look, Window};
+use super::tally::{WaveTally, WindowTally, tally};
+use super::traffic::{Traffic, reckon};
+use super::verdict::{Judged, Known, judge};
+use crate::diagnose::company::{MixHold, MixRow, in_mix};
+use crate::diagnose::normalise;
+use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSight, ScanVerdict, ScanWindow, WindowKind};
+
+/// Time between two rows of the regression.
+const ROW_S: f64 = 0.05;
+
+/// What is put together.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanned<'a> {
+    /// How it was done.
+    pub plan: ScanPlan,
+    /// The routes by number, and the share of the traffic of each.
+    pub routes: &'a [(String, f64)],
+    /// Ascending in time.
+    pub looks: &'a [Look],
+    /// Ascending in time.
+    pub windows: &'a [Window],
+    /// The mix; `None` when there was none.
+    pub company: Option<&'a Company>,
+    /// The server's count from the first window alone to the last.
+    pub counted_s: Option<f64>,
+    /// The traffic that harm is reckoned for.
+    pub traffic: Option<Traffic>,
+    /// Of all pools.
+    pub pool_capacity: Option<u32>,
+}
+
+/// The record.
+#[must_use]
+pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
+    let tallies = tally(scanned.looks, scanned.windows);
+    let both = || scanned.windows.iter().zip(&tallies);
+    let quiet: Vec<&WaveTally> = both()
+        .filter(|(window, tally)| window.route.is_none() && !tally.has_gap)
+        .flat_map(|(_, tally)| &tally.waves)
+        .collect();
+    let strangers = Strangers::of(&quiet);
+    let sight = sight(scanned, &strangers);
+    let holds = scanned.company.map(|company| mix(scanned, company)).unwrap_or_default();
+    let mut routes: Vec<ScanRoute> = scanned
+        .routes
+        .iter()
+        .enumerate()
+        .map(|(index, (name, share))| {
+            let own: Vec<(&Window, &WindowTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
+            let hold = holds.iter().find(|hold| hold.route == index);
+            one(name, *share, &own, &Context { strangers, step_s: step_s(&sight), hold, names: scanned.routes })
+        })
+        .collect();
+    let whole = reckon(&mut routes, scanned.traffic, scanned.pool_capacity);
+    ScanRecord {
+        plan: scanned.plan,
+        thresholds: THRESHOLDS,
+        sight,
+        traffic_rps: whole.rps,
+        pool_full_at_rps: whole.pool_full_at_rps,
+        routes,
+        windows: both().map(|(window, tally)| told(scanned, window, tally)).collect(),
+    }
+}
+
+/// Beside a route's own windows.
+struct Context<'a> {
+    strangers: Strangers,
+    step_s: f64,
+    hold: Option<&'a MixHold>,
+    names: &'a [(String, f64)],
+}
+
+fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Context<'_>) -> ScanRoute {
+    let seen = |(_, tally): &&(&Window, &WindowTally)| !tally.has_gap;
+    let warm = own.iter().filter(seen).filter(|(window, _)| window.kind != WindowKind::First);
+    let mut waves: Vec<&WaveTally> = warm.flat_map(|(_, tally)| &tally.waves).collect();
+    if waves.is_empty() {
+        // A route that leaks is not asked for again: its first requests are all there are.
+        waves = own.iter().filter(seen).flat_map(|(_, tally)| &tally.waves).collect();
+    }
+    let sum = |value: fn(&WaveTally) -> f64| waves.iter().map(|it| value(it)).sum::<f64>();
+    let count = |value: fn(&WaveTally) -> u32| waves.iter().map(|it| u64::from(value(it))).sum::<u64>();
+    let requests = count(|it| it.wave.requests);
+    let lasted_s = sum(|it| it.lasted_s);
+    let each = |seconds: f64| (requests > 0).then(|| seconds / requests as f64);
+    let without = |seconds: f64, rate: f64| each((seconds - rate * lasted_s).max(0.0));
+    let strangers = context.strangers;
+    let estimate = |value: fn(&WaveTally) -> f64, rate: Rate| per_request(&waves, value, rate, context.step_s);
+    let held = estimate(|it| it.idle_s, strangers.idle);
+    let beyond_s = estimate(|it| it.beyond_s, strangers.beyond);
+    let response_s = each(sum(|it| it.wave.response_s));
+    let left: Vec<u64> = own.iter().filter_map(|(_, tally)| tally.left_behind).collect();
+    let in_company = context.hold.and_then(|hold| hold.held_s);
+    let in_company = in_company.map(|it| Estimate { value: it.value, low: it.low, high: it.high });
+    let known = Known {
+        requests,
+        failures: count(|it| it.wave.failures),
+        unanswered: count(|it| it.wave.unanswered),
+        beyond_s,
+        in_company_s: in_company,
+        windows_with_left: left.iter().filter(|left| **left > 0).count() as u64,
+        windows_judged: left.len() as u64,
+    };
+    let Judged { verdict, only_in_company, because } = judge(&known, &THRESHOLDS);
+    let leaks = verdict == ScanVerdict::Leaks;
+    // Too few waves for an interval, but what was left behind was seen.
+    let seen_s = each(sum(|it| it.idle_s)).filter(|_| leaks);
+    let held = held.or(seen_s.map(|value| Estimate { value, low: value, high: value }));
+    ScanRoute {
+        requests,
+        failures: known.failures,
+        response_s,
+        held_s_per_request: held,
+        held_beyond_pauses_s: beyond_s,
+        hold_ratio: held.zip(response_s).filter(|(_, response)| *response > 0.0).map(|(held, it)| held.value / it),
+        active_s_per_request: without(sum(|it| it.active_s), strangers.active),
+        lock_wait_s_per_request: without(sum(|it| it.lock_s), strangers.lock),
+        longest_hold_s: waves.iter().map(|it| it.longest_s).reduce(f64::max).filter(|longest| *longest > 0.0),
+        left_behind: (!left.is_empty()).then(|| left.iter().sum()),
+        statement: statement(&waves).filter(|_| verdict != ScanVerdict::Fine),
+        held_in_company_s_per_request: in_company,
+        only_in_company,
+        verdict,
+        because: because.map(|it| with_others(it, context)),
+        ..unmeasured(name, share)
+    }
+}
+
+/// Whom else the mix may mean.
+fn with_others(because: String, context: &Context<'_>) -> String {
+    let others = context.hold.map_or(&[][..], |hold| &hold.or_else);
+    let names: Vec<&str> = others.iter().filter_map(|it| context.names.get(*it)).map(|it| it.0.as_str()).collect();
+    if names.is_empty() { because } else { format!("{because}; or it is {}", names.join(" or ")) }
+}
+
+/// A route of which nothing is known.
+#[must_use]
+pub fn unmeasured(name: &str, share: f64) -> ScanRoute {
+    ScanRoute {
+        route: name.to_owned(),
+        traffic_share: share,
+        requests: 0,
+        failures: 0,
+        response_s: None,
+        held_s_per_request: None,
+        held_beyond_pauses_s: None,
+        hold_ratio: None,
+        active_s_per_request: None,
+        lock_wait_s_per_request: None,
+        longest_hold_s: None,
+        left_behind: None,
+        statement: None,
+        held_in_company_s_per_request: None,
+        only_in_company: false,
+        verdict: ScanVerdict::Unknown,
+        because: None,
+        sessions_held: None,
+        pool_full_at_rps: None,
+    }
+}
+
+/// The statement after which most of the time was idle.
+fn statement(waves: &[&WaveTally]) -> Option<String> {
+    let mut all = BTreeMap::<String, f64>::new();
+    for (statement, idle_s) in waves.iter().flat_map(|wave| &wave.statements) {
+        *all.entry(normalise(statement)).or_default() += idle_s;
+    }
+    all.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(statement, _)| statement)
+}
+
+fn told(scanned: &Scanned<'_>, window: &Window, tally: &WindowTally) -> ScanWindow {
+    let count = |value: fn(&WaveTally) -> u32| tally.waves.iter().map(|it| u64::from(value(it))).sum();
+    ScanWindow {
+        route: window.route.and_then(|route| scanned.routes.get(route)).map(|(name, _)| name.clone()),
+        round: window.round,
+        kind: window.kind,
+        from_s: window.from_s,
+        to_s: window.to_s,
+        rested_s: window.rested_s,
+        requests: count(|it| it.wave.requests),
+        failures: count(|it| it.wave.failures),
+        unanswered: count(|it| it.wave.unanswered),
+        held_s: tally.idle_s(),
+        counted_s: window.counted_s,
+        left_behind: tally.left_behind,
+    }
+}
+
+fn step_s(sight: &ScanSight) -> f64 {
+    sight.look_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip)
+}
+
+fn sight(scanned: &Scanned<'_>, strangers: &Strangers) -> ScanSight {
+    let looks = scanned.looks;
+    let from_s = scanned.windows.first().map_or(0.0, |it| it.from_s);
+    let to_s = scanned.windows.last().map_or(0.0, |it| it.rested_s);
+    let lasted_s = looks.first().zip(looks.last()).map(|(first, last)| last.at_s - first.at_s);
+    let idle = |look: &Look| look.sights.iter().filter(|it| it.doing == Doing::Idle).count();
+    let before = looks.iter().take_while(|look| look.at_s < from_s).last().map_or(0, idle);
+    let inside: Vec<&Look> = looks.iter().filter(|look| (from_s..=to_s).contains(&look.at_s)).collect();
+    let area =
+        |pair: &[&Look]| (pair[1].at_s - pair[0].at_s) * f64::midpoint(idle(pair[0]) as f64, idle(pair[1]) as f64);
+    ScanSight {
+        looks: looks.len() as u64,
+        look_rate_hz: lasted_s.filter(|it| *it > 0.0).map(|it| (looks.len() as f64 - 1.0) / it),
+        longest_gap_s: looks.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).reduce(f64::max),
+        strangers_before: u32::try_from(before).unwrap_or(u32::MAX),
+        strangers_idle: strangers.idle.value,
+        sampled_s: inside.windows(2).map(area).sum(),
+        counted_s: scanned.counted_s,
+    }
+}
+
+/// Who holds in the mix. Of sessions that were in a transaction before it, nothing is asked.
+fn mix(scanned: &Scanned<'_>, company: &Company) -> Vec<MixHold> {
+    let names: Vec<String> = scanned.routes.iter().map(|(name, _)| name.clone()).collect();
+    let mut finished = vec![0; names.len()];
+    company.requests.iter().for_each(|(route, ..)| finished[*route] += 1);
+    let mut rows: Vec<MixRow> = Vec::new();
+    for look in scanned.looks.iter().filter(|look| (company.from_s..=company.to_s).contains(&look.at_s)) {
+        if rows.last().is_some_and(|last| look.at_s - last.at_s < ROW_S) {
+            continue;
+        }
+        let idle = look.sights.iter().filter(|it| it.doing == Doing::Idle && it.began_s >= company.from_s).count();
+        let mut in_flight = vec![0; names.len()];
+        for (route, _, _) in company.requests.iter().filter(|(_, from, to)| (*from..*to).contains(&look.at_s)) {
+            in_flight[*route] += 1;
+        }
+        rows.push(MixRow { at_s: look.at_s, in_flight, idle: u32::try_from(idle).unwrap_or(u32::MAX) });
+    }
+    in_mix(&rows, &names, &finished, scanned.pool_capacity)
+}
+
+/// Statements are told again at each look: each is kept once.
+#[derive(Debug, Default)]
+pub struct Statements(BTreeSet<Arc<str>>);
+
+impl Statements {
+    /// The one copy of a statement.
+    pub fn once(&mut self, statement: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(statement) {
+            return Arc::clone(known);
+        }
+        let known: Arc<str> = statement.into();
+        self.0.insert(Arc::clone(&known));
+        known
+    }
+}

@@ -1,0 +1,89 @@
+//! What a scan did and saw: windows of requests, and looks at the sessions.
+
+use std::sync::Arc;
+
+use crate::record::scan::WindowKind;
+
+/// One session that is in a transaction, or runs a statement. Times are seconds since the load began.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sight {
+    /// Its process.
+    pub pid: i32,
+    /// When its transaction began; of an aborted one, which hides that, when it was aborted.
+    pub began_s: f64,
+    /// Since when it does what it does.
+    pub since_s: f64,
+    /// What it does.
+    pub doing: Doing,
+    /// The last statement of an idle one.
+    pub statement: Option<Arc<str>>,
+}
+
+/// What a session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It is idle in its transaction, aborted or not.
+    Idle,
+    /// It runs a statement.
+    Active,
+    /// Its statement waits for a lock.
+    WaitsForLock,
+}
+
+/// All such sessions at one instant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Look {
+    /// When.
+    pub at_s: f64,
+    /// The sessions.
+    pub sights: Vec<Sight>,
+}
+
+/// A few requests that were sent together, and awaited together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Wave {
+    /// Before the first was sent.
+    pub from_s: f64,
+    /// The last answer.
+    pub to_s: f64,
+    /// Requests.
+    pub requests: u32,
+    /// Those that failed.
+    pub failures: u32,
+    /// Those of them without an answer in time.
+    pub unanswered: u32,
+    /// Their response times, added up.
+    pub response_s: f64,
+}
+
+/// A time in which one route alone was asked for, and the rest after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Its number among the routes; `None` when nothing was asked for.
+    pub route: Option<usize>,
+    /// From 0, the first requests.
+    pub round: u32,
+    /// What it is for.
+    pub kind: WindowKind,
+    /// Where it begins.
+    pub from_s: f64,
+    /// The last answer.
+    pub to_s: f64,
+    /// The end of the rest.
+    pub rested_s: f64,
+    /// The requests, in order of time; of a quiet window one without any, for its whole time.
+    pub waves: Vec<Wave>,
+    /// Session seconds that the server counted more at its end than at its beginning; `None` when it does not count.
+    pub counted_s: Option<f64>,
+}
+
+/// Requests of the mix.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Company {
+    /// Where it begins.
+    pub from_s: f64,
+    /// The last answer.
+    pub to_s: f64,
+    /// Each request: its route's number, when it was sent and when it was answered.
+    pub requests: Vec<(usize, f64, f64)>,
+}

@@ -1,0 +1,207 @@
+//! What the sessions did for each wave of requests: session seconds, by the transactions that began in it.
+//!
+//! A transaction belongs to the wave in which it began, and is followed until the rest of the window is over. So what was
+//! open before is nobody's here: a stranger's, or what another route left behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::THRESHOLDS;
+use super::seen::{Doing, Look, Sight, Wave, Window};
+
+/// A transaction cannot begin before its request, but two clocks and a query's travel may make it seem so.
+const CLOCKS_S: f64 = 0.02;
+
+/// What begins so long after the last answer is of others.
+pub const AFTERMATH_S: f64 = 0.1;
+
+/// Two looks further apart have a gap between them, in which nothing is known.
+pub const GAP_S: f64 = 0.5;
+
+/// Session seconds of a wave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WaveTally {
+    /// Its requests.
+    pub wave: Wave,
+    /// How long transactions could begin in it.
+    pub lasted_s: f64,
+    /// Idle in transaction.
+    pub idle_s: f64,
+    /// Of it, beyond pauses between two statements.
+    pub beyond_s: f64,
+    /// Running a statement.
+    pub active_s: f64,
+    /// Waiting for a lock.
+    pub lock_s: f64,
+    /// The longest that one was idle at a time.
+    pub longest_s: f64,
+    /// Idle seconds by last statement.
+    pub statements: BTreeMap<Arc<str>, f64>,
+}
+
+/// What came of a window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WindowTally {
+    /// Of each wave.
+    pub waves: Vec<WaveTally>,
+    /// Sessions whose transaction began in it, and that were idle in it at the last look of the rest; `None` when a
+    /// request had no answer, or nobody looked.
+    pub left_behind: Option<u64>,
+    /// Whether there is a gap between looks: then it says nothing.
+    pub has_gap: bool,
+}
+
+impl WindowTally {
+    /// Session seconds idle in transaction.
+    #[must_use]
+    pub fn idle_s(&self) -> f64 {
+        self.waves.iter().map(|wave| wave.idle_s).sum()
+    }
+}
+
+/// Adds up what was seen of each window. Looks and windows are ascending in time.
+#[must_use]
+pub fn tally(looks: &[Look], windows: &[Window]) -> Vec<WindowTally> {
+    windows.iter().map(|window| one(looks, window)).collect()
+}
+
+fn one(looks: &[Look], window: &Window) -> WindowTally {
+    let first = looks.partition_point(|look| look.at_s < window.from_s);
+    let end = looks.partition_point(|look| look.at_s <= window.rested_s);
+    let mut waves: Vec<WaveTally> = (0..window.waves.len()).map(|index| empty(window, index)).collect();
+    let mut has_gap = first >= end;
+    for index in first..end {
+        // The time that a look stands for: half of that to its neighbours.
+        let before_s = index.checked_sub(1).map_or(window.from_s, |it| looks[it].at_s).max(window.from_s);
+        let after_s = looks.get(index + 1).map_or(window.rested_s, |it| it.at_s).min(window.rested_s);
+        let look = &looks[index];
+        has_gap |= look.at_s - before_s > GAP_S || after_s - look.at_s > GAP_S;
+        // At the ends the whole of it, since there is no other look.
+        let half = |gap_s: f64, whole: bool| if whole { gap_s } else { gap_s / 2.0 };
+        let weight_s = half(look.at_s - before_s, index == first) + half(after_s - look.at_s, index + 1 == end);
+        for sight in &look.sights {
+            if let Some(wave) = wave_of(window, sight.began_s) {
+                waves[wave].add(sight, look.at_s, weight_s);
+            }
+        }
+    }
+    let unanswered = window.waves.iter().any(|wave| wave.unanswered > 0);
+    let last = looks[first..end].last().filter(|_| !unanswered && !has_gap);
+    WindowTally { left_behind: last.map(|look| left_behind(look, window)), waves, has_gap }
+}
+
+fn empty(window: &Window, index: usize) -> WaveTally {
+    let wave = window.waves[index];
+    let until_s = window.waves.get(index + 1).map_or(window.to_s + AFTERMATH_S, |next| next.from_s);
+    WaveTally { wave, lasted_s: until_s - wave.from_s, ..WaveTally::default() }
+}
+
+/// The wave in which a transaction began.
+fn wave_of(window: &Window, began_s: f64) -> Option<usize> {
+    if began_s > window.to_s + AFTERMATH_S {
+        return None;
+    }
+    window.waves.partition_point(|wave| wave.from_s - CLOCKS_S <= began_s).checked_sub(1)
+}
+
+/// Sessions that are idle in a transaction which began in the window.
+#[must_use]
+pub fn left_behind(look: &Look, window: &Window) -> u64 {
+    let left = look.sights.iter().filter(|it| it.doing == Doing::Idle && wave_of(window, it.began_s).is_some());
+    left.map(|it| it.pid).collect::<BTreeSet<_>>().len() as u64
+}
+
+impl WaveTally {
+    fn add(&mut self, sight: &Sight, at_s: f64, weight_s: f64) {
+        match sight.doing {
+            Doing::Active => self.active_s += weight_s,
+            Doing::WaitsForLock => self.lock_s += weight_s,
+            Doing::Idle => {
+                let idle_for_s = (at_s - sight.since_s).max(0.0);
+                self.idle_s += weight_s;
+                self.beyond_s += if idle_for_s > THRESHOLDS.pause_s { weight_s } else { 0.0 };
+                self.longest_s = self.longest_s.max(idle_for_s);
+                if let Some(statement) = &sight.statement {
+                    *self.statements.entry(Arc::clone(statement)).or_default() += weight_s;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::scan::WindowKind;
+
+    fn window(waves: &[(f64, f64)], rested_s: f64) -> Window {
+        let wave = |(from_s, to_s): &(f64, f64)| Wave { from_s: *from_s, to_s: *to_s, requests: 1, ..Wave::default() };
+        let to_s = waves.last().expect("a wave").1;
+        Window {
+            route: Some(0),
+            round: 1,
+            kind: WindowKind::Alone,
+            from_s: waves[0].0,
+            to_s,
+            rested_s,
+            waves: waves.iter().map(wave).collect(),
+            counted_s: None,
+        }
+    }
+
+    /// Looks every 10 ms; spans are (pid, transaction began, idle from, idle to).
+    fn looks(to_s: f64, spans: &[(i32, f64, f64, f64)]) -> Vec<Look> {
+        let at = |tick: u32| 0.003 + f64::from(tick) * 0.01;
+        let sights = |at_s: f64| {
+            let open = spans.iter().filter(|span| (span.2..span.3).contains(&at_s));
+            open.map(|span| Sight {
+                pid: span.0,
+                began_s: span.1,
+                since_s: span.2,
+                doing: Doing::Idle,
+                statement: Some("SELECT 1".into()),
+            })
+            .collect()
+        };
+        (0..).map(at).take_while(|at_s| *at_s < to_s).map(|at_s| Look { at_s, sights: sights(at_s) }).collect()
+    }
+
+    #[test]
+    fn idle_time_belongs_to_the_wave_in_which_its_transaction_began() {
+        let window = window(&[(1.0, 1.2), (1.25, 1.4)], 2.0);
+        let looks = looks(3.0, &[(1, 1.01, 1.02, 1.12), (2, 1.05, 1.1, 1.35), (3, 1.3, 1.31, 1.33)]);
+        let tally = &tally(&looks, &[window])[0];
+        assert!((tally.waves[0].idle_s - 0.35).abs() < 0.015, "{tally:?}");
+        assert!((tally.waves[1].idle_s - 0.02).abs() < 0.011, "{tally:?}");
+        assert!((tally.waves[0].beyond_s - 0.33).abs() < 0.015, "{tally:?}");
+        assert!((tally.waves[0].longest_s - 0.25).abs() < 0.011 && tally.left_behind == Some(0));
+        assert!((tally.waves[0].statements["SELECT 1"] - tally.waves[0].idle_s).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_open_before_and_what_begins_after_is_nobodys() {
+        let window = window(&[(1.0, 1.2)], 2.0);
+        let looks = looks(3.0, &[(1, 0.5, 0.6, 9.0), (2, 1.5, 1.5, 1.9)]);
+        let tally = &tally(&looks, &[window])[0];
+        assert_eq!((tally.idle_s(), tally.left_behind, tally.has_gap), (0.0, Some(0), false));
+    }
+
+    #[test]
+    fn a_session_that_is_still_idle_after_the_rest_was_left_behind_unless_a_request_is_still_on() {
+        let looks = looks(3.0, &[(1, 1.01, 1.02, 9.0), (2, 1.01, 1.02, 1.6)]);
+        let mut window = window(&[(1.0, 1.2)], 2.0);
+        assert_eq!(tally(&looks, std::slice::from_ref(&window))[0].left_behind, Some(1));
+        window.waves[0].unanswered = 1;
+        assert_eq!(tally(&looks, &[window])[0].left_behind, None);
+    }
+
+    #[test]
+    fn a_window_that_nobody_looked_at_says_nothing() {
+        let mut looks = looks(3.0, &[(1, 1.01, 1.02, 9.0)]);
+        looks.retain(|look| !(1.1..1.8).contains(&look.at_s));
+        let window = window(&[(1.0, 1.2)], 2.0);
+        let seen = &tally(&looks, std::slice::from_ref(&window))[0];
+        assert!(seen.has_gap && seen.left_behind.is_none());
+        assert!(tally(&[], &[window])[0].has_gap);
+    }
+}

@@ -1,0 +1,126 @@
+//! From figures to a verdict.
+
+use crate::record::scan::{Estimate, ScanThresholds, ScanVerdict};
+
+/// What is known of a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Known {
+    /// Requests, those that failed, and those without an answer.
+    pub requests: u64,
+    /// Failed.
+    pub failures: u64,
+    /// Without an answer.
+    pub unanswered: u64,
+    /// Idle seconds beyond pauses per request, alone; `None` when there were too few requests, or nobody looked.
+    pub beyond_s: Option<Estimate>,
+    /// The same, all idle seconds, in company; `None` when it is not named there.
+    pub in_company_s: Option<Estimate>,
+    /// Windows after which sessions were left behind.
+    pub windows_with_left: u64,
+    /// Windows of which it is known whether.
+    pub windows_judged: u64,
+}
+
+/// A verdict, and a word on it where it needs one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The verdict.
+    pub verdict: ScanVerdict,
+    /// Whether it holds in company and not alone.
+    pub only_in_company: bool,
+    /// Why.
+    pub because: Option<String>,
+}
+
+impl Judged {
+    fn plain(verdict: ScanVerdict) -> Self {
+        Self { verdict, only_in_company: false, because: None }
+    }
+
+    fn unknown(because: impl Into<String>) -> Self {
+        Self { because: Some(because.into()), ..Self::plain(ScanVerdict::Unknown) }
+    }
+}
+
+/// Judges a route.
+#[must_use]
+pub fn judge(known: &Known, thresholds: &ScanThresholds) -> Judged {
+    if known.windows_with_left >= 2 {
+        return Judged::plain(ScanVerdict::Leaks);
+    }
+    if known.beyond_s.is_some_and(|held| held.low >= thresholds.held_s) {
+        return Judged::plain(ScanVerdict::Holds);
+    }
+    if known.in_company_s.is_some_and(|held| held.low >= thresholds.held_s) {
+        let because = "it holds while other routes are asked for too, and not alone".to_owned();
+        return Judged { only_in_company: true, because: Some(because), ..Judged::plain(ScanVerdict::Holds) };
+    }
+    not_named(known, thresholds)
+}
+
+/// Fine, if that is known.
+fn not_named(known: &Known, thresholds: &ScanThresholds) -> Judged {
+    if known.requests == 0 {
+        return Judged::unknown("not one request was sent");
+    }
+    if 2 * known.failures > known.requests {
+        return Judged::unknown(format!("{} of {} requests failed", known.failures, known.requests));
+    }
+    if known.windows_with_left == 1 {
+        return Judged::unknown("a session was left in a transaction once, and not again");
+    }
+    let Some(beyond_s) = known.beyond_s else {
+        return Judged::unknown("too few requests, or a gap in what was seen of them");
+    };
+    if beyond_s.high >= thresholds.held_s {
+        let (low, high) = (beyond_s.low, beyond_s.high);
+        let limit = thresholds.held_s;
+        return Judged::unknown(format!("{low:.3} to {high:.3} s per request is too wide to tell from {limit:.3} s"));
+    }
+    if known.windows_judged == 0 {
+        return Judged::unknown(format!(
+            "{} requests had no answer: whether they leave sessions behind cannot be told",
+            known.unanswered
+        ));
+    }
+    Judged::plain(ScanVerdict::Fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::THRESHOLDS;
+
+    fn between(low: f64, high: f64) -> Option<Estimate> {
+        Some(Estimate { value: f64::midpoint(low, high), low, high })
+    }
+
+    fn verdict(known: Known) -> (ScanVerdict, bool) {
+        let judged = judge(&known, &THRESHOLDS);
+        assert_eq!(judged.because.is_some(), judged.verdict == ScanVerdict::Unknown || judged.only_in_company);
+        (judged.verdict, judged.only_in_company)
+    }
+
+    #[test]
+    fn a_verdict_needs_figures_that_are_sure() {
+        let fine = Known { requests: 60, beyond_s: between(0.0, 0.001), windows_judged: 3, ..Known::default() };
+        assert_eq!(verdict(fine), (ScanVerdict::Fine, false));
+        let holds = Known { beyond_s: between(0.14, 0.16), ..fine };
+        assert_eq!(verdict(holds), (ScanVerdict::Holds, false));
+        assert_eq!(verdict(Known { windows_with_left: 2, ..holds }), (ScanVerdict::Leaks, false));
+        assert_eq!(verdict(Known { in_company_s: between(0.1, 0.3), ..fine }), (ScanVerdict::Holds, true));
+        assert_eq!(verdict(Known { in_company_s: between(0.01, 0.3), ..fine }), (ScanVerdict::Fine, false));
+        for unknown in [
+            Known { beyond_s: between(0.01, 0.06), ..fine },
+            Known { beyond_s: None, ..fine },
+            Known { failures: 40, ..fine },
+            Known { windows_with_left: 1, ..fine },
+            Known { windows_judged: 0, unanswered: 3, ..fine },
+            Known { windows_judged: 3, ..Known::default() },
+        ] {
+            assert_eq!(verdict(unknown).0, ScanVerdict::Unknown, "{unknown:?}");
+        }
+        let failing = Known { failures: 60, ..holds };
+        assert_eq!(verdict(failing).0, ScanVerdict::Holds, "what fails and holds, holds");
+    }
+}

@@ -1,0 +1,97 @@
+//! Users who ask when they are told to, for whoever decides what is asked for and when.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rand::RngExt;
+use tokio_util::sync::CancellationToken;
+
+use super::recorder::RequestOutcome;
+use super::user::{Shared, User};
+use super::{Clock, Swarm};
+use crate::scenario::Workload;
+
+/// How the error of a request without an answer begins.
+pub(super) const NO_ANSWER: &str = "no answer within";
+
+/// One request that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// When it was sent.
+    pub sent: Instant,
+    /// When it was over.
+    pub done: Instant,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// How a request ended, without its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With the answer that was asked for.
+    Good,
+    /// With another one, or none because the connection broke.
+    Failed,
+    /// Nothing came in time.
+    Unanswered,
+    /// Whoever told the user to ask has told it to stop.
+    CutOff,
+}
+
+impl Ended {
+    pub(super) fn of(outcome: &RequestOutcome) -> Self {
+        match outcome {
+            RequestOutcome::Success => Self::Good,
+            RequestOutcome::Failure(text) if text.starts_with(NO_ANSWER) => Self::Unanswered,
+            RequestOutcome::Failure(_) => Self::Failed,
+            RequestOutcome::CutOff => Self::CutOff,
+        }
+    }
+}
+
+/// A user of a swarm that does not run by itself.
+#[derive(Clone)]
+pub struct Soloist {
+    shared: Arc<Shared>,
+    user: User,
+    clock: Clock,
+}
+
+impl Swarm {
+    /// All users, told what to do by somebody else; what they do is counted as ever.
+    pub fn soloists(self, clock: Clock) -> Vec<Soloist> {
+        let shared = self.shared;
+        // One who is told when to ask is no part of an open workload.
+        let Workload::Closed { users } = self.workload else { return Vec::new() };
+        shared.active.store(users, Ordering::Relaxed);
+        let one = |index| Soloist { user: User::new(&shared, index, 0), shared: Arc::clone(&shared), clock };
+        (0..users).map(one).collect()
+    }
+}
+
+impl Soloist {
+    /// Another user of the same swarm, of this number.
+    #[must_use]
+    pub fn another(&self, index: u32) -> Self {
+        Self { user: User::new(&self.shared, index, 0), ..self.clone() }
+    }
+
+    /// Asks once for the route of this place among the plan's labels; `None` when nothing of the plan does that.
+    pub async fn ask(&mut self, route: usize, stop: &CancellationToken) -> Option<Asked> {
+        let shared = Arc::clone(&self.shared);
+        let tasks: Vec<_> = shared.classes.iter().flat_map(|class| class.tasks_of(route)).collect();
+        let total: u32 = tasks.iter().map(|(_, weight)| weight).sum();
+        let mut left = if total > 0 { self.user.random().random_range(0..total) } else { 0 };
+        let drawn = tasks.iter().find(|(_, weight)| {
+            let here = left < *weight;
+            left = left.saturating_sub(*weight);
+            here
+        });
+        let (task, _) = drawn?;
+        if let Some(ceiling) = &shared.ceiling {
+            stop.run_until_cancelled(tokio::time::sleep_until(ceiling.next_place().into())).await?;
+        }
+        Some(self.user.ask(&shared, self.clock, task, None, stop).await)
+    }
+}

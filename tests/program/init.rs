@@ -1,0 +1,120 @@
+//! `init`, `scenario check` and the dry run, as a newcomer uses them.
+
+#![expect(clippy::unwrap_used, reason = "what a test needs is there, or it fails")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Output;
+use std::thread;
+
+use crate::program::{Place, text};
+
+const SHOP: &str = include_str!("../../fixtures/openapi/shop-fastapi-3.1.json");
+
+/// A server that gives one answer to whoever asks, once; and its URL.
+fn answering(answer: String) -> (String, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let served = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 4096];
+        let length = stream.read(&mut asked).unwrap();
+        // A client that has heard enough goes away.
+        let _gone = stream.write_all(answer.as_bytes());
+        String::from_utf8_lossy(&asked[..length]).into_owned()
+    });
+    (url, served)
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Runs the program in a folder of its own.
+fn run(place: &Place, arguments: &[&str]) -> Output {
+    place.program().current_dir(place.tmp()).args(arguments).output().unwrap()
+}
+
+fn exit(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+#[test]
+fn a_document_is_fetched_and_what_is_not_known_is_named_until_it_is_filled_in() {
+    let place = Place::new();
+    let (url, served) = answering(ok(SHOP));
+    let made = run(&place, &["init", "--openapi", &format!("{url}/openapi.json"), "-o", "shop.toml"]);
+    assert_eq!(exit(&made), Some(0), "{}", text(&made.stderr));
+    assert!(text(&made.stderr).contains("next: fill in 3 places"), "{}", text(&made.stderr));
+    assert!(served.join().unwrap().contains("GET /openapi.json HTTP/1.1"));
+    let scenario = fs::read_to_string(place.tmp().join("shop.toml")).unwrap();
+    assert!(scenario.contains(&format!("url = \"{url}\"")), "{scenario}");
+
+    let checked = run(&place, &["scenario", "check", "shop.toml"]);
+    let said = text(&checked.stdout);
+    assert_eq!(exit(&checked), Some(2), "{said}");
+    let line = 1 + scenario.lines().position(|line| line.contains("report_id = [\"TODO")).unwrap();
+    let expected = format!(
+        "shop.toml:{line}:24: error: `route[7].params.report_id` is still TODO: give values, such as [1, 2], \
+         {{ from = 1, to = 100 }} or {{ file = \"ids.txt\" }}"
+    );
+    assert!(said.lines().any(|line| line == expected), "{expected}\n{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
+    let ran = run(&place, &["run", "shop.toml"]);
+    assert_eq!(exit(&ran), Some(2));
+    assert!(text(&ran.stderr).contains("is still TODO"), "{}", text(&ran.stderr));
+
+    let filled = scenario
+        .replace("[\"TODO: customer (uuid), values that exist\"]", "[\"550e8400-e29b-41d4-a716-446655440000\"]")
+        .replace("report_id = [\"TODO: report_id (integer), values that exist\"]", "report_id = { from = 1, to = 9 }")
+        .replace("[\"TODO: q (string)\"]", "[\"tea\"]");
+    fs::write(place.tmp().join("shop.toml"), filled).unwrap();
+    let checked = run(&place, &["scenario", "check", "shop.toml"]);
+    assert_eq!((exit(&checked), text(&checked.stdout).as_str()), (Some(0), "shop.toml: fine\n"));
+}
+
+#[test]
+fn a_file_that_is_there_is_kept_unless_it_may_be_replaced() {
+    let place = Place::new();
+    fs::write(place.tmp().join("a.toml"), "mine").unwrap();
+    let url = ["init", "--url", "http://127.0.0.1:1/users/7", "http://127.0.0.1:1/users/8", "-o", "a.toml"];
+    let refused = run(&place, &url);
+    assert_eq!(exit(&refused), Some(2));
+    assert_eq!(text(&refused.stderr), "error: `a.toml` exists: `--force` replaces it\n");
+    assert_eq!(fs::read_to_string(place.tmp().join("a.toml")).unwrap(), "mine");
+    let forced = run(&place, &[&url[..], &["--force"]].concat());
+    assert_eq!(exit(&forced), Some(0), "{}", text(&forced.stderr));
+    assert!(fs::read_to_string(place.tmp().join("a.toml")).unwrap().contains("id = [7, 8]"));
+    assert_eq!(text(&run(&place, &["scenario", "check", "a.toml"]).stdout), "a.toml: fine\n");
+}
+
+#[test]
+fn what_cannot_be_made_into_a_scenario_is_told_in_one_line() {
+    let place = Place::new();
+    fs::write(place.tmp().join("empty.log"), "").unwrap();
+    fs::write(place.tmp().join("a.log.gz"), [0x1f, 0x8b, 8, 0]).unwrap();
+    let (page, _page) = answering(ok("<html>"));
+    let (moved, _moved) =
+        answering("HTTP/1.1 307 x\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n".to_owned());
+    let (endless, _endless) =
+        answering(format!("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{}", "x".repeat(21 << 20)));
+    for (args, code, told) in [
+        (vec!["init"], 2, "required"),
+        (vec!["init", "--openapi", "nowhere.json"], 2, "cannot read `nowhere.json`"),
+        (vec!["init", "--openapi", "http://10.0.0.1/openapi.json"], 2, "`--allow-remote 10.0.0.1` allows it"),
+        (vec!["init", "--openapi", "http://127.0.0.1:1/"], 1, "cannot fetch `http://127.0.0.1:1`"),
+        (vec!["init", "--openapi", &page], 2, "it is a page of HTML or XML"),
+        (vec!["init", "--openapi", &moved], 1, "answered 307 and points to `http://10.0.0.1/`, which is not followed"),
+        (vec!["init", "--openapi", &endless], 1, "is longer than 20 MB"),
+        (vec!["init", "--access-log", "empty.log"], 2, "has no line of the common or the combined log format"),
+        (vec!["init", "--access-log", "a.log.gz"], 2, "is compressed"),
+        (vec!["init", "--url", "http://me:s3cret@127.0.0.1/"], 2, "`--url`: a URL with a name or a password"),
+        (vec!["init", "--url", "http://127.0.0.1/", "--force"], 2, "--output"),
+    ] {
+        let output = run(&place, &args);
+        let said = text(&output.stderr);
+        assert_eq!(exit(&output), Some(code), "{args:?}: {said}");
+        assert!(said.contains(told) && !said.contains("s3cret"), "{args:?}: {said}");
+    }
+}

@@ -1,0 +1,209 @@
+//! A shop whose mistakes are known, each behind a switch, and which counts what it does itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::get;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_postgres::{Client, NoTls};
+
+use crate::support::postgres::cluster;
+
+/// How long a route waits for somebody else.
+const WAIT: Duration = Duration::from_millis(120);
+
+/// How long the catalogue is locked while it is made anew.
+const REFRESH: Duration = Duration::from_millis(250);
+
+/// Sessions of the pool.
+pub(super) const SESSIONS: usize = 24;
+
+/// Which mistakes it makes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Mistakes {
+    /// The report waits inside of its transaction.
+    pub(super) report_holds: bool,
+    /// The draft's session never comes back.
+    pub(super) draft_leaks: bool,
+    /// The stock waits for the catalogue inside of its transaction.
+    pub(super) stock_waits: bool,
+}
+
+/// How often, and for how long, a route has waited in a transaction.
+#[derive(Default)]
+pub(super) struct Held {
+    count: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Held {
+    fn since(&self, began: Instant) {
+        self.micros.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap(), Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Seconds, all together.
+    pub(super) fn seconds(&self) -> f64 {
+        self.micros.load(Ordering::Relaxed) as f64 / 1e6
+    }
+}
+
+pub(super) struct Shop {
+    mistakes: Mistakes,
+    pub(super) report: Held,
+    pub(super) stock: Held,
+    sessions: std::sync::Mutex<Vec<Client>>,
+    free: Semaphore,
+    /// Sessions that were forgotten.
+    forgotten: std::sync::Mutex<Vec<Client>>,
+    catalogue: Mutex<()>,
+}
+
+impl Shop {
+    /// Serves on a port of its own; gives the base URL, too.
+    pub(super) async fn serve(mistakes: Mistakes) -> (Arc<Self>, String) {
+        let mut config = cluster().await.config();
+        config.application_name("shop");
+        let mut sessions = Vec::new();
+        for _ in 0..SESSIONS {
+            let (client, connection) = config.connect(NoTls).await.unwrap();
+            tokio::spawn(connection);
+            sessions.push(client);
+        }
+        let shop = Arc::new(Self {
+            mistakes,
+            report: Held::default(),
+            stock: Held::default(),
+            sessions: std::sync::Mutex::new(sessions),
+            free: Semaphore::new(SESSIONS),
+            forgotten: std::sync::Mutex::default(),
+            catalogue: Mutex::default(),
+        });
+        let router = Router::new()
+            .route("/reports/{id}", get(report))
+            .route("/drafts", get(draft))
+            .route("/stock", get(stock))
+            .route("/catalogue", get(catalogue))
+            .route("/items", get(items))
+            .route("/weather", get(weather))
+            .route("/search", get(search))
+            .route("/basket", get(basket))
+            .route("/broken", get(async || axum::http::StatusCode::INTERNAL_SERVER_ERROR))
+            .with_state(Arc::clone(&shop));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        (shop, url)
+    }
+
+    async fn session(&self) -> Client {
+        self.free.acquire().await.unwrap().forget();
+        self.sessions.lock().unwrap().pop().unwrap()
+    }
+
+    fn give_back(&self, client: Client) {
+        self.sessions.lock().unwrap().push(client);
+        self.free.add_permits(1);
+    }
+}
+
+/// Reads in a transaction, and waits for somebody else: inside of it, or after it.
+async fn report(State(shop): State<Arc<Shop>>, Path(id): Path<String>) -> String {
+    let client = shop.session().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    client.batch_execute("SELECT count(*) AS report_rows FROM pg_class").await.unwrap();
+    if shop.mistakes.report_holds {
+        let began = Instant::now();
+        tokio::time::sleep(WAIT).await;
+        shop.report.since(began);
+    }
+    client.batch_execute("COMMIT").await.unwrap();
+    shop.give_back(client);
+    if !shop.mistakes.report_holds {
+        tokio::time::sleep(WAIT).await;
+    }
+    id
+}
+
+/// Forgets to end its transaction.
+async fn draft(State(shop): State<Arc<Shop>>) -> &'static str {
+    let client = shop.session().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    client.batch_execute("SELECT count(*) AS draft_rows FROM pg_class").await.unwrap();
+    if shop.mistakes.draft_leaks {
+        shop.forgotten.lock().unwrap().push(client);
+    } else {
+        client.batch_execute("COMMIT").await.unwrap();
+        shop.give_back(client);
+    }
+    "{}"
+}
+
+/// Looks into the catalogue, which is locked only while another route makes it anew.
+async fn stock(State(shop): State<Arc<Shop>>) -> &'static str {
+    if !shop.mistakes.stock_waits {
+        drop(shop.catalogue.lock().await);
+    }
+    let client = shop.session().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    client.batch_execute("SELECT count(*) AS stock_rows FROM pg_class").await.unwrap();
+    if shop.mistakes.stock_waits {
+        let began = Instant::now();
+        drop(shop.catalogue.lock().await);
+        shop.stock.since(began);
+    }
+    client.batch_execute("COMMIT").await.unwrap();
+    shop.give_back(client);
+    "{}"
+}
+
+/// Makes the catalogue anew, without a session.
+async fn catalogue(State(shop): State<Arc<Shop>>) -> &'static str {
+    let _locked = shop.catalogue.lock().await;
+    tokio::time::sleep(REFRESH).await;
+    "{}"
+}
+
+/// A short transaction.
+async fn items(State(shop): State<Arc<Shop>>) -> &'static str {
+    let client = shop.session().await;
+    client.batch_execute("BEGIN; SELECT 1 AS items; COMMIT").await.unwrap();
+    shop.give_back(client);
+    "[]"
+}
+
+/// Slow, without a session.
+async fn weather() -> &'static str {
+    tokio::time::sleep(2 * WAIT).await;
+    "{}"
+}
+
+/// A slow query in a transaction.
+async fn search(State(shop): State<Arc<Shop>>) -> &'static str {
+    let client = shop.session().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    client.batch_execute("SELECT pg_sleep(0.2) AS search_rows").await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    shop.give_back(client);
+    "[]"
+}
+
+/// Many short statements in a transaction, one after the other.
+async fn basket(State(shop): State<Arc<Shop>>) -> &'static str {
+    let client = shop.session().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    for _ in 0..60 {
+        client.batch_execute("SELECT 1 AS basket_row").await.unwrap();
+    }
+    client.batch_execute("COMMIT").await.unwrap();
+    shop.give_back(client);
+    "[]"
+}
