@@ -9,6 +9,7 @@ mod collector;
 mod errors;
 mod fetch;
 mod guard;
+mod identities;
 mod machine;
 pub mod progress;
 mod scan;

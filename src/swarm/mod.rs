@@ -18,68 +18,39 @@ mod ceiling;
 mod engine;
 pub mod fleet;
 mod gateway;
+mod identity;
 mod judge;
+mod login;
+mod masks;
+mod mcp;
 mod open;
 mod plan;
 mod profile;
 pub mod recorder;
 mod service;
 mod solo;
+mod template;
 mod user;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
 use crate::record::ScheduleRecord;
 use crate::scenario::{Pace, Workload};
 use ceiling::Ceiling;
 use fleet::Fleet;
+pub use identity::Identity;
+pub use login::{Credentials, LoginRequest, log_in};
+use masks::Masks;
 use open::Schedule;
 pub use plan::Plan;
 use profile::Profile;
 use recorder::Recorder;
-pub use service::Lines;
+pub use service::Files;
 pub use solo::{Asked, Ended, Soloist};
-
-/// Anything shorter is no secret, and would mask half a sentence.
-const SHORTEST_SECRET: usize = 4;
-
-/// A user's credentials: headers, marked as sensitive so that no log shows them.
-#[derive(Clone, Debug)]
-pub struct Identity(Arc<[(HeaderName, HeaderValue)]>);
-
-impl Identity {
-    /// Somebody who is known by these headers; by none: nobody.
-    pub fn of(headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
-        let sensitive = headers.into_iter().map(|(name, mut value)| {
-            value.set_sensitive(true);
-            (name, value)
-        });
-        Self(sensitive.collect())
-    }
-
-    /// Somebody who is known by the `Authorization` header.
-    pub fn authorized(value: HeaderValue) -> Self {
-        Self::of([(AUTHORIZATION, value)])
-    }
-
-    /// What would let others be them: the values, without the scheme before them.
-    fn secrets(&self) -> Vec<String> {
-        let values = self.0.iter().filter_map(|(_, value)| value.to_str().ok());
-        let secret = values.map(|value| value.rsplit(' ').next().unwrap_or(value).to_owned());
-        secret.filter(|secret| secret.len() >= SHORTEST_SECRET).collect()
-    }
-
-    fn sign(&self, headers: &mut HeaderMap) {
-        for (name, value) in self.0.iter() {
-            headers.insert(name, value.clone());
-        }
-    }
-}
 
 /// Why a swarm could not load anything.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +69,16 @@ pub enum SwarmError {
     Header {
         /// Its name.
         name: String,
+    },
+    /// A login gave no token. What the service said may repeat the password: only its status is told.
+    #[error("the login of {who} by `{route}` failed: {reason}")]
+    Login {
+        /// Whose.
+        who: String,
+        /// The route.
+        route: String,
+        /// Why, in words.
+        reason: String,
     },
     /// The system gave no thread.
     #[error("cannot start the thread that keeps the schedule of an open workload")]
@@ -185,7 +166,8 @@ impl Swarm {
         identities: Vec<Identity>,
         fleet: Arc<Fleet>,
     ) -> Result<Self, SwarmError> {
-        let secrets = identities.iter().flat_map(Identity::secrets).collect();
+        let secrets: Vec<String> = identities.iter().flat_map(Identity::secrets).collect();
+        let secrets = Masks::of(&secrets);
         let mut swarm = Self::through(client, pace, plan, identities, fleet)?;
         if let Some(shared) = Arc::get_mut(&mut swarm.shared) {
             shared.secrets = secrets;
@@ -221,7 +203,8 @@ impl Swarm {
             balance: pace.balance,
             assigned: AtomicU32::new(0),
             active: AtomicU32::new(0),
-            secrets: Vec::new(),
+            known: plan.known,
+            secrets: Masks::default(),
         };
         Ok(Self { shared: Arc::new(shared), weights: plan.weights, workload: pace.workload })
     }

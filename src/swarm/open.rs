@@ -79,6 +79,8 @@ struct Crowd {
 struct Idle {
     /// Whoever has been idle for longest comes first.
     users: VecDeque<User>,
+    /// Those in the middle of something; they go on before anything is begun.
+    waiting: VecDeque<User>,
     /// Users that there are, idle or not.
     in_all: u32,
 }
@@ -98,35 +100,43 @@ impl Crowd {
 
     fn begin(self: &Arc<Self>, planned: Instant) {
         let steady = self.clock.phase(planned) == Phase::Steady;
-        let Some(mut user) = self.whoever_is_free() else {
+        // Nobody else adds to them.
+        if self.shared.active.load(Ordering::Relaxed) >= self.max_in_flight {
             return self.shared.schedule.turned_away(steady);
-        };
+        }
+        self.shared.active.fetch_add(1, Ordering::Relaxed);
+        let mut user = self.whoever_is_free();
         let crowd = Arc::clone(self);
         let request = async move {
             let Crowd { shared, clock, ended, .. } = &*crowd;
             if !ended.is_cancelled() {
                 shared.schedule.started(steady, planned.elapsed());
-                shared.active.fetch_add(1, Ordering::Relaxed);
-                let task = shared.classes[0].pick(user.random());
-                user.ask(shared, *clock, task, Some(planned), ended).await;
-                shared.active.fetch_sub(1, Ordering::Relaxed);
+                user.step(shared, *clock, Some(planned), ended).await;
             }
-            crowd.idle.lock().unwrap_or_else(PoisonError::into_inner).users.push_back(user);
+            shared.active.fetch_sub(1, Ordering::Relaxed);
+            if user.goes_on() {
+                let pause = user.own_think(shared);
+                if ended.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+                    crowd.idle.lock().unwrap_or_else(PoisonError::into_inner).waiting.push_back(user);
+                }
+            } else {
+                crowd.idle.lock().unwrap_or_else(PoisonError::into_inner).users.push_back(user);
+            }
         };
         drop(self.requests.spawn_on(request, &self.runtime));
     }
 
-    fn whoever_is_free(&self) -> Option<User> {
+    fn whoever_is_free(&self) -> User {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let enough = idle.in_all as usize >= self.shared.identities.len();
-        if enough && let Some(user) = idle.users.pop_front() {
-            return Some(user);
+        if let Some(user) = idle.waiting.pop_front() {
+            return user;
         }
-        if idle.in_all >= self.max_in_flight {
-            return idle.users.pop_front();
+        let everybody_is_there = idle.in_all as usize >= self.shared.identities.len();
+        if everybody_is_there && let Some(user) = idle.users.pop_front() {
+            return user;
         }
         idle.in_all += 1;
-        Some(User::new(&self.shared, idle.in_all - 1, 0))
+        User::new(&self.shared, idle.in_all - 1, 0)
     }
 }
 

@@ -6,6 +6,7 @@
 mod check;
 mod command;
 mod identity;
+mod journey;
 mod load;
 mod request;
 mod route;
@@ -18,9 +19,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::ServiceCommand;
-pub use identity::IdentitySource;
+pub use identity::{IdentitySource, Login};
+pub use journey::Journey;
 pub use load::{LoadStage, ServiceLoad};
-pub use request::ServiceRoute;
+pub use request::{McpCall, ServiceRoute};
 pub use route::{RouteName, RouteNameError, Scalar, Values};
 pub use url::{BaseUrl, BaseUrlError, holds_password};
 
@@ -69,6 +71,9 @@ pub struct ServiceScenario {
     /// What the users do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<ServiceRoute>,
+    /// What they do in a row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub journey: Vec<Journey>,
     /// What differs between the variants, by name; without any there is one, called `service`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variants: BTreeMap<VariantName, ServiceVariant>,
@@ -178,11 +183,6 @@ impl ServiceScenario {
         let own = self.variants.get(&variant);
         let own: Vec<BaseUrl> = own.into_iter().flat_map(|it| it.url.iter().chain(&it.urls)).cloned().collect();
         if own.is_empty() { self.target.url.iter().chain(&self.target.urls).cloned().collect() } else { own }
-    }
-
-    /// The routes that are asked for: without those that change data, unless the scenario says so.
-    pub fn routes(&self) -> impl Iterator<Item = &ServiceRoute> {
-        self.route.iter().filter(|route| self.load.change_data || route.changes_data != Some(true))
     }
 
     /// How much load, and when.

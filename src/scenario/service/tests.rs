@@ -47,7 +47,7 @@ fn refused(text: &str, sets: &[Override]) -> String {
 const WRONG: &[(&str, &str)] = &[
     (
         "title = → titel =",
-        "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `load`, `health`, `monitor`, `identity`, `route`, `variants`, `gate`\n  hint: did you mean `title`?",
+        "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `load`, `health`, `monitor`, `identity`, `route`, `journey`, `variants`, `gate`\n  hint: did you mean `title`?",
     ),
     (
         "name = \"shop\" → name = \"My Shop\"",
@@ -205,7 +205,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer = \"s3cret\"",
-        "scenario `shop.toml:12:1`: `identity[1].bearer` is no key: allowed are `bearer_env`, `user`, `password_env`, `header`, `value_env`\n  hint: did you mean `identity[1].bearer_env`?",
+        "scenario `shop.toml:12:1`: `identity[1].bearer` is no key: allowed are `bearer_env`, `bearer_column`, `user`, `password_env`, `password_column`, `header`, `value_env`, `login`, `file`\n  hint: did you mean `identity[1].bearer_env`?",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"s3cret.token\"",
@@ -213,7 +213,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → user = \"me\"",
-        "scenario `shop.toml:11:1`: `identity[1]` is not one of: `bearer_env`; `user` and `password_env`; `header` and `value_env`",
+        "scenario `shop.toml:11:1`: `identity[1]` is not one of: `bearer_env`; `user` and `password_env`; `header` and `value_env`; `login`; `file` alone (`bearer_column` and `password_column` may stand for the variables)",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → header = \"X Key\"\nvalue_env = \"KEY\"",
@@ -237,7 +237,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "weight = 3 → wieght = 3",
-        "scenario `shop.toml:15:1`: `route[1].wieght` is no key: allowed are `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
+        "scenario `shop.toml:15:1`: `route[1].wieght` is no key: allowed are `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `form`, `body_file`, `mcp`, `timeout`, `think_time`, `capture`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
     ),
     (
         "[1, 2, \"three\"] → []",
@@ -278,6 +278,60 @@ const WRONG: &[(&str, &str)] = &[
     (
         "expect = [201] → expect = [20]",
         "scenario `shop.toml:22:10`: `route[2].expect` has 20: allowed are statuses, 100 to 599",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { user = \"{user}\" }, token = \"/t\" }",
+        "",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → user = \"me\"\nlogin = { route = \"POST /login\", form = { p = \"{password}\" }, token = \"/t\" }",
+        "",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { shop = \"{shop}\" }, token = \"/t\" }",
+        "",
+    ),
+    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"t\" }", ""),
+    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"/login\", token = \"/t\" }", ""),
+    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\" }", ""),
+    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"/t\", header = \"X Key\" }", ""),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"SHOP_TOKEN\"\nlogin = { route = \"POST /login\", token = \"/t\" }",
+        "",
+    ),
+    ("bearer_env = \"SHOP_TOKEN\" → bearer_column = \"token\"", ""),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → user = \"me\"\npassword_env = \"A\"\npassword_column = \"b\"\nfile = \"u.csv\"",
+        "",
+    ),
+    ("weight = 3 → timeout = \"0s\"", ""),
+    ("weight = 3 → think_time = [\"2s\", \"1s\"]", ""),
+    ("weight = 3 → think_time = \"2s\"", ""),
+    ("weight = 3 → capture = { report = \"/id\" }", ""),
+    ("weight = 3 → mcp = { tool = \"slow\" }", ""),
+    ("{ article → { body = \"{article}\" }\nmcp = { tool = \"\", arguments = {} }\n#", ""),
+    ("{ article → { a = \"{article}\" }\nmcp = { tol = \"slow\" }\n#", ""),
+    ("{ article → { a = \"{article}\" }\nbody_file = \"order.bin\"\n#", ""),
+    ("{ article → { a = \"{article}\" }\nform = { b = 1 }\n#", ""),
+    ("[variants.before] → [[journey]]\nname = \"buy\"\nsteps = []\n[variants.before]", ""),
+    ("[variants.before] → [[journey]]\nsteps = [\"POST /orders\"]\n[variants.before]", ""),
+    ("[variants.before] → [[journey]]\nname = \"buy\"\nsteps = [\"POST /order\"]\n[variants.before]", ""),
+    ("[variants.before] → [[journey]]\nname = \"buy\"\nstep = [\"POST /orders\"]\n[variants.before]", ""),
+    (
+        "must_have = \"/id\" → capture = { order = \"id\" }\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
+        "",
+    ),
+    (
+        "must_have = \"/id\" → capture = { ordre = \"/id\" }\nchanges_data = true\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
+        "",
+    ),
+    (
+        "must_have = \"/id\" → capture = { order = \"/id\", note = \"/note\" }\nchanges_data = true\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
+        "",
+    ),
+    (
+        "[variants.before] → [[journey]]\nname = \"a\"\nsteps = [\"POST /orders\"]\n[[journey]]\nname = \"a\"\nsteps = [\"POST /orders\"]\n[variants.before]",
+        "",
     ),
     (
         "must_have = \"/id\" → must_have = \"id\"",

@@ -1,5 +1,8 @@
 //! What users do to a service, and how they come: small services whose behaviour is known, and the program before them.
 
+mod broken;
+mod journeys;
+mod mcp;
 mod open;
 
 use std::fs;
