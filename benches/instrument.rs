@@ -256,9 +256,9 @@ async fn monitor_cost(config: &str) {
     let database: tokio_postgres::Config = config.parse().expect("a connection string");
     let watch = Watch {
         pulse: Duration::from_millis(50),
-        whose: rbac_bench::monitor::Whose::Everybody,
+        whose: rbac_bench::monitor::Whose::everybody(),
         epoch: Instant::now(),
-        database: database.clone(),
+        database: database.clone().into(),
         interval: Duration::from_millis(100),
         replicas: Vec::new(),
         gauges: Vec::new(),

@@ -100,7 +100,7 @@ impl Sink for Nowhere {
 async fn watch(database: &Config, span: Duration) -> MonitorRecord {
     let usual = MonitorConfig::default();
     let watch = Watch {
-        database: database.clone(),
+        database: database.clone().into(),
         interval: usual.interval.duration(),
         pulse: usual.pulse.duration(),
         whose: Whose::everybody(),

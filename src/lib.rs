@@ -10,6 +10,7 @@
 
 pub mod cli;
 pub mod compare;
+pub mod database;
 pub mod diagnose;
 pub mod gate;
 pub mod init;
@@ -24,5 +25,6 @@ pub mod stats;
 pub mod swarm;
 pub mod testbed;
 pub mod texts;
+pub mod tls;
 pub mod units;
 pub mod watch;

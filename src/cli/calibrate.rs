@@ -7,7 +7,7 @@ use super::ci::say;
 use super::error::CliError;
 use super::exit::Exit;
 use super::paired::{PairsArgs, measure_repeatedly};
-use super::run::load_gateway_scenario;
+use super::run::load_scenario;
 use super::scenario::OverrideArgs;
 use crate::gate::paired::calibration::calibrate;
 use crate::paired::Stopping;
@@ -62,13 +62,11 @@ pub(super) fn run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let scenario = load_gateway_scenario(&args.scenario, &args.overrides, environment, "calibrate")?;
-    let variant = (*scenario.variants.last().ok_or(CliError::NoArms)?).into();
-    let scenario = scenario.into();
+    let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let variant = *scenario.variant_names().last().ok_or(CliError::NoArms)?;
     let trial = args.pairs.trial(&args.rules, &scenario)?;
     let arrangement = args.pairs.arrangement([variant, variant], Stopping::AfterAll);
-    let options =
-        RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), allow_remote: Vec::new(), pgbouncer: None };
+    let options = RunOptions { out: args.out.clone(), pg_bin: args.pg_bin.clone(), ..RunOptions::default() };
     let repeats = usize::from(args.repeats);
     let measured = measure_repeatedly(&scenario, &trial, repeats, &arrangement, &options, quiet);
     let (runs, interrupted) = measured.map_err(|error| match error {

@@ -6,16 +6,42 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::Exit;
-use crate::scenario::Scenario;
+use super::run::load_scenario;
+use super::scenario::OverrideArgs;
+use super::service_args::ServiceArgs;
+use crate::render::text::plain;
+use crate::run::{RunOptions, preflight};
 use crate::scenario::builtin::DEFAULT;
+use crate::scenario::overrides::Override;
+use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
 use crate::testbed::binaries::{SearchPlaces, install_command, installed_server};
-use crate::testbed::{limits, pgbouncer};
+use crate::testbed::limits::{self, DescriptorError};
+use crate::testbed::pgbouncer;
 
 /// Can this machine run it? What is missing, and the command that installs it
 ///
-/// Exits with 0 when the default scenario can run here, with 1 when something is missing.
+/// Without a scenario: what the reference gateway needs. With one of a service of your own: its command, its variables,
+/// its database and whether the role sees other sessions, its URLs; nothing is started or loaded.
+///
+/// Exits with 0 when the scenario can run here, with 1 when something is missing.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rbac-bench doctor
+  rbac-bench doctor my-service.toml")]
 pub struct DoctorArgs {
+    /// A built-in scenario, or the path of a file [default: the reference gateway's needs]
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: Option<String>,
+    /// What is set beside it.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// Where a service of one's own is.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+    /// A host other than this machine that may be asked, as its URL names it; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_remote: Vec<String>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -24,7 +50,7 @@ pub struct DoctorArgs {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Check {
-    what: &'static str,
+    what: String,
     ok: bool,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,8 +61,8 @@ struct Check {
 }
 
 impl Check {
-    fn of(what: &'static str, ok: bool, found: String, cure: Option<String>) -> Self {
-        Self { what, ok, found, cure, needed_by: None }
+    fn of(what: &str, ok: bool, found: String, cure: Option<String>) -> Self {
+        Self { what: what.to_owned(), ok, found, cure, needed_by: None }
     }
 }
 
@@ -47,9 +73,18 @@ struct Findings<'a> {
     checks: &'a [Check],
 }
 
-pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let scenario = Scenario::from_text(DEFAULT.name, DEFAULT.text, &[])?;
-    let checks = [server(), pgbouncer(), descriptors(&scenario), cores(), memory(&scenario)];
+pub(super) fn run(args: &DoctorArgs, environment: &[Override], out: &mut dyn Write) -> Result<Exit, CliError> {
+    let name = args.scenario.as_deref().unwrap_or(DEFAULT.name);
+    let mut experiment = load_scenario(name, &args.overrides, environment)?;
+    let database_url = args.service.apply(&mut experiment)?;
+    let checks = match &experiment {
+        Experiment::Gateway(scenario) => of_gateway(scenario),
+        Experiment::Service(scenario) => {
+            let allow_remote = args.allow_remote.clone();
+            of_service(scenario, &RunOptions { allow_remote, database_url, ..RunOptions::default() })?
+        }
+        Experiment::Watched(_) => Vec::new(),
+    };
     let ok = checks.iter().all(|check| check.ok || check.needed_by.is_some());
     if args.json {
         let format = crate::record::Format { name: "rbac-bench/doctor".to_owned(), version: 1 };
@@ -67,6 +102,22 @@ pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CliErr
         }
     }
     Ok(if ok { Exit::Ok } else { Exit::CouldNotMeasure })
+}
+
+/// What a scenario of the reference gateway needs.
+fn of_gateway(scenario: &Scenario) -> Vec<Check> {
+    let users = scenario.load.users.get();
+    vec![server(), pgbouncer(), descriptors(users), cores(), memory(scenario)]
+}
+
+/// What a scenario of a service of one's own needs.
+fn of_service(scenario: &ServiceScenario, options: &RunOptions) -> Result<Vec<Check>, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let seen = runtime.block_on(preflight(scenario, options));
+    let mut checks: Vec<Check> =
+        seen.into_iter().map(|it| Check::of(&it.what, it.ok, plain(&it.found).into(), it.cure)).collect();
+    checks.extend([descriptors_of(scenario.pace().workload), cores()]);
+    Ok(checks)
 }
 
 fn server() -> Check {
@@ -87,10 +138,23 @@ fn pgbouncer() -> Check {
     Check { needed_by: Some("issue-2318-pgbouncer"), ..check }
 }
 
-fn descriptors(scenario: &Scenario) -> Check {
-    let users = scenario.load.users.get();
-    match limits::raise_descriptor_limit(users) {
-        Ok(()) => Check::of("file descriptors", true, format!("enough for {users} users"), None),
+fn descriptors(users: u32) -> Check {
+    enough_descriptors(limits::raise_descriptor_limit(users), &format!("{users} users"))
+}
+
+fn descriptors_of(workload: Workload) -> Check {
+    match workload {
+        Workload::Closed { users } => descriptors(users),
+        Workload::Open { max_in_flight, .. } => enough_descriptors(
+            limits::raise_for_requests(max_in_flight),
+            &format!("{max_in_flight} requests in flight"),
+        ),
+    }
+}
+
+fn enough_descriptors(raised: Result<(), DescriptorError>, whom: &str) -> Check {
+    match raised {
+        Ok(()) => Check::of("file descriptors", true, format!("enough for {whom}"), None),
         Err(error) => Check::of("file descriptors", false, error.to_string(), Some(error.hint())),
     }
 }

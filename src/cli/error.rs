@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::exit::Exit;
 use super::init::InitCommandError;
 use super::scenario::ScenarioCommandError;
+use crate::database::UrlError;
 use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
 use crate::monitor::ConsoleUrlError;
@@ -109,15 +110,26 @@ pub(super) enum CliError {
         /// The command.
         command: &'static str,
     },
-    /// The reverse.
-    #[error(
-        "scenario `{name}` is of the reference gateway: `{command}` is for a service of one's own, with a `[target]`"
-    )]
-    ServiceOnly {
+    /// The reference gateway where a service is scanned.
+    #[error("scenario `{name}` is of the reference gateway: `scan` is for a service of one's own, with a `[target]`")]
+    NotScanned {
         /// The scenario.
         name: String,
-        /// The command.
-        command: &'static str,
+    },
+    /// A flag of services where the reference gateway is loaded.
+    #[error("`{flag}` is for a service of one's own, a scenario with a [target]: this one has a testbed of its own")]
+    ServiceOnly {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// The URL of a database. It is not repeated: it may hold a password.
+    #[error("the database URL of {from} cannot be used")]
+    DatabaseUrl {
+        /// The flag or the variable.
+        from: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: UrlError,
     },
     /// A record of a load that is not ours.
     #[error("this record is of a database that was watched: its load cannot be run again")]
@@ -239,6 +251,8 @@ impl CliError {
             | Self::NotRunAgain
             | Self::GatewayOnly { .. }
             | Self::ServiceOnly { .. }
+            | Self::NotScanned { .. }
+            | Self::DatabaseUrl { .. }
             | Self::WhichVariant { .. }
             | Self::TwiceLearned { .. }
             | Self::OtherConditions { .. }

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::paired::PairedArgs;
 use super::run::{self, load_scenario};
 use super::scenario::OverrideArgs;
+use super::service_args::ServiceArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
 use crate::compare::Side;
 use crate::gate::{Asked, Baseline, GateReport, GateRule, Severity, Trust, judge, nothing_measured, routes};
@@ -88,6 +89,9 @@ pub struct GateArgs {
     /// What is set beside the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
+    /// Where a service of one's own is.
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// Folder in which a run's own folder is made
     #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
     pub out: PathBuf,
@@ -214,18 +218,20 @@ fn judge_recorded(
 /// Runs the scenario; the rules are read first, so that a wrong one costs nobody a run.
 fn run_and_judge(
     args: &GateArgs,
-    scenario: Experiment,
+    mut scenario: Experiment,
     baseline: Option<&Recorded>,
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let asked = asked(args, &scenario, baseline.is_some())?;
     let asked = concerning(asked, &scenario.variant_names())?;
+    let database_url = args.service.apply(&mut scenario)?;
     let options = RunOptions {
         out: args.out.clone(),
         pg_bin: args.pg_bin.clone(),
         allow_remote: args.allow_remote.clone(),
         pgbouncer: None,
+        database_url,
     };
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     match run::measure(scenario, &options, quiet) {

@@ -21,6 +21,7 @@ pub mod report;
 pub mod run;
 pub mod scan;
 pub mod scenario;
+pub mod service_args;
 mod signals;
 mod subject;
 pub mod watch;
@@ -152,7 +153,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Init(args) => init::run(args, cli.quiet, out),
         Command::Watch(args) => watch::run(args, cli.color, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
-        Command::Doctor(args) => doctor::run(args, out),
+        Command::Doctor(args) => doctor::run(args, &environment, out),
         Command::Completions(args) => completions::run(args, &mut Cli::command(), out),
         Command::Man => completions::man(Cli::command(), out),
         Command::ServeReplica => Ok(gateway_under_test::replica::serve_until_stdin_closes().map(|()| Exit::Ok)?),

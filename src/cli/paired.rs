@@ -180,7 +180,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let [name] = args.subjects.as_slice() else { return Err(CliError::OneSubject) };
-    let scenario = load_scenario(name, &args.overrides, environment)?;
+    let mut scenario = load_scenario(name, &args.overrides, environment)?;
     let [baseline, candidate] = arms(args, &scenario)?;
     let trial = args.paired.pairs.trial(&args.rules, &scenario)?;
     let asked: Vec<Asked> = trial.rules().iter().map(|rule| rule.asked().clone()).collect();
@@ -189,7 +189,8 @@ pub(super) fn run(
         out: args.out.clone(),
         pg_bin: args.pg_bin.clone(),
         allow_remote: args.allow_remote.clone(),
-        pgbouncer: None,
+        database_url: args.service.apply(&mut scenario)?,
+        ..RunOptions::default()
     };
     let title = scenario.name().to_owned();
     match measure_repeatedly(&scenario, &trial, 1, &arrangement, &options, quiet) {

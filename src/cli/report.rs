@@ -87,7 +87,7 @@ struct RunOnDisk {
 impl RunOnDisk {
     fn read(folder: &Path) -> Result<Self, StoreError> {
         let record = read_record(folder)?;
-        let replicas = record.scenario.replicas();
+        let replicas = record.scenario.pool_pages();
         let asked = asked(&record);
         let mut timeline = Timeline::default();
         let mut kept = Vec::new();

@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::gate::{concerning, read_rules, rules_of, unseen};
 use super::scenario::OverrideArgs;
+use super::service_args::ServiceArgs;
 use super::signals::Signals;
 use super::{progress, report, subject};
 use crate::gate::{Asked, GateReport, judge};
@@ -47,6 +48,9 @@ pub struct RunArgs {
     /// What is set beside the file.
     #[command(flatten)]
     pub overrides: OverrideArgs,
+    /// Where a service of one's own is.
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// Folder in which the run's own folder is made
     #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
     pub out: PathBuf,
@@ -80,7 +84,8 @@ pub(super) fn run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let mut scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
+    let database_url = args.service.apply(&mut scenario)?;
     let pgbouncer = args.pgbouncer_url.as_deref().map(str::parse).transpose()?;
     let asked =
         if args.gate { concerning(rules_of(&scenario, false)?, &scenario.variant_names())? } else { Vec::new() };
@@ -89,6 +94,7 @@ pub(super) fn run(
         pg_bin: args.pg_bin.clone(),
         allow_remote: args.allow_remote.clone(),
         pgbouncer,
+        database_url,
     };
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {

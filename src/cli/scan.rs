@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::progress;
 use super::run::{load_scenario, output_width};
 use super::scenario::OverrideArgs;
+use super::service_args::ServiceArgs;
 use super::signals::Signals;
 use crate::record::Outcome;
 use crate::record::scan::{ScanPlan, ScanVerdict};
@@ -62,6 +63,9 @@ pub struct ScanArgs {
     /// Which variants to scan; all when it is not said
     #[arg(long, value_name = "V", help_heading = "Scenario")]
     pub variant: Option<String>,
+    /// Where it is.
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// Set any key of the scenario file, such as target.url=http://127.0.0.1:9000; may be repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Scenario")]
     pub set: Vec<String>,
@@ -103,12 +107,17 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let overrides = OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
-    let scenario = load_scenario(&args.scenario, &overrides, environment)?;
+    let mut scenario = load_scenario(&args.scenario, &overrides, environment)?;
     if !matches!(scenario, Experiment::Service(_)) {
-        return Err(CliError::ServiceOnly { name: scenario.name().to_owned(), command: "scan" });
+        return Err(CliError::NotScanned { name: scenario.name().to_owned() });
     }
-    let options =
-        RunOptions { out: args.out.clone(), pg_bin: None, allow_remote: args.allow_remote.clone(), pgbouncer: None };
+    let options = RunOptions {
+        out: args.out.clone(),
+        pg_bin: None,
+        allow_remote: args.allow_remote.clone(),
+        database_url: args.service.apply(&mut scenario)?,
+        pgbouncer: None,
+    };
     let (finished, interrupted) = measure(scenario, args.settings(), &options, quiet)?;
     if args.json {
         say(out, &json::text(&render::json(&finished.record, &finished.folder))?)?;

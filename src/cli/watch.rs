@@ -15,6 +15,7 @@ use crate::monitor::sessions::{Looker, Seen};
 use crate::monitor::{GaugeName, GaugeNames, MonitorError, Whose, read_pools};
 use crate::record::Sample;
 use crate::render::text::{plain, shell_word};
+use crate::scenario::service::GaugeNameError;
 use crate::testbed::TestbedError;
 use crate::testbed::database::OwnDatabase;
 use crate::units::Span;
@@ -153,15 +154,15 @@ fn plan(args: &WatchArgs, database: &OwnDatabase) -> Plan {
     let mut gauge_names = GaugeNames::default();
     for (gauge, name) in &args.gauge {
         match gauge {
-            Gauge::CheckedOut => gauge_names.checked_out = name.clone(),
-            Gauge::Pending => gauge_names.pending = name.clone(),
-            Gauge::Timeouts => gauge_names.timeouts = name.clone(),
+            Gauge::CheckedOut => gauge_names.checked_out = Some(name.clone()),
+            Gauge::Pending => gauge_names.pending = Some(name.clone()),
+            Gauge::Timeouts => gauge_names.timeouts = Some(name.clone()),
         }
     }
     let interval = args.interval.duration();
     let counts_interval = (interval / COUNTS_PER_LOOK).max(COUNTS_SHORTEST);
     Plan {
-        database: database.config().clone(),
+        database: database.database().clone(),
         target: Target {
             url: database.masked_url(),
             pools: args.metrics_url.iter().map(masked).collect(),
@@ -187,6 +188,7 @@ async fn look_once(plan: &Plan) -> Result<Model, MonitorError> {
         model.take(0.0, &Sample::Pools(pool));
     }
     model.see(0.0, Seen::Look(look?));
+    looker.close().await;
     Ok(model)
 }
 
@@ -238,7 +240,7 @@ fn parse_gauge(text: &str) -> Result<(Gauge, GaugeName), String> {
         "timeouts" => Gauge::Timeouts,
         other => return Err(format!("`{other}` is none of `checked_out`, `pending`, `timeouts`")),
     };
-    Ok((gauge, name.parse()?))
+    Ok((gauge, name.parse().map_err(|error: GaugeNameError| error.to_string())?))
 }
 
 #[cfg(test)]

@@ -98,8 +98,9 @@ impl Doubt {
     /// Whether it concerns figures of `metric`.
     pub fn concerns(&self, metric: Metric) -> bool {
         match self {
+            // A scan looks by itself, and says so when it could not.
+            Self::GeneratorLags { .. } => metric != Metric::Hold,
             Self::CutShort
-            | Self::GeneratorLags { .. }
             | Self::GeneratorStalled { .. }
             | Self::NotStarted { .. }
             | Self::StartedLate { .. }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::guard::{Doubt, doubts};
+use super::hold;
 use super::measure::{Missing, Window, measure, measure_in};
-use super::rule::{Limit, Op, Rule, RuleError, RuleFault};
+use super::rule::{Limit, Metric, Op, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
 use crate::compare::{Difference, Side, chance, differences};
 use crate::record::{Outcome, RunRecord, Stamped};
@@ -220,8 +221,21 @@ impl Judged<'_> {
     }
 
     fn absolute(&self, limit: f64) -> RuleOutcome {
+        if self.asked.rule.metric == Metric::Hold {
+            return self.hold(limit);
+        }
         match measure(&self.asked.rule, self.side) {
             Ok(measured) => self.judged(measured, limit),
+            Err(missing) => self.none(&missing),
+        }
+    }
+
+    fn hold(&self, limit: f64) -> RuleOutcome {
+        match hold::measure(&self.asked.rule, self.side) {
+            Ok(held) => {
+                let (verdict, reason) = hold::judge(&self.asked.rule, self.side, held, limit);
+                RuleOutcome { verdict, reason, ..self.judged(held.value, limit) }
+            }
             Err(missing) => self.none(&missing),
         }
     }

@@ -48,6 +48,7 @@ fn samples(variant: VariantName, idle: impl Fn(f64) -> u32) -> Vec<Stamped> {
                 stalled_workers: Some(0),
                 errors: BTreeMap::new(),
                 held_s: None,
+                ..PoolSample::default()
             };
             let health = HealthSample { replica, up: true, error: None };
             samples.push(Stamped { variant, at_s, sample: Sample::Pools(pools) });

@@ -47,6 +47,10 @@ pub enum Missing {
     NoRequests(Option<String>),
     /// It is known for the steady phase only, not for a window of it.
     NotByWindow(Metric),
+    /// No scan was made.
+    NotScanned,
+    /// The scan cannot tell of the route, and why.
+    NotTold(String),
 }
 
 impl fmt::Display for Missing {
@@ -57,6 +61,8 @@ impl fmt::Display for Missing {
             Self::NoRequests(None) => f.write_str("no request finished in the steady phase"),
             Self::NoRequests(Some(route)) => write!(f, "no request of `{route}` finished in the steady phase"),
             Self::NotByWindow(metric) => write!(f, "`{metric}` is not recorded by window"),
+            Self::NotScanned => f.write_str("there is no scan in the record: `rbac-bench scan` makes one"),
+            Self::NotTold(reason) => write!(f, "the scan cannot tell: {reason}"),
         }
     }
 }
@@ -67,6 +73,7 @@ impl fmt::Display for Missing {
 /// [`Missing`] when it could not be had.
 pub fn measure(rule: &Rule, side: Side<'_>) -> Result<f64, Missing> {
     match (rule.metric.kind(), &rule.route) {
+        _ if rule.metric == Metric::Hold => super::hold::measure(rule, side).map(|held| held.value),
         (Kind::Gauge, _) => gauge_over(rule, side, Window::steady(side)).or_else(|missing| {
             let nothing = side.samples.iter().all(|it| it.variant != side.variant);
             if nothing { from_summary(rule, side).ok_or(missing) } else { Err(missing) }
@@ -99,6 +106,7 @@ fn gauge_over(rule: &Rule, side: Side<'_>, window: Window) -> Result<f64, Missin
         Aggregate::P95 => series.quantile(0.95),
         Aggregate::P99 => series.quantile(0.99),
         Aggregate::Last => series.last(),
+        Aggregate::Seconds => None,
     };
     figure.ok_or(Missing::NoSamples(rule.metric))
 }
@@ -107,12 +115,20 @@ fn gauge_over(rule: &Rule, side: Side<'_>, window: Window) -> Result<f64, Missin
 pub fn gauge(metric: Metric, side: Side<'_>, window: Window) -> Series {
     let ours = || side.samples.iter().filter(|it| it.variant == side.variant);
     let replicas = side.measured.summary.replicas.unwrap_or(0) as usize;
+    // Each page of gauges has a sample at every turn, whether it answered or not.
+    let pages = || {
+        let numbers = ours().filter_map(|it| match &it.sample {
+            Sample::Pools(pools) => Some(pools.replica as usize),
+            _ => None,
+        });
+        numbers.max().unwrap_or(0)
+    };
     match metric {
-        Metric::PoolCheckedOut => over_replicas(ours(), replicas, window, |sample| match sample {
+        Metric::PoolCheckedOut => over_replicas(ours(), pages(), window, |sample| match sample {
             Sample::Pools(pools) => Some((pools.replica, f64::from(pools.checked_out?))),
             _ => None,
         }),
-        Metric::PoolPending => over_replicas(ours(), replicas, window, |sample| match sample {
+        Metric::PoolPending => over_replicas(ours(), pages(), window, |sample| match sample {
             Sample::Pools(pools) => Some((pools.replica, f64::from(pools.pending?))),
             _ => None,
         }),

@@ -4,6 +4,7 @@
 //! not vouch for, make a rule inconclusive; they never make it pass.
 
 mod guard;
+mod hold;
 mod judge;
 mod learn;
 mod measure;

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{POLL_TIMEOUT, close, connect};
 use super::sessions::SessionState;
-use super::{APPLICATION_NAME, MonitorError};
+use super::{APPLICATION_NAME, MonitorError, Whose};
+use crate::database::{Database, Ending};
 
-/// $1: our own name. An aborted transaction has no `xact_start`, and is as old as its state.
+/// $1: our own name; $2, $3: whose sessions are wanted, users and patterns of applications. An aborted transaction has no `xact_start`, and is as old as its state.
 const CLOSEUP: &str = "\
 SELECT array_agg(pid), array_agg(state), array_agg(wait_event_type = 'Lock'),
        array_agg(extract(epoch FROM clock_timestamp() - coalesce(xact_start, state_change))::float8),
@@ -23,7 +24,9 @@ SELECT array_agg(pid), array_agg(state), array_agg(wait_event_type = 'Lock'),
        array_agg(CASE WHEN state LIKE 'idle in transaction%' THEN left(query, 1100) END)
 FROM pg_stat_get_activity(NULL)
 WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND backend_type = 'client backend'
-  AND application_name IS DISTINCT FROM $1 AND state <> 'idle' AND state_change IS NOT NULL";
+  AND application_name IS DISTINCT FROM $1 AND state <> 'idle' AND state_change IS NOT NULL
+  AND ($2::text[] IS NULL OR pg_get_userbyid(usesysid)::text = ANY ($2))
+  AND ($3::text[] IS NULL OR application_name LIKE ANY ($3))";
 
 /// One session that is in a transaction, or runs a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,22 +57,23 @@ pub struct Closeup {
 /// The connection that looks.
 pub struct CloseLooker {
     client: Client,
-    ending: super::connection::Ending,
+    ending: Ending,
     query: Statement,
+    whose: Whose,
 }
 
 impl CloseLooker {
-    /// Connects. Whether the role sees others, is the monitor's to check.
+    /// Connects, to look at the sessions of `whose`. Whether the role sees them, is the monitor's to check.
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection.
-    pub async fn connect(database: &tokio_postgres::Config) -> Result<Self, MonitorError> {
+    pub async fn connect(database: &Database, whose: &Whose) -> Result<Self, MonitorError> {
         let connecting = async {
             let (client, ending) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
             client.batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off").await.map_err(failed)?;
             let query = client.prepare(CLOSEUP).await.map_err(failed)?;
-            Ok(Self { client, ending, query })
+            Ok(Self { client, ending, query, whose: whose.clone() })
         };
         tokio::time::timeout(POLL_TIMEOUT, connecting).await.map_err(|_elapsed| MonitorError::Silent)?
     }
@@ -103,7 +107,8 @@ impl CloseLooker {
 
     async fn look(&self) -> Result<Closeup, tokio_postgres::Error> {
         let asked = Instant::now();
-        let row = self.client.query_one(&self.query, &[&APPLICATION_NAME]).await?;
+        let (users, applications) = (self.whose.names(), self.whose.patterns());
+        let row = self.client.query_one(&self.query, &[&APPLICATION_NAME, &users, &applications]).await?;
         Ok(Closeup { at: asked + asked.elapsed() / 2, sessions: sessions(&row)? })
     }
 }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio_postgres::config::Host;
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, Statement};
 
 use super::clock::ServerTime;
 use super::{APPLICATION_NAME, MonitorError, blocking, counters, pulse, rows};
+use crate::database::{Database, Ending};
 
 /// A poll that takes longer is given up, and there is a gap.
 pub(super) const POLL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,8 +38,9 @@ pub(super) struct Server {
     pub(super) roles: HashMap<u32, String>,
 }
 
-/// A plan is made once, and not for each set of parameters; nothing here is worth compiling.
-const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; SET statement_timeout = 0";
+/// A plan is made once, and not for each set of parameters; nothing here is worth compiling. What takes longer than a poll
+/// may is not to burden the server any further.
+const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; SET statement_timeout = 5000";
 
 /// Roles that are remembered by name.
 const ROLES: &str = "SELECT oid, rolname::text FROM pg_roles ORDER BY oid LIMIT 10000";
@@ -57,7 +59,7 @@ pub(super) async fn check_sight(client: &Client) -> Result<(), MonitorError> {
 
 impl Link {
     /// Connects, checks that the role sees what it must, and prepares.
-    pub(super) async fn open(database: &tokio_postgres::Config) -> Result<Self, MonitorError> {
+    pub(super) async fn open(database: &Database) -> Result<Self, MonitorError> {
         let (client, ending) = connect(database).await?;
         let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
         client.batch_execute(SETTINGS).await.map_err(failed)?;
@@ -87,18 +89,14 @@ impl Link {
     }
 }
 
-/// How a connection ends: with its error, if it has one.
-pub(super) type Ending = tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>;
-
 /// Saying goodbye takes less.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Connects with our name; the connection runs until the client is dropped.
-pub(super) async fn connect(database: &tokio_postgres::Config) -> Result<(Client, Ending), MonitorError> {
-    let mut config = database.clone();
-    config.application_name(APPLICATION_NAME);
-    let (client, connection) = config.connect(NoTls).await.map_err(MonitorError::Connect)?;
-    Ok((client, tokio::spawn(connection)))
+/// Connects with our name; the connection runs until its client or its ending is dropped.
+pub(super) async fn connect(database: &Database) -> Result<(Client, Ending), MonitorError> {
+    let mut database = database.clone();
+    database.config_mut().application_name(APPLICATION_NAME);
+    database.connect().await.map_err(MonitorError::Connect)
 }
 
 /// Says goodbye: a client that vanishes would be counted among the sessions that were lost. Gives what the connection
@@ -134,10 +132,11 @@ pub(super) async fn version(client: &Client) -> Result<i32, tokio_postgres::Erro
 }
 
 /// Whether the server runs on this machine, as far as its address says.
-pub(super) fn is_local(database: &tokio_postgres::Config) -> bool {
+pub(super) fn is_local(database: &Database) -> bool {
     let local = |host: &Host| match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
     };
-    !database.get_hosts().is_empty() && database.get_hosts().iter().all(local)
+    let hosts = database.config().get_hosts();
+    !hosts.is_empty() && hosts.iter().all(local)
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Sink, replica_number};
 use crate::record::{Event, HealthSample, Sample};
 use crate::scenario::Health;
+use crate::tls::{ClientTls, certificate_fault};
 
 /// How a replica is asked for its health.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Probe {
     pub good: Good,
     /// Addresses of names: no probe of these goes anywhere else.
     pub resolved: Vec<(String, Vec<SocketAddr>)>,
+    /// Certificates of one's own.
+    pub tls: ClientTls,
 }
 
 /// What a good answer to a probe is.
@@ -38,7 +41,7 @@ pub enum Good {
 impl Default for Probe {
     /// As the reference gateway is asked.
     fn default() -> Self {
-        Self { path: "/health".to_owned(), good: Good::Body, resolved: Vec::new() }
+        Self { path: "/health".to_owned(), good: Good::Body, resolved: Vec::new(), tls: ClientTls::default() }
     }
 }
 
@@ -46,13 +49,19 @@ pub(super) fn client(health: &Health, probe: &Probe) -> reqwest::Result<reqwest:
     let client = reqwest::Client::builder()
         .timeout(health.timeout.duration())
         .pool_max_idle_per_host(0)
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("rbac-bench/", env!("CARGO_PKG_VERSION")))
-        .no_proxy();
-    let resolve = |client: reqwest::ClientBuilder, (name, addresses): &(String, Vec<SocketAddr>)| {
-        client.resolve_to_addrs(name, addresses)
-    };
-    probe.resolved.iter().fold(client, resolve).build()
+        .redirect(reqwest::redirect::Policy::none());
+    probe.prepare(client).build()
+}
+
+impl Probe {
+    /// A client that goes where this one's probes may go, as they do.
+    pub(super) fn prepare(&self, client: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+        let client = client.user_agent(concat!("rbac-bench/", env!("CARGO_PKG_VERSION"))).no_proxy();
+        let resolve = |client: reqwest::ClientBuilder, (name, addresses): &(String, Vec<SocketAddr>)| {
+            client.resolve_to_addrs(name, addresses)
+        };
+        self.tls.apply(self.resolved.iter().fold(client, resolve))
+    }
 }
 
 /// Probes one replica.
@@ -125,7 +134,9 @@ impl Prober {
         if error.is_timeout() {
             return format!("no answer within {}", self.health.timeout);
         }
-        error.without_url().to_string()
+        let fault = certificate_fault(&error);
+        let said = error.without_url().to_string();
+        fault.map_or_else(|| said.clone(), |fault| format!("{said}: {fault}"))
     }
 }
 

@@ -7,11 +7,12 @@ use super::clock::ServerTime;
 use super::connection::{Link, POLL_TIMEOUT, Trouble, is_local};
 use super::cost::BackendCpu;
 use super::schedule::Retry;
+use crate::database::Database;
 use crate::record::Event;
 
 /// A connection that may be down.
 pub(super) struct Line {
-    database: tokio_postgres::Config,
+    database: Database,
     link: Option<Link>,
     lost_at: Instant,
     retry: Retry,
@@ -38,7 +39,7 @@ pub(super) struct Ended {
 }
 
 impl Line {
-    pub(super) async fn open(database: &tokio_postgres::Config) -> Result<Self, MonitorError> {
+    pub(super) async fn open(database: &Database) -> Result<Self, MonitorError> {
         let link = Link::open(database).await?;
         let mut backend = BackendCpu::default();
         backend.connected(link.server.pid, is_local(database));

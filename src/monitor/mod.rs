@@ -35,21 +35,23 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::database::Database;
 use crate::record::Sample;
 use crate::scenario::Health;
 
+pub use crate::scenario::service::GaugeName;
 pub use counters::ServerCounters;
 pub use health::{Good, Probe};
 pub use others::Whose;
 pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};
-pub use pools::{GaugeName, GaugeNames, read_once as read_pools};
+pub use pools::{Counted, GaugeNames, read_once as read_pools};
 pub use watcher::{PollStats, Watched};
 
 /// What is watched.
 #[derive(Clone, Debug)]
 pub struct Watch {
     /// How to reach the database under test.
-    pub database: tokio_postgres::Config,
+    pub database: Database,
     /// Time between two polls of its sessions.
     pub interval: Duration,
     /// Time between two polls of how many transactions are open, and how old.
@@ -170,7 +172,7 @@ async fn watch_all(
             .await
             .map_err(|_elapsed| MonitorError::Silent)??;
         let probe = health::client(&watch.health, &watch.probe).map_err(MonitorError::Http)?;
-        let gauges = pools::client().map_err(MonitorError::Http)?;
+        let gauges = pools::client(&watch.probe).map_err(MonitorError::Http)?;
         let pgbouncer = match watch.pgbouncer.clone() {
             Some(it) => Some(pgbouncer::Watcher::connect(it).await?),
             None => None,
@@ -207,9 +209,10 @@ async fn watch_all(
 ///
 /// # Errors
 /// [`MonitorError`].
-pub async fn read_counters(database: &tokio_postgres::Config) -> Result<ServerCounters, MonitorError> {
+pub async fn read_counters(database: impl Into<Database>) -> Result<ServerCounters, MonitorError> {
+    let database = database.into();
     let reading = async {
-        let (client, ending) = connection::connect(database).await?;
+        let (client, ending) = connection::connect(&database).await?;
         let read = counters::read_once(&client).await;
         connection::close(client, ending).await;
         read
@@ -221,9 +224,10 @@ pub async fn read_counters(database: &tokio_postgres::Config) -> Result<ServerCo
 ///
 /// # Errors
 /// [`MonitorError`].
-pub async fn server_version(database: &tokio_postgres::Config) -> Result<String, MonitorError> {
+pub async fn server_version(database: impl Into<Database>) -> Result<String, MonitorError> {
+    let database = database.into();
     let reading = async {
-        let (client, ending) = connection::connect(database).await?;
+        let (client, ending) = connection::connect(&database).await?;
         let read = client.query_one("SHOW server_version", &[]).await;
         connection::close(client, ending).await;
         let version = read.and_then(|row| row.try_get::<_, String>(0));

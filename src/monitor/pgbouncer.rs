@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
 use tokio_util::sync::CancellationToken;
 
 use super::{APPLICATION_NAME, MonitorError, Sink};
+use crate::database::{Database, Ending};
 use crate::record::{PgBouncerPool, PgBouncerSample, PgBouncerStats, Sample};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -48,11 +49,11 @@ pub struct PgBouncerWatch {
 
 /// The console of a `PgBouncer`.
 #[derive(Clone, Debug)]
-pub struct Console(Config);
+pub struct Console(Database);
 
 impl From<Config> for Console {
     fn from(config: Config) -> Self {
-        Self(config)
+        Self(config.into())
     }
 }
 
@@ -69,10 +70,8 @@ impl FromStr for Console {
 
     /// Reads a libpq URL, or its `key=value` form. The database is `pgbouncer`, whichever it names.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            ConsoleUrlError { reason: cause }
-        })?;
+        let mut database = Database::from_url(url).map_err(|error| ConsoleUrlError { reason: error.to_string() })?;
+        let config = database.config_mut();
         if config.get_hosts().is_empty() {
             return Err(ConsoleUrlError { reason: "it names no host".to_owned() });
         }
@@ -80,18 +79,20 @@ impl FromStr for Console {
             return Err(ConsoleUrlError { reason: "it names no user".to_owned() });
         }
         config.dbname(CONSOLE).connect_timeout(TIMEOUT);
-        Ok(Self(config))
+        Ok(Self(database))
     }
 }
 
 impl Console {
-    async fn open(&self) -> Result<Client, tokio_postgres::Error> {
-        let mut config = self.0.clone();
-        config.application_name(APPLICATION_NAME);
-        let (client, connection) = config.connect(NoTls).await?;
-        // It ends with the client. Its error reaches whoever uses the client.
-        tokio::spawn(connection);
-        Ok(client)
+    /// The hosts that it names.
+    pub fn database_mut(&mut self) -> &mut Database {
+        &mut self.0
+    }
+
+    async fn open(&self) -> Result<(Client, Ending), tokio_postgres::Error> {
+        let mut database = self.0.clone();
+        database.config_mut().application_name(APPLICATION_NAME);
+        database.connect().await
     }
 }
 
@@ -99,7 +100,7 @@ impl Console {
 pub(super) struct Watcher {
     console: Console,
     /// `None` after it was lost.
-    client: Option<Client>,
+    client: Option<(Client, Ending)>,
     log: Option<Log>,
 }
 
@@ -147,7 +148,7 @@ impl Watcher {
     async fn rows(&mut self, command: &str) -> Result<Vec<SimpleQueryRow>, PgBouncerFault> {
         let Self { console, client, .. } = self;
         let asked = async {
-            let client = match client {
+            let (client, _) = match client {
                 Some(client) => client,
                 None => client.insert(console.open().await?),
             };
@@ -348,7 +349,7 @@ mod tests {
             assert!(error.contains(reason) && !error.contains("secret"), "{error}");
         }
         let console: Console = "postgresql://me:secret@localhost:6432/anything".parse().unwrap();
-        assert_eq!(console.0.get_dbname(), Some(CONSOLE));
+        assert_eq!(console.0.config().get_dbname(), Some(CONSOLE));
         assert!(!format!("{console:?}").contains("secret"));
     }
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reqwest::redirect::Policy;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::prometheus::{Metric, parse};
-use super::{MonitorError, Sink, replica_number};
+use super::{MonitorError, Probe, Sink, replica_number};
 use crate::record::{PoolSample, Sample};
+use crate::scenario::service::{GaugeName, Metrics};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,19 +22,64 @@ const STALLED_S: f64 = 1.0;
 /// Idle-in-transaction time as the reference gateway counts it itself.
 const HELD: &str = "gateway_session_idle_in_transaction_seconds_total";
 
-pub(super) fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()
+/// Redirects that are followed, on the same host: a mounted page often is at `/metrics/` only.
+const REDIRECTS: usize = 3;
+
+pub(super) fn client(probe: &Probe) -> reqwest::Result<reqwest::Client> {
+    let at_home = Policy::custom(|attempt| {
+        let place = |url: &reqwest::Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port());
+        let stays = attempt.previous().first().is_some_and(|from| place(from) == place(attempt.url()));
+        if stays && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
+    });
+    probe.prepare(reqwest::Client::builder().timeout(TIMEOUT).redirect(at_home)).build()
 }
 
-/// What a pool's gauges are called: a metric's name, and the label by which its lines are chosen.
+/// What a pool's gauges are called: a metric's name, and the label by which its lines are chosen. `None` where there is
+/// no such gauge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GaugeNames {
     /// Connections out.
-    pub checked_out: GaugeName,
+    pub checked_out: Option<GaugeName>,
     /// Checkouts that wait.
-    pub pending: GaugeName,
+    pub pending: Option<GaugeName>,
     /// Checkouts that have given up.
-    pub timeouts: GaugeName,
+    pub timeouts: Option<GaugeName>,
+    /// Connections that the pool keeps.
+    pub size: Option<GaugeName>,
+    /// Connections beyond those.
+    pub overflow: Option<GaugeName>,
+    /// Where the counter of timeouts begins.
+    pub counted: Counted,
+}
+
+/// From when on a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// From the replica's own start.
+    SinceStart,
+    /// From the first look at it: it may have run for days.
+    SinceFirstLook,
+}
+
+impl From<&Metrics> for GaugeNames {
+    fn from(metrics: &Metrics) -> Self {
+        Self {
+            checked_out: metrics.checked_out.clone(),
+            pending: metrics.waiting.clone(),
+            timeouts: metrics.timeouts.clone(),
+            size: metrics.size.clone(),
+            overflow: metrics.overflow.clone(),
+            counted: Counted::SinceFirstLook,
+        }
+    }
+}
+
+impl GaugeNames {
+    /// Every name that there is.
+    fn all(&self) -> impl Iterator<Item = &GaugeName> {
+        let Self { checked_out, pending, timeouts, size, overflow, counted: _ } = self;
+        [checked_out, pending, timeouts, size, overflow].into_iter().flatten()
+    }
 }
 
 impl Default for GaugeNames {
@@ -41,42 +88,13 @@ impl Default for GaugeNames {
         let plain = |name: &str| GaugeName { name: name.to_owned(), label: None };
         let used = Some(("db_client_connection_state".to_owned(), "used".to_owned()));
         Self {
-            checked_out: GaugeName { label: used, ..plain("db_client_connection_count") },
-            pending: plain("db_client_connection_pending_requests"),
-            timeouts: plain("db_client_connection_timeouts_total"),
+            checked_out: Some(GaugeName { label: used, ..plain("db_client_connection_count") }),
+            pending: Some(plain("db_client_connection_pending_requests")),
+            timeouts: Some(plain("db_client_connection_timeouts_total")),
+            size: None,
+            overflow: None,
+            counted: Counted::SinceStart,
         }
-    }
-}
-
-/// A metric: its name and, where not all of its lines are meant, a label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GaugeName {
-    /// `hikaricp_connections_active`.
-    pub name: String,
-    /// Name and value of a label.
-    pub label: Option<(String, String)>,
-}
-
-impl std::str::FromStr for GaugeName {
-    type Err = String;
-
-    /// Reads `name` or `name{label="value"}`; the quotes may be left out.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("`{text}` is no metric: it reads `name` or `name{{label=\"value\"}}`");
-        let is_name = |name: &str| {
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.'))
-        };
-        let (name, label) = match text.trim().split_once('{') {
-            None => (text.trim(), None),
-            Some((name, rest)) => {
-                let inside = rest.strip_suffix('}').ok_or_else(refused)?;
-                let (label, value) = inside.split_once('=').ok_or_else(refused)?;
-                let value = value.trim().trim_matches('"');
-                (name.trim(), Some((label.trim().to_owned(), value.to_owned())))
-            }
-        };
-        let labelled = label.as_ref().is_none_or(|(label, _)| is_name(label));
-        if is_name(name) && labelled { Ok(Self { name: name.to_owned(), label }) } else { Err(refused()) }
     }
 }
 
@@ -91,10 +109,18 @@ pub(super) struct Gauges {
 pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let (mut names_seen, mut before) = (false, None);
     loop {
         let ended = stop.run_until_cancelled(ticks.tick()).await.is_none();
         let text = read(&gauges.client, &gauges.url).await;
-        let sample = sample(replica_number(index), text.as_deref(), &gauges.names);
+        if let Some(text) = text.as_deref().filter(|_| gauges.names.counted == Counted::SinceFirstLook && !names_seen) {
+            warn_of_missing(text, &gauges);
+            names_seen = true;
+        }
+        let mut sample = sample(replica_number(index), text.as_deref(), &gauges.names);
+        if gauges.names.counted == Counted::SinceFirstLook {
+            sample.timeouts = sample.timeouts.map(|now| since_first(&mut before, now));
+        }
         sink.take(Instant::now(), Sample::Pools(sample));
         if ended {
             return;
@@ -102,12 +128,35 @@ pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop:
     }
 }
 
+/// What a counter has counted since its first value. One that has begun anew is of a service that did.
+fn since_first(first: &mut Option<u64>, now: u64) -> u64 {
+    let first = first.get_or_insert(now);
+    if now < *first {
+        *first = 0;
+    }
+    now - *first
+}
+
+/// Says once which gauges are not on a page that answers: their figures are unknown.
+fn warn_of_missing(text: &str, gauges: &Gauges) {
+    let metrics = parse(text);
+    for name in gauges.names.all().filter(|name| !metrics.iter().any(|metric| is(metric, name))) {
+        let url = gauges.url.split(['?', '#']).next().unwrap_or_default();
+        tracing::warn!("there is no gauge `{name}` at `{url}`: its figures are not known");
+    }
+}
+
+fn is(metric: &Metric, name: &GaugeName) -> bool {
+    let label = name.label.as_ref().map(|(label, value)| (label.as_str(), value.as_str()));
+    metric.is(&name.name, label)
+}
+
 /// Reads each page once, in order.
 ///
 /// # Errors
 /// [`MonitorError::Http`] when no client can be made; a page that does not answer gives a sample without figures.
 pub async fn read_once(urls: &[String], names: &GaugeNames) -> Result<Vec<PoolSample>, MonitorError> {
-    let client = client().map_err(MonitorError::Http)?;
+    let client = client(&Probe::default()).map_err(MonitorError::Http)?;
     let texts = futures_util::future::join_all(urls.iter().map(|url| read(&client, url))).await;
     let samples = texts.iter().enumerate();
     Ok(samples.map(|(index, text)| sample(replica_number(index), text.as_deref(), names)).collect())
@@ -123,29 +172,33 @@ async fn read(client: &reqwest::Client, url: &str) -> Option<String> {
         .ok()
 }
 
-/// Sums a replica's gauges over its workers.
+/// Sums a replica's gauges over its workers. A line that is no number (NaN, as some write for a pool that is not there
+/// yet) says nothing.
 fn sample(replica: u32, text: Option<&str>, names: &GaugeNames) -> PoolSample {
-    let metrics = text.map(parse);
-    let sum = |wanted: &GaugeName| {
-        let metrics = metrics.as_ref()?;
-        let label = wanted.label.as_ref().map(|(label, value)| (label.as_str(), value.as_str()));
-        let mut matching = metrics.iter().filter(|metric| metric.is(&wanted.name, label)).peekable();
-        matching.peek()?;
-        Some(matching.map(|metric| metric.value).sum::<f64>())
+    let metrics = text.map(parse).unwrap_or_default();
+    let sum = |wanted: Option<&GaugeName>| {
+        let wanted = wanted?;
+        let matching = metrics.iter().filter(|metric| is(metric, wanted));
+        let mut values = matching.map(|metric| metric.value).filter(|value| value.is_finite()).peekable();
+        values.peek()?;
+        Some(values.sum::<f64>())
     };
-    let stalled = |metrics: &Vec<Metric>| {
-        let beyond =
-            |metric: &&Metric| metric.is("gateway_event_loop_stalled_seconds", None) && metric.value > STALLED_S;
-        metrics.iter().filter(beyond).count() as f64
-    };
+    let mut stalled = metrics
+        .iter()
+        .filter(|metric| metric.is("gateway_event_loop_stalled_seconds", None) && metric.value.is_finite())
+        .peekable();
+    let stalled_workers =
+        stalled.peek().is_some().then(|| small(stalled.filter(|metric| metric.value > STALLED_S).count() as f64));
     PoolSample {
         replica,
-        checked_out: sum(&names.checked_out).map(small),
-        pending: sum(&names.pending).map(small),
-        timeouts: sum(&names.timeouts).map(|value| u64::from(small(value))),
-        stalled_workers: metrics.as_ref().map(stalled).map(small),
-        errors: metrics.as_ref().map(|metrics| errors(metrics)).unwrap_or_default(),
-        held_s: sum(&GaugeName { name: HELD.to_owned(), label: None }),
+        checked_out: sum(names.checked_out.as_ref()).map(small),
+        pending: sum(names.pending.as_ref()).map(small),
+        timeouts: sum(names.timeouts.as_ref()).map(|value| u64::from(small(value))),
+        stalled_workers,
+        errors: errors(&metrics),
+        held_s: sum(Some(&GaugeName { name: HELD.to_owned(), label: None })),
+        size: sum(names.size.as_ref()).map(small),
+        overflow: sum(names.overflow.as_ref()).map(small),
     }
 }
 
@@ -189,16 +242,33 @@ gateway_errors_total{text=\"QueuePool limit of size 20\"} 3
     #[test]
     fn gauges_may_have_other_names() {
         let names = GaugeNames {
-            checked_out: "hikaricp_connections_active".parse().unwrap(),
-            pending: "hikaricp_connections_pending{pool=\"b\"}".parse().unwrap(),
-            timeouts: "no_such".parse().unwrap(),
+            checked_out: "hikaricp_connections_active".parse().ok(),
+            pending: "hikaricp_connections_pending{pool=\"b\"}".parse().ok(),
+            timeouts: "no_such".parse().ok(),
+            ..GaugeNames::default()
         };
         let text = "hikaricp_connections_active{pool=\"a\"} 3\nhikaricp_connections_active{pool=\"b\"} 4\n\
                     hikaricp_connections_pending{pool=\"a\"} 5\nhikaricp_connections_pending{pool=\"b\"} 6\n";
         let sample = sample(1, Some(text), &names);
         assert_eq!((sample.checked_out, sample.pending, sample.timeouts), (Some(7), Some(6), None));
-        for nonsense in ["", "a b", "x{", "x{y}", "{a=b}", "x{a=\"b\""] {
-            assert!(nonsense.parse::<GaugeName>().is_err(), "{nonsense}");
-        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_figure() {
+        let text = "db_client_connection_pending_requests NaN\n\
+                    db_client_connection_timeouts_total{pool=\"a\"} NaN\n\
+                    db_client_connection_timeouts_total{pool=\"b\"} 3\n\
+                    db_client_connection_count{db_client_connection_state=\"used\"} +Inf\n";
+        let sample = sample(1, Some(text), &GaugeNames::default());
+        assert_eq!((sample.checked_out, sample.pending, sample.timeouts), (None, None, Some(3)));
+        // Nobody has told of event loops.
+        assert_eq!(sample.stalled_workers, None);
+    }
+
+    #[test]
+    fn a_counter_that_has_run_for_days_counts_from_the_first_look() {
+        let mut first = None;
+        let seen = [700, 700, 712, 3, 5].map(|now| since_first(&mut first, now));
+        assert_eq!(seen, [0, 0, 12, 3, 5]);
     }
 }

@@ -10,8 +10,9 @@ use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{POLL_TIMEOUT, check_sight, connect};
+use super::connection::{POLL_TIMEOUT, check_sight, close, connect};
 use super::{APPLICATION_NAME, MonitorError, Whose};
+use crate::database::{Database, Ending};
 
 /// At most this many waiters are asked for who is in their way, those that wait longest: in a queue each is blocked by
 /// all before it, so that the answers grow with the square.
@@ -32,6 +33,9 @@ FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND datname = current_database() AND application_name <> $1
   AND ($3::text[] IS NULL OR usename = ANY ($3)) AND ($4::text[] IS NULL OR application_name LIKE ANY ($4))
 ORDER BY pid";
+
+/// What takes longer than a look may is not to burden the server any further.
+const SETTINGS: &str = "SET statement_timeout = 5000";
 
 const SERVER: &str = "\
 SELECT current_setting('server_version'), current_setting('max_connections')::int4, current_database()::text";
@@ -146,6 +150,7 @@ pub enum Seen {
 /// The connection that looks.
 pub struct Looker {
     client: Client,
+    ending: Ending,
     sessions: Statement,
     whose: Whose,
     server: Server,
@@ -156,18 +161,18 @@ impl Looker {
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection, or it would show nothing.
-    pub async fn connect(database: &tokio_postgres::Config, whose: &Whose) -> Result<Self, MonitorError> {
+    pub async fn connect(database: &Database, whose: &Whose) -> Result<Self, MonitorError> {
         let connecting = async {
-            // The connection ends with the client, and its error reaches whoever uses that.
-            let (client, _connection) = connect(database).await?;
+            let (client, ending) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
             check_sight(&client).await?;
+            client.batch_execute(SETTINGS).await.map_err(failed)?;
             let row = client.query_one(SERVER, &[]).await.map_err(failed)?;
             let version = row.get::<_, String>(0).split(' ').next().unwrap_or_default().to_owned();
             let max_connections = u32::try_from(row.get::<_, i32>(1)).unwrap_or_default();
             let server = Server { version, max_connections, database: row.get(2) };
             let sessions = client.prepare(SESSIONS).await.map_err(failed)?;
-            Ok(Self { client, sessions, server, whose: whose.clone() })
+            Ok(Self { client, ending, sessions, server, whose: whose.clone() })
         };
         tokio::time::timeout(POLL_TIMEOUT, connecting).await.map_err(|_elapsed| MonitorError::Silent)?
     }
@@ -195,11 +200,16 @@ impl Looker {
         Ok(Look { sessions, took_ms: asked.elapsed().as_secs_f64() * 1e3 })
     }
 
+    /// Says goodbye: a client that vanishes would be counted among the sessions that were lost.
+    pub async fn close(self) {
+        close(self.client, self.ending).await;
+    }
+
     /// Looks every `interval` until `stop`, and connects again when the server was lost. `take` gets the instant at
     /// which each thing was seen.
     pub async fn run(
         self,
-        database: tokio_postgres::Config,
+        database: Database,
         interval: Duration,
         take: impl Fn(Instant, Seen) + Send,
         stop: CancellationToken,
@@ -219,7 +229,7 @@ impl Looker {
                     }),
                 }
             };
-            let Some(seen) = stop.run_until_cancelled(seeing).await else { return };
+            let Some(seen) = stop.run_until_cancelled(seeing).await else { break };
             match seen {
                 Ok(seen) => {
                     pause = if matches!(seen, Seen::Look(_)) {
@@ -240,8 +250,11 @@ impl Looker {
                 }
             }
             if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                return;
+                break;
             }
+        }
+        if let Some(looker) = looker {
+            looker.close().await;
         }
     }
 }

@@ -24,6 +24,9 @@ use crate::record::{
 };
 use crate::stats::LatencyHistogram;
 
+/// How long a turn that is under way may go on once the watching is to end.
+const LAST_TURN: Duration = Duration::from_millis(500);
+
 /// Counters, breakdown, episodes; and blocking, while there is some.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -131,30 +134,43 @@ impl Watcher {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut last_rows = None;
         while let Some(tick) = stop.run_until_cancelled(ticks.tick()).await {
-            let tick = tick.into_std();
-            let every = self.paces.tick;
-            let interval = self.paces.rows.interval();
-            if self.paces.rows.take_due(tick, every) {
-                self.stats.missed += skipped(last_rows.replace(tick), tick, interval);
-                self.stats.late += u64::from(tick.elapsed() > interval / 2);
-                // The rows say what a pulse says.
-                self.paces.pulse.take_due(tick, every);
-                self.poll_rows(sink).await;
-            } else if self.paces.pulse.take_due(tick, every) {
-                self.poll_pulse(sink).await;
-            }
-            if self.paces.second.take_due(tick, every) {
-                self.poll_counters(sink).await;
-                self.tell_second(sink);
-            }
-            if !self.waiters.is_empty() && self.paces.blocking.take_due(tick, every) {
-                self.poll_blocking(sink).await;
+            // A server that hangs holds nobody up who wants to end.
+            let turn = self.turn(tick.into_std(), &mut last_rows, sink);
+            let patience = async {
+                stop.cancelled().await;
+                tokio::time::sleep(LAST_TURN).await;
+            };
+            tokio::select! {
+                () = turn => {}
+                () = patience => break,
             }
         }
         let still_open = self.tracker.end_all(EpisodeEnd::StillOpen);
         self.longest.add(still_open);
         self.tell_second(sink);
         self.watched(began.elapsed(), cpu_before).await
+    }
+
+    /// One tick: whatever is due.
+    async fn turn(&mut self, tick: Instant, last_rows: &mut Option<Instant>, sink: &dyn Sink) {
+        let every = self.paces.tick;
+        let interval = self.paces.rows.interval();
+        if self.paces.rows.take_due(tick, every) {
+            self.stats.missed += skipped(last_rows.replace(tick), tick, interval);
+            self.stats.late += u64::from(tick.elapsed() > interval / 2);
+            // The rows say what a pulse says.
+            self.paces.pulse.take_due(tick, every);
+            self.poll_rows(sink).await;
+        } else if self.paces.pulse.take_due(tick, every) {
+            self.poll_pulse(sink).await;
+        }
+        if self.paces.second.take_due(tick, every) {
+            self.poll_counters(sink).await;
+            self.tell_second(sink);
+        }
+        if !self.waiters.is_empty() && self.paces.blocking.take_due(tick, every) {
+            self.poll_blocking(sink).await;
+        }
     }
 
     async fn watched(self, lasted: Duration, cpu_before: Option<f64>) -> Watched {

@@ -210,7 +210,7 @@ pub struct BlockingRoot {
 }
 
 /// The pools of one replica, summed over its workers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolSample {
     /// The replica, counted from 1.
     pub replica: u32,
@@ -218,9 +218,9 @@ pub struct PoolSample {
     pub checked_out: Option<u32>,
     /// Checkouts that wait.
     pub pending: Option<u32>,
-    /// Checkouts that have given up since the replica started.
+    /// Checkouts that have given up since the replica started; of a service of one's own, since the load began.
     pub timeouts: Option<u64>,
-    /// Workers whose event loop has not taken its turn for a second.
+    /// Workers whose event loop has not taken its turn for a second; `None` where no gauge tells.
     pub stalled_workers: Option<u32>,
     /// Errors raised since the replica started, by text.
     pub errors: BTreeMap<String, u64>,
@@ -228,6 +228,12 @@ pub struct PoolSample {
     /// from outside are held against. `None` of all but the reference gateway, and in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_s: Option<f64>,
+    /// Connections that the pool keeps, where a service of one's own tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// Connections beyond those, where it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<u32>,
 }
 
 /// One probe of one replica.

@@ -95,6 +95,8 @@ pub struct Measured<'a> {
     pub samples: &'a [Stamped],
     /// Replicas that were started; 0 where nobody knows.
     pub replicas: u32,
+    /// Pages of pools' gauges; each counts as a replica among the samples.
+    pub pages: u32,
     /// Sessions that all pools together may open; `None` where the application has not said.
     pub pool_capacity: Option<u32>,
     /// The server's own count of idle-in-transaction time, in seconds.
@@ -132,8 +134,8 @@ impl Summary {
             idle_in_transaction_mean: idle.mean_seen(),
             transaction_age_max_s: oldest_transaction(measured.samples, in_steady),
             pool_capacity: measured.pool_capacity,
-            pool_checked_out_peak: checked_out_peak(measured.samples, measured.replicas, in_steady),
-            pool_timeouts: pool_timeouts(measured.samples, measured.replicas),
+            pool_checked_out_peak: checked_out_peak(measured.samples, measured.pages, in_steady),
+            pool_timeouts: pool_timeouts(measured.samples, measured.pages),
             idle_in_transaction_sampled_s: whole_load.integral_seen(),
             idle_in_transaction_sampled_error_s: whole_load.integral_error(),
             idle_in_transaction_counted_is_lower_bound: measured.counted_is_lower_bound,
@@ -221,8 +223,8 @@ fn replicas_healthy_min(samples: &[Stamped], replicas: u32, window: impl Fn(f64)
     fewest.and_then(|count| u32::try_from(count).ok())
 }
 
-/// The most connections out at one time: each replica's last gauge summed at every new one, once each has answered.
-fn checked_out_peak(samples: &[Stamped], replicas: u32, window: impl Fn(f64) -> bool) -> Option<u32> {
+/// The most connections out at one time: each page's last gauge summed at every new one, once each has answered.
+fn checked_out_peak(samples: &[Stamped], pages: u32, window: impl Fn(f64) -> bool) -> Option<u32> {
     let mut last = BTreeMap::new();
     let mut peak = None;
     for stamped in samples.iter().filter(|stamped| window(stamped.at_s)) {
@@ -230,7 +232,7 @@ fn checked_out_peak(samples: &[Stamped], replicas: u32, window: impl Fn(f64) -> 
             && let Some(out) = pools.checked_out
         {
             last.insert(pools.replica, out);
-            if last.len() == replicas as usize {
+            if last.len() == pages as usize {
                 peak = peak.max(Some(last.values().sum()));
             }
         }
@@ -238,8 +240,8 @@ fn checked_out_peak(samples: &[Stamped], replicas: u32, window: impl Fn(f64) -> 
     peak
 }
 
-/// Each replica's last counter, summed; `None` unless every replica has answered at least once, and there is one.
-fn pool_timeouts(samples: &[Stamped], replicas: u32) -> Option<u64> {
+/// Each page's last counter, summed; `None` unless every page has answered at least once, and there is one.
+fn pool_timeouts(samples: &[Stamped], pages: u32) -> Option<u64> {
     let mut last = BTreeMap::new();
     for stamped in samples {
         if let Sample::Pools(pools) = &stamped.sample
@@ -248,7 +250,7 @@ fn pool_timeouts(samples: &[Stamped], replicas: u32) -> Option<u64> {
             last.insert(pools.replica, timeouts);
         }
     }
-    (replicas > 0 && last.len() == replicas as usize).then(|| last.values().sum())
+    (pages > 0 && last.len() == pages as usize).then(|| last.values().sum())
 }
 
 fn polls(samples: &[Stamped]) -> u64 {
@@ -291,6 +293,7 @@ mod tests {
             stalled_workers: None,
             errors,
             held_s: None,
+            ..PoolSample::default()
         })
     }
 
@@ -302,6 +305,7 @@ mod tests {
             cut_off: 0,
             samples,
             replicas: 3,
+            pages: 3,
             pool_capacity: Some(90),
             counted_s: None,
             counted_is_lower_bound: None,

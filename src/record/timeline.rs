@@ -267,6 +267,7 @@ mod tests {
             stalled_workers: None,
             errors,
             held_s: None,
+            ..PoolSample::default()
         })
     }
 

@@ -6,12 +6,13 @@ use std::path::Path;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::numbers::{count, percent, seconds, whole};
+use super::numbers::{count, percent, quantity, seconds, whole};
 use super::table::loaded;
 use super::text::plain;
 use crate::record::scan::{Estimate, ScanRecord, ScanRoute, ScanSight, ScanVerdict};
 use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::{Experiment, VariantName};
+use crate::units::Unit;
 
 /// Columns of prose where the terminal does not say.
 const WIDTH: usize = 120;
@@ -136,7 +137,7 @@ fn table(scan: &ScanRecord) -> String {
         "lock wait",
         "left",
         "sessions",
-        "full at",
+        "full at (/s)",
     ];
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
@@ -144,13 +145,13 @@ fn table(scan: &ScanRecord) -> String {
         table.add_row([
             plain(&route.route),
             route.verdict.name().to_owned(),
-            held(route.held_s_per_request, route.verdict),
+            held(route),
             percent(route.hold_ratio),
-            seconds(route.active_s_per_request),
-            seconds(route.lock_wait_s_per_request),
+            millis(route.active_s_per_request),
+            millis(route.lock_wait_s_per_request),
             count(route.left_behind),
-            route.sessions_held.map_or_else(|| "–".to_owned(), |it| format!("{it:.1}")),
-            route.pool_full_at_rps.map_or_else(|| "–".to_owned(), |it| format!("{} /s", whole_or_tenth(it))),
+            per_second(route.sessions_held),
+            per_second(route.pool_full_at_rps),
         ]);
     }
     for column in 2..header.len() {
@@ -161,16 +162,29 @@ fn table(scan: &ScanRecord) -> String {
     table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
-fn whole_or_tenth(value: f64) -> String {
-    if value < 10.0 { format!("{value:.1}") } else { whole(Some(value)) }
+/// Seconds, as milliseconds.
+pub(super) fn millis(seconds: Option<f64>) -> String {
+    match seconds {
+        Some(seconds) if seconds < 0.000_05 => "0 ms".to_owned(),
+        seconds => quantity(seconds.map(|it| it * 1e3), Unit::Milliseconds),
+    }
 }
 
-/// `0.151 s (0.150–0.152)`; of a leak what was seen of it.
-pub(super) fn held(held: Option<Estimate>, verdict: ScanVerdict) -> String {
-    match held {
+/// A rate, or what is as large as one: whole from ten on.
+pub(super) fn per_second(value: Option<f64>) -> String {
+    match value {
+        Some(value) if value < 10.0 => format!("{value:.1}"),
+        value => whole(value),
+    }
+}
+
+/// `0.151 s (0.150–0.152)`: in company, where a route holds only there; of a leak what was seen of it.
+pub(super) fn held(route: &ScanRoute) -> String {
+    let in_company = route.held_in_company_s_per_request.filter(|_| route.only_in_company);
+    match in_company.or(route.held_s_per_request) {
         None => "–".to_owned(),
-        Some(held) if verdict == ScanVerdict::Leaks => format!("≥ {:.3} s", held.value),
-        Some(held) => format!("{:.3} s ({:.3}–{:.3})", held.value, held.low, held.high),
+        Some(held) if route.verdict == ScanVerdict::Leaks => format!("≥ {:.3} s", held.value),
+        Some(Estimate { value, low, high }) => format!("{value:.3} s ({low:.3}–{high:.3})"),
     }
 }
 
@@ -207,11 +221,11 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(rps) = scan.traffic_rps {
         let full = scan.pool_full_at_rps.map_or_else(String::new, |full| {
-            format!(" The pools would be full at {} a second of this mix, at the latest.", whole_or_tenth(full))
+            format!(" The pools would be full at {} a second of this mix, at the latest.", per_second(Some(full)))
         });
         said.push(format!(
             "`sessions`: idle in transaction at the mean, at {} requests a second in the scenario's mix.{full}",
-            whole_or_tenth(rps)
+            per_second(Some(rps))
         ));
     }
     let sight = scan.sight;
@@ -226,7 +240,7 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
             "Others were idle in transaction too, which is not counted: {} sessions from before, and {} sessions at the \
              mean while nothing was asked for.",
             sight.strangers_before,
-            super::numbers::quantity(Some(sight.strangers_idle), crate::units::Unit::Count)
+            quantity(Some(sight.strangers_idle), Unit::Count)
         ));
     }
     said

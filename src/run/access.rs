@@ -7,17 +7,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::Host;
 
+use super::RunOptions;
 use super::guard::{Guard, GuardError, is_loopback};
 use super::identities::credentials;
 use super::secrets::Secrets;
+use crate::database::{Database, UrlError};
+use crate::monitor::{Console, ConsoleUrlError};
 use crate::scenario::ServiceScenario;
-use crate::scenario::service::Values;
+use crate::scenario::service::{TlsFiles, Values};
 use crate::swarm::{Credentials, Files};
+use crate::tls::{ClientTls, TlsFileError};
 
 /// The variable of the database's URL when the scenario does not say.
-const DATABASE_URL: &str = "DATABASE_URL";
+pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 
 /// The longest file of values.
 const LONGEST_FILE: u64 = 64 << 20;
@@ -34,6 +38,12 @@ pub enum AccessError {
         /// The host.
         host: String,
     },
+    /// Certificates of one's own cannot be used.
+    #[error("`target.tls`: {0}")]
+    Tls(#[from] TlsFileError),
+    /// The console of `PgBouncer`.
+    #[error(transparent)]
+    PgBouncerUrl(#[from] ConsoleUrlError),
     /// A variable that is not there, or is empty.
     #[error("the variable `{name}` is not set: `{key}` needs it")]
     NoVariable {
@@ -91,21 +101,43 @@ pub enum AccessError {
     },
     /// The database's URL is none. It is not repeated: it may hold a password.
     #[error(
-        "the database URL from {from} cannot be used: {reason}; it reads `postgresql://user:password@host:5432/database`"
+        "the database URL from {from} cannot be used: {source}; it reads `postgresql://user:password@host:5432/database`"
     )]
     DatabaseUrl {
         /// Where it comes from.
         from: String,
         /// What is wrong with it.
-        reason: String,
+        source: UrlError,
     },
+}
+
+/// The URL of a database that was given beside the scenario: by a flag or a variable.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    url: String,
+    from: &'static str,
+}
+
+impl DatabaseUrl {
+    /// A URL, and who said it.
+    pub fn new(url: &str, from: &'static str) -> Self {
+        Self { url: url.to_owned(), from }
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a URL from {}", self.from)
+    }
 }
 
 /// All that is needed to load a service and to watch its database.
 #[derive(Debug)]
 pub(super) struct Access {
     pub(super) guard: Guard,
-    pub(super) database: Config,
+    pub(super) database: Database,
+    /// The console of the `PgBouncer` that the scenario names.
+    pub(super) pgbouncer: Option<Console>,
     pub(super) credentials: Vec<Credentials>,
     pub(super) files: Files,
     pub(super) secrets: Secrets,
@@ -113,19 +145,26 @@ pub(super) struct Access {
 
 impl Access {
     /// Reads what the scenario names, and asks the guard about every host.
-    pub(super) async fn open(scenario: &ServiceScenario, allowed: &[String]) -> Result<Self, AccessError> {
-        let mut guard = Guard::allowing(allowed);
+    pub(super) async fn open(scenario: &ServiceScenario, options: &RunOptions) -> Result<Self, AccessError> {
+        let mut guard = Guard::allowing(&options.allow_remote);
         for url in scenario.variant_names().into_iter().flat_map(|variant| scenario.urls(variant)) {
             let addresses = guard.admit(url.host(), url.port()).await?;
             if !addresses.iter().all(|it| is_loopback(it.ip())) && !scenario.load.has_ceiling() {
                 return Err(AccessError::NoCeiling { host: url.host().to_owned() });
             }
         }
-        let database = database(scenario, &mut guard).await?;
+        if let Some(url) = scenario.target.metrics.as_ref().and_then(|metrics| metrics.url.as_ref()) {
+            guard.admit(url.host(), url.port()).await?;
+        }
+        if let Some(files) = &scenario.target.tls {
+            guard.trust(client_tls(scenario, files)?);
+        }
+        let database = database(scenario, options.database_url.as_ref(), &mut guard).await?;
+        let pgbouncer = pgbouncer(scenario, &mut guard).await?;
         let (credentials, columns) = credentials(scenario)?;
         let files = Files { columns, ..files(scenario)? };
-        let secrets = Secrets::of(scenario, &database);
-        Ok(Self { guard, database, credentials, files, secrets })
+        let secrets = Secrets::of(scenario, database.config());
+        Ok(Self { guard, database, pgbouncer, credentials, files, secrets })
     }
 }
 
@@ -149,9 +188,15 @@ fn check_length(path: &Path) -> Result<(), AccessError> {
 }
 
 /// The database's configuration, every host of it admitted.
-async fn database(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Config, AccessError> {
+async fn database(
+    scenario: &ServiceScenario,
+    given: Option<&DatabaseUrl>,
+    guard: &mut Guard,
+) -> Result<Database, AccessError> {
     let access = &scenario.database;
-    let (url, from) = if let Some(url) = &access.url {
+    let (url, from) = if let Some(given) = given {
+        (given.url.clone(), format!("`{}`", given.from))
+    } else if let Some(url) = &access.url {
         (url.clone(), "`database.url`".to_owned())
     } else if let Some(file) = &access.url_file {
         (read_secret(&scenario.folder.join(file))?, format!("`{}`", file.display()))
@@ -159,7 +204,27 @@ async fn database(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Confi
         let name = access.url_env.as_deref().unwrap_or(DATABASE_URL);
         (variable(name, "database.url_env")?, format!("the variable `{name}`"))
     };
-    let mut config = parsed(url.trim()).map_err(|reason| AccessError::DatabaseUrl { from, reason })?;
+    let mut database = parsed(&url).map_err(|source| AccessError::DatabaseUrl { from, source })?;
+    admit(database.config_mut(), guard).await?;
+    Ok(database)
+}
+
+fn client_tls(scenario: &ServiceScenario, files: &TlsFiles) -> Result<ClientTls, TlsFileError> {
+    let path = |file: &Option<PathBuf>| file.as_ref().map(|file| scenario.folder.join(file));
+    let (certificate, key) = (path(&files.client_cert_file), path(&files.client_key_file));
+    ClientTls::read(path(&files.ca_file).as_deref(), certificate.as_deref().zip(key.as_deref()))
+}
+
+/// The console of the `PgBouncer` that the scenario names, its host admitted.
+async fn pgbouncer(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Option<Console>, AccessError> {
+    let Some(access) = &scenario.pgbouncer else { return Ok(None) };
+    let mut console: Console = variable(&access.url_env, "pgbouncer.url_env")?.trim().parse()?;
+    admit(console.database_mut().config_mut(), guard).await?;
+    Ok(Some(console))
+}
+
+/// Asks the guard about every host of a database, and pins them to the addresses that they have.
+async fn admit(config: &mut Config, guard: &mut Guard) -> Result<(), GuardError> {
     let ports = config.get_ports().to_vec();
     for (index, host) in config.get_hosts().to_vec().iter().enumerate() {
         let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
@@ -173,28 +238,20 @@ async fn database(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Confi
     for address in config.get_hostaddrs().to_vec() {
         guard.admit(&address.to_string(), 0).await?;
     }
-    Ok(config)
+    Ok(())
 }
 
-/// Reads a libpq URL or its `key=value` form; also SQLAlchemy's, which names a driver (`postgresql+asyncpg://`).
-fn parsed(url: &str) -> Result<Config, String> {
-    let url = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.starts_with("postgres") => format!("postgresql://{rest}"),
-        _ => url.to_owned(),
-    };
-    let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
-    })?;
-    if config.get_hosts().is_empty() {
-        return Err("it names no host".to_owned());
+/// A database by its URL, which has to say where it is.
+fn parsed(url: &str) -> Result<Database, UrlError> {
+    let database = Database::from_url(url)?;
+    let refused = |reason: &str| Err(UrlError::Unreadable(reason.to_owned()));
+    if database.config().get_hosts().is_empty() {
+        return refused("it names no host");
     }
-    if !config.get_hostaddrs().is_empty() {
-        return Err("it has a `hostaddr`, which is for `host` to say".to_owned());
+    if !database.config().get_hostaddrs().is_empty() {
+        return refused("it has a `hostaddr`, which is for `host` to say");
     }
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err("it asks for TLS, which is not spoken to databases yet".to_owned());
-    }
-    Ok(config)
+    Ok(database)
 }
 
 pub(super) fn read_secret(path: &Path) -> Result<String, AccessError> {
@@ -250,10 +307,11 @@ mod tests {
             "",
             "s3cret",
             "postgresql://a:s3cret@h:port/d",
-            "postgresql://a:s3cret@h/d?sslmode=require",
+            "postgresql://a:s3cret@h/d?sslmode=sure",
+            "postgresql://a:s3cret@h/d?sslmode=verify-full&sslrootcert=/no/such/file",
             "hostaddr=10.0.0.1 password=s3cret",
         ] {
-            let reason = parsed(url).expect_err(url);
+            let reason = parsed(url).expect_err(url).to_string();
             assert!(!reason.contains("s3cret"), "{reason}");
         }
     }
@@ -266,7 +324,7 @@ mod tests {
     }
 
     async fn refused(scenario: ServiceScenario) -> String {
-        Access::open(&scenario, &[]).await.expect_err("refused").to_string()
+        Access::open(&scenario, &RunOptions::default()).await.expect_err("refused").to_string()
     }
 
     #[tokio::test]
@@ -294,7 +352,7 @@ mod tests {
             );
             ServiceScenario::from_text("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"))
         };
-        let allowed = ["10.0.0.1".to_owned()];
+        let allowed = RunOptions { allow_remote: vec!["10.0.0.1".to_owned()], ..RunOptions::default() };
         let error = Access::open(&remote("users = 2"), &allowed).await.expect_err("no ceiling");
         assert_eq!(
             error.to_string(),
@@ -313,10 +371,10 @@ mod tests {
         fs::write(&path, "postgresql://app:s3cret@127.0.0.1/shop\n").unwrap();
         let scenario = ServiceScenario { folder: folder.path().to_owned(), ..scenario("url_file = \"url\"", "") };
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Access::open(&scenario, &[]).await, Err(AccessError::OpenFile { .. })));
+        assert!(matches!(Access::open(&scenario, &RunOptions::default()).await, Err(AccessError::OpenFile { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        let access = Access::open(&scenario, &[]).await.unwrap();
-        assert_eq!(access.database.get_password(), Some("s3cret".as_bytes()));
+        let access = Access::open(&scenario, &RunOptions::default()).await.unwrap();
+        assert_eq!(access.database.config().get_password(), Some("s3cret".as_bytes()));
         assert!(!format!("{access:?}").contains("s3cret"), "{access:?}");
     }
 }

@@ -44,8 +44,10 @@ pub(super) struct Subject {
     pub(super) postgres_version: String,
     pub(super) pgbouncer_version: Option<String>,
     pub(super) startup: Duration,
-    /// Replicas whose pools or health are sampled.
+    /// Replicas whose health is sampled.
     pub(super) replicas: u32,
+    /// Pages of pools' gauges that are.
+    pub(super) pages: u32,
     pub(super) pool_capacity: Option<u32>,
     /// Whether the server has counted less than there was; `None` when it does not count.
     pub(super) counted_is_lower_bound: Option<bool>,
@@ -184,6 +186,7 @@ impl Arm<'_> {
             cut_off: recorder.requests_cut_off(),
             samples,
             replicas: subject.replicas,
+            pages: subject.pages,
             pool_capacity: subject.pool_capacity,
             counted_s: counted.idle_in_transaction_s,
             counted_is_lower_bound: subject.counted_is_lower_bound,

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 
+use crate::tls::ClientTls;
+
 /// As services see us.
 const USER_AGENT: &str = concat!("rbac-bench/", env!("CARGO_PKG_VERSION"));
 
@@ -58,13 +60,14 @@ impl GuardError {
 pub(super) struct Guard {
     allowed: Vec<String>,
     resolved: Vec<(String, Vec<SocketAddr>)>,
+    tls: ClientTls,
 }
 
 impl Guard {
     /// A guard that also lets these hosts through, as they are written in URLs.
     pub(super) fn allowing(allowed: &[String]) -> Self {
         let plain = |host: &String| host.trim_matches(['[', ']']).to_ascii_lowercase();
-        Self { allowed: allowed.iter().map(plain).collect(), resolved: Vec::new() }
+        Self { allowed: allowed.iter().map(plain).collect(), resolved: Vec::new(), tls: ClientTls::default() }
     }
 
     /// Lets a host through, and gives its addresses: from now on these are the ones that it has.
@@ -106,6 +109,16 @@ impl Guard {
         known.flat_map(|(_, addresses)| addresses).map(|it| (it.ip(), port).into()).collect()
     }
 
+    /// From now on, clients trust and show these certificates.
+    pub(super) fn trust(&mut self, tls: ClientTls) {
+        self.tls = tls;
+    }
+
+    /// Whom clients trust, and what they show.
+    pub(super) fn tls(&self) -> &ClientTls {
+        &self.tls
+    }
+
     /// The names that were let through, and their addresses.
     pub(super) fn resolved(&self) -> Vec<(String, Vec<SocketAddr>)> {
         self.resolved.clone()
@@ -115,6 +128,7 @@ impl Guard {
     /// the environment is asked.
     pub(super) fn client(&self) -> reqwest::ClientBuilder {
         let client = reqwest::Client::builder().user_agent(USER_AGENT).redirect(Policy::none()).no_proxy();
+        let client = self.tls.apply(client);
         self.resolved.iter().fold(client, |client, (name, addresses)| client.resolve_to_addrs(name, addresses))
     }
 }

@@ -11,6 +11,7 @@ mod fetch;
 mod guard;
 mod identities;
 mod machine;
+mod preflight;
 pub mod progress;
 mod scan;
 mod secrets;
@@ -31,17 +32,18 @@ use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
 use crate::swarm::SwarmError;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use access::Access;
-pub use access::AccessError;
+pub use access::{AccessError, DatabaseUrl};
 use collector::Collector;
 pub use fetch::{FetchError, LONGEST_DOCUMENT, fetch};
 pub use guard::GuardError;
 pub(crate) use machine::this as this_machine;
+pub use preflight::{Preflight, preflight};
 use progress::Progress;
 pub use scan::ScanSettings;
 pub use started::StartError;
 
 /// How to run, apart from the scenario.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// Folder in which the run's own is made.
     pub out: PathBuf,
@@ -51,6 +53,8 @@ pub struct RunOptions {
     pub allow_remote: Vec<String>,
     /// The console of a `PgBouncer` of the user's own, to watch.
     pub pgbouncer: Option<Console>,
+    /// The database of a service of one's own, in place of the one that its scenario names.
+    pub database_url: Option<DatabaseUrl>,
 }
 
 /// A run that has ended.
@@ -184,7 +188,7 @@ async fn carry_out(
     .map_err(TestbedError::from)?;
     // What cannot be reached is told before anything is written.
     let access = match &experiment {
-        Experiment::Service(scenario) => Some(Access::open(scenario, &options.allow_remote).await?),
+        Experiment::Service(scenario) => Some(Access::open(scenario, options).await?),
         _ => None,
     };
     let mut record = new_record(experiment.clone());

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::arm::{Arm, Loaded, Round};
 use super::progress::Stage;
+use crate::database::Database;
 use crate::monitor::closeup::CloseLooker;
 use crate::record::ScanRecord;
 use crate::record::scan::ScanPlan;
@@ -60,7 +61,7 @@ impl ScanSettings {
 /// What is scanned.
 pub(super) struct Subject<'a> {
     pub(super) settings: ScanSettings,
-    pub(super) database: &'a tokio_postgres::Config,
+    pub(super) database: &'a Database,
     /// The plan's routes by their place, and the share of the traffic of each.
     pub(super) routes: Vec<(String, f64)>,
     pub(super) traffic: Option<Traffic>,
@@ -91,7 +92,8 @@ pub(super) async fn scan(
     died: impl Future<Output = RunError>,
 ) -> Result<(Loaded, ScanRecord), RunError> {
     let looks = Looks::since(round.clock.started);
-    let looker = CloseLooker::connect(subject.database).await?;
+    let everybody = round.watch.whose.is_everybody();
+    let looker = CloseLooker::connect(subject.database, &round.watch.whose).await?;
     let looking = CancellationToken::new();
     let ended = tokio::spawn(looker.run(LOOK_INTERVAL, looking.clone(), looks.taker()));
     // Whatever happens, nobody looks on afterwards.
@@ -100,11 +102,19 @@ pub(super) async fn scan(
     let conductor = Conductor::new(subject, &looks, round.clock, arm.stop, place.clone());
     let soloists = swarm.soloists(round.clock);
     let work = async {
-        let conducted = conductor.conduct(soloists).await?;
+        let conducted = conductor.conduct(soloists).await;
         drop(guard);
-        // A look that failed leaves a hole that no figure may bridge.
-        ended.await.map_err(|_crashed| RunError::CollectorCrashed)??;
-        Ok(conducted)
+        conducted
+    };
+    // A look that failed leaves a hole that no figure may bridge.
+    let blind = async {
+        match ended.await {
+            Ok(Err(error)) => RunError::from(error),
+            Ok(Ok(())) | Err(_) => std::future::pending().await,
+        }
+    };
+    let died = async {
+        tokio::select! { error = died => error, error = blind => error }
     };
     let (loaded, conducted) = arm.around(round, &|| place.get(), work, died).await?;
     let looks = looks.take();
@@ -114,7 +124,8 @@ pub(super) async fn scan(
         looks: &looks,
         windows: &conducted.windows,
         company: conducted.company.as_ref(),
-        counted_s: conducted.counted_s,
+        // The server counts for the whole database: others' sessions are in it.
+        counted_s: conducted.counted_s.filter(|_| everybody),
         traffic: subject.traffic,
         pool_capacity: subject.pool_capacity,
     });

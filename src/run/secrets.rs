@@ -18,10 +18,7 @@ impl Secrets {
     /// Those of the environment: variables that the scenario names, and those whose names say so; and the database's
     /// password.
     pub(super) fn of(scenario: &ServiceScenario, database: &Config) -> Self {
-        let mut named = Vec::new();
-        if let Ok(document) = serde_json::to_value(scenario) {
-            collect_variables(&document, &mut named);
-        }
+        let named = variables(scenario);
         let told = |name: &str| {
             let upper = name.to_ascii_uppercase();
             named.iter().any(|it| it == name) || SECRET_WORDS.iter().any(|word| upper.contains(word))
@@ -44,6 +41,15 @@ impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} secrets", self.0.len())
     }
+}
+
+/// The variables that a scenario names.
+pub(super) fn variables(scenario: &ServiceScenario) -> Vec<String> {
+    let mut named = Vec::new();
+    if let Ok(document) = serde_json::to_value(scenario) {
+        collect_variables(&document, &mut named);
+    }
+    named
 }
 
 /// The names of variables in a scenario: its keys that end in `_env`.
@@ -81,8 +87,7 @@ mod tests {
             route = "GET /"
         "#;
         let scenario = ServiceScenario::from_text("x.toml", text, &[]).unwrap_or_else(|error| panic!("{error}"));
-        let mut names = Vec::new();
-        collect_variables(&serde_json::to_value(&scenario).unwrap(), &mut names);
+        let mut names = variables(&scenario);
         names.sort();
         assert_eq!(names, ["A_URL", "MINE"]);
     }

@@ -89,6 +89,7 @@ impl ServiceVariant<'_> {
             pgbouncer_version: None,
             startup,
             replicas: self.replicas(),
+            pages: u32::try_from(self.pages().len()).unwrap_or(u32::MAX),
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
             counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
         };
@@ -167,6 +168,7 @@ impl ServiceVariant<'_> {
 
     fn watch(&self, clock: Clock) -> Watch {
         let health = self.scenario.target.health.as_ref();
+        let pgbouncer = self.pgbouncer.or(self.access.pgbouncer.as_ref());
         Watch {
             database: self.access.database.clone(),
             interval: self.scenario.monitor.interval.duration(),
@@ -174,14 +176,15 @@ impl ServiceVariant<'_> {
             whose: self.whose(),
             epoch: clock.started,
             replicas: if health.is_some() { self.urls() } else { Vec::new() },
-            gauges: Vec::new(),
-            gauge_names: GaugeNames::default(),
-            pgbouncer: self.pgbouncer.cloned().map(|console| PgBouncerWatch { console, log: None }),
+            gauges: self.pages(),
+            gauge_names: self.scenario.target.metrics.as_ref().map(GaugeNames::from).unwrap_or_default(),
+            pgbouncer: pgbouncer.cloned().map(|console| PgBouncerWatch { console, log: None }),
             health: self.scenario.health.clone(),
             probe: Probe {
                 path: health.cloned().unwrap_or_default(),
                 good: Good::Status,
                 resolved: self.access.guard.resolved(),
+                tls: self.access.guard.tls().clone(),
             },
         }
     }
@@ -189,6 +192,12 @@ impl ServiceVariant<'_> {
     fn whose(&self) -> Whose {
         let database = &self.scenario.database;
         Whose { applications: database.applications.clone(), users: database.users.clone() }
+    }
+
+    /// The pages of its pools' gauges.
+    fn pages(&self) -> Vec<String> {
+        let metrics = self.scenario.target.metrics.as_ref();
+        metrics.map(|metrics| metrics.pages(&self.scenario.urls(self.name))).unwrap_or_default()
     }
 
     fn urls(&self) -> Vec<String> {

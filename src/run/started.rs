@@ -191,23 +191,19 @@ async fn ask(client: &reqwest::Client, url: String) -> Result<(), String> {
     match client.get(&url).send().await {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(format!("`{url}` answers {}", answer.status())),
-        Err(error) => Err(format!("`{url}`: {}", innermost(&error))),
+        Err(error) => Err(format!("`{url}`: {}", crate::tls::cause(&error))),
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// The addresses of a variant's replicas.
-struct Ports(Vec<(BaseUrl, Vec<SocketAddr>)>);
+pub(super) struct Ports(Vec<(BaseUrl, Vec<SocketAddr>)>);
 
 impl Ports {
-    fn of(urls: &[BaseUrl], guard: &Guard) -> Self {
+    pub(super) fn of(urls: &[BaseUrl], guard: &Guard) -> Self {
         Self(urls.iter().map(|url| (url.clone(), guard.addresses(url.host(), url.port()))).collect())
     }
 
-    async fn first_that_accepts(&self) -> Option<BaseUrl> {
+    pub(super) async fn first_that_accepts(&self) -> Option<BaseUrl> {
         let mut asked = BTreeSet::new();
         for (url, addresses) in &self.0 {
             let new: Vec<SocketAddr> = addresses.iter().copied().filter(|address| asked.insert(*address)).collect();
@@ -217,6 +213,17 @@ impl Ports {
         }
         None
     }
+}
+
+/// What a service that runs answers, by its health path or else by its port; or what is wrong.
+pub(super) async fn answers(url: &BaseUrl, path: Option<&str>, access: &Access) -> Result<String, String> {
+    let Some(path) = path else {
+        let accepts = accepts(&access.guard.addresses(url.host(), url.port())).await;
+        return if accepts { Ok(format!("`{url}` accepts")) } else { Err(format!("nothing accepts at `{url}`")) };
+    };
+    let client = access.guard.client().timeout(READY_ANSWER).build().map_err(|error| error.to_string())?;
+    let url = url.with_path(path);
+    ask(&client, url.clone()).await.map(|()| format!("`{url}` answers well"))
 }
 
 /// Whether somebody takes connections at one of these addresses.

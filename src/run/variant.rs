@@ -65,6 +65,7 @@ impl Variant<'_> {
             pgbouncer_version: self.premises.database.pgbouncer_version().map(str::to_owned),
             startup,
             replicas: self.scenario.gateway.replicas.get(),
+            pages: self.scenario.gateway.replicas.get(),
             pool_capacity: Some(self.scenario.gateway.pool_capacity()),
             counted_is_lower_bound: counted.lost.and_then(|lost| lost.any()),
         };
@@ -96,7 +97,7 @@ impl Variant<'_> {
 
     fn watch(&self, testbed: &Testbed, clock: Clock) -> Watch {
         Watch {
-            database: testbed.monitor_database(self.scenario.monitor.role.as_deref()),
+            database: testbed.monitor_database(self.scenario.monitor.role.as_deref()).into(),
             interval: self.scenario.monitor.interval.duration(),
             pulse: self.scenario.monitor.pulse.duration(),
             // Nobody else is in a private database; a pool may have been opened before the load begins.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::THRESHOLDS;
 use super::seen::{Doing, Look, Sight, Wave, Window};
 
-/// A transaction cannot begin before its request, but two clocks and a query's travel may make it seem so.
-const CLOCKS_S: f64 = 0.02;
+/// A transaction cannot begin before its request, but a query's travel may make it seem so: by less than this.
+const TRAVEL_S: f64 = 0.001;
 
 /// What begins so long after the last answer is of others.
 pub const AFTERMATH_S: f64 = 0.1;
@@ -101,7 +101,7 @@ fn wave_of(window: &Window, began_s: f64) -> Option<usize> {
     if began_s > window.to_s + AFTERMATH_S {
         return None;
     }
-    window.waves.partition_point(|wave| wave.from_s - CLOCKS_S <= began_s).checked_sub(1)
+    window.waves.partition_point(|wave| wave.from_s - TRAVEL_S <= began_s).checked_sub(1)
 }
 
 /// Sessions that are idle in a transaction which began in the window.

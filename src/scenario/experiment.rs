@@ -133,6 +133,15 @@ impl Experiment {
         }
     }
 
+    /// Pages of pools' gauges that are sampled.
+    pub fn pool_pages(&self) -> u32 {
+        match self {
+            Self::Gateway(scenario) => scenario.gateway.replicas.get(),
+            Self::Service(scenario) => scenario.pool_pages(),
+            Self::Watched(watched) => watched.pools,
+        }
+    }
+
     /// What a gate asks of it.
     pub fn gate(&self) -> &[GateRule] {
         match self {

@@ -296,10 +296,7 @@ fn transport_error(error: &reqwest::Error, timeout: Span) -> String {
     if error.is_timeout() {
         return format!("{NO_ANSWER} {timeout} (client timeout)");
     }
-    let mut root: &dyn std::error::Error = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
+    let root = crate::tls::cause(error);
     let what = if error.is_connect() { "connection failed" } else { "connection broken" };
     format!("{what}: {root}")
 }

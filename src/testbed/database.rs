@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use gateway_under_test::settings::{DatabaseHost, DatabaseSettings, Route};
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 
 use super::cluster::{self, ClusterError, PgCluster};
 use super::keeper;
+use crate::database::TlsMode;
 use crate::scenario::Scenario;
 
 /// Why a database of the user's own cannot be used.
@@ -41,7 +42,7 @@ impl OwnDatabaseError {
 /// A database of the user's own, by its URL.
 #[derive(Clone, Debug)]
 pub struct OwnDatabase {
-    config: Config,
+    database: crate::database::Database,
     host: DatabaseHost,
     port: u16,
     user: String,
@@ -51,10 +52,14 @@ pub struct OwnDatabase {
 impl FromStr for OwnDatabase {
     type Err = OwnDatabaseError;
 
-    /// Reads a libpq URL, or its `key=value` form. One host, in plain text: the driver speaks no TLS.
+    /// Reads a libpq URL, or its `key=value` form. One host, in plain text: the gateway speaks no TLS.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let database = Self::to_watch(url)?;
-        if database.config.get_options().is_some() {
+        if matches!(database.database.tls_mode(), TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull) {
+            let reason = "it asks for TLS, which the gateway's sessions do not speak".to_owned();
+            return Err(OwnDatabaseError::Url { reason });
+        }
+        if database.config().get_options().is_some() {
             let reason = "its `options` would not reach the gateway's sessions".to_owned();
             return Err(OwnDatabaseError::Url { reason });
         }
@@ -69,29 +74,28 @@ impl OwnDatabase {
     /// [`OwnDatabaseError::Url`].
     pub fn to_watch(url: &str) -> Result<Self, OwnDatabaseError> {
         let refused = |reason: &str| OwnDatabaseError::Url { reason: reason.to_owned() };
-        let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            OwnDatabaseError::Url { reason: cause }
-        })?;
+        let database = crate::database::Database::from_url(url)
+            .map_err(|error| OwnDatabaseError::Url { reason: error.to_string() })?;
+        let config = database.config();
         let [host] = config.get_hosts() else { return Err(refused("it must name one host")) };
         let host = match host {
             Host::Unix(folder) => DatabaseHost::Socket(folder.clone()),
             Host::Tcp(name) => DatabaseHost::Tcp(name.clone()),
         };
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(refused(
-                "it asks for TLS, which is not spoken here yet: a tunnel (`ssh -L`) leads around that",
-            ));
-        }
         let user = config.get_user().ok_or_else(|| refused("it names no user"))?.to_owned();
         let dbname = config.get_dbname().unwrap_or(&user).to_owned();
         let port = config.get_ports().first().copied().unwrap_or(5432);
-        Ok(Self { config, host, port, user, dbname })
+        Ok(Self { database, host, port, user, dbname })
     }
 
     /// How to connect.
     pub fn config(&self) -> &Config {
-        &self.config
+        self.database.config()
+    }
+
+    /// The same, with its TLS.
+    pub fn database(&self) -> &crate::database::Database {
+        &self.database
     }
 
     /// The URL without the password.
@@ -106,16 +110,12 @@ impl OwnDatabase {
     }
 
     fn password(&self) -> Option<String> {
-        self.config.get_password().map(|password| String::from_utf8_lossy(password).into_owned())
+        self.config().get_password().map(|password| String::from_utf8_lossy(password).into_owned())
     }
 
     async fn version(&self) -> Result<String, tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(NoTls).await?;
-        // It ends with the client.
-        let connection = tokio::spawn(connection);
+        let (client, _ending) = self.database.connect().await?;
         let row = client.query_one("SHOW server_version", &[]).await;
-        drop(client);
-        drop(connection);
         row.map(|row| row.get::<_, String>(0).split(' ').next().unwrap_or_default().to_owned())
     }
 }
@@ -145,7 +145,7 @@ impl Database {
     pub(super) fn config(&self) -> Config {
         match self {
             Self::Private(cluster) => cluster.config(),
-            Self::Own { database, .. } => database.config.clone(),
+            Self::Own { database, .. } => database.config().clone(),
         }
     }
 
@@ -247,6 +247,7 @@ mod tests {
             ("postgresql://me:secret@a,b/mine", "one host"),
             ("postgresql://localhost/mine", "no user"),
             ("postgresql://me:secret@localhost/mine?sslmode=require", "TLS"),
+            ("postgresql://me:secret@localhost/mine?sslmode=surely", "sslmode"),
             ("postgresql://me:secret@localhost:port/mine", "port"),
             ("postgresql://me:secret@localhost/mine?options=-csearch_path%3Dapp", "options"),
             ("mysql://me:secret@localhost/mine", "cannot be used"),

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::model::{Model, Target};
 use super::recording::Recorder;
 use super::ui::Asked;
+use crate::database::Database;
 use crate::monitor::sessions::{Looker, Seen};
 use crate::monitor::{GaugeNames, Monitor, MonitorError, Probe, Sink, Watch, Watched, Whose};
 use crate::record::store::StoreError;
@@ -30,7 +31,7 @@ const SHORTEST_PULSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The database.
-    pub database: tokio_postgres::Config,
+    pub database: Database,
     /// The same as it is shown.
     pub target: Target,
     /// Whose sessions.

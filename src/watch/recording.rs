@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::live::{Plan, WatchError};
 use super::model::Recording;
+use crate::database::Database;
 use crate::monitor::sessions::Server;
 use crate::monitor::{ServerCounters, Watched as Monitored, read_counters};
 use crate::record::store::{RunFolder, SampleWriter, for_each_sample};
@@ -27,7 +28,7 @@ pub(super) struct Recorder {
     variant: VariantName,
     postgres_version: String,
     pools: u32,
-    database: tokio_postgres::Config,
+    database: Database,
     /// The server's counters at the beginning; `None` when they could not be read.
     before: Option<ServerCounters>,
     samples: u64,
@@ -129,6 +130,7 @@ impl Recorder {
             cut_off: 0,
             samples,
             replicas: self.pools,
+            pages: self.pools,
             pool_capacity: None,
             // It counts an episode whole when it ends, also what lay before the watching.
             counted_s: None,
@@ -181,7 +183,7 @@ fn counted_on(mut stamped: Stamped) -> Option<Stamped> {
 }
 
 /// Before PostgreSQL 14 there are none.
-async fn counters(database: &tokio_postgres::Config) -> Option<ServerCounters> {
+async fn counters(database: &Database) -> Option<ServerCounters> {
     let read = read_counters(database).await;
     read.inspect_err(|error| tracing::debug!(%error, "no counters of the server")).ok()
 }

@@ -55,6 +55,7 @@ pub(super) fn pool(replica: u32, checked_out: Option<u32>) -> PoolSample {
         stalled_workers: checked_out.map(|_| 0),
         errors: std::collections::BTreeMap::new(),
         held_s: None,
+        ..PoolSample::default()
     }
 }
 

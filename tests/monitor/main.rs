@@ -4,6 +4,7 @@
 
 mod exact;
 mod faults;
+mod hanging;
 mod sessions;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod versions;

@@ -73,7 +73,7 @@ impl Watching {
     pub(crate) async fn start_for(database: &Config, whose: Whose) -> Self {
         let epoch = Instant::now();
         let watch = Watch {
-            database: database.clone(),
+            database: database.into(),
             interval: Duration::from_millis(100),
             pulse: Duration::from_millis(50),
             whose,
@@ -136,6 +136,7 @@ impl Seen {
             cut_off: 0,
             samples: &self.samples,
             replicas: 0,
+            pages: 0,
             pool_capacity: None,
             counted_s: None,
             counted_is_lower_bound: None,

@@ -173,3 +173,74 @@ async fn whatever_ends_the_run_the_service_and_its_family_end_too() {
     interrupted.0.services(0);
     killed.0.services(0);
 }
+
+#[tokio::test]
+async fn a_paired_gate_starts_the_service_of_each_window_anew() {
+    let shop = Shop::new().await;
+    let scenario = shop.scenario("", "[variants.before]\nenv = { DELAY = \"0.1\" }\n[variants.after]\n");
+    let pairs = ["--pairs", "4", "--alpha", "10%", "--settle", "200ms", "--measured", "1s"];
+    let gate = ["gate", &scenario, "--paired", "--metric", "latency.p95", "--json"];
+    let output = shop.program().args([&gate[..], &pairs[..]].concat()).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(99), "{}", text(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let rule = &document["rules"][0];
+    assert!(rule["ratio"]["value"].as_f64().is_some_and(|ratio| ratio > 2.0), "{document:#}");
+    let windows = fs::read_dir(shop.place.run_folder()).expect("a folder").filter_map(|it| Some(it.ok()?.path()));
+    let logs = windows.filter(|it| it.join("service.before.log").exists() || it.join("service.after.log").exists());
+    assert_eq!(logs.count(), 8);
+    shop.services(0);
+    // A variant that is none is refused, and those that there are named.
+    let output =
+        shop.program().args(["gate", &scenario, "--paired", "--candidate", "befor"]).output().expect("it starts");
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("did you mean `before`?"), "{said}");
+}
+
+#[tokio::test]
+async fn doctor_looks_at_what_the_scenario_needs_and_starts_nothing() {
+    let shop = Shop::new().await;
+    let scenario = shop.scenario("", "[variants.before]\n[variants.after]\ncommand = [\"./nothing-here\"]\n");
+    let doctor = |shop: &Shop, arguments: &[&str]| {
+        let output = shop.program().args([&["doctor", &scenario], arguments].concat()).output().expect("it starts");
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (code, said) = doctor(&shop, &["--variant", "before"]);
+    assert_eq!(code, Some(0), "{said}");
+    for good in ["SHOP_DATABASE is set", "command of before", "python3", "sessions can be seen", "its port is free"] {
+        assert!(said.contains(good), "{good}: {said}");
+    }
+    assert!(!said.contains(TOKEN), "{said}");
+    let (code, said) = doctor(&shop, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("there is no program `./nothing-here`") && said.contains("by its path from `folder`"),
+        "{said}"
+    );
+    let _somebody = TcpListener::bind(("127.0.0.1", shop.port)).expect("the port is free");
+    let (code, said) = doctor(&shop, &["--variant", "before"]);
+    assert!(code == Some(1) && said.contains("something answers at") && said.contains("stop it, or leave"), "{said}");
+    let unset = shop.place.program().args(["doctor", &scenario]).output().expect("it starts");
+    let said = text(&unset.stdout);
+    assert!(unset.status.code() == Some(1) && said.contains("export SHOP_DATABASE=…"), "{said}");
+    assert!(!shop.place.reports().exists());
+}
+
+#[tokio::test]
+async fn flags_point_to_another_target_and_another_database() {
+    let shop = Shop::new().await;
+    let database = format!("postgresql://nobody:s3cret@localhost:{}/shop", shop.port);
+    let scenario = shop.scenario("", "");
+    let elsewhere = ["run", &scenario, "--target", "http://10.0.0.1", "--database-url", &database];
+    let output = shop.program().args(elsewhere).output().expect("it starts");
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("`10.0.0.1` is not this machine"), "{said}");
+    assert!(said.contains("whoever lists processes reads the password") && !said.contains("s3cret"), "{said}");
+    // The variable wins over the file, and the record has its name alone.
+    let mut program = shop.program();
+    program.env("RBAC_BENCH_DATABASE_URL", &shop.database).env("SHOP_DATABASE", &database).args(["run", &scenario]);
+    let output = program.output().expect("it starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let record = record(&shop.place.run_folder());
+    assert_eq!(record["scenario"]["database"]["url_env"], "RBAC_BENCH_DATABASE_URL");
+    assert!(!record.to_string().contains("s3cret"));
+}

@@ -18,6 +18,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if MODE == "dies" and self.path == "/items" and not asked.acquire(blocking=False):
             print("out of luck", flush=True)
             os._exit(7)
+        time.sleep(float(os.environ.get("DELAY", "0")))
         status = 503 if MODE == "unready" and self.path == "/ready" else 200
         body = b'{"colour": "%s"}' % os.environ.get("COLOUR", "none").encode()
         self.send_response(status)

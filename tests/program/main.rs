@@ -26,5 +26,6 @@ mod service;
     reason = "others use the rest; a helper of a test fails as loudly as the test"
 )]
 mod support;
+mod tls;
 mod truth;
 mod watch;

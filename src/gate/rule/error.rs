@@ -65,6 +65,11 @@ pub enum RuleFault {
         /// The metric.
         metric: &'static str,
     },
+    /// The metric is measured of one route at a time.
+    NoRoute {
+        /// The metric.
+        metric: &'static str,
+    },
     /// No route, or more than one, has that name.
     Route {
         /// What was written.
@@ -110,6 +115,9 @@ impl fmt::Display for RuleFault {
             Self::Value { seen, allowed } => write!(f, "{} where {allowed} belongs", or_nothing(seen)),
             Self::Baseline { allowed } | Self::Windows { allowed } => f.write_str(allowed),
             Self::NotByRoute { metric } => write!(f, "`{metric}` is not measured by route"),
+            Self::NoRoute { metric } => {
+                write!(f, "`{metric}` is measured of one route: write `for ROUTE` after the value")
+            }
             Self::Route { seen, allowed, ambiguous: false } => {
                 write!(f, "`{seen}` is no route of this scenario: allowed are {}", quoted(allowed))
             }

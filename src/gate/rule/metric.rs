@@ -36,6 +36,8 @@ pub enum Metric {
     Requests,
     /// Checkouts that gave up, over the whole load.
     PoolTimeouts,
+    /// How long a request of a route holds a session idle in transaction, by a scan.
+    Hold,
 }
 
 /// Of what kind a metric is, which decides on its aggregates.
@@ -66,11 +68,13 @@ pub enum Aggregate {
     P99,
     /// The last value of the steady phase.
     Last,
+    /// Session seconds per request.
+    Seconds,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::IdleInTransaction,
         Self::TransactionAge,
         Self::Sessions,
@@ -85,6 +89,7 @@ impl Metric {
         Self::Throughput,
         Self::Goodput,
         Self::Requests,
+        Self::Hold,
     ];
 
     /// As a rule names it.
@@ -105,6 +110,7 @@ impl Metric {
             Self::Throughput => "throughput",
             Self::Goodput => "goodput",
             Self::Requests => "requests",
+            Self::Hold => "hold",
         }
     }
 
@@ -120,7 +126,9 @@ impl Metric {
             | Self::PoolPending
             | Self::ReplicasHealthy => Kind::Gauge,
             Self::Latency | Self::PoolWait => Kind::Distribution,
-            Self::FailureRate | Self::Throughput | Self::Goodput | Self::Requests | Self::PoolTimeouts => Kind::Figure,
+            Self::FailureRate | Self::Throughput | Self::Goodput | Self::Requests | Self::PoolTimeouts | Self::Hold => {
+                Kind::Figure
+            }
         }
     }
 
@@ -128,7 +136,7 @@ impl Metric {
     #[must_use]
     pub const fn unit(self) -> Unit {
         match self {
-            Self::TransactionAge => Unit::Seconds,
+            Self::TransactionAge | Self::Hold => Unit::Seconds,
             Self::Latency | Self::PoolWait => Unit::Milliseconds,
             Self::FailureRate => Unit::Ratio,
             Self::Throughput | Self::Goodput => Unit::PerSecond,
@@ -157,14 +165,24 @@ impl Metric {
             | Self::PoolTimeouts
             | Self::PoolWait
             | Self::Latency
-            | Self::FailureRate => Direction::Lower,
+            | Self::FailureRate
+            | Self::Hold => Direction::Lower,
         }
     }
 
     /// Whether there is a figure of it for each route.
     #[must_use]
     pub const fn is_by_route(self) -> bool {
-        matches!(self, Self::Latency | Self::FailureRate | Self::Throughput | Self::Goodput | Self::Requests)
+        matches!(
+            self,
+            Self::Latency | Self::FailureRate | Self::Throughput | Self::Goodput | Self::Requests | Self::Hold
+        )
+    }
+
+    /// Whether there is a figure of it for one route at a time only.
+    #[must_use]
+    pub const fn needs_route(self) -> bool {
+        matches!(self, Self::Hold)
     }
 
     /// Whether it comes from the polls of the database.
@@ -181,6 +199,7 @@ impl Metric {
                 &[Aggregate::Max, Aggregate::Mean, Aggregate::P50, Aggregate::P95, Aggregate::Last, Aggregate::Min]
             }
             Kind::Distribution => &[Aggregate::P50, Aggregate::P95, Aggregate::P99, Aggregate::Max],
+            Kind::Figure if matches!(self, Self::Hold) => &[Aggregate::Seconds],
             Kind::Figure => &[],
         }
     }
@@ -230,6 +249,7 @@ impl Aggregate {
             Self::P95 => "p95",
             Self::P99 => "p99",
             Self::Last => "last",
+            Self::Seconds => "seconds",
         }
     }
 }

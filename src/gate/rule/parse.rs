@@ -125,6 +125,9 @@ fn tail(cursor: &mut Cursor<'_>, metric: Metric) -> Result<Tail, RuleError> {
         _ => (whole, false),
     };
     cursor.at = cursor.text.len();
+    if rest.is_empty() && metric.needs_route() {
+        return Err(cursor.error(from, RuleFault::NoRoute { metric: metric.name() }, None));
+    }
     if rest.is_empty() {
         return Ok(Tail { route: None, vs_baseline });
     }

@@ -13,6 +13,7 @@ mod distribution;
 mod evidence;
 mod figures;
 mod overtime;
+mod scan;
 mod story;
 mod strip;
 mod text;
@@ -102,6 +103,7 @@ fn body(runs: &[Run<'_>], columns: &[Column<'_>], title: &str) -> Markup {
             (figures::side_by_side(runs, columns))
         }
         (verdicts::section(runs))
+        (scan::section(columns))
         (overtime::section(columns, runs.len() > SIDE_BY_SIDE))
         (distribution::section(columns))
         (evidence::routes(columns))

@@ -57,6 +57,7 @@ fn pools(replica: u32, value: u32, timeouts: u64) -> PoolSample {
         stalled_workers: None,
         errors: std::collections::BTreeMap::new(),
         held_s: None,
+        ..PoolSample::default()
     }
 }
 

@@ -174,7 +174,7 @@ impl<'a> Conductor<'a> {
     async fn window(&self, turn: &mut Turn, round: u32, route: Option<usize>, kind: WindowKind) -> Result<bool, Halt> {
         let from_s = self.now_s();
         let waves = match route {
-            Some(route) => self.waves(turn, route, kind).await?,
+            Some(route) => self.waves(turn, route, round).await?,
             None => vec![self.quiet(from_s).await?],
         };
         let to_s = waves.iter().map(|wave| wave.to_s).fold(from_s, f64::max);
@@ -191,11 +191,11 @@ impl<'a> Conductor<'a> {
         Ok(Wave { from_s, to_s: self.now_s(), ..Wave::default() })
     }
 
-    /// Wave after wave, until there are enough or it took too long.
-    async fn waves(&self, turn: &mut Turn, route: usize, kind: WindowKind) -> Result<Vec<Wave>, Halt> {
+    /// Wave after wave, until there are enough or it took too long; a single one in the first turn.
+    async fn waves(&self, turn: &mut Turn, route: usize, round: u32) -> Result<Vec<Wave>, Halt> {
         let plan = self.subject.settings.plan;
-        let enough = match kind {
-            WindowKind::First => 1,
+        let enough = match round {
+            0 => 1,
             _ => plan.requests.div_ceil(plan.rounds.max(1)).div_ceil(plan.users.max(1)).max(1),
         };
         let began = Instant::now();

@@ -73,6 +73,12 @@ fn check_target(scenario: &ServiceScenario, found: &mut Problems) {
     }
     check_path(&["target", "health"], target.health.as_deref(), found);
     super::command::check(scenario, found);
+    if let Some(metrics) = &target.metrics {
+        super::metrics::check(metrics, found);
+    }
+    if let Some(files) = &target.tls {
+        super::trust::check(files, found);
+    }
 }
 
 pub(super) fn check_path(key: &[&str], path: Option<&str>, found: &mut Problems) {
@@ -93,6 +99,8 @@ fn check_database(scenario: &ServiceScenario, found: &mut Problems) {
         found.error(&["database", "url"], message);
     }
     check_variable(&["database", "url_env"], database.url_env.as_deref(), found);
+    let pgbouncer = scenario.pgbouncer.as_ref().map(|it| it.url_env.as_str());
+    check_variable(&["pgbouncer", "url_env"], pgbouncer, found);
 }
 
 /// A value in place of a name is a secret at the wrong place: it is not repeated.

@@ -8,9 +8,11 @@ mod command;
 mod identity;
 mod journey;
 mod load;
+mod metrics;
 mod request;
 mod route;
 pub mod todo;
+mod trust;
 mod url;
 
 use std::collections::BTreeMap;
@@ -22,8 +24,10 @@ pub use command::ServiceCommand;
 pub use identity::{IdentitySource, Login};
 pub use journey::Journey;
 pub use load::{LoadStage, ServiceLoad};
+pub use metrics::{GaugeName, GaugeNameError, Metrics};
 pub use request::{McpCall, ServiceRoute};
 pub use route::{RouteName, RouteNameError, Scalar, Values};
+pub use trust::{PgBouncerAccess, TlsFiles};
 pub use url::{BaseUrl, BaseUrlError, holds_password};
 
 use super::gate::GateRule;
@@ -56,6 +60,9 @@ pub struct ServiceScenario {
     /// The database under it.
     #[serde(default)]
     pub database: DatabaseAccess,
+    /// The `PgBouncer` on the way to it, to be watched, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pgbouncer: Option<PgBouncerAccess>,
     /// How many users, and when.
     #[serde(default)]
     pub load: ServiceLoad,
@@ -114,6 +121,12 @@ pub struct Target {
     /// How long that may take; 60 s when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_within: Option<Span>,
+    /// Where its pool's gauges are, and what they are called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
+    /// Certificates of one's own, where the base URL is of HTTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFiles>,
 }
 
 /// How the database is reached: by one of these.
@@ -191,6 +204,14 @@ impl ServiceScenario {
         self.load.pace()
     }
 
+    /// Pages of pools' gauges, of the variant with the most.
+    #[must_use]
+    pub fn pool_pages(&self) -> u32 {
+        let Some(metrics) = &self.target.metrics else { return 0 };
+        let most = self.variant_names().into_iter().map(|name| metrics.pages(&self.urls(name)).len()).max();
+        most.and_then(|most| u32::try_from(most).ok()).unwrap_or(0)
+    }
+
     /// Replicas that are probed, of the variant with the most: its base URLs. 0 without a health path.
     #[must_use]
     pub fn replicas(&self) -> u32 {
@@ -227,7 +248,8 @@ impl Readable for ServiceScenario {
 const EVERY_KEY: &str = r#"
 name = "x"
 pool_capacity = 1
-target = { url = "http://127.0.0.1", health = "/", command = ["x"], folder = "x", ready = "/", ready_within = "1s" }
+target = { url = "http://127.0.0.1", health = "/", command = ["x"], folder = "x", ready = "/", ready_within = "1s", metrics = { path = "/x", checked_out = "x" }, tls = { ca_file = "x" } }
+pgbouncer = { url_env = "X" }
 database = { url_env = "X", url_file = "x", url = "x", applications = ["x"], users = ["x"] }
 load = { users = 1, arrival_rate = 1, max_rate = 1, duration = "1s" }
 "#;

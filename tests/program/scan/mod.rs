@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::program::{Place, json, record, text};
+use crate::program::{Place, json, text};
 use crate::support::postgres::cluster;
 use shop::{Mistakes, SESSIONS, Shop};
 

@@ -1,0 +1,148 @@
+//! A database URL, in either of libpq's forms: what it says of TLS, and the rest, for the driver to read.
+
+use percent_encoding::percent_decode_str;
+
+use crate::tls::TlsFileError;
+
+/// Why a database URL cannot be used. Nothing of it is repeated but names: it may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// It does not parse.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A value that is none of those which an option has.
+    #[error("its `{option}` is none of {allowed}")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A server is to be checked, and nothing says against what.
+    #[error("its `sslmode` asks for a check of the server's certificate: `sslrootcert` names the file to check it by")]
+    NoRoot,
+    /// A certificate without its key, or the other way round.
+    #[error("it has one of `sslcert` and `sslkey`: both are needed")]
+    HalfIdentity,
+    /// A file of certificates cannot be used.
+    #[error(transparent)]
+    File(#[from] TlsFileError),
+}
+
+impl UrlError {
+    pub(super) fn of(error: tokio_postgres::Error) -> Self {
+        Self::Unreadable(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+    }
+}
+
+/// What a URL says of TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TlsOptions {
+    pub(super) mode: Option<String>,
+    pub(super) root: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+}
+
+impl TlsOptions {
+    /// Takes an option, if it is one of these.
+    fn take(&mut self, name: &str, value: &str) -> bool {
+        let place = match name {
+            "sslmode" => &mut self.mode,
+            "sslrootcert" => &mut self.root,
+            "sslcert" => &mut self.certificate,
+            "sslkey" => &mut self.key,
+            _ => return false,
+        };
+        *place = Some(value.to_owned()).filter(|value| !value.is_empty());
+        true
+    }
+}
+
+/// The URL without what it says of TLS, and that.
+pub(super) fn split(text: &str) -> Result<(String, TlsOptions), UrlError> {
+    let text = text.trim();
+    match text.split_once("://") {
+        Some((scheme, rest)) if scheme.starts_with("postgres") => Ok(split_url(rest)),
+        _ => split_words(text),
+    }
+}
+
+fn split_url(rest: &str) -> (String, TlsOptions) {
+    let mut options = TlsOptions::default();
+    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let others: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .filter(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            !options.take(name, &percent_decode_str(value).decode_utf8_lossy())
+        })
+        .collect();
+    let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
+    (format!("postgresql://{base}{query}"), options)
+}
+
+/// `key=value` pairs; a value may stand in single quotes, and `\` takes the next character as it is.
+fn split_words(text: &str) -> Result<(String, TlsOptions), UrlError> {
+    let mut options = TlsOptions::default();
+    let mut others = String::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let unreadable = || UrlError::Unreadable("it is neither a URL nor a list of key=value".to_owned());
+        let (name, after) = rest.split_once('=').ok_or_else(unreadable)?;
+        let after = after.trim_start();
+        let (value, length) = word(after).ok_or_else(unreadable)?;
+        if !options.take(name.trim(), &value) {
+            others.push_str(&format!("{} = {} ", name.trim(), &after[..length]));
+        }
+        rest = after[length..].trim_start();
+    }
+    Ok((others.trim_end().to_owned(), options))
+}
+
+/// A value, and how many bytes it takes as it is written.
+fn word(text: &str) -> Option<(String, usize)> {
+    let quoted = text.starts_with('\'');
+    let mut value = String::new();
+    let mut letters = text.char_indices().skip(usize::from(quoted));
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '\\' => value.push(letters.next()?.1),
+            '\'' if quoted => return Some((value, at + 1)),
+            letter if !quoted && letter.is_whitespace() => return Some((value, at)),
+            letter => value.push(letter),
+        }
+    }
+    (!quoted).then_some((value, text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(text: &str) -> (String, [String; 4]) {
+        let (rest, TlsOptions { mode, root, certificate, key }) = split(text).unwrap();
+        (rest, [mode, root, certificate, key].map(Option::unwrap_or_default))
+    }
+
+    #[test]
+    fn what_is_said_of_tls_is_taken_out_of_either_form() {
+        let (rest, tls) = options(
+            "postgresql+asyncpg://a:b@h:5433/d?sslmode=verify-full&application_name=x&sslrootcert=%2Fa%20b%2Fca.pem",
+        );
+        assert_eq!(rest, "postgresql://a:b@h:5433/d?application_name=x");
+        assert_eq!(tls, ["verify-full", "/a b/ca.pem", "", ""]);
+        let (rest, tls) = options(r"host=h sslmode = require password='it\'s = a' sslcert=/c sslkey='/k e y' user=me");
+        assert_eq!(rest, r"host = h password = 'it\'s = a' user = me");
+        assert_eq!(tls, ["require", "", "/c", "/k e y"]);
+        assert_eq!(options("postgres://h").0, "postgresql://h");
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_not_repeated() {
+        for text in ["s3cret", "host='s3cret", "host=a s3cret", r"password=s3cret\"] {
+            assert!(!split(text).unwrap_err().to_string().contains("s3cret"), "{text}");
+        }
+    }
+}

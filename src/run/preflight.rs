@@ -1,0 +1,163 @@
+//! What a service's scenario needs, looked at without loading anything: for `doctor`.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use super::access::Access;
+use super::started::{Ports, answers};
+use super::{RunError, RunOptions, secrets};
+use crate::monitor::sessions::Looker;
+use crate::monitor::{MonitorError, Whose};
+use crate::scenario::service::ServiceCommand;
+use crate::scenario::{ServiceScenario, VariantName};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preflight {
+    /// What.
+    pub what: String,
+    /// Whether it is as it has to be.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    /// What helps, where something does.
+    pub cure: Option<String>,
+}
+
+impl Preflight {
+    fn good(what: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { what: what.into(), ok: true, found: found.into(), cure: None }
+    }
+
+    fn bad(what: impl Into<String>, found: impl Into<String>, cure: Option<String>) -> Self {
+        Self { what: what.into(), ok: false, found: found.into(), cure }
+    }
+}
+
+/// Looks at everything that a run of the scenario would need, in the order in which it would.
+pub async fn preflight(scenario: &ServiceScenario, options: &RunOptions) -> Vec<Preflight> {
+    let mut seen = variables(scenario, options);
+    seen.extend(scenario.variant_names().into_iter().filter_map(|name| command(scenario, name)));
+    if seen.iter().any(|it| !it.ok && it.what == VARIABLE) {
+        // Whatever else is missing comes of that.
+        return seen;
+    }
+    match Access::open(scenario, options).await.map_err(RunError::from) {
+        Ok(access) => {
+            seen.push(database(&access).await);
+            for name in scenario.variant_names() {
+                seen.extend(targets(scenario, name, &access).await);
+            }
+        }
+        Err(error) => {
+            seen.push(Preflight::bad("scenario", with_causes(&error), error.hint()));
+        }
+    }
+    seen
+}
+
+const VARIABLE: &str = "variable";
+
+fn variables(scenario: &ServiceScenario, options: &RunOptions) -> Vec<Preflight> {
+    let mut names = secrets::variables(scenario);
+    let database = &scenario.database;
+    let default = options.database_url.is_none() && database.url.is_none() && database.url_file.is_none();
+    if default && database.url_env.is_none() {
+        names.push(super::access::DATABASE_URL.to_owned());
+    }
+    names.sort();
+    names.dedup();
+    let seen = |name: String| {
+        // Its value is nobody's business.
+        let set = std::env::var_os(&name).is_some_and(|value| !value.is_empty());
+        if set {
+            return Preflight::good(VARIABLE, format!("{name} is set"));
+        }
+        Preflight::bad(VARIABLE, format!("{name} is not set"), Some(format!("export {name}=…")))
+    };
+    names.into_iter().map(seen).collect()
+}
+
+/// The command of a variant, if it has one.
+fn command(scenario: &ServiceScenario, variant: VariantName) -> Option<Preflight> {
+    let command = scenario.command(variant)?;
+    let what = format!("command of {variant}");
+    if !command.folder.is_dir() {
+        let found = format!("the folder `{}` is not there", command.folder.display());
+        return Some(Preflight::bad(what, found, Some("`folder` is relative to the scenario's file".to_owned())));
+    }
+    let program = command.words.first().map(String::as_str).unwrap_or_default();
+    Some(match find(program, &command) {
+        Some(path) => Preflight::good(what, path.display().to_string()),
+        None => {
+            let cure = "install it, or name it by its path from `folder`: ./.venv/bin/…".to_owned();
+            Preflight::bad(what, format!("there is no program `{program}`"), Some(cure))
+        }
+    })
+}
+
+/// Where the program of a command is, as its keeper would find it.
+fn find(program: &str, command: &ServiceCommand) -> Option<PathBuf> {
+    let is_program = |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file();
+    if program.contains('/') {
+        return Some(command.folder.join(program)).filter(|path| is_program(path));
+    }
+    let own = command.env.get("PATH").map(Into::into);
+    let path = own.or_else(|| std::env::var_os("PATH"))?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| is_program(path))
+}
+
+async fn database(access: &Access) -> Preflight {
+    let what = "database";
+    match Looker::connect(&access.database, &Whose::everybody()).await {
+        Ok(looker) => {
+            let server = looker.server();
+            let found = format!(
+                "PostgreSQL {} at {}, whose sessions can be seen",
+                server.version,
+                access.database.masked_url()
+            );
+            looker.close().await;
+            Preflight::good(what, found)
+        }
+        Err(error) => {
+            let cure = match &error {
+                MonitorError::Blind { role } => Some(format!("GRANT pg_monitor TO \"{role}\";")),
+                _ => None,
+            };
+            Preflight::bad(what, with_causes(&error), cure)
+        }
+    }
+}
+
+/// Whether each URL of a variant answers; where a command starts it, nothing may yet.
+async fn targets(scenario: &ServiceScenario, variant: VariantName, access: &Access) -> Vec<Preflight> {
+    let urls = scenario.urls(variant);
+    let what = format!("target of {variant}");
+    if scenario.command(variant).is_some() {
+        return match Ports::of(&urls, &access.guard).first_that_accepts().await {
+            Some(url) => {
+                let found = format!("something answers at `{url}`, where `command` is to start the service");
+                vec![Preflight::bad(what, found, Some("stop it, or leave `command` out".to_owned()))]
+            }
+            None => vec![Preflight::good(what, "its port is free")],
+        };
+    }
+    let mut seen = Vec::new();
+    for url in urls {
+        let path = scenario.target.health.as_deref();
+        seen.push(match answers(&url, path, access).await {
+            Ok(said) => Preflight::good(what.clone(), said),
+            Err(said) => {
+                let cure = "start the service, or let `target.command` start it".to_owned();
+                Preflight::bad(what.clone(), said, Some(cure))
+            }
+        });
+    }
+    seen
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    std::iter::successors(error.source(), |cause| (**cause).source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
