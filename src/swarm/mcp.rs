@@ -127,8 +127,8 @@ pub(super) fn failure(message: &[u8], shown: usize) -> Option<String> {
 
 /// The message that answers: the whole body, or of a stream of events the one that has an answer's form. The stream may stay
 /// open behind it.
-pub(super) async fn message(mut response: Response) -> reqwest::Result<Bytes> {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+pub(super) async fn message(mut response: Response, headers: &HeaderMap) -> reqwest::Result<Bytes> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let events = kind.starts_with("text/event-stream");
     let mut read = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {

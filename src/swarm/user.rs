@@ -252,11 +252,11 @@ struct Answer {
 /// Sends a request and waits for the whole answer.
 async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<Answer, String> {
     let answer = async {
-        let response = shared.client.execute(request).await?;
-        let (status, headers) = (response.status(), response.headers().clone());
+        let mut response = shared.client.execute(request).await?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = match &task.mask {
             Mask::Stream if status.is_success() => beginning(response).await?,
-            Mask::Tool(_) => mcp::message(response).await?,
+            Mask::Tool(_) => mcp::message(response, &headers).await?,
             Mask::Answer(_) => {
                 let most = if task.captures.is_empty() { task.mask.read_most() } else { READ_MOST };
                 bounded(response, most).await?
