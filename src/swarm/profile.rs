@@ -80,7 +80,7 @@ impl Line {
 
     /// Its requests, of a level in requests a second.
     fn area(&self) -> f64 {
-        (self.low + self.high) / 2.0 * (self.to - self.from)
+        f64::midpoint(self.low, self.high) * (self.to - self.from)
     }
 
     /// The time at which the level is above `level`, if there is any.

@@ -63,8 +63,7 @@ fn check_steps(scenario: &ServiceScenario, journey: &Journey, place: &str, found
             };
             found.error(&key, message);
             if named.is_empty() {
-                let names = scenario.route.iter().map(|route| route.route.name());
-                found.meant_last(nearest(step, names));
+                found.meant_last(nearest(step, scenario.route.iter().map(|route| route.route.name())));
             }
             continue;
         };
