@@ -18,7 +18,7 @@ use super::{
 use crate::units::Span;
 
 /// How bad a [`Problem`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The scenario cannot be run.
@@ -28,7 +28,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong with a scenario.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
@@ -93,6 +93,13 @@ impl Problems {
 
     fn push(&mut self, severity: Severity, key: &[&str], message: String) {
         self.0.push(Problem { severity, key: KeyPath::of(key.iter().copied()), message, meant: None });
+    }
+
+    /// What was probably meant by the last of them.
+    pub(super) fn meant_last(&mut self, meant: Option<&str>) {
+        if let Some(last) = self.0.last_mut() {
+            last.meant = meant.map(str::to_owned);
+        }
     }
 
     pub(super) fn refuse_zero(&mut self, key: &[&str], span: Span) {
