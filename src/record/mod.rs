@@ -223,7 +223,7 @@ pub enum SeenBy {
 
 /// Sessions whose last episode `pg_stat_database.idle_in_transaction_time` does not count: those that ended
 /// abnormally during the load, and those in a transaction when the gateway was stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionsLost {
     /// `sessions_abandoned`: the client vanished.
     pub abandoned: i64,
@@ -243,6 +243,13 @@ pub struct SessionsLost {
 #[expect(clippy::unnecessary_wraps, reason = "it is the default of a field that may be unknown")]
 fn none_ended() -> Option<i64> {
     Some(0)
+}
+
+impl Default for SessionsLost {
+    /// Nobody, of whoever counts.
+    fn default() -> Self {
+        Self { abandoned: 0, fatal: 0, killed: 0, open_at_end: 0, pgbouncer: none_ended() }
+    }
 }
 
 impl SessionsLost {
@@ -266,6 +273,22 @@ pub struct GeneratorRecord {
     pub samples_dropped: u64,
     /// Polls of the database that began more than half an interval late.
     pub polls_late: u64,
+    /// How the schedule of an open workload was kept; `None` for a closed one, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleRecord>,
+}
+
+/// How the schedule of an open workload was kept, over the requests that were due in the steady phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScheduleRecord {
+    /// Requests that began.
+    pub started: u64,
+    /// Requests that could not, because the most were in flight: no latency tells of them.
+    pub not_started: u64,
+    /// How much later than planned they began, which is in their latency: 99th percentile; `None` when none did.
+    pub lag_p99_ms: Option<f64>,
+    /// The longest.
+    pub lag_max_ms: Option<f64>,
 }
 
 /// What the monitor achieved, and what it cost.

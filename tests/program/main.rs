@@ -1,5 +1,6 @@
 //! The program from outside: real PostgreSQL, real gateways, real signals.
 
+mod apps;
 mod command;
 mod diagnose;
 mod errors;
@@ -10,6 +11,7 @@ mod hostile;
 mod incident;
 mod init;
 mod interrupt;
+mod load;
 mod mcp;
 mod paired;
 mod patterns;
