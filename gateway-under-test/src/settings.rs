@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How long a request keeps the database session of its permission check. **This is the bug and its fix**, with the
 /// bug's relatives and the other ways in which it was fixed. `docs/HOLD-PATTERNS.md` has the cause, the fingerprint
 /// and the real-world issues of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionScope {
     /// Opened at authentication, released after the response (H1, issue #2318).
@@ -129,7 +130,7 @@ impl SessionScope {
 }
 
 /// What a wait for the pool, or for a query, stops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Checkout {
     /// The worker's whole event loop: a synchronous driver inside async code (H13).
@@ -168,7 +169,7 @@ pub enum PrePing {
 }
 
 /// Whether permission checks are written down: ContextForge's `PERMISSION_AUDIT_ENABLED`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Audit {
     /// Nothing is written: the default since 1.0.
@@ -179,7 +180,7 @@ pub enum Audit {
 }
 
 /// Which failures of the database reach the client under another name (docs/HOLD-PATTERNS.md).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Masks {
     /// None: `/health` and `/rpc` answer with status 503 and 500.

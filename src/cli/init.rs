@@ -31,6 +31,7 @@ Examples:
 
 Then fill in what is marked, and:
   rbac-bench scenario check shop.toml
+  rbac-bench scan shop.toml                which route holds a session?
   rbac-bench run shop.toml                 docs/SERVICE.md"
 )]
 pub struct InitArgs {

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod completions;
 pub mod diagnose;
 pub mod doctor;
+mod dry;
 mod error;
 pub mod exit;
 pub mod gate;

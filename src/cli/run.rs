@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ci::{self, Said, say};
-use super::diagnose;
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate::{concerning, read_rules, rules_of, unseen};
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use super::signals::Signals;
+use super::{diagnose, dry};
 use super::{progress, report, subject};
 use crate::gate::{Asked, GateReport, judge};
 use crate::record::Outcome;
@@ -63,6 +63,11 @@ pub struct RunArgs {
     /// The console of a `PgBouncer` of your own, to watch beside PostgreSQL
     #[arg(long, value_name = "URL", env = "RBAC_BENCH_PGBOUNCER_URL", hide_env_values = true)]
     pub pgbouncer_url: Option<String>,
+    /// Print what would be sent to a service of one's own, with N requests of each route (2 when not said), and send
+    /// nothing
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000),
+        conflicts_with_all = ["report", "gate"])]
+    pub dry_run: Option<u32>,
     /// Write the summary as JSON instead of the table
     #[arg(long)]
     pub json: bool,
@@ -86,6 +91,12 @@ pub(super) fn run(
 ) -> Result<Exit, CliError> {
     let mut scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
     let database_url = args.service.apply(&mut scenario)?;
+    if let Some(samples) = args.dry_run {
+        let given = database_url.is_some();
+        let allow_remote = &args.allow_remote;
+        let asked = dry::Asked { samples, allow_remote, database_given: given, plan: None, json: args.json };
+        return dry::run(&scenario, &asked, out);
+    }
     let pgbouncer = args.pgbouncer_url.as_deref().map(str::parse).transpose()?;
     let asked =
         if args.gate { concerning(rules_of(&scenario, false)?, &scenario.variant_names())? } else { Vec::new() };

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::ci::say;
 use super::error::CliError;
 use super::exit::Exit;
-use super::progress;
 use super::run::{load_scenario, output_width};
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use super::signals::Signals;
+use super::{dry, progress};
 use crate::record::Outcome;
 use crate::record::scan::{ScanPlan, ScanVerdict};
 use crate::render::{json, scan as render};
@@ -75,6 +75,9 @@ pub struct ScanArgs {
     /// A host other than this machine that may be loaded, as its URL names it; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_remote: Vec<String>,
+    /// Print what would be sent, with N requests of each route (2 when not said), and send nothing
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub dry_run: Option<u32>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -111,11 +114,19 @@ pub(super) fn run(
     if !matches!(scenario, Experiment::Service(_)) {
         return Err(CliError::NotScanned { name: scenario.name().to_owned() });
     }
+    let database_url = args.service.apply(&mut scenario)?;
+    if let Some(samples) = args.dry_run {
+        let given = database_url.is_some();
+        let allow_remote = &args.allow_remote;
+        let plan = Some(serde_json::to_value(args.settings().plan)?);
+        let asked = dry::Asked { samples, allow_remote, database_given: given, plan, json: args.json };
+        return dry::run(&scenario, &asked, out);
+    }
     let options = RunOptions {
         out: args.out.clone(),
         pg_bin: None,
         allow_remote: args.allow_remote.clone(),
-        database_url: args.service.apply(&mut scenario)?,
+        database_url,
         pgbouncer: None,
     };
     let (finished, interrupted) = measure(scenario, args.settings(), &options, quiet)?;

@@ -13,6 +13,7 @@ use crate::scenario::error::{KeyFault, LocatedProblem, ScenarioError, Site};
 use crate::scenario::key::KeyPath;
 use crate::scenario::locate::{Locator, Part, Place};
 use crate::scenario::overrides::{DURATION, Override, OverrideError, USERS, VARIANT};
+use crate::scenario::schema::schema;
 use crate::scenario::source::{ScenarioText, problems, resolve};
 
 /// The built-in scenarios; check a file of one's own
@@ -22,6 +23,7 @@ Examples:
   rbac-bench scenario list
   rbac-bench scenario show collapse > mine.toml
   rbac-bench scenario check mine.toml
+  rbac-bench scenario schema > rbac-bench.schema.json     completion in editors: `#:schema ./rbac-bench.schema.json`
   rbac-bench scenario show mine.toml --resolved --set gateway.pool.size=50")]
 pub struct ScenarioArgs {
     /// What to do.
@@ -44,6 +46,11 @@ pub enum ScenarioCommand {
     ///
     /// Exits with 0 when it can be run (warnings or not), with 2 when it cannot.
     Check(CheckArgs),
+    /// Print the JSON schema of scenario files, for editors
+    ///
+    /// `rbac-bench scenario schema > rbac-bench.schema.json`, and `#:schema ./rbac-bench.schema.json` as the first line of
+    /// a scenario: Taplo and Even Better TOML then complete its keys, explain them, and underline mistakes.
+    Schema,
 }
 
 /// What `rbac-bench scenario show` takes.
@@ -149,6 +156,7 @@ pub fn run(
         ScenarioCommand::List { json: false } => list(out)?,
         ScenarioCommand::Show(args) => show(args, environment, out)?,
         ScenarioCommand::Check(args) => return check(args, environment, out),
+        ScenarioCommand::Schema => write_json(&schema(), out)?,
     }
     Ok(Outcome::Fine)
 }

@@ -2,6 +2,7 @@
 //!
 //! `host ident user [time] "METHOD path HTTP/1.1" status bytes`, and whatever else a server writes behind or before it.
 
+use std::fmt::Write;
 use std::io::{BufRead, Read};
 
 use super::file::counted;
@@ -108,7 +109,7 @@ fn see(line: &str, tally: &mut Tally, traffic: &mut Traffic) {
             tally.first_bad.get_or_insert(tally.lines);
         }
         Some(request) if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&request.method) => {
-            tally.other_methods += 1
+            tally.other_methods += 1;
         }
         Some(request) if is_static(request.target.split('?').next().unwrap_or_default()) => tally.files += 1,
         Some(request) => traffic.see(request),
@@ -195,14 +196,15 @@ fn routes(traffic: Traffic, notes: &mut Vec<String>) -> Vec<DraftRoute> {
         let scaled = if heaviest > HEAVIEST { (count * HEAVIEST).div_ceil(heaviest) } else { count };
         route.weight = u32::try_from(scaled).unwrap_or(u32::MAX).max(1);
         let [_, _, _, _, refused, failed] = seen.by_class;
+        // Writing to a string cannot fail.
         let mut said = format!("{} in the log", counted_many(count, "request"));
         if failed == count {
             said.push_str(", all of which failed with 5xx");
         } else if failed > 0 {
-            said.push_str(&format!(", {failed} of which failed with 5xx"));
+            let _ = write!(said, ", {failed} of which failed with 5xx");
         }
         if refused > 0 {
-            said.push_str(&format!("; {refused} more were refused with 4xx"));
+            let _ = write!(said, "; {refused} more were refused with 4xx");
         }
         route.comments.insert(0, said + ".");
         Some(with_body(super::with_cautions(route)))

@@ -96,6 +96,23 @@ fn weights_keep_their_proportions_and_stay_readable() {
 }
 
 #[test]
+fn many_words_at_one_place_are_values() {
+    let line = |path: String, status: u16| format!("h - - [t] \"GET {path} HTTP/1.1\" {status} 1\n");
+    let mut log: String = (0..30).map(|n| line(format!("/products/a%20word{n}/reviews/{n}"), 200)).collect();
+    log += &line("/products/gone/reviews/7".to_owned(), 500);
+    log += &(0..30).map(|n| line(format!("/probe/x{n}"), 404)).collect::<String>();
+    log += &(0..20).map(|n| line(format!("/api/word{n}"), 200)).collect::<String>();
+    let (draft, _) = read(log.as_bytes()).unwrap();
+    let reviews = route(&draft, "GET /products/{id}/reviews/{id2}");
+    assert_eq!(reviews.weight, 31);
+    let Values::List(words) = &reviews.params[0].1 else { panic!("{:?}", reviews.params) };
+    assert!(words.contains(&Scalar::Text("a word7".to_owned())) && words.len() == 30, "{words:?}");
+    assert!(!words.contains(&Scalar::Text("gone".to_owned())), "{words:?}");
+    assert_eq!(reviews.params[1].1, Values::List((0..30).map(Scalar::Number).collect()));
+    assert_eq!(draft.routes.len(), 21, "twenty words may be twenty routes: {:?}", draft.routes);
+}
+
+#[test]
 fn lines_are_read_as_servers_write_them() {
     let target = |line: &str| read_line(line).map(|request| request.target.to_owned());
     for (line, expected) in [

@@ -45,7 +45,9 @@ pub fn write(draft: &Draft, file: &str) -> Written {
     let mut head = String::new();
     let _ = write_head(draft, file, &gaps, &mut head);
     let lines = head.lines().count();
-    gaps.iter_mut().for_each(|gap| gap.line += lines);
+    for gap in &mut gaps {
+        gap.line += lines;
+    }
     // Again, now that the head's length is known.
     let mut head = String::new();
     let _ = write_head(draft, file, &gaps, &mut head);
@@ -97,7 +99,8 @@ fn write_head(draft: &Draft, file: &str, gaps: &[Gap], out: &mut String) -> fmt:
     for identity in &draft.identities {
         comment(out, &format!("       export {}=…", identity.variable))?;
     }
-    comment(out, &format!("  {}. rbac-bench run {file}", step + 1))?;
+    comment(out, &format!("  {}. rbac-bench scan {file}    each route alone: which one holds a session?", step + 1))?;
+    comment(out, &format!("     rbac-bench run {file}     all of them together"))?;
     if !draft.notes.is_empty() {
         comment(out, "")?;
         comment(out, "Left out:")?;
@@ -153,12 +156,11 @@ fn write_body(draft: &Draft, out: &mut String) -> fmt::Result {
 fn write_target(draft: &Draft, out: &mut String) -> fmt::Result {
     writeln!(out, "\n[target]")?;
     draft.target_comments.iter().try_for_each(|it| comment(out, it))?;
-    match &draft.target {
-        Some(url) => setting(out, "url", url.to_string())?,
-        None => {
-            writeln!(out, "# TODO: where the service is, such as \"http://127.0.0.1:8000\"")?;
-            setting(out, "url", format!("http://{UNKNOWN_HOST}"))?;
-        }
+    if let Some(url) = &draft.target {
+        setting(out, "url", url.to_string())?;
+    } else {
+        writeln!(out, "# TODO: where the service is, such as \"http://127.0.0.1:8000\"")?;
+        setting(out, "url", format!("http://{UNKNOWN_HOST}"))?;
     }
     match &draft.health {
         Some(path) => setting(out, "health", path.as_str()),

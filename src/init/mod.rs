@@ -11,6 +11,7 @@ pub mod openapi;
 mod paths;
 mod traffic;
 pub mod urls;
+mod words;
 
 use crate::scenario::service::todo::MARK;
 use crate::scenario::service::{BaseUrl, Scalar, Values};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 
 use super::paths::{hole, is_secret_name, looks_secret, split};
+use super::words::together;
 use super::{DraftRoute, MOST_VALUES, todo, todo_values};
 use crate::scenario::service::{RouteName, Scalar, Values};
 
@@ -86,13 +87,37 @@ impl Traffic {
 
     /// The routes, most frequent first.
     pub(super) fn by_count(self) -> Vec<(String, Seen)> {
-        let mut routes: Vec<(String, Seen)> = self.routes.into_iter().collect();
+        let mut routes: Vec<(String, Seen)> = together(self.routes).into_iter().collect();
         routes.sort_by_key(|(_, seen)| std::cmp::Reverse(seen.count()));
         routes
     }
 }
 
+impl Distinct {
+    fn take_in(&mut self, other: &Self) {
+        other.values.iter().for_each(|value| self.see(value));
+        // `see` has counted each value once.
+        self.seen = self.seen.saturating_sub(other.values.len() as u64) + other.seen;
+    }
+}
+
 impl Seen {
+    /// Takes in a route that has `word` in its path where this one has a hole, behind `before` others.
+    pub(super) fn take_in(&mut self, other: Self, before: usize, word: &str) {
+        self.by_class.iter_mut().zip(other.by_class).for_each(|(mine, more)| *mine += more);
+        other.redirects.iter().for_each(|(status, count)| *self.redirects.entry(*status).or_default() += count);
+        let mut path = other.path;
+        let good = path.first().map_or(u64::from(other.by_class[1..4].iter().any(|it| *it > 0)), |first| first.seen);
+        let values = if good > 0 { vec![word.to_owned()] } else { Vec::new() };
+        path.insert(before.min(path.len()), Distinct { values, seen: good });
+        self.path.resize_with(path.len(), Distinct::default);
+        self.path.iter_mut().zip(&path).for_each(|(mine, more)| mine.take_in(more));
+        for (name, distinct) in &other.query {
+            self.query.entry(name.clone()).or_default().take_in(distinct);
+        }
+        self.repeated |= other.repeated;
+    }
+
     fn see_query(&mut self, query: &str) {
         let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
         let mut names = Vec::new();

@@ -264,7 +264,7 @@ pub(super) fn read_secret(path: &Path) -> Result<String, AccessError> {
 }
 
 /// The lines of every file of values, and the bodies.
-fn files(scenario: &ServiceScenario) -> Result<Files, AccessError> {
+pub(super) fn files(scenario: &ServiceScenario) -> Result<Files, AccessError> {
     let mut files = Files::default();
     for values in scenario.routes().flat_map(|route| route.params.values()) {
         if let Values::File { file } = values

@@ -70,6 +70,13 @@ impl Guard {
         Self { allowed: allowed.iter().map(plain).collect(), resolved: Vec::new(), tls: ClientTls::default() }
     }
 
+    /// Whether a host would be let through, as far as its name tells: nothing is looked up.
+    pub(super) fn would_admit(&self, host: &str) -> bool {
+        let name = host.to_ascii_lowercase();
+        let here = name.parse::<IpAddr>().map_or_else(|_name| is_localhost(&name), is_loopback);
+        here || self.allowed.contains(&name)
+    }
+
     /// Lets a host through, and gives its addresses: from now on these are the ones that it has.
     pub(super) async fn admit(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, GuardError> {
         let name = host.to_ascii_lowercase();

@@ -6,6 +6,7 @@
 mod access;
 mod arm;
 mod collector;
+pub mod dry;
 mod errors;
 mod fetch;
 mod guard;

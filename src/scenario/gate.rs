@@ -1,13 +1,14 @@
 //! The `[[gate]]` tables of a scenario: what is asked of a run. The rule is kept as it is written; the module `gate`
 //! reads it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::VariantName;
 use crate::units::{Count, Span};
 
 /// One `[[gate]]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GateRule {
     /// `metric[.aggregate] op value [for ROUTE] [vs baseline]`, such as `idle_in_transaction.max<60`.
@@ -28,7 +29,7 @@ pub struct GateRule {
 
 /// A limit that was learned from healthy windows is judged over windows of the same length: broken when at least
 /// [`Windows::NEEDED`] of `judged` exceed it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Windows {
     /// Length of a window.
@@ -54,7 +55,7 @@ impl Windows {
 }
 
 /// What a broken rule does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// It is told, and the gate passes.

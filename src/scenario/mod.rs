@@ -16,6 +16,7 @@ pub mod overrides;
 mod pace;
 pub mod pgbouncer;
 pub mod route;
+pub mod schema;
 pub mod service;
 pub mod source;
 mod variant_name;
@@ -23,6 +24,7 @@ mod variants;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
@@ -38,7 +40,7 @@ pub use self::variant_name::{NotAVariantName, VariantName};
 use self::route::TaskRoute;
 
 /// One experiment: who loads which gateway, how, and with which limits. Every key of a scenario file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// The name: of the run folder, and of the built-in when it is one.
@@ -53,6 +55,7 @@ pub struct Scenario {
     pub reference: Option<Reference>,
     /// The variants to run, in order, each on a fresh testbed. A file may also say `"held"`, `"scoped"` or `"both"`.
     #[serde(default = "variants::both_scopes", deserialize_with = "variants::deserialize")]
+    #[schemars(with = "schema::Variants")]
     pub variants: Vec<SessionScope>,
     /// Who loads the gateway.
     pub load: Load,
@@ -90,7 +93,7 @@ impl Scenario {
 }
 
 /// Published figures that a scenario is held against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Reference {
     /// ContextForge issue #2318: 4000 users, during the failure and before it.
     #[serde(rename = "issue-2318")]
@@ -98,7 +101,7 @@ pub enum Reference {
 }
 
 /// A closed workload: users who wait for each answer, think, and ask again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// Simulated users.
@@ -144,7 +147,7 @@ const fn default_seed() -> u64 {
 }
 
 /// Which replica a request goes to, among those that the health probe calls up (all, when none is).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// The one with the fewest requests in flight, as nginx's `least_conn`.
@@ -155,7 +158,7 @@ pub enum Balance {
 }
 
 /// One kind of user: how many, how fast, doing what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserClass {
     /// Share of the users, relative to the other classes.
@@ -167,7 +170,7 @@ pub struct UserClass {
 }
 
 /// Who the users are; relative weights, every user an identity of its own as far as the fixtures reach.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identities {
     /// The configured platform administrator, whom the permission check lets through without a query.
@@ -185,7 +188,7 @@ impl Default for Identities {
 }
 
 /// The gateway: replicas of workers, each worker with a pool of its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gateway {
     /// Processes.
@@ -243,7 +246,7 @@ impl Gateway {
 }
 
 /// SQLAlchemy's `QueuePool`, by its own names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueuePoolConfig {
     /// Connections kept.
@@ -255,7 +258,7 @@ pub struct QueuePoolConfig {
 }
 
 /// A row that a share of the tool calls update in their transaction (hold pattern H14, the lock convoy).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UsageCounter {
     /// Share of the tool calls that update it; 0 switches it off.
@@ -267,7 +270,7 @@ pub struct UsageCounter {
 }
 
 /// The slow service behind the gateway: an MCP server with these tools.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backend {
     /// How long each tool takes; a tool that is not named answers at once.
@@ -276,7 +279,7 @@ pub struct Backend {
 }
 
 /// `min` + an exponential of mean `exponential_mean`, cut at `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delay {
     /// The shortest delay.
@@ -289,7 +292,7 @@ pub struct Delay {
 }
 
 /// Settings of the PostgreSQL server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
     /// `statement_timeout` of the gateway's sessions; `0s` is off.
@@ -318,7 +321,7 @@ impl Default for Database {
 }
 
 /// The probe of `GET /health`, a fresh connection each time, as a container's health check makes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
     /// Time between two probes of a replica.
@@ -336,7 +339,7 @@ impl Default for Health {
 }
 
 /// How the database is watched.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MonitorConfig {
     /// Time between two looks at `pg_stat_activity`.
@@ -354,3 +357,6 @@ impl Default for MonitorConfig {
         Self { interval: Span::from_millis(100), pulse: Span::from_millis(50), role: None }
     }
 }
+
+#[cfg(test)]
+mod mutation_tests;

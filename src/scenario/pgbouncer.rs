@@ -1,11 +1,12 @@
 //! The `PgBouncer` of a scenario, by its own names.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Count, Span};
 
 /// A `PgBouncer` in transaction mode between the gateway and PostgreSQL. What is left out is as `PgBouncer` has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PgBouncer {
     /// Server connections that it opens.
@@ -27,7 +28,7 @@ pub struct PgBouncer {
 }
 
 /// When a server connection is reset: `server_reset_query_always`, which in transaction mode decides.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerResetQuery {
     /// Never.

@@ -5,6 +5,7 @@
 //! flag or variable that made them. Last comes the check of the whole ([`check`]). Only [`resolve`] touches the disk.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -27,6 +28,9 @@ use crate::units::Count;
 
 /// The longest file that is read as a scenario; a longer one is none.
 const LONGEST_FILE: u64 = 1 << 20;
+
+/// The most problems of a severity that are told.
+const MOST_PROBLEMS: usize = 500;
 
 /// A scenario's text, and the name by which messages speak of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,9 +225,19 @@ fn read<T: Readable>(
     let source = Source { name, text, locator: locator(name, text)?, overrides: overrides::in_order(overrides) };
     let alone: T = source.read_alone()?;
     let whole = source.read_merged(&alone)?.completed(&source.locator);
-    let of_text = alone.problems();
-    let problems = whole.problems().into_iter().map(|problem| source.locate(problem, &of_text)).collect();
+    let of_text: HashSet<Problem> = alone.problems().into_iter().collect();
+    let problems = fewest(whole.problems()).map(|problem| source.locate(problem, &of_text)).collect();
     Ok((whole, problems))
+}
+
+/// The first of each severity: a file with a mistake in each of its thousand lines has one mistake that matters.
+fn fewest(problems: Vec<Problem>) -> impl Iterator<Item = Problem> {
+    let mut seen = [0; 2];
+    problems.into_iter().filter(move |problem| {
+        let seen = &mut seen[usize::from(problem.severity == Severity::Error)];
+        *seen += 1;
+        *seen <= MOST_PROBLEMS
+    })
 }
 
 fn locator<'a>(name: &str, text: &'a str) -> Result<Locator<'a>, ScenarioError> {
@@ -265,7 +279,7 @@ impl Source<'_> {
     }
 
     /// A problem that the text has by itself is not blamed on an override, which may concern a neighbouring key.
-    fn locate(&self, problem: Problem, of_text: &[Problem]) -> LocatedProblem {
+    fn locate(&self, problem: Problem, of_text: &HashSet<Problem>) -> LocatedProblem {
         let site = if of_text.contains(&problem) {
             self.site_in_text(&problem.key, Part::Value)
         } else {

@@ -28,6 +28,7 @@ mod plan;
 mod profile;
 pub mod recorder;
 mod service;
+pub mod sketch;
 mod solo;
 mod template;
 mod user;

@@ -68,7 +68,12 @@ fn opening(route: &ServiceRoute) -> String {
     format!("{} {} initialize", route.route.method(), route.route.path())
 }
 
-fn task(route: &ServiceRoute, labels: &[String], known: &[String], files: &Files) -> Result<Task, SwarmError> {
+pub(super) fn task(
+    route: &ServiceRoute,
+    labels: &[String],
+    known: &[String],
+    files: &Files,
+) -> Result<Task, SwarmError> {
     // The labels are made of these routes, so that each is there.
     let place = |name: &str| labels.iter().position(|label| label == name).unwrap_or(0);
     let captures = route.capture.iter().map(|(name, pointer)| Capture {

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::thread;
 
-use crate::program::{Place, text};
+use crate::program::{Place, json, text};
 
 const SHOP: &str = include_str!("../../fixtures/openapi/shop-fastapi-3.1.json");
 
@@ -117,4 +117,70 @@ fn what_cannot_be_made_into_a_scenario_is_told_in_one_line() {
         assert_eq!(exit(&output), Some(code), "{args:?}: {said}");
         assert!(said.contains(told) && !said.contains("s3cret"), "{args:?}: {said}");
     }
+}
+
+const DRY: &str = r#"name = "shop"
+[target]
+url = "http://127.0.0.1:1/api"
+[database]
+url_env = "SHOP_DATABASE"
+[[identity]]
+bearer_env = "SHOP_TOKEN"
+[[route]]
+route = "GET /reports/{id}"
+weight = 3
+params = { id = { file = "ids.txt" } }
+[[route]]
+route = "POST /search"
+json = { q = "tea" }
+changes_data = false
+[[route]]
+route = "DELETE /reports/{id}"
+params = { id = [1] }
+changes_data = true
+[variants.here]
+[variants.there]
+url = "http://shop.example.com"
+"#;
+
+#[test]
+fn a_dry_run_shows_what_would_be_sent_and_no_secret() {
+    let place = Place::new();
+    fs::write(place.tmp().join("shop.toml"), DRY).unwrap();
+    fs::write(place.tmp().join("ids.txt"), "seven\n").unwrap();
+    for command in ["run", "scan"] {
+        let mut program = place.program();
+        program.current_dir(place.tmp()).env("SHOP_TOKEN", "s3cret").args([command, "shop.toml", "--dry-run=1"]);
+        let output = program.output().unwrap();
+        let said = text(&output.stdout);
+        assert_eq!(exit(&output), Some(0), "{}", text(&output.stderr));
+        for line in [
+            "GET /reports/{id}  75.0 %",
+            "  GET http://127.0.0.1:1/api/reports/seven",
+            "    content-type: application/json",
+            "    {\"q\":\"tea\"}",
+            "user      bearer_env SHOP_TOKEN",
+            "database  by the URL in the variable SHOP_DATABASE, which is not set",
+            "  DELETE /reports/{id}  changes data: `change_data = true` under [load] asks for it",
+            "          `shop.example.com` would be refused: it is not this machine, and `--allow-remote shop.example.com` is not given",
+        ] {
+            assert!(said.lines().any(|it| it == line), "{line}\n{said}");
+        }
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+    assert!(!place.tmp().join("reports").exists() && !place.reports().exists(), "nothing was run");
+    let output = run(&place, &["run", "shop.toml", "--dry-run", "--json", "--allow-remote", "shop.example.com"]);
+    let told = json(&output);
+    assert_eq!(told["format"]["name"], "rbac-bench/dry-run");
+    assert_eq!(told["routes"][0]["requests"].as_array().map(Vec::len), Some(2));
+    assert_eq!(told["variants"][1]["refused"], serde_json::json!([]));
+    assert_eq!(told["identities"][0]["variables"]["SHOP_TOKEN"], false);
+    let refused = run(&place, &["run", "--dry-run"]);
+    assert_eq!(exit(&refused), Some(2));
+}
+
+#[test]
+fn the_schema_is_printed_whole() {
+    let schema = json(&run(&Place::new(), &["scenario", "schema"]));
+    assert!(schema["definitions"]["ServiceRoute"]["properties"]["must_have"]["description"].is_string());
 }

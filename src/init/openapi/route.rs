@@ -105,7 +105,7 @@ impl Building<'_> {
         {
             template.push_str(before);
             let ours = self.name(name);
-            template.push_str(&format!("{{{ours}}}"));
+            template.extend(["{", &ours, "}"]);
             self.used.push((name.to_owned(), ours));
             rest = after;
         }

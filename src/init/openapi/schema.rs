@@ -34,20 +34,20 @@ pub(super) fn values(document: &Document, parameter: &Value, name: &str, place: 
         .flat(parameter.get("schema").or_else(|| content?.get("schema")).unwrap_or(&Value::Null), &mut Budget::new());
     let mut examples = examples(document, parameter);
     examples.extend(content.into_iter().flat_map(|content| self::examples(document, content)));
-    told(examples)
+    told(&examples)
         .or_else(|| of_schema(document, &schema, name, place))
         .unwrap_or_else(|| Guess::Unknown(todo_values(&wanted(document, parameter, &schema, name, place))))
 }
 
-fn told(values: Vec<Value>) -> Option<Guess> {
+fn told(values: &[Value]) -> Option<Guess> {
     let values: Vec<Scalar> = values.iter().filter_map(scalar).collect();
     (!values.is_empty()).then_some(Guess::Told(Values::List(values)))
 }
 
 fn of_schema(document: &Document, schema: &Map<String, Value>, name: &str, place: Place) -> Option<Guess> {
-    told(examples_of_schema(schema))
-        .or_else(|| told(schema.get("default").cloned().into_iter().collect()))
-        .or_else(|| told(list(schema.get("enum")).iter().chain(schema.get("const")).cloned().collect()))
+    told(&examples_of_schema(schema))
+        .or_else(|| told(&schema.get("default").cloned().into_iter().collect::<Vec<_>>()))
+        .or_else(|| told(&list(schema.get("enum")).iter().chain(schema.get("const")).cloned().collect::<Vec<_>>()))
         .or_else(|| by_form(document, schema, name, place))
 }
 

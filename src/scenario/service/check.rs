@@ -1,5 +1,7 @@
 //! The scenario of a service as a whole: values that are fine one by one and make no sense together.
 
+use std::collections::BTreeSet;
+
 use reqwest::header::HeaderName;
 
 use super::identity::check_identity;
@@ -43,19 +45,20 @@ fn place(index: usize) -> String {
 }
 
 fn check_run(scenario: &ServiceScenario, found: &mut Problems) {
-    for (index, name) in scenario.run.iter().enumerate() {
-        let known: Vec<&str> = scenario.variants.keys().map(VariantName::name).collect();
+    let known: BTreeSet<&str> = scenario.variants.keys().map(VariantName::name).collect();
+    let mut seen = BTreeSet::new();
+    for name in &scenario.run {
         // Before the file's order is known, `both` stands for all of them.
-        if known.contains(&name.name()) || (name.name() == "both" && scenario.run.len() == 1) {
-            if scenario.run[..index].contains(name) {
-                found.error(&["run"], format!("names `{name}` twice: each variant runs once"));
-            }
-            continue;
+        if !known.contains(name.name()) && (name.name() != "both" || scenario.run.len() > 1) {
+            let allowed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let allowed = if known.is_empty() { "none, since there are no [variants]".to_owned() } else { allowed };
+            found.error(&["run"], format!("names `{name}`, which is no variant: allowed are {allowed}"));
+            found.0.last_mut().expect("it has just been pushed").meant = nearest(name.name(), known).map(str::to_owned);
+            return;
         }
-        let allowed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let allowed = if known.is_empty() { "none, since there are no [variants]".to_owned() } else { allowed };
-        found.error(&["run"], format!("names `{name}`, which is no variant: allowed are {allowed}"));
-        found.0.last_mut().expect("it has just been pushed").meant = nearest(name.name(), known).map(str::to_owned);
+        if !seen.insert(name) {
+            found.error(&["run"], format!("names `{name}` twice: each variant runs once"));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::{check_header, check_variable};
@@ -11,7 +12,7 @@ use crate::scenario::check::Problems;
 
 /// Who a user is: a bearer token, a name and a password, any header, or a login whose answer holds a token. Each secret is
 /// named by the environment variable, or the column of a file, that holds it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentitySource {
     /// The variable with a token, for `Authorization: Bearer …`.
@@ -45,7 +46,7 @@ pub struct IdentitySource {
 }
 
 /// A request whose answer holds a token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// Method and path.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::request::{once, texts};
@@ -12,7 +13,7 @@ use crate::scenario::key::nearest;
 use crate::units::Count;
 
 /// Routes that one user asks for in a row. What a step captures of its answer is for later steps of the same journey.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Journey {
     /// What it is called.
@@ -149,6 +150,17 @@ impl ServiceScenario {
             .journeys()
             .flat_map(|journey| journey.steps.iter().map(|step| (step.as_str(), f64::from(journey.weight.get()))));
         alone.chain(steps).collect()
+    }
+
+    /// The names that answers fill, or columns of users, as far as they are known before their file is read.
+    pub fn filled_by_users(&self) -> Vec<String> {
+        let captured = self.route.iter().flat_map(|route| route.capture.keys().map(String::as_str));
+        let open = self
+            .route
+            .iter()
+            .flat_map(|route| route.route.params().into_iter().filter(|name| !route.params.contains_key(*name)));
+        let names: BTreeSet<&str> = captured.chain(open).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// Whether users have columns of a file, whose names are known when it is read.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::check::Problems;
@@ -10,7 +11,7 @@ use crate::units::{Count, Rate, Span};
 
 /// A closed workload: users who wait for each answer, think, and ask again. With an `arrival_rate`, or stages of rates,
 /// an open one: requests that begin on schedule, whatever became of those before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceLoad {
     /// Simulated users of a closed workload: 20 when nothing is said.
@@ -48,7 +49,7 @@ pub struct ServiceLoad {
 
 /// A part of the steady phase. The load goes evenly from the level of the stage before to its own; the first one begins
 /// at its own.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadStage {
     /// Users, of a closed workload.

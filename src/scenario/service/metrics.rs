@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Deserialize as Derived, Serialize, Serializer};
 
@@ -11,7 +12,7 @@ use super::check::check_path;
 use crate::scenario::check::Problems;
 
 /// A page in Prometheus' or OpenMetrics' text format. A gauge that is on it several times is summed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Derived)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Derived, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
     /// Its path, behind the base URL of each replica.

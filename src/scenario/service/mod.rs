@@ -18,6 +18,7 @@ mod url;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::ServiceCommand;
@@ -33,12 +34,13 @@ pub use url::{BaseUrl, BaseUrlError, holds_password};
 use super::gate::GateRule;
 use super::key::KeyPath;
 use super::locate::Locator;
+use super::schema;
 use super::source::{Readable, deserialize, leaf_keys};
 use super::{Health, MonitorConfig, Pace, VariantName};
 use crate::units::{Count, Span};
 
 /// One experiment with a service of one's own. Every key of its file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceScenario {
     /// The name: of the run folder.
@@ -51,6 +53,7 @@ pub struct ServiceScenario {
     pub notes: Vec<String>,
     /// Names of the `variants` that are run, in order; all, as the file has them, when it is not said.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
+    #[schemars(with = "schema::OneOrMore<VariantName>")]
     pub run: Vec<VariantName>,
     /// How many sessions the service's pools may open, all together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +96,7 @@ pub struct ServiceScenario {
 }
 
 /// Where a service is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// Its base URL.
@@ -130,7 +133,7 @@ pub struct Target {
 }
 
 /// How the database is reached: by one of these.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseAccess {
     /// Its URL, without a password.
@@ -152,7 +155,7 @@ pub struct DatabaseAccess {
 }
 
 /// What is different in a variant.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceVariant {
     /// Its base URL, in place of the target's.
@@ -255,4 +258,4 @@ load = { users = 1, arrival_rate = 1, max_rate = 1, duration = "1s" }
 "#;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::check_header;
 use super::route::{self, RouteName, Values};
 use crate::scenario::check::Problems;
+use crate::scenario::schema;
 use crate::units::{Count, Span};
 
 /// Headers that hold secrets, and therefore belong to an identity.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
 
 /// One thing that users do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceRoute {
     /// Method and path template: `GET /reports/{id}`; what follows a second space only names it (`POST /rpc tools/call`).
@@ -60,9 +62,11 @@ pub struct ServiceRoute {
     pub expect: Vec<u16>,
     /// JSON pointers (`/data/id`) that a good answer has, or else it is a failure, whatever its status.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
+    #[schemars(with = "schema::OneOrMore<String>")]
     pub must_have: Vec<String>,
     /// JSON pointers that only a failed answer has (`/error`).
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
+    #[schemars(with = "schema::OneOrMore<String>")]
     pub must_not_have: Vec<String>,
     /// Whether it changes data; to be said of every method but `GET`, `HEAD` and `OPTIONS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +74,7 @@ pub struct ServiceRoute {
 }
 
 /// A call of an MCP tool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct McpCall {
     /// The tool's name.

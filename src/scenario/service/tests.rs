@@ -5,7 +5,7 @@ use crate::scenario::overrides::{Override, VARIANT};
 use crate::scenario::source::problems;
 use crate::scenario::{Experiment, ServiceScenario};
 
-const SHOP: &str = r#"name = "shop"
+pub(crate) const SHOP: &str = r#"name = "shop"
 title = "A shop"
 [target]
 url = "http://127.0.0.1:8000"
@@ -44,7 +44,7 @@ fn refused(text: &str, sets: &[Override]) -> String {
 }
 
 /// A change to [`SHOP`], `old → new`, and what is then said.
-const WRONG: &[(&str, &str)] = &[
+pub(crate) const WRONG: &[(&str, &str)] = &[
     (
         "title = → titel =",
         "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `load`, `health`, `monitor`, `identity`, `route`, `journey`, `variants`, `gate`\n  hint: did you mean `title`?",
@@ -366,6 +366,30 @@ const WRONG: &[(&str, &str)] = &[
         "scenario `shop.toml:27:12`: `gate[1].variants` says `aftr`: allowed are `after`, `before`\n  hint: did you mean `after`?",
     ),
     (
+        "[1, 2, \"three\"] → [\"TODO: id (integer), values that exist\"]",
+        "scenario `shop.toml:16:17`: `route[1].params.id` is still TODO: give values, such as [1, 2], { from = 1, to = 100 } or { file = \"ids.txt\" }",
+    ),
+    (
+        "url = \"http://127.0.0.1:8000\" → url = \"http://todo.invalid\"",
+        "scenario `shop.toml:4:7`: `target.url` is still TODO: say where the service is, such as \"http://127.0.0.1:8000\"",
+    ),
+    (
+        "url = \"http://127.0.0.1:8001\" → url = \"http://TODO.invalid:8001/v2\"",
+        "scenario `shop.toml:27:7`: `variants.after.url` is still TODO: say where the service is, such as \"http://127.0.0.1:8000\"",
+    ),
+    (
+        "query = { full = \"yes\" } → query = { full = \"TODO: yes or no\" }",
+        "scenario `shop.toml:17:18`: `route[1].query.full` is still TODO: give a value",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → user = \"TODO: a user's name\"\npassword_env = \"SHOP_PASSWORD\"",
+        "scenario `shop.toml:12:8`: `identity[1].user` is still TODO: say who the users are",
+    ),
+    (
+        "query = { full = \"yes\" } → json = { a = [{ b = \"TODO: b\" }, 1] }",
+        "scenario `shop.toml:17:18`: `route[1].json.a[1].b` is still TODO: give what the body holds",
+    ),
+    (
         "title = \"A shop\" → pool_capacity = 0",
         "scenario `shop.toml:2:17`: `pool_capacity` is 0: allowed is at least 1, at most 1000000",
     ),
@@ -437,4 +461,20 @@ fn a_scenario_read_from_its_record_is_the_same() {
 fn the_least_that_is_needed_is_a_name_a_target_and_a_route() {
     let text = "name = \"x\"\n[target]\nurl = \"http://localhost:1\"\n[[route]]\nroute = \"GET /\"\n";
     assert!(problems("x.toml", text, &[]).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_not_asked_for_may_wait_and_words_are_no_marks() {
+    let body = "json = { article = \"{article}\", count = 1 }";
+    let text = SHOP.replace(body, "json = { article = \"{article}\", count = \"TODO: how many\" }");
+    assert!(problems("shop.toml", &text, &[]).unwrap().is_empty(), "the route is switched off");
+    assert_eq!(
+        refused(&text, &[Override::from_set("load.change_data=true").unwrap()]),
+        "scenario `shop.toml:20:42`: `route[2].json.count` is still TODO: give what the body holds"
+    );
+    for (old, new) in
+        [("full = \"yes\"", "status = \"TODO\""), ("A shop", "TODO: a shop"), ("\"three\"", "\"a TODO: b\"")]
+    {
+        assert!(problems("shop.toml", &SHOP.replace(old, new), &[]).unwrap().is_empty(), "{new}");
+    }
 }

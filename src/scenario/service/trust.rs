@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::check::Problems;
 
 /// Files in PEM format, relative to the scenario's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsFiles {
     /// Certificates of the only authorities that are trusted, in place of the system's.
@@ -22,7 +23,7 @@ pub struct TlsFiles {
 }
 
 /// The console of a `PgBouncer` on the way to the database.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PgBouncerAccess {
     /// The environment variable that holds its URL.
