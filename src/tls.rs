@@ -95,7 +95,6 @@ impl ClientTls {
     }
 
     /// A client that trusts and shows these.
-    #[must_use]
     pub fn apply(&self, mut client: ClientBuilder) -> ClientBuilder {
         if !self.authorities.is_empty() {
             client = client.tls_certs_only(self.authorities.clone());

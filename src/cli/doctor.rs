@@ -115,7 +115,7 @@ fn of_service(scenario: &ServiceScenario, options: &RunOptions) -> Result<Vec<Ch
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     let seen = runtime.block_on(preflight(scenario, options));
     let mut checks: Vec<Check> =
-        seen.into_iter().map(|it| Check::of(&it.what, it.ok, plain(&it.found).into(), it.cure)).collect();
+        seen.into_iter().map(|it| Check::of(&it.what, it.ok, plain(&it.found), it.cure)).collect();
     checks.extend([descriptors_of(scenario.pace().workload), cores()]);
     Ok(checks)
 }

@@ -62,7 +62,7 @@ impl Database {
     /// [`UrlError`], which repeats nothing of the URL but names of options and files.
     pub fn from_url(text: &str) -> Result<Self, UrlError> {
         let (rest, options) = url::split(text)?;
-        let mut config: Config = rest.parse().map_err(UrlError::of)?;
+        let mut config: Config = rest.parse().map_err(|error| UrlError::of(&error))?;
         let only_sockets =
             !config.get_hosts().is_empty() && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         // As libpq does: there is no TLS over a socket of this machine.
@@ -119,16 +119,12 @@ impl Database {
     async fn attempt(&self, mode: DriverMode) -> Result<(Client, Ending), Error> {
         let mut config = self.config.clone();
         config.ssl_mode(mode);
-        match self.tls.connector().filter(|_| mode != DriverMode::Disable) {
-            Some(tls) => {
-                let (client, connection) = config.connect(tls).await?;
-                Ok((client, AbortOnDropHandle::new(tokio::spawn(connection))))
-            }
-            None => {
-                let (client, connection) = config.connect(NoTls).await?;
-                Ok((client, AbortOnDropHandle::new(tokio::spawn(connection))))
-            }
+        if let Some(tls) = self.tls.connector().filter(|_| mode != DriverMode::Disable) {
+            let (client, connection) = config.connect(tls).await?;
+            return Ok((client, AbortOnDropHandle::new(tokio::spawn(connection))));
         }
+        let (client, connection) = config.connect(NoTls).await?;
+        Ok((client, AbortOnDropHandle::new(tokio::spawn(connection))))
     }
 }
 
@@ -179,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_this_machine_has_no_tls() {
-        let mode = |url: &str| Database::from_url(url).map(|it| it.tls_mode()).unwrap_or(TlsMode::Allow);
+        let mode = |url: &str| Database::from_url(url).map_or(TlsMode::Allow, |it| it.tls_mode());
         assert_eq!(mode("host=/tmp user=me sslmode=require"), TlsMode::Disable);
         assert_eq!(mode("postgresql://h/d?sslmode=disable"), TlsMode::Disable);
         assert!(matches!(

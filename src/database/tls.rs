@@ -4,15 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::config::SslMode as DriverMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -163,15 +163,9 @@ fn client_config(
     };
     let verifier: Arc<dyn ServerCertVerifier> = match (mode, root) {
         (TlsMode::VerifyCa | TlsMode::VerifyFull, Some(root)) => {
-            let roots = Arc::new(roots(root)?);
-            let checked =
-                WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider)).build();
-            let checked = checked.map_err(|error| unusable(Path::new(root), Box::new(error)))?;
-            if mode == TlsMode::VerifyFull {
-                checked
-            } else {
-                Arc::new(AnyName { roots, provider: Arc::clone(&provider) })
-            }
+            let (given, roots) = roots(root)?;
+            let name = if mode == TlsMode::VerifyFull { Name::Checked } else { Name::Any };
+            Arc::new(Known { given, roots, name, provider: Arc::clone(&provider) })
         }
         _ => Arc::new(Anybody(Arc::clone(&provider))),
     };
@@ -188,15 +182,16 @@ fn client_config(
     }
 }
 
-fn roots(root: &str) -> Result<RootCertStore, UrlError> {
+/// The certificates of a file, and the same as authorities.
+fn roots(root: &str) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), UrlError> {
     let mut roots = RootCertStore::empty();
-    let found =
+    let given =
         if root == SYSTEM { rustls_native_certs::load_native_certs().certs } else { certificates(Path::new(root))? };
-    let (added, _) = roots.add_parsable_certificates(found);
+    let (added, _) = roots.add_parsable_certificates(given.iter().cloned());
     if added == 0 {
         return Err(TlsFileError::Nothing { path: PathBuf::from(root), what: "certificate of an authority" }.into());
     }
-    Ok(roots)
+    Ok((given, roots))
 }
 
 /// Takes any certificate, as libpq does without a root: what is said cannot be read on the way, but who says it is not
@@ -204,10 +199,19 @@ fn roots(root: &str) -> Result<RootCertStore, UrlError> {
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
-/// Takes a certificate of an authority that is trusted, whatever its name.
+/// Whether the name in a certificate matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Any,
+    Checked,
+}
+
+/// Takes a certificate of an authority that is trusted.
 #[derive(Debug)]
-struct AnyName {
-    roots: Arc<RootCertStore>,
+struct Known {
+    given: Vec<CertificateDer<'static>>,
+    roots: RootCertStore,
+    name: Name,
     provider: Arc<CryptoProvider>,
 }
 
@@ -247,30 +251,32 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-impl AnyName {
+impl Known {
     fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
         &self.provider.signature_verification_algorithms
     }
 }
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Known {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        name: &ServerName<'_>,
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(certificate)?;
         let algorithms = self.algorithms().all;
-        rustls::client::verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.roots,
-            intermediates,
-            now,
-            algorithms,
-        )?;
+        match verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms) {
+            // A server's own certificate in place of an authority's, as `openssl req -x509` makes it. That it may be an
+            // authority's, too, is the last thing that is said of it: its dates are good.
+            Err(error) if is_authoritys(&error) && self.given.iter().any(|it| it == certificate) => {}
+            checked => checked?,
+        }
+        if self.name == Name::Checked {
+            verify_server_name(&parsed, name)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -294,5 +300,16 @@ impl ServerCertVerifier for AnyName {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms().supported_schemes()
+    }
+}
+
+/// Whether the only thing that is wrong with a server's certificate is that it is an authority's. The library has no name
+/// of its own for that; an error that is told otherwise is an error.
+fn is_authoritys(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+            other.to_string().contains("CaUsedAsEndEntity")
+        }
+        _ => false,
     }
 }

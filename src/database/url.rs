@@ -30,8 +30,8 @@ pub enum UrlError {
 }
 
 impl UrlError {
-    pub(super) fn of(error: tokio_postgres::Error) -> Self {
-        Self::Unreadable(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+    pub(super) fn of(error: &tokio_postgres::Error) -> Self {
+        Self::Unreadable(std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string))
     }
 }
 
@@ -94,7 +94,7 @@ fn split_words(text: &str) -> Result<(String, TlsOptions), UrlError> {
         let after = after.trim_start();
         let (value, length) = word(after).ok_or_else(unreadable)?;
         if !options.take(name.trim(), &value) {
-            others.push_str(&format!("{} = {} ", name.trim(), &after[..length]));
+            others.extend([name.trim(), " = ", &after[..length], " "]);
         }
         rest = after[length..].trim_start();
     }

@@ -185,10 +185,11 @@ pub(super) fn pool(seen: &Seen<'_>, causes: &[Finding]) -> Option<Finding> {
     let mean = |value: fn(&Row) -> f64| rows.iter().map(|row| value(row)).sum::<f64>() / rows.len().max(1) as f64;
     let (idle, busy) = (mean(Row::idle), mean(Row::working));
     let known = cause(&[Kind::HeldSession, Kind::LeakedSession, Kind::SlowQuery, Kind::LockConvoy]);
-    // Without a session that is out at the mean, nobody knows what fills it.
-    let unknown = !known && idle.max(busy) < 0.5;
-    let kind = if known || unknown || idle >= busy { Kind::PoolExhausted } else { Kind::PoolTooSmall };
     let limits = told.as_ref().map(|(_, _, told)| told.limits).unwrap_or_default();
+    // Without a session that is out at the mean, or half of what one pool has, nobody knows what fills it.
+    let few = limits.size.is_some_and(|size| idle + busy < 0.5 * f64::from(size));
+    let unknown = !known && (idle.max(busy) < 0.5 || few);
+    let kind = if known || unknown || idle >= busy { Kind::PoolExhausted } else { Kind::PoolTooSmall };
     let of = told.as_ref().map_or_else(|| "the pool".to_owned(), |(_, library, _)| pool_words(library, limits));
     let after = limits.timeout_s.map_or_else(|| "waiting".to_owned(), |it| format!("after {}", seconds(it)));
     let why = match kind {

@@ -44,3 +44,72 @@ pub(super) fn judge(rule: &Rule, side: Side<'_>, held: Estimate, limit: f64) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::RunRecord;
+    use crate::record::scan::{ScanPlan, ScanRecord, ScanSight};
+    use crate::scan::THRESHOLDS;
+    use crate::scan::report::unmeasured;
+    use crate::scenario::VariantName;
+
+    fn scanned(route: ScanRoute) -> RunRecord {
+        let text = include_str!("../../fixtures/records/issue-2318.json");
+        let mut record: RunRecord = serde_json::from_str(text).expect("the fixture is a record of this version");
+        let plan = ScanPlan { users: 3, rounds: 3, requests: 60, seconds: 8.0, company_s: 0.0, seed: 1 };
+        let scan = ScanRecord {
+            plan,
+            thresholds: THRESHOLDS,
+            sight: ScanSight::default(),
+            traffic_rps: None,
+            pool_full_at_rps: None,
+            routes: vec![route],
+            windows: Vec::new(),
+        };
+        record.variants.get_mut(&VariantName::HELD).expect("the fixture has it").scan = Some(scan);
+        record
+    }
+
+    fn route(verdict: ScanVerdict, low: f64, high: f64) -> ScanRoute {
+        let held = Estimate { value: f64::midpoint(low, high), low, high };
+        let known = ScanRoute { requests: 60, left_behind: Some(0), ..unmeasured("GET /a", 1.0) };
+        ScanRoute { verdict, held_s_per_request: Some(held), ..known }
+    }
+
+    /// The verdict on `hold.seconds < 50ms`; `None` when there is no figure.
+    fn judged(route: ScanRoute) -> Option<Verdict> {
+        let rule: Rule = "hold.seconds < 50ms for GET /a".parse().expect("a rule");
+        let record = scanned(route);
+        let side = Side::of(&record, VariantName::HELD, &[]).expect("the fixture has it");
+        let held = measure(&rule, side).ok()?;
+        Some(judge(&rule, side, held, 0.05).0)
+    }
+
+    #[test]
+    fn a_limit_holds_when_the_whole_interval_keeps_it_and_is_broken_when_none_of_it_does() {
+        use ScanVerdict::{Fine, Holds, Leaks, Unknown};
+        assert_eq!(judged(route(Fine, 0.0, 0.01)), Some(Verdict::Passed));
+        assert_eq!(judged(route(Holds, 0.14, 0.16)), Some(Verdict::Failed));
+        assert_eq!(judged(route(Holds, 0.04, 0.06)), Some(Verdict::Inconclusive));
+        assert_eq!(judged(route(Leaks, 0.2, 0.2)), Some(Verdict::Failed), "what was seen is too much already");
+        assert_eq!(judged(route(Leaks, 0.01, 0.01)), Some(Verdict::Inconclusive), "more was not seen");
+        assert_eq!(judged(route(Unknown, 0.01, 0.03)), Some(Verdict::Passed), "unknown for another limit");
+    }
+
+    #[test]
+    fn a_route_of_which_nothing_can_be_told_passes_nothing() {
+        let unknown = route(ScanVerdict::Unknown, 0.0, 0.001);
+        assert_eq!(judged(ScanRoute { failures: 50, ..unknown.clone() }), None);
+        assert_eq!(judged(ScanRoute { left_behind: Some(1), ..unknown.clone() }), None);
+        assert_eq!(judged(ScanRoute { held_s_per_request: None, ..unknown }), None);
+        assert_eq!(judged(unmeasured("GET /b", 1.0)), None, "another route");
+        let in_company = Estimate { value: 0.2, low: 0.1, high: 0.3 };
+        let only_there = ScanRoute {
+            only_in_company: true,
+            held_in_company_s_per_request: Some(in_company),
+            ..route(ScanVerdict::Holds, 0.0, 0.001)
+        };
+        assert_eq!(judged(only_there), Some(Verdict::Failed));
+    }
+}

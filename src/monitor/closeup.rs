@@ -71,7 +71,10 @@ impl CloseLooker {
         let connecting = async {
             let (client, ending) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
-            client.batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off").await.map_err(failed)?;
+            client
+                .batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off; SET statement_timeout = 5000")
+                .await
+                .map_err(failed)?;
             let query = client.prepare(CLOSEUP).await.map_err(failed)?;
             Ok(Self { client, ending, query, whose: whose.clone() })
         };
@@ -115,23 +118,21 @@ impl CloseLooker {
 
 fn sessions(row: &Row) -> Result<Vec<CloseSession>, tokio_postgres::Error> {
     let Some(pids) = row.try_get::<_, Option<Vec<i32>>>(0)? else { return Ok(Vec::new()) };
-    let states: Vec<Option<String>> = row.try_get(1)?;
+    let doing: Vec<Option<String>> = row.try_get(1)?;
     let locks: Vec<Option<bool>> = row.try_get(2)?;
-    let transactions: Vec<f64> = row.try_get(3)?;
-    let since: Vec<f64> = row.try_get(4)?;
+    let in_transaction: Vec<f64> = row.try_get(3)?;
+    let in_state: Vec<f64> = row.try_get(4)?;
     let statements: Vec<Option<String>> = row.try_get(5)?;
-    let ages = transactions.into_iter().zip(since);
-    let rest = states.into_iter().zip(locks).zip(statements);
-    let session = |((pid, (transaction_s, state_s)), ((state, lock), statement)): (_, ((Option<String>, _), _))| {
-        let (transaction_s, state_s): (f64, f64) = (transaction_s, state_s);
-        CloseSession {
+    // The arrays are of one query: each has an entry for each process.
+    let session = |(index, pid): (usize, i32)| {
+        Some(CloseSession {
             pid,
-            state: SessionState::of(state.as_deref()),
-            waits_for_lock: lock == Some(true),
-            transaction_s: transaction_s.max(0.0),
-            state_s: state_s.max(0.0),
-            statement,
-        }
+            state: SessionState::of(doing.get(index)?.as_deref()),
+            waits_for_lock: *locks.get(index)? == Some(true),
+            transaction_s: in_transaction.get(index)?.max(0.0),
+            state_s: in_state.get(index)?.max(0.0),
+            statement: statements.get(index)?.clone(),
+        })
     };
-    Ok(pids.into_iter().zip(ages).zip(rest).map(session).collect())
+    Ok(pids.into_iter().enumerate().filter_map(session).collect())
 }

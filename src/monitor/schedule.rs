@@ -50,8 +50,18 @@ impl Pace {
         if self.due.is_some_and(|due| at + tick / 2 < due) {
             return false;
         }
-        self.due = Some(at + self.interval());
+        self.made(at);
         true
+    }
+
+    /// Takes it as made at this tick, due or not.
+    pub(super) fn made(&mut self, at: Instant) {
+        self.due = Some(at + self.interval());
+    }
+
+    /// When the next poll is due; `None` before the first.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
     }
 
     /// Takes what a poll cost the server; gives the event when the pace changes.
@@ -127,6 +137,13 @@ impl Retry {
     }
 }
 
+/// The next tick at which something is due: ticks are `tick` apart since `began`, and none that is over is made up for.
+pub(super) fn next_tick(began: Instant, tick: Duration, due: Instant, now: Instant) -> Instant {
+    let ticks = |at: Instant| at.saturating_duration_since(began).as_secs_f64() / tick.as_secs_f64();
+    let number = ticks(due).round().max(ticks(now).floor() + 1.0);
+    began + tick.mul_f64(number)
+}
+
 /// Ticks that lay between the last one and this one.
 pub(super) fn skipped(last: Option<Instant>, this: Instant, interval: Duration) -> u64 {
     let Some(last) = last else { return 0 };
@@ -190,6 +207,13 @@ mod tests {
         assert!(!pace.take_due(start + 50 * MS, 50 * MS));
         assert!(pace.eased(1).is_some() && pace.take_due(start + 50 * MS, 50 * MS));
         assert_eq!(pace.eased(1), None);
+    }
+
+    #[test]
+    fn the_next_tick_is_the_first_at_which_something_is_due_and_never_one_that_is_over() {
+        let began = Instant::now();
+        let next = |due, now| (next_tick(began, 50 * MS, began + due * MS, began + now * MS) - began).as_millis();
+        assert_eq!((next(200, 3), next(230, 3), next(50, 3), next(100, 160)), (200, 250, 50, 200));
     }
 
     #[test]

@@ -40,6 +40,10 @@ const SETTINGS: &str = "SET statement_timeout = 5000";
 const SERVER: &str = "\
 SELECT current_setting('server_version'), current_setting('max_connections')::int4, current_database()::text";
 
+/// A role of those that are wanted which is not there.
+const MISSING: &str = "\
+SELECT wanted FROM unnest($1::text[]) AS wanted WHERE wanted NOT IN (SELECT rolname::text FROM pg_roles) LIMIT 1";
+
 /// The longest pause between two attempts to connect again.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
@@ -167,6 +171,10 @@ impl Looker {
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
             check_sight(&client).await?;
             client.batch_execute(SETTINGS).await.map_err(failed)?;
+            let missing = client.query_opt(MISSING, &[&whose.users]).await.map_err(failed)?;
+            if let Some(row) = missing {
+                return Err(MonitorError::NoSuchRole { role: row.get(0) });
+            }
             let row = client.query_one(SERVER, &[]).await.map_err(failed)?;
             let version = row.get::<_, String>(0).split(' ').next().unwrap_or_default().to_owned();
             let max_connections = u32::try_from(row.get::<_, i32>(1)).unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{Clocks, Reading, ServerTime};
@@ -17,7 +16,7 @@ use super::line::{Line, Restored};
 use super::others::Wanted;
 use super::pulse::{Pulse, feel};
 use super::rows::{Look, look};
-use super::schedule::{Pace, skipped};
+use super::schedule::{Pace, next_tick, skipped};
 use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{
     BlockingSample, CountersSample, EpisodeEnd, Event, MonitorRecord, OtherSessions, PulseSample, Sample,
@@ -130,12 +129,10 @@ impl Watcher {
     /// Watches until `stop`.
     pub(super) async fn run(mut self, sink: &dyn Sink, stop: &CancellationToken) -> Watched {
         let (began, cpu_before) = (Instant::now(), thread_cpu_s());
-        let mut ticks = tokio::time::interval(self.paces.tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut last_rows = None;
-        while let Some(tick) = stop.run_until_cancelled(ticks.tick()).await {
+        let (mut tick, mut last_rows) = (began, None);
+        while stop.run_until_cancelled(tokio::time::sleep_until(tick.into())).await.is_some() {
             // A server that hangs holds nobody up who wants to end.
-            let turn = self.turn(tick.into_std(), &mut last_rows, sink);
+            let turn = self.turn(tick, &mut last_rows, sink);
             let patience = async {
                 stop.cancelled().await;
                 tokio::time::sleep(LAST_TURN).await;
@@ -144,6 +141,7 @@ impl Watcher {
                 () = turn => {}
                 () = patience => break,
             }
+            tick = self.next_tick(began);
         }
         let still_open = self.tracker.end_all(EpisodeEnd::StillOpen);
         self.longest.add(still_open);
@@ -159,7 +157,7 @@ impl Watcher {
             self.stats.missed += skipped(last_rows.replace(tick), tick, interval);
             self.stats.late += u64::from(tick.elapsed() > interval / 2);
             // The rows say what a pulse says.
-            self.paces.pulse.take_due(tick, every);
+            self.paces.pulse.made(tick);
             self.poll_rows(sink).await;
         } else if self.paces.pulse.take_due(tick, every) {
             self.poll_pulse(sink).await;
@@ -171,6 +169,15 @@ impl Watcher {
         if !self.waiters.is_empty() && self.paces.blocking.take_due(tick, every) {
             self.poll_blocking(sink).await;
         }
+    }
+
+    /// Ticks at which nothing is due are slept through.
+    fn next_tick(&self, began: Instant) -> Instant {
+        let now = Instant::now();
+        let blocking = (!self.waiters.is_empty()).then(|| self.paces.blocking.due().unwrap_or(now));
+        let due = [&self.paces.rows, &self.paces.pulse, &self.paces.second].map(|pace| pace.due().unwrap_or(now));
+        let due = due.into_iter().chain(blocking).min().unwrap_or(now);
+        next_tick(began, self.paces.tick, due, now)
     }
 
     async fn watched(self, lasted: Duration, cpu_before: Option<f64>) -> Watched {

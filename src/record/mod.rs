@@ -223,7 +223,7 @@ pub enum SeenBy {
 
 /// Sessions whose last episode `pg_stat_database.idle_in_transaction_time` does not count: those that ended
 /// abnormally during the load, and those in a transaction when the gateway was stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionsLost {
     /// `sessions_abandoned`: the client vanished.
     pub abandoned: i64,
@@ -243,6 +243,13 @@ pub struct SessionsLost {
 #[expect(clippy::unnecessary_wraps, reason = "it is the default of a field that may be unknown")]
 fn none_ended() -> Option<i64> {
     Some(0)
+}
+
+impl Default for SessionsLost {
+    /// Nobody, of whoever counts.
+    fn default() -> Self {
+        Self { abandoned: 0, fatal: 0, killed: 0, open_at_end: 0, pgbouncer: none_ended() }
+    }
 }
 
 impl SessionsLost {

@@ -15,7 +15,7 @@ pub struct ScanRecord {
     /// Requests a second of the whole traffic that harm is reckoned for; `None` when it is not known.
     pub traffic_rps: Option<f64>,
     /// Requests a second of this mix of routes at which the pools are full, at most; `None` when the pools' capacity is
-    /// not known, or no route keeps a session.
+    /// not known, no route keeps a session, or one leaks, which fills them at any rate.
     pub pool_full_at_rps: Option<f64>,
     /// The routes, most harmful first.
     pub routes: Vec<ScanRoute>,
@@ -148,7 +148,7 @@ pub struct ScanRoute {
     /// Why the verdict is what it is, where that needs a word.
     pub because: Option<String>,
     /// Sessions that it keeps idle in transaction at the mean under the traffic: held seconds × rate. `None` when one of
-    /// the two is not known.
+    /// the two is not known, or it leaks.
     pub sessions_held: Option<f64>,
     /// Requests a second of this route alone at which the pools are full, at most; `None` as for the whole mix.
     pub pool_full_at_rps: Option<f64>,

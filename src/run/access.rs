@@ -39,7 +39,7 @@ pub enum AccessError {
         host: String,
     },
     /// Certificates of one's own cannot be used.
-    #[error("`target.tls`: {0}")]
+    #[error("the files under `target.tls` cannot be used")]
     Tls(#[from] TlsFileError),
     /// The console of `PgBouncer`.
     #[error(transparent)]
@@ -100,13 +100,12 @@ pub enum AccessError {
         path: PathBuf,
     },
     /// The database's URL is none. It is not repeated: it may hold a password.
-    #[error(
-        "the database URL from {from} cannot be used: {source}; it reads `postgresql://user:password@host:5432/database`"
-    )]
+    #[error("the database URL from {from} cannot be used: it reads `postgresql://user:password@host:5432/database`")]
     DatabaseUrl {
         /// Where it comes from.
         from: String,
         /// What is wrong with it.
+        #[source]
         source: UrlError,
     },
 }

@@ -73,6 +73,8 @@ pub(super) struct Round {
     pub(super) sink: Arc<VariantSink>,
     /// Time between two samples of the load.
     pub(super) interval: Duration,
+    /// How long transactions may stay open when the load is over.
+    pub(super) drain: Duration,
 }
 
 /// Where a load is, and a word on it.
@@ -88,7 +90,8 @@ impl Arm<'_> {
         sink: &Arc<VariantSink>,
         died: impl Future<Output = RunError>,
     ) -> Result<Loaded, RunError> {
-        let round = Round { view: swarm.view(), clock, watch, sink: Arc::clone(sink), interval: self.interval };
+        let (view, sink) = (swarm.view(), Arc::clone(sink));
+        let round = Round { view, clock, watch, sink, interval: self.interval, drain: DRAIN_DEADLINE };
         let abandoned = self.stop.child_token();
         let _stops = abandoned.clone().drop_guard();
         let work = async { swarm.run(clock, abandoned).await.map_err(RunError::from) };
@@ -105,7 +108,7 @@ impl Arm<'_> {
         work: impl Future<Output = Result<T, RunError>>,
         died: impl Future<Output = RunError>,
     ) -> Result<(Loaded, T), RunError> {
-        let Round { view, clock, watch, sink, interval } = round;
+        let Round { view, clock, watch, sink, interval, drain } = round;
         let watching = Monitor::start(watch, Arc::clone(&sink) as Arc<dyn Sink>).await?;
         let cpu_before = cpu_seconds();
         let ended = tokio::select! {
@@ -115,7 +118,7 @@ impl Arm<'_> {
         };
         let load_ended = Instant::now();
         if ended.is_ok() {
-            self.drain(clock).await;
+            self.drain(clock, drain).await;
         }
         let watched = watching.stop().await?;
         let came_to = ended?;
@@ -153,9 +156,9 @@ impl Arm<'_> {
     }
 
     /// Waits until no transaction is open any more, or the deadline.
-    async fn drain(&self, clock: Clock) {
+    async fn drain(&self, clock: Clock, longest: Duration) {
         self.show(Stage::Draining, clock.elapsed().as_secs_f64(), None);
-        let deadline = Instant::now() + DRAIN_DEADLINE;
+        let deadline = Instant::now() + longest;
         while Instant::now() < deadline && self.collector.live().idle_in_transaction != Some(0) {
             tokio::time::sleep(DRAIN_POLL).await;
         }

@@ -107,6 +107,7 @@ impl RunError {
         match self {
             Self::Access(_) => true,
             Self::Start(error) => error.is_bad_request(),
+            Self::Monitor(MonitorError::NoSuchRole { .. }) => true,
             _ => false,
         }
     }

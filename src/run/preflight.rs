@@ -87,13 +87,11 @@ fn command(scenario: &ServiceScenario, variant: VariantName) -> Option<Preflight
         return Some(Preflight::bad(what, found, Some("`folder` is relative to the scenario's file".to_owned())));
     }
     let program = command.words.first().map(String::as_str).unwrap_or_default();
-    Some(match find(program, &command) {
-        Some(path) => Preflight::good(what, path.display().to_string()),
-        None => {
-            let cure = "install it, or name it by its path from `folder`: ./.venv/bin/…".to_owned();
-            Preflight::bad(what, format!("there is no program `{program}`"), Some(cure))
-        }
-    })
+    if let Some(path) = find(program, &command) {
+        return Some(Preflight::good(what, path.display().to_string()));
+    }
+    let cure = "install it, or name it by its path from `folder`: ./.venv/bin/…".to_owned();
+    Some(Preflight::bad(what, format!("there is no program `{program}`"), Some(cure)))
 }
 
 /// Where the program of a command is, as its keeper would find it.

@@ -75,7 +75,8 @@ impl ServiceVariant<'_> {
             Some(settings) => self.scan(arm, settings, service).await.map(|(loaded, scan)| (loaded, Some(scan)))?,
             None => (self.load(arm, service).await?, None),
         };
-        tokio::time::sleep(COUNTERS_SETTLE).await;
+        // Whoever interrupts it does not wait: the count is a lower bound anyway.
+        self.stop.run_until_cancelled(tokio::time::sleep(COUNTERS_SETTLE)).await;
         let samples = self.collector.hand_over().await?;
         let mut counted = monitor::read_counters(database).await?.since(&before);
         let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
@@ -144,7 +145,9 @@ impl ServiceVariant<'_> {
         let clock = Clock::starting_now(&pace);
         let sink = self.collector.sink(self.name, clock.started, fleet);
         let watch = Watch { interval: scan::MONITOR_INTERVAL, pulse: scan::MONITOR_PULSE, ..self.watch(clock) };
-        let round = Round { view: swarm.view(), clock, watch, sink, interval: scan::MONITOR_INTERVAL };
+        // What it leaves open, it has waited for.
+        let (view, interval, drain) = (swarm.view(), scan::MONITOR_INTERVAL, Duration::ZERO);
+        let round = Round { view, clock, watch, sink, interval, drain };
         let died = async { service.died().await.into() };
         Box::pin(scan::scan(arm, &subject, swarm, round, died)).await
     }

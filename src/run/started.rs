@@ -167,7 +167,8 @@ enum Unready {
 
 /// Waits until every replica serves.
 async fn ready(command: &ServiceCommand, ports: &Ports, access: &Access) -> Result<(), Unready> {
-    let client = access.guard.client().timeout(READY_ANSWER).build();
+    let patience = READY_ANSWER.min(command.ready_within.duration());
+    let client = access.guard.client().timeout(patience).build();
     let client = client.map_err(|error| Unready::Start(StartError::Http(error)))?;
     let deadline = Instant::now() + command.ready_within.duration();
     for (url, addresses) in &ports.0 {

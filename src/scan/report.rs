@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::THRESHOLDS;
 use super::estimate::{Rate, Strangers, per_request};
-use super::seen::{Company, Doing, Look, Window};
+use super::seen::{Company, Doing, Look, Sight, Window};
 use super::tally::{WaveTally, WindowTally, tally};
 use super::traffic::{Traffic, reckon};
 use super::verdict::{Judged, Known, judge};
@@ -48,15 +48,17 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
         .collect();
     let strangers = Strangers::of(&quiet);
     let sight = sight(scanned, &strangers);
-    let holds = scanned.company.map(|company| mix(scanned, company)).unwrap_or_default();
+    let rows =
+        |sessions: fn(&Sight, f64) -> bool| scanned.company.map(|it| mix(scanned, it, sessions)).unwrap_or_default();
+    let company = InCompany { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
     let mut routes: Vec<ScanRoute> = scanned
         .routes
         .iter()
         .enumerate()
         .map(|(index, (name, share))| {
             let own: Vec<(&Window, &WindowTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
-            let hold = holds.iter().find(|hold| hold.route == index);
-            one(name, *share, &own, &Context { strangers, step_s: step_s(&sight), hold, names: scanned.routes })
+            let company = company.of(index);
+            one(name, *share, &own, &Context { strangers, step_s: step_s(&sight), company, names: scanned.routes })
         })
         .collect();
     let whole = reckon(&mut routes, scanned.traffic, scanned.pool_capacity);
@@ -75,8 +77,35 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
 struct Context<'a> {
     strangers: Strangers,
     step_s: f64,
-    hold: Option<&'a MixHold>,
+    company: OfCompany<'a>,
     names: &'a [(String, f64)],
+}
+
+/// Who holds in the mix: by all idle time, and by what is beyond pauses.
+struct InCompany {
+    all: Vec<MixHold>,
+    beyond: Vec<MixHold>,
+}
+
+/// The same of one route.
+struct OfCompany<'a> {
+    all: Option<&'a MixHold>,
+    beyond: Option<&'a MixHold>,
+}
+
+impl InCompany {
+    fn of(&self, route: usize) -> OfCompany<'_> {
+        let find = |holds: &'_ [MixHold]| holds.iter().position(|hold| hold.route == route);
+        OfCompany {
+            all: find(&self.all).and_then(|it| self.all.get(it)),
+            beyond: find(&self.beyond).and_then(|it| self.beyond.get(it)),
+        }
+    }
+}
+
+/// Whether a session is idle for longer than from one statement to the next.
+fn is_beyond_pause(sight: &Sight, at_s: f64) -> bool {
+    at_s - sight.since_s > THRESHOLDS.pause_s
 }
 
 fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Context<'_>) -> ScanRoute {
@@ -99,14 +128,16 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
     let beyond_s = estimate(|it| it.beyond_s, strangers.beyond);
     let response_s = each(sum(|it| it.wave.response_s));
     let left: Vec<u64> = own.iter().filter_map(|(_, tally)| tally.left_behind).collect();
-    let in_company = context.hold.and_then(|hold| hold.held_s);
-    let in_company = in_company.map(|it| Estimate { value: it.value, low: it.low, high: it.high });
+    let in_company = |hold: Option<&MixHold>| {
+        hold.and_then(|hold| hold.held_s).map(|it| Estimate { value: it.value, low: it.low, high: it.high })
+    };
+    let beyond_in_company = in_company(context.company.beyond);
     let known = Known {
         requests,
         failures: count(|it| it.wave.failures),
         unanswered: count(|it| it.wave.unanswered),
         beyond_s,
-        in_company_s: in_company,
+        in_company_s: beyond_in_company,
         windows_with_left: left.iter().filter(|left| **left > 0).count() as u64,
         windows_judged: left.len() as u64,
     };
@@ -127,7 +158,8 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
         longest_hold_s: waves.iter().map(|it| it.longest_s).reduce(f64::max).filter(|longest| *longest > 0.0),
         left_behind: (!left.is_empty()).then(|| left.iter().sum()),
         statement: statement(&waves).filter(|_| verdict != ScanVerdict::Fine),
-        held_in_company_s_per_request: in_company,
+        // Who is named by what is beyond pauses is told with all of it.
+        held_in_company_s_per_request: beyond_in_company.and(in_company(context.company.all).or(beyond_in_company)),
         only_in_company,
         verdict,
         because: because.map(|it| with_others(it, context)),
@@ -137,7 +169,7 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
 
 /// Whom else the mix may mean.
 fn with_others(because: String, context: &Context<'_>) -> String {
-    let others = context.hold.map_or(&[][..], |hold| &hold.or_else);
+    let others = context.company.beyond.map_or(&[][..], |hold| &hold.or_else);
     let names: Vec<&str> = others.iter().filter_map(|it| context.names.get(*it)).map(|it| it.0.as_str()).collect();
     if names.is_empty() { because } else { format!("{because}; or it is {}", names.join(" or ")) }
 }
@@ -220,8 +252,8 @@ fn sight(scanned: &Scanned<'_>, strangers: &Strangers) -> ScanSight {
     }
 }
 
-/// Who holds in the mix. Of sessions that were in a transaction before it, nothing is asked.
-fn mix(scanned: &Scanned<'_>, company: &Company) -> Vec<MixHold> {
+/// Who holds in the mix, of those idle sessions that count. Of such that were in a transaction before it, nothing is asked.
+fn mix(scanned: &Scanned<'_>, company: &Company, counts: fn(&Sight, f64) -> bool) -> Vec<MixHold> {
     let names: Vec<String> = scanned.routes.iter().map(|(name, _)| name.clone()).collect();
     let mut finished = vec![0; names.len()];
     company.requests.iter().for_each(|(route, ..)| finished[*route] += 1);
@@ -230,7 +262,8 @@ fn mix(scanned: &Scanned<'_>, company: &Company) -> Vec<MixHold> {
         if rows.last().is_some_and(|last| look.at_s - last.at_s < ROW_S) {
             continue;
         }
-        let idle = look.sights.iter().filter(|it| it.doing == Doing::Idle && it.began_s >= company.from_s).count();
+        let own = look.sights.iter().filter(|it| it.doing == Doing::Idle && it.began_s >= company.from_s);
+        let idle = own.filter(|it| counts(it, look.at_s)).count();
         let mut in_flight = vec![0; names.len()];
         for (route, _, _) in company.requests.iter().filter(|(_, from, to)| (*from..*to).contains(&look.at_s)) {
             in_flight[*route] += 1;

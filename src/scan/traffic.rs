@@ -1,6 +1,6 @@
 //! How much a hold harms: seconds per request × requests a second are sessions (Little's law).
 
-use crate::record::scan::ScanRoute;
+use crate::record::scan::{ScanRoute, ScanVerdict};
 
 /// The traffic that harm is reckoned for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,9 +22,9 @@ impl Traffic {
         match self {
             Self::Rate(rps) => Some(rps),
             Self::Users { users, think_s } => {
-                let turns = routes.iter().map(|it| Some(it.traffic_share * it.response_s?));
-                let turn_s = think_s + turns.sum::<Option<f64>>()?;
-                (turn_s > 0.0).then(|| f64::from(users) / turn_s)
+                let answers = routes.iter().map(|it| Some(it.traffic_share * it.response_s?));
+                let each_s = think_s + answers.sum::<Option<f64>>()?;
+                (each_s > 0.0).then(|| f64::from(users) / each_s)
             }
         }
     }
@@ -61,7 +61,7 @@ pub fn reckon(routes: &mut [ScanRoute], traffic: Option<Traffic>, capacity: Opti
 
 /// What is named comes first, and what leaves sessions behind before all, since that ends with no request.
 fn rank(route: &ScanRoute) -> u8 {
-    use crate::record::scan::ScanVerdict::{Fine, Holds, Leaks, Unknown};
+    use ScanVerdict::{Fine, Holds, Leaks, Unknown};
     match route.verdict {
         Leaks => 0,
         Holds => 1,
@@ -70,8 +70,11 @@ fn rank(route: &ScanRoute) -> u8 {
     }
 }
 
-/// Idle seconds per request under the traffic: in company, where that is more.
+/// Idle seconds per request under the traffic: in company, where that is more. What leaks holds without an end.
 fn held_s(route: &ScanRoute) -> Option<f64> {
+    if route.verdict == ScanVerdict::Leaks {
+        return None;
+    }
     let in_company = route.held_in_company_s_per_request.filter(|_| route.only_in_company);
     in_company.or(route.held_s_per_request).map(|held| held.value)
 }
@@ -84,7 +87,7 @@ fn busy_s(route: &ScanRoute) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::scan::{Estimate, ScanVerdict};
+    use crate::record::scan::Estimate;
     use crate::scan::report::unmeasured;
 
     fn route(name: &str, share: f64, held_s: f64, response_s: f64, verdict: ScanVerdict) -> ScanRoute {
@@ -112,6 +115,15 @@ mod tests {
         assert!((routes[0].sessions_held.unwrap() - 2.32).abs() < 1e-9);
         assert!((routes[0].pool_full_at_rps.unwrap() - 100.0).abs() < 1e-9);
         assert!((whole.pool_full_at_rps.unwrap() - 30.0 / 0.216).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_leak_comes_first_and_fills_the_pools_at_any_rate() {
+        let fine = route("GET /fine", 0.5, 0.01, 0.1, ScanVerdict::Fine);
+        let mut routes = [fine, route("GET /leak", 0.5, 0.1, 0.1, ScanVerdict::Leaks)];
+        let whole = reckon(&mut routes, Some(Traffic::Rate(10.0)), Some(30));
+        assert_eq!((routes[0].route.as_str(), routes[0].sessions_held), ("GET /leak", None));
+        assert_eq!((routes[0].pool_full_at_rps, whole.pool_full_at_rps), (None, None));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Known {
     pub unanswered: u64,
     /// Idle seconds beyond pauses per request, alone; `None` when there were too few requests, or nobody looked.
     pub beyond_s: Option<Estimate>,
-    /// The same, all idle seconds, in company; `None` when it is not named there.
+    /// The same in company; `None` when it is not named there.
     pub in_company_s: Option<Estimate>,
     /// Windows after which sessions were left behind.
     pub windows_with_left: u64,

@@ -1,5 +1,6 @@
 //! The program from outside: real PostgreSQL, real gateways, real signals.
 
+mod apps;
 mod command;
 mod diagnose;
 mod errors;

@@ -161,6 +161,15 @@ pub(super) async fn database_url() -> String {
     format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port())
 }
 
+/// A session that is none of the shop's, and holds a transaction.
+async fn stranger() -> Client {
+    let mut config = cluster().await.config();
+    let (client, connection) = config.application_name("reports").connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    client
+}
+
 /// The shop's scenario with these routes.
 fn write_scenario(place: &Place, url: &str, routes: &str) -> String {
     let text = format!(
@@ -251,7 +260,11 @@ async fn with_the_mistake_switched_off_nobody_is_named() {
     let (url, database) = (serve(&shop).await, database_url().await);
     let place = Arc::new(Place::new());
     let scenario = write_scenario(&place, &url, ROUTES);
-    let said = output(&place, &database, &["run", &scenario, "--set", "load.change_data=true"]).await;
+    // Somebody else holds two sessions of the same database.
+    let strangers = [stranger().await, stranger().await];
+    let whose = "database.applications=[\"shop\"]";
+    let said = output(&place, &database, &["run", &scenario, "--set", "load.change_data=true", "--set", whose]).await;
+    drop(strangers);
     let table = text(&said.stdout);
     assert!(
         said.status.success() && table.contains("8 users") && table.contains(&url),
@@ -260,6 +273,9 @@ async fn with_the_mistake_switched_off_nobody_is_named() {
     );
     let findings = diagnosed(&place, &database).await;
     assert_eq!(held(&findings), Vec::<&str>::new(), "{findings:#?}");
+    let evidence = findings[0]["evidence"].as_array().expect("a list").iter();
+    let others: Vec<_> = evidence.filter(|it| it["figure"] == "samples.counters.others.idle_in_transaction").collect();
+    assert!(matches!(others[..], [it] if it["value"].as_f64() > Some(1.5)), "{findings:#?}");
     assert!(shop.orders.load(Ordering::Relaxed) > 0, "they were asked for");
 }
 

@@ -216,3 +216,29 @@ fn a_terminal_is_filled_and_given_back_as_it_was_also_after_sigterm() {
     assert!(ended.contains("\u{1b}[38;5;") && !plain.contains("\u{1b}[38;5;"), "colours, and none");
     server.stop();
 }
+
+#[test]
+fn only_the_sessions_that_are_asked_for_are_shown_and_a_role_that_is_not_there_is_refused() {
+    let server = Server::start();
+    let runtime = runtime();
+    let held = runtime.block_on(async {
+        let mut held = Vec::new();
+        for application in ["shop/1", "shop/2", "shopping"] {
+            let client = session(&server.url, application).await;
+            client.batch_execute("BEGIN; SELECT 1").await.expect("a transaction");
+            held.push(client);
+        }
+        held
+    });
+    let watch = |filters: &[&str]| {
+        let arguments = ["watch", "--database-url", &server.url, "--once", "--json"];
+        server.place.output(&[&arguments[..], filters].concat())
+    };
+    assert_eq!(json(&watch(&["--application", "shop/*"]))["sessions"]["idle_in_transaction"], 2);
+    assert_eq!(json(&watch(&["--application", "shopping", "--application", "shop/1"]))["sessions"]["total"], 2);
+    let refused = watch(&["--user", "nobody-of-this-name"]);
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("no role `nobody-of-this-name`"), "{}", text(&refused.stderr));
+    drop(held);
+    server.stop();
+}

@@ -1,6 +1,6 @@
 //! Which rules pairs can judge.
 
-use crate::gate::{Aggregate, Asked, Limit, Op, Rule};
+use crate::gate::{Aggregate, Asked, Limit, Metric, Op, Rule};
 
 /// What is asked when nothing is: the two signs of a held session, and what users feel of it.
 pub const DEFAULT_RULES: [&str; 3] = [
@@ -33,6 +33,12 @@ pub enum PairedRuleError {
         rule: String,
         /// Which changes make sense.
         allowed: &'static str,
+    },
+    /// It comes from a scan, and windows are of a load.
+    #[error("`{rule}` is about a scan, and a paired gate loads: use rules such as `{}`", DEFAULT_RULES[0])]
+    Scan {
+        /// The rule.
+        rule: String,
     },
     /// A maximum of a window has half the power of its median, and a last value is one sample.
     #[error("`{rule}`: the {aggregate} of a window is one sample of many, which pairs judge badly: use {instead}")]
@@ -69,6 +75,9 @@ impl PairedRule {
     /// [`PairedRuleError`].
     pub fn new(asked: Asked) -> Result<Self, PairedRuleError> {
         let rule = asked.rule.text.clone();
+        if asked.rule.metric == Metric::Hold {
+            return Err(PairedRuleError::Scan { rule });
+        }
         let Limit::Relative { change } = asked.rule.limit else { return Err(PairedRuleError::Absolute { rule }) };
         let worse = match asked.rule.op {
             Op::Less | Op::AtMost if change >= 0.0 => Worse::Up,

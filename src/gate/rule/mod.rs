@@ -1,4 +1,4 @@
-//! A rule: `metric[.aggregate] op value [for ROUTE] [vs baseline]`.
+//! A rule: `metric[.aggregate] op value [for ROUTE] [vs baseline]`; `for ROUTE` may also stand before the operator.
 //!
 //! ```
 //! use rbac_bench::gate::Rule;

@@ -15,11 +15,12 @@ impl FromStr for Rule {
     fn from_str(text: &str) -> Result<Self, RuleError> {
         let mut cursor = Cursor { text: text.trim(), at: 0 };
         let (metric, aggregate) = metric_and_aggregate(&mut cursor)?;
+        let before = route_before(&mut cursor);
         let op = operator(&mut cursor)?;
         cursor.skip_blanks();
         let value_at = cursor.at;
         let value = cursor.take_while(|c| !c.is_whitespace());
-        let tail = tail(&mut cursor, metric)?;
+        let tail = tail(&mut cursor, metric, before)?;
         let limit = if tail.vs_baseline {
             relative(&cursor, value_at, value)?
         } else {
@@ -97,6 +98,17 @@ fn metric_and_aggregate(cursor: &mut Cursor<'_>) -> Result<(Metric, Option<Aggre
     Ok((metric, Some(aggregate)))
 }
 
+/// `for ROUTE` may stand before the operator too: `hold.seconds for GET /reports/{id} < 50ms`.
+fn route_before(cursor: &mut Cursor<'_>) -> Option<(usize, String)> {
+    let at = cursor.at + cursor.rest().len() - cursor.rest().trim_start().len();
+    let route = cursor.text[at..].strip_prefix("for ")?;
+    let from = cursor.text.len() - route.len();
+    // A blank before the operator: a path may have a `=` in it.
+    let end = OPERATORS.iter().filter_map(|op| route.find(&format!(" {}", op.symbol()))).min()?;
+    cursor.at = from + end;
+    Some((at, route[..end].trim().to_owned()))
+}
+
 fn operator(cursor: &mut Cursor<'_>) -> Result<Op, RuleError> {
     cursor.skip_blanks();
     let at = cursor.at;
@@ -116,7 +128,7 @@ struct Tail {
 
 const VS_BASELINE: &str = "vs baseline";
 
-fn tail(cursor: &mut Cursor<'_>, metric: Metric) -> Result<Tail, RuleError> {
+fn tail(cursor: &mut Cursor<'_>, metric: Metric, before: Option<(usize, String)>) -> Result<Tail, RuleError> {
     cursor.skip_blanks();
     let from = cursor.at;
     let whole = cursor.rest();
@@ -125,6 +137,13 @@ fn tail(cursor: &mut Cursor<'_>, metric: Metric) -> Result<Tail, RuleError> {
         _ => (whole, false),
     };
     cursor.at = cursor.text.len();
+    if let Some((at, route)) = before.filter(|_| rest.is_empty()) {
+        return if metric.is_by_route() {
+            Ok(Tail { route: Some(route), vs_baseline })
+        } else {
+            Err(cursor.error(at, RuleFault::NotByRoute { metric: metric.name() }, None))
+        };
+    }
     if rest.is_empty() && metric.needs_route() {
         return Err(cursor.error(from, RuleFault::NoRoute { metric: metric.name() }, None));
     }

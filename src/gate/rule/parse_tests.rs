@@ -24,6 +24,8 @@ fn the_rules_of_the_manual_are_read() {
         (" throughput >= 500rps ", Metric::Throughput, None, Op::AtLeast, 500.0),
         ("idle_in_transaction.mean<1.5", Metric::IdleInTransaction, Some(Mean), Op::Less, 1.5),
         ("transaction_age<500ms", Metric::TransactionAge, Some(Max), Op::Less, 0.5),
+        ("hold.seconds < 50ms for GET /a", Metric::Hold, Some(Aggregate::Seconds), Op::Less, 0.05),
+        ("hold.seconds for GET /a?b=<c> <= 1s", Metric::Hold, Some(Aggregate::Seconds), Op::AtMost, 1.0),
         ("replicas_healthy>=3", Metric::ReplicasHealthy, Some(Aggregate::Min), Op::AtLeast, 3.0),
     ];
     for (text, metric, aggregate, op, limit) in cases {
@@ -31,6 +33,7 @@ fn the_rules_of_the_manual_are_read() {
         assert_eq!((rule.metric, rule.aggregate, rule.op), (metric, aggregate, op), "{text}");
         assert_eq!(rule.limit, Limit::Absolute(limit), "{text}");
     }
+    assert_eq!(rule("hold.seconds for GET /a?b=<c> <= 1s").route.as_deref(), Some("GET /a?b=<c>"));
     let relative = rule("idle_in_transaction.mean<=+10% vs baseline");
     assert_eq!(relative.limit, Limit::Relative { change: 0.10 });
     let both = rule("latency.p95 <= +20% for POST /rpc tools/call vs baseline");
@@ -55,6 +58,9 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
         ("pool_timeouts==NaN", 16, "`NaN` where a number", None),
         ("pool_timeouts==", 16, "nothing where a number", None),
         ("pool_timeouts==0 for tools/call", 18, "is not measured by route", None),
+        ("pool_timeouts for tools/call == 0", 15, "is not measured by route", None),
+        ("hold.seconds<50ms", 18, "is measured of one route", None),
+        ("hold<50ms for GET /a", 5, "needs one of `seconds`", None),
         ("latency.p95<1s on tools/call", 16, "`on tools/call` after the value", None),
         ("latency.p95<+10%", 13, "needs a baseline", None),
         ("latency.p95<10% vs baseline", 13, "a change in per cent", None),

@@ -47,7 +47,7 @@ fn refused(text: &str, sets: &[Override]) -> String {
 pub(crate) const WRONG: &[(&str, &str)] = &[
     (
         "title = → titel =",
-        "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `load`, `health`, `monitor`, `identity`, `route`, `journey`, `variants`, `gate`\n  hint: did you mean `title`?",
+        "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `pgbouncer`, `load`, `health`, `monitor`, `identity`, `route`, `journey`, `variants`, `gate`\n  hint: did you mean `title`?",
     ),
     (
         "name = \"shop\" → name = \"My Shop\"",
@@ -79,7 +79,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "health = → helth =",
-        "scenario `shop.toml:5:1`: `target.helth` is no key: allowed are `url`, `urls`, `health`, `command`, `env`, `folder`, `ready`, `ready_within`\n  hint: did you mean `target.health`?",
+        "scenario `shop.toml:5:1`: `target.helth` is no key: allowed are `url`, `urls`, `health`, `command`, `env`, `folder`, `ready`, `ready_within`, `metrics`, `tls`\n  hint: did you mean `target.health`?",
     ),
     (
         "url_env = \"DATABASE_URL\" → url = \"postgresql://app:s3cret@127.0.0.1/shop\"",

@@ -156,6 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "the group waits for it")]
     fn a_group_that_does_not_obey_is_killed_whole() {
         // The shell hands its deafness on to its children.
         let script = "trap '' TERM; sleep 600 & sleep 600 & echo up; wait";

@@ -8,9 +8,10 @@ use std::fs;
 use std::process::Output;
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::program::{Place, json, text};
+use crate::program::{Place, json, record, text};
 use crate::support::postgres::cluster;
 use shop::{Mistakes, SESSIONS, Shop};
 
@@ -24,6 +25,9 @@ const ROUTES: [&str; 8] = [
     "GET /search",
     "GET /basket",
 ];
+
+/// Enough to tell, in a minute.
+const SHORT: [&str; 5] = ["--rounds", "2", "--requests", "42", "--json"];
 
 fn write_scenario(place: &Place, url: &str, routes: &[&str]) -> String {
     let route = |name: &&str| {
@@ -40,10 +44,14 @@ fn write_scenario(place: &Place, url: &str, routes: &[&str]) -> String {
     path.display().to_string()
 }
 
-async fn output(place: &Arc<Place>, arguments: &[&str]) -> Output {
+async fn database_url() -> String {
     let (cluster, config) = (cluster().await, cluster().await.config());
     let (user, name) = (config.get_user().unwrap(), config.get_dbname().unwrap());
-    let database = format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port());
+    format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port())
+}
+
+async fn output(place: &Arc<Place>, arguments: &[&str]) -> Output {
+    let database = database_url().await;
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let place = Arc::clone(place);
     let run = move || place.program().env("SHOP_DATABASE", database).args(arguments).output().unwrap();
@@ -72,7 +80,7 @@ async fn exactly_the_planted_routes_are_named_with_their_seconds() {
     let (shop, url) = Shop::serve(mistakes).await;
     let place = Arc::new(Place::new());
     let scenario = write_scenario(&place, &url, &ROUTES);
-    let document = json(&output(&place, &["scan", &scenario, "--json"]).await);
+    let document = json(&output(&place, &[&["scan", &scenario, "--company", "16s"], &SHORT[..]].concat()).await);
     let mut found = named(&document);
     found.sort_unstable();
     assert_eq!(
@@ -101,7 +109,8 @@ async fn exactly_the_planted_routes_are_named_with_their_seconds() {
     assert!(number(&held["low"]) <= truth && truth <= number(&held["high"]), "in truth {truth} s: {stock:#}");
 
     assert!(number(&route(&document, "GET /search")["active_s_per_request"]) > 0.15, "{document:#}");
-    assert!(number(&document["variants"][0]["pool_full_at_rps"]) > 0.0, "{document:#}");
+    assert!(number(&report["pool_full_at_rps"]) > 10.0 && number(&report["sessions_held"]) > 0.0, "{report:#}");
+    assert_eq!(document["variants"][0]["pool_full_at_rps"], Value::Null, "a leak fills the pools at any rate");
     let routes = document["routes"].as_array().unwrap();
     assert_eq!(routes[0]["route"], "GET /drafts", "what leaks is the worst");
     judged_and_reported(&place).await;
@@ -129,8 +138,48 @@ async fn with_the_mistakes_switched_off_nobody_is_named() {
     let (_shop, url) = Shop::serve(Mistakes::default()).await;
     let place = Arc::new(Place::new());
     let scenario = write_scenario(&place, &url, &ROUTES);
-    let scan = output(&place, &["scan", &scenario, "--json"]).await;
+    let scan = output(&place, &[&["scan", &scenario, "--company", "10s"], &SHORT[..]].concat()).await;
     let document = json(&scan);
     assert_eq!(named(&document), [], "{document:#}");
     assert_eq!(scan.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_a_scan_that_tells_what_it_has_seen_and_what_it_has_not() {
+    let (_shop, url) = Shop::serve(Mistakes { report_holds: true, ..Mistakes::default() }).await;
+    let place = Arc::new(Place::new());
+    let scenario = write_scenario(&place, &url, &["GET /reports/{id}", "GET /broken"]);
+    let mut program = place.program();
+    program.env("SHOP_DATABASE", database_url().await).args(["scan", &scenario, "--rounds", "100", "--json"]);
+    let mut run = place.started(program);
+    let code = tokio::task::spawn_blocking(move || {
+        run.wait_for_line("alone ");
+        run.signal(Signal::SIGINT);
+        run.wait()
+    });
+    assert_eq!(code.await.unwrap(), Some(130));
+    let record = record(&place.run_folder());
+    assert_eq!(record["outcome"], "interrupted");
+    let routes = record["variants"]["service"]["scan"]["routes"].as_array().unwrap();
+    let broken = routes.iter().find(|it| it["route"] == "GET /broken").unwrap();
+    assert_eq!(broken["verdict"], "unknown", "{broken:#}");
+    assert!(broken["because"].as_str().is_some_and(|it| it.contains("failed") || it.contains("sent")), "{broken:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_scanned_is_refused_before_anything_is_asked() {
+    let place = Arc::new(Place::new());
+    let refused = async |arguments: &[&str]| {
+        let output = output(&place, arguments).await;
+        assert!(!place.reports().exists(), "{}", text(&output.stderr));
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = refused(&["scan", "collapse"]).await;
+    assert!(code == Some(2) && said.contains("is of the reference gateway"), "{said}");
+    let remote = write_scenario(&place, "http://10.0.0.1:8000", &["GET /items"]);
+    let (code, said) = refused(&["scan", &remote]).await;
+    assert!(code == Some(2) && said.contains("--allow-remote 10.0.0.1"), "{said}");
+    assert_eq!(refused(&["scan", &remote, "--users", "0"]).await.0, Some(2));
+    assert_eq!(refused(&["scan", &remote, "--rate", "-1"]).await.0, Some(2));
+    assert_eq!(refused(&["scan", &remote, "--seconds", "soon"]).await.0, Some(2));
 }

@@ -17,7 +17,8 @@ pub(super) struct Signed {
 
 impl Authority {
     pub(super) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
+        // Its own certificate may also be a server's, as `openssl req -x509` makes it.
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate"))
@@ -25,6 +26,11 @@ impl Authority {
 
     pub(super) fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// Its own certificate.
+    pub(super) fn own(&self) -> Signed {
+        Signed { certificate: self.pem(), key: self.0.key().serialize_pem() }
     }
 
     /// A certificate for a host, or, by its common name, for a client.

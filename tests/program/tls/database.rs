@@ -172,7 +172,7 @@ async fn each_mode_means_what_psql_means_by_it() {
     assert!(refused("localhost", &format!("sslmode=verify-ca&{other_root}")).await.ends_with(unknown));
     // A root that is given is used, as by psql.
     assert!(refused("localhost", &format!("sslmode=require&{other_root}")).await.ends_with(unknown));
-    assert!(refused("localhost", "sslmode=verify-full&sslrootcert=system").await.ends_with(unknown));
+    assert!(refused("localhost", "sslmode=require&sslrootcert=system").await.contains("`verify-full`"));
     let by_address = format!("sslmode=verify-full&{root}");
     assert!(refused("127.0.0.1", &by_address).await.ends_with("its certificate is for another name"));
     assert!(refused("localhost", "sslmode=verify-full").await.contains("`sslrootcert` names the file"));
@@ -196,6 +196,16 @@ async fn another_name_an_old_certificate_and_no_tls_are_told_by_name() {
         let old = server.tls("bench", "localhost", options).await.unwrap_err();
         assert!(old.ends_with("its certificate has expired"), "{old}");
     }
+
+    // A server's own certificate, which is an authority's as well, stands for itself and for nobody else.
+    let itself = Authority::new("localhost");
+    let (own, other) =
+        (root_file(&server, &itself, "itself.crt"), root_file(&server, &Authority::new("localhost"), "x.crt"));
+    server.up(Some(&itself.own()), &ours).await;
+    assert_eq!(server.tls("bench", "localhost", &format!("sslmode=verify-full&{own}")).await, Ok(true));
+    let name = server.tls("bench", "127.0.0.1", &format!("sslmode=verify-full&{own}")).await.unwrap_err();
+    assert!(name.ends_with("its certificate is for another name"), "{name}");
+    assert!(server.tls("bench", "localhost", &format!("sslmode=verify-ca&{other}")).await.is_err());
 
     server.up(None, &ours).await;
     assert_eq!(server.tls("bench", "localhost", "sslmode=prefer").await, Ok(false));

@@ -116,7 +116,8 @@ async fn a_service_is_loaded_probed_and_its_gauges_are_read_by_certificates_of_o
     let place = Arc::new(Place::new());
     run(&place, folder.path(), port, "[target.tls]\nca_file = \"ca.pem\"\n").await;
     let refused = errors(&place);
-    assert!(!refused.is_empty() && refused.iter().all(|it| it.contains("has refused our certificate")), "{refused:?}");
+    // Whoever is turned away while still speaking may hear of it as a reset alone.
+    assert!(refused.iter().any(|it| it.contains("has refused our certificate")), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +146,7 @@ async fn files_that_are_not_there_are_told_before_anything_is_sent() {
     let output = run(&place, folder.path(), 9, "[target.tls]\nca_file = \"ca.pem\"\n").await;
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stderr);
-    assert!(said.contains("`target.tls`: cannot read `") && said.contains("ca.pem`"), "{said}");
+    assert!(said.contains("`target.tls` cannot be used") && said.contains("caused by: cannot read `"), "{said}");
     let half = run(&place, folder.path(), 9, "[target.tls]\nclient_cert_file = \"me.crt\"\n").await;
     assert!(text(&half.stderr).contains("has one of `client_cert_file` and `client_key_file`"));
 }

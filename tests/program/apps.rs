@@ -1,0 +1,225 @@
+//! The guides' applications (`fixtures/apps`): what each of them plants is found, with the seconds that the application
+//! itself counts, and nothing else is.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as loudly as the test itself")]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio_postgres::NoTls;
+
+use crate::program::{HANG, Place, json, text};
+use crate::support::postgres::cluster;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// An application, and what is wrong with it under `HOLD=1`.
+struct App {
+    /// Its folder under `fixtures/apps`, and its scenario there.
+    folder: &'static str,
+    scenario: &'static str,
+    /// How it is started; `PORT` is the port.
+    command: &'static [&'static str],
+    /// The routes that hold, in the order of their names.
+    planted: [&'static str; 2],
+}
+
+const SHOP: App = App {
+    folder: "fastapi",
+    scenario: "shop.toml",
+    command: &["uvicorn", "shop:app", "--port", "PORT"],
+    planted: ["GET /orders/{order_id}/shipping", "GET /recommendations"],
+};
+
+const LIBRARY: App = App {
+    folder: "django",
+    scenario: "library.toml",
+    command: &["waitress-serve", "--listen=127.0.0.1:PORT", "--threads=16", "library.wsgi:application"],
+    planted: ["GET /books/{book_id}/availability", "GET /readers/{reader_id}/card"],
+};
+
+const TICKETS: App = App {
+    folder: "express",
+    scenario: "tickets.toml",
+    command: &["node", "tickets.js"],
+    planted: ["GET /events/{id}/quote", "GET /recommendations"],
+};
+
+/// An application that runs on a database of its own.
+struct Service {
+    app: &'static App,
+    database: String,
+    port: u16,
+    child: Child,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Service {
+    async fn start(app: &'static App, hold: &str) -> Self {
+        let name = format!("{}_{hold}", app.folder);
+        let (cluster, config) = (cluster().await, cluster().await.config());
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        let server = tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        drop(client);
+        server.await.unwrap().unwrap();
+        let socket = cluster.socket_dir().display().to_string().replace('/', "%2F");
+        let user = config.get_user().unwrap();
+        let database = format!("postgresql://{user}@/{name}?host={socket}&port={}", cluster.port());
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let words: Vec<String> = app.command.iter().map(|word| word.replace("PORT", &port.to_string())).collect();
+        let python = format!("{ROOT}/.venv-apps/bin");
+        let path = format!("{python}:{}", std::env::var("PATH").unwrap());
+        // What is in the way of `Command`: it looks a program up in the caller's PATH.
+        let own = PathBuf::from(&python).join(&words[0]);
+        let program = if own.exists() { own } else { PathBuf::from(&words[0]) };
+        let child = Command::new(program)
+            .args(&words[1..])
+            .current_dir(folder(app))
+            .envs([("PATH", path), ("DATABASE_URL", database.clone()), ("PORT", port.to_string())])
+            .envs([("HOLD", hold), ("PYTHONDONTWRITEBYTECODE", "1")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{words:?}: {error}; `make deps` installs it"));
+        let mut service = Self { app, database, port, child };
+        service.wait_until_healthy();
+        service
+    }
+
+    fn wait_until_healthy(&mut self) {
+        let deadline = Instant::now() + HANG;
+        while self.get("/health").is_none_or(|answer| !answer.starts_with("HTTP/1.1 200")) {
+            assert_eq!(self.child.try_wait().unwrap(), None, "{} has ended", self.app.folder);
+            assert!(Instant::now() < deadline, "{} does not serve", self.app.folder);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The whole answer; `None` when nobody is there.
+    fn get(&self, path: &str) -> Option<String> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// Seconds per request that a session was held and had nothing to do, by route, as the service counts.
+    fn truth(&self) -> BTreeMap<String, f64> {
+        let answer = self.get("/__truth").unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let totals: BTreeMap<String, BTreeMap<String, f64>> = serde_json::from_str(body).unwrap();
+        let idle = |it: &BTreeMap<String, f64>| (it["held_s"] - it["busy_s"]) / it["requests"];
+        totals.iter().map(|(route, total)| (route.clone(), idle(total))).collect()
+    }
+
+    /// Scans it, by its own scenario or another one, and gives each route of the result.
+    fn scan(&self, place: &Place, scenario: &str) -> Vec<Value> {
+        let target = format!("target.url={}", self.url());
+        let mut program = place.program();
+        program.env("DATABASE_URL", &self.database).args(["scan", scenario, "--json", "--set", &target]);
+        program.args(["--set", "target.command=[]", "--requests", "20", "--rounds", "2", "--company", "0s"]);
+        let output = program.output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let record = json(&output);
+        record["variants"]["service"]["scan"]["routes"].as_array().unwrap().clone()
+    }
+}
+
+fn folder(app: &App) -> PathBuf {
+    PathBuf::from(ROOT).join("fixtures/apps").join(app.folder)
+}
+
+fn scenario(app: &App) -> String {
+    folder(app).join(app.scenario).display().to_string()
+}
+
+/// The routes that are said to hold or to leave sessions behind, in the order of their names.
+fn named(routes: &[Value]) -> Vec<&str> {
+    assert!(routes.iter().all(|it| it["verdict"] != "unknown"), "{routes:#?}");
+    let guilty = routes.iter().filter(|it| it["verdict"] != "fine");
+    let mut names: Vec<&str> = guilty.map(|it| it["route"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Scans; the planted routes are named, no others, and their seconds are within a tenth of the application's own.
+fn assert_found(service: &Service, scenario: &str) {
+    let routes = service.scan(&Place::new(), scenario);
+    let planted = service.app.planted;
+    assert_eq!(named(&routes), planted, "{routes:#?}");
+    let truth = service.truth();
+    for planted in planted {
+        let route = routes.iter().find(|it| it["route"] == planted).unwrap();
+        let (held, truth) = (route["held_s_per_request"]["value"].as_f64().unwrap(), truth[planted]);
+        assert!((held / truth - 1.0).abs() < 0.1, "{planted}: {held} s, in truth {truth} s: {route:#}");
+        assert!(route["statement"].as_str().is_some_and(|it| it.to_uppercase().contains("SELECT")), "{route:#}");
+    }
+}
+
+fn assert_nothing_is_found(service: &Service) {
+    let routes = service.scan(&Place::new(), &scenario(service.app));
+    assert!(routes.len() > service.app.planted.len(), "{routes:#?}");
+    assert_eq!(named(&routes), [""; 0], "{routes:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fastapi_holds_is_found_by_a_scenario_from_its_own_document() {
+    let service = Service::start(&SHOP, "1").await;
+    let place = Place::new();
+    let document = format!("{}/openapi.json", service.url());
+    let scenario = place.tmp().join("shop.toml").display().to_string();
+    let written = place.output(&["init", "--openapi", &document, "-o", &scenario]);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    // One thing cannot be known: which orders there are.
+    let check = place.output(&["scenario", "check", &scenario]);
+    let said = text(&check.stderr) + &text(&check.stdout);
+    assert_eq!((check.status.code(), said.matches("still TODO").count()), (Some(2), 1), "{said}");
+    assert!(said.contains("order_id"), "{said}");
+    let gap = "[\"TODO: order_id (integer), values that exist\"]";
+    let draft = std::fs::read_to_string(&scenario).unwrap();
+    assert!(draft.contains(gap), "{draft}");
+    std::fs::write(&scenario, draft.replace(gap, "{ from = 1, to = 100 }")).unwrap();
+    let check = place.output(&["scenario", "check", &scenario]);
+    assert!(check.status.success(), "{}", text(&check.stderr));
+    assert_found(&service, &scenario);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_django_holds_under_atomic_requests_is_found() {
+    assert_found(&Service::start(&LIBRARY, "1").await, &scenario(&LIBRARY));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_express_and_pg_hold_is_found() {
+    assert_found(&Service::start(&TICKETS, "1").await, &scenario(&TICKETS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_mistakes_switched_off_nothing_is_found() {
+    let mut scans = Vec::new();
+    for app in [&SHOP, &LIBRARY, &TICKETS] {
+        let service = Service::start(app, "0").await;
+        scans.push(std::thread::spawn(move || assert_nothing_is_found(&service)));
+    }
+    for scan in scans {
+        scan.join().unwrap();
+    }
+}
