@@ -75,6 +75,11 @@ written_as!(
     json_schema!({ "type": "number", "minimum": 0, "maximum": 1, "description": "A part of a whole, 0 to 1." })
 );
 written_as!(
+    Rate,
+    "Rate",
+    json_schema!({ "type": "number", "exclusiveMinimum": 0, "maximum": Self::MAX, "description": "So many a second." })
+);
+written_as!(
     BaseUrl,
     "BaseUrl",
     json_schema!({

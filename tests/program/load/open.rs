@@ -114,7 +114,7 @@ async fn interrupted(load: &str) {
     let service = Silent { waiting: Arc::default(), began: Instant::now(), last_ms: Arc::default() };
     let handler = async |State(service): State<Silent>| -> () {
         let _waiting = Waiting::on(service);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let url = serve(Router::new().route("/", get(handler)).with_state(service.clone())).await;
     let database = database_url().await;
