@@ -470,7 +470,7 @@ fn what_is_not_asked_for_may_wait_and_words_are_no_marks() {
     assert!(problems("shop.toml", &text, &[]).unwrap().is_empty(), "the route is switched off");
     assert_eq!(
         refused(&text, &[Override::from_set("load.change_data=true").unwrap()]),
-        "scenario `shop.toml:20:42`: `route[2].json.count` is still TODO: give what the body holds"
+        "scenario `shop.toml:20:41`: `route[2].json.count` is still TODO: give what the body holds"
     );
     for (old, new) in
         [("full = \"yes\"", "status = \"TODO\""), ("A shop", "TODO: a shop"), ("\"three\"", "\"a TODO: b\"")]
