@@ -109,7 +109,7 @@ fn run(url: &str, database: &str, load: &str, routes: &str) -> (Value, u64, Dura
     let began = Instant::now();
     let mut program = place.program();
     program.env("SHOP_DATABASE", database).args(["run", &scenario]);
-    let mut program = place.started(program);
+    let mut program = Place::started(program);
     let status = format!("/proc/{}/status", program.child.id());
     let mut peak_kb = 0;
     while program.child.try_wait().unwrap().is_none() {

@@ -124,7 +124,7 @@ async fn interrupted(load: &str) {
         let scenario = write(&place, &url, &load, "[[route]]\nroute = \"GET /\"\n");
         let mut program = place.program();
         program.env("SHOP_DATABASE", &database).args(["run", &scenario]);
-        let mut program = place.started(program);
+        let mut program = Place::started(program);
         program.wait_for_line("steady ");
         let told = service.began.elapsed();
         program.signal(Signal::SIGINT);
