@@ -6,6 +6,7 @@ use super::measure::Window;
 use super::rule::Metric;
 use crate::compare::Side;
 use crate::record::{Sample, ScheduleRecord, Stamped};
+use crate::scenario::Workload;
 
 /// More polls than this share may not be missing, or late.
 const MOST_POLLS: f64 = 0.05;
@@ -28,6 +29,15 @@ const MOST_NOT_STARTED: f64 = 0.01;
 
 /// Later than this, in milliseconds, no more than 1 % of an open workload's requests may begin.
 const LONGEST_LAG_MS: f64 = 50.0;
+
+/// Requests that the end of the load cut off are a doubt when they are more than this share of all.
+const MOST_CUT_OFF: f64 = 0.01;
+
+/// Or when they are more than this share of the users of a closed workload, who ask for nothing while they wait.
+const MOST_USERS_CUT_OFF: f64 = 0.10;
+
+/// But only when the oldest had been in flight for longer than this, in seconds, and than [`explained_s`].
+const SHORTEST_STALL_S: f64 = 1.0;
 
 /// Why what was measured is not to be trusted.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +62,13 @@ pub enum Doubt {
     StartedLate {
         /// 99th percentile.
         lag_p99_ms: f64,
+    },
+    /// Requests were still unanswered at the end, after longer than any that was answered explains.
+    CutOff {
+        /// So many were cut off.
+        requests: u64,
+        /// How long the oldest had been in flight.
+        oldest_s: f64,
     },
     /// The load generator did not even look at its own figures for a long time.
     GeneratorStalled {
@@ -111,18 +128,23 @@ impl Doubt {
             }
             Self::PollsMissed { .. } | Self::Gap { .. } | Self::Disagreement { .. } => metric.is_polled(),
             Self::GaugesSilent { .. } => is_pool(metric),
+            Self::CutOff { .. } => is_of_requests(metric),
         }
     }
 
-    /// Whether a broken rule stays broken: what does not come back at all is no reason to forgive a limit that is
-    /// exceeded.
+    /// Whether it makes a broken rule inconclusive, too: what does not come back, at all or in time, is no reason to
+    /// forgive a limit that is exceeded.
     pub fn spares_failures(&self) -> bool {
-        !matches!(self, Self::NoRequests)
+        !matches!(self, Self::NoRequests | Self::CutOff { .. })
     }
 }
 
 const fn is_pool(metric: Metric) -> bool {
     matches!(metric, Metric::PoolCheckedOut | Metric::PoolPending | Metric::PoolTimeouts)
+}
+
+const fn is_of_requests(metric: Metric) -> bool {
+    matches!(metric, Metric::Latency | Metric::FailureRate | Metric::Throughput | Metric::Goodput | Metric::Requests)
 }
 
 impl fmt::Display for Doubt {
@@ -142,6 +164,11 @@ impl fmt::Display for Doubt {
             Self::StartedLate { lag_p99_ms } => write!(
                 f,
                 "the load generator fell behind its schedule: 1 % of the requests began {lag_p99_ms:.0} ms late or later"
+            ),
+            Self::CutOff { requests, oldest_s } => write!(
+                f,
+                "requests were still unanswered at the end ({requests}), the oldest for {oldest_s:.1} s: a stall that \
+                 the figures lack"
             ),
             Self::NoSamples => f.write_str("there are no samples of the variant"),
             Self::UnreadableSamples(1) => f.write_str("a line of the samples could not be read"),
@@ -189,6 +216,7 @@ pub fn doubts(side: Side<'_>) -> Vec<Doubt> {
         (side.unreadable > 0).then_some(Doubt::UnreadableSamples(side.unreadable)),
         silent_gauges(side),
         disagreement(side),
+        cut_off(side),
         (loaded && measured.summary.requests == 0).then_some(Doubt::NoRequests),
     ];
     found.into_iter().flatten().collect()
@@ -203,6 +231,28 @@ fn not_started(schedule: ScheduleRecord) -> Option<Doubt> {
 fn started_late(schedule: ScheduleRecord) -> Option<Doubt> {
     let late = schedule.lag_p99_ms.filter(|lag| *lag > LONGEST_LAG_MS);
     late.map(|lag_p99_ms| Doubt::StartedLate { lag_p99_ms })
+}
+
+/// What is in flight when the load ends is neither a success nor a failure, nor in the latencies: a service that has hung
+/// for a while has done so unseen.
+fn cut_off(side: Side<'_>) -> Option<Doubt> {
+    let requests = side.measured.summary.requests_cut_off;
+    let all = requests + side.measured.summary.requests;
+    let users = match side.record.scenario.pace()?.workload {
+        Workload::Closed { users } => f64::from(users),
+        Workload::Open { .. } => f64::INFINITY,
+    };
+    let many = (MOST_CUT_OFF * all as f64).min(MOST_USERS_CUT_OFF * users);
+    let oldest_s = side.measured.generator.cut_off_oldest_s.filter(|oldest| *oldest > explained_s(side))?;
+    (requests as f64 > many).then_some(Doubt::CutOff { requests, oldest_s })
+}
+
+/// So long a request may have been in flight at a healthy end: twice as long as any took that was answered, but no longer
+/// than that one, or a third of the steady phase.
+fn explained_s(side: Side<'_>) -> f64 {
+    let longest_s = side.measured.summary.latency_max_ms.map_or(0.0, |ms| ms / 1000.0);
+    let Window { from_s, to_s } = Window::steady(side);
+    (2.0 * longest_s).min((to_s - from_s) / 3.0).max(longest_s).max(SHORTEST_STALL_S)
 }
 
 fn none(side: Side<'_>) -> bool {

@@ -199,6 +199,30 @@ fn each_guard_makes_the_verdict_inconclusive_with_its_reason() {
 }
 
 #[test]
+fn a_service_that_hung_until_the_end_does_not_pass() {
+    let judged = |oldest_s: Option<f64>, cut_off: u64, rule: &str| {
+        let mut record = fixture();
+        let scoped = record.variants.get_mut(&VariantName::SCOPED).unwrap();
+        scoped.generator.cut_off_oldest_s = oldest_s;
+        scoped.summary.requests_cut_off = cut_off;
+        one(&record, &seen(VariantName::SCOPED), VariantName::SCOPED, rule)
+    };
+    for rule in ["failure_rate<=1%", "latency.p95<4s", "throughput>=1000"] {
+        let hung = judged(Some(24.0), 1037, rule);
+        assert_eq!(hung.verdict, Verdict::Inconclusive, "{hung:?}");
+        let why = "still unanswered at the end (1037), the oldest for 24.0 s";
+        assert!(hung.reason.as_deref().is_some_and(|reason| reason.contains(why)), "{hung:?}");
+        // The longest answer took 4.4 s.
+        for (oldest_s, cut_off) in [(None, 1037), (Some(5.0), 1037), (Some(24.0), 10)] {
+            assert_eq!(judged(oldest_s, cut_off, rule).verdict, Verdict::Passed, "{rule} {oldest_s:?} {cut_off}");
+        }
+    }
+    // It is no excuse, and no doubt about the sessions.
+    assert_eq!(judged(Some(24.0), 1037, "latency.p95<1ms").verdict, Verdict::Failed);
+    assert_eq!(judged(Some(24.0), 1037, "idle_in_transaction.max<60").verdict, Verdict::Passed);
+}
+
+#[test]
 fn a_long_gap_in_the_samples_is_no_basis_for_a_verdict() {
     let mut samples = samples(VariantName::SCOPED, |_| 10);
     samples.retain(|it| !((10.0..12.0).contains(&it.at_s) && matches!(it.sample, Sample::Activity(_))));

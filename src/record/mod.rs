@@ -276,6 +276,10 @@ pub struct GeneratorRecord {
     /// How the schedule of an open workload was kept; `None` for a closed one, and in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleRecord>,
+    /// How long the oldest request that the end of the load cut off had been in flight, in seconds; `None` when none was
+    /// cut off, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off_oldest_s: Option<f64>,
 }
 
 /// How the schedule of an open workload was kept, over the requests that were due in the steady phase.

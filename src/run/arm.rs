@@ -214,6 +214,7 @@ impl Arm<'_> {
                 samples_dropped: self.collector.dropped(),
                 polls_late: loaded.watched.polls.late,
                 schedule: loaded.view.schedule(),
+                cut_off_oldest_s: recorder.oldest_cut_off().map(|age| age.as_secs_f64()),
             },
             scan: None,
             latency_distribution: steady

@@ -36,6 +36,8 @@ pub struct Recorder {
     finished: AtomicU64,
     failed: AtomicU64,
     cut_off: AtomicU64,
+    /// How long the oldest of those had been in flight, in microseconds.
+    cut_off_oldest: AtomicU64,
     shards: [Mutex<Shard>; SHARDS],
     /// The plan's routes.
     labels: Arc<[String]>,
@@ -56,6 +58,7 @@ impl Recorder {
             finished: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             cut_off: AtomicU64::new(0),
+            cut_off_oldest: AtomicU64::new(0),
             shards: Default::default(),
             labels,
         }
@@ -65,8 +68,8 @@ impl Recorder {
     /// the end of the load has touched it.
     pub(super) fn record(&self, user: u32, route: usize, phase: Phase, latency: Duration, outcome: RequestOutcome) {
         let failure = match outcome {
-            _ if phase == Phase::RampDown => return self.cut_off(),
-            RequestOutcome::CutOff => return self.cut_off(),
+            _ if phase == Phase::RampDown => return self.cut_off(latency),
+            RequestOutcome::CutOff => return self.cut_off(latency),
             RequestOutcome::Success => None,
             RequestOutcome::Failure(text) => Some(text),
         };
@@ -85,8 +88,9 @@ impl Recorder {
         }
     }
 
-    fn cut_off(&self) {
+    fn cut_off(&self, age: Duration) {
         self.cut_off.fetch_add(1, Ordering::Relaxed);
+        self.cut_off_oldest.fetch_max(u64::try_from(age.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Requests finished, and failed of those, since the load began.
@@ -112,6 +116,12 @@ impl Recorder {
     /// Requests cut off by the end.
     pub fn requests_cut_off(&self) -> u64 {
         self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// How long the oldest request that the end cut off had been in flight; `None` when it cut off none.
+    pub fn oldest_cut_off(&self) -> Option<Duration> {
+        let oldest = Duration::from_micros(self.cut_off_oldest.load(Ordering::Relaxed));
+        (self.requests_cut_off() > 0).then_some(oldest)
     }
 
     /// All requests of the steady phase together.
@@ -222,9 +232,11 @@ mod tests {
     #[test]
     fn a_request_that_the_end_cut_off_is_neither_success_nor_failure() {
         let recorder = recorder();
-        recorder.record(0, 0, Phase::Steady, MS, RequestOutcome::CutOff);
+        assert_eq!(recorder.oldest_cut_off(), None);
+        recorder.record(0, 0, Phase::Steady, 3 * MS, RequestOutcome::CutOff);
         recorder.record(0, 0, Phase::RampDown, MS, RequestOutcome::Failure("too late".into()));
         assert_eq!((recorder.counts(), recorder.requests_cut_off()), ((0, 0), 2));
+        assert_eq!(recorder.oldest_cut_off(), Some(3 * MS));
         assert_eq!(recorder.errors(), []);
     }
 
