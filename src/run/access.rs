@@ -135,7 +135,7 @@ impl std::fmt::Debug for DatabaseUrl {
 pub(super) struct Access {
     pub(super) guard: Guard,
     pub(super) database: Database,
-    /// The console of the `PgBouncer` that the scenario names.
+    /// The console of the `PgBouncer` that is watched: the one that was given, or else the scenario's.
     pub(super) pgbouncer: Option<Console>,
     pub(super) credentials: Vec<Credentials>,
     pub(super) files: Files,
@@ -159,7 +159,7 @@ impl Access {
             guard.trust(client_tls(scenario, files)?);
         }
         let database = database(scenario, options.database_url.as_ref(), &mut guard).await?;
-        let pgbouncer = pgbouncer(scenario, &mut guard).await?;
+        let pgbouncer = pgbouncer(scenario, options.pgbouncer.as_ref(), &mut guard).await?;
         let (credentials, columns) = credentials(scenario)?;
         let files = Files { columns, ..files(scenario)? };
         let secrets = Secrets::of(scenario, database.config());
@@ -214,10 +214,17 @@ fn client_tls(scenario: &ServiceScenario, files: &TlsFiles) -> Result<ClientTls,
     ClientTls::read(path(&files.ca_file).as_deref(), certificate.as_deref().zip(key.as_deref()))
 }
 
-/// The console of the `PgBouncer` that the scenario names, its host admitted.
-async fn pgbouncer(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Option<Console>, AccessError> {
-    let Some(access) = &scenario.pgbouncer else { return Ok(None) };
-    let mut console: Console = variable(&access.url_env, "pgbouncer.url_env")?.trim().parse()?;
+/// The console of the `PgBouncer` that was given, or else of the one that the scenario names; its host is admitted.
+async fn pgbouncer(
+    scenario: &ServiceScenario,
+    given: Option<&Console>,
+    guard: &mut Guard,
+) -> Result<Option<Console>, AccessError> {
+    let mut console: Console = match (given, &scenario.pgbouncer) {
+        (Some(given), _) => given.clone(),
+        (None, Some(access)) => variable(&access.url_env, "pgbouncer.url_env")?.trim().parse()?,
+        (None, None) => return Ok(None),
+    };
     admit(console.database_mut().config_mut(), guard).await?;
     Ok(Some(console))
 }
@@ -340,6 +347,17 @@ mod tests {
             "[[identity]]\nbearer_env = \"RBAC_BENCH_SURELY_UNSET\"\n",
         );
         assert!(refused(token).await.contains("`identity.bearer_env` needs it"));
+    }
+
+    #[tokio::test]
+    async fn a_pgbouncer_that_was_given_is_guarded_too() {
+        let scenario = scenario("url = \"postgresql://app@127.0.0.1/shop\"", "");
+        let given = |url: &str| RunOptions { pgbouncer: Some(url.parse().unwrap()), ..RunOptions::default() };
+        let remote = given("postgresql://me@10.0.0.1:6432/pgbouncer");
+        let error = Access::open(&scenario, &remote).await.expect_err("not this machine").to_string();
+        assert!(error.starts_with("`10.0.0.1` is not this machine"), "{error}");
+        let access = Access::open(&scenario, &given("postgresql://me@127.0.0.1:6432/pgbouncer")).await.unwrap();
+        assert!(access.pgbouncer.is_some());
     }
 
     #[tokio::test]
