@@ -6,9 +6,7 @@ use serde_json::Value;
 use tokio_postgres::Config;
 
 use crate::scenario::ServiceScenario;
-
-/// Variables whose names hold one of these words hold secrets.
-const SECRET_WORDS: [&str; 6] = ["SECRET", "TOKEN", "PASSW", "APIKEY", "API_KEY", "CREDENTIAL"];
+use crate::scenario::service::is_secret_name;
 
 /// Secrets, which are never shown.
 #[derive(Clone, Default)]
@@ -19,10 +17,7 @@ impl Secrets {
     /// password.
     pub(super) fn of(scenario: &ServiceScenario, database: &Config) -> Self {
         let named = variables(scenario);
-        let told = |name: &str| {
-            let upper = name.to_ascii_uppercase();
-            named.iter().any(|it| it == name) || SECRET_WORDS.iter().any(|word| upper.contains(word))
-        };
+        let told = |name: &str| named.iter().any(|it| it == name) || is_secret_name(name);
         let of_environment = std::env::vars_os().filter_map(|(name, value)| {
             let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
             told(&name).then_some(value)
