@@ -11,7 +11,7 @@ use tokio_postgres::config::Host;
 
 use super::RunOptions;
 use super::guard::{Guard, GuardError, is_loopback};
-use super::identities::credentials;
+use super::identities::{Everybody, credentials};
 use super::secrets::Secrets;
 use crate::database::{Database, UrlError};
 use crate::monitor::{Console, ConsoleUrlError};
@@ -160,9 +160,9 @@ impl Access {
         }
         let database = database(scenario, options.database_url.as_ref(), &mut guard).await?;
         let pgbouncer = pgbouncer(scenario, options.pgbouncer.as_ref(), &mut guard).await?;
-        let (credentials, columns) = credentials(scenario)?;
+        let Everybody { credentials, columns, secrets } = credentials(scenario)?;
         let files = Files { columns, ..files(scenario)? };
-        let secrets = Secrets::of(scenario, database.config());
+        let secrets = Secrets::of(scenario, database.config(), secrets);
         Ok(Self { guard, database, pgbouncer, credentials, files, secrets })
     }
 }

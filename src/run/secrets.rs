@@ -1,5 +1,6 @@
 //! The secrets that are known: what a service that was started here must not have in its log.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -14,8 +15,8 @@ pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
     /// Those of the environment: variables that the scenario names, and those whose names say so; and the database's
-    /// password.
-    pub(super) fn of(scenario: &ServiceScenario, database: &Config) -> Self {
+    /// password; and the users' own.
+    pub(super) fn of(scenario: &ServiceScenario, database: &Config, users: Vec<String>) -> Self {
         let named = variables(scenario);
         let told = |name: &str| named.iter().any(|it| it == name) || is_secret_name(name);
         let of_environment = std::env::vars_os().filter_map(|(name, value)| {
@@ -23,7 +24,9 @@ impl Secrets {
             told(&name).then_some(value)
         });
         let password = database.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
-        Self(of_environment.chain(password).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect())
+        let all = of_environment.chain(password).chain(users).map(|it| it.trim().to_owned());
+        let distinct: BTreeSet<String> = all.filter(|it| !it.is_empty()).collect();
+        Self(distinct.into_iter().collect())
     }
 
     /// What is to be masked.
