@@ -109,7 +109,7 @@ pub(super) struct Gauges {
 pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (mut names_seen, mut before) = (false, None);
+    let (mut names_seen, mut timeouts) = (false, Growth::default());
     loop {
         let ended = stop.run_until_cancelled(ticks.tick()).await.is_none();
         let text = read(&gauges.client, &gauges.url).await;
@@ -119,7 +119,7 @@ pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop:
         }
         let mut sample = sample(replica_number(index), text.as_deref(), &gauges.names);
         if gauges.names.counted == Counted::SinceFirstLook {
-            sample.timeouts = sample.timeouts.map(|now| since_first(&mut before, now));
+            sample.timeouts = sample.timeouts.map(|now| timeouts.up_to(now));
         }
         sink.take(Instant::now(), Sample::Pools(sample));
         if ended {
@@ -128,13 +128,20 @@ pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop:
     }
 }
 
-/// What a counter has counted since its first value. One that has begun anew is of a service that did.
-fn since_first(first: &mut Option<u64>, now: u64) -> u64 {
-    let first = first.get_or_insert(now);
-    if now < *first {
-        *first = 0;
+/// What a counter has counted since its first value. One that has begun anew is of a service that did: what was counted
+/// before is kept.
+#[derive(Default)]
+struct Growth {
+    before: Option<u64>,
+    counted: u64,
+}
+
+impl Growth {
+    fn up_to(&mut self, now: u64) -> u64 {
+        let before = self.before.replace(now).unwrap_or(now);
+        self.counted += now.checked_sub(before).unwrap_or(now);
+        self.counted
     }
-    now - *first
 }
 
 /// Says once which gauges are not on a page that answers: their figures are unknown.
@@ -267,8 +274,8 @@ gateway_errors_total{text=\"QueuePool limit of size 20\"} 3
 
     #[test]
     fn a_counter_that_has_run_for_days_counts_from_the_first_look() {
-        let mut first = None;
-        let seen = [700, 700, 712, 3, 5].map(|now| since_first(&mut first, now));
-        assert_eq!(seen, [0, 0, 12, 3, 5]);
+        let mut growth = Growth::default();
+        let seen = [700, 700, 712, 3, 5, 2].map(|now| growth.up_to(now));
+        assert_eq!(seen, [0, 0, 12, 15, 17, 19]);
     }
 }
