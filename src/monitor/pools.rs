@@ -22,8 +22,11 @@ const STALLED_S: f64 = 1.0;
 /// Idle-in-transaction time as the reference gateway counts it itself.
 const HELD: &str = "gateway_session_idle_in_transaction_seconds_total";
 
-/// Redirects that are followed, on the same host: a mounted page often is at `/metrics/` only.
+/// Redirects that are followed, within scheme, host and port: a mounted page often is at `/metrics/` only.
 const REDIRECTS: usize = 3;
+
+/// The longest page that is read.
+const LONGEST_PAGE: usize = 1 << 20;
 
 pub(super) fn client(probe: &Probe) -> reqwest::Result<reqwest::Client> {
     let at_home = Policy::custom(|attempt| {
@@ -170,13 +173,29 @@ pub async fn read_once(urls: &[String], names: &GaugeNames) -> Result<Vec<PoolSa
 }
 
 async fn read(client: &reqwest::Client, url: &str) -> Option<String> {
-    let answer = async { client.get(url).send().await?.error_for_status()?.text().await };
+    let answer = async { whole(client.get(url).send().await?.error_for_status()?).await };
     // An address may hold a token.
-    answer
+    let page = answer
         .await
         .map_err(reqwest::Error::without_url)
         .inspect_err(|error| tracing::debug!(%error, "pool gauges did not answer"))
-        .ok()
+        .ok()?;
+    if page.is_none() {
+        tracing::debug!("the page of pool gauges is longer than {LONGEST_PAGE} bytes");
+    }
+    page
+}
+
+/// The text of a page; `None` of one that is too long.
+async fn whole(mut answer: reqwest::Response) -> reqwest::Result<Option<String>> {
+    let mut page = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if page.len() + chunk.len() > LONGEST_PAGE {
+            return Ok(None);
+        }
+        page.extend_from_slice(&chunk);
+    }
+    Ok(Some(String::from_utf8_lossy(&page).into_owned()))
 }
 
 /// Sums a replica's gauges over its workers. A line that is no number (NaN, as some write for a pool that is not there
@@ -270,6 +289,15 @@ gateway_errors_total{text=\"QueuePool limit of size 20\"} 3
         assert_eq!((sample.checked_out, sample.pending, sample.timeouts), (None, None, Some(3)));
         // Nobody has told of event loops.
         assert_eq!(sample.stalled_workers, None);
+    }
+
+    #[tokio::test]
+    async fn a_page_without_end_has_no_figures() {
+        for (length, read) in [(LONGEST_PAGE, true), (LONGEST_PAGE + 1, false)] {
+            let answer = axum::http::Response::new(vec![b'x'; length]);
+            let page = whole(answer.into()).await.unwrap();
+            assert_eq!(page.map(|page| page.len()), read.then_some(length));
+        }
     }
 
     #[test]
