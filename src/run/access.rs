@@ -3,6 +3,7 @@
 //! All of it is looked at before anything is written or sent. No secret leaves: none is in an error.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -232,19 +233,37 @@ async fn pgbouncer(
 /// Asks the guard about every host of a database, and pins them to the addresses that they have.
 async fn admit(config: &mut Config, guard: &mut Guard) -> Result<(), GuardError> {
     let ports = config.get_ports().to_vec();
+    let mut admitted = Vec::new();
     for (index, host) in config.get_hosts().to_vec().iter().enumerate() {
         let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-        if let Host::Tcp(name) = host
-            && let Some(address) = guard.admit(name, port).await?.first()
-            && config.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_)))
-        {
-            config.hostaddr(address.ip());
+        if let Host::Tcp(name) = host {
+            admitted.push((name.clone(), guard.admit(name, port).await?));
         }
     }
-    for address in config.get_hostaddrs().to_vec() {
+    for address in config.get_hostaddrs() {
         guard.admit(&address.to_string(), 0).await?;
     }
+    let all_by_name = admitted.len() == config.get_hosts().len();
+    if all_by_name && config.get_hostaddrs().is_empty() {
+        pin(config, &admitted);
+    }
     Ok(())
+}
+
+/// Gives each host its first address, and adds the host again, for TLS by its name, with each further one: a server need
+/// not listen on all of them.
+fn pin(config: &mut Config, admitted: &[(String, Vec<SocketAddr>)]) {
+    for address in admitted.iter().filter_map(|(_, addresses)| addresses.first()) {
+        config.hostaddr(address.ip());
+    }
+    // A single port is everybody's.
+    let a_port_each = config.get_ports().len() > 1;
+    for (name, address) in admitted.iter().flat_map(|(name, them)| them.iter().skip(1).map(move |it| (name, it))) {
+        config.host(name.clone()).hostaddr(address.ip());
+        if a_port_each {
+            config.port(address.port());
+        }
+    }
 }
 
 /// A database by its URL, which has to say where it is.
@@ -358,6 +377,25 @@ mod tests {
         assert!(error.starts_with("`10.0.0.1` is not this machine"), "{error}");
         let access = Access::open(&scenario, &given("postgresql://me@127.0.0.1:6432/pgbouncer")).await.unwrap();
         assert!(access.pgbouncer.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_database_is_tried_at_each_address_of_its_host() {
+        for (url, ports) in [
+            ("postgresql://app@a.localhost:7/shop", &[7][..]),
+            ("postgresql://app@a.localhost:7,b.localhost:8/shop", &[7, 8, 7, 8]),
+        ] {
+            let mut database = parsed(url).unwrap();
+            let shown = database.masked_url();
+            admit(database.config_mut(), &mut Guard::allowing(&[])).await.unwrap();
+            let config = database.config();
+            let (count, addresses) = (config.get_hosts().len(), config.get_hostaddrs());
+            assert_eq!((addresses.len(), count % 2), (count, 0));
+            assert!(addresses[..count / 2].iter().all(std::net::IpAddr::is_ipv4), "{addresses:?}");
+            assert!(addresses[count / 2..].iter().all(std::net::IpAddr::is_ipv6), "{addresses:?}");
+            assert_eq!(config.get_hosts()[..count / 2], config.get_hosts()[count / 2..]);
+            assert_eq!((config.get_ports(), database.masked_url()), (ports, shown));
+        }
     }
 
     #[tokio::test]
