@@ -92,9 +92,16 @@ impl Database {
             Host::Tcp(name) => format!("{name}:{}", port(index)),
             Host::Unix(folder) => format!("{}:{}", encoded(&folder.display().to_string()), port(index)),
         });
+        // One that is tried at several addresses is there several times.
+        let mut shown: Vec<String> = Vec::new();
+        for host in hosts {
+            if !shown.contains(&host) {
+                shown.push(host);
+            }
+        }
         let user = config.get_user().map(|user| format!("{}@", encoded(user))).unwrap_or_default();
         let name = config.get_dbname().map(|name| format!("/{}", encoded(name))).unwrap_or_default();
-        format!("postgresql://{user}{}{name}", hosts.collect::<Vec<_>>().join(","))
+        format!("postgresql://{user}{}{name}", shown.join(","))
     }
 
     /// What is asked of TLS.

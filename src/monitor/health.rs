@@ -57,6 +57,8 @@ impl Probe {
     /// A client that goes where this one's probes may go, as they do.
     pub(super) fn prepare(&self, client: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         let client = client.user_agent(concat!("rbac-bench/", env!("CARGO_PKG_VERSION"))).no_proxy();
+        // Nothing is asked for packed, and nothing unpacked: ten kilobytes may be ten megabytes.
+        let client = client.no_gzip().no_brotli().no_deflate().no_zstd();
         let resolve = |client: reqwest::ClientBuilder, (name, addresses): &(String, Vec<SocketAddr>)| {
             client.resolve_to_addrs(name, addresses)
         };

@@ -22,8 +22,11 @@ const STALLED_S: f64 = 1.0;
 /// Idle-in-transaction time as the reference gateway counts it itself.
 const HELD: &str = "gateway_session_idle_in_transaction_seconds_total";
 
-/// Redirects that are followed, on the same host: a mounted page often is at `/metrics/` only.
+/// Redirects that are followed, within scheme, host and port: a mounted page often is at `/metrics/` only.
 const REDIRECTS: usize = 3;
+
+/// The longest page that is read.
+const LONGEST_PAGE: usize = 1 << 20;
 
 pub(super) fn client(probe: &Probe) -> reqwest::Result<reqwest::Client> {
     let at_home = Policy::custom(|attempt| {
@@ -109,7 +112,7 @@ pub(super) struct Gauges {
 pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (mut names_seen, mut before) = (false, None);
+    let (mut names_seen, mut timeouts) = (false, Growth::default());
     loop {
         let ended = stop.run_until_cancelled(ticks.tick()).await.is_none();
         let text = read(&gauges.client, &gauges.url).await;
@@ -119,7 +122,7 @@ pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop:
         }
         let mut sample = sample(replica_number(index), text.as_deref(), &gauges.names);
         if gauges.names.counted == Counted::SinceFirstLook {
-            sample.timeouts = sample.timeouts.map(|now| since_first(&mut before, now));
+            sample.timeouts = sample.timeouts.map(|now| timeouts.up_to(now));
         }
         sink.take(Instant::now(), Sample::Pools(sample));
         if ended {
@@ -128,13 +131,20 @@ pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop:
     }
 }
 
-/// What a counter has counted since its first value. One that has begun anew is of a service that did.
-fn since_first(first: &mut Option<u64>, now: u64) -> u64 {
-    let first = first.get_or_insert(now);
-    if now < *first {
-        *first = 0;
+/// What a counter has counted since its first value. One that has begun anew is of a service that did: what was counted
+/// before is kept.
+#[derive(Default)]
+struct Growth {
+    before: Option<u64>,
+    counted: u64,
+}
+
+impl Growth {
+    fn up_to(&mut self, now: u64) -> u64 {
+        let before = self.before.replace(now).unwrap_or(now);
+        self.counted += now.checked_sub(before).unwrap_or(now);
+        self.counted
     }
-    now - *first
 }
 
 /// Says once which gauges are not on a page that answers: their figures are unknown.
@@ -163,13 +173,29 @@ pub async fn read_once(urls: &[String], names: &GaugeNames) -> Result<Vec<PoolSa
 }
 
 async fn read(client: &reqwest::Client, url: &str) -> Option<String> {
-    let answer = async { client.get(url).send().await?.error_for_status()?.text().await };
+    let answer = async { whole(client.get(url).send().await?.error_for_status()?).await };
     // An address may hold a token.
-    answer
+    let page = answer
         .await
         .map_err(reqwest::Error::without_url)
         .inspect_err(|error| tracing::debug!(%error, "pool gauges did not answer"))
-        .ok()
+        .ok()?;
+    if page.is_none() {
+        tracing::debug!("the page of pool gauges is longer than {LONGEST_PAGE} bytes");
+    }
+    page
+}
+
+/// The text of a page; `None` of one that is too long.
+async fn whole(mut answer: reqwest::Response) -> reqwest::Result<Option<String>> {
+    let mut page = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if page.len() + chunk.len() > LONGEST_PAGE {
+            return Ok(None);
+        }
+        page.extend_from_slice(&chunk);
+    }
+    Ok(Some(String::from_utf8_lossy(&page).into_owned()))
 }
 
 /// Sums a replica's gauges over its workers. A line that is no number (NaN, as some write for a pool that is not there
@@ -265,10 +291,19 @@ gateway_errors_total{text=\"QueuePool limit of size 20\"} 3
         assert_eq!(sample.stalled_workers, None);
     }
 
+    #[tokio::test]
+    async fn a_page_without_end_has_no_figures() {
+        for (length, read) in [(LONGEST_PAGE, true), (LONGEST_PAGE + 1, false)] {
+            let answer = axum::http::Response::new(vec![b'x'; length]);
+            let page = whole(answer.into()).await.unwrap();
+            assert_eq!(page.map(|page| page.len()), read.then_some(length));
+        }
+    }
+
     #[test]
     fn a_counter_that_has_run_for_days_counts_from_the_first_look() {
-        let mut first = None;
-        let seen = [700, 700, 712, 3, 5].map(|now| since_first(&mut first, now));
-        assert_eq!(seen, [0, 0, 12, 3, 5]);
+        let mut growth = Growth::default();
+        let seen = [700, 700, 712, 3, 5, 2].map(|now| growth.up_to(now));
+        assert_eq!(seen, [0, 0, 12, 15, 17, 19]);
     }
 }

@@ -3,6 +3,7 @@
 //! All of it is looked at before anything is written or sent. No secret leaves: none is in an error.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use tokio_postgres::config::Host;
 
 use super::RunOptions;
 use super::guard::{Guard, GuardError, is_loopback};
-use super::identities::credentials;
+use super::identities::{Everybody, credentials};
 use super::secrets::Secrets;
 use crate::database::{Database, UrlError};
 use crate::monitor::{Console, ConsoleUrlError};
@@ -135,7 +136,7 @@ impl std::fmt::Debug for DatabaseUrl {
 pub(super) struct Access {
     pub(super) guard: Guard,
     pub(super) database: Database,
-    /// The console of the `PgBouncer` that the scenario names.
+    /// The console of the `PgBouncer` that is watched: the one that was given, or else the scenario's.
     pub(super) pgbouncer: Option<Console>,
     pub(super) credentials: Vec<Credentials>,
     pub(super) files: Files,
@@ -159,10 +160,10 @@ impl Access {
             guard.trust(client_tls(scenario, files)?);
         }
         let database = database(scenario, options.database_url.as_ref(), &mut guard).await?;
-        let pgbouncer = pgbouncer(scenario, &mut guard).await?;
-        let (credentials, columns) = credentials(scenario)?;
+        let pgbouncer = pgbouncer(scenario, options.pgbouncer.as_ref(), &mut guard).await?;
+        let Everybody { credentials, columns, secrets } = credentials(scenario)?;
         let files = Files { columns, ..files(scenario)? };
-        let secrets = Secrets::of(scenario, database.config());
+        let secrets = Secrets::of(scenario, database.config(), secrets);
         Ok(Self { guard, database, pgbouncer, credentials, files, secrets })
     }
 }
@@ -214,10 +215,17 @@ fn client_tls(scenario: &ServiceScenario, files: &TlsFiles) -> Result<ClientTls,
     ClientTls::read(path(&files.ca_file).as_deref(), certificate.as_deref().zip(key.as_deref()))
 }
 
-/// The console of the `PgBouncer` that the scenario names, its host admitted.
-async fn pgbouncer(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Option<Console>, AccessError> {
-    let Some(access) = &scenario.pgbouncer else { return Ok(None) };
-    let mut console: Console = variable(&access.url_env, "pgbouncer.url_env")?.trim().parse()?;
+/// The console of the `PgBouncer` that was given, or else of the one that the scenario names; its host is admitted.
+async fn pgbouncer(
+    scenario: &ServiceScenario,
+    given: Option<&Console>,
+    guard: &mut Guard,
+) -> Result<Option<Console>, AccessError> {
+    let mut console: Console = match (given, &scenario.pgbouncer) {
+        (Some(given), _) => given.clone(),
+        (None, Some(access)) => variable(&access.url_env, "pgbouncer.url_env")?.trim().parse()?,
+        (None, None) => return Ok(None),
+    };
     admit(console.database_mut().config_mut(), guard).await?;
     Ok(Some(console))
 }
@@ -225,19 +233,37 @@ async fn pgbouncer(scenario: &ServiceScenario, guard: &mut Guard) -> Result<Opti
 /// Asks the guard about every host of a database, and pins them to the addresses that they have.
 async fn admit(config: &mut Config, guard: &mut Guard) -> Result<(), GuardError> {
     let ports = config.get_ports().to_vec();
+    let mut admitted = Vec::new();
     for (index, host) in config.get_hosts().to_vec().iter().enumerate() {
         let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-        if let Host::Tcp(name) = host
-            && let Some(address) = guard.admit(name, port).await?.first()
-            && config.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_)))
-        {
-            config.hostaddr(address.ip());
+        if let Host::Tcp(name) = host {
+            admitted.push((name.clone(), guard.admit(name, port).await?));
         }
     }
-    for address in config.get_hostaddrs().to_vec() {
+    for address in config.get_hostaddrs() {
         guard.admit(&address.to_string(), 0).await?;
     }
+    let all_by_name = admitted.len() == config.get_hosts().len();
+    if all_by_name && config.get_hostaddrs().is_empty() {
+        pin(config, &admitted);
+    }
     Ok(())
+}
+
+/// Gives each host its first address, and adds the host again, for TLS by its name, with each further one: a server need
+/// not listen on all of them.
+fn pin(config: &mut Config, admitted: &[(String, Vec<SocketAddr>)]) {
+    for address in admitted.iter().filter_map(|(_, addresses)| addresses.first()) {
+        config.hostaddr(address.ip());
+    }
+    // A single port is everybody's.
+    let a_port_each = config.get_ports().len() > 1;
+    for (name, address) in admitted.iter().flat_map(|(name, them)| them.iter().skip(1).map(move |it| (name, it))) {
+        config.host(name.clone()).hostaddr(address.ip());
+        if a_port_each {
+            config.port(address.port());
+        }
+    }
 }
 
 /// A database by its URL, which has to say where it is.
@@ -340,6 +366,36 @@ mod tests {
             "[[identity]]\nbearer_env = \"RBAC_BENCH_SURELY_UNSET\"\n",
         );
         assert!(refused(token).await.contains("`identity.bearer_env` needs it"));
+    }
+
+    #[tokio::test]
+    async fn a_pgbouncer_that_was_given_is_guarded_too() {
+        let scenario = scenario("url = \"postgresql://app@127.0.0.1/shop\"", "");
+        let given = |url: &str| RunOptions { pgbouncer: Some(url.parse().unwrap()), ..RunOptions::default() };
+        let remote = given("postgresql://me@10.0.0.1:6432/pgbouncer");
+        let error = Access::open(&scenario, &remote).await.expect_err("not this machine").to_string();
+        assert!(error.starts_with("`10.0.0.1` is not this machine"), "{error}");
+        let access = Access::open(&scenario, &given("postgresql://me@127.0.0.1:6432/pgbouncer")).await.unwrap();
+        assert!(access.pgbouncer.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_database_is_tried_at_each_address_of_its_host() {
+        for (url, ports) in [
+            ("postgresql://app@a.localhost:7/shop", &[7][..]),
+            ("postgresql://app@a.localhost:7,b.localhost:8/shop", &[7, 8, 7, 8]),
+        ] {
+            let mut database = parsed(url).unwrap();
+            let shown = database.masked_url();
+            admit(database.config_mut(), &mut Guard::allowing(&[])).await.unwrap();
+            let config = database.config();
+            let (count, addresses) = (config.get_hosts().len(), config.get_hostaddrs());
+            assert_eq!((addresses.len(), count % 2), (count, 0));
+            assert!(addresses[..count / 2].iter().all(std::net::IpAddr::is_ipv4), "{addresses:?}");
+            assert!(addresses[count / 2..].iter().all(std::net::IpAddr::is_ipv6), "{addresses:?}");
+            assert_eq!(config.get_hosts()[..count / 2], config.get_hosts()[count / 2..]);
+            assert_eq!((config.get_ports(), database.masked_url()), (ports, shown));
+        }
     }
 
     #[tokio::test]

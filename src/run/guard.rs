@@ -4,7 +4,7 @@
 //! between the check and the load. Without permission only `localhost` is looked up at all, since asking for another
 //! name already leaves the machine.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -91,6 +91,12 @@ impl Guard {
         if let Some((_, addresses)) = self.resolved.iter().find(|(known, _)| *known == name) {
             return Ok(addresses.iter().map(|it| (it.ip(), port).into()).collect());
         }
+        if !allowed && is_below_localhost(&name) {
+            // No resolver is asked: that would leave the machine.
+            let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].map(|it| (it, port).into());
+            self.resolved.push((name, addresses.to_vec()));
+            return Ok(addresses.to_vec());
+        }
         let unknown = |source| GuardError::Unknown { host: name.clone(), source };
         let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name.as_str(), port))).await;
         let looked_up = looked_up.map_err(|_elapsed| unknown(std::io::ErrorKind::TimedOut.into()))?;
@@ -150,7 +156,12 @@ pub(super) fn is_loopback(address: IpAddr) -> bool {
 /// Names that mean this machine everywhere (RFC 6761).
 fn is_localhost(name: &str) -> bool {
     let name = name.trim_end_matches('.');
-    name == "localhost" || name.ends_with(".localhost")
+    name == "localhost" || is_below_localhost(name)
+}
+
+/// Names that every resolver should answer itself, and not all do.
+fn is_below_localhost(name: &str) -> bool {
+    name.trim_end_matches('.').ends_with(".localhost")
 }
 
 #[cfg(test)]
@@ -173,6 +184,8 @@ mod tests {
         }
         let localhost = admitted("http://LOCALHOST:8080", &[]).await.expect("this machine has a name");
         assert!(localhost.iter().all(|it| it.ip().is_loopback() && it.port() == 8080), "{localhost:?}");
+        let below = admitted("http://shop.Localhost:8080", &[]).await.expect("nobody is asked");
+        assert_eq!(below, ["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()]);
     }
 
     #[tokio::test]

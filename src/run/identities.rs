@@ -15,10 +15,19 @@ use crate::swarm::{Credentials, Identity, LoginRequest};
 /// What is known of one user.
 type Row = BTreeMap<String, String>;
 
-/// Everybody, and the names of the columns that somebody has.
-pub(super) fn credentials(scenario: &ServiceScenario) -> Result<(Vec<Credentials>, BTreeSet<String>), AccessError> {
-    let mut everybody = Vec::new();
-    let mut columns = BTreeSet::new();
+/// Everybody who loads a service.
+#[derive(Default)]
+pub(super) struct Everybody {
+    pub(super) credentials: Vec<Credentials>,
+    /// The names of the columns that somebody has.
+    pub(super) columns: BTreeSet<String>,
+    /// What would let others be them.
+    pub(super) secrets: Vec<String>,
+}
+
+/// Everybody, from variables and tables.
+pub(super) fn credentials(scenario: &ServiceScenario) -> Result<Everybody, AccessError> {
+    let mut everybody = Everybody::default();
     for (index, source) in scenario.identity.iter().enumerate() {
         let place = format!("identity[{}]", index + 1);
         let rows = match &source.file {
@@ -32,21 +41,28 @@ pub(super) fn credentials(scenario: &ServiceScenario) -> Result<(Vec<Credentials
             for route in scenario.routes() {
                 check_holes(scenario, route, &open, &who)?;
             }
-            columns.extend(open.keys().cloned());
-            everybody.push(one(source, &who, &row, open)?);
+            everybody.columns.extend(open.keys().cloned());
+            let somebody = one(source, &who, &row, open)?;
+            everybody.secrets.extend(secret_columns(source).filter_map(|name| row.get(name)).cloned());
+            everybody.secrets.extend(somebody.secrets());
+            everybody.credentials.push(somebody);
         }
     }
-    if everybody.is_empty() {
+    if everybody.credentials.is_empty() {
         // Somebody has to ask.
-        everybody.push(Credentials::Known(Identity::of([])));
+        everybody.credentials.push(Credentials::Known(Identity::of([])));
     }
-    Ok((everybody, columns))
+    Ok(everybody)
+}
+
+/// The columns that hold secrets.
+fn secret_columns(source: &IdentitySource) -> impl Iterator<Item = &str> {
+    [&source.bearer_column, &source.password_column].into_iter().flatten().map(String::as_str)
 }
 
 /// The columns that hold no secret.
 fn open_columns(row: &Row, source: &IdentitySource) -> Row {
-    let secret = [source.bearer_column.as_deref(), source.password_column.as_deref()];
-    let open = row.iter().filter(|(name, _)| !secret.contains(&Some(name.as_str())));
+    let open = row.iter().filter(|(name, _)| !secret_columns(source).any(|secret| secret == *name));
     open.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -131,7 +147,7 @@ fn filled(text: &str, row: &Row, who: &str) -> Result<String, AccessError> {
 
 /// The rows of a table: lines of JSON, or CSV with a head.
 fn rows(path: &Path, source: &IdentitySource) -> Result<Vec<Row>, AccessError> {
-    let secret = source.bearer_column.is_some() || source.password_column.is_some();
+    let secret = secret_columns(source).next().is_some();
     let text = if secret { read_secret(path)? } else { read(path)? };
     let lines =
         path.extension().is_some_and(|it| it.eq_ignore_ascii_case("ndjson") || it.eq_ignore_ascii_case("jsonl"));
@@ -182,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    fn opened(files: &[(&str, &str, u32)], rest: &str) -> Result<Vec<Credentials>, String> {
+    fn opened(files: &[(&str, &str, u32)], rest: &str) -> Result<Everybody, String> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text, mode) in files {
             fs::write(folder.path().join(name), text).unwrap();
@@ -192,7 +208,7 @@ mod tests {
         let scenario = ServiceScenario::from_text("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
         let scenario = ServiceScenario { folder: folder.path().to_owned(), ..scenario };
         let said = |error: AccessError| error.to_string().replace(&folder.path().display().to_string(), "");
-        credentials(&scenario).map(|(everybody, _)| everybody).map_err(said)
+        credentials(&scenario).map_err(said)
     }
 
     const LOGIN: &str = "[[route]]\nroute = \"GET /\"\n[[identity]]\nfile = \"users.csv\"\npassword_column = \"secret\"\n\
@@ -201,20 +217,24 @@ mod tests {
     #[test]
     fn each_row_of_a_table_is_somebody_and_no_secret_is_shown() {
         let users = "name, secret, customer\nanna, s3cret-1, 7\nbert, s3cret-2, 8\n";
-        let everybody = opened(&[("users.csv", users, 0o600)], LOGIN).unwrap();
+        let opened_all = opened(&[("users.csv", users, 0o600)], LOGIN).unwrap();
+        let everybody = opened_all.credentials;
         assert_eq!(everybody.len(), 2);
         let Credentials::Login(bert) = &everybody[1] else { panic!("{everybody:?}") };
         assert_eq!((bert.who.as_str(), &bert.values["password"]), ("identity[1], row 2", &"s3cret-2".to_owned()));
+        assert!(["s3cret-1", "s3cret-2"].iter().all(|secret| opened_all.secrets.iter().any(|it| it == secret)));
         assert_eq!(bert.columns.keys().collect::<Vec<_>>(), ["customer", "name"]);
         assert!(!format!("{everybody:?}").contains("s3cret"), "{everybody:?}");
         let lines = "{\"token\": \"s3cret-1\", \"customer\": 7}\n\n{\"token\": \"s3cret-2\", \"customer\": 8}\n";
         let rest = "[[route]]\nroute = \"GET /customers/{customer}\"\n[[identity]]\nfile = \"users.ndjson\"\nbearer_column = \"token\"\n";
-        assert_eq!(opened(&[("users.ndjson", lines, 0o600)], rest).unwrap().len(), 2);
+        let opened_all = opened(&[("users.ndjson", lines, 0o600)], rest).unwrap();
+        assert_eq!(opened_all.credentials.len(), 2);
+        assert!(["s3cret-1", "s3cret-2"].iter().all(|secret| opened_all.secrets.iter().any(|it| it == secret)));
     }
 
     #[test]
     fn what_is_wrong_with_a_table_is_said_with_its_place() {
-        let users = |text: &str, mode: u32| opened(&[("users.csv", text, mode)], LOGIN).unwrap_err();
+        let users = |text: &str, mode: u32| opened(&[("users.csv", text, mode)], LOGIN).err().unwrap();
         assert!(users("name,secret\na,s3cret\n", 0o644).contains("everybody may read it"));
         assert!(users("name,secret\na\n", 0o600).contains("line 2 has 1 fields, the head 2"));
         assert!(users("name,secret\n", 0o600).contains("has no value"));
@@ -224,11 +244,11 @@ mod tests {
         );
         let rest = "[[route]]\nroute = \"GET /customers/{customer}\"\n[[identity]]\nfile = \"users.csv\"\n";
         assert_eq!(
-            opened(&[("users.csv", "name\na\n", 0o644)], rest).unwrap_err(),
+            opened(&[("users.csv", "name\na\n", 0o644)], rest).err().unwrap(),
             "identity[1], row 1 has no `customer`, which `GET /customers/{customer}` needs: its columns are `name`"
         );
         let rest = rest.replace("csv", "ndjson");
         let lines = opened(&[("users.ndjson", "{\"customer\": 1}\n{\"customer\": [1]}\n", 0o644)], &rest);
-        assert!(lines.unwrap_err().ends_with("line 2 is no JSON object of texts, numbers and booleans"));
+        assert!(lines.err().unwrap().ends_with("line 2 is no JSON object of texts, numbers and booleans"));
     }
 }

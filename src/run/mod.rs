@@ -199,7 +199,7 @@ async fn carry_out(
     let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop, scan };
     let ended = match (&experiment, &access) {
         (Experiment::Gateway(scenario), _) => run.gateway(scenario, options, &mut record).await,
-        (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, options, &mut record).await,
+        (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, &mut record).await,
         (Experiment::Service(_) | Experiment::Watched(_), _) => Ok(()),
     };
     record.outcome = match &ended {
@@ -261,7 +261,6 @@ impl Run<'_> {
         &self,
         scenario: &ServiceScenario,
         access: &Access,
-        options: &RunOptions,
         record: &mut RunRecord,
     ) -> Result<(), RunError> {
         for name in scenario.variant_names() {
@@ -270,7 +269,6 @@ impl Run<'_> {
                 name,
                 access,
                 folder: self.folder.path(),
-                pgbouncer: options.pgbouncer.as_ref(),
                 collector: self.collector,
                 progress: self.progress,
                 stop: self.stop,

@@ -1,14 +1,13 @@
 //! The secrets that are known: what a service that was started here must not have in its log.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
 use tokio_postgres::Config;
 
 use crate::scenario::ServiceScenario;
-
-/// Variables whose names hold one of these words hold secrets.
-const SECRET_WORDS: [&str; 6] = ["SECRET", "TOKEN", "PASSW", "APIKEY", "API_KEY", "CREDENTIAL"];
+use crate::scenario::service::is_secret_name;
 
 /// Secrets, which are never shown.
 #[derive(Clone, Default)]
@@ -16,19 +15,18 @@ pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
     /// Those of the environment: variables that the scenario names, and those whose names say so; and the database's
-    /// password.
-    pub(super) fn of(scenario: &ServiceScenario, database: &Config) -> Self {
+    /// password; and the users' own.
+    pub(super) fn of(scenario: &ServiceScenario, database: &Config, users: Vec<String>) -> Self {
         let named = variables(scenario);
-        let told = |name: &str| {
-            let upper = name.to_ascii_uppercase();
-            named.iter().any(|it| it == name) || SECRET_WORDS.iter().any(|word| upper.contains(word))
-        };
+        let told = |name: &str| named.iter().any(|it| it == name) || is_secret_name(name);
         let of_environment = std::env::vars_os().filter_map(|(name, value)| {
             let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
             told(&name).then_some(value)
         });
         let password = database.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
-        Self(of_environment.chain(password).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect())
+        let all = of_environment.chain(password).chain(users).map(|it| it.trim().to_owned());
+        let distinct: BTreeSet<String> = all.filter(|it| !it.is_empty()).collect();
+        Self(distinct.into_iter().collect())
     }
 
     /// What is to be masked.

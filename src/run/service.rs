@@ -14,7 +14,7 @@ use super::collector::Collector;
 use super::progress::{Progress, Stage};
 use super::scan::{self, ScanSettings};
 use super::started::StartedService;
-use crate::monitor::{self, Console, GaugeNames, Good, PgBouncerWatch, Probe, Watch, Whose};
+use crate::monitor::{self, GaugeNames, Good, PgBouncerWatch, Probe, Watch, Whose};
 use crate::record::{ScanRecord, SessionsLost, VariantRecord};
 use crate::scan::traffic::Traffic;
 use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
@@ -33,8 +33,6 @@ pub(super) struct ServiceVariant<'a> {
     pub(super) access: &'a Access,
     /// Where the log of a service that is started goes.
     pub(super) folder: &'a Path,
-    /// A `PgBouncer` of the user's own.
-    pub(super) pgbouncer: Option<&'a Console>,
     pub(super) collector: &'a Collector,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a CancellationToken,
@@ -171,7 +169,6 @@ impl ServiceVariant<'_> {
 
     fn watch(&self, clock: Clock) -> Watch {
         let health = self.scenario.target.health.as_ref();
-        let pgbouncer = self.pgbouncer.or(self.access.pgbouncer.as_ref());
         Watch {
             database: self.access.database.clone(),
             interval: self.scenario.monitor.interval.duration(),
@@ -181,7 +178,7 @@ impl ServiceVariant<'_> {
             replicas: if health.is_some() { self.urls() } else { Vec::new() },
             gauges: self.pages(),
             gauge_names: self.scenario.target.metrics.as_ref().map(GaugeNames::from).unwrap_or_default(),
-            pgbouncer: pgbouncer.cloned().map(|console| PgBouncerWatch { console, log: None }),
+            pgbouncer: self.access.pgbouncer.clone().map(|console| PgBouncerWatch { console, log: None }),
             health: self.scenario.health.clone(),
             probe: Probe {
                 path: health.cloned().unwrap_or_default(),

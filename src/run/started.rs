@@ -101,7 +101,8 @@ impl StartedService {
         if let Some(url) = ports.first_that_accepts().await {
             return Err(StartError::Taken { url });
         }
-        let mut started = StartedCommand::start(&plan(&command, variant, access, folder)).await?;
+        let starting = StartedCommand::start(&plan(&command, variant, access, folder), stop).await?;
+        let Some(mut started) = starting else { return Ok(None) };
         let asking = ready(&command, &ports, access);
         let ready = tokio::select! {
             ready = asking => Some(ready),

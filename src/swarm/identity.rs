@@ -43,7 +43,7 @@ impl Identity {
     }
 
     /// What would let others be them: the values, without the scheme before them.
-    pub(super) fn secrets(&self) -> Vec<String> {
+    pub(crate) fn secrets(&self) -> Vec<String> {
         let values = self.headers.iter().filter_map(|(_, value)| value.to_str().ok());
         let secret = values.map(|value| value.rsplit(' ').next().unwrap_or(value).to_owned());
         secret.filter(|secret| secret.len() >= SHORTEST_SECRET).collect()

@@ -27,6 +27,16 @@ pub enum Credentials {
     Login(Box<LoginRequest>),
 }
 
+impl Credentials {
+    /// What would let others be them, as far as it is known before a login.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        match self {
+            Self::Known(identity) => identity.secrets(),
+            Self::Login(login) => login.values.get("password").into_iter().cloned().collect(),
+        }
+    }
+}
+
 /// The login of one user.
 #[derive(Clone)]
 pub struct LoginRequest {

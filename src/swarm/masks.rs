@@ -4,11 +4,11 @@ use aho_corasick::AhoCorasick;
 
 /// Masks secrets in texts, however many there are.
 #[derive(Default)]
-pub(super) struct Masks(Option<AhoCorasick>);
+pub(crate) struct Masks(Option<AhoCorasick>);
 
 impl Masks {
     /// Masks these.
-    pub(super) fn of(secrets: &[String]) -> Self {
+    pub(crate) fn of(secrets: &[String]) -> Self {
         // The longest first: of two that begin alike, none of the longer one may stay.
         let build =
             aho_corasick::AhoCorasickBuilder::new().match_kind(aho_corasick::MatchKind::LeftmostLongest).build(secrets);
@@ -17,7 +17,7 @@ impl Masks {
     }
 
     /// The text without them.
-    pub(super) fn mask(&self, text: String) -> String {
+    pub(crate) fn mask(&self, text: String) -> String {
         let Some(secrets) = self.0.as_ref().filter(|secrets| secrets.is_match(&text)) else { return text };
         let mut masked = String::new();
         secrets.replace_all_with(&text, &mut masked, |_, _, masked| {

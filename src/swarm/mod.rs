@@ -45,7 +45,7 @@ use ceiling::Ceiling;
 use fleet::Fleet;
 pub use identity::Identity;
 pub use login::{Credentials, LoginRequest, log_in};
-use masks::Masks;
+pub(crate) use masks::Masks;
 use open::Schedule;
 pub use plan::Plan;
 use profile::Profile;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{ServiceScenario, check::check_path, holds_password};
+use super::{ServiceScenario, check::check_path, holds_password, secret::holds_secret};
 use crate::scenario::VariantName;
 use crate::scenario::check::Problems;
 use crate::units::Span;
@@ -100,6 +100,11 @@ fn check_env(place: &[&str], env: &BTreeMap<String, String>, found: &mut Problem
             found.error(
                 &key,
                 "holds a password, which would be in every copy of the scenario: leave it out, since the service inherits the environment",
+            );
+        } else if holds_secret(name, value) {
+            found.error(
+                &key,
+                "holds a secret by its name, which would be in every copy of the scenario: leave it out, since the service inherits the environment",
             );
         }
     }

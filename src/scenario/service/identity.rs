@@ -132,6 +132,7 @@ fn check_login(place: &str, login: &Login, identity: &IdentitySource, found: &mu
         found.error(&key("token"), message);
     }
     check_header(&key("header"), Some(&login.header), found);
+    super::secret::check_login(place, login, found);
     let filled = |name: &str| match name {
         "user" if identity.user.is_some() => true,
         "password" => identity.password_env.is_some() || identity.password_column.is_some(),

@@ -11,6 +11,7 @@ mod load;
 mod metrics;
 mod request;
 mod route;
+mod secret;
 pub mod todo;
 mod trust;
 mod url;
@@ -28,6 +29,7 @@ pub use load::{LoadStage, ServiceLoad};
 pub use metrics::{GaugeName, GaugeNameError, Metrics};
 pub use request::{McpCall, ServiceRoute};
 pub use route::{RouteName, RouteNameError, Scalar, Values};
+pub use secret::is_secret_name;
 pub use trust::{PgBouncerAccess, TlsFiles};
 pub use url::{BaseUrl, BaseUrlError, holds_password};
 

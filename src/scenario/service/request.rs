@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::check_header;
 use super::route::{self, RouteName, Values};
+use super::secret::holds_secret;
 use crate::scenario::check::Problems;
 use crate::scenario::schema;
 use crate::units::{Count, Span};
@@ -99,10 +100,10 @@ pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problem
     if let Some(timeout) = route.timeout {
         found.refuse_zero(&["route", place, "timeout"], timeout);
     }
-    for name in route.headers.keys() {
+    for (name, value) in &route.headers {
         let key = ["route", place, "headers", name.as_str()];
         check_header(&key, Some(name), found);
-        if SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        if SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) || holds_secret(name, value) {
             found.error(&key, "holds a secret: it belongs to an [[identity]], which names a variable");
         }
     }

@@ -444,6 +444,34 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "title = \"A shop\" → pool_capacity = 0",
         "scenario `shop.toml:2:17`: `pool_capacity` is 0: allowed is at least 1, at most 1000000",
     ),
+    (
+        "health = \"/health\" → command = [\"serve\"]\nenv = { PGPASSWORD = \"s3cret\" }",
+        "scenario `shop.toml:6:22`: `target.env.PGPASSWORD` holds a secret by its name, which would be in every copy of the scenario: leave it out, since the service inherits the environment",
+    ),
+    (
+        "[variants.before] → [variants.before]\ncommand = [\"serve\"]\nenv = { api_token = \"s3cret\" }",
+        "scenario `shop.toml:27:21`: `variants.before.env.api_token` holds a secret by its name, which would be in every copy of the scenario: leave it out, since the service inherits the environment",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { user = \"me\", password = \"s3cret\" }, token = \"/t\" }",
+        "scenario `shop.toml:12:67`: `identity[1].login.json.password` holds a secret, which would be in every copy of the scenario: write {password}, and name a variable with `password_env` or a column with `password_column`",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { a = [{ client-secret = { is = 7 } }] }, token = \"/t\" }",
+        "scenario `shop.toml:12:73`: `identity[1].login.json.a[1].client-secret.is` holds a secret, which would be in every copy of the scenario: write {password}, and name a variable with `password_env` or a column with `password_column`",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", form = { password = \"s3cret\", grant_type = \"password\" }, token = \"/t\" }",
+        "scenario `shop.toml:12:54`: `identity[1].login.form.password` holds a secret, which would be in every copy of the scenario: write {password}, and name a variable with `password_env` or a column with `password_column`",
+    ),
+    (
+        "query = { full = \"yes\" } → headers = { X-Auth-Token = \"s3cret\" }",
+        "scenario `shop.toml:17:28`: `route[1].headers.X-Auth-Token` holds a secret: it belongs to an [[identity]], which names a variable",
+    ),
+    (
+        "query = { full = \"yes\" } → headers = { X-Api-Key = \"s3cret\" }",
+        "scenario `shop.toml:17:25`: `route[1].headers.X-Api-Key` holds a secret: it belongs to an [[identity]], which names a variable",
+    ),
 ];
 
 #[test]
@@ -512,6 +540,17 @@ fn a_scenario_read_from_its_record_is_the_same() {
 fn the_least_that_is_needed_is_a_name_a_target_and_a_route() {
     let text = "name = \"x\"\n[target]\nurl = \"http://localhost:1\"\n[[route]]\nroute = \"GET /\"\n";
     assert!(problems("x.toml", text, &[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_hole_is_no_secret_whatever_it_fills() {
+    let text = SHOP
+        .replace("query = { full = \"yes\" }", "headers = { X-CSRF-Token = \"{id}\" }")
+        .replace("\"/health\"", "\"/health\"\ncommand = [\"serve\"]\nenv = { PGPASSWORD = \"\" }")
+        .replace("bearer_env = \"SHOP_TOKEN\"", "user = \"me\"\npassword_env = \"A\"\n\
+            login = { route = \"POST /in\", json = { password = \"{password}\", remember_token = true }, token = \"/t\" }");
+    let found = problems("shop.toml", &text, &[]).unwrap();
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]

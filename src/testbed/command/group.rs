@@ -30,6 +30,12 @@ pub enum GroupError {
         /// The group.
         group: Pid,
     },
+    /// Some that have left the group are.
+    #[error("{count} processes that have left the command's group did not end within {:?} of SIGKILL", STEPS[1].1)]
+    StraysSurvived {
+        /// How many.
+        count: usize,
+    },
 }
 
 /// The processes of a command that was started as the leader of a group.
@@ -83,8 +89,8 @@ impl Group {
                 break;
             }
         }
-        self.end_strays()?;
-        if gone { Ok(()) } else { Err(GroupError::Survived { group: self.leader }) }
+        let strays = self.end_strays();
+        if gone { strays } else { Err(GroupError::Survived { group: self.leader }) }
     }
 
     /// Whether the group is gone within `patience` of a signal.
@@ -109,8 +115,11 @@ impl Group {
         loop {
             self.leader_ended()?;
             let strays = children();
-            if strays.is_empty() || Instant::now() >= deadline {
+            if strays.is_empty() {
                 return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(GroupError::StraysSurvived { count: strays.len() });
             }
             for stray in strays {
                 if let Err(error) = nix::sys::signal::kill(stray, Signal::SIGKILL) {

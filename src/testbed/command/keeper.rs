@@ -124,10 +124,10 @@ fn serve(mut group: Group, tail: &Tail, orders: &Receiver<Stop>) -> Result<(), C
     loop {
         if let Some(status) = group.leader_ended()? {
             // Whoever it has left behind writes to the same pipe.
-            group.stop()?;
+            let stopped = group.stop();
             let said = tail.last_words(LAST_WORDS);
             report(&CommandReport::Ended { status: told(status), said });
-            return Ok(());
+            return Ok(stopped?);
         }
         match orders.recv_timeout(TICK) {
             Err(RecvTimeoutError::Timeout) => {}

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 
+use crate::swarm::Masks;
+
 /// A file that is longer becomes the older one of two, so that at least so much is kept.
 const LARGEST_FILE: u64 = 4 << 20;
 
@@ -23,7 +25,7 @@ const LAST_LINES: usize = 12;
 const LONGEST_TOLD: usize = 400;
 
 /// Anything shorter is no secret, and would mask half a sentence.
-const SHORTEST_SECRET: usize = 6;
+const SHORTEST_SECRET: usize = 4;
 
 /// A password in a URL.
 static IN_URL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"://([^\s/:@]*):[^\s/@]+@").expect("it is written here"));
@@ -33,7 +35,7 @@ pub(super) struct Log {
     path: PathBuf,
     file: File,
     size: u64,
-    secrets: Vec<String>,
+    secrets: Masks,
     last: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -47,10 +49,8 @@ impl Log {
     /// A new log at `path`, in which the secrets are masked.
     pub(super) fn create(path: &Path, mut secrets: Vec<String>) -> io::Result<Self> {
         secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
-        // One may be a part of another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         let file = File::create(path)?;
-        Ok(Self { path: path.to_owned(), file, size: 0, secrets, last: Arc::default() })
+        Ok(Self { path: path.to_owned(), file, size: 0, secrets: Masks::of(&secrets), last: Arc::default() })
     }
 
     /// Takes everything that comes through `pipe`, on a thread of its own, until the last writer has closed it.
@@ -88,7 +88,7 @@ impl Log {
 
     fn masked(&self, text: &str) -> String {
         let text = IN_URL.replace_all(text, "://$1:…@");
-        self.secrets.iter().fold(text.into_owned(), |text, secret| text.replace(secret, "…"))
+        self.secrets.mask(text.into_owned())
     }
 }
 

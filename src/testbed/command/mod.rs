@@ -18,11 +18,15 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use keeper::{CommandReport, SUBCOMMAND};
 
 /// How long the keeper may take to end the command: its own steps add up to less.
 const STOP_DEADLINE: Duration = Duration::from_secs(17);
+
+/// How long the keeper may take to say that the command's process exists.
+const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a keeper is asked for: one line of JSON on its standard input.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +67,12 @@ pub enum CommandError {
         folder: PathBuf,
         /// What the system said.
         reason: String,
+    },
+    /// The keeper says nothing.
+    #[error("the keeper of the service did not start `{command}` within {START_DEADLINE:?}")]
+    KeeperSilent {
+        /// The program and its arguments.
+        command: String,
     },
     /// It ended by itself.
     #[error("the service, `{command}`, has ended by itself ({status}); {}", last_words(said))]
@@ -106,11 +116,30 @@ pub struct StartedCommand {
 }
 
 impl StartedCommand {
-    /// Starts it; that its process exists is all that is known then.
+    /// Starts it; that its process exists is all that is known then. `None` when `stop` came before that.
     ///
     /// # Errors
     /// [`CommandError`]; nothing is left running then.
-    pub async fn start(plan: &CommandPlan) -> Result<Self, CommandError> {
+    pub async fn start(plan: &CommandPlan, stop: &CancellationToken) -> Result<Option<Self>, CommandError> {
+        let mut started = Self::keeper(plan)?;
+        let asked = stop.run_until_cancelled(timeout(START_DEADLINE, started.ask(plan))).await;
+        let command = started.command.clone();
+        let error = match asked {
+            Some(Ok(Ok(Some(CommandReport::Started { .. })))) => return Ok(Some(started)),
+            Some(Ok(Ok(Some(CommandReport::Failed { reason })))) => {
+                Some(CommandError::Start { command, folder: plan.folder.clone(), reason })
+            }
+            Some(Ok(Ok(Some(CommandReport::Ended { .. }) | None))) => Some(CommandError::KeeperGone { command }),
+            Some(Ok(Err(error))) => Some(error),
+            Some(Err(_elapsed)) => Some(CommandError::KeeperSilent { command }),
+            None => None,
+        };
+        started.stop().await;
+        error.map_or(Ok(None), Err)
+    }
+
+    /// A keeper that has not been told anything yet.
+    fn keeper(plan: &CommandPlan) -> Result<Self, CommandError> {
         let program = std::env::current_exe().map_err(CommandError::Keeper)?;
         let mut keeper = Command::new(program)
             .arg(SUBCOMMAND)
@@ -123,23 +152,21 @@ impl StartedCommand {
             .spawn()
             .map_err(CommandError::Keeper)?;
         let missing = || CommandError::Keeper(std::io::Error::other("no pipe"));
-        let mut lifeline = keeper.stdin.take().ok_or_else(missing)?;
+        let lifeline = keeper.stdin.take().ok_or_else(missing)?;
         let stdout = keeper.stdout.take().ok_or_else(missing)?;
-        let mut line = serde_json::to_vec(plan).map_err(|error| CommandError::Talk(error.into()))?;
-        line.push(b'\n');
-        lifeline.write_all(&line).await.map_err(CommandError::Talk)?;
         let command = shown(&plan.words);
         let reports = BufReader::new(stdout).lines();
-        let mut started = Self { command, keeper, lifeline: Some(lifeline), reports, log: plan.log.clone() };
-        match started.report().await? {
-            Some(CommandReport::Started { .. }) => Ok(started),
-            Some(CommandReport::Failed { reason }) => {
-                let (command, folder) = (started.command.clone(), plan.folder.clone());
-                started.stop().await;
-                Err(CommandError::Start { command, folder, reason })
-            }
-            Some(CommandReport::Ended { .. }) | None => Err(CommandError::KeeperGone { command: started.command }),
+        Ok(Self { command, keeper, lifeline: Some(lifeline), reports, log: plan.log.clone() })
+    }
+
+    /// Tells the keeper what to start, and hears what became of it.
+    async fn ask(&mut self, plan: &CommandPlan) -> Result<Option<CommandReport>, CommandError> {
+        let mut line = serde_json::to_vec(plan).map_err(|error| CommandError::Talk(error.into()))?;
+        line.push(b'\n');
+        if let Some(lifeline) = &mut self.lifeline {
+            lifeline.write_all(&line).await.map_err(CommandError::Talk)?;
         }
+        self.report().await
     }
 
     /// Waits until it has ended by itself, which it should not, and says how.
