@@ -202,6 +202,36 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
+/// How often something happens, a second; above zero.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Rate(f64);
+
+impl Rate {
+    /// The highest that a scenario may ask for.
+    pub const MAX: f64 = 1e6;
+
+    /// The rate, or `None` when `value` is not above zero, or too high.
+    #[must_use]
+    pub fn new(value: f64) -> Option<Self> {
+        (value > 0.0 && value <= Self::MAX).then_some(Self(value))
+    }
+
+    /// The number, a second.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        let refused = || de::Error::custom(format_args!("{value} is not allowed: above 0, at most {}", Self::MAX));
+        Self::new(value).ok_or_else(refused)
+    }
+}
+
 /// In what a figure of a summary, a comparison or a gate is counted. JSON writes the symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Unit {

@@ -13,9 +13,10 @@ use crate::render::text::plain;
 use crate::run::{RunOptions, preflight};
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::overrides::Override;
-use crate::scenario::{Experiment, Scenario, ServiceScenario};
+use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
 use crate::testbed::binaries::{SearchPlaces, install_command, installed_server};
-use crate::testbed::{limits, pgbouncer};
+use crate::testbed::limits::{self, DescriptorError};
+use crate::testbed::pgbouncer;
 
 /// Can this machine run it? What is missing, and the command that installs it
 ///
@@ -115,7 +116,7 @@ fn of_service(scenario: &ServiceScenario, options: &RunOptions) -> Result<Vec<Ch
     let seen = runtime.block_on(preflight(scenario, options));
     let mut checks: Vec<Check> =
         seen.into_iter().map(|it| Check::of(&it.what, it.ok, plain(&it.found), it.cure)).collect();
-    checks.extend([descriptors(scenario.load.users.get()), cores()]);
+    checks.extend([descriptors_of(scenario.pace().workload), cores()]);
     Ok(checks)
 }
 
@@ -138,8 +139,22 @@ fn pgbouncer() -> Check {
 }
 
 fn descriptors(users: u32) -> Check {
-    match limits::raise_descriptor_limit(users) {
-        Ok(()) => Check::of("file descriptors", true, format!("enough for {users} users"), None),
+    enough_descriptors(limits::raise_descriptor_limit(users), &format!("{users} users"))
+}
+
+fn descriptors_of(workload: Workload) -> Check {
+    match workload {
+        Workload::Closed { users } => descriptors(users),
+        Workload::Open { max_in_flight, .. } => enough_descriptors(
+            limits::raise_for_requests(max_in_flight),
+            &format!("{max_in_flight} requests in flight"),
+        ),
+    }
+}
+
+fn enough_descriptors(raised: Result<(), DescriptorError>, whom: &str) -> Check {
+    match raised {
+        Ok(()) => Check::of("file descriptors", true, format!("enough for {whom}"), None),
         Err(error) => Check::of("file descriptors", false, error.to_string(), Some(error.hint())),
     }
 }

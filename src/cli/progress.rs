@@ -8,18 +8,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::render::text::plain;
 use crate::run::progress::{Live, Progress, Stage, Update};
-use crate::scenario::Experiment;
+use crate::scenario::{Experiment, Pace, Workload};
 
 /// Without a terminal, how often a line says that the run is alive.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The progress that suits stderr.
 pub(super) fn for_terminal(quiet: bool, experiment: &Experiment) -> Arc<dyn Progress> {
-    let shown = Shown {
-        users: experiment.users().unwrap_or(0),
-        capacity: experiment.pool_capacity(),
-        replicas: experiment.replicas(),
-    };
+    let shown =
+        Shown { pace: experiment.pace(), capacity: experiment.pool_capacity(), replicas: experiment.replicas() };
     if quiet {
         Arc::new(Silent)
     } else if std::io::stderr().is_terminal() {
@@ -37,7 +34,7 @@ impl Progress for Silent {
 
 /// What the live figures are shown against.
 struct Shown {
-    users: u32,
+    pace: Option<Pace>,
     capacity: Option<u32>,
     replicas: u32,
 }
@@ -54,13 +51,21 @@ impl Shown {
         }
     }
 
+    /// `8/20 users`; of an open workload, where each request is somebody else's, `3 in flight`.
+    fn crowd(&self, users: u32) -> String {
+        match self.pace.as_ref().map(|pace| pace.workload) {
+            Some(Workload::Closed { users: most }) => format!("{users}/{most} users"),
+            Some(Workload::Open { rate, .. }) => format!("{users} in flight, {rate} a second due"),
+            None => format!("{users} users"),
+        }
+    }
+
     fn figures(&self, live: &Live) -> String {
         let number = |value: Option<u32>| value.map_or_else(|| "–".to_owned(), |it| it.to_string());
         let age = live.oldest_transaction_s.map_or_else(|| "–".to_owned(), |age| format!("{age:.1} s"));
         format!(
-            "{}/{} users · {:.0} rps · {} failed · {} idle in transaction · oldest {} · pool {}/{} · {}/{} up",
-            live.users,
-            self.users,
+            "{} · {:.0} rps · {} failed · {} idle in transaction · oldest {} · pool {}/{} · {}/{} up",
+            self.crowd(live.users),
             live.rps,
             live.failed,
             number(live.idle_in_transaction),

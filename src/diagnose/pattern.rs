@@ -159,7 +159,9 @@ fn by_last_statement(route: &str, last: &str) -> Match {
     if last.is_empty() {
         return Match { pattern: None, sure: 0.3, why: "no last statement was seen".to_owned() };
     }
-    if has(&["admin", "page"]) && lower.starts_with("get ") || parts.iter().any(|part| part.ends_with(".html")) {
+    if has(&["admin", "page"]) && lower.starts_with("get ")
+        || parts.iter().any(|part| part.rsplit_once('.').is_some_and(|(_, end)| end == "html"))
+    {
         return matched(HoldPattern::H4, 0.6, "a page whose last statement is the page's own read");
     }
     if has(&["call", "invoke"]) {

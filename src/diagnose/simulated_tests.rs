@@ -257,7 +257,7 @@ fn stop(simulated: &mut Simulated, from_s: f64) {
         match &mut stamped.sample {
             Sample::Load(it) if moves => load = Some(it.clone()),
             Sample::Load(it) => it.clone_from(load.as_ref().expect("there was load before")),
-            Sample::Activity(it) if moves => activity = Some(it.clone()),
+            Sample::Activity(it) if moves => activity = Some(*it),
             Sample::Activity(it) => it.clone_from(activity.as_ref().expect("there were polls before")),
             Sample::Breakdown(it) if moves => groups.clone_from(&it.groups),
             Sample::Breakdown(it) => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::timeline::{Row, Timeline};
 use super::{Case, Finding, Kind};
-use crate::scenario::{Experiment, PgBouncer};
+use crate::scenario::{Experiment, PgBouncer, Workload};
 use crate::units::Count;
 
 /// What is asked.
@@ -53,6 +53,8 @@ pub struct Need {
 pub enum Unknown {
     /// The load is not ours.
     NoLoad,
+    /// An open workload: how many there are at once is what comes of it.
+    NoUsers,
     /// Nobody says what pools there are.
     NoPools,
     /// No poll found a user at work.
@@ -66,6 +68,7 @@ impl Unknown {
     pub fn why(self) -> &'static str {
         match self {
             Self::NoLoad => "the load is not known: a database was watched",
+            Self::NoUsers => "the load was open: it has a rate, and no users who could be more or fewer",
             Self::NoPools => {
                 "nobody says how large the pools are: `pool_capacity` in the scenario does, or `pool=N` here"
             }
@@ -113,6 +116,9 @@ impl Pools {
 /// # Errors
 /// [`Unknown`] where nobody can know.
 pub fn what_if(case: &Case<'_>, findings: &[Finding], asked: WhatIf) -> Result<Forecast, Unknown> {
+    if case.record.scenario.pace().is_some_and(|pace| matches!(pace.workload, Workload::Open { .. })) {
+        return Err(Unknown::NoUsers);
+    }
     let pools = Pools::of(&case.record.scenario, asked.pool)?;
     let users = asked.users.or(case.record.scenario.users()).ok_or(Unknown::NoLoad)?;
     let own: Vec<_> = case.samples.iter().filter(|it| it.variant == case.scope).cloned().collect();

@@ -5,7 +5,7 @@ use std::fmt;
 use super::measure::Window;
 use super::rule::Metric;
 use crate::compare::Side;
-use crate::record::{Sample, Stamped};
+use crate::record::{Sample, ScheduleRecord, Stamped};
 
 /// More polls than this share may not be missing, or late.
 const MOST_POLLS: f64 = 0.05;
@@ -23,6 +23,12 @@ const MOST_DISAGREEMENT: f64 = 0.05;
 /// Standard errors of the sampling that explain a difference.
 const SAMPLING_ERRORS: f64 = 3.0;
 
+/// More of an open workload's requests than this share may not have failed to begin.
+const MOST_NOT_STARTED: f64 = 0.01;
+
+/// Later than this, in milliseconds, no more than 1 % of an open workload's requests may begin.
+const LONGEST_LAG_MS: f64 = 50.0;
+
 /// Why what was measured is not to be trusted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Doubt {
@@ -34,6 +40,18 @@ pub enum Doubt {
         late: u64,
         /// Of so many.
         polls: u64,
+    },
+    /// Requests of an open workload did not begin, because the most were in flight.
+    NotStarted {
+        /// So many.
+        not_started: u64,
+        /// Of so many that were due.
+        due: u64,
+    },
+    /// Requests of an open workload began later than planned, for want of time on this machine.
+    StartedLate {
+        /// 99th percentile.
+        lag_p99_ms: f64,
     },
     /// The load generator did not even look at its own figures for a long time.
     GeneratorStalled {
@@ -82,7 +100,12 @@ impl Doubt {
         match self {
             // A scan looks by itself, and says so when it could not.
             Self::GeneratorLags { .. } => metric != Metric::Hold,
-            Self::CutShort | Self::GeneratorStalled { .. } | Self::NoSamples | Self::NoRequests => true,
+            Self::CutShort
+            | Self::GeneratorStalled { .. }
+            | Self::NotStarted { .. }
+            | Self::StartedLate { .. }
+            | Self::NoSamples
+            | Self::NoRequests => true,
             Self::SamplesDropped(_) | Self::UnreadableSamples(_) => {
                 metric.is_polled() || is_pool(metric) || metric == Metric::ReplicasHealthy
             }
@@ -112,6 +135,14 @@ impl fmt::Display for Doubt {
             Self::GeneratorStalled { seconds } => {
                 write!(f, "the load generator stood still for {seconds:.1} s of the steady phase")
             }
+            Self::NotStarted { not_started, due } => write!(
+                f,
+                "{not_started} of {due} requests that were due did not begin, because `max_in_flight` were in flight"
+            ),
+            Self::StartedLate { lag_p99_ms } => write!(
+                f,
+                "the load generator fell behind its schedule: 1 % of the requests began {lag_p99_ms:.0} ms late or later"
+            ),
             Self::NoSamples => f.write_str("there are no samples of the variant"),
             Self::UnreadableSamples(1) => f.write_str("a line of the samples could not be read"),
             Self::UnreadableSamples(lines) => write!(f, "{lines} lines of the samples could not be read"),
@@ -144,10 +175,12 @@ pub fn doubts(side: Side<'_>) -> Vec<Doubt> {
     let due = polls + missed;
     let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
     // Of a watched database the load is somebody else's, and nobody counts it.
-    let loaded = side.record.scenario.users().is_some();
+    let loaded = side.record.scenario.pace().is_some();
     let found = [
         (!measured.complete).then_some(Doubt::CutShort),
         (share(late, polls) > MOST_POLLS).then_some(Doubt::GeneratorLags { late, polls }),
+        measured.generator.schedule.and_then(not_started),
+        measured.generator.schedule.and_then(started_late),
         none(side).then_some(Doubt::NoSamples),
         loaded.then(|| stalled(side)).flatten(),
         (share(missed, due) > MOST_POLLS).then_some(Doubt::PollsMissed { missed, due }),
@@ -159,6 +192,17 @@ pub fn doubts(side: Side<'_>) -> Vec<Doubt> {
         (loaded && measured.summary.requests == 0).then_some(Doubt::NoRequests),
     ];
     found.into_iter().flatten().collect()
+}
+
+fn not_started(schedule: ScheduleRecord) -> Option<Doubt> {
+    let ScheduleRecord { started, not_started, .. } = schedule;
+    let due = started + not_started;
+    (not_started as f64 > MOST_NOT_STARTED * due as f64).then_some(Doubt::NotStarted { not_started, due })
+}
+
+fn started_late(schedule: ScheduleRecord) -> Option<Doubt> {
+    let late = schedule.lag_p99_ms.filter(|lag| *lag > LONGEST_LAG_MS);
+    late.map(|lag_p99_ms| Doubt::StartedLate { lag_p99_ms })
 }
 
 fn none(side: Side<'_>) -> bool {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::record::{ActivitySample, HealthSample, LoadSample, PoolSample, Sample, SessionsLost};
+use crate::record::{ActivitySample, HealthSample, LoadSample, PoolSample, Sample, ScheduleRecord, SessionsLost};
 use crate::scenario::VariantName;
 use crate::units::{Count, Span};
 
@@ -172,9 +172,17 @@ fn samples_of_the_other_variant_are_not_looked_at() {
 #[test]
 fn each_guard_makes_the_verdict_inconclusive_with_its_reason() {
     type Change = fn(&mut crate::record::VariantRecord);
-    let cases: [(Change, &str); 6] = [
+    let cases: [(Change, &str); 8] = [
         (|it| it.complete = false, "cut short"),
         (|it| it.generator.polls_late = 100, "100 of 365 polls began late"),
+        (
+            |it| it.generator.schedule = Some(ScheduleRecord { started: 90, not_started: 10, ..Default::default() }),
+            "10 of 100 requests that were due did not begin",
+        ),
+        (
+            |it| it.generator.schedule = Some(ScheduleRecord { lag_p99_ms: Some(60.0), ..Default::default() }),
+            "1 % of the requests began 60 ms late or later",
+        ),
         (|it| it.generator.samples_dropped = 1, "1 samples were dropped"),
         (|it| it.summary.polls_missed = 100, "100 of 465 polls of the database gave none"),
         (|it| it.summary.idle_in_transaction_counted_s = Some(500.0), "the server counts 500.0"),

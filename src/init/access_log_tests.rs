@@ -108,7 +108,8 @@ fn many_words_at_one_place_are_values() {
     let Values::List(words) = &reviews.params[0].1 else { panic!("{:?}", reviews.params) };
     assert!(words.contains(&Scalar::Text("a word7".to_owned())) && words.len() == 30, "{words:?}");
     assert!(!words.contains(&Scalar::Text("gone".to_owned())), "{words:?}");
-    assert_eq!(reviews.params[1].1, Values::List((0..30).map(Scalar::Number).collect()));
+    let Values::List(numbers) = &reviews.params[1].1 else { panic!("{:?}", reviews.params) };
+    assert!((0..30).all(|n| numbers.contains(&Scalar::Number(n))), "{numbers:?}");
     assert_eq!(draft.routes.len(), 21, "twenty words may be twenty routes: {:?}", draft.routes);
 }
 

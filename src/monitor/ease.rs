@@ -81,28 +81,28 @@ mod tests {
     /// whole idle time.
     fn watched(sessions: u32, hold_s: f64) -> (u32, f64) {
         let mut random = SmallRng::seed_from_u64(7);
-        let mut holds = Vec::new();
+        let mut spans = Vec::new();
         for _ in 0..sessions {
             let mut now = random.random_range(0.0..2.0 * hold_s);
             while now < 60.0 {
-                holds.push((now, now + hold_s));
+                spans.push((now, now + hold_s));
                 now += hold_s * random.random_range(1.1..1.5);
             }
         }
-        let (mut ease, mut factor, mut now, mut second) = (Ease::default(), 1, 0.0, 1.0);
+        let (mut ease, mut factor, mut now, mut next_s) = (Ease::default(), 1, 0.0, 1.0);
         let mut points = Vec::new();
         while now < 60.0 {
-            let idle = holds.iter().filter(|(from, to)| (*from..*to).contains(&now)).count();
+            let idle = spans.iter().filter(|(from, to)| (*from..*to).contains(&now)).count();
             if ease.take(now, u32::try_from(idle).unwrap()) {
                 factor = 1;
             }
             points.push((now, f64::from(u32::try_from(idle).unwrap())));
-            if now >= second {
-                (factor, second) = (ease.factor(), second + 1.0);
+            if now >= next_s {
+                (factor, next_s) = (ease.factor(), next_s + 1.0);
             }
             now += 0.05 * f64::from(factor);
         }
-        let truth: f64 = holds.iter().map(|(from, to)| to.min(60.0) - from).sum();
+        let truth: f64 = spans.iter().map(|(from, to)| to.min(60.0) - from).sum();
         let series: Series = points.into_iter().collect();
         (factor, (series.integral().unwrap() / truth - 1.0).abs())
     }

@@ -20,6 +20,7 @@ mod health;
 mod holds;
 mod line;
 mod others;
+mod paces;
 mod pgbouncer;
 mod pools;
 mod prometheus;

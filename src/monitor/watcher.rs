@@ -14,9 +14,10 @@ use super::figures::figures;
 use super::holds::{GAP_S, Holds};
 use super::line::{Line, Restored};
 use super::others::Wanted;
+use super::paces::Paces;
 use super::pulse::{Pulse, feel};
 use super::rows::{Look, look};
-use super::schedule::{Pace, next_tick, skipped};
+use super::schedule::skipped;
 use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{
     BlockingSample, CountersSample, EpisodeEnd, Event, MonitorRecord, OtherSessions, PulseSample, Sample,
@@ -25,9 +26,6 @@ use crate::stats::LatencyHistogram;
 
 /// How long a turn that is under way may go on once the watching is to end.
 const LAST_TURN: Duration = Duration::from_millis(500);
-
-/// Counters, breakdown, episodes; and blocking, while there is some.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// How the polls of the sessions went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,15 +45,6 @@ pub struct Watched {
     pub polls: PollStats,
     /// What it achieved and cost.
     pub record: MonitorRecord,
-}
-
-/// When each tier is due.
-struct Paces {
-    tick: Duration,
-    pulse: Pace,
-    rows: Pace,
-    second: Pace,
-    blocking: Pace,
 }
 
 /// How long polls took, as seen from here.
@@ -91,20 +80,13 @@ impl Watcher {
     /// Connects, and looks at what there is before the load begins.
     pub(super) async fn start(watch: Watch) -> Result<Self, MonitorError> {
         let line = Line::open(&watch.database).await?;
-        let Some(link) = line.link() else { return Err(MonitorError::Silent) };
+        let Some(up) = line.link() else { return Err(MonitorError::Silent) };
         let failed = |what| move |source| MonitorError::Query { what, source };
-        let counters_before = counters::read(&link.client, &link.counters).await.map_err(failed("pg_stat_database"))?;
-        let wanted = watch.whose.wanted(&link.server.roles)?;
-        let tick = watch.pulse.min(watch.interval);
+        let counters_before = counters::read(&up.client, &up.counters).await.map_err(failed("pg_stat_database"))?;
+        let wanted = watch.whose.wanted(&up.server.roles)?;
         Ok(Self {
             wanted,
-            paces: Paces {
-                tick,
-                pulse: Pace::new("pulse", watch.pulse),
-                rows: Pace::new("rows", watch.interval),
-                second: Pace::new("counters", SECOND),
-                blocking: Pace::new("blocking", SECOND),
-            },
+            paces: Paces::new(watch.pulse, watch.interval),
             longest: Longest::new(watch.interval.as_secs_f64()),
             record: MonitorRecord {
                 counts_idle_time: counters_before.idle_in_transaction_s.is_some(),
@@ -141,7 +123,7 @@ impl Watcher {
                 () = turn => {}
                 () = patience => break,
             }
-            tick = self.next_tick(began);
+            tick = self.paces.next_tick(began, !self.waiters.is_empty());
         }
         let still_open = self.tracker.end_all(EpisodeEnd::StillOpen);
         self.longest.add(still_open);
@@ -169,15 +151,6 @@ impl Watcher {
         if !self.waiters.is_empty() && self.paces.blocking.take_due(tick, every) {
             self.poll_blocking(sink).await;
         }
-    }
-
-    /// Ticks at which nothing is due are slept through.
-    fn next_tick(&self, began: Instant) -> Instant {
-        let now = Instant::now();
-        let blocking = (!self.waiters.is_empty()).then(|| self.paces.blocking.due().unwrap_or(now));
-        let due = [&self.paces.rows, &self.paces.pulse, &self.paces.second].map(|pace| pace.due().unwrap_or(now));
-        let due = due.into_iter().chain(blocking).min().unwrap_or(now);
-        next_tick(began, self.paces.tick, due, now)
     }
 
     async fn watched(self, lasted: Duration, cpu_before: Option<f64>) -> Watched {
@@ -399,9 +372,9 @@ impl Watcher {
         self.line.link().is_some()
     }
 
-    /// Looks as rarely as `factor` says; at the rows at most half as often, since they tell who.
+    /// Looks as rarely as `factor` says.
     fn eased(&mut self, factor: u32, sink: &dyn Sink) {
-        for event in [self.paces.pulse.eased(factor), self.paces.rows.eased(factor.min(2))].into_iter().flatten() {
+        for event in self.paces.eased(factor) {
             self.happened(event, sink);
         }
     }

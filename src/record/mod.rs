@@ -273,6 +273,22 @@ pub struct GeneratorRecord {
     pub samples_dropped: u64,
     /// Polls of the database that began more than half an interval late.
     pub polls_late: u64,
+    /// How the schedule of an open workload was kept; `None` for a closed one, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleRecord>,
+}
+
+/// How the schedule of an open workload was kept, over the requests that were due in the steady phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScheduleRecord {
+    /// Requests that began.
+    pub started: u64,
+    /// Requests that could not, because the most were in flight: no latency tells of them.
+    pub not_started: u64,
+    /// How much later than planned they began, which is in their latency: 99th percentile; `None` when none did.
+    pub lag_p99_ms: Option<f64>,
+    /// The longest.
+    pub lag_max_ms: Option<f64>,
 }
 
 /// What the monitor achieved, and what it cost.

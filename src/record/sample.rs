@@ -250,7 +250,7 @@ pub struct HealthSample {
 /// The load at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadSample {
-    /// Users that have started.
+    /// Users that have started and do not rest; of an open workload, those with a request in flight.
     pub users: u32,
     /// Requests finished since the load began.
     pub finished: u64,

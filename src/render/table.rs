@@ -5,9 +5,10 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::doubts::doubts;
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
 use super::text::plain;
-use crate::record::{MonitorRecord, Outcome, RunRecord, SeenBy, Summary, VariantRecord};
+use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
 use crate::scenario::{Experiment, Reference, ServiceScenario, VariantName};
 
 /// Rows of the incident itself, above the line.
@@ -115,7 +116,7 @@ pub(super) fn loaded(experiment: &Experiment) -> String {
                 gateway.pool.max_overflow,
             )
         }
-        Experiment::Service(service) => format!("{} users · {}", service.load.users.get(), targets(service)),
+        Experiment::Service(service) => format!("{} · {}", service.pace(), targets(service)),
         Experiment::Watched(watched) => format!("{}, watched under a load of others", watched.watched),
     }
 }
@@ -251,19 +252,19 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
         prose(text, &said, width)?;
     }
     for (scope, variant) in record.in_order() {
-        for said in variant.monitor.iter().flat_map(|monitor| doubts(monitor, variant)) {
+        for said in doubts(variant) {
             writeln!(text)?;
             prose(text, &format!("{}: {said}", scope.name()), width)?;
         }
     }
     let told = |variant: &VariantRecord| variant.errors.iter().any(|error| error.seen_by == SeenBy::PgBouncer);
     let healthy = record.variants.values().filter(|it| it.summary.is_healthy() && !told(it)).count();
-    let users = record.scenario.users().filter(|_| healthy == record.variants.len() && healthy > 0);
-    if let Some(users) = users {
+    let pace = record.scenario.pace().filter(|_| healthy == record.variants.len() && healthy > 0);
+    if let Some(pace) = pace {
         let out = record.variants.values().filter_map(|variant| variant.summary.pool_checked_out_peak).max();
         let said = format!(
-            "Nothing went wrong: {} users had at most {} of {} pooled sessions out at once, and no checkout timed out.",
-            users,
+            "Nothing went wrong: {} had at most {} of {} pooled sessions out at once, and no checkout timed out.",
+            pace,
             count(out.map(u64::from)),
             count(record.scenario.pool_capacity().map(u64::from)),
         );
@@ -271,28 +272,6 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
         prose(text, &said, width)?;
     }
     Ok(())
-}
-
-/// Why figures of this variant are less than they might be.
-fn doubts(monitor: &MonitorRecord, variant: &VariantRecord) -> Vec<String> {
-    let mut said = Vec::new();
-    if !monitor.counts_idle_time {
-        let version = &variant.postgres_version;
-        said.push(format!(
-            "PostgreSQL {version} does not count idle-in-transaction time (14 and later do): the samples stand alone."
-        ));
-    }
-    if monitor.server_restarts > 0 {
-        said.push("the server was restarted meanwhile, and its count is no continuation.".to_owned());
-    }
-    if monitor.unwatched_s > 0.0 {
-        let unwatched = seconds(Some(monitor.unwatched_s));
-        said.push(format!("nobody watched for {unwatched}, which the figures do not cover."));
-    }
-    if monitor.clock_jumps > 0 {
-        said.push("a clock was set meanwhile; ages were corrected by as much.".to_owned());
-    }
-    said
 }
 
 fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
@@ -333,6 +312,7 @@ fn shortened(line: &str, width: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::MonitorRecord;
 
     fn fixture() -> RunRecord {
         let text = include_str!("../../fixtures/records/issue-2318.json");

@@ -2,25 +2,22 @@
 //!
 //! All of it is looked at before anything is written or sent. No secret leaves: none is in an error.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 use super::RunOptions;
-use super::guard::{Guard, GuardError};
+use super::guard::{Guard, GuardError, is_loopback};
+use super::identities::credentials;
 use super::secrets::Secrets;
 use crate::database::{Database, UrlError};
 use crate::monitor::{Console, ConsoleUrlError};
 use crate::scenario::ServiceScenario;
-use crate::scenario::service::{IdentitySource, TlsFiles, Values};
-use crate::swarm::{Identity, Lines};
+use crate::scenario::service::{TlsFiles, Values};
+use crate::swarm::{Credentials, Files};
 use crate::tls::{ClientTls, TlsFileError};
 
 /// The variable of the database's URL when the scenario does not say.
@@ -35,6 +32,12 @@ pub enum AccessError {
     /// A host that may not be spoken to.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// Load on another machine without an end to it.
+    #[error("`{host}` is not this machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]")]
+    NoCeiling {
+        /// The host.
+        host: String,
+    },
     /// Certificates of one's own cannot be used.
     #[error("the files under `target.tls` cannot be used")]
     Tls(#[from] TlsFileError),
@@ -50,10 +53,30 @@ pub enum AccessError {
         key: &'static str,
     },
     /// A value that cannot be sent.
-    #[error("the value of the variable `{name}` cannot stand in a header")]
+    #[error("the value of {from} cannot stand in a header")]
     Unsendable {
-        /// The variable.
+        /// Where it comes from.
+        from: String,
+    },
+    /// A table that cannot be read.
+    #[error("`{}` cannot be used: {reason}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without its values.
+        reason: String,
+    },
+    /// A column that is not there.
+    #[error("{who} has no `{name}`, which {needed_by} needs: its columns are {there}")]
+    NoColumn {
+        /// Who has not.
+        who: String,
+        /// The column.
         name: String,
+        /// Who needs it.
+        needed_by: String,
+        /// The columns that are there.
+        there: String,
     },
     /// A file that is not there.
     #[error("cannot read `{}`", path.display())]
@@ -65,7 +88,7 @@ pub enum AccessError {
         source: std::io::Error,
     },
     /// A file with a secret that others may read.
-    #[error("`{}` holds a database URL and everybody may read it: `chmod 600` keeps it", path.display())]
+    #[error("`{}` holds secrets and everybody may read it: `chmod 600` keeps them", path.display())]
     OpenFile {
         /// The file.
         path: PathBuf,
@@ -114,8 +137,8 @@ pub(super) struct Access {
     pub(super) database: Database,
     /// The console of the `PgBouncer` that the scenario names.
     pub(super) pgbouncer: Option<Console>,
-    pub(super) identities: Vec<Identity>,
-    pub(super) lines: Lines,
+    pub(super) credentials: Vec<Credentials>,
+    pub(super) files: Files,
     pub(super) secrets: Secrets,
 }
 
@@ -124,7 +147,10 @@ impl Access {
     pub(super) async fn open(scenario: &ServiceScenario, options: &RunOptions) -> Result<Self, AccessError> {
         let mut guard = Guard::allowing(&options.allow_remote);
         for url in scenario.variant_names().into_iter().flat_map(|variant| scenario.urls(variant)) {
-            guard.admit(url.host(), url.port()).await?;
+            let addresses = guard.admit(url.host(), url.port()).await?;
+            if !addresses.iter().all(|it| is_loopback(it.ip())) && !scenario.load.has_ceiling() {
+                return Err(AccessError::NoCeiling { host: url.host().to_owned() });
+            }
         }
         if let Some(url) = scenario.target.metrics.as_ref().and_then(|metrics| metrics.url.as_ref()) {
             guard.admit(url.host(), url.port()).await?;
@@ -134,25 +160,30 @@ impl Access {
         }
         let database = database(scenario, options.database_url.as_ref(), &mut guard).await?;
         let pgbouncer = pgbouncer(scenario, &mut guard).await?;
-        let identities = scenario.identity.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
-        // Somebody has to ask.
-        let identities = if identities.is_empty() { vec![Identity::of([])] } else { identities };
+        let (credentials, columns) = credentials(scenario)?;
+        let files = Files { columns, ..files(scenario)? };
         let secrets = Secrets::of(scenario, database.config());
-        Ok(Self { guard, database, pgbouncer, identities, lines: lines(scenario)?, secrets })
+        Ok(Self { guard, database, pgbouncer, credentials, files, secrets })
     }
 }
 
-fn variable(name: &str, key: &'static str) -> Result<String, AccessError> {
+pub(super) fn variable(name: &str, key: &'static str) -> Result<String, AccessError> {
     let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     value.ok_or_else(|| AccessError::NoVariable { name: name.to_owned(), key })
 }
 
-fn read(path: &Path) -> Result<String, AccessError> {
-    let failed = |source| AccessError::File { path: path.to_owned(), source };
-    if fs::metadata(path).map_err(failed)?.len() > LONGEST_FILE {
+pub(super) fn read(path: &Path) -> Result<String, AccessError> {
+    check_length(path)?;
+    fs::read_to_string(path).map_err(|source| AccessError::File { path: path.to_owned(), source })
+}
+
+fn check_length(path: &Path) -> Result<(), AccessError> {
+    let metadata = fs::metadata(path).map_err(|source| AccessError::File { path: path.to_owned(), source })?;
+    // A device has no length, and no end.
+    if metadata.len() > LONGEST_FILE || !metadata.is_file() {
         return Err(AccessError::Values { path: path.to_owned() });
     }
-    fs::read_to_string(path).map_err(failed)
+    Ok(())
 }
 
 /// The database's configuration, every host of it admitted.
@@ -222,7 +253,7 @@ fn parsed(url: &str) -> Result<Database, UrlError> {
     Ok(database)
 }
 
-fn read_secret(path: &Path) -> Result<String, AccessError> {
+pub(super) fn read_secret(path: &Path) -> Result<String, AccessError> {
     let failed = |source| AccessError::File { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o007 != 0 {
@@ -231,34 +262,12 @@ fn read_secret(path: &Path) -> Result<String, AccessError> {
     read(path)
 }
 
-fn identity(source: &IdentitySource) -> Result<Identity, AccessError> {
-    let header = |text: &str, variable: &str| {
-        let refused = || AccessError::Unsendable { name: variable.to_owned() };
-        HeaderValue::from_str(text).ok().ok_or_else(refused)
-    };
-    // The check has seen to it that one form is there, and whole.
-    if let Some(name) = &source.bearer_env {
-        let token = variable(name, "identity.bearer_env")?;
-        return Ok(Identity::of([(AUTHORIZATION, header(&format!("Bearer {}", token.trim()), name)?)]));
-    }
-    if let (Some(user), Some(name)) = (&source.user, &source.password_env) {
-        let password = variable(name, "identity.password_env")?;
-        let encoded = STANDARD.encode(format!("{user}:{password}"));
-        return Ok(Identity::of([(AUTHORIZATION, header(&format!("Basic {encoded}"), name)?)]));
-    }
-    let (Some(header_name), Some(name)) = (&source.header, &source.value_env) else { return Ok(Identity::of([])) };
-    let value = variable(name, "identity.value_env")?;
-    let unsendable = || AccessError::Unsendable { name: name.clone() };
-    let header_name = HeaderName::from_bytes(header_name.as_bytes()).ok().ok_or_else(unsendable)?;
-    Ok(Identity::of([(header_name, header(value.trim(), name)?)]))
-}
-
-/// The lines of every file of values.
-pub(super) fn lines(scenario: &ServiceScenario) -> Result<Lines, AccessError> {
-    let mut lines = BTreeMap::new();
+/// The lines of every file of values, and the bodies.
+pub(super) fn files(scenario: &ServiceScenario) -> Result<Files, AccessError> {
+    let mut files = Files::default();
     for values in scenario.routes().flat_map(|route| route.params.values()) {
         if let Values::File { file } = values
-            && !lines.contains_key(file)
+            && !files.lines.contains_key(file)
         {
             let path = scenario.folder.join(file);
             let text = read(&path)?;
@@ -267,10 +276,16 @@ pub(super) fn lines(scenario: &ServiceScenario) -> Result<Lines, AccessError> {
             if values.is_empty() {
                 return Err(AccessError::Values { path });
             }
-            lines.insert(file.clone(), values);
+            files.lines.insert(file.clone(), values);
         }
     }
-    Ok(lines)
+    for file in scenario.routes().filter_map(|route| route.body_file.as_ref()) {
+        let path = scenario.folder.join(file);
+        check_length(&path)?;
+        let body = fs::read(&path).map_err(|source| AccessError::File { path, source })?;
+        files.bodies.insert(file.clone(), body.into());
+    }
+    Ok(files)
 }
 
 #[cfg(test)]
@@ -325,6 +340,27 @@ mod tests {
             "[[identity]]\nbearer_env = \"RBAC_BENCH_SURELY_UNSET\"\n",
         );
         assert!(refused(token).await.contains("`identity.bearer_env` needs it"));
+    }
+
+    #[tokio::test]
+    async fn load_on_another_machine_needs_a_ceiling() {
+        let remote = |load: &str| {
+            let text = format!(
+                "name = \"x\"\n[target]\nurl = \"http://10.0.0.1\"\n[database]\nurl = \"postgresql://app@127.0.0.1/shop\"\n\
+                 [load]\n{load}\n[[route]]\nroute = \"GET /\"\n"
+            );
+            ServiceScenario::from_text("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let allowed = RunOptions { allow_remote: vec!["10.0.0.1".to_owned()], ..RunOptions::default() };
+        let error = Access::open(&remote("users = 2"), &allowed).await.expect_err("no ceiling");
+        assert_eq!(
+            error.to_string(),
+            "`10.0.0.1` is not this machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]"
+        );
+        let ceilings = ["max_rate = 20", "arrival_rate = 20", "stages = [{ rate = 20, for = \"1s\" }]"];
+        for load in ceilings {
+            assert!(Access::open(&remote(load), &allowed).await.is_ok(), "{load}");
+        }
     }
 
     #[tokio::test]

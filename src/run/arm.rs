@@ -213,6 +213,7 @@ impl Arm<'_> {
                 cpu_s: loaded.cpu_s,
                 samples_dropped: self.collector.dropped(),
                 polls_late: loaded.watched.polls.late,
+                schedule: loaded.view.schedule(),
             },
             scan: None,
             latency_distribution: steady
@@ -229,7 +230,7 @@ impl Arm<'_> {
     }
 
     fn update(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) -> Update {
-        let Pace { ramp_up, settle, duration, .. } = self.pace;
+        let Pace { ramp_up, settle, duration, .. } = &self.pace;
         let total_s = ramp_up.secs() + settle.secs() + duration.secs();
         Update { variant: self.name, stage, elapsed_s, total_s, live, detail: None }
     }

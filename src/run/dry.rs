@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::RunError;
-use super::access::{DATABASE_URL, lines};
+use super::access::{DATABASE_URL, files};
 use super::guard::Guard;
 use crate::record::Format;
 use crate::scenario::ServiceScenario;
@@ -112,7 +112,7 @@ pub struct DryOff {
 /// # Errors
 /// When a file of values cannot be read, or a header cannot be sent.
 pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -> Result<DryRun, RunError> {
-    let lines = lines(scenario)?;
+    let files = files(scenario)?;
     let guard = Guard::allowing(allowed);
     let variants: Vec<DryVariant> = scenario
         .variant_names()
@@ -132,7 +132,7 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
     let total: u64 = scenario.routes().map(|route| u64::from(route.weight.get())).sum();
     let route = |route: &ServiceRoute| {
         let sketches = match &base {
-            Some(base) => sketch(route, &lines, base.url(), scenario.load.seed, samples)?,
+            Some(base) => sketch(route, &files, base.url(), scenario.load.seed, samples)?,
             None => Vec::new(),
         };
         let requests = sketches.into_iter().map(|it| DryRequest {

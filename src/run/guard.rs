@@ -141,7 +141,7 @@ impl Guard {
 }
 
 /// IPv4 addresses in IPv6's clothes included.
-fn is_loopback(address: IpAddr) -> bool {
+pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 

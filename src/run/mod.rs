@@ -10,6 +10,7 @@ pub mod dry;
 mod errors;
 mod fetch;
 mod guard;
+mod identities;
 mod machine;
 mod preflight;
 pub mod progress;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::monitor::{Console, MonitorError};
 use crate::record::store::{RunFolder, StoreError};
 use crate::record::{Format, Outcome, RunRecord};
-use crate::scenario::{Experiment, Scenario, ServiceScenario};
+use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
 use crate::swarm::SwarmError;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use access::Access;
@@ -182,7 +183,11 @@ async fn carry_out(
     if experiment.gateway().is_some_and(|it| it.pgbouncer.is_some()) && options.pgbouncer.is_some() {
         return Err(RunError::TwoPgBouncers);
     }
-    limits::raise_descriptor_limit(experiment.users().unwrap_or(0)).map_err(TestbedError::from)?;
+    match experiment.pace().map_or(Workload::Closed { users: 0 }, |pace| pace.workload) {
+        Workload::Closed { users } => limits::raise_descriptor_limit(users),
+        Workload::Open { max_in_flight, .. } => limits::raise_for_requests(max_in_flight),
+    }
+    .map_err(TestbedError::from)?;
     // What cannot be reached is told before anything is written.
     let access = match &experiment {
         Experiment::Service(scenario) => Some(Access::open(scenario, options).await?),

@@ -65,7 +65,7 @@ impl Stage {
 /// Figures of this moment. `None` has not been seen yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Live {
-    /// Users that have started.
+    /// Users that have started and do not rest; of an open workload, those with a request in flight.
     pub users: u32,
     /// Requests that finished in the last second or so, a second.
     pub rps: f64,

@@ -21,9 +21,9 @@ use crate::record::ScanRecord;
 use crate::record::scan::ScanPlan;
 use crate::scan::report::{self, Scanned};
 use crate::scan::traffic::Traffic;
-use crate::scenario::Pace;
+use crate::scenario::{Pace, Workload};
 use crate::swarm::Swarm;
-use crate::units::{Count, Span};
+use crate::units::Span;
 use conductor::Conductor;
 use looks::Looks;
 
@@ -54,7 +54,7 @@ impl ScanSettings {
     pub(super) fn expected(&self, of: &Pace, routes: usize) -> Pace {
         let turns = (u64::from(self.plan.rounds) + 1) * (routes as u64 + 1);
         let duration = Span::from(Duration::from_secs_f64(turns as f64 * TURN_S + self.plan.company_s));
-        Pace { ramp_up: Span::ZERO, settle: Span::ZERO, duration, ..*of }
+        Pace { ramp_up: Span::ZERO, settle: Span::ZERO, duration, ..of.clone() }
     }
 }
 
@@ -134,6 +134,7 @@ pub(super) async fn scan(
 
 /// The users of a scan, of a load with such users; how long it takes is a guess, for whoever shows progress.
 pub(super) fn pace(of: &Pace, plan: &ScanPlan) -> Pace {
-    let users = Count::of(plan.users.max(1));
-    Pace { users, ramp_up: Span::ZERO, settle: Span::ZERO, duration: LONGEST, ..*of }
+    let workload = Workload::Closed { users: plan.users.max(1) };
+    let stages = Vec::new();
+    Pace { workload, stages, ramp_up: Span::ZERO, settle: Span::ZERO, duration: LONGEST, ..of.clone() }
 }

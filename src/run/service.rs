@@ -17,9 +17,9 @@ use super::started::StartedService;
 use crate::monitor::{self, Console, GaugeNames, Good, PgBouncerWatch, Probe, Watch, Whose};
 use crate::record::{ScanRecord, SessionsLost, VariantRecord};
 use crate::scan::traffic::Traffic;
-use crate::scenario::{Pace, ServiceScenario, VariantName};
+use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
 use crate::swarm::fleet::Fleet;
-use crate::swarm::{Clock, Plan, Swarm};
+use crate::swarm::{self, Clock, Identity, Plan, Swarm, SwarmError};
 use crate::units::Span;
 
 /// A session that is idle reports to the server's statistics at its next transaction, or after ten seconds. What it has
@@ -99,20 +99,32 @@ impl ServiceVariant<'_> {
 
     async fn load(&self, arm: &Arm<'_>, service: &mut StartedService) -> Result<Loaded, RunError> {
         let pace = self.scenario.pace();
-        let (swarm, fleet) = self.swarm(&pace)?;
+        let (swarm, fleet) = self.swarm(&pace).await?;
         let clock = Clock::starting_now(&pace);
         let sink = self.collector.sink(self.name, clock.started, fleet);
         let died = async { service.died().await.into() };
         arm.load(swarm, clock, self.watch(clock), &sink, died).await
     }
 
-    fn swarm(&self, pace: &Pace) -> Result<(Swarm, Arc<Fleet>), RunError> {
-        let plan = Plan::of_service(self.scenario, &self.access.lines)?;
+    async fn swarm(&self, pace: &Pace) -> Result<(Swarm, Arc<Fleet>), RunError> {
+        let plan = Plan::of_service(self.scenario, &self.access.files)?;
         let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
-        let identities = self.access.identities.clone();
         let client = self.access.guard.client();
+        let identities = self.log_in(pace).await?;
         let swarm = Swarm::among_strangers(client, pace, plan, identities, Arc::clone(&fleet))?;
         Ok((swarm, fleet))
+    }
+
+    /// Everybody who loads it; whoever must log in does, at the first of its replicas.
+    async fn log_in(&self, pace: &Pace) -> Result<Vec<Identity>, RunError> {
+        let client = self.access.guard.client().timeout(pace.client_timeout.duration());
+        let client = client.build().map_err(SwarmError::Prepare)?;
+        let base = self.scenario.urls(self.name);
+        let base = base.first().map(|it| it.url().clone());
+        let Some(base) = base else { return Ok(Vec::new()) };
+        let login = swarm::log_in(&client, &base, &self.access.credentials, pace.max_rate);
+        // Once it was told to stop, nobody asks any more.
+        Ok(self.stop.run_until_cancelled(login).await.transpose()?.unwrap_or_else(|| vec![Identity::of([])]))
     }
 
     async fn scan(
@@ -122,7 +134,7 @@ impl ServiceVariant<'_> {
         service: &mut StartedService,
     ) -> Result<(Loaded, ScanRecord), RunError> {
         let pace = scan::pace(&self.scenario.pace(), &settings.plan);
-        let (swarm, fleet) = self.swarm(&pace)?;
+        let (swarm, fleet) = self.swarm(&pace).await?;
         let subject = scan::Subject {
             settings,
             database: &self.access.database,
@@ -142,18 +154,19 @@ impl ServiceVariant<'_> {
 
     /// Each route and its share of the requests, by the plan's order.
     fn traffic_shares(&self, fleet: &Fleet) -> Vec<(String, f64)> {
-        let weight = |label: &str| {
-            let own = self.scenario.routes().filter(|route| route.route.name() == label);
-            own.map(|route| f64::from(route.weight.get())).sum::<f64>()
-        };
-        let all: f64 = self.scenario.routes().map(|route| f64::from(route.weight.get())).sum();
+        let shares = self.scenario.shares();
+        let weight = |label: &str| shares.iter().filter(|(name, _)| *name == label).map(|(_, it)| it).sum::<f64>();
+        let all: f64 = shares.iter().map(|(_, weight)| weight).sum();
         fleet.labels().iter().map(|label| (label.clone(), weight(label) / all)).collect()
     }
 
     /// The traffic of the scenario's own load.
     fn traffic(&self) -> Traffic {
         let [shortest, longest] = self.scenario.load.think_time.map(Span::secs);
-        Traffic::Users { users: self.scenario.load.users.get(), think_s: f64::midpoint(shortest, longest) }
+        match self.scenario.pace().workload {
+            Workload::Closed { users } => Traffic::Users { users, think_s: f64::midpoint(shortest, longest) },
+            Workload::Open { rate, .. } => Traffic::Rate(rate),
+        }
     }
 
     fn watch(&self, clock: Clock) -> Watch {

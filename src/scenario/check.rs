@@ -95,6 +95,13 @@ impl Problems {
         self.0.push(Problem { severity, key: KeyPath::of(key.iter().copied()), message, meant: None });
     }
 
+    /// What was probably meant by the last of them.
+    pub(super) fn meant_last(&mut self, meant: Option<&str>) {
+        if let Some(last) = self.0.last_mut() {
+            last.meant = meant.map(str::to_owned);
+        }
+    }
+
     pub(super) fn refuse_zero(&mut self, key: &[&str], span: Span) {
         if span.is_zero() {
             self.error(key, "is 0s: above 0 is needed");

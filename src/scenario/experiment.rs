@@ -4,7 +4,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde::{Deserialize as Derived, Serialize};
 
 use super::gate::GateRule;
-use super::{Pace, Reference, Scenario, ServiceScenario, SessionScope, VariantName};
+use super::{Pace, Reference, Scenario, ServiceScenario, SessionScope, VariantName, Workload};
 use crate::units::{Count, Span};
 
 /// What was asked for. In files it is told by its keys: a `[gateway]`, a `[target]`, or a
@@ -93,9 +93,12 @@ impl Experiment {
         }
     }
 
-    /// Simulated users; `None` where the load is not ours.
+    /// Simulated users, the most at once; `None` of an open workload, and where the load is not ours.
     pub fn users(&self) -> Option<u32> {
-        self.pace().map(|pace| pace.users.get())
+        match self.pace()?.workload {
+            Workload::Closed { users } => Some(users),
+            Workload::Open { .. } => None,
+        }
     }
 
     /// After this long a user gives a request up; `None` where the load is not ours.
@@ -162,7 +165,9 @@ impl Experiment {
             Self::Service(scenario) => {
                 scenario.run = if scenario.variants.is_empty() { Vec::new() } else { vec![variant] };
                 let load = &mut scenario.load;
-                (load.settle, load.duration, load.seed) = (settle, measured, load.seed.wrapping_add(turn));
+                (load.settle, load.seed) = (settle, load.seed.wrapping_add(turn));
+                // Stages have a length of their own.
+                load.duration = load.stages.is_empty().then_some(measured);
             }
             Self::Watched(_) => {}
         }

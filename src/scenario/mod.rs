@@ -13,6 +13,7 @@ pub mod gate;
 pub mod key;
 pub mod locate;
 pub mod overrides;
+mod pace;
 pub mod pgbouncer;
 pub mod route;
 pub mod schema;
@@ -31,6 +32,7 @@ pub use gateway_under_test::settings::{Audit, Checkout, Masks, SessionScope};
 use crate::units::{Count, Share, Span};
 
 pub use self::experiment::{Experiment, Watched};
+pub use self::pace::{Pace, Stage, Workload};
 pub use self::pgbouncer::{PgBouncer, ServerResetQuery};
 pub use self::service::ServiceScenario;
 pub use self::variant_name::{NotAVariantName, VariantName};
@@ -131,27 +133,9 @@ impl Load {
     #[must_use]
     pub fn pace(&self) -> Pace {
         let Self { users, ramp_up, settle, duration, client_timeout, balance, seed, .. } = *self;
-        Pace { users, ramp_up, settle, duration, client_timeout, balance, seed }
+        let workload = Workload::Closed { users: users.get() };
+        Pace { workload, stages: Vec::new(), max_rate: None, ramp_up, settle, duration, client_timeout, balance, seed }
     }
-}
-
-/// How many users a load has, and when: what is asked of the users of any service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// Simulated users.
-    pub users: Count,
-    /// Time over which they start, evenly.
-    pub ramp_up: Span,
-    /// Time with all of them before the steady phase.
-    pub settle: Span,
-    /// The steady phase.
-    pub duration: Span,
-    /// After this long a user gives a request up.
-    pub client_timeout: Span,
-    /// Which replica a request goes to.
-    pub balance: Balance,
-    /// Seed of every random choice.
-    pub seed: u64,
 }
 
 const fn one() -> f64 {

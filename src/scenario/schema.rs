@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::route::TaskRoute;
 use super::service::{BaseUrl, GaugeName, RouteName, Values};
 use super::{Scenario, ServiceScenario, SessionScope, VariantName};
-use crate::units::{Count, Share, Span};
+use crate::units::{Count, Rate, Share, Span};
 
 /// The schema of both kinds: a scenario of a service has a `[target]`, one of the reference gateway does not.
 #[must_use]
@@ -58,6 +58,16 @@ written_as!(
     Count,
     "Count",
     json_schema!({ "type": "integer", "minimum": 1, "maximum": Self::MAX, "description": "How many; at least 1." })
+);
+written_as!(
+    Rate,
+    "Rate",
+    json_schema!({
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": Self::MAX,
+        "description": "How often a second; above 0.",
+    })
 );
 written_as!(
     Share,

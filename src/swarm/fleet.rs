@@ -64,27 +64,28 @@ impl Fleet {
             .collect()
     }
 
-    /// Chooses a replica for a request of the user whose own is `home` to the route of this place, and counts the
-    /// request as in flight until what is returned is dropped.
-    pub(super) fn board(&self, balance: Balance, home: usize, route: usize) -> Boarded<'_> {
-        let target = self.choose(balance, home % self.replicas.len());
-        let by_route = &self.in_flight[route];
+    /// Counts a request to the replica of this place, for the route of that one, as in flight until what is returned is
+    /// dropped.
+    pub(super) fn board(&self, replica: usize, route: usize) -> Boarded<'_> {
+        let (target, by_route) = (&self.replicas[replica], &self.in_flight[route]);
         target.in_flight.fetch_add(1, Ordering::Relaxed);
         by_route.fetch_add(1, Ordering::Relaxed);
         Boarded { target, by_route }
     }
 
-    /// Replicas that are up, all when none is: a load balancer without a healthy backend still tries.
-    fn choose(&self, balance: Balance, home: usize) -> &Target {
+    /// Chooses a replica for a request of the user whose own is `home`: among those that are up, all when none is, since a
+    /// load balancer without a healthy backend still tries.
+    pub(super) fn choose(&self, balance: Balance, home: usize) -> usize {
+        let (count, home) = (self.replicas.len(), home % self.replicas.len());
         let any_up = self.replicas.iter().any(Target::is_up);
-        let usable = |target: &&Target| !any_up || target.is_up();
+        let usable = |place: &usize| !any_up || self.replicas[*place].is_up();
         // Starting at the user's own spreads ties evenly.
-        let mut from_home = self.replicas[home..].iter().chain(&self.replicas[..home]).filter(usable);
+        let mut from_home = (0..count).map(|step| (home + step) % count).filter(usable);
         let chosen = match balance {
             Balance::Bound => from_home.next(),
-            Balance::LeastConn => from_home.min_by_key(|target| target.in_flight.load(Ordering::Relaxed)),
+            Balance::LeastConn => from_home.min_by_key(|place| self.replicas[*place].in_flight.load(Ordering::Relaxed)),
         };
-        chosen.unwrap_or(&self.replicas[home])
+        chosen.unwrap_or(home)
     }
 }
 
@@ -123,6 +124,11 @@ mod tests {
         Fleet::new(&urls, ["GET /a", "GET /b"].map(str::to_owned).into()).unwrap()
     }
 
+    /// A request of a user to a route.
+    fn board(fleet: &Fleet, balance: Balance, home: usize, route: usize) -> Boarded<'_> {
+        fleet.board(fleet.choose(balance, home), route)
+    }
+
     fn port(boarded: &Boarded<'_>) -> u16 {
         boarded.url().port().unwrap()
     }
@@ -130,35 +136,35 @@ mod tests {
     #[test]
     fn least_conn_takes_the_replica_with_the_fewest_in_flight() {
         let fleet = fleet();
-        let first = fleet.board(Balance::LeastConn, 0, 0);
-        let second = fleet.board(Balance::LeastConn, 0, 0);
-        let third = fleet.board(Balance::LeastConn, 0, 0);
+        let first = board(&fleet, Balance::LeastConn, 0, 0);
+        let second = board(&fleet, Balance::LeastConn, 0, 0);
+        let third = board(&fleet, Balance::LeastConn, 0, 0);
         assert_eq!([port(&first), port(&second), port(&third)], [1, 2, 3]);
         drop(second);
-        assert_eq!(port(&fleet.board(Balance::LeastConn, 0, 0)), 2);
+        assert_eq!(port(&board(&fleet, Balance::LeastConn, 0, 0)), 2);
     }
 
     #[test]
     fn a_bound_user_leaves_a_replica_only_while_it_is_down() {
         let fleet = fleet();
-        assert_eq!(port(&fleet.board(Balance::Bound, 1, 0)), 2);
+        assert_eq!(port(&board(&fleet, Balance::Bound, 1, 0)), 2);
         fleet.set_up(1, false);
-        assert_eq!(port(&fleet.board(Balance::Bound, 1, 0)), 3);
+        assert_eq!(port(&board(&fleet, Balance::Bound, 1, 0)), 3);
         fleet.set_up(1, true);
-        assert_eq!(port(&fleet.board(Balance::Bound, 1, 0)), 2);
+        assert_eq!(port(&board(&fleet, Balance::Bound, 1, 0)), 2);
     }
 
     #[test]
     fn with_every_replica_down_requests_still_go_somewhere() {
         let fleet = fleet();
         (0..3).for_each(|replica| fleet.set_up(replica, false));
-        assert_eq!(port(&fleet.board(Balance::LeastConn, 2, 0)), 3);
+        assert_eq!(port(&board(&fleet, Balance::LeastConn, 2, 0)), 3);
     }
 
     #[test]
     fn requests_in_flight_are_counted_by_route_and_only_while_they_are() {
         let fleet = fleet();
-        let boarded = fleet.board(Balance::LeastConn, 0, 1);
+        let boarded = board(&fleet, Balance::LeastConn, 0, 1);
         assert_eq!(fleet.in_flight(), BTreeMap::from([("GET /b".to_owned(), 1)]));
         drop(boarded);
         assert_eq!(fleet.in_flight(), BTreeMap::new());

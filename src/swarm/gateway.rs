@@ -1,5 +1,7 @@
 //! The plan for the reference gateway: its routes, from a scenario's classes of users.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use reqwest::Method;
 
@@ -23,7 +25,7 @@ impl Plan {
                 (class_of(class, load.think_scale), weight)
             })
             .unzip();
-        Self { labels: labels().into_iter().map(str::to_owned).collect(), classes, weights }
+        Self { labels: labels().into_iter().map(str::to_owned).collect(), known: Arc::default(), classes, weights }
     }
 }
 
@@ -56,12 +58,7 @@ fn task(route: TaskRoute) -> Task {
         }
     };
     let place = labels().iter().position(|label| *label == route.label());
-    Task {
-        route: place.expect("the labels are those of all routes"),
-        method,
-        content: Content::Fixed { path, body },
-        mask,
-    }
+    Task::plain(place.expect("the labels are those of all routes"), method, Content::Fixed { path, body }, mask)
 }
 
 fn rpc(method: &str, params: &str) -> (Method, &'static str, Option<Bytes>, Mask) {

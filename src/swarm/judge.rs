@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::StatusCode;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
+use super::mcp;
 use super::recorder::RequestOutcome;
 
 /// How long a stream is read before its reader has seen enough.
@@ -25,6 +27,8 @@ pub(super) enum Mask {
     Stream,
     /// The scenario of a service of one's own says what is good.
     Answer(Arc<Expected>),
+    /// The same, of the call of an MCP tool.
+    Tool(Arc<Expected>),
 }
 
 /// What a good answer is.
@@ -73,26 +77,58 @@ impl Expected {
 /// So much of an answer is kept to be judged.
 pub(super) const READ_MOST: usize = 1 << 20;
 
+/// So much of it where only a failure's text is of interest.
+const READ_LITTLE: usize = 4096;
+
 /// So much of a failed answer is told.
 const SHOWN: usize = 300;
 
-/// What a status and a body mean.
-pub(super) fn judge(mask: &Mask, status: StatusCode, body: &Bytes) -> RequestOutcome {
+impl Mask {
+    /// So much of an answer is kept.
+    pub(super) fn read_most(&self) -> usize {
+        match self {
+            Self::Answer(expected) if expected.ignores_body() => READ_LITTLE,
+            _ => READ_MOST,
+        }
+    }
+}
+
+/// What a status, its headers and a body mean.
+pub(super) fn judge(mask: &Mask, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> RequestOutcome {
     let good = match mask {
-        Mask::Answer(expected) => expected.accepts(status),
+        Mask::Answer(expected) | Mask::Tool(expected) => expected.accepts(status),
         _ => status.is_success(),
     };
     if !good {
-        return RequestOutcome::Failure(format!("HTTP {}: {}", status.as_u16(), detail(body)));
+        return RequestOutcome::Failure(format!("HTTP {}{}: {}", status.as_u16(), retry_after(headers), detail(body)));
     }
     let masked = match mask {
         Mask::None => None,
         Mask::Stream => body.is_empty().then(|| "the stream has sent nothing".to_owned()),
         Mask::JsonRpc => json_rpc_error(body),
         Mask::Health => unhealthy(body),
-        Mask::Answer(expected) => expected.masked(body),
+        Mask::Answer(expected) => expected.masked(body).map(|text| format!("{text}{}", encoding(headers))),
+        Mask::Tool(expected) => mcp::failure(body, SHOWN).or_else(|| expected.masked(body)),
     };
     masked.map_or(RequestOutcome::Success, RequestOutcome::Failure)
+}
+
+/// When the service wants to be asked again, where it says so: of dates only that there is one, or each would be a text of
+/// its own.
+fn retry_after(headers: &HeaderMap) -> String {
+    let Some(said) = headers.get(RETRY_AFTER) else { return String::new() };
+    match said.to_str().ok().and_then(|said| said.trim().parse::<u32>().ok()) {
+        Some(seconds) => format!(", Retry-After {seconds}"),
+        None => ", Retry-After a date".to_owned(),
+    }
+}
+
+/// A body that was packed, which nobody asked for, is read as it came.
+fn encoding(headers: &HeaderMap) -> String {
+    let said = headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
+    said.map_or_else(String::new, |it| {
+        format!(" (it came with Content-Encoding `{}`)", it.chars().take(20).collect::<String>())
+    })
 }
 
 /// `{"detail": …}` and `{"error": …}` as their text, anything else by its beginning.
@@ -149,7 +185,8 @@ mod tests {
     use super::*;
 
     fn failure(mask: &Mask, status: u16, body: &'static str) -> Option<String> {
-        match judge(mask, StatusCode::from_u16(status).unwrap(), &Bytes::from_static(body.as_bytes())) {
+        let (status, body) = (StatusCode::from_u16(status).unwrap(), Bytes::from_static(body.as_bytes()));
+        match judge(mask, status, &HeaderMap::new(), &body) {
             RequestOutcome::Failure(text) => Some(text),
             _ => None,
         }
@@ -168,6 +205,17 @@ mod tests {
         let body = r#"{"status":"unhealthy","error":"Database connection error: QueuePool"}"#;
         assert_eq!(failure(&Mask::Health, 200, body).unwrap(), "unhealthy: Database connection error: QueuePool");
         assert_eq!(failure(&Mask::Health, 200, r#"{"status":"healthy"}"#), None);
+    }
+
+    #[test]
+    fn a_service_that_wants_to_be_left_alone_says_for_how_long() {
+        let said = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            judge(&Mask::None, StatusCode::TOO_MANY_REQUESTS, &headers, &Bytes::from_static(b"slow down"))
+        };
+        let failure = |text: &str| RequestOutcome::Failure(text.to_owned());
+        assert_eq!(said("7"), failure("HTTP 429, Retry-After 7: slow down"));
+        assert_eq!(said("Wed, 21 Oct 2026 07:28:00 GMT"), failure("HTTP 429, Retry-After a date: slow down"));
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! Who loads the service: a closed workload of users, each with an identity, on goose.
+//! Who loads the service: a closed workload of users, each with an identity, on goose; or an open one, on schedule.
 //!
 //! ```text
-//! engine (goose)  starts users, runs them, stops them
+//! profile         how much load there is to be at each moment
+//! engine (goose)  starts users, runs them, stops them; or
+//! open            begins requests when they are due
 //!    └ user       one turn: think, pick a task, send, judge the answer
 //!        ├ plan       what there is to do, prepared once (by gateway or service)
 //!        ├ fleet      which replica takes it, how much is in flight
@@ -12,66 +14,44 @@
 //! goose runs the users and nothing else: it prints nothing, listens nowhere, takes no signals, and its rounded
 //! metrics are off. Each user's think time is slept here, so that the end of the load interrupts it.
 
+mod ceiling;
 mod engine;
 pub mod fleet;
 mod gateway;
+mod identity;
 mod judge;
+mod login;
+mod masks;
+mod mcp;
+mod open;
 mod plan;
+mod profile;
 pub mod recorder;
 mod service;
 pub mod sketch;
 mod solo;
+mod template;
 mod user;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
-use crate::scenario::Pace;
+use crate::record::ScheduleRecord;
+use crate::scenario::{Pace, Workload};
+use ceiling::Ceiling;
 use fleet::Fleet;
+pub use identity::Identity;
+pub use login::{Credentials, LoginRequest, log_in};
+use masks::Masks;
+use open::Schedule;
 pub use plan::Plan;
+use profile::Profile;
 use recorder::Recorder;
-pub use service::Lines;
+pub use service::Files;
 pub use solo::{Asked, Ended, Soloist};
-
-/// Anything shorter is no secret, and would mask half a sentence.
-const SHORTEST_SECRET: usize = 4;
-
-/// A user's credentials: headers, marked as sensitive so that no log shows them.
-#[derive(Clone, Debug)]
-pub struct Identity(Arc<[(HeaderName, HeaderValue)]>);
-
-impl Identity {
-    /// Somebody who is known by these headers; by none: nobody.
-    pub fn of(headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
-        let sensitive = headers.into_iter().map(|(name, mut value)| {
-            value.set_sensitive(true);
-            (name, value)
-        });
-        Self(sensitive.collect())
-    }
-
-    /// Somebody who is known by the `Authorization` header.
-    pub fn authorized(value: HeaderValue) -> Self {
-        Self::of([(AUTHORIZATION, value)])
-    }
-
-    /// What would let others be them: the values, without the scheme before them.
-    fn secrets(&self) -> Vec<String> {
-        let values = self.0.iter().filter_map(|(_, value)| value.to_str().ok());
-        let secret = values.map(|value| value.rsplit(' ').next().unwrap_or(value).to_owned());
-        secret.filter(|secret| secret.len() >= SHORTEST_SECRET).collect()
-    }
-
-    fn sign(&self, headers: &mut HeaderMap) {
-        for (name, value) in self.0.iter() {
-            headers.insert(name, value.clone());
-        }
-    }
-}
 
 /// Why a swarm could not load anything.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +71,22 @@ pub enum SwarmError {
         /// Its name.
         name: String,
     },
+    /// A login gave no token. What the service said may repeat the password: only its status is told.
+    #[error("the login of {who} by `{route}` failed: {reason}")]
+    Login {
+        /// Whose.
+        who: String,
+        /// The route.
+        route: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The system gave no thread.
+    #[error("cannot start the thread that keeps the schedule of an open workload")]
+    Schedule(#[source] std::io::Error),
+    /// A mistake of ours.
+    #[error("the thread that keeps the schedule has crashed")]
+    ScheduleCrashed,
     /// goose refused.
     #[error("goose could not run the load")]
     Goose(#[source] Box<goose::GooseError>),
@@ -101,9 +97,7 @@ pub enum SwarmError {
 pub struct Clock {
     /// The first user starts.
     pub started: Instant,
-    /// All users run.
-    pub ramped_up: Instant,
-    /// They have settled: the figures begin.
+    /// All users run, and have settled: the figures begin.
     pub steady_from: Instant,
     /// The users stop.
     pub steady_to: Instant,
@@ -113,14 +107,8 @@ impl Clock {
     /// A load that starts now.
     pub fn starting_now(pace: &Pace) -> Self {
         let started = Instant::now();
-        let ramped_up = started + pace.ramp_up.duration();
-        let steady_from = ramped_up + pace.settle.duration();
-        Self { started, ramped_up, steady_from, steady_to: steady_from + pace.duration.duration() }
-    }
-
-    /// When user `index` of `users` starts: evenly over the ramp.
-    fn start_of(&self, index: u32, users: u32) -> Instant {
-        self.started + (self.ramped_up - self.started).mul_f64(f64::from(index) / f64::from(users.max(1)))
+        let steady_from = started + pace.ramp_up.duration() + pace.settle.duration();
+        Self { started, steady_from, steady_to: steady_from + pace.duration.duration() }
     }
 
     /// The phase of an instant.
@@ -155,6 +143,7 @@ pub enum Phase {
 pub struct Swarm {
     shared: Arc<user::Shared>,
     weights: Vec<plan::ClassWeight>,
+    workload: Workload,
 }
 
 impl Swarm {
@@ -178,7 +167,8 @@ impl Swarm {
         identities: Vec<Identity>,
         fleet: Arc<Fleet>,
     ) -> Result<Self, SwarmError> {
-        let secrets = identities.iter().flat_map(Identity::secrets).collect();
+        let secrets: Vec<String> = identities.iter().flat_map(Identity::secrets).collect();
+        let secrets = Masks::of(&secrets);
         let mut swarm = Self::through(client, pace, plan, identities, fleet)?;
         if let Some(shared) = Arc::get_mut(&mut swarm.shared) {
             shared.secrets = secrets;
@@ -207,47 +197,62 @@ impl Swarm {
             identities,
             recorder: Recorder::new(plan.labels),
             fleet,
-            users: pace.users.get(),
+            profile: Profile::of(pace),
+            schedule: Schedule::default(),
+            ceiling: pace.max_rate.map(|rate| Ceiling::of(rate.get())),
             seed: pace.seed,
             balance: pace.balance,
             assigned: AtomicU32::new(0),
-            started: AtomicU32::new(0),
-            secrets: Vec::new(),
+            active: AtomicU32::new(0),
+            known: plan.known,
+            secrets: Masks::default(),
         };
-        Ok(Self { shared: Arc::new(shared), weights: plan.weights })
+        Ok(Self { shared: Arc::new(shared), weights: plan.weights, workload: pace.workload })
     }
 
     /// What the swarm counts, readable while it runs.
     pub fn view(&self) -> SwarmView {
-        SwarmView(Arc::clone(&self.shared))
+        SwarmView { shared: Arc::clone(&self.shared), workload: self.workload }
     }
 
     /// Runs all users until the steady phase ends or `stop` is cancelled, and returns when the last has stopped.
     ///
     /// # Errors
-    /// [`SwarmError::Goose`].
+    /// [`SwarmError::Goose`], [`SwarmError::Schedule`].
     pub async fn run(self, clock: Clock, stop: CancellationToken) -> Result<(), SwarmError> {
-        engine::run(&self.shared, &self.weights, clock, stop).await
+        match self.workload {
+            Workload::Closed { users } => engine::run(&self.shared, users, &self.weights, clock, stop).await,
+            Workload::Open { max_in_flight, .. } => open::run(&self.shared, max_in_flight, clock, stop).await,
+        }
     }
 }
 
 /// The swarm's counters, for whoever samples them.
 #[derive(Clone)]
-pub struct SwarmView(Arc<user::Shared>);
+pub struct SwarmView {
+    shared: Arc<user::Shared>,
+    workload: Workload,
+}
 
 impl SwarmView {
-    /// Users that have started.
+    /// Users that have started and do not rest; of an open workload, where each request is somebody else's, those with a
+    /// request in flight.
     pub fn users(&self) -> u32 {
-        self.0.started.load(Ordering::Relaxed)
+        self.shared.active.load(Ordering::Relaxed)
     }
 
     /// What the requests came to so far.
     pub fn recorder(&self) -> &Recorder {
-        &self.0.recorder
+        &self.shared.recorder
     }
 
     /// Where the requests are.
     pub fn fleet(&self) -> &Fleet {
-        &self.0.fleet
+        &self.shared.fleet
+    }
+
+    /// How the schedule was kept; `None` where there is none.
+    pub fn schedule(&self) -> Option<ScheduleRecord> {
+        matches!(self.workload, Workload::Open { .. }).then(|| self.shared.schedule.record())
     }
 }

@@ -1,228 +1,134 @@
-//! The plan for a service of one's own: requests from templates, answers judged as its scenario says.
+//! The plan for a service of one's own: requests from templates, answers judged as its scenario says, journeys of both.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rand::RngExt;
-use rand::rngs::SmallRng;
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::{Method, Request};
+use reqwest::Method;
 
 use super::SwarmError;
 use super::judge::{Expected, Mask};
-use super::plan::{Class, ClassWeight, Content, Plan, Task};
+use super::plan::{Capture, Class, ClassWeight, Content, Plan, Task};
+use super::template::Drawn;
 use crate::scenario::ServiceScenario;
-use crate::scenario::service::{ServiceRoute, Values};
+use crate::scenario::service::ServiceRoute;
 use crate::units::Span;
 
-/// What stands in a path as it is.
-const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// The lines of each file that a scenario names, by its path as the scenario has it.
-pub type Lines = BTreeMap<std::path::PathBuf, Vec<String>>;
+/// What is in the files that a scenario names, each by its path as the scenario has it.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// Lines of values.
+    pub lines: BTreeMap<PathBuf, Vec<String>>,
+    /// Bodies.
+    pub bodies: BTreeMap<PathBuf, Bytes>,
+    /// The names of the columns that identities have.
+    pub columns: BTreeSet<String>,
+}
 
 impl Plan {
-    /// What the users of a service do. `lines` are those of the files that the scenario names.
+    /// What the users of a service do.
     ///
     /// # Errors
     /// [`SwarmError::Header`] when a header cannot be sent.
-    pub fn of_service(scenario: &ServiceScenario, lines: &Lines) -> Result<Self, SwarmError> {
-        let mut labels: Vec<String> = scenario.routes().map(|route| route.route.name().to_owned()).collect();
-        labels.sort();
-        labels.dedup();
-        let tasks = scenario.routes().map(|route| {
-            // The labels are those of these routes, so that each is there.
-            let place = labels.iter().position(|label| label == route.route.name()).unwrap_or(0);
-            Ok((task(route, place, lines)?, route.weight.get()))
-        });
-        let tasks = tasks.collect::<Result<Vec<_>, SwarmError>>()?;
+    pub fn of_service(scenario: &ServiceScenario, files: &Files) -> Result<Self, SwarmError> {
+        let routes: Vec<&ServiceRoute> = scenario.routes().collect();
+        let names = routes.iter().map(|route| route.route.name().to_owned());
+        let openings = routes.iter().filter(|route| route.mcp.is_some()).map(|route| opening(route));
+        let labels: BTreeSet<String> = names.chain(openings).collect();
+        let labels: Vec<String> = labels.into_iter().collect();
+        let captured = routes.iter().flat_map(|route| route.capture.keys());
+        let known: BTreeSet<&String> = captured.chain(&files.columns).collect();
+        let known: Vec<String> = known.into_iter().cloned().collect();
+        let tasks = routes.iter().map(|route| task(route, &labels, &known, files)).collect::<Result<Vec<_>, _>>()?;
         let think = scenario.load.think_time.map(Span::duration);
         Ok(Self {
-            classes: vec![Class::new(think, tasks)],
+            classes: vec![Class::of(think, tasks, &turns(scenario, &routes))],
             weights: vec![ClassWeight { name: "users".to_owned(), weight: 1 }],
             labels: labels.into(),
+            known: known.into(),
         })
     }
 }
 
-pub(super) fn task(route: &ServiceRoute, place: usize, lines: &Lines) -> Result<Task, SwarmError> {
-    // The scenario has been checked: its methods are methods.
-    let method = Method::from_bytes(route.route.method().as_bytes()).unwrap_or(Method::GET);
+/// What users do in one turn, as places among the routes, with weights: a route alone, or the steps of a journey.
+fn turns(scenario: &ServiceScenario, routes: &[&ServiceRoute]) -> Vec<(Vec<usize>, u32)> {
+    let place = |step: &str| routes.iter().position(|route| route.route.name() == step);
+    let alone = routes.iter().enumerate().filter(|(_, route)| !scenario.is_step(route));
+    let alone = alone.map(|(place, route)| (vec![place], route.weight.get()));
+    let journeys = scenario.journeys().map(|journey| {
+        let steps = journey.steps.iter().filter_map(|step| place(step)).collect();
+        (steps, journey.weight.get())
+    });
+    alone.chain(journeys).collect()
+}
+
+/// How the opening of a session is called among the routes.
+fn opening(route: &ServiceRoute) -> String {
+    format!("{} {} initialize", route.route.method(), route.route.path())
+}
+
+pub(super) fn task(
+    route: &ServiceRoute,
+    labels: &[String],
+    known: &[String],
+    files: &Files,
+) -> Result<Task, SwarmError> {
+    // The labels are made of these routes, so that each is there.
+    let place = |name: &str| labels.iter().position(|label| label == name).unwrap_or(0);
+    let captures = route.capture.iter().map(|(name, pointer)| Capture {
+        name: name.clone(),
+        place: known.iter().position(|it| it == name).unwrap_or(0),
+        pointer: pointer.clone(),
+    });
     let expected = Expected {
         statuses: route.expect.clone(),
         must_have: route.must_have.clone(),
         must_not_have: route.must_not_have.clone(),
     };
+    let expected = Arc::new(expected);
     Ok(Task {
-        route: place,
-        method,
-        content: Content::Drawn(Arc::new(Drawn::new(route, lines)?)),
-        mask: Mask::Answer(Arc::new(expected)),
+        route: place(route.route.name()),
+        // The scenario has been checked: its methods are methods.
+        method: Method::from_bytes(route.route.method().as_bytes()).unwrap_or(Method::GET),
+        content: Content::Drawn(Arc::new(Drawn::new(route, files, known)?)),
+        mask: if route.mcp.is_some() { Mask::Tool(expected) } else { Mask::Answer(expected) },
+        timeout: route.timeout,
+        think: route.think_time.map(|times| times.map(Span::duration)),
+        captures: captures.collect(),
+        opening: route.mcp.as_ref().map(|_| place(&opening(route))),
     })
-}
-
-/// A request with holes, and what fills them.
-#[derive(Debug)]
-pub(super) struct Drawn {
-    path: Template,
-    query: Vec<(String, Template)>,
-    headers: Vec<(HeaderName, Template)>,
-    body: Option<Template>,
-    /// Whether the body is JSON, in which a value must be escaped.
-    json: bool,
-    values: Vec<Source>,
-}
-
-/// Where a parameter's values come from.
-#[derive(Debug)]
-enum Source {
-    List(Vec<String>),
-    Range(i64, i64),
-}
-
-/// A text with holes.
-#[derive(Debug)]
-struct Template(Vec<Piece>);
-
-#[derive(Debug)]
-enum Piece {
-    Text(String),
-    /// The parameter of this place.
-    Hole(usize),
-}
-
-impl Drawn {
-    fn new(route: &ServiceRoute, lines: &Lines) -> Result<Self, SwarmError> {
-        let names: Vec<&str> = route.params.keys().map(String::as_str).collect();
-        let template = |text: &str| Template::read(text, &names);
-        let mut headers = Vec::new();
-        let content_type = match (&route.text, &route.json) {
-            (_, Some(_)) => Some("application/json"),
-            (Some(_), None) => Some("text/plain; charset=utf-8"),
-            (None, None) => None,
-        };
-        if let Some(content_type) = content_type {
-            headers.push((CONTENT_TYPE, template(content_type)));
-        }
-        for (name, value) in &route.headers {
-            let read = HeaderName::from_bytes(name.as_bytes());
-            let read = read.map_err(|_refused| SwarmError::Header { name: name.clone() })?;
-            headers.push((read, template(value)));
-        }
-        Ok(Self {
-            path: template(route.route.path()),
-            query: route.query.iter().map(|(name, value)| (name.clone(), template(value))).collect(),
-            headers,
-            body: route.json.as_ref().map(ToString::to_string).or_else(|| route.text.clone()).map(|it| template(&it)),
-            json: route.json.is_some(),
-            values: route.params.values().map(|values| Source::of(values, lines)).collect(),
-        })
-    }
-
-    /// Fills the holes, each parameter with one value for the whole request.
-    pub(super) fn fill(&self, request: &mut Request, random: &mut SmallRng) {
-        let drawn: Vec<Cow<'_, str>> = self.values.iter().map(|source| source.draw(random)).collect();
-        let plain = |value: &str| value.to_owned();
-        let path = self.path.filled(&drawn, |value| utf8_percent_encode(value, IN_PATH).to_string());
-        let url = request.url_mut();
-        // The base may have a path of its own.
-        let path = format!("{}{path}", url.path().trim_end_matches('/'));
-        url.set_path(&path);
-        if !self.query.is_empty() {
-            let pairs = self.query.iter().map(|(name, value)| (name, value.filled(&drawn, plain)));
-            url.query_pairs_mut().extend_pairs(pairs);
-        }
-        for (name, value) in &self.headers {
-            // What cannot stand in a header is left out: no value of the scenario's own is like that.
-            if let Ok(value) = HeaderValue::from_str(&value.filled(&drawn, plain)) {
-                request.headers_mut().insert(name, value);
-            }
-        }
-        if let Some(body) = &self.body {
-            let body = if self.json { body.filled(&drawn, in_json) } else { body.filled(&drawn, plain) };
-            *request.body_mut() = Some(Bytes::from(body).into());
-        }
-    }
-}
-
-/// A value as it stands between the quotes of a JSON string.
-fn in_json(value: &str) -> String {
-    let quoted = serde_json::Value::from(value).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
-impl Source {
-    fn of(values: &Values, lines: &Lines) -> Self {
-        match values {
-            Values::List(list) => Self::List(list.iter().map(ToString::to_string).collect()),
-            Values::Range { from, to } => Self::Range(*from, *to),
-            Values::File { file } => Self::List(lines.get(file).cloned().unwrap_or_default()),
-        }
-    }
-
-    fn draw(&self, random: &mut SmallRng) -> Cow<'_, str> {
-        match self {
-            Self::List(list) if list.is_empty() => Cow::Borrowed(""),
-            Self::List(list) => Cow::Borrowed(&list[random.random_range(0..list.len())]),
-            Self::Range(from, to) => Cow::Owned(random.random_range(*from..=*to).to_string()),
-        }
-    }
-}
-
-impl Template {
-    /// A hole is a name in braces; braces around anything else stay as they are.
-    fn read(text: &str, names: &[&str]) -> Self {
-        let mut pieces = Vec::new();
-        let mut plain = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('{') {
-            let hole = rest[at + 1..].split_once('}');
-            let place = hole.and_then(|(name, _)| names.iter().position(|known| *known == name));
-            let Some((place, (_, after))) = place.zip(hole) else {
-                plain.push_str(&rest[..=at]);
-                rest = &rest[at + 1..];
-                continue;
-            };
-            plain.push_str(&rest[..at]);
-            pieces.push(Piece::Text(std::mem::take(&mut plain)));
-            pieces.push(Piece::Hole(place));
-            rest = after;
-        }
-        plain.push_str(rest);
-        pieces.push(Piece::Text(plain));
-        Self(pieces)
-    }
-
-    fn filled(&self, values: &[Cow<'_, str>], written: impl Fn(&str) -> String) -> String {
-        self.0.iter().fold(String::new(), |mut text, piece| {
-            match piece {
-                Piece::Text(plain) => text.push_str(plain),
-                Piece::Hole(place) => text.push_str(&written(&values[*place])),
-            }
-            text
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+    use reqwest::Request;
+    use reqwest::header::CONTENT_TYPE;
 
     use super::*;
 
-    fn request(route: &str, base: &str) -> Request {
-        let text = format!("name = \"x\"\n[target]\nurl = \"{base}\"\n[load]\nchange_data = true\n[[route]]\n{route}");
+    fn plan(rest: &str, base: &str) -> (ServiceScenario, Plan) {
+        let text = format!("name = \"x\"\n[target]\nurl = \"{base}\"\n[load]\nchange_data = true\n{rest}");
         let scenario = ServiceScenario::from_text("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
-        let lines = Lines::from([("ids.txt".into(), vec!["seven".to_owned()])]);
-        let task = task(&scenario.route[0], 0, &lines).unwrap();
-        task.request(scenario.target.url.as_ref().unwrap().url(), &mut SmallRng::seed_from_u64(1))
+        let files = Files {
+            lines: BTreeMap::from([("ids.txt".into(), vec!["seven".to_owned()])]),
+            bodies: BTreeMap::from([("order.bin".into(), Bytes::from_static(b"\x00\xff{id}"))]),
+            ..Files::default()
+        };
+        let plan = Plan::of_service(&scenario, &files).unwrap();
+        (scenario, plan)
     }
 
-    fn body(request: &Request) -> &str {
-        str::from_utf8(request.body().and_then(|body| body.as_bytes()).unwrap_or_default()).unwrap()
+    fn request(route: &str, base: &str) -> Request {
+        let (scenario, plan) = plan(&format!("[[route]]\n{route}"), base);
+        let url = scenario.target.url.as_ref().unwrap().url();
+        plan.classes[0].task(0).request(url, &mut SmallRng::seed_from_u64(1), &[]).unwrap()
+    }
+
+    fn body(request: &Request) -> &[u8] {
+        request.body().and_then(|body| body.as_bytes()).unwrap_or_default()
     }
 
     #[test]
@@ -234,7 +140,7 @@ mod tests {
         assert_eq!(request.url().as_str(), "http://127.0.0.1:1/base/a/x%2Fy%20%22z?none=%7Bother%7D&q=x%2Fy+%22z%26");
         assert_eq!(request.headers()["x-n"], "n5");
         assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
-        let body: serde_json::Value = serde_json::from_str(body(&request)).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(body(&request)).unwrap();
         assert_eq!(body, serde_json::json!({ "id": "x/y \"z", "n": "5", "keep": "{other}" }));
     }
 
@@ -243,7 +149,42 @@ mod tests {
         let route = "route = \"PUT /a\"\nparams = { id = { file = \"ids.txt\" } }\ntext = \"<{id}>{\"\n\
                      headers = { content-type = \"text/xml\" }\nchanges_data = false\n";
         let request = request(route, "http://127.0.0.1:1");
-        assert_eq!((body(&request), request.url().path()), ("<seven>{", "/a"));
+        assert_eq!((body(&request), request.url().path()), (&b"<seven>{"[..], "/a"));
         assert_eq!(request.headers()[CONTENT_TYPE], "text/xml");
+    }
+
+    #[test]
+    fn forms_are_encoded_and_files_are_not_touched() {
+        let route = "route = \"POST /a\"\nform = { b = \"{id}\", a = \"1\" }\nparams = { id = [\"x &\"] }\n\
+                     changes_data = false\ntimeout = \"2s\"\n";
+        let form = request(route, "http://127.0.0.1:1");
+        assert_eq!(body(&form), b"a=1&b=x+%26");
+        assert_eq!(form.headers()[CONTENT_TYPE], "application/x-www-form-urlencoded");
+        assert_eq!(form.timeout().map(std::time::Duration::as_secs), Some(2));
+        let file = "route = \"POST /a\"\nbody_file = \"order.bin\"\nchanges_data = false\n";
+        assert_eq!(body(&request(file, "http://127.0.0.1:1")), b"\x00\xff{id}");
+    }
+
+    #[test]
+    fn what_users_know_fills_holes_and_what_they_do_not_is_said() {
+        let rest = "[[route]]\nroute = \"POST /orders\"\nchanges_data = true\ncapture = { order = \"/id\" }\n\
+                    [[route]]\nroute = \"GET /orders/{order}\"\n[[route]]\nroute = \"GET /\"\nweight = 3\n\
+                    [[journey]]\nname = \"buy\"\nweight = 2\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n";
+        let (scenario, plan) = plan(rest, "http://127.0.0.1:1");
+        assert_eq!(*plan.known, ["order"]);
+        let class = &plan.classes[0];
+        let url = scenario.target.url.as_ref().unwrap().url();
+        let mut random = SmallRng::seed_from_u64(1);
+        let sent = class.task(1).request(url, &mut random, &[Some("a b".into())]).unwrap();
+        assert_eq!(sent.url().path(), "/orders/a%20b");
+        let refused = class.task(1).request(url, &mut random, &[None]).unwrap_err();
+        assert_eq!(refused, "not sent: nothing fills `{order}`");
+        // Two of five turns are the journey, and its first step comes before the second.
+        let picks: Vec<&[usize]> = (0..5000).map(|_| class.pick(&mut random)).collect();
+        let journeys = picks.iter().filter(|turn| ***turn == [0, 1]).count();
+        assert!((1800..2200).contains(&journeys), "{journeys}");
+        assert!(picks.iter().all(|turn| [&[0, 1][..], &[2]].contains(turn)));
+        assert_eq!((class.before(1), class.before(2)), (&[0][..], &[][..]));
+        assert_eq!((class.tasks_of(0), class.tasks_of(2)), (vec![(2, 3)], vec![(1, 2)]));
     }
 }

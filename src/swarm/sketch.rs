@@ -1,11 +1,13 @@
 //! What would be sent, for whoever wants to see it first: the same requests as a load's, and nobody sends them.
 
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use reqwest::Url;
 
 use super::SwarmError;
-use super::service::{Lines, task};
+use super::service::{Files, task};
 use crate::scenario::service::ServiceRoute;
 
 /// A request as it would be sent, without who the user is.
@@ -21,25 +23,32 @@ pub struct Sketch {
     pub body: Option<String>,
 }
 
-/// Draws `count` requests of a route to the service at `base`.
+/// Draws `count` requests of a route to the service at `base`. What only an answer or a user's own table says stays a name
+/// in braces.
 ///
 /// # Errors
 /// [`SwarmError::Header`] when a header cannot be sent.
 pub fn sketch(
     route: &ServiceRoute,
-    lines: &Lines,
+    files: &Files,
     base: &Url,
     seed: u64,
     count: usize,
 ) -> Result<Vec<Sketch>, SwarmError> {
-    let task = task(route, 0, lines)?;
+    let known: Vec<String> = route.known_elsewhere().into_iter().collect();
+    let task = task(route, &[route.route.name().to_owned()], &known, files)?;
     let mut random = SmallRng::seed_from_u64(seed);
-    let requests = std::iter::repeat_with(|| task.request(base, &mut random)).take(count);
+    let holes: Vec<Option<Arc<str>>> = known.iter().map(|name| Some(format!("{{{name}}}").into())).collect();
+    // Every hole has something that fills it.
+    let requests = std::iter::repeat_with(|| task.request(base, &mut random, &holes)).take(count).flatten();
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let plain = |url: &str| {
+        known.iter().fold(url.to_owned(), |url, it| url.replace(&format!("%7B{it}%7D"), &format!("{{{it}}}")))
+    };
     Ok(requests
         .map(|request| Sketch {
             method: request.method().to_string(),
-            url: request.url().to_string(),
+            url: plain(request.url().as_str()),
             headers: request
                 .headers()
                 .iter()

@@ -1,5 +1,6 @@
 //! Users who ask when they are told to, for whoever decides what is asked for and when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::recorder::RequestOutcome;
 use super::user::{Shared, User};
 use super::{Clock, Swarm};
+use crate::scenario::Workload;
 
 /// How the error of a request without an answer begins.
 pub(super) const NO_ANSWER: &str = "no answer within";
@@ -55,15 +57,24 @@ pub struct Soloist {
     shared: Arc<Shared>,
     user: User,
     clock: Clock,
+    /// Tasks for which everything has been done that comes before them.
+    prepared: BTreeSet<usize>,
 }
 
 impl Swarm {
     /// All users, told what to do by somebody else; what they do is counted as ever.
     pub fn soloists(self, clock: Clock) -> Vec<Soloist> {
         let shared = self.shared;
-        shared.started.store(shared.users, Ordering::Relaxed);
-        let one = |index| Soloist { user: User::new(&shared, index, 0), shared: Arc::clone(&shared), clock };
-        (0..shared.users).map(one).collect()
+        // One who is told when to ask is no part of an open workload.
+        let Workload::Closed { users } = self.workload else { return Vec::new() };
+        shared.active.store(users, Ordering::Relaxed);
+        let one = |index| Soloist {
+            user: User::new(&shared, index, 0),
+            shared: Arc::clone(&shared),
+            clock,
+            prepared: BTreeSet::new(),
+        };
+        (0..users).map(one).collect()
     }
 }
 
@@ -71,13 +82,19 @@ impl Soloist {
     /// Another user of the same swarm, of this number.
     #[must_use]
     pub fn another(&self, index: u32) -> Self {
-        Self { user: User::new(&self.shared, index, 0), ..self.clone() }
+        Self { user: User::new(&self.shared, index, 0), prepared: BTreeSet::new(), ..self.clone() }
     }
 
-    /// Asks once for the route of this place among the plan's labels; `None` when nothing of the plan does that.
+    /// Asks once for the route of this place among the plan's labels; `None` when nothing of the plan does that, or when it
+    /// was told to stop before. What must come before it (the steps of a journey whose answers it needs, the opening of a
+    /// session) is asked for at the first time.
     pub async fn ask(&mut self, route: usize, stop: &CancellationToken) -> Option<Asked> {
         let shared = Arc::clone(&self.shared);
-        let tasks: Vec<_> = shared.classes.iter().flat_map(|class| class.tasks_of(route)).collect();
+        let class = &shared.classes[0];
+        if let Some(asked) = self.open_session(&shared, route, stop).await {
+            return Some(asked);
+        }
+        let tasks = class.tasks_of(route);
         let total: u32 = tasks.iter().map(|(_, weight)| weight).sum();
         let mut left = if total > 0 { self.user.random().random_range(0..total) } else { 0 };
         let drawn = tasks.iter().find(|(_, weight)| {
@@ -85,7 +102,30 @@ impl Soloist {
             left = left.saturating_sub(*weight);
             here
         });
-        let (task, _) = drawn?;
-        Some(self.user.ask(&shared, self.clock, task, stop).await)
+        let (task, _) = *drawn?;
+        if self.prepared.insert(task) {
+            for before in class.before(task) {
+                self.go(&shared, *before, stop).await?;
+            }
+        }
+        if self.user.needs_session(&shared, task) {
+            self.go(&shared, task, stop).await?;
+        }
+        self.go(&shared, task, stop).await
+    }
+
+    /// Opens a session once more, where that is what is asked for.
+    async fn open_session(&mut self, shared: &Shared, route: usize, stop: &CancellationToken) -> Option<Asked> {
+        let task = shared.classes[0].task_that_opens(route)?;
+        self.user.forget_sessions();
+        self.go(shared, task, stop).await
+    }
+
+    async fn go(&mut self, shared: &Shared, task: usize, stop: &CancellationToken) -> Option<Asked> {
+        if let Some(ceiling) = &shared.ceiling {
+            stop.run_until_cancelled(tokio::time::sleep_until(ceiling.next_place().into())).await?;
+        }
+        self.user.plan(task);
+        Some(self.user.step(shared, self.clock, None, stop).await)
     }
 }

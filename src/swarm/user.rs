@@ -1,20 +1,29 @@
 //! One user: think, pick a task, send it to a replica, judge the answer.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use reqwest::{Client, Request, Response};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Request, Response, StatusCode, Url};
 use tokio_util::sync::CancellationToken;
 
+use super::Clock;
+use super::ceiling::Ceiling;
 use super::fleet::Fleet;
+use super::identity::Identity;
 use super::judge::{Mask, READ_MOST, STREAM_READ, judge};
-use super::plan::{Class, Task};
+use super::masks::Masks;
+use super::mcp::{self, Session};
+use super::open::Schedule;
+use super::plan::{Capture, Class, Task};
+use super::profile::Profile;
 use super::recorder::{Recorder, RequestOutcome};
 use super::solo::{Asked, Ended, NO_ANSWER};
-use super::{Clock, Identity};
 use crate::scenario::Balance;
 use crate::units::Span;
 
@@ -27,24 +36,22 @@ pub(super) struct Shared {
     /// Handed out in order; users beyond the last begin again.
     pub(super) identities: Vec<Identity>,
     pub(super) recorder: Recorder,
-    pub(super) fleet: std::sync::Arc<Fleet>,
-    pub(super) users: u32,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) profile: Profile,
+    /// How the schedule of an open workload was kept.
+    pub(super) schedule: Schedule,
+    /// The most requests a second of a closed one.
+    pub(super) ceiling: Option<Ceiling>,
     pub(super) seed: u64,
     pub(super) balance: Balance,
     /// Users that have a number.
     pub(super) assigned: AtomicU32,
-    /// Users whose place in the ramp has come.
-    pub(super) started: AtomicU32,
+    /// Users of a closed workload whose turn it is; of an open one, those with a request.
+    pub(super) active: AtomicU32,
+    /// The names of what users know.
+    pub(super) known: Arc<[String]>,
     /// What a service may repeat in an answer, and no record may.
-    pub(super) secrets: Vec<String>,
-}
-
-impl Shared {
-    fn without_secrets(&self, text: String) -> String {
-        self.secrets.iter().fold(text, |text, secret| {
-            if text.contains(secret.as_str()) { text.replace(secret.as_str(), "…") } else { text }
-        })
-    }
+    pub(super) secrets: Masks,
 }
 
 /// One user's own state. `Clone` because goose asks it of what it keeps for a user.
@@ -54,6 +61,12 @@ pub(super) struct User {
     class: usize,
     identity: Identity,
     random: SmallRng,
+    /// What is still to be done of this turn: places of tasks, the next one last.
+    ahead: Vec<usize>,
+    /// What fills holes, by the place of its name: columns of the identity's, and what was captured in this turn.
+    known: Vec<Option<Arc<str>>>,
+    /// Sessions that are open, by the replica's place.
+    sessions: BTreeMap<usize, Session>,
 }
 
 impl User {
@@ -62,8 +75,11 @@ impl User {
         Self {
             index,
             class,
+            known: identity.known(&shared.known),
             identity: identity.clone(),
             random: SmallRng::seed_from_u64(shared.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(index)),
+            ahead: Vec::new(),
+            sessions: BTreeMap::new(),
         }
     }
 
@@ -71,59 +87,192 @@ impl User {
         &mut self.random
     }
 
-    /// One turn: a think time and a request; cut short by `stop`.
-    pub(super) async fn turn(&mut self, shared: &Shared, clock: Clock, stop: &CancellationToken) {
-        let class = &shared.classes[self.class];
-        let think = class.think(&mut self.random);
-        if stop.run_until_cancelled(tokio::time::sleep(think)).await.is_none() {
-            return;
-        }
-        let task = class.pick(&mut self.random);
-        self.ask(shared, clock, task, stop).await;
+    /// Whether the turn that was begun goes on.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.ahead.is_empty()
     }
 
-    /// One request; cut short by `stop`.
-    pub(super) async fn ask(&mut self, shared: &Shared, clock: Clock, task: &Task, stop: &CancellationToken) -> Asked {
-        let boarded = shared.fleet.board(shared.balance, self.index as usize, task.route);
-        let mut request = task.request(boarded.url(), &mut self.random);
-        self.identity.sign(request.headers_mut());
+    /// The pause before the next task, as far as the task itself asks for one.
+    pub(super) fn own_think(&mut self, shared: &Shared) -> Duration {
+        let task = self.next(shared);
+        shared.classes[self.class].own_think(task, &mut self.random)
+    }
+
+    /// The next task; begins a turn when the last one is over.
+    fn next(&mut self, shared: &Shared) -> usize {
+        if self.ahead.is_empty() {
+            self.ahead = shared.classes[self.class].pick(&mut self.random).iter().rev().copied().collect();
+            self.known = self.identity.known(&shared.known);
+        }
+        self.ahead.last().copied().unwrap_or_default()
+    }
+
+    /// A think time and a request of a closed workload; cut short by `stop`.
+    pub(super) async fn turn(&mut self, shared: &Shared, clock: Clock, stop: &CancellationToken) {
+        let task = self.next(shared);
+        let think = shared.classes[self.class].think(task, &mut self.random);
+        let ready = async {
+            tokio::time::sleep(think).await;
+            if let Some(ceiling) = &shared.ceiling {
+                tokio::time::sleep_until(ceiling.next_place().into()).await;
+            }
+        };
+        if stop.run_until_cancelled(ready).await.is_some() {
+            self.step(shared, clock, None, stop).await;
+        }
+    }
+
+    /// The next request: of the next task, or what opens the session that the task needs. Its latency counts from `planned`,
+    /// or else from the moment in which it is sent.
+    pub(super) async fn step(
+        &mut self,
+        shared: &Shared,
+        clock: Clock,
+        planned: Option<Instant>,
+        stop: &CancellationToken,
+    ) -> Asked {
+        let place = self.next(shared);
+        let task = shared.classes[self.class].task(place);
+        let replica = shared.fleet.choose(shared.balance, self.index as usize);
+        let opening = task.opening.filter(|_| !self.sessions.contains_key(&replica));
+        let route = opening.unwrap_or(task.route);
+        let boarded = shared.fleet.board(replica, route);
         let sent = Instant::now();
-        let outcome = match stop.run_until_cancelled(send(shared, task, request)).await {
-            Some(RequestOutcome::Failure(text)) => RequestOutcome::Failure(shared.without_secrets(text)),
-            Some(outcome) => outcome,
+        let asking = async {
+            match opening {
+                Some(_) => self.open(shared, task, boarded.url(), replica).await,
+                None => self.ask(shared, task, boarded.url(), replica).await,
+            }
+        };
+        let outcome = match stop.run_until_cancelled(asking).await {
+            Some(Ok(())) => RequestOutcome::Success,
+            Some(Err(text)) => RequestOutcome::Failure(shared.secrets.mask(text)),
             None => RequestOutcome::CutOff,
         };
         drop(boarded);
         let done = Instant::now();
+        match (&outcome, opening) {
+            (RequestOutcome::Success, Some(_)) => {}
+            (RequestOutcome::Success, None) => drop(self.ahead.pop()),
+            // What comes after a failed step would fail for no fault of its own.
+            _ => self.ahead.clear(),
+        }
         let asked = Asked { sent, done, ended: Ended::of(&outcome) };
-        shared.recorder.record(self.index, task.route, clock.phase(done), done - sent, outcome);
+        shared.recorder.record(self.index, route, clock.phase(done), done - planned.unwrap_or(sent), outcome);
         asked
     }
+
+    /// Has this task, and nothing else, ahead, with what was captured before.
+    pub(super) fn plan(&mut self, task: usize) {
+        self.ahead = vec![task];
+    }
+
+    /// Opens its sessions anew when it needs them.
+    pub(super) fn forget_sessions(&mut self) {
+        self.sessions.clear();
+    }
+
+    /// Whether everything is there that the task needs: a session.
+    pub(super) fn needs_session(&self, shared: &Shared, task: usize) -> bool {
+        let replica = shared.fleet.choose(shared.balance, self.index as usize);
+        shared.classes[self.class].task(task).opening.is_some() && !self.sessions.contains_key(&replica)
+    }
+
+    async fn open(&mut self, shared: &Shared, task: &Task, base: &Url, replica: usize) -> Result<(), String> {
+        // The task's own request says where.
+        let url = task.request(base, &mut self.random, &self.known)?.url().clone();
+        let mut request = mcp::initialize(url.clone());
+        self.identity.sign(request.headers_mut());
+        let answer = exchange(shared, task, request).await?;
+        let session = match judge(&Mask::None, answer.status, &answer.headers, &answer.body) {
+            RequestOutcome::Failure(text) => return Err(text),
+            _ => Session::opened(&answer.headers, &answer.body)?,
+        };
+        let mut request = mcp::initialized(url, &session);
+        self.identity.sign(request.headers_mut());
+        let answer = exchange(shared, task, request).await?;
+        if let RequestOutcome::Failure(text) = judge(&Mask::None, answer.status, &answer.headers, &answer.body) {
+            return Err(text);
+        }
+        self.sessions.insert(replica, session);
+        Ok(())
+    }
+
+    async fn ask(&mut self, shared: &Shared, task: &Task, base: &Url, replica: usize) -> Result<(), String> {
+        let mut request = task.request(base, &mut self.random, &self.known)?;
+        self.identity.sign(request.headers_mut());
+        if let Some(session) = self.sessions.get(&replica).filter(|_| task.opening.is_some()) {
+            session.join(request.headers_mut());
+        }
+        let answer = exchange(shared, task, request).await?;
+        if task.opening.is_some() && Session::is_gone(answer.status) {
+            self.sessions.remove(&replica);
+        }
+        match judge(&task.mask, answer.status, &answer.headers, &answer.body) {
+            RequestOutcome::Failure(text) => Err(text),
+            _ => self.capture(task, &answer.body),
+        }
+    }
+
+    fn capture(&mut self, task: &Task, body: &[u8]) -> Result<(), String> {
+        if task.captures.is_empty() {
+            return Ok(());
+        }
+        let answer: serde_json::Value = serde_json::from_slice(body)
+            .map_err(|error| format!("nothing to capture: the answer is no JSON: {error}"))?;
+        for Capture { name, place, pointer } in &task.captures {
+            let found = answer.pointer(pointer);
+            let value = match found {
+                Some(serde_json::Value::String(text)) => text.clone(),
+                Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => value.to_string(),
+                Some(_) => return Err(format!("nothing to capture as `{name}`: `{pointer}` is no text and no number")),
+                None => return Err(format!("nothing to capture as `{name}`: the answer has no `{pointer}`")),
+            };
+            if value.len() > LONGEST_CAPTURE {
+                return Err(format!(
+                    "nothing to capture as `{name}`: `{pointer}` is longer than {LONGEST_CAPTURE} bytes"
+                ));
+            }
+            self.known[*place] = Some(value.into());
+        }
+        Ok(())
+    }
+}
+
+/// A longer value is no identifier.
+const LONGEST_CAPTURE: usize = 8192;
+
+/// An answer, as far as it is kept.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 /// Sends a request and waits for the whole answer.
-async fn send(shared: &Shared, task: &Task, request: Request) -> RequestOutcome {
+async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<Answer, String> {
     let answer = async {
-        let response = shared.client.execute(request).await?;
-        let status = response.status();
+        let mut response = shared.client.execute(request).await?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = match &task.mask {
             Mask::Stream if status.is_success() => beginning(response).await?,
-            Mask::Answer(_) => bounded(response).await?,
+            Mask::Tool(_) => mcp::message(response, &headers).await?,
+            Mask::Answer(_) => {
+                let most = if task.captures.is_empty() { task.mask.read_most() } else { READ_MOST };
+                bounded(response, most).await?
+            }
             _ => response.bytes().await?,
         };
-        Ok((status, body))
+        Ok(Answer { status, headers, body })
     };
-    match answer.await {
-        Ok((status, body)) => judge(&task.mask, status, &body),
-        Err(error) => RequestOutcome::Failure(transport_error(&error, shared.client_timeout)),
-    }
+    answer.await.map_err(|error| transport_error(&error, task.timeout.unwrap_or(shared.client_timeout)))
 }
 
 /// The whole answer is waited for, and its beginning kept: whoever answers may be anybody.
-async fn bounded(mut response: Response) -> reqwest::Result<Bytes> {
+async fn bounded(mut response: Response, most: usize) -> reqwest::Result<Bytes> {
     let mut read = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
-        let room = READ_MOST.saturating_sub(read.len());
+        let room = most.saturating_sub(read.len());
         read.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
     Ok(read.freeze())

@@ -33,6 +33,14 @@ pub fn raise_descriptor_limit(users: u32) -> Result<(), DescriptorError> {
     raise_to(u64::from(users) * 2 + OTHERS, || format!("{users} users"))
 }
 
+/// The same for an open workload, which has no users.
+///
+/// # Errors
+/// As [`raise_descriptor_limit`].
+pub fn raise_for_requests(in_flight: u32) -> Result<(), DescriptorError> {
+    raise_to(u64::from(in_flight) * 2 + OTHERS, || format!("{in_flight} requests in flight"))
+}
+
 /// The same for `PgBouncer`, which would otherwise take fewer clients than it is set to, and say so in its log only.
 ///
 /// # Errors

@@ -37,7 +37,7 @@ impl LogReader {
         traceback.push('\n');
         if traceback.len() > LONGEST {
             let excess = traceback.len() - LONGEST;
-            let from = (excess..).find(|at| traceback.is_char_boundary(*at)).unwrap_or(excess);
+            let from = (excess..=traceback.len()).find(|at| traceback.is_char_boundary(*at)).unwrap_or(excess);
             traceback.drain(..from);
         }
         // Frames are indented; the exception that ends them is not.
@@ -104,7 +104,7 @@ TimeoutError
 
     #[test]
     fn a_traceback_behind_the_name_of_its_container_is_read_all_the_same() {
-        let named: String = ASYNCPG.lines().map(|line| format!("web-1  | {line}\n")).collect();
+        let named = ASYNCPG.lines().map(|line| format!("web-1  | {line}")).collect::<Vec<_>>().join("\n");
         assert_eq!(read(&named), [(TextKind::PoolTimeout, "asyncpg", 1)]);
     }
 

@@ -156,7 +156,11 @@ impl Recorder {
             sessions_lost: counted
                 .and_then(|counted| counted.lost)
                 .map(|lost| SessionsLost { open_at_end: open_at_end.unwrap_or(0), ..lost }),
-            generator: crate::record::GeneratorRecord { cpu_s: None, samples_dropped: dropped, polls_late: polls.late },
+            generator: crate::record::GeneratorRecord {
+                samples_dropped: dropped,
+                polls_late: polls.late,
+                ..crate::record::GeneratorRecord::default()
+            },
             latency_distribution: Vec::new(),
             scan: None,
             monitor: monitored.map(|monitored| monitored.record),

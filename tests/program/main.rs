@@ -11,6 +11,7 @@ mod hostile;
 mod incident;
 mod init;
 mod interrupt;
+mod load;
 mod mcp;
 mod paired;
 mod patterns;

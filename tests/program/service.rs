@@ -155,7 +155,7 @@ async fn serve(shop: &Arc<Shop>) -> String {
     url
 }
 
-async fn database_url() -> String {
+pub(super) async fn database_url() -> String {
     let (cluster, config) = (cluster().await, cluster().await.config());
     let (user, name) = (config.get_user().unwrap(), config.get_dbname().unwrap());
     format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port())
@@ -200,7 +200,7 @@ expect = [201]
 "#;
 
 /// Runs the program with the shop's secrets, off this test's event loop.
-async fn output(place: &Arc<Place>, database: &str, arguments: &[&str]) -> std::process::Output {
+pub(super) async fn output(place: &Arc<Place>, database: &str, arguments: &[&str]) -> std::process::Output {
     let (place, database) = (Arc::clone(place), database.to_owned());
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let run = move || {

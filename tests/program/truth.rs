@@ -62,7 +62,6 @@ impl Diagnosed {
             requests * finding["held_s_per_request"]["value"].as_f64().expect("seconds")
         });
         let (said_s, truth_s) = (said.sum::<f64>(), self.truth_s());
-        println!("said {said_s:.2} s, true {truth_s:.2} s: {:+.1} %", (said_s / truth_s - 1.0) * 100.0);
         assert!((said_s / truth_s - 1.0).abs() < 0.15, "said {said_s} s, true {truth_s} s: {:#?}", self.findings);
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn errors(columns: &[Column<'_>]) -> Markup {
 /// A question, and how a variant answers it.
 type Doubt = (&'static str, fn(&Column<'_>, &VariantRecord) -> String);
 
-const DOUBTS: [Doubt; 14] = [
+const DOUBTS: [Doubt; 15] = [
     ("Did it run to its end?", |_, it| if it.complete { "yes".to_owned() } else { "no: it was cut short".to_owned() }),
     ("PostgreSQL", |_, it| plain(&it.postgres_version, NAME_MAX)),
     ("Testbed ready after", |_, it| seconds(Some(it.startup_s))),
@@ -119,6 +119,7 @@ const DOUBTS: [Doubt; 14] = [
     ("Idle in transaction, sampled / counted by the server", |_, it| sampled_and_counted(it)),
     ("Sessions whose last idle episode the server does not count", |_, it| lost(it)),
     ("Requests in the steady phase", |_, it| count(Some(it.summary.requests))),
+    ("Requests that were due and did not begin", |_, it| count(it.generator.schedule.map(|it| it.not_started))),
     ("Requests that the end of the load cut off", |_, it| count(Some(it.summary.requests_cut_off))),
     ("Failed requests since the load began, ramp included", |_, it| percent(it.summary.failure_ratio_since_start)),
     ("CPU of load generator and monitor, of one core", |_, it| generator_cpu(it)),

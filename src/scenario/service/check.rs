@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::header::HeaderName;
 
 use super::identity::check_identity;
+use super::journey::check_journeys;
 use super::load::check_load;
 use super::request::check_route;
 use super::todo::check_todo;
@@ -29,6 +30,7 @@ pub(super) fn check(scenario: &ServiceScenario) -> Vec<Problem> {
         check_identity(&place(index), identity, &mut found);
     }
     check_routes(scenario, &mut found);
+    check_journeys(scenario, &mut found);
     check_variants(scenario, &mut found);
     let names = scenario.all_variant_names();
     let names: Vec<&str> = names.iter().map(VariantName::name).collect();

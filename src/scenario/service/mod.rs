@@ -6,6 +6,7 @@
 mod check;
 mod command;
 mod identity;
+mod journey;
 mod load;
 mod metrics;
 mod request;
@@ -21,10 +22,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::ServiceCommand;
-pub use identity::IdentitySource;
-pub use load::ServiceLoad;
+pub use identity::{IdentitySource, Login};
+pub use journey::Journey;
+pub use load::{LoadStage, ServiceLoad};
 pub use metrics::{GaugeName, GaugeNameError, Metrics};
-pub use request::ServiceRoute;
+pub use request::{McpCall, ServiceRoute};
 pub use route::{RouteName, RouteNameError, Scalar, Values};
 pub use trust::{PgBouncerAccess, TlsFiles};
 pub use url::{BaseUrl, BaseUrlError, holds_password};
@@ -79,6 +81,9 @@ pub struct ServiceScenario {
     /// What the users do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<ServiceRoute>,
+    /// What they do in a row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub journey: Vec<Journey>,
     /// What differs between the variants, by name; without any there is one, called `service`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variants: BTreeMap<VariantName, ServiceVariant>,
@@ -196,16 +201,10 @@ impl ServiceScenario {
         if own.is_empty() { self.target.url.iter().chain(&self.target.urls).cloned().collect() } else { own }
     }
 
-    /// The routes that are asked for: without those that change data, unless the scenario says so.
-    pub fn routes(&self) -> impl Iterator<Item = &ServiceRoute> {
-        self.route.iter().filter(|route| self.load.change_data || route.changes_data != Some(true))
-    }
-
-    /// How many users, and when.
+    /// How much load, and when.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        let ServiceLoad { users, ramp_up, settle, duration, client_timeout, balance, seed, .. } = self.load;
-        Pace { users, ramp_up, settle, duration, client_timeout, balance, seed }
+        self.load.pace()
     }
 
     /// Pages of pools' gauges, of the variant with the most.
@@ -238,6 +237,7 @@ impl Readable for ServiceScenario {
 
     /// The variants are run in the order of the file.
     fn completed(mut self, text: &Locator<'_>) -> Self {
+        self.load = self.load.completed();
         let both = self.run.len() == 1 && self.run[0].name() == "both";
         if self.run.is_empty() || both {
             let written = text.names_under("variants");
@@ -254,6 +254,7 @@ pool_capacity = 1
 target = { url = "http://127.0.0.1", health = "/", command = ["x"], folder = "x", ready = "/", ready_within = "1s", metrics = { path = "/x", checked_out = "x" }, tls = { ca_file = "x" } }
 pgbouncer = { url_env = "X" }
 database = { url_env = "X", url_file = "x", url = "x", applications = ["x"], users = ["x"] }
+load = { users = 1, arrival_rate = 1, max_rate = 1, duration = "1s" }
 "#;
 
 #[cfg(test)]

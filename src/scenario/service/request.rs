@@ -1,6 +1,7 @@
 //! What users ask of a service: one request with holes, and what a good answer to it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::check::check_header;
 use super::route::{self, RouteName, Values};
 use crate::scenario::check::Problems;
 use crate::scenario::schema;
-use crate::units::Count;
+use crate::units::{Count, Span};
 
 /// Headers that hold secrets, and therefore belong to an identity.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
@@ -38,6 +39,24 @@ pub struct ServiceRoute {
     /// The body as a value, sent as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<serde_json::Value>,
+    /// The body as a form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub form: BTreeMap<String, String>,
+    /// The body as a file beside the scenario's, sent as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_file: Option<PathBuf>,
+    /// The body as a call of an MCP tool, in a session that is opened first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<McpCall>,
+    /// After this long a user gives it up, in place of the load's `client_timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// The pause before it, in place of the load's; of an open workload, between two steps of a journey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think_time: Option<[Span; 2]>,
+    /// What later steps of a journey need of the answer: names, and JSON pointers to their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capture: BTreeMap<String, String>,
     /// The statuses of a good answer; 200 to 299 when nothing is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<u16>,
@@ -54,15 +73,41 @@ pub struct ServiceRoute {
     pub changes_data: Option<bool>,
 }
 
-const fn once() -> Count {
+/// A call of an MCP tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct McpCall {
+    /// The tool's name.
+    pub tool: String,
+    /// Its arguments.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub arguments: serde_json::Map<String, serde_json::Value>,
+}
+
+pub(super) const fn once() -> Count {
     Count::of(1)
+}
+
+impl ServiceRoute {
+    /// The names in braces that its parameters do not fill: an earlier answer does, or the user's own table; or nothing,
+    /// and they stay as they are.
+    #[must_use]
+    pub fn known_elsewhere(&self) -> BTreeSet<String> {
+        let holes = texts(self).into_iter().flat_map(|text| route::holes(&text).collect::<Vec<_>>());
+        holes.filter(|name| !self.params.contains_key(name)).collect()
+    }
 }
 
 /// What is wrong with the route of this place.
 pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problems) {
     check_params(place, route, found);
-    if route.text.is_some() && route.json.is_some() {
-        found.error(&["route", place, "json"], "is beside `text`: a request has one body");
+    check_body(place, route, found);
+    if let Some([shortest, longest]) = route.think_time.filter(|[shortest, longest]| longest < shortest) {
+        let message = format!("is {shortest} to {longest}: the shorter one comes first");
+        found.error(&["route", place, "think_time"], message);
+    }
+    if let Some(timeout) = route.timeout {
+        found.refuse_zero(&["route", place, "timeout"], timeout);
     }
     for name in route.headers.keys() {
         let key = ["route", place, "headers", name.as_str()];
@@ -87,13 +132,28 @@ pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problem
     }
 }
 
-fn check_params(place: &str, route: &ServiceRoute, found: &mut Problems) {
-    for name in route.route.params() {
-        if !route.params.contains_key(name) {
-            let message = format!("has no values for `{{{name}}}`: params = {{ {name} = [1, 2] }} gives some");
-            found.error(&["route", place], message);
-        }
+fn check_body(place: &str, route: &ServiceRoute, found: &mut Problems) {
+    let bodies = [
+        ("text", route.text.is_some()),
+        ("json", route.json.is_some()),
+        ("form", !route.form.is_empty()),
+        ("body_file", route.body_file.is_some()),
+        ("mcp", route.mcp.is_some()),
+    ];
+    let said: Vec<&str> = bodies.iter().filter(|(_, said)| *said).map(|(name, _)| *name).collect();
+    for name in said.iter().skip(1) {
+        found.error(&["route", place, name], format!("is beside `{}`: a request has one body", said[0]));
     }
+    let Some(mcp) = &route.mcp else { return };
+    if route.route.method() != "POST" {
+        found.error(&["route", place, "mcp"], format!("is sent with POST, and the route has {}", route.route.method()));
+    }
+    if mcp.tool.is_empty() {
+        found.error(&["route", place, "mcp", "tool"], "is empty: a tool's name is needed");
+    }
+}
+
+fn check_params(place: &str, route: &ServiceRoute, found: &mut Problems) {
     for (name, values) in &route.params {
         let key = ["route", place, "params", name.as_str()];
         match values {
@@ -112,7 +172,14 @@ fn check_params(place: &str, route: &ServiceRoute, found: &mut Problems) {
 
 fn uses(route: &ServiceRoute, name: &str) -> bool {
     let hole = format!("{{{name}}}");
-    let json = route.json.as_ref().map(ToString::to_string);
-    let texts = route.query.values().chain(route.headers.values()).chain(&route.text).chain(&json);
-    route.route.params().contains(&name) || texts.into_iter().any(|text| text.contains(&hole))
+    texts(route).iter().any(|text| text.contains(&hole))
+}
+
+/// Everything of a route that may have holes.
+pub(super) fn texts(route: &ServiceRoute) -> Vec<String> {
+    let ServiceRoute { query, headers, form, text, json, mcp, .. } = route;
+    let values = query.values().chain(headers.values()).chain(form.values()).chain(text).cloned();
+    let json = json.as_ref().map(ToString::to_string);
+    let arguments = mcp.iter().flat_map(|mcp| mcp.arguments.values()).map(ToString::to_string);
+    values.chain(json).chain(arguments).chain([route.route.path().to_owned()]).collect()
 }

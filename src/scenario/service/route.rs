@@ -58,6 +58,14 @@ impl RouteName {
     }
 }
 
+/// The names in braces in a text; braces around anything else are none.
+pub(super) fn holes(text: &str) -> impl Iterator<Item = String> {
+    let inside = text.split('{').skip(1).filter_map(|piece| piece.split_once('}').map(|(name, _)| name));
+    let is_name =
+        |name: &&str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    inside.filter(is_name).map(str::to_owned)
+}
+
 fn names_in_braces(path: &str) -> Option<Vec<&str>> {
     let mut names = Vec::new();
     let mut rest = path;

@@ -47,7 +47,7 @@ fn refused(text: &str, sets: &[Override]) -> String {
 pub(crate) const WRONG: &[(&str, &str)] = &[
     (
         "title = → titel =",
-        "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `pgbouncer`, `load`, `health`, `monitor`, `identity`, `route`, `variants`, `gate`\n  hint: did you mean `title`?",
+        "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `pgbouncer`, `load`, `health`, `monitor`, `identity`, `route`, `journey`, `variants`, `gate`\n  hint: did you mean `title`?",
     ),
     (
         "name = \"shop\" → name = \"My Shop\"",
@@ -132,7 +132,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ("users = 20 → users = 0", "scenario `shop.toml:9:9`: `load.users` is 0: allowed is at least 1, at most 1000000"),
     (
         "users = 20 → usres = 20",
-        "scenario `shop.toml:9:1`: `load.usres` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.users`?",
+        "scenario `shop.toml:9:1`: `load.usres` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.users`?",
     ),
     ("duration = \"10s\" → duration = \"0s\"", "scenario `shop.toml:10:12`: `load.duration` is 0s: above 0 is needed"),
     (
@@ -141,11 +141,71 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "duration = \"10s\" → health = \"/health\"",
-        "scenario `shop.toml:10:1`: `load.health` is no key: allowed are `users`, `ramp_up`, `settle`, `duration`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `target.health`?",
+        "scenario `shop.toml:10:1`: `load.health` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `target.health`?",
+    ),
+    (
+        "users = 20 → arrival_rate = 0",
+        "scenario `shop.toml:9:16`: `load.arrival_rate` is 0: allowed is above 0, at most 1000000",
+    ),
+    (
+        "users = 20 → arrival_rate = \"fast\"",
+        "scenario `shop.toml:9:16`: `load.arrival_rate` is \"fast\": allowed is a number",
+    ),
+    (
+        "users = 20 → users = 20\narrival_rate = 5",
+        "scenario `shop.toml:9:9`: `load.users` is beside `arrival_rate`: users make a closed workload, a rate an open one; one of them is needed",
+    ),
+    (
+        "users = 20 → arrival_rate = 50\nmax_rate = 20",
+        "scenario `shop.toml:10:12`: `load.max_rate` is 20 requests a second, and the open workload asks for 50",
+    ),
+    (
+        "users = 20 → arival_rate = 50",
+        "scenario `shop.toml:9:1`: `load.arival_rate` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.arrival_rate`?",
+    ),
+    (
+        "users = 20 → users = 20\nmax_in_flight = 0",
+        "scenario `shop.toml:10:17`: `load.max_in_flight` is 0: allowed is at least 1, at most 1000000",
+    ),
+    (
+        "users = 20 → stages = [{ rate = 5, for = \"1s\" }]",
+        "scenario `shop.toml:10:12`: `load.duration` is beside `stages`, which say how much load there is, and how long",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ rate = 5, for = \"1s\" }, { users = 5, for = \"1s\" }]",
+        "scenario `shop.toml:9:10`: `load.stages` have users here and rates there: a workload is closed or open",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ for = \"1s\" }]",
+        "scenario `shop.toml:9:11`: `load.stages[1]` has not one of: `users`, for a closed workload; `rate`, for an open one",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ rate = -5, for = \"1s\" }]",
+        "scenario `shop.toml:9:11`: `load.stages[1]` has a rate that is not 0 to 1000000 requests a second",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ rate = 5 }]",
+        "scenario `shop.toml:9:10`: `load.stages.for` is missing",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ rate = 5, lasting = \"1s\" }]",
+        "scenario `shop.toml:9:23`: `load.stages[1].lasting` is no key: allowed are `users`, `rate`, `for`",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ users = 0, for = \"1s\" }, { users = 0, for = \"1s\" }]",
+        "scenario `shop.toml:9:10`: `load.stages` have no load: one of them needs more than 0",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → stages = [{ users = 5, for = \"0s\" }]",
+        "scenario `shop.toml:9:10`: `load.stages` take no time: one of them needs more than 0s",
+    ),
+    (
+        "users = 20\nduration = \"10s\" → arrival_rate = 5\nstages = [{ rate = 5, for = \"1s\" }]",
+        "scenario `shop.toml:9:16`: `load.arrival_rate` is beside `stages`, which say how much load there is, and how long",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer = \"s3cret\"",
-        "scenario `shop.toml:12:1`: `identity[1].bearer` is no key: allowed are `bearer_env`, `user`, `password_env`, `header`, `value_env`\n  hint: did you mean `identity[1].bearer_env`?",
+        "scenario `shop.toml:12:1`: `identity[1].bearer` is no key: allowed are `bearer_env`, `bearer_column`, `user`, `password_env`, `password_column`, `header`, `value_env`, `login`, `file`\n  hint: did you mean `identity[1].bearer_env`?",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"s3cret.token\"",
@@ -153,7 +213,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → user = \"me\"",
-        "scenario `shop.toml:11:1`: `identity[1]` is not one of: `bearer_env`; `user` and `password_env`; `header` and `value_env`",
+        "scenario `shop.toml:11:1`: `identity[1]` is not one of: `bearer_env`; `user` and `password_env`; `header` and `value_env`; `login`; `file` alone (`bearer_column` and `password_column` may stand for the variables)",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → header = \"X Key\"\nvalue_env = \"KEY\"",
@@ -177,7 +237,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "weight = 3 → wieght = 3",
-        "scenario `shop.toml:15:1`: `route[1].wieght` is no key: allowed are `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
+        "scenario `shop.toml:15:1`: `route[1].wieght` is no key: allowed are `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `form`, `body_file`, `mcp`, `timeout`, `think_time`, `capture`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
     ),
     (
         "[1, 2, \"three\"] → []",
@@ -218,6 +278,60 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     (
         "expect = [201] → expect = [20]",
         "scenario `shop.toml:22:10`: `route[2].expect` has 20: allowed are statuses, 100 to 599",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { user = \"{user}\" }, token = \"/t\" }",
+        "",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → user = \"me\"\nlogin = { route = \"POST /login\", form = { p = \"{password}\" }, token = \"/t\" }",
+        "",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { shop = \"{shop}\" }, token = \"/t\" }",
+        "",
+    ),
+    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"t\" }", ""),
+    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"/login\", token = \"/t\" }", ""),
+    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\" }", ""),
+    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"/t\", header = \"X Key\" }", ""),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"SHOP_TOKEN\"\nlogin = { route = \"POST /login\", token = \"/t\" }",
+        "",
+    ),
+    ("bearer_env = \"SHOP_TOKEN\" → bearer_column = \"token\"", ""),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → user = \"me\"\npassword_env = \"A\"\npassword_column = \"b\"\nfile = \"u.csv\"",
+        "",
+    ),
+    ("weight = 3 → timeout = \"0s\"", ""),
+    ("weight = 3 → think_time = [\"2s\", \"1s\"]", ""),
+    ("weight = 3 → think_time = \"2s\"", ""),
+    ("weight = 3 → capture = { report = \"/id\" }", ""),
+    ("weight = 3 → mcp = { tool = \"slow\" }", ""),
+    ("{ article → { body = \"{article}\" }\nmcp = { tool = \"\", arguments = {} }\n#", ""),
+    ("{ article → { a = \"{article}\" }\nmcp = { tol = \"slow\" }\n#", ""),
+    ("{ article → { a = \"{article}\" }\nbody_file = \"order.bin\"\n#", ""),
+    ("{ article → { a = \"{article}\" }\nform = { b = 1 }\n#", ""),
+    ("[variants.before] → [[journey]]\nname = \"buy\"\nsteps = []\n[variants.before]", ""),
+    ("[variants.before] → [[journey]]\nsteps = [\"POST /orders\"]\n[variants.before]", ""),
+    ("[variants.before] → [[journey]]\nname = \"buy\"\nsteps = [\"POST /order\"]\n[variants.before]", ""),
+    ("[variants.before] → [[journey]]\nname = \"buy\"\nstep = [\"POST /orders\"]\n[variants.before]", ""),
+    (
+        "must_have = \"/id\" → capture = { order = \"id\" }\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
+        "",
+    ),
+    (
+        "must_have = \"/id\" → capture = { ordre = \"/id\" }\nchanges_data = true\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
+        "",
+    ),
+    (
+        "must_have = \"/id\" → capture = { order = \"/id\", note = \"/note\" }\nchanges_data = true\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
+        "",
+    ),
+    (
+        "[variants.before] → [[journey]]\nname = \"a\"\nsteps = [\"POST /orders\"]\n[[journey]]\nname = \"a\"\nsteps = [\"POST /orders\"]\n[variants.before]",
+        "",
     ),
     (
         "must_have = \"/id\" → must_have = \"id\"",
@@ -356,7 +470,7 @@ fn what_is_not_asked_for_may_wait_and_words_are_no_marks() {
     assert!(problems("shop.toml", &text, &[]).unwrap().is_empty(), "the route is switched off");
     assert_eq!(
         refused(&text, &[Override::from_set("load.change_data=true").unwrap()]),
-        "scenario `shop.toml:20:42`: `route[2].json.count` is still TODO: give what the body holds"
+        "scenario `shop.toml:20:41`: `route[2].json.count` is still TODO: give what the body holds"
     );
     for (old, new) in
         [("full = \"yes\"", "status = \"TODO\""), ("A shop", "TODO: a shop"), ("\"three\"", "\"a TODO: b\"")]

@@ -1,0 +1,56 @@
+//! Why figures of a variant are less than they might be, a sentence each.
+
+use super::numbers::{count, quantity, seconds};
+use crate::record::{MonitorRecord, ScheduleRecord, VariantRecord};
+use crate::units::Unit;
+
+/// A lag that is worth a sentence.
+const WORTH_SAYING_MS: f64 = 10.0;
+
+/// The sentences.
+pub(super) fn doubts(variant: &VariantRecord) -> Vec<String> {
+    let of_monitor = variant.monitor.iter().flat_map(|monitor| of_monitor(monitor, variant));
+    of_monitor.chain(variant.generator.schedule.iter().flat_map(of_schedule)).collect()
+}
+
+fn of_monitor(monitor: &MonitorRecord, variant: &VariantRecord) -> Vec<String> {
+    let mut said = Vec::new();
+    if !monitor.counts_idle_time {
+        let version = &variant.postgres_version;
+        said.push(format!(
+            "PostgreSQL {version} does not count idle-in-transaction time (14 and later do): the samples stand alone."
+        ));
+    }
+    if monitor.server_restarts > 0 {
+        said.push("the server was restarted meanwhile, and its count is no continuation.".to_owned());
+    }
+    if monitor.unwatched_s > 0.0 {
+        let unwatched = seconds(Some(monitor.unwatched_s));
+        said.push(format!("nobody watched for {unwatched}, which the figures do not cover."));
+    }
+    if monitor.clock_jumps > 0 {
+        said.push("a clock was set meanwhile; ages were corrected by as much.".to_owned());
+    }
+    said
+}
+
+fn of_schedule(schedule: &ScheduleRecord) -> Vec<String> {
+    let mut said = Vec::new();
+    if schedule.not_started > 0 {
+        let due = schedule.started + schedule.not_started;
+        said.push(format!(
+            "{} of {} requests that were due did not begin, because `max_in_flight` were in flight: no latency tells of them.",
+            count(Some(schedule.not_started)),
+            count(Some(due)),
+        ));
+    }
+    // Less is in the noise of a busy machine.
+    if let Some(lag) = schedule.lag_p99_ms.filter(|lag| *lag >= WORTH_SAYING_MS) {
+        let lag = quantity(Some(lag), Unit::Milliseconds);
+        said.push(format!(
+            "the load generator fell behind: 1 % of the requests began {lag} later than planned or more, which is in \
+             their latency."
+        ));
+    }
+    said
+}

@@ -1,0 +1,67 @@
+//! How much load there is, and when: what is asked of the users of any service.
+
+use std::fmt;
+
+use super::Balance;
+use crate::units::{Rate, Span};
+
+/// How much load there is, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pace {
+    /// What kind of load, and the most of it.
+    pub workload: Workload,
+    /// Time over which it grows from nothing, evenly.
+    pub ramp_up: Span,
+    /// Time at its first level before the steady phase.
+    pub settle: Span,
+    /// The steady phase: that of all stages where there are some.
+    pub duration: Span,
+    /// How the load changes within the steady phase; empty when it does not.
+    pub stages: Vec<Stage>,
+    /// The most requests a second, where there is such a ceiling.
+    pub max_rate: Option<Rate>,
+    /// After this long a user gives a request up.
+    pub client_timeout: Span,
+    /// Which replica a request goes to.
+    pub balance: Balance,
+    /// Seed of every random choice.
+    pub seed: u64,
+}
+
+/// What decides when a request begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Workload {
+    /// The answer before: users wait for it, think, and ask again.
+    Closed {
+        /// The most users at once.
+        users: u32,
+    },
+    /// The clock.
+    Open {
+        /// The most requests a second.
+        rate: f64,
+        /// Requests in flight at once; what would be one more is not started, and counted.
+        max_in_flight: u32,
+    },
+}
+
+/// A part of the steady phase: the load goes evenly from the level before to its own. The first one begins at its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stage {
+    /// Users, or requests a second.
+    pub level: f64,
+    /// How long it takes.
+    pub lasting: Span,
+}
+
+impl fmt::Display for Pace {
+    /// `8 users`, `up to 50 requests a second`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let varies = self.stages.iter().any(|stage| stage.level.total_cmp(&self.stages[0].level).is_ne());
+        f.write_str(if varies { "up to " } else { "" })?;
+        match self.workload {
+            Workload::Closed { users } => write!(f, "{users} users"),
+            Workload::Open { rate, .. } => write!(f, "{rate} requests a second"),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Sessions of MCP's streamable HTTP, as far as a load needs them: opened, and used to call tools.
+//!
+//! A session is opened by two requests, which are measured together as a route of their own. It is not closed: a load that
+//! ends leaves its sessions as clients do that go away.
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Request, Response, StatusCode, Url};
+use serde_json::{Value, json};
+
+use super::judge::READ_MOST;
+use crate::scenario::service::{McpCall, ServiceRoute};
+
+/// The protocol that is asked for.
+const PROTOCOL: &str = "2025-06-18";
+
+const ACCEPTED: &str = "application/json, text/event-stream";
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// The number of the only request that is under way in a session: users wait for each answer.
+const ID: u64 = 1;
+
+/// A session that is open.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    /// `None` where the server keeps none.
+    id: Option<HeaderValue>,
+    protocol: HeaderValue,
+}
+
+/// A call of a tool, as its message.
+pub(super) fn call(call: &McpCall) -> Value {
+    let params = json!({ "name": call.tool, "arguments": call.arguments });
+    json!({ "jsonrpc": "2.0", "id": ID, "method": "tools/call", "params": params })
+}
+
+/// What a route must say it accepts, where it is such a call.
+pub(super) fn accepts(route: &ServiceRoute) -> Option<(&'static str, &'static str)> {
+    route.mcp.as_ref().map(|_| ("Accept", ACCEPTED))
+}
+
+/// The request that opens a session at this URL.
+pub(super) fn initialize(url: Url) -> Request {
+    let client = json!({ "name": "rbac-bench", "version": env!("CARGO_PKG_VERSION") });
+    let params = json!({ "protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": client });
+    post(url, &json!({ "jsonrpc": "2.0", "id": ID, "method": "initialize", "params": params }))
+}
+
+/// What tells the server that the session is in use.
+pub(super) fn initialized(url: Url, session: &Session) -> Request {
+    let mut request = post(url, &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+    session.join(request.headers_mut());
+    request
+}
+
+fn post(url: Url, message: &Value) -> Request {
+    let mut request = Request::new(Method::POST, url);
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *request.body_mut() = Some(message.to_string().into());
+    request
+}
+
+impl Session {
+    /// The session that an answer to `initialize` opens.
+    ///
+    /// # Errors
+    /// Why it opens none, in words.
+    pub(super) fn opened(headers: &HeaderMap, message: &[u8]) -> Result<Self, String> {
+        let value: Value =
+            serde_json::from_slice(message).map_err(|error| format!("the answer to initialize is no JSON: {error}"))?;
+        if let Some(error) = value.get("error") {
+            return Err(rpc_error(error));
+        }
+        let protocol = value.pointer("/result/protocolVersion").and_then(Value::as_str);
+        let protocol = protocol.and_then(|it| HeaderValue::from_str(it).ok());
+        let protocol = protocol.ok_or("the answer to initialize has no `/result/protocolVersion`")?;
+        let id = headers.get(SESSION_ID).cloned().map(|mut id| {
+            id.set_sensitive(true);
+            id
+        });
+        Ok(Self { id, protocol })
+    }
+
+    /// Makes a request one of this session.
+    pub(super) fn join(&self, headers: &mut HeaderMap) {
+        if let Some(id) = &self.id {
+            headers.insert(SESSION_ID, id.clone());
+        }
+        headers.insert(PROTOCOL_VERSION, self.protocol.clone());
+    }
+
+    /// Whether a server that answers so has forgotten the session.
+    pub(super) fn is_gone(status: StatusCode) -> bool {
+        status == StatusCode::NOT_FOUND
+    }
+}
+
+/// A JSON-RPC error, in words.
+fn rpc_error(error: &Value) -> String {
+    let code = error.get("code").map(ToString::to_string).unwrap_or_default();
+    let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
+    match error.get("data").and_then(Value::as_str) {
+        Some(data) => format!("JSON-RPC {code} {message}: {data}"),
+        None => format!("JSON-RPC {code} {message}"),
+    }
+}
+
+/// What is wrong with the answer to a call; its beginning.
+pub(super) fn failure(message: &[u8], shown: usize) -> Option<String> {
+    let value: Value = match serde_json::from_slice(message) {
+        Ok(value) => value,
+        Err(error) => return Some(format!("the answer is no JSON-RPC: {error}")),
+    };
+    if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
+        return Some(rpc_error(error));
+    }
+    let Some(result) = value.get("result") else {
+        return Some("the answer is no JSON-RPC: it has neither `result` nor `error`".to_owned());
+    };
+    let failed = result.get("isError").and_then(Value::as_bool).unwrap_or(false);
+    let text = result.pointer("/content/0/text").and_then(Value::as_str).unwrap_or_default();
+    failed.then(|| format!("the tool failed: {}", text.chars().take(shown).collect::<String>()))
+}
+
+/// The message that answers: the whole body, or of a stream of events the one that has an answer's form. The stream may stay
+/// open behind it.
+pub(super) async fn message(mut response: Response, headers: &HeaderMap) -> reqwest::Result<Bytes> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let events = kind.starts_with("text/event-stream");
+    let mut read = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = READ_MOST.saturating_sub(read.len());
+        read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if events && let Some(answer) = answer_among(&read) {
+            return Ok(answer);
+        }
+    }
+    Ok(read.freeze())
+}
+
+/// The data of the first whole event that is an answer: a stream may bring requests and notifications before it.
+fn answer_among(stream: &[u8]) -> Option<Bytes> {
+    let text = String::from_utf8_lossy(stream).replace("\r\n", "\n");
+    let (whole, _rest) = text.rsplit_once("\n\n")?;
+    whole.split("\n\n").find_map(|event| {
+        let data = event.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start);
+        let data = data.collect::<Vec<_>>().join("\n");
+        let value: Value = serde_json::from_str(&data).ok()?;
+        let answers = value.get("id").and_then(Value::as_u64) == Some(ID) || value.get("error").is_some();
+        (answers && value.get("method").is_none()).then(|| Bytes::from(data))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_protocol_and_tool_are_failures_and_results_are_none() {
+        let of = |message: Value| failure(message.to_string().as_bytes(), 20);
+        assert_eq!(of(json!({ "id": 1, "result": { "content": [], "isError": false } })), None);
+        let failed =
+            json!({ "id": 1, "result": { "isError": true, "content": [{ "type": "text", "text": "no session" }] } });
+        assert_eq!(of(failed).unwrap(), "the tool failed: no session");
+        let refused = json!({ "id": 1, "error": { "code": -32602, "message": "no such tool", "data": "x" } });
+        assert_eq!(of(refused).unwrap(), "JSON-RPC -32602 no such tool: x");
+        assert!(of(json!({ "id": 1 })).unwrap().contains("neither `result` nor `error`"));
+        assert!(failure(b"<html>", 20).unwrap().starts_with("the answer is no JSON-RPC"));
+    }
+
+    #[test]
+    fn the_answer_is_found_among_the_events_of_a_stream() {
+        let note = "event: message\r\ndata: {\"method\":\"notifications/progress\",\"id\":1}\r\n\r\n";
+        let answer = "id: 7\r\ndata: {\"id\":1,\r\ndata: \"result\":{}}\r\n\r\n";
+        assert_eq!(answer_among(note.as_bytes()), None);
+        assert_eq!(answer_among(&[note, &answer[..answer.len() - 2]].concat().into_bytes()), None);
+        let whole = answer_among(&[note, answer, ": and on"].concat().into_bytes()).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&whole).unwrap(), json!({ "id": 1, "result": {} }));
+    }
+
+    #[test]
+    fn a_session_has_the_id_and_the_protocol_that_the_server_gave() {
+        let headers = HeaderMap::from_iter([(SESSION_ID, HeaderValue::from_static("abc"))]);
+        let answer = json!({ "id": 1, "result": { "protocolVersion": "2025-03-26" } }).to_string();
+        let mut joined = HeaderMap::new();
+        Session::opened(&headers, answer.as_bytes()).unwrap().join(&mut joined);
+        assert_eq!(
+            (&joined[SESSION_ID], &joined[PROTOCOL_VERSION]),
+            (&"abc".parse().unwrap(), &"2025-03-26".parse().unwrap())
+        );
+        assert!(Session::opened(&headers, b"{}").unwrap_err().contains("protocolVersion"));
+    }
+}
