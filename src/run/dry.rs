@@ -129,10 +129,12 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
         })
         .collect();
     let base = scenario.variant_names().into_iter().flat_map(|name| scenario.urls(name)).next();
-    let total: u64 = scenario.routes().map(|route| u64::from(route.weight.get())).sum();
+    let shares = scenario.shares();
+    let total: f64 = shares.iter().map(|(_, weight)| weight).sum();
+    let known = scenario.filled_by_users();
     let route = |route: &ServiceRoute| {
         let sketches = match &base {
-            Some(base) => sketch(route, &files, base.url(), scenario.load.seed, samples)?,
+            Some(base) => sketch(route, &files, &known, base.url(), scenario.load.seed, samples)?,
             None => Vec::new(),
         };
         let requests = sketches.into_iter().map(|it| DryRequest {
@@ -141,10 +143,12 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
             headers: it.headers,
             body: it.body.map(|body| beginning(&body)),
         });
-        let share = f64::from(route.weight.get()) / total as f64;
+        let own = shares.iter().filter(|(name, _)| *name == route.route.name()).map(|(_, weight)| weight);
+        let share = own.sum::<f64>() / total;
         Ok::<_, RunError>(DryRoute { route: route.route.name().to_owned(), share, requests: requests.collect() })
     };
-    let off = scenario.route.iter().filter(|route| !scenario.load.change_data && route.changes_data == Some(true));
+    let asked: Vec<&ServiceRoute> = scenario.routes().collect();
+    let off = scenario.route.iter().filter(|route| !asked.contains(route));
     Ok(DryRun {
         format: Format { name: "rbac-bench/dry-run".to_owned(), version: 1 },
         scenario: scenario.name.clone(),
@@ -156,7 +160,11 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
         off: off
             .map(|route| DryOff {
                 route: route.route.name().to_owned(),
-                reason: "changes data: `change_data = true` under [load] asks for it",
+                reason: if route.changes_data == Some(true) {
+                    "changes data: `change_data = true` under [load] asks for it"
+                } else {
+                    "is a step of journeys that change data alone: `change_data = true` under [load] begins them"
+                },
             })
             .collect(),
     })

@@ -135,6 +135,8 @@ impl Guard {
     /// the environment is asked.
     pub(super) fn client(&self) -> reqwest::ClientBuilder {
         let client = reqwest::Client::builder().user_agent(USER_AGENT).redirect(Policy::none()).no_proxy();
+        // Nothing is asked for packed, and nothing unpacked: ten kilobytes may be ten megabytes.
+        let client = client.no_gzip().no_brotli().no_deflate().no_zstd();
         let client = self.tls.apply(client);
         self.resolved.iter().fold(client, |client, (name, addresses)| client.resolve_to_addrs(name, addresses))
     }

@@ -105,9 +105,8 @@ impl RunError {
     /// Whether the request itself makes no sense.
     pub fn is_bad_request(&self) -> bool {
         match self {
-            Self::Access(_) => true,
+            Self::Access(_) | Self::Monitor(MonitorError::NoSuchRole { .. }) => true,
             Self::Start(error) => error.is_bad_request(),
-            Self::Monitor(MonitorError::NoSuchRole { .. }) => true,
             _ => false,
         }
     }

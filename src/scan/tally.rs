@@ -163,7 +163,11 @@ mod tests {
             })
             .collect()
         };
-        (0..).map(at).take_while(|at_s| *at_s < to_s).map(|at_s| Look { at_s, sights: sights(at_s) }).collect()
+        std::iter::successors(Some(0), |n| Some(n + 1))
+            .map(at)
+            .take_while(|at_s| *at_s < to_s)
+            .map(|at_s| Look { at_s, sights: sights(at_s) })
+            .collect()
     }
 
     #[test]

@@ -91,8 +91,8 @@ mod tests {
     use super::*;
     use crate::scan::THRESHOLDS;
 
-    fn between(low: f64, high: f64) -> Option<Estimate> {
-        Some(Estimate { value: f64::midpoint(low, high), low, high })
+    fn between(low: f64, high: f64) -> Estimate {
+        Estimate { value: f64::midpoint(low, high), low, high }
     }
 
     fn verdict(known: Known) -> (ScanVerdict, bool) {
@@ -103,15 +103,15 @@ mod tests {
 
     #[test]
     fn a_verdict_needs_figures_that_are_sure() {
-        let fine = Known { requests: 60, beyond_s: between(0.0, 0.001), windows_judged: 3, ..Known::default() };
+        let fine = Known { requests: 60, beyond_s: Some(between(0.0, 0.001)), windows_judged: 3, ..Known::default() };
         assert_eq!(verdict(fine), (ScanVerdict::Fine, false));
-        let holds = Known { beyond_s: between(0.14, 0.16), ..fine };
+        let holds = Known { beyond_s: Some(between(0.14, 0.16)), ..fine };
         assert_eq!(verdict(holds), (ScanVerdict::Holds, false));
         assert_eq!(verdict(Known { windows_with_left: 2, ..holds }), (ScanVerdict::Leaks, false));
-        assert_eq!(verdict(Known { in_company_s: between(0.1, 0.3), ..fine }), (ScanVerdict::Holds, true));
-        assert_eq!(verdict(Known { in_company_s: between(0.01, 0.3), ..fine }), (ScanVerdict::Fine, false));
+        assert_eq!(verdict(Known { in_company_s: Some(between(0.1, 0.3)), ..fine }), (ScanVerdict::Holds, true));
+        assert_eq!(verdict(Known { in_company_s: Some(between(0.01, 0.3)), ..fine }), (ScanVerdict::Fine, false));
         for unknown in [
-            Known { beyond_s: between(0.01, 0.06), ..fine },
+            Known { beyond_s: Some(between(0.01, 0.06)), ..fine },
             Known { beyond_s: None, ..fine },
             Known { failures: 40, ..fine },
             Known { windows_with_left: 1, ..fine },

@@ -143,7 +143,9 @@ fn assert_read_well(text: &str, overrides: &[Override]) {
     }
     match problems("x.toml", text, overrides) {
         Ok(found) => {
-            found.iter().for_each(|located| assert_in_bounds(&located.site, text));
+            for located in &found {
+                assert_in_bounds(&located.site, text);
+            }
             let refused = found.iter().any(|it| it.problem.severity == Severity::Error);
             assert_eq!(refused, read.is_err(), "{found:?}");
         }
@@ -179,12 +181,15 @@ fn fastest(text: &str) -> Duration {
     (0..3).map(once).min().unwrap_or_default()
 }
 
+/// A text of so many parts.
+type Shape<'a> = Box<dyn Fn(usize) -> String + 'a>;
+
 #[test]
 fn a_text_eight_times_as_long_does_not_take_sixty_four_times_as_long() {
     let head = "name = \"x\"\n[target]\nurl = \"http://localhost:1\"\n";
     let routes = |n: usize, route: &str| format!("{head}{}", route.repeat(n));
     let joined = |n: usize, item: fn(usize) -> String| (0..n).map(item).collect::<Vec<_>>();
-    let shapes: [(&str, Box<dyn Fn(usize) -> String>); 8] = [
+    let shapes: [(&str, Shape<'_>); 8] = [
         ("wrong routes", Box::new(move |n| routes(n, "[[route]]\nroute = \"POST /a\"\n"))),
         ("right routes", Box::new(move |n| routes(n, "[[route]]\nroute = \"GET /a\"\n"))),
         ("routes in a line", Box::new(move |n| format!("route = [{}]\n{head}", "{ route = \"POST /a\" },".repeat(n)))),

@@ -60,19 +60,14 @@ written_as!(
     json_schema!({ "type": "integer", "minimum": 1, "maximum": Self::MAX, "description": "How many; at least 1." })
 );
 written_as!(
-    Rate,
-    "Rate",
-    json_schema!({
-        "type": "number",
-        "exclusiveMinimum": 0,
-        "maximum": Self::MAX,
-        "description": "How often a second; above 0.",
-    })
-);
-written_as!(
     Share,
     "Share",
     json_schema!({ "type": "number", "minimum": 0, "maximum": 1, "description": "A part of a whole, 0 to 1." })
+);
+written_as!(
+    Rate,
+    "Rate",
+    json_schema!({ "type": "number", "exclusiveMinimum": 0, "maximum": Self::MAX, "description": "So many a second." })
 );
 written_as!(
     BaseUrl,

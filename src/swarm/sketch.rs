@@ -23,32 +23,28 @@ pub struct Sketch {
     pub body: Option<String>,
 }
 
-/// Draws `count` requests of a route to the service at `base`. What only an answer or a user's own table says stays a name
-/// in braces.
+/// Draws `count` requests of a route to the service at `base`. `known` are names that users or answers fill.
 ///
 /// # Errors
 /// [`SwarmError::Header`] when a header cannot be sent.
 pub fn sketch(
     route: &ServiceRoute,
     files: &Files,
+    known: &[String],
     base: &Url,
     seed: u64,
     count: usize,
 ) -> Result<Vec<Sketch>, SwarmError> {
-    let known: Vec<String> = route.known_elsewhere().into_iter().collect();
-    let task = task(route, &[route.route.name().to_owned()], &known, files)?;
+    let task = task(route, &[], known, files)?;
     let mut random = SmallRng::seed_from_u64(seed);
+    // What only a user knows, or an answer, stays a hole.
     let holes: Vec<Option<Arc<str>>> = known.iter().map(|name| Some(format!("{{{name}}}").into())).collect();
-    // Every hole has something that fills it.
     let requests = std::iter::repeat_with(|| task.request(base, &mut random, &holes)).take(count).flatten();
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let plain = |url: &str| {
-        known.iter().fold(url.to_owned(), |url, it| url.replace(&format!("%7B{it}%7D"), &format!("{{{it}}}")))
-    };
     Ok(requests
         .map(|request| Sketch {
             method: request.method().to_string(),
-            url: plain(request.url().as_str()),
+            url: request.url().as_str().replace("%7B", "{").replace("%7D", "}"),
             headers: request
                 .headers()
                 .iter()

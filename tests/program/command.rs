@@ -158,7 +158,7 @@ async fn interrupted(signal: Signal) -> (Shop, Option<i32>) {
     // What its own children say does not hold this test up: they inherit no pipe of it.
     let mut program = shop.program();
     program.args(["run", &scenario, "--duration", "60s"]);
-    let mut run = shop.place.started(program);
+    let mut run = Place::started(program);
     run.wait_for_line("steady ");
     shop.services(3);
     run.signal(signal);

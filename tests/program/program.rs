@@ -69,11 +69,11 @@ impl Place {
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
         let mut program = self.program();
         program.args(arguments);
-        self.started(program)
+        Self::started(program)
     }
 
     /// The same, with more said to it.
-    pub(crate) fn started(&self, mut program: Command) -> Started {
+    pub(crate) fn started(mut program: Command) -> Started {
         let mut child = program.spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let (said, heard) = channel();

@@ -233,9 +233,9 @@ mod tests {
 
     use super::*;
 
-    fn guess(parameter: Value, name: &str, place: Place) -> Guess {
+    fn guess(parameter: &Value, name: &str, place: Place) -> Guess {
         let document = Document { root: json!({}), version: "3.1.0".to_owned() };
-        values(&document, &parameter, name, place)
+        values(&document, parameter, name, place)
     }
 
     fn numbers(numbers: &[i64]) -> Values {
@@ -297,7 +297,7 @@ mod tests {
                 told(numbers(&[5])),
             ),
         ] {
-            assert_eq!(guess(parameter.clone(), name, place), expected, "{parameter}");
+            assert_eq!(guess(&parameter, name, place), expected, "{parameter}");
         }
     }
 
@@ -312,7 +312,7 @@ mod tests {
             (json!({"type": "string"}), "q", Place::Beside),
             (json!({}), "anything", Place::Beside),
         ] {
-            let guess = guess(json!({"schema": schema}), name, place);
+            let guess = guess(&json!({"schema": schema}), name, place);
             assert!(matches!(guess, Guess::Unknown(_)), "{schema}: {guess:?}");
         }
     }

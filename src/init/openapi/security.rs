@@ -101,26 +101,26 @@ mod tests {
 
     use super::*;
 
-    fn settings(scheme: Value) -> Result<Vec<(&'static str, String)>, String> {
-        identity(&scheme, "login", "shop").map(|identity| identity.settings)
+    fn settings(scheme: &Value) -> Result<Vec<(&'static str, String)>, String> {
+        identity(scheme, "login", "shop").map(|identity| identity.settings)
     }
 
     #[test]
     fn each_scheme_names_a_variable_and_holds_no_secret() {
         let bearer = Ok(vec![("bearer_env", "SHOP_TOKEN".to_owned())]);
-        assert_eq!(settings(json!({"type": "http", "scheme": "Bearer"})), bearer);
+        assert_eq!(settings(&json!({"type": "http", "scheme": "Bearer"})), bearer);
         let flows = json!({"password": {"tokenUrl": "/token", "scopes": {}}});
-        assert_eq!(settings(json!({"type": "oauth2", "flows": flows})), bearer);
-        assert_eq!(settings(json!({"type": "apiKey", "in": "header", "name": "Authorization"})), bearer);
+        assert_eq!(settings(&json!({"type": "oauth2", "flows": flows})), bearer);
+        assert_eq!(settings(&json!({"type": "apiKey", "in": "header", "name": "Authorization"})), bearer);
         let key = vec![("header", "X-Key".to_owned()), ("value_env", "SHOP_KEY".to_owned())];
-        assert_eq!(settings(json!({"type": "apiKey", "in": "header", "name": "X-Key"})), Ok(key));
+        assert_eq!(settings(&json!({"type": "apiKey", "in": "header", "name": "X-Key"})), Ok(key));
         let cookie = vec![("header", "Cookie".to_owned()), ("value_env", "SHOP_COOKIE".to_owned())];
-        assert_eq!(settings(json!({"type": "apiKey", "in": "cookie", "name": "sid"})), Ok(cookie));
+        assert_eq!(settings(&json!({"type": "apiKey", "in": "cookie", "name": "sid"})), Ok(cookie));
         let basic = vec![("user", "TODO: the name of a user".to_owned()), ("password_env", "SHOP_PASSWORD".to_owned())];
-        assert_eq!(settings(json!({"type": "http", "scheme": "basic"})), Ok(basic));
+        assert_eq!(settings(&json!({"type": "http", "scheme": "basic"})), Ok(basic));
         for scheme in [json!({"type": "mutualTLS"}), json!({"type": "apiKey", "in": "query", "name": "k"}), json!(null)]
         {
-            assert!(settings(scheme.clone()).is_err(), "{scheme}");
+            assert!(settings(&scheme).is_err(), "{scheme}");
         }
     }
 }

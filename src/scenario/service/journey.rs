@@ -152,6 +152,17 @@ impl ServiceScenario {
         alone.chain(steps).collect()
     }
 
+    /// The names that answers fill, or columns of users, as far as they are known before their file is read.
+    pub fn filled_by_users(&self) -> Vec<String> {
+        let captured = self.route.iter().flat_map(|route| route.capture.keys().map(String::as_str));
+        let open = self
+            .route
+            .iter()
+            .flat_map(|route| route.route.params().into_iter().filter(|name| !route.params.contains_key(*name)));
+        let names: BTreeSet<&str> = captured.chain(open).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
     /// Whether users have columns of a file, whose names are known when it is read.
     pub(super) fn has_columns(&self) -> bool {
         self.identity.iter().any(|identity| identity.file.is_some())

@@ -1,6 +1,6 @@
 //! What users ask of a service: one request with holes, and what a good answer to it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -86,16 +86,6 @@ pub struct McpCall {
 
 pub(super) const fn once() -> Count {
     Count::of(1)
-}
-
-impl ServiceRoute {
-    /// The names in braces that its parameters do not fill: an earlier answer does, or the user's own table; or nothing,
-    /// and they stay as they are.
-    #[must_use]
-    pub fn known_elsewhere(&self) -> BTreeSet<String> {
-        let holes = texts(self).into_iter().flat_map(|text| route::holes(&text).collect::<Vec<_>>());
-        holes.filter(|name| !self.params.contains_key(name)).collect()
-    }
 }
 
 /// What is wrong with the route of this place.

@@ -229,7 +229,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "route = \"GET /reports/{id}\" → route = \"GET /reports/{key}\"",
-        "scenario `shop.toml:13:1`: `route[1]` has no values for `{key}`: params = { key = [1, 2] } gives some (and 1 more)\n  hint: `rbac-bench scenario check` lists them all",
+        "scenario `shop.toml:16:17`: `route[1].params.id` stands nowhere: `{id}` is in no path, query, header or body of the route (and 1 more)\n  hint: `rbac-bench scenario check` lists them all",
     ),
     (
         "weight = 3 → weight = 0",
@@ -281,57 +281,108 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { user = \"{user}\" }, token = \"/t\" }",
-        "",
+        "scenario `shop.toml:12:9`: `identity[1].login` needs `{user}`: `user` in the identity, or a column of its `file`, gives it",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → user = \"me\"\nlogin = { route = \"POST /login\", form = { p = \"{password}\" }, token = \"/t\" }",
-        "",
+        "scenario `shop.toml:13:9`: `identity[1].login` needs `{password}`: `password_env` in the identity, or `password_column`, gives it",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { shop = \"{shop}\" }, token = \"/t\" }",
-        "",
+        "scenario `shop.toml:12:9`: `identity[1].login` needs `{shop}`, which is a column of no `file`",
     ),
-    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"t\" }", ""),
-    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"/login\", token = \"/t\" }", ""),
-    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\" }", ""),
-    ("bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"/t\", header = \"X Key\" }", ""),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"t\" }",
+        "scenario `shop.toml:12:42`: `identity[1].login.token` is \"t\": allowed is a JSON pointer, such as \"/access_token\"",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"/login\", token = \"/t\" }",
+        "scenario `shop.toml:12:19`: `identity[1].login.route` is \"/login\": allowed is a method and a path, such as \"GET /reports/{id}\"",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\" }",
+        "scenario `shop.toml:12:9`: `identity[1].login.token` is missing",
+    ),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"/t\", header = \"X Key\" }",
+        "scenario `shop.toml:12:57`: `identity[1].login.header` is \"X Key\", which is no name of a header",
+    ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"SHOP_TOKEN\"\nlogin = { route = \"POST /login\", token = \"/t\" }",
-        "",
+        "scenario `shop.toml:11:1`: `identity[1]` is not one of: `bearer_env`; `user` and `password_env`; `header` and `value_env`; `login`; `file` alone (`bearer_column` and `password_column` may stand for the variables)",
     ),
-    ("bearer_env = \"SHOP_TOKEN\" → bearer_column = \"token\"", ""),
+    (
+        "bearer_env = \"SHOP_TOKEN\" → bearer_column = \"token\"",
+        "scenario `shop.toml:12:17`: `identity[1].bearer_column` is a column of no `file`",
+    ),
     (
         "bearer_env = \"SHOP_TOKEN\" → user = \"me\"\npassword_env = \"A\"\npassword_column = \"b\"\nfile = \"u.csv\"",
-        "",
+        "scenario `shop.toml:11:1`: `identity[1]` is not one of: `bearer_env`; `user` and `password_env`; `header` and `value_env`; `login`; `file` alone (`bearer_column` and `password_column` may stand for the variables)",
     ),
-    ("weight = 3 → timeout = \"0s\"", ""),
-    ("weight = 3 → think_time = [\"2s\", \"1s\"]", ""),
-    ("weight = 3 → think_time = \"2s\"", ""),
-    ("weight = 3 → capture = { report = \"/id\" }", ""),
-    ("weight = 3 → mcp = { tool = \"slow\" }", ""),
-    ("{ article → { body = \"{article}\" }\nmcp = { tool = \"\", arguments = {} }\n#", ""),
-    ("{ article → { a = \"{article}\" }\nmcp = { tol = \"slow\" }\n#", ""),
-    ("{ article → { a = \"{article}\" }\nbody_file = \"order.bin\"\n#", ""),
-    ("{ article → { a = \"{article}\" }\nform = { b = 1 }\n#", ""),
-    ("[variants.before] → [[journey]]\nname = \"buy\"\nsteps = []\n[variants.before]", ""),
-    ("[variants.before] → [[journey]]\nsteps = [\"POST /orders\"]\n[variants.before]", ""),
-    ("[variants.before] → [[journey]]\nname = \"buy\"\nsteps = [\"POST /order\"]\n[variants.before]", ""),
-    ("[variants.before] → [[journey]]\nname = \"buy\"\nstep = [\"POST /orders\"]\n[variants.before]", ""),
+    ("weight = 3 → timeout = \"0s\"", "scenario `shop.toml:15:11`: `route[1].timeout` is 0s: above 0 is needed"),
+    (
+        "weight = 3 → think_time = [\"2s\", \"1s\"]",
+        "scenario `shop.toml:15:14`: `route[1].think_time` is 2s to 1s: the shorter one comes first",
+    ),
+    (
+        "weight = 3 → think_time = \"2s\"",
+        "scenario `shop.toml:15:14`: `route[1].think_time` is \"2s\": allowed is a list of two",
+    ),
+    (
+        "weight = 3 → capture = { report = \"/id\" }",
+        "scenario `shop.toml:15:22`: `route[1].capture.report` is for later steps, and the route is in no [[journey]]",
+    ),
+    (
+        "weight = 3 → mcp = { tool = \"slow\" }",
+        "scenario `shop.toml:15:7`: `route[1].mcp` is sent with POST, and the route has GET",
+    ),
+    (
+        "{ article → { body = \"{article}\" }\nmcp = { tool = \"\", arguments = {} }\n#",
+        "scenario `shop.toml:21:7`: `route[2].mcp` is beside `json`: a request has one body (and 1 more)\n  hint: `rbac-bench scenario check` lists them all",
+    ),
+    (
+        "{ article → { a = \"{article}\" }\nmcp = { tol = \"slow\" }\n#",
+        "scenario `shop.toml:21:9`: `route[2].mcp.tol` is no key: allowed are `tool`, `arguments`\n  hint: did you mean `route[2].mcp.tool`?",
+    ),
+    (
+        "{ article → { a = \"{article}\" }\nbody_file = \"order.bin\"\n#",
+        "scenario `shop.toml:21:13`: `route[2].body_file` is beside `json`: a request has one body",
+    ),
+    (
+        "{ article → { a = \"{article}\" }\nform = { b = 1 }\n#",
+        "scenario `shop.toml:21:14`: `route[2].form.b` is `1`: allowed is a text in quotes",
+    ),
+    (
+        "[variants.before] → [[journey]]\nname = \"buy\"\nsteps = []\n[variants.before]",
+        "scenario `shop.toml:27:9`: `journey[1].steps` is empty: at least one route is needed, by its name",
+    ),
+    (
+        "[variants.before] → [[journey]]\nsteps = [\"POST /orders\"]\n[variants.before]",
+        "scenario `shop.toml:25:1`: `journey.name` is missing",
+    ),
+    (
+        "[variants.before] → [[journey]]\nname = \"buy\"\nsteps = [\"POST /order\"]\n[variants.before]",
+        "scenario `shop.toml:27:9`: `journey[1].steps` names `POST /order`, which is no [[route]]\n  hint: did you mean `POST /orders`?",
+    ),
+    (
+        "[variants.before] → [[journey]]\nname = \"buy\"\nstep = [\"POST /orders\"]\n[variants.before]",
+        "scenario `shop.toml:27:1`: `journey[1].step` is no key: allowed are `name`, `weight`, `steps`\n  hint: did you mean `journey[1].steps`?",
+    ),
     (
         "must_have = \"/id\" → capture = { order = \"id\" }\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
-        "",
+        "scenario `shop.toml:18:1`: `route[2]` does not say whether it changes data: POST may, so `changes_data` is needed (and 1 more)\n  hint: `rbac-bench scenario check` lists them all",
     ),
     (
         "must_have = \"/id\" → capture = { ordre = \"/id\" }\nchanges_data = true\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
-        "",
+        "scenario `shop.toml:27:9`: `journey[1].steps` has `GET /orders/{order}`, which needs `{order}`, and no step before it captures that (and 1 more)\n  hint: `rbac-bench scenario check` lists them all",
     ),
     (
         "must_have = \"/id\" → capture = { order = \"/id\", note = \"/note\" }\nchanges_data = true\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
-        "",
+        "scenario `shop.toml:23:35`: `route[2].capture.note` stands nowhere: `{note}` is in no later step of a journey",
     ),
     (
         "[variants.before] → [[journey]]\nname = \"a\"\nsteps = [\"POST /orders\"]\n[[journey]]\nname = \"a\"\nsteps = [\"POST /orders\"]\n[variants.before]",
-        "",
+        "scenario `shop.toml:29:8`: `journey[2].name` is `a`, as another one is",
     ),
     (
         "must_have = \"/id\" → must_have = \"id\"",
@@ -387,7 +438,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "query = { full = \"yes\" } → json = { a = [{ b = \"TODO: b\" }, 1] }",
-        "scenario `shop.toml:17:18`: `route[1].json.a[1].b` is still TODO: give what the body holds",
+        "scenario `shop.toml:17:21`: `route[1].json.a[1].b` is still TODO: give what the body holds",
     ),
     (
         "title = \"A shop\" → pool_capacity = 0",

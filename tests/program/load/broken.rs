@@ -61,18 +61,18 @@ async fn mischief(mut stream: TcpStream, asked: Arc<AtomicU64>) -> std::io::Resu
         "/drips" => return forever(&mut stream, b"H", Duration::from_secs(1)).await,
         "/endless" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
-            let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+            let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
             return forever(&mut stream, &chunk, Duration::from_millis(1)).await;
         }
         "/announces-and-waits" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\nx").await?;
             return std::future::pending().await;
         }
-        "/announces-and-closes" => whole("HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n", &[b'x'; 0x10000]),
+        "/announces-and-closes" => whole("HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n", &vec![b'x'; 0x10000]),
         "/chunks" => whole("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n", b"zz\r\nhello\r\n0\r\n\r\n"),
         "/headers" => {
-            let many: String = (0..1000).map(|number| format!("x-{number}: y\r\n")).collect();
-            whole(&format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{many}"), b"")
+            let many: Vec<String> = (0..1000).map(|number| format!("x-{number}: y")).collect();
+            whole(&format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{}\r\n", many.join("\r\n")), b"")
         }
         "/no-http" => b"220 mail.example.org ESMTP\r\n".to_vec(),
         "/bytes" => whole("HTTP/1.1 500 Oh\r\ncontent-length: 2\r\nx-odd: ÿ\r\n", b"\xff\xfe"),
@@ -109,7 +109,7 @@ fn run(url: &str, database: &str, load: &str, routes: &str) -> (Value, u64, Dura
     let began = Instant::now();
     let mut program = place.program();
     program.env("SHOP_DATABASE", database).args(["run", &scenario]);
-    let mut program = place.started(program);
+    let mut program = Place::started(program);
     let status = format!("/proc/{}/status", program.child.id());
     let mut peak_kb = 0;
     while program.child.try_wait().unwrap().is_none() {
@@ -127,7 +127,8 @@ fn run(url: &str, database: &str, load: &str, routes: &str) -> (Value, u64, Dura
 
 fn routes() -> String {
     let judged = |path: &str| if path == "/bomb" { "must_have = \"/id\"\n" } else { "" };
-    MISCHIEF.iter().map(|(path, _)| format!("[[route]]\nroute = \"GET {path}\"\n{}", judged(path))).collect()
+    let route = |path: &str| format!("[[route]]\nroute = \"GET {path}\"\n{}", judged(path));
+    MISCHIEF.iter().map(|(path, _)| route(path)).collect::<Vec<_>>().concat()
 }
 
 async fn all_kinds(load: &'static str) {

@@ -53,7 +53,7 @@ async fn order(State(shop): Of, headers: HeaderMap) -> Result<(StatusCode, Json<
     let mut orders = shop.orders.lock().unwrap();
     let number = orders.len() as u64 + 1;
     orders.insert(number, user);
-    let forgotten = shop.forgets_every > 0 && number % shop.forgets_every == 0;
+    let forgotten = shop.forgets_every > 0 && number.is_multiple_of(shop.forgets_every);
     let answer = if forgotten { json!({ "error": "no luck" }) } else { json!({ "order": { "id": number } }) };
     Ok((StatusCode::CREATED, Json(answer)))
 }

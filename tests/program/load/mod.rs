@@ -1,5 +1,7 @@
 //! What users do to a service, and how they come: small services whose behaviour is known, and the program before them.
 
+#![expect(clippy::unwrap_used, reason = "a service of a test fails as loudly as the test itself")]
+
 mod broken;
 mod journeys;
 mod mcp;

@@ -114,7 +114,7 @@ async fn interrupted(load: &str) {
     let service = Silent { waiting: Arc::default(), began: Instant::now(), last_ms: Arc::default() };
     let handler = async |State(service): State<Silent>| -> () {
         let _waiting = Waiting::on(service);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let url = serve(Router::new().route("/", get(handler)).with_state(service.clone())).await;
     let database = database_url().await;
@@ -124,7 +124,7 @@ async fn interrupted(load: &str) {
         let scenario = write(&place, &url, &load, "[[route]]\nroute = \"GET /\"\n");
         let mut program = place.program();
         program.env("SHOP_DATABASE", &database).args(["run", &scenario]);
-        let mut program = place.started(program);
+        let mut program = Place::started(program);
         program.wait_for_line("steady ");
         let told = service.began.elapsed();
         program.signal(Signal::SIGINT);

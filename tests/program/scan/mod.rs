@@ -151,7 +151,7 @@ async fn ctrl_c_ends_a_scan_that_tells_what_it_has_seen_and_what_it_has_not() {
     let scenario = write_scenario(&place, &url, &["GET /reports/{id}", "GET /broken"]);
     let mut program = place.program();
     program.env("SHOP_DATABASE", database_url().await).args(["scan", &scenario, "--rounds", "100", "--json"]);
-    let mut run = place.started(program);
+    let mut run = Place::started(program);
     let code = tokio::task::spawn_blocking(move || {
         run.wait_for_line("alone ");
         run.signal(Signal::SIGINT);
