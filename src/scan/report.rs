@@ -16,6 +16,10 @@ use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSight, 
 /// Time between two rows of the regression.
 const ROW_S: f64 = 0.05;
 
+/// Who holds only in company, waits there: its answers take longer than alone by at least this share of what it holds.
+/// A route that is merely asked for while another one waits for it does not.
+const LONGER_BY: f64 = 0.5;
+
 /// What is put together.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanned<'a> {
@@ -57,7 +61,7 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
         .enumerate()
         .map(|(index, (name, share))| {
             let own: Vec<(&Window, &WindowTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
-            let company = company.of(index);
+            let company = company.of(index, scanned.company);
             one(name, *share, &own, &Context { strangers, step_s: step_s(&sight), company, names: scanned.routes })
         })
         .collect();
@@ -91,16 +95,26 @@ struct InCompany {
 struct OfCompany<'a> {
     all: Option<&'a MixHold>,
     beyond: Option<&'a MixHold>,
+    /// Mean response time; `None` without a request.
+    response_s: Option<f64>,
 }
 
 impl InCompany {
-    fn of(&self, route: usize) -> OfCompany<'_> {
+    fn of(&self, route: usize, company: Option<&Company>) -> OfCompany<'_> {
         let find = |holds: &'_ [MixHold]| holds.iter().position(|hold| hold.route == route);
         OfCompany {
             all: find(&self.all).and_then(|it| self.all.get(it)),
             beyond: find(&self.beyond).and_then(|it| self.beyond.get(it)),
+            response_s: company.and_then(|it| response_s(it, route)),
         }
     }
+}
+
+/// The mean response time of a route in the mix.
+fn response_s(company: &Company, route: usize) -> Option<f64> {
+    let own = || company.requests.iter().filter(|request| request.0 == route);
+    let count = own().count();
+    (count > 0).then(|| own().map(|(_, from_s, to_s)| to_s - from_s).sum::<f64>() / count as f64)
 }
 
 /// Whether a session is idle for longer than from one statement to the next.
@@ -131,7 +145,8 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
     let in_company = |hold: Option<&MixHold>| {
         hold.and_then(|hold| hold.held_s).map(|it| Estimate { value: it.value, low: it.low, high: it.high })
     };
-    let beyond_in_company = in_company(context.company.beyond);
+    let longer_s = context.company.response_s.zip(response_s).map(|(company_s, alone_s)| company_s - alone_s);
+    let beyond_in_company = in_company(context.company.beyond).filter(|held| is_plausible(held, beyond_s, longer_s));
     let known = Known {
         requests,
         failures: count(|it| it.wave.failures),
@@ -165,6 +180,11 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
         because: because.map(|it| with_others(it, context)),
         ..unmeasured(name, share)
     }
+}
+
+/// Whether a route may hold so much in the mix: it holds alone too, or is answered later than alone.
+fn is_plausible(held: &Estimate, alone: Option<Estimate>, longer_s: Option<f64>) -> bool {
+    alone.is_some_and(|it| it.low >= THRESHOLDS.held_s) || longer_s.is_none_or(|it| it >= LONGER_BY * held.value)
 }
 
 /// Whom else the mix may mean.
