@@ -235,13 +235,16 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
         seconds(Some(sight.sampled_s)),
         sight.counted_s.map_or_else(|| "–".to_owned(), |it| format!("≥ {}", seconds(Some(it))))
     ));
-    if sight.strangers_before > 0 || sight.strangers_idle > 0.0 {
+    if sight.strangers_before > 0 || sight.strangers_idle.is_some_and(|it| it > 0.0) {
         said.push(format!(
             "Others were idle in transaction too, which is not counted: {} sessions from before, and {} sessions at the \
              mean while nothing was asked for.",
             sight.strangers_before,
-            quantity(Some(sight.strangers_idle), Unit::Count)
+            quantity(sight.strangers_idle, Unit::Count)
         ));
+    }
+    if sight.strangers_idle.is_none() {
+        said.push("Whether others were idle in transaction while nothing was asked for cannot be told.".to_owned());
     }
     said
 }

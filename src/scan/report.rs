@@ -51,7 +51,7 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
         .flat_map(|(_, tally)| &tally.waves)
         .collect();
     let strangers = Strangers::of(&quiet);
-    let sight = sight(scanned, &strangers);
+    let sight = sight(scanned, strangers.as_ref());
     let rows =
         |sessions: fn(&Sight, f64) -> bool| scanned.company.map(|it| mix(scanned, it, sessions)).unwrap_or_default();
     let company = InCompany { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
@@ -79,7 +79,8 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
 
 /// Beside a route's own windows.
 struct Context<'a> {
-    strangers: Strangers,
+    /// `None` when nobody knows.
+    strangers: Option<Strangers>,
     step_s: f64,
     company: OfCompany<'a>,
     names: &'a [(String, f64)],
@@ -136,7 +137,7 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
     let lasted_s = sum(|it| it.lasted_s);
     let each = |seconds: f64| (requests > 0).then(|| seconds / requests as f64);
     let without = |seconds: f64, rate: f64| each((seconds - rate * lasted_s).max(0.0));
-    let strangers = context.strangers;
+    let strangers = context.strangers.unwrap_or_default();
     let estimate = |value: fn(&WaveTally) -> f64, rate: Rate| per_request(&waves, value, rate, context.step_s);
     let held = estimate(|it| it.idle_s, strangers.idle);
     let beyond_s = estimate(|it| it.beyond_s, strangers.beyond);
@@ -153,6 +154,7 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
         unanswered: count(|it| it.wave.unanswered),
         beyond_s,
         in_company_s: beyond_in_company,
+        others_unseen: context.strangers.is_none(),
         windows_with_left: left.iter().filter(|left| **left > 0).count() as u64,
         windows_judged: left.len() as u64,
     };
@@ -251,7 +253,7 @@ fn step_s(sight: &ScanSight) -> f64 {
     sight.look_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip)
 }
 
-fn sight(scanned: &Scanned<'_>, strangers: &Strangers) -> ScanSight {
+fn sight(scanned: &Scanned<'_>, strangers: Option<&Strangers>) -> ScanSight {
     let looks = scanned.looks;
     let from_s = scanned.windows.first().map_or(0.0, |it| it.from_s);
     let to_s = scanned.windows.last().map_or(0.0, |it| it.rested_s);
@@ -266,7 +268,7 @@ fn sight(scanned: &Scanned<'_>, strangers: &Strangers) -> ScanSight {
         look_rate_hz: lasted_s.filter(|it| *it > 0.0).map(|it| (looks.len() as f64 - 1.0) / it),
         longest_gap_s: looks.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).reduce(f64::max),
         strangers_before: u32::try_from(before).unwrap_or(u32::MAX),
-        strangers_idle: strangers.idle.value,
+        strangers_idle: strangers.map(|it| it.idle.value),
         sampled_s: inside.windows(2).map(area).sum(),
         counted_s: scanned.counted_s,
     }
