@@ -67,7 +67,7 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
         .collect();
     let whole = reckon(&mut routes, scanned.traffic, scanned.pool_capacity);
     ScanRecord {
-        plan: scanned.plan,
+        plan: ScanPlan { company_s: scanned.company.map_or(0.0, |_| scanned.plan.company_s), ..scanned.plan },
         thresholds: THRESHOLDS,
         sight,
         traffic_rps: whole.rps,
