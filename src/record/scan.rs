@@ -34,7 +34,8 @@ pub struct ScanPlan {
     pub requests: u32,
     /// The longest that a route is asked for alone in one round, in seconds.
     pub seconds: f64,
-    /// How long the routes are asked for together, in seconds; 0 when they are not.
+    /// How long the routes are asked for together, in seconds; 0 when they were not: one route has no company, and a scan
+    /// may end before.
     pub company_s: f64,
     /// Seed of all random choices.
     pub seed: u64,
@@ -63,8 +64,8 @@ pub struct ScanSight {
     /// Sessions that were idle in transaction before the first request: of others, and not counted.
     pub strangers_before: u32,
     /// Session seconds a second idle in transaction while nothing was asked for, in transactions that began then: of
-    /// others, and subtracted.
-    pub strangers_idle: f64,
+    /// others, and subtracted; `None` when there was no such time, or a gap in what was seen of it.
+    pub strangers_idle: Option<f64>,
     /// Session seconds idle in transaction from the first request alone to the last, strangers included, by the looks.
     pub sampled_s: f64,
     /// The same by the server's own counter, which lacks transactions that are open, and hears of others late; `None` when

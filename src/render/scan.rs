@@ -88,18 +88,25 @@ pub fn text(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
     let left_out = not_asked(&record.scenario);
     if !left_out.is_empty() {
         text.push('\n');
-        prose(&mut text, &format!("Not asked for, since they change data: {}.", left_out.join(", ")), width);
+        let why = why_not_asked(&record.scenario);
+        prose(&mut text, &format!("Not asked for, since they {why}: {}.", left_out.join(", ")), width);
     }
     // Writing to a `String` cannot fail.
     let _ = writeln!(text, "\nrecord  {}", folder.display());
     text
 }
 
-/// Routes of a scenario that change data, where that is not allowed.
+/// Routes of a scenario that change data, where that is not allowed, and the other steps of journeys with one of them.
 fn not_asked(experiment: &Experiment) -> Vec<&str> {
     let Experiment::Service(scenario) = experiment else { return Vec::new() };
     let asked: Vec<&str> = scenario.routes().map(|route| route.route.name()).collect();
     scenario.route.iter().map(|route| route.route.name()).filter(|name| !asked.contains(name)).collect()
+}
+
+/// Steps of a journey that is not begun need not change data themselves.
+fn why_not_asked(experiment: &Experiment) -> &'static str {
+    let has_journeys = matches!(experiment, Experiment::Service(scenario) if !scenario.journey.is_empty());
+    if has_journeys { "change data, or are steps of a journey that does" } else { "change data" }
 }
 
 fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option<usize>) {
@@ -235,13 +242,16 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
         seconds(Some(sight.sampled_s)),
         sight.counted_s.map_or_else(|| "–".to_owned(), |it| format!("≥ {}", seconds(Some(it))))
     ));
-    if sight.strangers_before > 0 || sight.strangers_idle > 0.0 {
+    if sight.strangers_before > 0 || sight.strangers_idle.is_some_and(|it| it > 0.0) {
         said.push(format!(
             "Others were idle in transaction too, which is not counted: {} sessions from before, and {} sessions at the \
              mean while nothing was asked for.",
             sight.strangers_before,
-            quantity(Some(sight.strangers_idle), Unit::Count)
+            quantity(sight.strangers_idle, Unit::Count)
         ));
+    }
+    if sight.strangers_idle.is_none() {
+        said.push("Whether others were idle in transaction while nothing was asked for cannot be told.".to_owned());
     }
     said
 }

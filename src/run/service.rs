@@ -20,7 +20,7 @@ use crate::scan::traffic::Traffic;
 use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
 use crate::swarm::fleet::Fleet;
 use crate::swarm::{self, Clock, Identity, Plan, Swarm, SwarmError};
-use crate::units::Span;
+use crate::units::{Rate, Span};
 
 /// A session that is idle reports to the server's statistics at its next transaction, or after ten seconds. What it has
 /// not reported by now is missing in the counter, which is a lower bound.
@@ -160,11 +160,24 @@ impl ServiceVariant<'_> {
 
     /// The traffic of the scenario's own load.
     fn traffic(&self) -> Traffic {
-        let [shortest, longest] = self.scenario.load.think_time.map(Span::secs);
-        match self.scenario.pace().workload {
-            Workload::Closed { users } => Traffic::Users { users, think_s: f64::midpoint(shortest, longest) },
+        let pace = self.scenario.pace();
+        let most_rps = pace.max_rate.map(Rate::get);
+        match pace.workload {
+            Workload::Closed { users } => Traffic::Users { users, think_s: self.mean_think_s(), most_rps },
             Workload::Open { rate, .. } => Traffic::Rate(rate),
         }
+    }
+
+    /// How long users think before a request, at the mean over the routes' shares.
+    fn mean_think_s(&self) -> f64 {
+        let own = |name: &str| self.scenario.routes().find(|it| it.route.name() == name).and_then(|it| it.think_time);
+        let shares = self.scenario.shares();
+        let all: f64 = shares.iter().map(|(_, weight)| weight).sum();
+        let think_s = |name: &str| {
+            let [shortest, longest] = own(name).unwrap_or(self.scenario.load.think_time).map(Span::secs);
+            f64::midpoint(shortest, longest)
+        };
+        shares.iter().map(|(name, weight)| weight / all * think_s(name)).sum()
     }
 
     fn watch(&self, clock: Clock) -> Watch {

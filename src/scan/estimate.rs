@@ -35,12 +35,12 @@ pub struct Rate {
 }
 
 impl Strangers {
-    /// What is seen in the windows in which nothing is asked for.
+    /// What is seen in the windows in which nothing is asked for; `None` without such a window.
     #[must_use]
-    pub fn of(quiet: &[&WaveTally]) -> Self {
+    pub fn of(quiet: &[&WaveTally]) -> Option<Self> {
         let lasted_s: f64 = quiet.iter().map(|it| it.lasted_s).sum();
         if lasted_s <= 0.0 {
-            return Self::default();
+            return None;
         }
         let mean = |value: fn(&WaveTally) -> f64| quiet.iter().map(|it| value(it)).sum::<f64>() / lasted_s;
         let rate = |value: fn(&WaveTally) -> f64| {
@@ -48,12 +48,12 @@ impl Strangers {
             let pairs: Vec<(f64, f64)> = quiet.iter().map(|it| (value(it), it.lasted_s)).collect();
             Rate { value: value_of, error: ratio_error(&pairs, value_of).unwrap_or(value_of) }
         };
-        Self {
+        Some(Self {
             idle: rate(|it| it.idle_s),
             beyond: rate(|it| it.beyond_s),
             active: mean(|it| it.active_s),
             lock: mean(|it| it.lock_s),
-        }
+        })
     }
 }
 
@@ -135,7 +135,8 @@ mod tests {
         assert!((among.value - 0.1).abs() < 1e-9, "0.3 s less 0.2 × 0.5 s for two: {among:?}");
         assert!(among.high - among.low > alone.high - alone.low);
         let quiet = [wave(0.1, 0), wave(0.0, 0)];
-        let strangers = Strangers::of(&quiet.iter().collect::<Vec<_>>());
+        let strangers = Strangers::of(&quiet.iter().collect::<Vec<_>>()).expect("two quiet windows");
         assert!((strangers.idle.value - 0.1).abs() < 1e-9 && strangers.idle.error > 0.05, "{strangers:?}");
+        assert_eq!(Strangers::of(&[]), None, "nobody looked");
     }
 }

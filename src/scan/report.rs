@@ -16,6 +16,10 @@ use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSight, 
 /// Time between two rows of the regression.
 const ROW_S: f64 = 0.05;
 
+/// Who holds only in company, waits there: its answers take longer than alone by at least this share of what it holds.
+/// A route that is merely asked for while another one waits for it does not.
+const LONGER_BY: f64 = 0.5;
+
 /// What is put together.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanned<'a> {
@@ -47,7 +51,7 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
         .flat_map(|(_, tally)| &tally.waves)
         .collect();
     let strangers = Strangers::of(&quiet);
-    let sight = sight(scanned, &strangers);
+    let sight = sight(scanned, strangers.as_ref());
     let rows =
         |sessions: fn(&Sight, f64) -> bool| scanned.company.map(|it| mix(scanned, it, sessions)).unwrap_or_default();
     let company = InCompany { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
@@ -57,13 +61,13 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
         .enumerate()
         .map(|(index, (name, share))| {
             let own: Vec<(&Window, &WindowTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
-            let company = company.of(index);
+            let company = company.of(index, scanned.company);
             one(name, *share, &own, &Context { strangers, step_s: step_s(&sight), company, names: scanned.routes })
         })
         .collect();
     let whole = reckon(&mut routes, scanned.traffic, scanned.pool_capacity);
     ScanRecord {
-        plan: scanned.plan,
+        plan: ScanPlan { company_s: scanned.company.map_or(0.0, |_| scanned.plan.company_s), ..scanned.plan },
         thresholds: THRESHOLDS,
         sight,
         traffic_rps: whole.rps,
@@ -75,7 +79,8 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
 
 /// Beside a route's own windows.
 struct Context<'a> {
-    strangers: Strangers,
+    /// `None` when nobody knows.
+    strangers: Option<Strangers>,
     step_s: f64,
     company: OfCompany<'a>,
     names: &'a [(String, f64)],
@@ -91,16 +96,26 @@ struct InCompany {
 struct OfCompany<'a> {
     all: Option<&'a MixHold>,
     beyond: Option<&'a MixHold>,
+    /// Mean response time; `None` without a request.
+    response_s: Option<f64>,
 }
 
 impl InCompany {
-    fn of(&self, route: usize) -> OfCompany<'_> {
+    fn of(&self, route: usize, company: Option<&Company>) -> OfCompany<'_> {
         let find = |holds: &'_ [MixHold]| holds.iter().position(|hold| hold.route == route);
         OfCompany {
             all: find(&self.all).and_then(|it| self.all.get(it)),
             beyond: find(&self.beyond).and_then(|it| self.beyond.get(it)),
+            response_s: company.and_then(|it| response_s(it, route)),
         }
     }
+}
+
+/// The mean response time of a route in the mix.
+fn response_s(company: &Company, route: usize) -> Option<f64> {
+    let own = || company.requests.iter().filter(|request| request.0 == route);
+    let count = own().count();
+    (count > 0).then(|| own().map(|(_, from_s, to_s)| to_s - from_s).sum::<f64>() / count as f64)
 }
 
 /// Whether a session is idle for longer than from one statement to the next.
@@ -122,7 +137,7 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
     let lasted_s = sum(|it| it.lasted_s);
     let each = |seconds: f64| (requests > 0).then(|| seconds / requests as f64);
     let without = |seconds: f64, rate: f64| each((seconds - rate * lasted_s).max(0.0));
-    let strangers = context.strangers;
+    let strangers = context.strangers.unwrap_or_default();
     let estimate = |value: fn(&WaveTally) -> f64, rate: Rate| per_request(&waves, value, rate, context.step_s);
     let held = estimate(|it| it.idle_s, strangers.idle);
     let beyond_s = estimate(|it| it.beyond_s, strangers.beyond);
@@ -131,13 +146,15 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
     let in_company = |hold: Option<&MixHold>| {
         hold.and_then(|hold| hold.held_s).map(|it| Estimate { value: it.value, low: it.low, high: it.high })
     };
-    let beyond_in_company = in_company(context.company.beyond);
+    let longer_s = context.company.response_s.zip(response_s).map(|(company_s, alone_s)| company_s - alone_s);
+    let beyond_in_company = in_company(context.company.beyond).filter(|held| is_plausible(held, beyond_s, longer_s));
     let known = Known {
         requests,
         failures: count(|it| it.wave.failures),
         unanswered: count(|it| it.wave.unanswered),
         beyond_s,
         in_company_s: beyond_in_company,
+        others_unseen: context.strangers.is_none(),
         windows_with_left: left.iter().filter(|left| **left > 0).count() as u64,
         windows_judged: left.len() as u64,
     };
@@ -165,6 +182,11 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
         because: because.map(|it| with_others(it, context)),
         ..unmeasured(name, share)
     }
+}
+
+/// Whether a route may hold so much in the mix: it holds alone too, or is answered later than alone.
+fn is_plausible(held: &Estimate, alone: Option<Estimate>, longer_s: Option<f64>) -> bool {
+    alone.is_some_and(|it| it.low >= THRESHOLDS.held_s) || longer_s.is_none_or(|it| it >= LONGER_BY * held.value)
 }
 
 /// Whom else the mix may mean.
@@ -231,7 +253,7 @@ fn step_s(sight: &ScanSight) -> f64 {
     sight.look_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip)
 }
 
-fn sight(scanned: &Scanned<'_>, strangers: &Strangers) -> ScanSight {
+fn sight(scanned: &Scanned<'_>, strangers: Option<&Strangers>) -> ScanSight {
     let looks = scanned.looks;
     let from_s = scanned.windows.first().map_or(0.0, |it| it.from_s);
     let to_s = scanned.windows.last().map_or(0.0, |it| it.rested_s);
@@ -246,7 +268,7 @@ fn sight(scanned: &Scanned<'_>, strangers: &Strangers) -> ScanSight {
         look_rate_hz: lasted_s.filter(|it| *it > 0.0).map(|it| (looks.len() as f64 - 1.0) / it),
         longest_gap_s: looks.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).reduce(f64::max),
         strangers_before: u32::try_from(before).unwrap_or(u32::MAX),
-        strangers_idle: strangers.idle.value,
+        strangers_idle: strangers.map(|it| it.idle.value),
         sampled_s: inside.windows(2).map(area).sum(),
         counted_s: scanned.counted_s,
     }

@@ -47,18 +47,18 @@ struct Simulation {
     random: SmallRng,
     spans: Vec<Span>,
     next_pid: i32,
-    /// Idle seconds and requests by route, alone.
+    /// Idle seconds and requests by route, alone, the first ones left out.
     truth: Vec<(f64, u32)>,
 }
 
 impl Simulation {
-    /// A request at `at_s`; when it is answered.
-    fn ask(&mut self, number: usize, at_s: f64, company: bool) -> f64 {
+    /// A request at `at_s`, which meets the one that it waits for or not: when it is answered, and its idle seconds.
+    fn ask(&mut self, number: usize, at_s: f64, meets: bool) -> (f64, f64) {
         let sim = ROUTES[number];
         self.next_pid += 1;
         let (pid, began_s) = (self.next_pid, at_s + sim.outside_s);
         let mut now_s = began_s;
-        let waits_s = if company && sim.waits_for.is_some() { 0.3 } else { 0.0 };
+        let waits_s = if meets && sim.waits_for.is_some() { 0.3 } else { 0.0 };
         let drawn = 0.5 - 0.5 * (1.0 - self.random.random::<f64>()).ln();
         let idle_s = sim.idle_s * drawn + waits_s;
         for _ in 0..sim.pieces {
@@ -70,11 +70,7 @@ impl Simulation {
             let until_s = if sim.leaks { f64::INFINITY } else { now_s };
             self.spans.push((pid, began_s, idle_from_s, until_s, Doing::Idle));
         }
-        if !company {
-            self.truth[number].0 += idle_s;
-            self.truth[number].1 += 1;
-        }
-        now_s
+        (now_s, idle_s)
     }
 
     fn window(&mut self, number: Option<usize>, round: u32, kind: WindowKind, from_s: f64) -> Window {
@@ -88,7 +84,11 @@ impl Simulation {
             let mut wave = Wave { from_s: now_s, to_s: now_s, requests: 3, ..Wave::default() };
             for _ in 0..3 {
                 let sent_s = now_s + self.random.random_range(0.0..0.03);
-                let done_s = self.ask(route, sent_s, false);
+                let (done_s, idle_s) = self.ask(route, sent_s, false);
+                if kind == WindowKind::Alone {
+                    self.truth[route].0 += idle_s;
+                    self.truth[route].1 += 1;
+                }
                 wave.to_s = wave.to_s.max(done_s);
                 wave.response_s += done_s - sent_s;
             }
@@ -114,7 +114,7 @@ impl Simulation {
                         // It waits for a route only while that one is asked for.
                         let waited_for = ROUTES[*route].waits_for.and_then(|it| routes.iter().position(|is| *is == it));
                         let meets = waited_for.is_some_and(|it| mix[it][span]);
-                        let done_s = self.ask(*route, now_s, meets);
+                        let (done_s, _) = self.ask(*route, now_s, meets);
                         requests.push((*route, now_s, done_s));
                         now_s = done_s;
                     }
@@ -183,9 +183,9 @@ fn scanned(seed: u64, strangers: bool) -> (ScanRecord, Vec<f64>) {
     }
     let company = sim.company(&asked, now_s);
     if strangers {
-        // One from before, and one that begins and ends transactions all the time.
+        // One from before, and one that begins and ends transactions all the time from the first request on.
         sim.spans.push((1, -9.0, -8.0, f64::INFINITY, Doing::Idle));
-        let mut at_s = 0.0;
+        let mut at_s = 1.0;
         while at_s < company.to_s {
             sim.spans.push((2, at_s, at_s, at_s + 0.03, Doing::Idle));
             at_s += sim.random.random_range(0.2..0.6);

@@ -11,8 +11,10 @@ pub enum Traffic {
     Users {
         /// How many.
         users: u32,
-        /// Seconds.
+        /// Seconds, at the mean over the requests.
         think_s: f64,
+        /// The most requests a second, of all of them.
+        most_rps: Option<f64>,
     },
 }
 
@@ -21,10 +23,11 @@ impl Traffic {
     fn rps(self, routes: &[ScanRoute]) -> Option<f64> {
         match self {
             Self::Rate(rps) => Some(rps),
-            Self::Users { users, think_s } => {
+            Self::Users { users, think_s, most_rps } => {
                 let answers = routes.iter().map(|it| Some(it.traffic_share * it.response_s?));
                 let each_s = think_s + answers.sum::<Option<f64>>()?;
-                (each_s > 0.0).then(|| f64::from(users) / each_s)
+                let wanted = (each_s > 0.0).then(|| f64::from(users) / each_s)?;
+                Some(most_rps.map_or(wanted, |most| wanted.min(most)))
             }
         }
     }
@@ -108,13 +111,22 @@ mod tests {
             route("GET /rare", 0.1, 0.9, 1.0, ScanVerdict::Holds),
             route("GET /often", 0.4, 0.29, 0.5, ScanVerdict::Holds),
         ];
-        let whole = reckon(&mut routes, Some(Traffic::Users { users: 20, think_s: 0.65 }), Some(30));
+        let whole = reckon(&mut routes, Some(Traffic::Users { users: 20, think_s: 0.65, most_rps: None }), Some(30));
         // A turn takes 0.65 + 0.05 + 0.1 + 0.2 s.
         assert!((whole.rps.unwrap() - 20.0).abs() < 1e-9);
         assert_eq!(routes.each_ref().map(|it| it.route.as_str()), ["GET /often", "GET /rare", "GET /fine"]);
         assert!((routes[0].sessions_held.unwrap() - 2.32).abs() < 1e-9);
         assert!((routes[0].pool_full_at_rps.unwrap() - 100.0).abs() < 1e-9);
         assert!((whole.pool_full_at_rps.unwrap() - 30.0 / 0.216).abs() < 1e-6);
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_the_ceiling_allows() {
+        let rps = |most_rps| {
+            let mut routes = [route("GET /a", 1.0, 0.1, 0.5, ScanVerdict::Holds)];
+            reckon(&mut routes, Some(Traffic::Users { users: 20, think_s: 0.5, most_rps }), None).rps
+        };
+        assert_eq!([None, Some(50.0), Some(5.0)].map(rps), [Some(20.0), Some(20.0), Some(5.0)]);
     }
 
     #[test]
@@ -129,7 +141,7 @@ mod tests {
     #[test]
     fn what_is_not_known_stays_unknown() {
         let mut routes = [unmeasured("GET /a", 1.0)];
-        let whole = reckon(&mut routes, Some(Traffic::Users { users: 2, think_s: 1.0 }), Some(30));
+        let whole = reckon(&mut routes, Some(Traffic::Users { users: 2, think_s: 1.0, most_rps: Some(9.0) }), Some(30));
         assert_eq!((whole, routes[0].sessions_held), (Whole::default(), None));
         let mut routes = [route("GET /a", 1.0, 0.1, 0.2, ScanVerdict::Holds)];
         assert_eq!(reckon(&mut routes, None, None), Whole::default());

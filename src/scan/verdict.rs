@@ -15,6 +15,8 @@ pub struct Known {
     pub beyond_s: Option<Estimate>,
     /// The same in company; `None` when it is not named there.
     pub in_company_s: Option<Estimate>,
+    /// Whether nobody knows what others did.
+    pub others_unseen: bool,
     /// Windows after which sessions were left behind.
     pub windows_with_left: u64,
     /// Windows of which it is known whether.
@@ -48,10 +50,14 @@ pub fn judge(known: &Known, thresholds: &ScanThresholds) -> Judged {
     if known.windows_with_left >= 2 {
         return Judged::plain(ScanVerdict::Leaks);
     }
-    if known.beyond_s.is_some_and(|held| held.low >= thresholds.held_s) {
+    let holds = |held: Option<Estimate>| held.is_some_and(|held| held.low >= thresholds.held_s);
+    if known.others_unseen && (holds(known.beyond_s) || holds(known.in_company_s)) {
+        return Judged::unknown("it may be others who hold: there was no turn without requests, or nobody saw it");
+    }
+    if holds(known.beyond_s) {
         return Judged::plain(ScanVerdict::Holds);
     }
-    if known.in_company_s.is_some_and(|held| held.low >= thresholds.held_s) {
+    if holds(known.in_company_s) {
         let because = "it holds while other routes are asked for too, and not alone".to_owned();
         return Judged { only_in_company: true, because: Some(because), ..Judged::plain(ScanVerdict::Holds) };
     }
@@ -107,12 +113,15 @@ mod tests {
         assert_eq!(verdict(fine), (ScanVerdict::Fine, false));
         let holds = Known { beyond_s: Some(between(0.14, 0.16)), ..fine };
         assert_eq!(verdict(holds), (ScanVerdict::Holds, false));
+        assert_eq!(verdict(Known { others_unseen: true, ..fine }), (ScanVerdict::Fine, false));
         assert_eq!(verdict(Known { windows_with_left: 2, ..holds }), (ScanVerdict::Leaks, false));
         assert_eq!(verdict(Known { in_company_s: Some(between(0.1, 0.3)), ..fine }), (ScanVerdict::Holds, true));
         assert_eq!(verdict(Known { in_company_s: Some(between(0.01, 0.3)), ..fine }), (ScanVerdict::Fine, false));
         for unknown in [
             Known { beyond_s: Some(between(0.01, 0.06)), ..fine },
             Known { beyond_s: None, ..fine },
+            Known { others_unseen: true, ..holds },
+            Known { others_unseen: true, in_company_s: Some(between(0.1, 0.3)), ..fine },
             Known { failures: 40, ..fine },
             Known { windows_with_left: 1, ..fine },
             Known { windows_judged: 0, unanswered: 3, ..fine },
