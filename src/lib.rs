@@ -14,6 +14,7 @@ pub mod database;
 pub mod diagnose;
 pub mod gate;
 pub mod init;
+mod masks;
 pub mod monitor;
 pub mod paired;
 pub mod record;

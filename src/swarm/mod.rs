@@ -21,7 +21,6 @@ mod gateway;
 mod identity;
 mod judge;
 mod login;
-mod masks;
 mod mcp;
 mod open;
 mod plan;
@@ -39,13 +38,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::masks::Masks;
 use crate::record::ScheduleRecord;
 use crate::scenario::{Pace, Workload};
 use ceiling::Ceiling;
 use fleet::Fleet;
 pub use identity::Identity;
 pub use login::{Credentials, LoginRequest, log_in};
-pub(crate) use masks::Masks;
 use open::Schedule;
 pub use plan::Plan;
 use profile::Profile;

@@ -17,13 +17,13 @@ use super::ceiling::Ceiling;
 use super::fleet::Fleet;
 use super::identity::Identity;
 use super::judge::{Mask, READ_MOST, STREAM_READ, judge};
-use super::masks::Masks;
 use super::mcp::{self, Session};
 use super::open::Schedule;
 use super::plan::{Capture, Class, Task};
 use super::profile::Profile;
 use super::recorder::{Recorder, RequestOutcome};
 use super::solo::{Asked, Ended, NO_ANSWER};
+use crate::masks::Masks;
 use crate::scenario::Balance;
 use crate::units::Span;
 

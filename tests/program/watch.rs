@@ -173,7 +173,7 @@ fn what_cannot_be_watched_is_refused_without_the_password() {
     let place = Place::new();
     for (url, code, reason) in [
         ("postgresql://me:secret@127.0.0.1:1/x", 1, "cannot connect to the database to watch it"),
-        ("postgresql://me:secret@127.0.0.1/x?sslmode=require", 2, "TLS"),
+        ("postgresql://me:secret@127.0.0.1/x?sslmode=secretly", 2, "sslmode"),
         ("mysql://me:secret@127.0.0.1/x", 2, "database URL"),
     ] {
         let output = place.output(&["watch", "--database-url", url, "--once", "--json"]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 
-use crate::swarm::Masks;
+use crate::masks::Masks;
 
 /// A file that is longer becomes the older one of two, so that at least so much is kept.
 const LARGEST_FILE: u64 = 4 << 20;
