@@ -2,7 +2,7 @@
 
 .PHONY: test deps fmt clippy unit doc bench soak
 
-test: deps fmt clippy unit doc
+test: deps fmt clippy doc unit
 
 deps:
 	@.ci/deps

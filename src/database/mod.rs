@@ -1,7 +1,7 @@
 //! How a PostgreSQL is reached: a URL as libpq reads it, with its TLS, and connections to it.
 //!
 //! `tokio-postgres` knows three of libpq's six TLS modes, and no files. What a URL says of TLS is taken out of it here
-//! ([`url`]), and done here ([`tls`]): so each connection of the program means by `sslmode` what psql means.
+//! (`url`), and done here (`tls`): so each connection of the program means by `sslmode` what psql means.
 
 mod tls;
 mod url;

@@ -1,6 +1,6 @@
 //! A first scenario for a service of one's own, from what there is: an OpenAPI document, a list of URLs, an access log.
 //!
-//! Pure: texts go in, a [`Draft`] comes out, and [`file`] writes it as a commented scenario. Nothing is made up where a
+//! Pure: texts go in, a [`Draft`] comes out, and [`mod@file`] writes it as a commented scenario. Nothing is made up where a
 //! wrong value would only be answered with 404 or 422: such a place is marked ([`todo`](crate::scenario::service::todo)),
 //! and `scenario check` names it. Secrets are never copied.
 

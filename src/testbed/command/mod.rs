@@ -2,7 +2,7 @@
 //!
 //! The keeper is this program again, in a process group of its own, with a pipe as its lifeline: the system closes that
 //! when the run ends, in whatever way, and the keeper ends the command with its whole process group. What the command
-//! writes goes into a [`log`] that has a bound and holds no secret that is known.
+//! writes goes into a `log` that has a bound and holds no secret that is known.
 
 mod group;
 pub mod keeper;
