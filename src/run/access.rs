@@ -16,10 +16,11 @@ use super::identities::{Everybody, credentials};
 use super::secrets::Secrets;
 use crate::database::{Database, UrlError};
 use crate::monitor::{Console, ConsoleUrlError};
-use crate::scenario::ServiceScenario;
 use crate::scenario::service::{TlsFiles, Values};
+use crate::scenario::{Pace, ServiceScenario};
 use crate::swarm::{Credentials, Files};
 use crate::tls::{ClientTls, TlsFileError};
+use crate::units::Rate;
 
 /// The variable of the database's URL when the scenario does not say.
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
@@ -141,16 +142,22 @@ pub(super) struct Access {
     pub(super) credentials: Vec<Credentials>,
     pub(super) files: Files,
     pub(super) secrets: Secrets,
+    /// Whether a URL of the service leads to another machine.
+    is_elsewhere: bool,
 }
 
 impl Access {
     /// Reads what the scenario names, and asks the guard about every host.
     pub(super) async fn open(scenario: &ServiceScenario, options: &RunOptions) -> Result<Self, AccessError> {
         let mut guard = Guard::allowing(&options.allow_remote);
+        let mut is_elsewhere = false;
         for url in scenario.variant_names().into_iter().flat_map(|variant| scenario.urls(variant)) {
             let addresses = guard.admit(url.host(), url.port()).await?;
-            if !addresses.iter().all(|it| is_loopback(it.ip())) && !scenario.load.has_ceiling() {
-                return Err(AccessError::NoCeiling { host: url.host().to_owned() });
+            if !addresses.iter().all(|it| is_loopback(it.ip())) {
+                is_elsewhere = true;
+                if scenario.pace().ceiling().is_none() {
+                    return Err(AccessError::NoCeiling { host: url.host().to_owned() });
+                }
             }
         }
         if let Some(url) = scenario.target.metrics.as_ref().and_then(|metrics| metrics.url.as_ref()) {
@@ -164,7 +171,13 @@ impl Access {
         let Everybody { credentials, columns, secrets } = credentials(scenario)?;
         let files = Files { columns, ..files(scenario)? };
         let secrets = Secrets::of(scenario, database.config(), secrets);
-        Ok(Self { guard, database, pgbouncer, credentials, files, secrets })
+        Ok(Self { guard, database, pgbouncer, credentials, files, secrets, is_elsewhere })
+    }
+
+    /// The most requests a second of whatever is not scheduled, as logins and scans: on another machine an open workload's
+    /// rate is a promise to its owner, on this one only `max_rate` is.
+    pub(super) fn ceiling(&self, pace: &Pace) -> Option<Rate> {
+        if self.is_elsewhere { pace.ceiling() } else { pace.max_rate }
     }
 }
 
@@ -398,6 +411,9 @@ mod tests {
         }
     }
 
+    const HERE: &str = "name = \"x\"\n[target]\nurl = \"http://127.0.0.1\"\n[database]\nurl = \"postgresql://app@127.0.0.1/shop\"\n\
+                        [load]\narrival_rate = 20\n[[route]]\nroute = \"GET /\"\n";
+
     #[tokio::test]
     async fn load_on_another_machine_needs_a_ceiling() {
         let remote = |load: &str| {
@@ -415,8 +431,15 @@ mod tests {
         );
         let ceilings = ["max_rate = 20", "arrival_rate = 20", "stages = [{ rate = 20, for = \"1s\" }]"];
         for load in ceilings {
-            assert!(Access::open(&remote(load), &allowed).await.is_ok(), "{load}");
+            let scenario = remote(load);
+            let access = Access::open(&scenario, &allowed).await.unwrap_or_else(|error| panic!("{load}: {error}"));
+            // It is also that of a scan, and of logins, which no schedule paces.
+            let ceiling = access.ceiling(&scenario.pace());
+            assert_eq!(ceiling.map(Rate::get), Some(20.0), "{load}");
         }
+        let here = ServiceScenario::from_text("x.toml", HERE, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let access = Access::open(&here, &RunOptions::default()).await.unwrap();
+        assert!(access.ceiling(&here.pace()).is_none());
     }
 
     #[tokio::test]

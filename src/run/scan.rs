@@ -23,7 +23,7 @@ use crate::scan::report::{self, Scanned};
 use crate::scan::traffic::Traffic;
 use crate::scenario::{Pace, Workload};
 use crate::swarm::Swarm;
-use crate::units::Span;
+use crate::units::{Rate, Span};
 use conductor::Conductor;
 use looks::Looks;
 
@@ -132,9 +132,9 @@ pub(super) async fn scan(
     Ok((loaded, record))
 }
 
-/// The users of a scan, of a load with such users; how long it takes is a guess, for whoever shows progress.
-pub(super) fn pace(of: &Pace, plan: &ScanPlan) -> Pace {
+/// The users of a scan, of a load with such users, under this ceiling.
+pub(super) fn pace(of: &Pace, plan: &ScanPlan, max_rate: Option<Rate>) -> Pace {
     let workload = Workload::Closed { users: plan.users.max(1) };
     let stages = Vec::new();
-    Pace { workload, stages, ramp_up: Span::ZERO, settle: Span::ZERO, duration: LONGEST, ..of.clone() }
+    Pace { workload, stages, ramp_up: Span::ZERO, settle: Span::ZERO, duration: LONGEST, max_rate, ..of.clone() }
 }

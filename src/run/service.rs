@@ -120,7 +120,7 @@ impl ServiceVariant<'_> {
         let base = self.scenario.urls(self.name);
         let base = base.first().map(|it| it.url().clone());
         let Some(base) = base else { return Ok(Vec::new()) };
-        let login = swarm::log_in(&client, &base, &self.access.credentials, pace.max_rate);
+        let login = swarm::log_in(&client, &base, &self.access.credentials, self.access.ceiling(pace));
         // Once it was told to stop, nobody asks any more.
         Ok(self.stop.run_until_cancelled(login).await.transpose()?.unwrap_or_else(|| vec![Identity::of([])]))
     }
@@ -131,7 +131,8 @@ impl ServiceVariant<'_> {
         settings: ScanSettings,
         service: &mut StartedService,
     ) -> Result<(Loaded, ScanRecord), RunError> {
-        let pace = scan::pace(&self.scenario.pace(), &settings.plan);
+        let load = self.scenario.pace();
+        let pace = scan::pace(&load, &settings.plan, self.access.ceiling(&load));
         let (swarm, fleet) = self.swarm(&pace).await?;
         let subject = scan::Subject {
             settings,

@@ -54,6 +54,18 @@ pub struct Stage {
     pub lasting: Span,
 }
 
+impl Pace {
+    /// The most requests a second that its scenario allows: an open workload is its own ceiling.
+    #[must_use]
+    pub fn ceiling(&self) -> Option<Rate> {
+        let scheduled = match self.workload {
+            Workload::Open { rate, .. } => Rate::new(rate),
+            Workload::Closed { .. } => None,
+        };
+        self.max_rate.or(scheduled)
+    }
+}
+
 impl fmt::Display for Pace {
     /// `8 users`, `up to 50 requests a second`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -70,30 +70,30 @@ impl Expected {
         }
         let (pointer, found) = self.must_not_have.iter().find_map(|it| Some((it, value.pointer(it)?)))?;
         let text = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
-        Some(format!("the answer has `{pointer}`: {}", text.chars().take(SHOWN).collect::<String>()))
+        Some(format!("the answer has `{pointer}`: {text}"))
     }
 }
 
 /// So much of an answer is kept to be judged.
 pub(super) const READ_MOST: usize = 1 << 20;
 
-/// So much of it where only a failure's text is of interest.
-const READ_LITTLE: usize = 4096;
-
-/// So much of a failed answer is told.
-const SHOWN: usize = 300;
+/// So much of it where only a failure's text is of interest: more than any header or cookie that it may repeat, since a
+/// secret that is cut in two is not found.
+const READ_OF_FAILURE: usize = 64 << 10;
 
 impl Mask {
-    /// So much of an answer is kept.
-    pub(super) fn read_most(&self) -> usize {
+    /// So much of an answer with this status is kept.
+    pub(super) fn read_most(&self, status: StatusCode) -> usize {
         match self {
-            Self::Answer(expected) if expected.ignores_body() => READ_LITTLE,
+            Self::Answer(expected) if expected.ignores_body() && expected.accepts(status) => 0,
+            Self::Answer(expected) if expected.ignores_body() => READ_OF_FAILURE,
             _ => READ_MOST,
         }
     }
 }
 
-/// What a status, its headers and a body mean.
+/// What a status, its headers and a body mean. The text of a failure is as long as the service made it: it may repeat
+/// secrets, which must be masked before it is cut.
 pub(super) fn judge(mask: &Mask, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> RequestOutcome {
     let good = match mask {
         Mask::Answer(expected) | Mask::Tool(expected) => expected.accepts(status),
@@ -108,7 +108,7 @@ pub(super) fn judge(mask: &Mask, status: StatusCode, headers: &HeaderMap, body: 
         Mask::JsonRpc => json_rpc_error(body),
         Mask::Health => unhealthy(body),
         Mask::Answer(expected) => expected.masked(body).map(|text| format!("{text}{}", encoding(headers))),
-        Mask::Tool(expected) => mcp::failure(body, SHOWN).or_else(|| expected.masked(body)),
+        Mask::Tool(expected) => mcp::failure(body).or_else(|| expected.masked(body)),
     };
     masked.map_or(RequestOutcome::Success, RequestOutcome::Failure)
 }
@@ -131,7 +131,7 @@ fn encoding(headers: &HeaderMap) -> String {
     })
 }
 
-/// `{"detail": …}` and `{"error": …}` as their text, anything else by its beginning.
+/// `{"detail": …}` and `{"error": …}` as their text, anything else as it came.
 fn detail(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Detail {
@@ -140,7 +140,7 @@ fn detail(body: &[u8]) -> String {
     }
     match serde_json::from_slice::<Detail>(body) {
         Ok(Detail { detail }) => detail,
-        Err(_) => String::from_utf8_lossy(&body[..body.len().min(SHOWN)]).trim().to_owned(),
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     }
 }
 

@@ -108,8 +108,8 @@ fn rpc_error(error: &Value) -> String {
     }
 }
 
-/// What is wrong with the answer to a call; its beginning.
-pub(super) fn failure(message: &[u8], shown: usize) -> Option<String> {
+/// What is wrong with the answer to a call.
+pub(super) fn failure(message: &[u8]) -> Option<String> {
     let value: Value = match serde_json::from_slice(message) {
         Ok(value) => value,
         Err(error) => return Some(format!("the answer is no JSON-RPC: {error}")),
@@ -122,36 +122,61 @@ pub(super) fn failure(message: &[u8], shown: usize) -> Option<String> {
     };
     let failed = result.get("isError").and_then(Value::as_bool).unwrap_or(false);
     let text = result.pointer("/content/0/text").and_then(Value::as_str).unwrap_or_default();
-    failed.then(|| format!("the tool failed: {}", text.chars().take(shown).collect::<String>()))
+    failed.then(|| format!("the tool failed: {text}"))
 }
 
 /// The message that answers: the whole body, or of a stream of events the one that has an answer's form. The stream may stay
 /// open behind it.
 pub(super) async fn message(mut response: Response, headers: &HeaderMap) -> reqwest::Result<Bytes> {
     let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let events = kind.starts_with("text/event-stream");
+    let mut events = kind.starts_with("text/event-stream").then(Events::default);
     let mut read = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
-        let room = READ_MOST.saturating_sub(read.len());
-        read.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if events && let Some(answer) = answer_among(&read) {
-            return Ok(answer);
+        if let Some(events) = &mut events {
+            if let Some(answer) = events.answer_with(&chunk) {
+                return Ok(answer);
+            }
+        } else {
+            let room = READ_MOST.saturating_sub(read.len());
+            read.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
     }
-    Ok(read.freeze())
+    Ok(events.map_or_else(|| read.freeze(), |events| events.begun.into()))
 }
 
-/// The data of the first whole event that is an answer: a stream may bring requests and notifications before it.
-fn answer_among(stream: &[u8]) -> Option<Bytes> {
-    let text = String::from_utf8_lossy(stream).replace("\r\n", "\n");
-    let (whole, _rest) = text.rsplit_once("\n\n")?;
-    whole.split("\n\n").find_map(|event| {
-        let data = event.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start);
-        let data = data.collect::<Vec<_>>().join("\n");
-        let value: Value = serde_json::from_str(&data).ok()?;
-        let answers = value.get("id").and_then(Value::as_u64) == Some(ID) || value.get("error").is_some();
-        (answers && value.get("method").is_none()).then(|| Bytes::from(data))
-    })
+/// A stream of events, each looked at once: it may have no end, and bring requests and notifications before the answer.
+#[derive(Default)]
+struct Events {
+    /// The one that is not whole yet, without carriage returns.
+    begun: Vec<u8>,
+}
+
+impl Events {
+    /// The data of the first event that is an answer, once it is whole.
+    fn answer_with(&mut self, chunk: &[u8]) -> Option<Bytes> {
+        for byte in chunk.iter().filter(|byte| **byte != b'\r') {
+            if *byte == b'\n' && self.begun.last() == Some(&b'\n') {
+                let answer = answer_in(&self.begun);
+                self.begun.clear();
+                if answer.is_some() {
+                    return answer;
+                }
+            } else if self.begun.len() < READ_MOST {
+                self.begun.push(*byte);
+            }
+        }
+        None
+    }
+}
+
+/// The data of an event that is an answer.
+fn answer_in(event: &[u8]) -> Option<Bytes> {
+    let event = String::from_utf8_lossy(event);
+    let data = event.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start);
+    let data = data.collect::<Vec<_>>().join("\n");
+    let value: Value = serde_json::from_str(&data).ok()?;
+    let answers = value.get("id").and_then(Value::as_u64) == Some(ID) || value.get("error").is_some();
+    (answers && value.get("method").is_none()).then(|| Bytes::from(data))
 }
 
 #[cfg(test)]
@@ -160,7 +185,7 @@ mod tests {
 
     #[test]
     fn errors_of_protocol_and_tool_are_failures_and_results_are_none() {
-        let of = |message: Value| failure(message.to_string().as_bytes(), 20);
+        let of = |message: Value| failure(message.to_string().as_bytes());
         assert_eq!(of(json!({ "id": 1, "result": { "content": [], "isError": false } })), None);
         let failed =
             json!({ "id": 1, "result": { "isError": true, "content": [{ "type": "text", "text": "no session" }] } });
@@ -168,16 +193,21 @@ mod tests {
         let refused = json!({ "id": 1, "error": { "code": -32602, "message": "no such tool", "data": "x" } });
         assert_eq!(of(refused).unwrap(), "JSON-RPC -32602 no such tool: x");
         assert!(of(json!({ "id": 1 })).unwrap().contains("neither `result` nor `error`"));
-        assert!(failure(b"<html>", 20).unwrap().starts_with("the answer is no JSON-RPC"));
+        assert!(failure(b"<html>").unwrap().starts_with("the answer is no JSON-RPC"));
     }
 
     #[test]
     fn the_answer_is_found_among_the_events_of_a_stream() {
         let note = "event: message\r\ndata: {\"method\":\"notifications/progress\",\"id\":1}\r\n\r\n";
         let answer = "id: 7\r\ndata: {\"id\":1,\r\ndata: \"result\":{}}\r\n\r\n";
-        assert_eq!(answer_among(note.as_bytes()), None);
-        assert_eq!(answer_among(&[note, &answer[..answer.len() - 2]].concat().into_bytes()), None);
-        let whole = answer_among(&[note, answer, ": and on"].concat().into_bytes()).unwrap();
+        let answer_among = |chunks: &[&str]| {
+            let mut events = Events::default();
+            chunks.iter().find_map(|chunk| events.answer_with(chunk.as_bytes()))
+        };
+        assert_eq!(answer_among(&[note]), None);
+        assert_eq!(answer_among(&[note, &answer[..answer.len() - 2]]), None);
+        assert!(answer_among(&[note, &answer[..9], &answer[9..]]).is_some());
+        let whole = answer_among(&[&[note, answer, ": and on"].concat()]).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&whole).unwrap(), json!({ "id": 1, "result": {} }));
     }
 

@@ -146,7 +146,7 @@ impl User {
         };
         let outcome = match stop.run_until_cancelled(asking).await {
             Some(Ok(())) => RequestOutcome::Success,
-            Some(Err(text)) => RequestOutcome::Failure(shared.secrets.mask(text)),
+            Some(Err(text)) => RequestOutcome::Failure(beginning_of(shared.secrets.mask(text))),
             None => RequestOutcome::CutOff,
         };
         drop(boarded);
@@ -255,10 +255,10 @@ async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<Answ
         let mut response = shared.client.execute(request).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = match &task.mask {
-            Mask::Stream if status.is_success() => beginning(response).await?,
+            Mask::Stream if status.is_success() => opening_of(response).await?,
             Mask::Tool(_) => mcp::message(response, &headers).await?,
             Mask::Answer(_) => {
-                let most = if task.captures.is_empty() { task.mask.read_most() } else { READ_MOST };
+                let most = if task.captures.is_empty() { task.mask.read_most(status) } else { READ_MOST };
                 bounded(response, most).await?
             }
             _ => response.bytes().await?,
@@ -279,7 +279,7 @@ async fn bounded(mut response: Response, most: usize) -> reqwest::Result<Bytes> 
 }
 
 /// What comes of a stream while it is read.
-async fn beginning(mut response: Response) -> reqwest::Result<Bytes> {
+async fn opening_of(mut response: Response) -> reqwest::Result<Bytes> {
     let until = tokio::time::Instant::now() + STREAM_READ;
     let mut read = BytesMut::new();
     while let Ok(chunk) = tokio::time::timeout_at(until, response.chunk()).await {
@@ -289,6 +289,19 @@ async fn beginning(mut response: Response) -> reqwest::Result<Bytes> {
         }
     }
     Ok(read.freeze())
+}
+
+/// So much of a failure's text is told.
+const SHOWN: usize = 400;
+
+/// A text that is not too long to be told, or its beginning.
+fn beginning_of(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(SHOWN) {
+        text.truncate(end);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// A transport error without the address, which differs from request to request.

@@ -121,12 +121,6 @@ impl ServiceLoad {
     pub fn is_open(&self) -> bool {
         self.arrival_rate.is_some() || self.stages.iter().any(|stage| stage.rate.is_some())
     }
-
-    /// Whether something says how many requests a second there are at most.
-    #[must_use]
-    pub fn has_ceiling(&self) -> bool {
-        self.max_rate.is_some() || self.is_open()
-    }
 }
 
 impl LoadStage {

@@ -30,6 +30,13 @@ const SHORTEST_SECRET: usize = 4;
 /// A password in a URL.
 static IN_URL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"://([^\s/:@]*):[^\s/@]+@").expect("it is written here"));
 
+/// A token that the service itself has given out at a login, so that nobody knew it beforehand: what stands behind
+/// `Bearer`, and JSON Web Tokens wherever they stand.
+static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
+    let token = r"(?i-u:\bbearer) +[\w.~+/=-]{8,}|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*";
+    Regex::new(token).expect("it is written here")
+});
+
 /// A log that is being written.
 pub(super) struct Log {
     path: PathBuf,
@@ -88,6 +95,7 @@ impl Log {
 
     fn masked(&self, text: &str) -> String {
         let text = IN_URL.replace_all(text, "://$1:…@");
+        let text = TOKEN.replace_all(&text, "…");
         self.secrets.mask(text.into_owned())
     }
 }
@@ -157,6 +165,14 @@ mod tests {
         let (log, said, _folder) = written(&["s3cret-token", "s3cret", "app"], text);
         assert_eq!(log, "using … and postgresql://app:…@127.0.0.1/shop, app:app\nlast\n");
         assert_eq!(said, log.lines().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn tokens_that_the_service_gave_out_itself_are_masked_by_their_form() {
+        let text =
+            "Authorization: Bearer 0123456789abc, {\"access_token\":\"eyJhbGciOiJI.eyJzdWIi.c2ln\"}\nbearer of news";
+        let (log, ..) = written(&[], text);
+        assert_eq!(log, "Authorization: …, {\"access_token\":\"…\"}\nbearer of news\n");
     }
 
     #[test]
