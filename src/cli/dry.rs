@@ -73,6 +73,12 @@ fn write_text(run: &DryRun, out: &mut String) -> std::fmt::Result {
     writeln!(out, "database  {}", plain(&database(run)))?;
     for route in &run.routes {
         writeln!(out, "\n{}  {}", plain(&route.route), format_args!("{:.1} %", route.share * 100.0))?;
+        if route.opens_session {
+            writeln!(
+                out,
+                "  once for each user before it: `initialize` and `notifications/initialized`, to the same URL"
+            )?;
+        }
         route.requests.iter().try_for_each(|request| write_request(request, out))?;
     }
     if !run.off.is_empty() {

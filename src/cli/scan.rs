@@ -52,7 +52,7 @@ pub struct ScanArgs {
     #[arg(long, value_name = "D", default_value = "8s")]
     pub seconds: Span,
     /// How long all are asked for together; 0s for not at all
-    #[arg(long, value_name = "D", default_value = "20s")]
+    #[arg(long, value_name = "D", default_value = "20s", value_parser = company)]
     pub company: Span,
     /// Requests a second of the traffic that harm is reckoned for, instead of what the scenario's load would come to
     #[arg(long, value_name = "RPS", value_parser = rate)]
@@ -86,6 +86,17 @@ pub struct ScanArgs {
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|it| it.is_finite() && *it > 0.0);
     rate.ok_or_else(|| format!("`{text}` is no number of requests a second"))
+}
+
+/// Each look at the sessions is kept until the end.
+const LONGEST_COMPANY: Span = Span::from_secs(600);
+
+fn company(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: crate::units::SpanError| error.to_string())?;
+    if span > LONGEST_COMPANY {
+        return Err(format!("it is {span}: allowed is at most {LONGEST_COMPANY}"));
+    }
+    Ok(span)
 }
 
 impl ScanArgs {

@@ -203,6 +203,7 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
     if let Some(first) = findings.first_mut() {
         first.evidence.extend(server::strangers(&seen));
+        first.evidence.extend(server::earlier(&seen));
     }
     findings
 }

@@ -7,7 +7,7 @@ use super::attribute::{Attribution, Interval, Question, RouteHold, attribute};
 use super::blocking::{Root, roots};
 use super::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
 use super::timeline::{Row, Timeline};
-use crate::record::{BreakdownSample, PgBouncerPool, Sample, SeenBy};
+use crate::record::{BreakdownSample, HoldGroup, PgBouncerPool, Sample, SeenBy};
 use crate::texts::Tally;
 use crate::units::Span;
 
@@ -54,7 +54,7 @@ impl<'a> Seen<'a> {
         let timeline = of(&samples, case.capacity(), phases.steady_to_s);
         let own = case.samples;
         let breakdowns: Vec<_> = breakdowns(own, 0.0, phases.steady_to_s, case.scope);
-        let statements = by_statement(&breakdowns, &timeline.routes);
+        let statements = by_statement(&breakdowns, &timeline.routes, |group| is_of_load(&case, group));
         let roots = roots(own, 0.0, phases.steady_to_s, case.scope);
         let mut texts = case.texts.clone();
         // The gateway, its clients, PgBouncer and the logs tell of the same errors.
@@ -199,9 +199,11 @@ impl<'a> Seen<'a> {
     /// there only the clients' timeout bounds their age. In a service that stands still not even that: it goes on with
     /// what its clients gave up, once it goes on.
     fn leaks(&self) -> Vec<usize> {
-        let slowest = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
+        let finished_ms = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
+        // What the end of the load has cut off may have been the slowest.
+        let slowest_s = self.case.variant.generator.cut_off_oldest_s.unwrap_or(0.0).max(finished_ms / 1e3);
         let timeout_s = self.case.record.scenario.client_timeout().map_or(0.0, Span::secs);
-        let longest_s = if self.saturated() { timeout_s.max(slowest / 1e3) } else { slowest / 1e3 };
+        let longest_s = if self.saturated() { timeout_s.max(slowest_s) } else { slowest_s };
         let bounded = longest_s > 0.0 && !(self.given_up() && self.share_standing_still() >= STILL);
         let old = |hold: &StatementHold| bounded && hold.oldest_s > OUTLIVES * longest_s + 1.0;
         let outlive: Vec<usize> = (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect();
@@ -219,7 +221,8 @@ impl<'a> Seen<'a> {
 
     /// Whether so many sessions are idle in transaction that the requests in flight cannot be holding them.
     fn outnumbered(&self) -> bool {
-        let more = |row: &&Row| row.idle() > STAY * row.in_flight.iter().sum::<f64>() + 2.0;
+        let earlier = self.earlier();
+        let more = |row: &&Row| row.idle() - earlier > STAY * row.in_flight.iter().sum::<f64>() + 2.0;
         let rows = self.timeline.rows.iter().filter(more).count();
         rows > 0 && rows as f64 >= LASTS * self.timeline.rows.len() as f64
     }
@@ -227,7 +230,7 @@ impl<'a> Seen<'a> {
     /// Puts beside each poll what the statements of leaks had in the last breakdown before it.
     fn set_leaked(&mut self) {
         let series: Vec<(f64, f64)> = (0..self.breakdowns.len())
-            .map(|at| (self.breakdowns[at].0, self.leaks.iter().map(|leak| self.statements[*leak].series[at].1).sum()))
+            .map(|at| (self.breakdowns[at].0, self.leaked_at(at) + self.earlier_at(at)))
             .collect();
         let mut next = 0;
         for row in &mut self.timeline.rows {
@@ -238,12 +241,27 @@ impl<'a> Seen<'a> {
         }
     }
 
+    fn leaked_at(&self, breakdown: usize) -> f64 {
+        self.leaks.iter().map(|leak| self.statements[*leak].series[breakdown].1).sum()
+    }
+
+    /// Sessions whose transactions began before the load did.
+    fn earlier_at(&self, breakdown: usize) -> f64 {
+        let groups = self.breakdowns[breakdown].1.groups.iter().filter(|group| !is_of_load(&self.case, group));
+        groups.map(|group| f64::from(group.sessions)).sum()
+    }
+
+    /// The most of them at one time.
+    pub(super) fn earlier(&self) -> f64 {
+        (0..self.breakdowns.len()).map(|at| self.earlier_at(at)).fold(0.0, f64::max)
+    }
+
     /// The routes that the application names itself, when it names nearly all.
     fn exact(&self) -> Option<Vec<RouteHold>> {
         let mut series = BTreeMap::<String, Vec<f64>>::new();
         let (mut named, mut all) = (0.0, 0.0);
         for (index, (_, breakdown)) in self.breakdowns.iter().enumerate() {
-            for group in &breakdown.groups {
+            for group in breakdown.groups.iter().filter(|group| is_of_load(&self.case, group)) {
                 let idle_s = idle_s(group);
                 all += idle_s;
                 let Some(route) = named_route(group, &self.timeline.routes) else { continue };
@@ -335,4 +353,10 @@ impl<'a> Seen<'a> {
         let all: f64 = parts.iter().sum();
         if all > 0.0 { parts[mine] / all } else { 0.0 }
     }
+}
+
+/// Whether a request of the load may hold these sessions; where nobody knows the load, as in a database that was watched,
+/// any that are there.
+fn is_of_load(case: &Case<'_>, group: &HoldGroup) -> bool {
+    case.is_watched() || !group.earlier
 }

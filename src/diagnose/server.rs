@@ -73,6 +73,13 @@ pub(super) fn strangers(seen: &Seen<'_>) -> Option<Evidence> {
     (mean > 0.0).then(|| Evidence { figure, value: mean, text: text.to_owned() })
 }
 
+/// Sessions that were in their transactions before the load began: none of its requests holds them.
+pub(super) fn earlier(seen: &Seen<'_>) -> Option<Evidence> {
+    let most = seen.earlier();
+    let text = "sessions idle in transaction since before the load began, at most: it does not hold them";
+    (most > 0.0).then(|| Evidence { figure: "samples.breakdown".to_owned(), value: most, text: text.to_owned() })
+}
+
 fn counters<'a>(seen: &Seen<'a>) -> impl Iterator<Item = &'a CountersSample> + use<'a> {
     let (scope, until_s) = (seen.case.scope, seen.case.variant.phases.steady_to_s);
     let own = seen.case.samples.iter().filter(move |it| it.variant == scope && it.at_s <= until_s);

@@ -189,6 +189,7 @@ fn groups(route: &SimRoute, sessions: u32) -> Vec<HoldGroup> {
         sessions: each,
         oldest_s: 0.5,
         idle_s: None,
+        earlier: false,
     };
     statements.iter().map(group).filter(|group| group.sessions > 0).collect()
 }

@@ -228,25 +228,49 @@ fn ten_polls_are_too_few() {
     assert_eq!(findings(&simulated).last().map(|it| it.kind), Some(Kind::CannotTell));
 }
 
-#[test]
-fn a_session_as_old_as_the_run_is_a_leak() {
-    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+/// Four more sessions idle in transaction all the time, since `since_s`.
+fn stay(simulated: &mut Simulated, statement: &str, since_s: f64) {
     for stamped in &mut simulated.samples {
         match &mut stamped.sample {
             Sample::Activity(activity) => activity.idle_in_transaction += 4,
             Sample::Breakdown(breakdown) => breakdown.groups.push(HoldGroup {
-                statement: "SELECT 1".to_owned(),
+                statement: statement.to_owned(),
                 application_name: "app".to_owned(),
                 sessions: 4,
-                oldest_s: stamped.at_s,
+                oldest_s: stamped.at_s - since_s,
                 idle_s: None,
+                earlier: since_s < 0.0,
             }),
             _ => {}
         }
     }
+}
+
+#[test]
+fn a_session_as_old_as_the_run_is_a_leak() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    stay(&mut simulated, "SELECT 1", 0.0);
     let found = findings(&simulated);
     assert_eq!((found[0].kind, found[0].pattern), (Kind::LeakedSession, Some(HoldPattern::H7)), "{found:#?}");
     assert!(found.iter().all(|it| it.kind != Kind::HeldSession), "{found:#?}");
+}
+
+#[test]
+fn sessions_that_were_there_before_the_load_are_told_and_blamed_on_nobody() {
+    for seed in 0..SEEDS {
+        let mut simulated = simulate(&innocent(), USERS, SECONDS, seed);
+        stay(&mut simulated, "SELECT 1", -3600.0);
+        let found = findings(&simulated);
+        assert_eq!(found[0].kind, Kind::Healthy, "seed {seed}: {found:#?}");
+        let told = found[0].evidence.iter().any(|it| it.text.contains("since before the load") && it.value > 3.9);
+        assert!(told, "{found:#?}");
+        // Nor do they hide whoever holds with the same statement.
+        let mut simulated = simulate(&with(&[holder("POST /orders", 4.0, ORDER)]), USERS, SECONDS, seed);
+        stay(&mut simulated, ORDER, -3600.0);
+        let found = findings(&simulated);
+        assert_eq!(found[0].route.as_deref(), Some("POST /orders"), "seed {seed}: {found:#?}");
+        assert!(found.iter().all(|it| it.kind != Kind::LeakedSession), "seed {seed}: {found:#?}");
+    }
 }
 
 /// From `from_s` on nothing moves: requests stay in flight, and sessions idle, until the clients give up after 30 s.

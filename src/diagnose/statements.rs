@@ -49,13 +49,17 @@ fn route_name(name: &str) -> Option<String> {
     methods.iter().any(|method| name.starts_with(method)).then(|| name.to_owned())
 }
 
-/// Idle sessions by normalised statement, most first; `of_load` are the routes of the load.
-pub(super) fn by_statement(breakdowns: &[(f64, &BreakdownSample)], of_load: &[String]) -> Vec<StatementHold> {
+/// Idle sessions by normalised statement, most first, of the groups that count; `of_load` are the routes of the load.
+pub(super) fn by_statement(
+    breakdowns: &[(f64, &BreakdownSample)],
+    of_load: &[String],
+    counts: impl Fn(&HoldGroup) -> bool,
+) -> Vec<StatementHold> {
     let mut holds = BTreeMap::<String, StatementHold>::new();
     let mut applications = BTreeMap::<(String, String), f64>::new();
     let mut total = 0.0;
     for (index, (_, breakdown)) in breakdowns.iter().enumerate() {
-        for group in &breakdown.groups {
+        for group in breakdown.groups.iter().filter(|group| counts(group)) {
             let statement = normalise(&group.statement);
             let hold = holds.entry(statement.clone()).or_insert_with(|| StatementHold {
                 series: breakdowns.iter().map(|(at_s, _)| (*at_s, 0.0)).collect(),
@@ -172,7 +176,11 @@ pub(super) fn commented_route(statement: &str) -> Option<String> {
     let statement = &statement[..floor(statement, LONGEST)];
     let comment = |start: usize| {
         let rest = &statement[start + 2..];
-        &rest[..rest.find("*/").unwrap_or(rest.len())]
+        // One that the server has cut may end within a value, which would then name a route that does not exist.
+        match rest.find("*/") {
+            Some(end) => &rest[..end],
+            None => rest.rsplit_once(',').map_or("", |(whole, _cut)| whole),
+        }
     };
     statement.match_indices("/*").take(8).find_map(|(start, _)| {
         let tags: BTreeMap<&str, String> = comment(start)
@@ -225,7 +233,8 @@ mod tests {
             ("/*route='%2Fpolls%201000'*/ SELECT 1", Some("/polls 1000")),
             ("SELECT 1 /*controller='tools',action='index',framework='rails'*/", Some("tools#index")),
             ("SELECT 1 /*application:Gw,controller:tools,action:call*/", Some("tools#call")),
-            ("SELECT 1 /*db_driver='psycopg2',http.route='/tools'", Some("/tools")),
+            ("SELECT 1 /*db_driver='psycopg2',http.route='/tools',x='", Some("/tools")),
+            ("SELECT 1 /*db_driver='psycopg2',http.route='/to", None),
             ("SELECT 1 /* a plain comment */", None),
             ("SELECT '/*'", None),
         ] {
@@ -250,13 +259,14 @@ mod tests {
             sessions,
             oldest_s: f64::from(sessions),
             idle_s: None,
+            earlier: false,
         };
         let empty = BreakdownSample::default();
         let full = BreakdownSample {
             groups: vec![group("gw-1/worker-1", 2), group("gw-1/worker-2", 1), group("gw-2", 1)],
             left_out_s: None,
         };
-        let holds = by_statement(&[(0.0, &empty), (1.0, &full), (2.0, &empty), (3.0, &full)], &[]);
+        let holds = by_statement(&[(0.0, &empty), (1.0, &full), (2.0, &empty), (3.0, &full)], &[], |_| true);
         assert_eq!(holds.len(), 1);
         assert_eq!(holds[0].series, [(0.0, 0.0), (1.0, 4.0), (2.0, 0.0), (3.0, 4.0)]);
         assert!((holds[0].idle_s - 8.0).abs() < f64::EPSILON);

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{ActivitySample, LoadSample, Sample, Stamped};
 
-/// Two samples of the load further apart than this have a gap between them, in which nothing is known.
+/// Two samples further apart than this have a gap between them, in which nothing is known; where they are rarer as a rule,
+/// [`gap_s`].
 const GAP_S: f64 = 1.0;
 
 /// From this share of the pools' capacity on, sessions idle in transaction say how large the pool is, and no longer
@@ -66,6 +67,7 @@ impl Timeline {
             .into_iter()
             .cloned()
             .collect();
+        let gap_s = gap_s(&loads.iter().map(|(at_s, _)| *at_s).collect::<Vec<_>>());
         let full = full_times(samples);
         let mut next = 0;
         let mut rows = Vec::new();
@@ -74,7 +76,7 @@ impl Timeline {
             while next < loads.len() && loads[next].0 < stamped.at_s {
                 next += 1;
             }
-            let Some(in_flight) = between(&loads, next, stamped.at_s, &routes) else { continue };
+            let Some(in_flight) = between(&loads, next, stamped.at_s, &routes, gap_s) else { continue };
             let users = loads.get(next).or(loads.last()).map_or(0.0, |(_, load)| f64::from(load.users));
             let idle = f64::from(activity.idle_in_transaction_total());
             let reaches = |share: f64| capacity.is_some_and(|it| idle >= share * f64::from(it));
@@ -105,10 +107,7 @@ impl Timeline {
     /// The integral over time of what `value` gives, in units × seconds, from `from_s` to `to_s`, without the gaps.
     pub(super) fn integral(&self, from_s: f64, to_s: f64, value: impl Fn(&Row) -> f64) -> f64 {
         let inside: Vec<&Row> = self.rows.iter().filter(|row| (from_s..=to_s).contains(&row.at_s)).collect();
-        let mut steps: Vec<f64> = inside.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect();
-        steps.sort_by(f64::total_cmp);
-        // A monitor that looks rarely has no gaps.
-        let gap_s = steps.get(steps.len() / 2).map_or(GAP_S, |usual| (10.0 * usual).max(GAP_S));
+        let gap_s = gap_s(&inside.iter().map(|row| row.at_s).collect::<Vec<_>>());
         inside
             .windows(2)
             .filter(|pair| pair[1].at_s - pair[0].at_s <= gap_s)
@@ -122,11 +121,18 @@ impl Timeline {
     }
 }
 
+/// Between two looks further apart than this is a gap: one who looks rarely has none.
+fn gap_s(at_s: &[f64]) -> f64 {
+    let mut steps: Vec<f64> = at_s.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    steps.sort_by(f64::total_cmp);
+    steps.get(steps.len() / 2).map_or(GAP_S, |usual| (10.0 * usual).max(GAP_S))
+}
+
 /// What was in flight at `at_s`, between the samples `next − 1` and `next`.
-fn between(loads: &[(f64, &LoadSample)], next: usize, at_s: f64, routes: &[String]) -> Option<Vec<f64>> {
+fn between(loads: &[(f64, &LoadSample)], next: usize, at_s: f64, routes: &[String], gap_s: f64) -> Option<Vec<f64>> {
     let (after, before) = (loads.get(next), next.checked_sub(1).and_then(|index| loads.get(index)));
     let (before, after) = match (before, after) {
-        (Some(before), Some(after)) if after.0 - before.0 <= GAP_S => (before, after),
+        (Some(before), Some(after)) if after.0 - before.0 <= gap_s => (before, after),
         // A poll just before the first or after the last sample of the load takes that one.
         (None, Some(only)) | (Some(only), None) if (only.0 - at_s).abs() <= 0.06 => (only, only),
         _ => return None,

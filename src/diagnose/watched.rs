@@ -178,6 +178,7 @@ mod tests {
                     sessions: *sessions,
                     oldest_s: at_s,
                     idle_s: None,
+                    earlier: false,
                 };
                 let groups = held.iter().filter(|it| it.2 > 0).map(group).collect();
                 let breakdown = BreakdownSample { groups, left_out_s: None };

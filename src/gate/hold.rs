@@ -12,7 +12,9 @@ use crate::record::scan::{Estimate, ScanRoute, ScanVerdict};
 /// [`Missing`] when no scan was made, or it cannot tell.
 pub(super) fn measure(rule: &Rule, side: Side<'_>) -> Result<Estimate, Missing> {
     let route = scanned(rule, side)?;
-    let doubtful = 2 * route.failures > route.requests || route.left_behind != Some(0);
+    // Nothing of others was subtracted.
+    let others_unseen = side.measured.scan.as_ref().is_some_and(|scan| scan.sight.strangers_idle.is_none());
+    let doubtful = others_unseen || 2 * route.failures > route.requests || route.left_behind != Some(0);
     if route.verdict == ScanVerdict::Unknown && doubtful {
         return Err(Missing::NotTold(route.because.clone().unwrap_or_default()));
     }
@@ -61,7 +63,7 @@ mod tests {
         let scan = ScanRecord {
             plan,
             thresholds: THRESHOLDS,
-            sight: ScanSight::default(),
+            sight: ScanSight { strangers_idle: Some(0.0), ..ScanSight::default() },
             traffic_rps: None,
             pool_full_at_rps: None,
             routes: vec![route],
@@ -104,6 +106,12 @@ mod tests {
         assert_eq!(judged(ScanRoute { left_behind: Some(1), ..unknown.clone() }), None);
         assert_eq!(judged(ScanRoute { held_s_per_request: None, ..unknown }), None);
         assert_eq!(judged(unmeasured("GET /b", 1.0)), None, "another route");
+        let mut record = scanned(route(ScanVerdict::Unknown, 0.14, 0.16));
+        let variant = record.variants.get_mut(&VariantName::HELD).expect("the fixture has it");
+        variant.scan.as_mut().expect("it was scanned").sight.strangers_idle = None;
+        let rule: Rule = "hold.seconds < 50ms for GET /a".parse().expect("a rule");
+        let side = Side::of(&record, VariantName::HELD, &[]).expect("the fixture has it");
+        assert!(measure(&rule, side).is_err(), "it may be others who hold");
         let in_company = Estimate { value: 0.2, low: 0.1, high: 0.3 };
         let only_there = ScanRoute {
             only_in_company: true,

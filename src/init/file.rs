@@ -149,6 +149,14 @@ fn write_body(draft: &Draft, out: &mut String) -> fmt::Result {
         for (key, value) in &identity.settings {
             setting(out, key, value.as_str())?;
         }
+        if let Some(path) = &identity.login {
+            writeln!(out, "login.route = {}", Value::from(format!("POST {path}")))?;
+            writeln!(
+                out,
+                "login.form = {{ grant_type = \"password\", username = \"{{user}}\", password = \"{{password}}\" }}"
+            )?;
+            writeln!(out, "login.token = \"/access_token\"")?;
+        }
     }
     draft.routes.iter().try_for_each(|route| write_route(route, out))
 }

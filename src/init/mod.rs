@@ -52,6 +52,8 @@ pub struct Draft {
 pub struct DraftIdentity {
     /// Keys and values, in order.
     pub settings: Vec<(&'static str, String)>,
+    /// The path that gives a token for name and password, as OAuth 2 has it.
+    pub login: Option<String>,
     /// The variable that has to be set.
     pub variable: String,
     /// What is to be known about it.

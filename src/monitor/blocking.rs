@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio_postgres::{Client, Statement};
 
 use super::clock::ServerTime;
+use crate::masks::without_literals;
 use crate::record::BlockingRoot;
 
 /// Sessions whose predecessors are asked for: the function stops all locking for a moment.
@@ -59,7 +60,7 @@ pub(super) async fn walk(
         let pid: i32 = row.try_get(0)?;
         let Some(root) = roots.get_mut(&pid) else { continue };
         root.state = row.try_get(1)?;
-        root.statement = row.try_get(2)?;
+        root.statement = row.try_get::<_, Option<String>>(2)?.map(|it| without_literals(&it));
         root.application_name = row.try_get(3)?;
         if let Some(began) = row.try_get(5)? {
             since.insert(pid, (row.try_get(4)?, began));

@@ -60,6 +60,12 @@ impl ServerCounters {
         Self { idle_in_transaction_s: added.map(|it| it.0), lost: added.map(|it| it.1), ..*self }
     }
 
+    /// The same without what is counted: nobody knows what was added.
+    #[must_use]
+    pub fn unknown(&self) -> Self {
+        Self { idle_in_transaction_s: None, lost: None, ..*self }
+    }
+
     /// Whether the server is the one that it was.
     pub(super) fn is_same_server(&self, earlier: &Self) -> bool {
         self.started == earlier.started

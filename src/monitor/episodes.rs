@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::clock::ServerTime;
 use super::rows::{SessionRow, State};
+use crate::masks::without_literals;
 use crate::record::{EpisodeEnd, EpisodeSample};
 
 /// A server process: its pid alone may come again.
@@ -67,7 +68,7 @@ impl Tracker {
                 (Some(mut open), Some(since)) if open.state_change == since => {
                     open.last_seen_s = now_s;
                     if open.statement.is_none() {
-                        open.statement = row.statement.as_deref().map(Arc::from);
+                        open.statement = told(row);
                     }
                     self.open.insert(key, open);
                 }
@@ -101,6 +102,11 @@ impl Tracker {
     }
 }
 
+/// The statement as it may be told: it is kept in records.
+fn told(row: &SessionRow) -> Option<Arc<str>> {
+    row.statement.as_deref().map(|statement| without_literals(statement).into())
+}
+
 struct Closed {
     open: Open,
     ended_s: f64,
@@ -116,7 +122,7 @@ impl Open {
             began_s,
             transaction_began_s: row.xact_start.map_or(began_s, |it| at_s(it).min(began_s)),
             last_seen_s: now_s,
-            statement: row.statement.as_deref().map(Arc::from),
+            statement: told(row),
             application_name: Arc::from(row.application_name.as_str()),
             user: row.user,
             client: row.client.clone(),

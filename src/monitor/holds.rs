@@ -12,10 +12,18 @@ const GROUPS_MAX: usize = 50;
 /// Between two looks that are further apart, nothing is known.
 pub(super) const GAP_S: f64 = 1.0;
 
+/// A transaction that was open so long before second 0, when the load began, is none of the load's: clocks are compared to a
+/// few milliseconds.
+const EARLIER_S: f64 = 0.1;
+
+/// Last statement and application, and whether the transaction began before the load.
+type Key = (Option<Arc<str>>, Arc<str>, bool);
+
 #[derive(Debug)]
 struct Group {
     statement: Option<Arc<str>>,
     application_name: Arc<str>,
+    earlier: bool,
     /// At the last look, and at the one before.
     sessions: u32,
     sessions_before: u32,
@@ -26,7 +34,7 @@ struct Group {
 /// The groups since the last breakdown.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    numbers: HashMap<(Option<Arc<str>>, Arc<str>), u32>,
+    numbers: HashMap<Key, u32>,
     groups: HashMap<u32, Group>,
     next: u32,
     last_s: Option<f64>,
@@ -40,10 +48,11 @@ impl Holds {
         }
         for open in tracker.open() {
             // A statement that is told late is another group from then on.
-            let number = match open.group.filter(|number| self.fits(*number, open.statement.as_ref())) {
-                Some(number) => number,
-                None => self.number(open.statement.clone(), Arc::clone(&open.application_name)),
-            };
+            let known = open.group.filter(|number| self.fits(*number, open.statement.as_ref()));
+            let number = known.unwrap_or_else(|| {
+                let earlier = open.transaction_began_s < -EARLIER_S;
+                self.number((open.statement.clone(), Arc::clone(&open.application_name), earlier))
+            });
             open.group = Some(number);
             let Some(group) = self.groups.get_mut(&number) else { continue };
             group.sessions += 1;
@@ -83,11 +92,13 @@ impl Holds {
         self.groups.get(&number).is_some_and(|group| group.statement.is_some() == statement.is_some())
     }
 
-    fn number(&mut self, statement: Option<Arc<str>>, application_name: Arc<str>) -> u32 {
-        let number = *self.numbers.entry((statement.clone(), Arc::clone(&application_name))).or_insert(self.next);
+    fn number(&mut self, key: Key) -> u32 {
+        let number = *self.numbers.entry(key.clone()).or_insert(self.next);
+        let (statement, application_name, earlier) = key;
         self.groups.entry(number).or_insert(Group {
             statement,
             application_name,
+            earlier,
             sessions: 0,
             sessions_before: 0,
             oldest_s: 0.0,
@@ -106,6 +117,7 @@ impl Group {
             sessions: self.sessions,
             oldest_s: self.oldest_s,
             idle_s: Some(self.idle_s),
+            earlier: self.earlier,
         }
     }
 }
@@ -151,6 +163,24 @@ mod tests {
         assert!((second.idle_s.unwrap() - 0.55).abs() < 1e-9, "from between two looks on: {second:?}");
         assert_eq!((first.sessions, second.sessions, breakdown.left_out_s), (3, 1, None));
         assert!((first.oldest_s - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_open_before_the_load_is_a_group_of_its_own() {
+        let (mut tracker, mut holds) = (Tracker::default(), Holds::default());
+        let session = |pid, began_s: i64| SessionRow {
+            pid,
+            state: State::IdleInTransaction,
+            state_change: Some(ServerTime(began_s * 1_000_000)),
+            xact_start: Some(ServerTime(began_s * 1_000_000)),
+            statement: Some("SELECT 1".to_owned()),
+            ..SessionRow::default()
+        };
+        tracker.look(2.0, &[session(1, -60), session(2, 1)], |time| time.0 as f64 / 1e6);
+        holds.look(2.0, &mut tracker, GAP_S);
+        let ages: Vec<(bool, f64)> = holds.take().groups.iter().map(|group| (group.earlier, group.oldest_s)).collect();
+        assert_eq!(ages.len(), 2);
+        assert!(ages.contains(&(true, 62.0)) && ages.contains(&(false, 1.0)), "{ages:?}");
     }
 
     #[test]

@@ -113,6 +113,9 @@ pub struct HoldGroup {
     /// Session seconds idle in transaction since the last breakdown; `None` in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_s: Option<f64>,
+    /// Whether their transactions began before the load did: no request of it holds them. Left out where it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub earlier: bool,
 }
 
 /// A session that was idle in transaction, from the statement after which it was to what it did next.

@@ -1,7 +1,7 @@
 //! What a run or a scan would do, and nothing of it: no request is sent, no connection opened, no name looked up.
 //! Only the files of values are read, since what stands in them would be sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -80,6 +80,8 @@ pub struct DryRoute {
     pub route: String,
     /// Its share of the requests by the weights, 0–1.
     pub share: f64,
+    /// Whether each user opens an MCP session for it first, by two requests to the same URL.
+    pub opens_session: bool,
     /// Some of its requests.
     pub requests: Vec<DryRequest>,
 }
@@ -119,7 +121,9 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
         .into_iter()
         .map(|name| {
             let urls = scenario.urls(name);
-            let refused = urls.iter().map(BaseUrl::host).filter(|host| !guard.would_admit(host));
+            let metrics = scenario.target.metrics.as_ref().and_then(|metrics| metrics.url.as_ref());
+            let hosts: BTreeSet<&str> = urls.iter().chain(metrics).map(BaseUrl::host).collect();
+            let refused = hosts.into_iter().filter(|host| !guard.would_admit(host));
             DryVariant {
                 name: name.to_string(),
                 refused: refused.map(str::to_owned).collect(),
@@ -145,7 +149,8 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
         });
         let own = shares.iter().filter(|(name, _)| *name == route.route.name()).map(|(_, weight)| weight);
         let share = own.sum::<f64>() / total;
-        Ok::<_, RunError>(DryRoute { route: route.route.name().to_owned(), share, requests: requests.collect() })
+        let (name, opens_session) = (route.route.name().to_owned(), route.mcp.is_some());
+        Ok::<_, RunError>(DryRoute { route: name, share, opens_session, requests: requests.collect() })
     };
     let asked: Vec<&ServiceRoute> = scenario.routes().collect();
     let off = scenario.route.iter().filter(|route| !asked.contains(route));

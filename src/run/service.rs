@@ -14,7 +14,8 @@ use super::collector::Collector;
 use super::progress::{Progress, Stage};
 use super::scan::{self, ScanSettings};
 use super::started::StartedService;
-use crate::monitor::{self, GaugeNames, Good, PgBouncerWatch, Probe, Watch, Whose};
+use crate::database::Database;
+use crate::monitor::{self, GaugeNames, Good, PgBouncerWatch, Probe, ServerCounters, Watch, Whose};
 use crate::record::{ScanRecord, SessionsLost, VariantRecord};
 use crate::scan::traffic::Traffic;
 use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
@@ -76,7 +77,7 @@ impl ServiceVariant<'_> {
         // Whoever interrupts it does not wait: the count is a lower bound anyway.
         self.stop.run_until_cancelled(tokio::time::sleep(COUNTERS_SETTLE)).await;
         let samples = self.collector.hand_over().await?;
-        let mut counted = monitor::read_counters(database).await?.since(&before);
+        let mut counted = counted_since(&before, database).await;
         let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
         counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
         if !self.whose().is_everybody() {
@@ -109,18 +110,26 @@ impl ServiceVariant<'_> {
         let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
         let client = self.access.guard.client();
         let identities = self.log_in(pace).await?;
-        let swarm = Swarm::among_strangers(client, pace, plan, identities, Arc::clone(&fleet))?;
+        let swarm =
+            Swarm::among_strangers(client, pace, plan, identities, Arc::clone(&fleet), self.access.secrets.known())?;
         Ok((swarm, fleet))
     }
 
-    /// Everybody who loads it; whoever must log in does, at the first of its replicas.
+    /// Everybody who loads it; whoever must log in does, at the first of its replicas. Whose turn never comes, does not.
     async fn log_in(&self, pace: &Pace) -> Result<Vec<Identity>, RunError> {
+        let credentials = &self.access.credentials;
+        // A scan's company has users of each route.
+        let for_each = if self.scan.is_some() { self.scenario.routes().count() } else { 1 };
+        let wanted = match pace.workload {
+            Workload::Closed { users } => (users as usize).saturating_mul(for_each).min(credentials.len()),
+            Workload::Open { .. } => credentials.len(),
+        };
         let client = self.access.guard.client().timeout(pace.client_timeout.duration());
         let client = client.build().map_err(SwarmError::Prepare)?;
         let base = self.scenario.urls(self.name);
         let base = base.first().map(|it| it.url().clone());
         let Some(base) = base else { return Ok(Vec::new()) };
-        let login = swarm::log_in(&client, &base, &self.access.credentials, self.access.ceiling(pace));
+        let login = swarm::log_in(&client, &base, &credentials[..wanted], self.access.ceiling(pace));
         // Once it was told to stop, nobody asks any more.
         Ok(self.stop.run_until_cancelled(login).await.transpose()?.unwrap_or_else(|| vec![Identity::of([])]))
     }
@@ -233,6 +242,18 @@ impl ServiceVariant<'_> {
             collector: self.collector,
             progress: self.progress,
             stop: self.stop,
+        }
+    }
+}
+
+/// What the server has counted since then. One that does not answer any more, as after a crash or with all its connections
+/// taken, is what is to be measured: the figure is missing, and all that was seen remains.
+async fn counted_since(before: &ServerCounters, database: &Database) -> ServerCounters {
+    match monitor::read_counters(database).await {
+        Ok(now) => now.since(before),
+        Err(error) => {
+            tracing::warn!("the server's own count is missing: {error}: {}", crate::tls::cause(&error));
+            before.unknown()
         }
     }
 }

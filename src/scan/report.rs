@@ -54,6 +54,8 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
     let sight = sight(scanned, strangers.as_ref());
     let rows =
         |sessions: fn(&Sight, f64) -> bool| scanned.company.map(|it| mix(scanned, it, sessions)).unwrap_or_default();
+    let others_left =
+        both().any(|(window, tally)| window.route.is_none() && tally.left_behind.is_some_and(|it| it > 0));
     let company = InCompany { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
     let mut routes: Vec<ScanRoute> = scanned
         .routes
@@ -62,7 +64,12 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
         .map(|(index, (name, share))| {
             let own: Vec<(&Window, &WindowTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
             let company = company.of(index, scanned.company);
-            one(name, *share, &own, &Context { strangers, step_s: step_s(&sight), company, names: scanned.routes })
+            one(
+                name,
+                *share,
+                &own,
+                &Context { strangers, others_left, step_s: step_s(&sight), company, names: scanned.routes },
+            )
         })
         .collect();
     let whole = reckon(&mut routes, scanned.traffic, scanned.pool_capacity);
@@ -81,6 +88,8 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
 struct Context<'a> {
     /// `None` when nobody knows.
     strangers: Option<Strangers>,
+    /// Whether they left sessions in a transaction.
+    others_left: bool,
     step_s: f64,
     company: OfCompany<'a>,
     names: &'a [(String, f64)],
@@ -155,6 +164,7 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
         beyond_s,
         in_company_s: beyond_in_company,
         others_unseen: context.strangers.is_none(),
+        others_left: context.others_left,
         windows_with_left: left.iter().filter(|left| **left > 0).count() as u64,
         windows_judged: left.len() as u64,
     };
@@ -280,6 +290,10 @@ fn mix(scanned: &Scanned<'_>, company: &Company, counts: fn(&Sight, f64) -> bool
     let mut finished = vec![0; names.len()];
     company.requests.iter().for_each(|(route, ..)| finished[*route] += 1);
     let mut rows: Vec<MixRow> = Vec::new();
+    let mut requests = company.requests.clone();
+    requests.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut requests = requests.into_iter().peekable();
+    let mut on = Vec::new();
     for look in scanned.looks.iter().filter(|look| (company.from_s..=company.to_s).contains(&look.at_s)) {
         if rows.last().is_some_and(|last| look.at_s - last.at_s < ROW_S) {
             continue;
@@ -287,7 +301,9 @@ fn mix(scanned: &Scanned<'_>, company: &Company, counts: fn(&Sight, f64) -> bool
         let own = look.sights.iter().filter(|it| it.doing == Doing::Idle && it.began_s >= company.from_s);
         let idle = own.filter(|it| counts(it, look.at_s)).count();
         let mut in_flight = vec![0; names.len()];
-        for (route, _, _) in company.requests.iter().filter(|(_, from, to)| (*from..*to).contains(&look.at_s)) {
+        on.extend(std::iter::from_fn(|| requests.next_if(|(_, from_s, _)| *from_s <= look.at_s)));
+        on.retain(|(_, _, to_s)| look.at_s < *to_s);
+        for (route, ..) in &on {
             in_flight[*route] += 1;
         }
         rows.push(MixRow { at_s: look.at_s, in_flight, idle: u32::try_from(idle).unwrap_or(u32::MAX) });

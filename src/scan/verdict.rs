@@ -17,6 +17,8 @@ pub struct Known {
     pub in_company_s: Option<Estimate>,
     /// Whether nobody knows what others did.
     pub others_unseen: bool,
+    /// Whether a session was left in a transaction while nothing was asked for.
+    pub others_left: bool,
     /// Windows after which sessions were left behind.
     pub windows_with_left: u64,
     /// Windows of which it is known whether.
@@ -47,7 +49,7 @@ impl Judged {
 /// Judges a route.
 #[must_use]
 pub fn judge(known: &Known, thresholds: &ScanThresholds) -> Judged {
-    if known.windows_with_left >= 2 {
+    if known.windows_with_left >= 2 && !known.others_left {
         return Judged::plain(ScanVerdict::Leaks);
     }
     let holds = |held: Option<Estimate>| held.is_some_and(|held| held.low >= thresholds.held_s);
@@ -71,6 +73,12 @@ fn not_named(known: &Known, thresholds: &ScanThresholds) -> Judged {
     }
     if 2 * known.failures > known.requests {
         return Judged::unknown(format!("{} of {} requests failed", known.failures, known.requests));
+    }
+    if known.windows_with_left >= 1 && known.others_left {
+        return Judged::unknown(
+            "sessions stay in a transaction after it, and after turns without requests, too: `[database] applications` \
+             says whose count",
+        );
     }
     if known.windows_with_left == 1 {
         return Judged::unknown("a session was left in a transaction once, and not again");
@@ -124,11 +132,13 @@ mod tests {
             Known { others_unseen: true, in_company_s: Some(between(0.1, 0.3)), ..fine },
             Known { failures: 40, ..fine },
             Known { windows_with_left: 1, ..fine },
+            Known { windows_with_left: 3, others_left: true, ..fine },
             Known { windows_judged: 0, unanswered: 3, ..fine },
             Known { windows_judged: 3, ..Known::default() },
         ] {
             assert_eq!(verdict(unknown).0, ScanVerdict::Unknown, "{unknown:?}");
         }
+        assert_eq!(verdict(Known { windows_with_left: 3, others_left: true, ..holds }), (ScanVerdict::Holds, false));
         let failing = Known { failures: 60, ..holds };
         assert_eq!(verdict(failing).0, ScanVerdict::Holds, "what fails and holds, holds");
     }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-/// Anything shorter is no secret, and would mask half a sentence.
-const SHORTEST_SECRET: usize = 4;
+use crate::masks::SHORTEST_SECRET;
 
 /// A user's credentials: headers, marked as sensitive so that no log shows them; and what is known of the user.
 #[derive(Clone, Debug)]

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::masks::Masks;
+use crate::masks::{Masks, SHORTEST_SECRET};
 use crate::record::ScheduleRecord;
 use crate::scenario::{Pace, Workload};
 use ceiling::Ceiling;
@@ -155,7 +155,7 @@ impl Swarm {
     }
 
     /// The same, with a client that has manners of its own, for a service that is not ours: what it repeats of the
-    /// identities' secrets is masked.
+    /// identities' secrets, and of the others that are known, is masked.
     ///
     /// # Errors
     /// As [`Swarm::new`].
@@ -165,8 +165,10 @@ impl Swarm {
         plan: Plan,
         identities: Vec<Identity>,
         fleet: Arc<Fleet>,
+        known: &[String],
     ) -> Result<Self, SwarmError> {
-        let secrets: Vec<String> = identities.iter().flat_map(Identity::secrets).collect();
+        let mut secrets: Vec<String> = identities.iter().flat_map(Identity::secrets).collect();
+        secrets.extend(known.iter().filter(|secret| secret.len() >= SHORTEST_SECRET).cloned());
         let secrets = Masks::of(&secrets);
         let mut swarm = Self::through(client, pace, plan, identities, fleet)?;
         if let Some(shared) = Arc::get_mut(&mut swarm.shared) {

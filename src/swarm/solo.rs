@@ -57,7 +57,7 @@ pub struct Soloist {
     shared: Arc<Shared>,
     user: User,
     clock: Clock,
-    /// Tasks for which everything has been done that comes before them.
+    /// Tasks for which everything has been done, and went well, that comes before them.
     prepared: BTreeSet<usize>,
 }
 
@@ -87,7 +87,7 @@ impl Soloist {
 
     /// Asks once for the route of this place among the plan's labels; `None` when nothing of the plan does that, or when it
     /// was told to stop before. What must come before it (the steps of a journey whose answers it needs, the opening of a
-    /// session) is asked for at the first time.
+    /// session) is asked for at the first time, and anew after a failure.
     pub async fn ask(&mut self, route: usize, stop: &CancellationToken) -> Option<Asked> {
         let shared = Arc::clone(&self.shared);
         let class = &shared.classes[0];
@@ -103,15 +103,24 @@ impl Soloist {
             here
         });
         let (task, _) = *drawn?;
-        if self.prepared.insert(task) {
+        if !self.prepared.contains(&task) {
+            let mut all_good = true;
             for before in class.before(task) {
-                self.go(&shared, *before, stop).await?;
+                all_good &= self.go(&shared, *before, stop).await?.ended == Ended::Good;
+            }
+            if all_good {
+                self.prepared.insert(task);
             }
         }
         if self.user.needs_session(&shared, task) {
             self.go(&shared, task, stop).await?;
         }
-        self.go(&shared, task, stop).await
+        let asked = self.go(&shared, task, stop).await?;
+        if asked.ended != Ended::Good {
+            // What was captured may be used up.
+            self.prepared.remove(&task);
+        }
+        Some(asked)
     }
 
     /// Opens a session once more, where that is what is asked for.
@@ -122,9 +131,7 @@ impl Soloist {
     }
 
     async fn go(&mut self, shared: &Shared, task: usize, stop: &CancellationToken) -> Option<Asked> {
-        if let Some(ceiling) = &shared.ceiling {
-            stop.run_until_cancelled(tokio::time::sleep_until(ceiling.next_place().into())).await?;
-        }
+        stop.run_until_cancelled(self.user.place(shared, task)).await?;
         self.user.plan(task);
         Some(self.user.step(shared, self.clock, None, stop).await)
     }

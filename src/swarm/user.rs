@@ -113,13 +113,20 @@ impl User {
         let think = shared.classes[self.class].think(task, &mut self.random);
         let ready = async {
             tokio::time::sleep(think).await;
-            if let Some(ceiling) = &shared.ceiling {
-                tokio::time::sleep_until(ceiling.next_place().into()).await;
-            }
+            self.place(shared, task).await;
         };
         if stop.run_until_cancelled(ready).await.is_some() {
             self.step(shared, clock, None, stop).await;
         }
+    }
+
+    /// Waits for the turn of a task under the ceiling: of what opens a session, for the last of its two requests.
+    pub(super) async fn place(&self, shared: &Shared, task: usize) {
+        let Some(ceiling) = &shared.ceiling else { return };
+        if self.needs_session(shared, task) {
+            ceiling.next_place();
+        }
+        tokio::time::sleep_until(ceiling.next_place().into()).await;
     }
 
     /// The next request: of the next task, or what opens the session that the task needs. Its latency counts from `planned`,

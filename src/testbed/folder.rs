@@ -374,6 +374,11 @@ mod tests {
         std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
         let mut pooler = process::Command::new(&program);
         let mut pooler = pooler.args(["-c", "read line"]).arg(&ini).stdin(process::Stdio::piped()).spawn().unwrap();
+        // The system lets go of whoever spawns a little before the new program has its command line.
+        let pid = i32::try_from(pooler.id()).unwrap();
+        while command_line(pid).unwrap().len() < 2 {
+            thread::sleep(POLL);
+        }
         assert_eq!(sweep_stale(temp.path()), 1);
         let ended = pooler.try_wait().unwrap().expect("it has ended");
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(Signal::SIGTERM as i32));

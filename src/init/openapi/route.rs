@@ -7,7 +7,7 @@ use super::document::{Document, list, members, text};
 use super::schema::{self, Guess, Place};
 use super::security::{SECRET_HEADERS, header_identity};
 use crate::init::{Body, DraftIdentity, DraftRoute, MOST_VALUES, short, todo, todo_values, with_cautions};
-use crate::scenario::service::{RouteName, Values};
+use crate::scenario::service::{RouteName, Values, is_secret_name};
 
 /// A route, and an identity that a header of it asks for.
 pub(super) struct Found {
@@ -139,7 +139,7 @@ impl Building<'_> {
                 let value = self.value(parameter, name);
                 self.route.query.push((name.to_owned(), value));
             }
-            Some("header") if required && SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) => {
+            Some("header") if required && is_secret_header(name) => {
                 let comment = format!("Some routes ask for the header `{}`.", short(name));
                 self.identity.get_or_insert(header_identity(self.service, name, comment));
             }
@@ -178,6 +178,10 @@ impl Building<'_> {
     }
 
     fn guessed(&mut self, parameter: &Value, name: &str, place: Place) -> Values {
+        if is_secret_name(name) {
+            // An example of it may be somebody's.
+            return todo_values(&format!("{name}: {{ file = \"…\" }} keeps it out of the scenario"));
+        }
         let values = match schema::values(self.document, parameter, name, place) {
             Guess::Told(values) | Guess::Unknown(values) => values,
             Guess::MadeUp(values) => {
@@ -214,7 +218,8 @@ impl Building<'_> {
             .or_else(|| kind(|_| true));
         let Some((kind, media)) = found else { return };
         let media = self.document.resolve(media);
-        let body = schema::body(self.document, media);
+        let mut body = schema::body(self.document, media);
+        without_secrets(&mut body);
         let text = |text: String| Body::Text { text, content_type: short(kind) };
         self.route.body = Some(if kind.starts_with("application/json") {
             Body::of_json(body)
@@ -225,6 +230,27 @@ impl Building<'_> {
         } else {
             text(body.as_str().map_or_else(|| todo(&format!("the body ({kind})")), str::to_owned))
         });
+    }
+}
+
+fn is_secret_header(name: &str) -> bool {
+    is_secret_name(name) || SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Marks what is secret by its name, whatever the document has as an example.
+fn without_secrets(body: &mut Value) {
+    match body {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::Object(_) | Value::Array(_) => without_secrets(value),
+                    Value::String(_) | Value::Number(_) if is_secret_name(name) => *value = todo(name).into(),
+                    _ => {}
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_secrets),
+        _ => {}
     }
 }
 

@@ -41,13 +41,11 @@ fn identity(scheme: &Value, called: &str, name: &str) -> Result<DraftIdentity, S
     let kind = text(scheme, "type").unwrap_or_default();
     match (kind, text(scheme, "scheme").map(str::to_ascii_lowercase).as_deref(), text(scheme, "in")) {
         ("http", Some("basic"), _) => {
-            let variable = variable_from(name, "PASSWORD");
-            let settings = vec![("user", todo("the name of a user")), ("password_env", variable.clone())];
-            Ok(DraftIdentity {
-                settings,
-                variable,
-                comments: vec![format!("The document's `{called}`: a name and a password.")],
-            })
+            Ok(by_password(name, None, format!("The document's `{called}`: a name and a password.")))
+        }
+        ("oauth2", ..) if password_path(scheme).is_some() => {
+            let comment = format!("The document's `{called}`: each user logs in once, before the load.");
+            Ok(by_password(name, password_path(scheme), comment))
         }
         ("http", Some("bearer"), _) | ("oauth2" | "openIdConnect", ..) => {
             let where_from =
@@ -80,9 +78,23 @@ fn token_url(flows: &Value) -> Option<String> {
     members(flows).find_map(|(_, flow)| text(flow, "tokenUrl")).map(short)
 }
 
+/// Where the service itself gives a token for a name and a password. A whole URL may be another machine's, and with a
+/// fragment or braces it is none that is known.
+fn password_path(scheme: &Value) -> Option<String> {
+    let url = text(document_flows(scheme).get("password")?, "tokenUrl")?;
+    let is_path = !url.is_empty() && !url.contains(|it: char| "?#{}\\".contains(it) || it.is_whitespace());
+    (is_path && !url.contains("//")).then(|| format!("/{}", url.trim_start_matches("./").trim_start_matches('/')))
+}
+
+fn by_password(name: &str, login: Option<String>, comment: String) -> DraftIdentity {
+    let variable = variable_from(name, "PASSWORD");
+    let settings = vec![("user", todo("the name of a user")), ("password_env", variable.clone())];
+    DraftIdentity { settings, login, variable, comments: vec![comment] }
+}
+
 fn bearer(name: &str, comment: String) -> DraftIdentity {
     let variable = variable_from(name, "TOKEN");
-    DraftIdentity { settings: vec![("bearer_env", variable.clone())], variable, comments: vec![comment] }
+    DraftIdentity { settings: vec![("bearer_env", variable.clone())], login: None, variable, comments: vec![comment] }
 }
 
 /// An identity whose secret stands in a header.
@@ -92,7 +104,7 @@ pub(super) fn header_identity(name: &str, header: &str, comment: String) -> Draf
     }
     let variable = variable_from(name, if header.eq_ignore_ascii_case("cookie") { "COOKIE" } else { "KEY" });
     let settings = vec![("header", header.to_owned()), ("value_env", variable.clone())];
-    DraftIdentity { settings, variable, comments: vec![comment] }
+    DraftIdentity { settings, login: None, variable, comments: vec![comment] }
 }
 
 #[cfg(test)]
@@ -106,10 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn a_password_flow_of_the_service_itself_is_a_login() {
+        let login = |url: &str| {
+            let scheme = json!({"type": "oauth2", "flows": {"password": {"tokenUrl": url, "scopes": {}}}});
+            identity(&scheme, "login", "shop").map(|identity| (identity.login, identity.variable)).unwrap()
+        };
+        for url in ["token", "/token", "./token"] {
+            assert_eq!(login(url), (Some("/token".to_owned()), "SHOP_PASSWORD".to_owned()));
+        }
+        for url in ["https://login.example/token", "//login.example/token", "/{tenant}/token", ""] {
+            assert_eq!(login(url), (None, "SHOP_TOKEN".to_owned()), "{url}");
+        }
+    }
+
+    #[test]
     fn each_scheme_names_a_variable_and_holds_no_secret() {
         let bearer = Ok(vec![("bearer_env", "SHOP_TOKEN".to_owned())]);
         assert_eq!(settings(&json!({"type": "http", "scheme": "Bearer"})), bearer);
-        let flows = json!({"password": {"tokenUrl": "/token", "scopes": {}}});
+        let flows = json!({"clientCredentials": {"tokenUrl": "/token", "scopes": {}}});
         assert_eq!(settings(&json!({"type": "oauth2", "flows": flows})), bearer);
         assert_eq!(settings(&json!({"type": "apiKey", "in": "header", "name": "Authorization"})), bearer);
         let key = vec![("header", "X-Key".to_owned()), ("value_env", "SHOP_KEY".to_owned())];

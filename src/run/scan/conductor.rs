@@ -124,7 +124,7 @@ impl<'a> Conductor<'a> {
     async fn all(&self, turn: &mut Turn) -> Result<(), Halt> {
         let plan = self.subject.settings.plan;
         let before = self.counters().await?;
-        turn.counters = Some(before);
+        turn.counters = before;
         self.pause(REST).await?;
         for round in 0..=plan.rounds {
             for route in design::order(&self.asked(turn), plan.seed, round) {
@@ -132,7 +132,7 @@ impl<'a> Conductor<'a> {
                 self.one(turn, round, route).await?;
             }
         }
-        turn.done.counted_s = turn.counters.and_then(|now| now.since(&before).idle_in_transaction_s);
+        turn.done.counted_s = turn.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
         if plan.company_s > 0.0 && self.asked(turn).len() > 1 {
             self.place.set(Stage::Company, format!("{} routes", self.asked(turn).len()));
             turn.done.company = Some(self.company(turn).await?);
@@ -181,7 +181,8 @@ impl<'a> Conductor<'a> {
         let window = Window { route, round, kind, from_s, to_s, rested_s: to_s, waves, counted_s: None };
         let left = self.rest(&window).await?;
         let counters = self.counters().await?;
-        let counted_s = turn.counters.replace(counters).and_then(|it| counters.since(&it).idle_in_transaction_s);
+        let before = std::mem::replace(&mut turn.counters, counters);
+        let counted_s = counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
         turn.done.windows.push(Window { rested_s: self.now_s(), counted_s, ..window });
         Ok(left)
     }
@@ -278,9 +279,10 @@ impl<'a> Conductor<'a> {
         Ok(Company { from_s, to_s: self.now_s(), requests: requests.into_iter().map(at_s).collect() })
     }
 
-    async fn counters(&self) -> Result<ServerCounters, Halt> {
-        let read = self.stop.run_until_cancelled(read_counters(self.subject.database)).await.ok_or(Halt::Stopped)?;
-        Ok(read.map_err(RunError::from)?)
+    /// The server's own count, beside what was seen; `None` when it gives none, as with all its connections taken.
+    async fn counters(&self) -> Result<Option<ServerCounters>, Stopped> {
+        let read = self.stop.run_until_cancelled(read_counters(self.subject.database)).await.ok_or(Stopped)?;
+        Ok(read.inspect_err(|error| tracing::debug!("the server's own count is missing: {error}")).ok())
     }
 
     async fn pause(&self, pause: Duration) -> Result<(), Stopped> {

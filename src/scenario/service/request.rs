@@ -145,6 +145,7 @@ fn check_body(place: &str, route: &ServiceRoute, found: &mut Problems) {
 }
 
 fn check_params(place: &str, route: &ServiceRoute, found: &mut Problems) {
+    let texts = texts(route);
     for (name, values) in &route.params {
         let key = ["route", place, "params", name.as_str()];
         match values {
@@ -154,16 +155,12 @@ fn check_params(place: &str, route: &ServiceRoute, found: &mut Problems) {
             }
             _ => {}
         }
-        if !uses(route, name) {
+        let hole = format!("{{{name}}}");
+        if !texts.iter().any(|text| text.contains(&hole)) {
             found
                 .error(&key, format!("stands nowhere: `{{{name}}}` is in no path, query, header or body of the route"));
         }
     }
-}
-
-fn uses(route: &ServiceRoute, name: &str) -> bool {
-    let hole = format!("{{{name}}}");
-    texts(route).iter().any(|text| text.contains(&hole))
 }
 
 /// Everything of a route that may have holes.

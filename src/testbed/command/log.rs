@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 
-use crate::masks::Masks;
+use crate::masks::{Masks, SHORTEST_SECRET};
 
 /// A file that is longer becomes the older one of two, so that at least so much is kept.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -23,9 +23,6 @@ const LAST_LINES: usize = 12;
 
 /// A line that is told is not longer.
 const LONGEST_TOLD: usize = 400;
-
-/// Anything shorter is no secret, and would mask half a sentence.
-const SHORTEST_SECRET: usize = 4;
 
 /// A password in a URL.
 static IN_URL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"://([^\s/:@]*):[^\s/@]+@").expect("it is written here"));

@@ -2,13 +2,14 @@
 //!
 //! All of it is looked at before anything is written or sent. No secret leaves: none is in an error.
 
+mod database;
+
+use std::ffi::OsStr;
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use std::sync::{Mutex, PoisonError};
 
 use super::RunOptions;
 use super::guard::{Guard, GuardError, is_loopback};
@@ -166,8 +167,8 @@ impl Access {
         if let Some(files) = &scenario.target.tls {
             guard.trust(client_tls(scenario, files)?);
         }
-        let database = database(scenario, options.database_url.as_ref(), &mut guard).await?;
-        let pgbouncer = pgbouncer(scenario, options.pgbouncer.as_ref(), &mut guard).await?;
+        let database = database::of_service(scenario, options.database_url.as_ref(), &mut guard).await?;
+        let pgbouncer = database::console(scenario, options.pgbouncer.as_ref(), &mut guard).await?;
         let Everybody { credentials, columns, secrets } = credentials(scenario)?;
         let files = Files { columns, ..files(scenario)? };
         let secrets = Secrets::of(scenario, database.config(), secrets);
@@ -200,105 +201,40 @@ fn check_length(path: &Path) -> Result<(), AccessError> {
     Ok(())
 }
 
-/// The database's configuration, every host of it admitted.
-async fn database(
-    scenario: &ServiceScenario,
-    given: Option<&DatabaseUrl>,
-    guard: &mut Guard,
-) -> Result<Database, AccessError> {
-    let access = &scenario.database;
-    let (url, from) = if let Some(given) = given {
-        (given.url.clone(), format!("`{}`", given.from))
-    } else if let Some(url) = &access.url {
-        (url.clone(), "`database.url`".to_owned())
-    } else if let Some(file) = &access.url_file {
-        (read_secret(&scenario.folder.join(file))?, format!("`{}`", file.display()))
-    } else {
-        let name = access.url_env.as_deref().unwrap_or(DATABASE_URL);
-        (variable(name, "database.url_env")?, format!("the variable `{name}`"))
-    };
-    let mut database = parsed(&url).map_err(|source| AccessError::DatabaseUrl { from, source })?;
-    admit(database.config_mut(), guard).await?;
-    Ok(database)
-}
-
 fn client_tls(scenario: &ServiceScenario, files: &TlsFiles) -> Result<ClientTls, TlsFileError> {
     let path = |file: &Option<PathBuf>| file.as_ref().map(|file| scenario.folder.join(file));
     let (certificate, key) = (path(&files.client_cert_file), path(&files.client_key_file));
     ClientTls::read(path(&files.ca_file).as_deref(), certificate.as_deref().zip(key.as_deref()))
 }
 
-/// The console of the `PgBouncer` that was given, or else of the one that the scenario names; its host is admitted.
-async fn pgbouncer(
-    scenario: &ServiceScenario,
-    given: Option<&Console>,
-    guard: &mut Guard,
-) -> Result<Option<Console>, AccessError> {
-    let mut console: Console = match (given, &scenario.pgbouncer) {
-        (Some(given), _) => given.clone(),
-        (None, Some(access)) => variable(&access.url_env, "pgbouncer.url_env")?.trim().parse()?,
-        (None, None) => return Ok(None),
-    };
-    admit(console.database_mut().config_mut(), guard).await?;
-    Ok(Some(console))
-}
-
-/// Asks the guard about every host of a database, and pins them to the addresses that they have.
-async fn admit(config: &mut Config, guard: &mut Guard) -> Result<(), GuardError> {
-    let ports = config.get_ports().to_vec();
-    let mut admitted = Vec::new();
-    for (index, host) in config.get_hosts().to_vec().iter().enumerate() {
-        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-        if let Host::Tcp(name) = host {
-            admitted.push((name.clone(), guard.admit(name, port).await?));
-        }
-    }
-    for address in config.get_hostaddrs() {
-        guard.admit(&address.to_string(), 0).await?;
-    }
-    let all_by_name = admitted.len() == config.get_hosts().len();
-    if all_by_name && config.get_hostaddrs().is_empty() {
-        pin(config, &admitted);
-    }
-    Ok(())
-}
-
-/// Gives each host its first address, and adds the host again, for TLS by its name, with each further one: a server need
-/// not listen on all of them.
-fn pin(config: &mut Config, admitted: &[(String, Vec<SocketAddr>)]) {
-    for address in admitted.iter().filter_map(|(_, addresses)| addresses.first()) {
-        config.hostaddr(address.ip());
-    }
-    // A single port is everybody's.
-    let a_port_each = config.get_ports().len() > 1;
-    for (name, address) in admitted.iter().flat_map(|(name, them)| them.iter().skip(1).map(move |it| (name, it))) {
-        config.host(name.clone()).hostaddr(address.ip());
-        if a_port_each {
-            config.port(address.port());
-        }
-    }
-}
-
-/// A database by its URL, which has to say where it is.
-fn parsed(url: &str) -> Result<Database, UrlError> {
-    let database = Database::from_url(url)?;
-    let refused = |reason: &str| Err(UrlError::Unreadable(reason.to_owned()));
-    if database.config().get_hosts().is_empty() {
-        return refused("it names no host");
-    }
-    if !database.config().get_hostaddrs().is_empty() {
-        return refused("it has a `hostaddr`, which is for `host` to say");
-    }
-    Ok(database)
-}
-
+/// A file with secrets, which not everybody may read; of the name `-`, standard input, once.
 pub(super) fn read_secret(path: &Path) -> Result<String, AccessError> {
+    if path.file_name() == Some(OsStr::new("-")) {
+        return from_stdin(path);
+    }
     let failed = |source| AccessError::File { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o007 != 0 {
         return Err(AccessError::OpenFile { path: path.to_owned() });
     }
     read(path)
+}
+
+/// What stands there is gone once it is read, and a paired gate asks for it at each of its runs.
+static STDIN: Mutex<Option<String>> = Mutex::new(None);
+
+fn from_stdin(path: &Path) -> Result<String, AccessError> {
+    let mut known = STDIN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(text) = &*known {
+        return Ok(text.clone());
+    }
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(LONGEST_FILE + 1).read_to_string(&mut text);
+    let read = read.map_err(|source| AccessError::File { path: path.to_owned(), source })?;
+    if read == 0 || read as u64 > LONGEST_FILE {
+        return Err(AccessError::Values { path: path.to_owned() });
+    }
+    Ok(known.insert(text).clone())
 }
 
 /// The lines of every file of values, and the bodies.
@@ -330,29 +266,6 @@ pub(super) fn files(scenario: &ServiceScenario) -> Result<Files, AccessError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn database_urls_of_every_kind_are_read_and_nothing_of_them_is_told() {
-        for url in [
-            "postgresql://a:b@127.0.0.1/d",
-            "postgres://localhost",
-            "postgresql+asyncpg://a:b@[::1]:5433/d",
-            "host=/tmp",
-        ] {
-            assert!(parsed(url).is_ok(), "{url}: {:?}", parsed(url));
-        }
-        for url in [
-            "",
-            "s3cret",
-            "postgresql://a:s3cret@h:port/d",
-            "postgresql://a:s3cret@h/d?sslmode=sure",
-            "postgresql://a:s3cret@h/d?sslmode=verify-full&sslrootcert=/no/such/file",
-            "hostaddr=10.0.0.1 password=s3cret",
-        ] {
-            let reason = parsed(url).expect_err(url).to_string();
-            assert!(!reason.contains("s3cret"), "{reason}");
-        }
-    }
 
     fn scenario(database: &str, rest: &str) -> ServiceScenario {
         let text = format!(
@@ -390,25 +303,6 @@ mod tests {
         assert!(error.starts_with("`10.0.0.1` is not this machine"), "{error}");
         let access = Access::open(&scenario, &given("postgresql://me@127.0.0.1:6432/pgbouncer")).await.unwrap();
         assert!(access.pgbouncer.is_some());
-    }
-
-    #[tokio::test]
-    async fn a_database_is_tried_at_each_address_of_its_host() {
-        for (url, ports) in [
-            ("postgresql://app@a.localhost:7/shop", &[7][..]),
-            ("postgresql://app@a.localhost:7,b.localhost:8/shop", &[7, 8, 7, 8]),
-        ] {
-            let mut database = parsed(url).unwrap();
-            let shown = database.masked_url();
-            admit(database.config_mut(), &mut Guard::allowing(&[])).await.unwrap();
-            let config = database.config();
-            let (count, addresses) = (config.get_hosts().len(), config.get_hostaddrs());
-            assert_eq!((addresses.len(), count % 2), (count, 0));
-            assert!(addresses[..count / 2].iter().all(std::net::IpAddr::is_ipv4), "{addresses:?}");
-            assert!(addresses[count / 2..].iter().all(std::net::IpAddr::is_ipv6), "{addresses:?}");
-            assert_eq!(config.get_hosts()[..count / 2], config.get_hosts()[count / 2..]);
-            assert_eq!((config.get_ports(), database.masked_url()), (ports, shown));
-        }
     }
 
     const HERE: &str = "name = \"x\"\n[target]\nurl = \"http://127.0.0.1\"\n[database]\nurl = \"postgresql://app@127.0.0.1/shop\"\n\
