@@ -4,6 +4,7 @@
 
 mod broken;
 mod journeys;
+mod lost;
 mod mcp;
 mod open;
 
