@@ -49,7 +49,7 @@ pub(super) struct Seen<'a> {
 impl<'a> Seen<'a> {
     pub(super) fn of(case: Case<'a>) -> Self {
         let phases = case.variant.phases;
-        let samples: Vec<_> = case.samples.iter().filter(|stamped| stamped.variant == case.scope).cloned().collect();
+        let samples: Vec<_> = case.samples.iter().filter(|stamped| stamped.variant == case.scope).collect();
         let of = if case.is_watched() { Timeline::watched } else { Timeline::of };
         let timeline = of(&samples, case.capacity(), phases.steady_to_s);
         let own = case.samples;

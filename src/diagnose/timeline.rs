@@ -52,7 +52,7 @@ pub(super) struct Timeline {
 
 impl Timeline {
     /// `samples` ascending in time, of one variant; `capacity` of all pools together, where it is known.
-    pub(super) fn of(samples: &[Stamped], capacity: Option<u32>, until_s: f64) -> Self {
+    pub(super) fn of(samples: &[&Stamped], capacity: Option<u32>, until_s: f64) -> Self {
         let loads: Vec<(f64, &LoadSample)> = samples
             .iter()
             .filter_map(|stamped| match &stamped.sample {
@@ -88,7 +88,7 @@ impl Timeline {
     }
 
     /// The same where nobody knows the load.
-    pub(super) fn watched(samples: &[Stamped], capacity: Option<u32>, until_s: f64) -> Self {
+    pub(super) fn watched(samples: &[&Stamped], capacity: Option<u32>, until_s: f64) -> Self {
         let rows = samples.iter().filter(|stamped| stamped.at_s <= until_s).filter_map(|stamped| {
             let Sample::Activity(activity) = stamped.sample else { return None };
             let idle = activity.idle_in_transaction_total();
@@ -167,7 +167,7 @@ enum Pool {
 }
 
 /// When checkouts waited, a loop stood still, a checkout gave up, or clients of `PgBouncer` waited for a server connection.
-fn full_times(samples: &[Stamped]) -> Vec<Full> {
+fn full_times(samples: &[&Stamped]) -> Vec<Full> {
     let mut last = BTreeMap::new();
     let mut open = BTreeMap::new();
     let mut spans = Vec::new();

@@ -121,7 +121,7 @@ pub fn what_if(case: &Case<'_>, findings: &[Finding], asked: WhatIf) -> Result<F
     }
     let pools = Pools::of(&case.record.scenario, asked.pool)?;
     let users = asked.users.or(case.record.scenario.users()).ok_or(Unknown::NoLoad)?;
-    let own: Vec<_> = case.samples.iter().filter(|it| it.variant == case.scope).cloned().collect();
+    let own: Vec<_> = case.samples.iter().filter(|it| it.variant == case.scope).collect();
     let phases = case.variant.phases;
     let timeline = Timeline::of(&own, case.capacity(), phases.steady_to_s);
     if !timeline.rows.iter().any(|row| row.users > 0.0) {

@@ -13,6 +13,9 @@ async fn calls(specimen: &Specimen, count: usize) {
     specimen.wait_until_nothing_is_held().await;
 }
 
+/// As the pools below have it.
+const POOL_TIMEOUT: Duration = Duration::from_secs(3);
+
 #[tokio::test]
 async fn a_wait_for_the_pool_stops_those_who_need_no_database_if_it_blocks_the_loop() {
     // H13: the third call wants a connection, and the first two hold both.
@@ -23,30 +26,32 @@ async fn a_wait_for_the_pool_stops_those_who_need_no_database_if_it_blocks_the_l
         let checkout_setting = format!("gateway.checkout={checkout}");
         let settings: Vec<&str> = pool.iter().copied().chain([checkout_setting.as_str()]).collect();
         let specimen = Specimen::start(scope, &settings).await;
-        let a_call_has_ended = Cell::new(false);
-        let call = async || {
-            drop(specimen.post_call().send().await.expect("an answer"));
-            a_call_has_ended.set(true);
+        let calls_have_ended = Cell::new(false);
+        let calls = async {
+            let call = async || drop(specimen.post_call().send().await.expect("an answer"));
+            join_all([call(), call(), call()]).await;
+            calls_have_ended.set(true);
         };
+        // Asks for what needs no database, again and again: once, all three calls are under way.
         let bystander = async {
-            // Both connections are held, and whoever wants a third has had the time to ask for it; where none is held for
-            // long, the middle of the calls will do.
-            let middle = Instant::now() + Duration::from_secs_f64(DELAY_S / 2.0);
-            while specimen.in_transaction().await.len() < 2 && (scope == "held" || Instant::now() < middle) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            let mut longest = Duration::ZERO;
+            while !calls_have_ended.get() {
+                let asked = Instant::now();
+                specimen.gauges().await;
+                longest = longest.max(asked.elapsed());
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            specimen.gauges().await;
-            a_call_has_ended.get()
+            longest
         };
-        let answered_after_a_call = Cell::new(false);
+        let waited = Cell::new(Duration::ZERO);
         let measured = specimen.measured(async {
-            let (_, after) = tokio::join!(join_all([call(), call(), call()]), bystander);
-            answered_after_a_call.set(after);
+            let ((), longest) = tokio::join!(calls, bystander);
+            waited.set(longest);
             specimen.wait_until_nothing_is_held().await;
         });
         let measured = measured.await;
-        assert_eq!(answered_after_a_call.get(), stopped, "{scope}, {checkout}");
+        let longest = waited.get();
+        assert_eq!(longest > POOL_TIMEOUT / 2, stopped, "{scope}, {checkout}: {longest:?}");
         let timeouts = specimen.gauge("db_client_connection_timeouts_total").await;
         assert_eq!(timeouts > 0.0, stopped, "{scope}, {checkout}: whoever waits is not let in by those who wait too");
         if scope == "held" {
