@@ -46,7 +46,7 @@ fn a_document_is_fetched_and_what_is_not_known_is_named_until_it_is_filled_in() 
     let (url, served) = answering(ok(SHOP));
     let made = run(&place, &["init", "--openapi", &format!("{url}/openapi.json"), "-o", "shop.toml"]);
     assert_eq!(exit(&made), Some(0), "{}", text(&made.stderr));
-    assert!(text(&made.stderr).contains("next: fill in 3 places"), "{}", text(&made.stderr));
+    assert!(text(&made.stderr).contains("next: fill in 4 places"), "{}", text(&made.stderr));
     assert!(served.join().unwrap().contains("GET /openapi.json HTTP/1.1"));
     let scenario = fs::read_to_string(place.tmp().join("shop.toml")).unwrap();
     assert!(scenario.contains(&format!("url = \"{url}\"")), "{scenario}");
@@ -60,7 +60,8 @@ fn a_document_is_fetched_and_what_is_not_known_is_named_until_it_is_filled_in() 
          {{ from = 1, to = 100 }} or {{ file = \"ids.txt\" }}"
     );
     assert!(said.lines().any(|line| line == expected), "{expected}\n{said}");
-    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(said.contains("`identity[1].user` is still TODO"), "{said}");
+    assert_eq!(said.lines().count(), 4, "{said}");
     let ran = run(&place, &["run", "shop.toml"]);
     assert_eq!(exit(&ran), Some(2));
     assert!(text(&ran.stderr).contains("is still TODO"), "{}", text(&ran.stderr));
@@ -68,7 +69,8 @@ fn a_document_is_fetched_and_what_is_not_known_is_named_until_it_is_filled_in() 
     let filled = scenario
         .replace("[\"TODO: customer (uuid), values that exist\"]", "[\"550e8400-e29b-41d4-a716-446655440000\"]")
         .replace("report_id = [\"TODO: report_id (integer), values that exist\"]", "report_id = { from = 1, to = 9 }")
-        .replace("[\"TODO: q (string)\"]", "[\"tea\"]");
+        .replace("[\"TODO: q (string)\"]", "[\"tea\"]")
+        .replace("\"TODO: the name of a user\"", "\"anna\"");
     fs::write(place.tmp().join("shop.toml"), filled).unwrap();
     let checked = run(&place, &["scenario", "check", "shop.toml"]);
     assert_eq!((exit(&checked), text(&checked.stdout).as_str()), (Some(0), "shop.toml: fine\n"));
