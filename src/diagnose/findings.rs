@@ -192,7 +192,7 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
         let text = "share of the steady phase between polls that are no gap apart";
         return Some(Finding::new(Kind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
     }
-    let idle = (seen.timeline.mean(Row::idle).unwrap_or(0.0) - seen.earlier()).max(0.0);
+    let idle = seen.timeline.mean(Row::idle_under_load).unwrap_or(0.0);
     let explained = findings.iter().any(|it| matches!(it.kind, Kind::HeldSession | Kind::LeakedSession));
     let capacity = seen.capacity();
     if !explained && idle >= (UNEXPLAINED * capacity).max(1.0) {

@@ -75,8 +75,9 @@ impl<'a> Seen<'a> {
             roots,
             leaks: Vec::new(),
         };
+        seen.beside_polls(Self::earlier_at, |row| &mut row.earlier);
         seen.leaks = seen.leaks();
-        seen.set_leaked();
+        seen.beside_polls(Self::leaked_at, |row| &mut row.leaked);
         seen.attribution = seen.attribute(Row::held).map(|it| it.of_all(seen.idle_s()));
         seen.exact = seen.exact();
         seen
@@ -221,26 +222,25 @@ impl<'a> Seen<'a> {
 
     /// Whether so many sessions are idle in transaction that the requests in flight cannot be holding them.
     fn outnumbered(&self) -> bool {
-        let earlier = self.earlier();
-        let more = |row: &&Row| row.idle() - earlier > STAY * row.in_flight.iter().sum::<f64>() + 2.0;
+        let more = |row: &&Row| row.idle_under_load() > STAY * row.in_flight.iter().sum::<f64>() + 2.0;
         let rows = self.timeline.rows.iter().filter(more).count();
         rows > 0 && rows as f64 >= LASTS * self.timeline.rows.len() as f64
     }
 
-    /// Puts beside each poll what the statements of leaks had in the last breakdown before it.
-    fn set_leaked(&mut self) {
-        let series: Vec<(f64, f64)> = (0..self.breakdowns.len())
-            .map(|at| (self.breakdowns[at].0, self.leaked_at(at) + self.earlier_at(at)))
-            .collect();
+    /// Puts beside each poll how many sessions there were of a kind in the last breakdown before it.
+    fn beside_polls(&mut self, sessions: fn(&Self, usize) -> f64, place: fn(&mut Row) -> &mut f64) {
+        let series: Vec<(f64, f64)> =
+            (0..self.breakdowns.len()).map(|at| (self.breakdowns[at].0, sessions(self, at))).collect();
         let mut next = 0;
         for row in &mut self.timeline.rows {
             while next < series.len() && series[next].0 <= row.at_s {
                 next += 1;
             }
-            row.leaked = next.checked_sub(1).map_or(0.0, |last| series[last].1);
+            *place(row) = next.checked_sub(1).map_or(0.0, |last| series[last].1);
         }
     }
 
+    /// Sessions of leaks.
     fn leaked_at(&self, breakdown: usize) -> f64 {
         self.leaks.iter().map(|leak| self.statements[*leak].series[breakdown].1).sum()
     }

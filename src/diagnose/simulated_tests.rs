@@ -273,6 +273,19 @@ fn sessions_that_were_there_before_the_load_are_told_and_blamed_on_nobody() {
     }
 }
 
+#[test]
+fn sessions_from_before_the_load_that_have_ended_excuse_no_others() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    stay(&mut simulated, "SELECT 1", -3600.0);
+    for stamped in simulated.samples.iter_mut().filter(|it| it.at_s > 2.0) {
+        if let Sample::Breakdown(breakdown) = &mut stamped.sample {
+            breakdown.groups.retain(|group| !group.earlier);
+        }
+    }
+    let found = findings(&simulated);
+    assert_ne!(found[0].kind, Kind::Healthy, "four sessions are idle that nobody explains: {found:#?}");
+}
+
 /// From `from_s` on nothing moves: requests stay in flight, and sessions idle, until the clients give up after 30 s.
 fn stop(simulated: &mut Simulated, from_s: f64) {
     let (mut load, mut activity, mut groups) = (None, None, Vec::new());

@@ -20,6 +20,8 @@ pub(super) struct Row {
     pub(super) in_flight: Vec<f64>,
     /// Sessions idle in transaction that no request holds any more, by the breakdowns around.
     pub(super) leaked: f64,
+    /// Those whose transactions began before the load did, by the same.
+    pub(super) earlier: f64,
     /// Users that had started.
     pub(super) users: f64,
     pub(super) activity: ActivitySample,
@@ -32,9 +34,14 @@ impl Row {
         f64::from(self.activity.idle_in_transaction_total())
     }
 
+    /// Idle sessions that have come with the load.
+    pub(super) fn idle_under_load(&self) -> f64 {
+        (self.idle() - self.earlier).max(0.0)
+    }
+
     /// Idle sessions that a request may hold.
     pub(super) fn held(&self) -> f64 {
-        (self.idle() - self.leaked).max(0.0)
+        (self.idle_under_load() - self.leaked).max(0.0)
     }
 
     /// Sessions that run a statement and do not wait for a lock.
@@ -82,7 +89,15 @@ impl Timeline {
             let reaches = |share: f64| capacity.is_some_and(|it| idle >= share * f64::from(it));
             let half = reaches(0.5);
             let saturated = reaches(FULL) || full.iter().any(|span| span.covers(stamped.at_s, half));
-            rows.push(Row { at_s: stamped.at_s, in_flight, leaked: 0.0, users, activity: *activity, saturated });
+            rows.push(Row {
+                at_s: stamped.at_s,
+                in_flight,
+                leaked: 0.0,
+                earlier: 0.0,
+                users,
+                activity: *activity,
+                saturated,
+            });
         }
         Self { routes, rows }
     }
@@ -93,7 +108,15 @@ impl Timeline {
             let Sample::Activity(activity) = stamped.sample else { return None };
             let idle = activity.idle_in_transaction_total();
             let saturated = capacity.is_some_and(|it| f64::from(idle) >= FULL * f64::from(it));
-            Some(Row { at_s: stamped.at_s, in_flight: Vec::new(), leaked: 0.0, users: 0.0, activity, saturated })
+            Some(Row {
+                at_s: stamped.at_s,
+                in_flight: Vec::new(),
+                leaked: 0.0,
+                earlier: 0.0,
+                users: 0.0,
+                activity,
+                saturated,
+            })
         });
         Self { routes: Vec::new(), rows: rows.collect() }
     }
