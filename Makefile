@@ -32,7 +32,8 @@ bench:
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_error_rates_of_the_paired_gate
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_intervals_of_every_pattern
 
-# The full scenarios, several minutes each.
+# The full scenarios, several minutes each, and 50 runs in which nobody may be named.
 soak:
 	cargo build --release --locked
 	.ci/soak
+	cargo test --test program --locked -- --ignored --nocapture fifty_runs

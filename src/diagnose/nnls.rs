@@ -51,7 +51,44 @@ impl Normal {
     }
 
     /// The same from a guess, which saves most of the steps when it is a good one. Columns that are not used must be 0.
+    ///
+    /// A last column that hardly varies, as a constant, goes with all others, and descent would creep along the valley
+    /// between them: it is eliminated first. Where what is then left for it is within its bounds, that is the minimum.
     pub(super) fn solve_from(&self, mut solution: Vec<f64>, used: &[bool], most: f64) -> Vec<f64> {
+        let last = self.columns - 1;
+        let own = self.product(last, last);
+        if used[last] && own > 0.0 {
+            let mut without = used.to_vec();
+            without[last] = false;
+            let guess = std::mem::take(&mut solution[last]);
+            let mut eliminated = self.without_last().descend(solution.clone(), &without, most);
+            eliminated[last] = 0.0;
+            let left = -self.slope(&eliminated, last) / own;
+            if (0.0..=most).contains(&left) {
+                eliminated[last] = left;
+                return eliminated;
+            }
+            solution[last] = guess;
+        }
+        self.descend(solution, used, most)
+    }
+
+    /// The equations of the other columns when the last one always takes what suits it best.
+    fn without_last(&self) -> Self {
+        let last = self.columns - 1;
+        let own = self.product(last, last);
+        let mut without = self.clone();
+        for i in 0..last {
+            let share = self.product(i, last) / own;
+            for j in 0..last {
+                without.gram[i * self.columns + j] -= share * self.product(last, j);
+            }
+            without.target[i] -= share * self.target[last];
+        }
+        without
+    }
+
+    fn descend(&self, mut solution: Vec<f64>, used: &[bool], most: f64) -> Vec<f64> {
         for _ in 0..SWEEPS {
             let mut moved = 0.0_f64;
             for column in (0..self.columns).filter(|column| used[*column]) {
@@ -112,6 +149,19 @@ mod tests {
         assert!(normal.residual(&solution) < 1e-8);
     }
 
+    /// A solution within the bounds that is a step away from this one, and better.
+    fn improvement(normal: &Normal, solution: &[f64], most: f64) -> Option<Vec<f64>> {
+        let best = normal.residual(solution);
+        let steps = [-0.05, -0.001, 0.001, 0.05];
+        let others = (0..solution.len()).flat_map(|column| steps.map(|step| (column, step)));
+        let mut others = others.map(|(column, step)| {
+            let mut other = solution.to_vec();
+            other[column] = (other[column] + step).clamp(0.0, most);
+            other
+        });
+        others.find(|other| normal.residual(other) < best - 1e-6 * best.max(1.0))
+    }
+
     proptest! {
         #[test]
         fn no_step_within_the_bounds_makes_the_fit_better(
@@ -121,14 +171,19 @@ mod tests {
             let values: Vec<f64> = rows.iter().zip(&noise).map(|(row, noise)| row[0] + 0.3 * row[2] + noise).collect();
             let normal = normal(&rows, &values);
             let solution = normal.solve(&[true; 4], 5.0);
-            let best = normal.residual(&solution);
-            for column in 0..4 {
-                for step in [-0.05, -0.001, 0.001, 0.05] {
-                    let mut other = solution.clone();
-                    other[column] = (other[column] + step).clamp(0.0, 5.0);
-                    prop_assert!(normal.residual(&other) >= best - 1e-6 * best.max(1.0));
-                }
-            }
+            prop_assert!(improvement(&normal, &solution, 5.0).is_none());
+        }
+
+        #[test]
+        fn beside_a_constant_too_no_step_makes_the_fit_better(
+            rows in prop::collection::vec(prop::collection::vec(0.0..20.0_f64, 3), 8..30),
+            noise in prop::collection::vec(-20.0..20.0_f64, 30),
+        ) {
+            let rows: Vec<Vec<f64>> = rows.into_iter().map(|row| [row, vec![60.0]].concat()).collect();
+            let values: Vec<f64> = rows.iter().zip(&noise).map(|(row, noise)| row[0] + noise).collect();
+            let normal = normal(&rows, &values);
+            let solution = normal.solve(&[true; 4], 5.0);
+            prop_assert!(improvement(&normal, &solution, 5.0).is_none());
         }
 
         #[test]

@@ -23,6 +23,9 @@ const FEWEST_BLOCKS: usize = 5;
 const NAMED_AT: f64 = 3.5;
 
 /// Rows in blocks, and the equations of each block.
+///
+/// The columns are the routes, and a last one that is the same in every row: sessions that are idle whatever is asked
+/// for, a worker's or a neighbour's, which would otherwise be laid to the route that varies least.
 pub(super) struct Regression {
     columns: usize,
     pub(super) all: Normal,
@@ -40,20 +43,28 @@ pub(super) struct Regression {
 
 impl Regression {
     pub(super) fn new(question: &Question<'_>, rows: &[&Row], basis: Basis) -> Self {
-        let columns = question.timeline.routes.len();
-        let longest_s = (0..columns).map(|route| time_in_flight(question, route)).fold(0.0, f64::max);
+        let routes = question.timeline.routes.len();
+        let longest_s = (0..routes).map(|route| time_in_flight(question, route)).fold(0.0, f64::max);
         let length = block_length(rows, longest_s);
+        let targets = || rows.iter().map(|row| (question.of)(row));
+        // What is idle in a pool that is always full hardly varies: a constant would explain it, whoever holds it. As
+        // large as the largest target, a constant needs no factor above 1.
+        let constant = if basis == Basis::Full { 0.0 } else { targets().fold(0.0, f64::max) };
+        let columns = routes + 1;
+        let regressors = |row: &Row| [row.in_flight.as_slice(), &[constant]].concat();
         let equations = |rows: &[&Row]| {
             let mut normal = Normal::new(columns);
             for row in rows {
-                normal.observe(&row.in_flight, (question.of)(row));
+                normal.observe(&regressors(row), (question.of)(row));
             }
             normal
         };
-        let sums = (0..columns).map(|column| rows.iter().map(|row| row.in_flight[column]).sum()).collect();
+        let mut sums = vec![0.0; columns];
+        for row in rows {
+            sums.iter_mut().zip(regressors(row)).for_each(|(sum, value)| *sum += value);
+        }
         let blocks: Vec<Normal> = rows.windows(length).map(equations).collect();
         let per_resample = rows.len().div_ceil(length);
-        let targets = || rows.iter().map(|row| (question.of)(row));
         Self {
             columns,
             all: equations(rows),

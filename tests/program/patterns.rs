@@ -16,8 +16,13 @@ fn findings(variant: &str, settings: &[&str]) -> Vec<Value> {
     measured(variant, settings).findings
 }
 
+/// One variant of the mix, measured; and longer where the answer is that it cannot tell, which is what it advises then.
 fn measured(variant: &str, settings: &[&str]) -> Diagnosed {
-    Diagnosed::of(MIX, variant, settings)
+    let run = Diagnosed::of(MIX, variant, settings);
+    if run.findings.iter().all(|it| it["kind"] != "cannot_tell") {
+        return run;
+    }
+    Diagnosed::of(MIX, variant, &[settings, &["load.duration=25s"]].concat())
 }
 
 /// Asserts that these routes hold, with these mistakes, and no other, and for as long as the gateway itself says.
@@ -107,16 +112,29 @@ fn a_probe_that_never_commits_is_left_behind_and_named_by_its_statement() {
 
 #[test]
 fn waits_for_the_pool_that_stop_the_event_loops_are_told_beside_who_fills_it() {
-    let settings =
-        ["gateway.checkout=blocking", "gateway.pool.size=2", "gateway.pool.max_overflow=1", "gateway.pool.timeout=3s"];
+    // The pool fills while the users arrive: only before it is full do the routes in flight tell who takes its sessions.
+    let settings = [
+        "gateway.checkout=blocking",
+        "gateway.pool.size=2",
+        "gateway.pool.max_overflow=1",
+        "gateway.pool.timeout=3s",
+        "load.ramp_up=6s",
+    ];
     let found = findings("across_backend", &settings);
-    let of = |kind: &str| found.iter().find(|it| it["kind"] == kind).unwrap_or_else(|| panic!("no {kind}: {found:#?}"));
-    assert_eq!(of("event_loop_blocked")["pattern"], "H13");
-    assert_eq!(
-        (of("held_session")["route"].as_str(), of("held_session")["pattern"].as_str()),
-        (Some(CALL), Some("H2"))
-    );
-    assert_eq!(found[0]["kind"], "held_session", "causes come first: {found:#?}");
+    let of = |kind: &str| found.iter().find(|it| it["kind"] == kind);
+    assert_eq!(of("event_loop_blocked").map(|it| &it["pattern"]), Some(&"H13".into()), "{found:#?}");
+    assert!(of("pool_exhausted").is_some(), "{found:#?}");
+    match of("held_session") {
+        Some(held) => {
+            assert_eq!((held["route"].as_str(), held["pattern"].as_str()), (Some(CALL), Some("H2")), "{found:#?}");
+            assert_eq!(found[0]["kind"], "held_session", "causes come first: {found:#?}");
+        }
+        // A loop that stands still keeps every route in flight at once: then it is right to say that none stands out.
+        None => {
+            let unsure = of("cannot_tell").and_then(|it| it["title"].as_str()).unwrap_or_default();
+            assert!(unsure.starts_with("Cannot tell which of ") && unsure.contains(CALL), "{found:#?}");
+        }
+    }
 }
 
 #[test]
@@ -137,5 +155,16 @@ fn nobody_is_named_where_sessions_are_given_back() {
         let found = findings(variant, &[]);
         assert_held(&found, &[]);
         assert!(found.iter().all(|it| it["kind"] != "leaked_session"), "{variant}: {found:#?}");
+    }
+}
+
+#[test]
+#[ignore = "50 runs take a quarter of an hour"]
+fn nobody_is_named_in_any_of_fifty_runs_that_give_sessions_back() {
+    for run in 1..=50 {
+        let found = findings("scoped", &[]);
+        assert_held(&found, &[]);
+        assert!(found.iter().all(|it| it["kind"] != "leaked_session"), "run {run}: {found:#?}");
+        println!("run {run}: {}", found[0]["title"].as_str().expect("a title"));
     }
 }
