@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::record::scan::{ScanRoute, ScanVerdict};
 use crate::render::text::plain;
 use crate::run::progress::{Live, Progress, Stage, Update};
-use crate::scenario::{Experiment, Pace, Workload};
+use crate::scenario::{Experiment, Pace, VariantName, Workload};
 
 /// Without a terminal, how often a line says that the run is alive.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -99,6 +100,12 @@ impl Progress for Bar {
     fn show(&self, update: &Update) {
         self.bar.set_message(self.shown.line(update));
     }
+
+    fn so_far(&self, variant: VariantName, named: &[ScanRoute]) {
+        for line in so_far(variant, named) {
+            self.bar.println(line);
+        }
+    }
 }
 
 impl Drop for Bar {
@@ -122,5 +129,48 @@ impl Progress for Heartbeat {
         }
         *last = Some((update.stage, Instant::now()));
         eprintln!("{}", self.shown.line(update));
+    }
+
+    #[expect(clippy::print_stderr, reason = "this is the one place that shows progress")]
+    fn so_far(&self, variant: VariantName, named: &[ScanRoute]) {
+        for line in so_far(variant, named) {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// `service so far: GET /reports/{id} holds its session, 0.31 s per request`; a line for each route.
+fn so_far(variant: VariantName, named: &[ScanRoute]) -> Vec<String> {
+    let lead = format!("{:<6} so far:", variant.name());
+    if named.is_empty() {
+        return vec![format!("{lead} no route is named")];
+    }
+    let line = |route: &ScanRoute| {
+        let does = match (route.verdict, route.held_s_per_request) {
+            (ScanVerdict::Leaks, _) => "leaves sessions in a transaction".to_owned(),
+            (_, Some(held)) => format!("holds its session, {:.2} s per request", held.value),
+            (_, None) => "holds its session".to_owned(),
+        };
+        format!("{lead} {} {does}", plain(&route.route))
+    };
+    named.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::scan::Estimate;
+    use crate::scan::report::unmeasured;
+
+    #[test]
+    fn what_a_scan_would_name_is_told_route_by_route() {
+        let held = Some(Estimate { value: 0.312, low: 0.3, high: 0.32 });
+        let holds =
+            ScanRoute { verdict: ScanVerdict::Holds, held_s_per_request: held, ..unmeasured("GET /reports/{id}", 1.0) };
+        let leaks = ScanRoute { verdict: ScanVerdict::Leaks, ..unmeasured("GET /\u{1b}[2J", 1.0) };
+        let told = so_far(VariantName::HELD, &[holds, leaks]);
+        assert_eq!(told[0], "held   so far: GET /reports/{id} holds its session, 0.31 s per request");
+        assert!(told[1].ends_with("leaves sessions in a transaction") && !told[1].contains('\u{1b}'), "{told:?}");
+        assert_eq!(so_far(VariantName::HELD, &[]), ["held   so far: no route is named"]);
     }
 }

@@ -1,11 +1,15 @@
 //! What a run says about itself while it goes.
 
+use crate::record::scan::ScanRoute;
 use crate::scenario::VariantName;
 
 /// Whoever shows progress.
 pub trait Progress: Send + Sync {
     /// Shows where the run is; called about once a second, and whenever the stage changes.
     fn show(&self, update: &Update);
+
+    /// Tells which routes a scan would name by what it has seen so far: after its first round, and whenever that changes.
+    fn so_far(&self, _variant: VariantName, _named: &[ScanRoute]) {}
 }
 
 /// Where a run is.

@@ -99,7 +99,7 @@ pub(super) async fn scan(
     // Whatever happens, nobody looks on afterwards.
     let guard = looking.drop_guard();
     let place = Place::default();
-    let conductor = Conductor::new(subject, &looks, round.clock, arm.stop, place.clone());
+    let conductor = Conductor::new(arm, subject, &looks, round.clock, place.clone());
     let soloists = swarm.soloists(round.clock);
     let work = async {
         let conducted = conductor.conduct(soloists).await;

@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::looks::Looks;
 use super::{Place, Subject};
 use crate::monitor::{ServerCounters, read_counters};
-use crate::record::scan::WindowKind;
+use crate::record::scan::{ScanRoute, ScanVerdict, WindowKind};
 use crate::run::RunError;
+use crate::run::arm::Arm;
 use crate::run::progress::Stage;
 use crate::scan::THRESHOLDS;
 use crate::scan::design;
+use crate::scan::report::{self, Scanned};
 use crate::scan::seen::{Company, Wave, Window};
 use crate::scan::tally::left_behind;
 use crate::swarm::{Clock, Ended, Soloist};
@@ -49,10 +51,10 @@ const COMPANY_MAX: usize = 40;
 
 /// Who decides.
 pub(super) struct Conductor<'a> {
+    arm: &'a Arm<'a>,
     subject: &'a Subject<'a>,
     looks: &'a Looks,
     clock: Clock,
-    stop: &'a CancellationToken,
     place: Place,
 }
 
@@ -72,6 +74,8 @@ struct Turn {
     /// Routes that are asked for no more.
     leaking: BTreeSet<usize>,
     counters: Option<ServerCounters>,
+    /// Routes that were last told to be named by what was seen so far; `None` before the first time.
+    told: Option<Vec<String>>,
 }
 
 /// The scan was interrupted.
@@ -97,13 +101,13 @@ impl From<RunError> for Halt {
 
 impl<'a> Conductor<'a> {
     pub(super) fn new(
+        arm: &'a Arm<'a>,
         subject: &'a Subject<'a>,
         looks: &'a Looks,
         clock: Clock,
-        stop: &'a CancellationToken,
         place: Place,
     ) -> Self {
-        Self { subject, looks, clock, stop, place }
+        Self { arm, subject, looks, clock, place }
     }
 
     /// Asks for everything; what was done before an interruption is kept.
@@ -114,6 +118,7 @@ impl<'a> Conductor<'a> {
             done: Conducted::default(),
             leaking: BTreeSet::new(),
             counters: None,
+            told: None,
         };
         match self.all(&mut turn).await {
             Ok(()) | Err(Halt::Stopped) => Ok(turn.done),
@@ -130,6 +135,9 @@ impl<'a> Conductor<'a> {
             for route in design::order(&self.asked(turn), plan.seed, round) {
                 self.say(turn, round, route);
                 self.one(turn, round, route).await?;
+            }
+            if round > 0 {
+                self.tell(turn);
             }
         }
         turn.done.counted_s = turn.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
@@ -152,6 +160,29 @@ impl<'a> Conductor<'a> {
         let number = turn.done.windows.len() + 1;
         let stage = if round == 0 { Stage::First } else { Stage::Alone };
         self.place.set(stage, format!("{number}/{} {name}", windows.max(number)));
+    }
+
+    /// Tells who would be named by what was seen so far, when that is new.
+    fn tell(&self, turn: &mut Turn) {
+        let record = report::record(&Scanned {
+            plan: self.subject.settings.plan,
+            routes: &self.subject.routes,
+            looks: &self.looks.so_far(),
+            windows: &turn.done.windows,
+            company: None,
+            counted_s: None,
+            traffic: None,
+            pool_capacity: None,
+        });
+        let guilty = |route: &ScanRoute| matches!(route.verdict, ScanVerdict::Holds | ScanVerdict::Leaks);
+        let mut named: Vec<ScanRoute> = record.routes.into_iter().filter(guilty).collect();
+        let held_s = |route: &ScanRoute| route.held_s_per_request.map_or(0.0, |held| held.value);
+        named.sort_by(|a, b| held_s(b).total_cmp(&held_s(a)));
+        let now = Some(named.iter().map(|it| it.route.clone()).collect());
+        if turn.told != now {
+            self.arm.progress.so_far(self.arm.name, &named);
+            turn.told = now;
+        }
     }
 
     /// A route alone, and once more when it leaves sessions behind.
@@ -215,7 +246,7 @@ impl<'a> Conductor<'a> {
         let mut wave = Wave { from_s: self.now_s(), ..Wave::default() };
         let mut asking = JoinSet::new();
         for mut soloist in turn.soloists.drain(..) {
-            let (later, stop) = (turn.random.random_range(Duration::ZERO..JITTER), self.stop.clone());
+            let (later, stop) = (turn.random.random_range(Duration::ZERO..JITTER), self.arm.stop.clone());
             asking.spawn(async move {
                 stop.run_until_cancelled(tokio::time::sleep(later)).await;
                 let asked = soloist.ask(route, &stop).await;
@@ -265,14 +296,14 @@ impl<'a> Conductor<'a> {
                 let seed = plan.seed ^ u64::from(number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                 let member =
                     Member { route: *route, on: on.clone(), began, span, random: SmallRng::seed_from_u64(seed) };
-                asking.spawn(member.live(first.another(number), self.stop.clone()));
+                asking.spawn(member.live(first.another(number), self.arm.stop.clone()));
             }
         }
         let mut requests = Vec::new();
         while let Some(joined) = asking.join_next().await {
             requests.extend(joined.unwrap_or_default());
         }
-        if self.stop.is_cancelled() {
+        if self.arm.stop.is_cancelled() {
             return Err(Halt::Stopped);
         }
         let at_s = |(route, sent, done)| (route, self.looks.at_s(sent), self.looks.at_s(done));
@@ -281,12 +312,12 @@ impl<'a> Conductor<'a> {
 
     /// The server's own count, beside what was seen; `None` when it gives none, as with all its connections taken.
     async fn counters(&self) -> Result<Option<ServerCounters>, Stopped> {
-        let read = self.stop.run_until_cancelled(read_counters(self.subject.database)).await.ok_or(Stopped)?;
+        let read = self.arm.stop.run_until_cancelled(read_counters(self.subject.database)).await.ok_or(Stopped)?;
         Ok(read.inspect_err(|error| tracing::debug!("the server's own count is missing: {error}")).ok())
     }
 
     async fn pause(&self, pause: Duration) -> Result<(), Stopped> {
-        self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.ok_or(Stopped)
+        self.arm.stop.run_until_cancelled(tokio::time::sleep(pause)).await.ok_or(Stopped)
     }
 
     fn now_s(&self) -> f64 {

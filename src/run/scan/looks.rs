@@ -47,6 +47,11 @@ impl Looks {
         taken.looks.last().filter(|look| look.at_s >= at_s).map(of)
     }
 
+    /// Those that were taken so far, in order of time.
+    pub(super) fn so_far(&self) -> Vec<Look> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).looks.clone()
+    }
+
     /// All of them, in order of time.
     pub(super) fn take(&self) -> Vec<Look> {
         std::mem::take(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner).looks)

@@ -80,7 +80,13 @@ async fn exactly_the_planted_routes_are_named_with_their_seconds() {
     let (shop, url) = Shop::serve(mistakes).await;
     let place = Arc::new(Place::new());
     let scenario = write_scenario(&place, &url, &ROUTES);
-    let document = json(&output(&place, &[&["scan", &scenario, "--company", "16s"], &SHORT[..]].concat()).await);
+    let scanned = output(&place, &[&["scan", &scenario, "--company", "16s"], &SHORT[..]].concat()).await;
+    let progress = String::from_utf8_lossy(&scanned.stderr);
+    assert!(
+        progress.contains("so far: GET /reports/{id} holds its session, 0."),
+        "named long before the end: {progress}"
+    );
+    let document = json(&scanned);
     let mut found = named(&document);
     found.sort_unstable();
     assert_eq!(
