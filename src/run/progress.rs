@@ -8,7 +8,7 @@ pub trait Progress: Send + Sync {
     /// Shows where the run is; called about once a second, and whenever the stage changes.
     fn show(&self, update: &Update);
 
-    /// Tells which routes a scan would name by what it has seen so far: after its first round, and whenever that changes.
+    /// Tells which routes a scan would name by what it has seen so far, each once; none when its first round named none.
     fn so_far(&self, _variant: VariantName, _named: &[ScanRoute]) {}
 }
 
@@ -54,7 +54,7 @@ impl Stage {
     /// As it is shown.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Starting => "starting the testbed",
+            Self::Starting => "starting",
             Self::RampUp => "ramp",
             Self::Steady => "steady",
             Self::First => "first requests",

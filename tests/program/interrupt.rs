@@ -23,7 +23,7 @@ fn interrupted(stage: &str, signal: Signal) -> (Place, Option<i32>) {
 
 #[test]
 fn ctrl_c_while_the_testbed_starts_leaves_nothing_behind() {
-    let (place, code) = interrupted("starting the testbed", Signal::SIGINT);
+    let (place, code) = interrupted("starting", Signal::SIGINT);
     assert_eq!(code, Some(130));
     place.assert_nothing_is_left(Duration::from_secs(10));
     assert_eq!(read_record(&place.run_folder()).unwrap().outcome, Outcome::Interrupted);

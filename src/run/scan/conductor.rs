@@ -74,8 +74,8 @@ struct Turn {
     /// Routes that are asked for no more.
     leaking: BTreeSet<usize>,
     counters: Option<ServerCounters>,
-    /// Routes that were last told to be named by what was seen so far; `None` before the first time.
-    told: Option<Vec<String>>,
+    /// Routes of which was told that they would be named by what was seen so far.
+    told: BTreeSet<String>,
 }
 
 /// The scan was interrupted.
@@ -118,7 +118,7 @@ impl<'a> Conductor<'a> {
             done: Conducted::default(),
             leaking: BTreeSet::new(),
             counters: None,
-            told: None,
+            told: BTreeSet::new(),
         };
         match self.all(&mut turn).await {
             Ok(()) | Err(Halt::Stopped) => Ok(turn.done),
@@ -135,9 +135,10 @@ impl<'a> Conductor<'a> {
             for route in design::order(&self.asked(turn), plan.seed, round) {
                 self.say(turn, round, route);
                 self.one(turn, round, route).await?;
+                self.tell(turn, round);
             }
-            if round > 0 {
-                self.tell(turn);
+            if round == 1 && turn.told.is_empty() {
+                self.arm.progress.so_far(self.arm.name, &[]);
             }
         }
         turn.done.counted_s = turn.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
@@ -162,8 +163,11 @@ impl<'a> Conductor<'a> {
         self.place.set(stage, format!("{number}/{} {name}", windows.max(number)));
     }
 
-    /// Tells who would be named by what was seen so far, when that is new.
-    fn tell(&self, turn: &mut Turn) {
+    /// Tells who would be named by what was seen so far, and was not told yet. First requests are too few for that.
+    fn tell(&self, turn: &mut Turn, round: u32) {
+        if round == 0 {
+            return;
+        }
         let record = report::record(&Scanned {
             plan: self.subject.settings.plan,
             routes: &self.subject.routes,
@@ -175,13 +179,10 @@ impl<'a> Conductor<'a> {
             pool_capacity: None,
         });
         let guilty = |route: &ScanRoute| matches!(route.verdict, ScanVerdict::Holds | ScanVerdict::Leaks);
-        let mut named: Vec<ScanRoute> = record.routes.into_iter().filter(guilty).collect();
-        let held_s = |route: &ScanRoute| route.held_s_per_request.map_or(0.0, |held| held.value);
-        named.sort_by(|a, b| held_s(b).total_cmp(&held_s(a)));
-        let now = Some(named.iter().map(|it| it.route.clone()).collect());
-        if turn.told != now {
-            self.arm.progress.so_far(self.arm.name, &named);
-            turn.told = now;
+        let named = record.routes.into_iter().filter(guilty);
+        let new: Vec<ScanRoute> = named.filter(|route| turn.told.insert(route.route.clone())).collect();
+        if !new.is_empty() {
+            self.arm.progress.so_far(self.arm.name, &new);
         }
     }
 
