@@ -20,7 +20,7 @@ pub(super) fn for_terminal(quiet: bool, experiment: &Experiment) -> Arc<dyn Prog
         Shown { pace: experiment.pace(), capacity: experiment.pool_capacity(), replicas: experiment.replicas() };
     if quiet {
         Arc::new(Silent)
-    } else if std::io::stderr().is_terminal() {
+    } else if std::io::stderr().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb") {
         Arc::new(Bar::new(shown))
     } else {
         Arc::new(Heartbeat { shown, last: Mutex::new(None) })
@@ -143,7 +143,7 @@ impl Progress for Heartbeat {
 fn so_far(variant: VariantName, named: &[ScanRoute]) -> Vec<String> {
     let lead = format!("{:<6} so far:", variant.name());
     if named.is_empty() {
-        return vec![format!("{lead} no route is named")];
+        return vec![format!("{lead} no route holds a session across slow work")];
     }
     let line = |route: &ScanRoute| {
         let does = match (route.verdict, route.held_s_per_request) {
@@ -171,6 +171,6 @@ mod tests {
         let told = so_far(VariantName::HELD, &[holds, leaks]);
         assert_eq!(told[0], "held   so far: GET /reports/{id} holds its session, 0.31 s per request");
         assert!(told[1].ends_with("leaves sessions in a transaction") && !told[1].contains('\u{1b}'), "{told:?}");
-        assert_eq!(so_far(VariantName::HELD, &[]), ["held   so far: no route is named"]);
+        assert_eq!(so_far(VariantName::HELD, &[]), ["held   so far: no route holds a session across slow work"]);
     }
 }

@@ -61,6 +61,8 @@ pub(super) struct RouteHold {
     pub(super) held_s: Option<Interval>,
     /// Session seconds over the steady phase.
     pub(super) idle_s: f64,
+    /// Whether sessions that are idle whatever is asked for would look the same.
+    pub(super) like_constant: bool,
 }
 
 /// What the regression is based on.
@@ -85,6 +87,8 @@ pub(super) struct Attribution {
     pub(super) rows: usize,
     /// Share of the spread of the idle sessions that the holders explain, 0–1.
     pub(super) explained: f64,
+    /// Sessions that are idle whatever is asked for.
+    pub(super) constant: f64,
     /// Where no route could be named: those of which one or more must hold, the best first.
     pub(super) ambiguous: Vec<String>,
 }
@@ -123,7 +127,7 @@ pub(super) fn attribute(question: &Question<'_>) -> Option<Attribution> {
     }
     let data = Regression::new(question, &rows, basis);
     let (mut used, mut spread) = if rows.len() >= ENOUGH_ROWS { data.select() } else { data.select_few() };
-    if !used[..timeline.routes.len()].contains(&true) && rows.len() >= ENOUGH_ROWS {
+    if !used.contains(&true) && rows.len() >= ENOUGH_ROWS {
         (used, spread) = data.select_few();
     }
     Some(report(question, &data, &used, &spread, basis))
@@ -153,7 +157,10 @@ fn report(question: &Question<'_>, data: &Regression, used: &[bool], spread: &[f
         (0..timeline.routes.len()).map(|route| timeline.integral(from_s, to_s, |row| row.in_flight[route])).collect();
     // A full pool holds what it has, not what the requests would have held as before it was full.
     let wanted_s: f64 = in_flight_s.iter().zip(&solution).map(|(seconds, value)| seconds * value).sum();
-    let granted = if wanted_s > total_s { total_s / wanted_s } else { 1.0 };
+    let constant = data.constant(&solution);
+    let left_s = (total_s - constant * (to_s - from_s)).max(0.0);
+    let granted = if wanted_s > left_s { left_s / wanted_s } else { 1.0 };
+    let like_constant = data.like_constant(used);
     let mut holders = Vec::new();
     for (index, route) in timeline.routes.iter().enumerate().filter(|(index, _)| used[*index]) {
         let value = solution[index];
@@ -170,7 +177,8 @@ fn report(question: &Question<'_>, data: &Regression, used: &[bool], spread: &[f
         let each = Interval { value, low: (value - half).max(0.0), high: value + half };
         let held_s = (finished > 0).then(|| each.scaled(granted * in_flight_s[index] / finished as f64));
         let share = if total_s > 0.0 { idle_s / total_s } else { 1.0 };
-        holders.push(RouteHold { route: route.clone(), coefficient, share, held_s, idle_s });
+        let like_constant = like_constant[index];
+        holders.push(RouteHold { route: route.clone(), coefficient, share, held_s, idle_s, like_constant });
     }
     holders.retain(matters);
     holders.sort_by(|a, b| b.idle_s.total_cmp(&a.idle_s));
@@ -179,7 +187,8 @@ fn report(question: &Question<'_>, data: &Regression, used: &[bool], spread: &[f
         basis,
         rows: data.rows,
         explained: data.explained(&solution),
-        ambiguous: if holders.is_empty() { ambiguous(timeline, data) } else { Vec::new() },
+        ambiguous: if holders.is_empty() && constant <= 0.0 { ambiguous(timeline, data) } else { Vec::new() },
+        constant,
         holders,
     }
 }

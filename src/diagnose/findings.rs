@@ -57,7 +57,7 @@ fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
         .with("samples.load", hold.coefficient.value, "sessions held for each of its requests in flight")
         .with("routes.requests", finished, "requests of it that finished")
         .with("samples.breakdown", aborted, format!("share in an aborted transaction; {why}"));
-    cross_checked(seen, hold, with_basis(seen, finding))
+    cross_checked(seen, hold, with_basis(seen, hold, finding))
 }
 
 /// More sessions than a request can hold go with a route: they outlive it.
@@ -86,7 +86,7 @@ fn left_behind(seen: &Seen<'_>, hold: &RouteHold) -> Finding {
 }
 
 /// What the figures are learned from, and which other route may be meant.
-fn with_basis(seen: &Seen<'_>, finding: Finding) -> Finding {
+fn with_basis(seen: &Seen<'_>, hold: &RouteHold, finding: Finding) -> Finding {
     let Some(attribution) = seen.attribution.as_ref().filter(|_| seen.exact.is_none()) else { return finding };
     let basis = match attribution.basis {
         Basis::All => "polls that this is learned from",
@@ -101,6 +101,15 @@ fn with_basis(seen: &Seen<'_>, finding: Finding) -> Finding {
             listed(&others)
         );
         finding = finding.with("samples.load", others.len() as f64, text);
+    }
+    if attribution.constant >= 0.5 {
+        let text = "sessions idle in transaction whatever is asked for, at the mean: no request here holds them";
+        finding = finding.with("samples.activity", attribution.constant, text);
+    }
+    if hold.like_constant {
+        let text = "it is in flight all the time, about as often: sessions that are idle whatever is asked for would look \
+                    the same; ask for it at another rate, or alone";
+        finding = finding.with("samples.load", hold.coefficient.value, text);
     }
     finding
 }
@@ -134,7 +143,7 @@ fn confidence(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
         Basis::Full => 0.6,
     };
     let few = if attribution.rows < 2 * FEWEST_POLLS { 0.9 } else { 1.0 };
-    let told_apart = if others(attribution, Some(&hold.route)).is_empty() { 1.0 } else { 0.6 };
+    let told_apart = if others(attribution, Some(&hold.route)).is_empty() && !hold.like_constant { 1.0 } else { 0.6 };
     basis * few * told_apart
 }
 

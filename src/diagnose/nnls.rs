@@ -20,6 +20,9 @@ const SWEEPS: usize = 400;
 /// A sweep that moves no coefficient by more than this has settled it.
 const SETTLED: f64 = 1e-6;
 
+/// Of the squared values of a column: less than this is left by rounding.
+pub(super) const ROUNDING: f64 = 1e-9;
+
 impl Normal {
     pub(super) fn new(columns: usize) -> Self {
         Self { columns, gram: vec![0.0; columns * columns], target: vec![0.0; columns], squares: 0.0 }
@@ -53,24 +56,21 @@ impl Normal {
     /// The same from a guess, which saves most of the steps when it is a good one. Columns that are not used must be 0.
     ///
     /// A last column that hardly varies, as a constant, goes with all others, and descent would creep along the valley
-    /// between them: it is eliminated first. Where what is then left for it is within its bounds, that is the minimum.
+    /// between them: it is eliminated first. Where what is then left for it is out of its bounds, the minimum is at that
+    /// bound, since the problem is convex.
     pub(super) fn solve_from(&self, mut solution: Vec<f64>, used: &[bool], most: f64) -> Vec<f64> {
         let last = self.columns - 1;
         let own = self.product(last, last);
-        if used[last] && own > 0.0 {
-            let mut without = used.to_vec();
-            without[last] = false;
-            let guess = std::mem::take(&mut solution[last]);
-            let mut eliminated = self.without_last().descend(solution.clone(), &without, most);
-            eliminated[last] = 0.0;
-            let left = -self.slope(&eliminated, last) / own;
-            if (0.0..=most).contains(&left) {
-                eliminated[last] = left;
-                return eliminated;
-            }
-            solution[last] = guess;
+        if !used[last] || own <= 0.0 {
+            return self.descend(solution, used, most);
         }
-        self.descend(solution, used, most)
+        let mut others = used.to_vec();
+        others[last] = false;
+        solution[last] = 0.0;
+        solution = self.without_last().descend(solution, &others, most);
+        let wanted = -self.slope(&solution, last) / own;
+        solution[last] = wanted.clamp(0.0, most);
+        if (0.0..=most).contains(&wanted) { solution } else { self.descend(solution, &others, most) }
     }
 
     /// The equations of the other columns when the last one always takes what suits it best.
@@ -84,6 +84,10 @@ impl Normal {
                 without.gram[i * self.columns + j] -= share * self.product(last, j);
             }
             without.target[i] -= share * self.target[last];
+            // Of a column that goes with the last one all the time, only rounding is left.
+            if without.product(i, i) <= ROUNDING * self.product(i, i) {
+                without.gram[i * self.columns + i] = 0.0;
+            }
         }
         without
     }

@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::attribute::{Basis, LEAST_SHARE, MOST_SESSIONS, Question};
-use super::nnls::Normal;
+use super::nnls::{Normal, ROUNDING};
 use super::timeline::Row;
 
 /// Resamples. The standard deviation of 300 is known to 4 %.
@@ -22,10 +22,20 @@ const FEWEST_BLOCKS: usize = 5;
 /// four hundred chances to be wrong.
 const NAMED_AT: f64 = 3.5;
 
+/// The constant is believed from so many standard errors above zero on: it names nobody.
+const CONSTANT_AT: f64 = 2.0;
+
+/// A route whose requests in flight vary around their mean by less than this share of it (squared) is as constant.
+const STILL: f64 = 1e-6;
+
+/// What is idle all the time may be so much more than what was in the quietest second, by chance.
+const SLACK: f64 = 1.25;
+
 /// Rows in blocks, and the equations of each block.
 ///
 /// The columns are the routes, and a last one that is the same in every row: sessions that are idle whatever is asked
-/// for, a worker's or a neighbour's, which would otherwise be laid to the route that varies least.
+/// for, a worker's or a neighbour's, which would otherwise be laid to the route that varies least. It is used where the
+/// data ask for it, see [`Regression::select`].
 pub(super) struct Regression {
     columns: usize,
     pub(super) all: Normal,
@@ -47,9 +57,10 @@ impl Regression {
         let longest_s = (0..routes).map(|route| time_in_flight(question, route)).fold(0.0, f64::max);
         let length = block_length(rows, longest_s);
         let targets = || rows.iter().map(|row| (question.of)(row));
-        // What is idle in a pool that is always full hardly varies: a constant would explain it, whoever holds it. As
-        // large as the largest target, a constant needs no factor above 1.
-        let constant = if basis == Basis::Full { 0.0 } else { targets().fold(0.0, f64::max) };
+        // In a full pool the sizes say nothing any more, and one session for each request is the plain case.
+        let most = if basis == Basis::Full { 1.0 } else { MOST_SESSIONS };
+        // Nor is a pool that was always full a constant. Scaled so that it needs no factor above `most`.
+        let constant = if basis == Basis::Full { 0.0 } else { SLACK * quietest(rows, question.of) / most };
         let columns = routes + 1;
         let regressors = |row: &Row| [row.in_flight.as_slice(), &[constant]].concat();
         let equations = |rows: &[&Row]| {
@@ -73,25 +84,38 @@ impl Regression {
             rows: rows.len(),
             total: targets().sum(),
             squares: targets().map(|it| it * it).sum(),
-            // In a full pool the sizes say nothing any more, and one session for each request is the plain case.
-            most: if basis == Basis::Full { 1.0 } else { MOST_SESSIONS },
+            most,
             sums,
         }
     }
 
-    /// Leaves out the column that stands out of the noise least, until all that are left do.
+    /// The columns that stand out of the noise, and the standard error of each.
+    ///
+    /// First without the constant, then beside it where it stands out beside those: who holds must not be lost to it only
+    /// because their requests in flight vary little.
+    pub(super) fn select(&self) -> (Vec<bool>, Vec<f64>) {
+        let constant = self.columns - 1;
+        let mut candidates = vec![true; self.columns];
+        candidates[constant] = false;
+        let alone = self.eliminate(candidates.clone());
+        let mut beside = if alone.0.contains(&true) { alone.0.clone() } else { candidates.clone() };
+        beside[constant] = true;
+        if !self.stands_constant_in(&beside) {
+            return alone;
+        }
+        candidates[constant] = true;
+        self.eliminate(candidates)
+    }
+
+    /// Leaves out the route that stands out of the noise least, until all that are left do.
     ///
     /// One at a time: of two routes that go up and down together both look doubtful, until one of them is gone.
-    pub(super) fn select(&self) -> (Vec<bool>, Vec<f64>) {
-        let mut used = vec![true; self.columns];
+    fn eliminate(&self, mut used: Vec<bool>) -> (Vec<bool>, Vec<f64>) {
         loop {
             let solution = self.all.solve(&used, self.most);
             let spread = self.spread(&used);
-            let stands = |column: usize| {
-                let share = solution[column] * self.sums[column] / self.total;
-                if share >= LEAST_SHARE { solution[column] / spread[column].max(f64::MIN_POSITIVE) } else { 0.0 }
-            };
-            let weakest = (0..self.columns).filter(|column| used[*column]).map(|column| (stands(column), column));
+            let routes = (0..self.columns - 1).filter(|column| used[*column]);
+            let weakest = routes.map(|column| (self.strength(&solution, &spread, column), column));
             match weakest.min_by(|a, b| a.0.total_cmp(&b.0)) {
                 Some((strength, column)) if strength < NAMED_AT => used[column] = false,
                 _ => return (used, spread),
@@ -99,34 +123,80 @@ impl Regression {
         }
     }
 
+    /// Standard errors above zero; 0 for what is of no weight.
+    fn strength(&self, solution: &[f64], spread: &[f64], column: usize) -> f64 {
+        let share = solution[column] * self.sums[column] / self.total;
+        if share >= LEAST_SHARE { solution[column] / spread[column].max(f64::MIN_POSITIVE) } else { 0.0 }
+    }
+
+    /// Whether some of it is idle whatever is asked for, beside the routes that are used.
+    fn stands_constant_in(&self, used: &[bool]) -> bool {
+        let constant = self.columns - 1;
+        // Beside a route that is as constant, nobody can tell.
+        if self.sums[constant] <= 0.0 || (0..constant).any(|column| used[column] && self.is_still(column)) {
+            return false;
+        }
+        self.strength(&self.all.solve(used, self.most), &self.spread(used), constant) >= CONSTANT_AT
+    }
+
+    fn is_still(&self, column: usize) -> bool {
+        let squares = self.all.product(column, column);
+        squares > 0.0 && 1.0 - self.sums[column] * self.sums[column] / (self.rows as f64 * squares) < STILL
+    }
+
+    /// Of the routes that are used, those that would not stand out beside a constant: it may be meant as well.
+    pub(super) fn like_constant(&self, used: &[bool]) -> Vec<bool> {
+        let constant = self.columns - 1;
+        if self.sums[constant] <= 0.0 {
+            return vec![false; self.columns];
+        }
+        let mut beside = used.to_vec();
+        beside[constant] = true;
+        let (solution, spread) = (self.all.solve(&beside, self.most), self.spread(&beside));
+        let like = |column: usize| self.is_still(column) || self.strength(&solution, &spread, column) < NAMED_AT;
+        (0..self.columns).map(|column| column != constant && used[column] && like(column)).collect()
+    }
+
+    /// What a solution lays to the constant, at each moment.
+    pub(super) fn constant(&self, solution: &[f64]) -> f64 {
+        let constant = self.columns - 1;
+        solution[constant] * self.sums[constant] / self.rows as f64
+    }
+
     /// With few rows: the one column that alone leaves much less unexplained than any other.
     pub(super) fn select_few(&self) -> (Vec<bool>, Vec<f64>) {
         let left = self.alone();
-        let clear = left.get(1).is_none_or(|second| left[0].0 <= 0.5 * second.0);
+        // Where everything is flat, what is left is rounding, and nobody is clear.
+        let floor = ROUNDING * self.squares;
+        let clear = left.get(1).is_none_or(|second| left[0].0 + floor <= 0.5 * (second.0 + floor));
         let explains = left[0].0 < 0.5 * self.squares;
         let used: Vec<bool> = (0..self.columns).map(|it| clear && explains && it == left[0].1).collect();
         let spread = self.spread(&used);
         (used, spread)
     }
 
-    /// What each column alone leaves unexplained, least first.
+    /// What each route alone leaves unexplained, least first.
     pub(super) fn alone(&self) -> Vec<(f64, usize)> {
         let residual = |column: usize| {
             let only: Vec<bool> = (0..self.columns).map(|it| it == column).collect();
             self.all.residual(&self.all.solve(&only, self.most))
         };
-        let mut left: Vec<(f64, usize)> = (0..self.columns).map(|column| (residual(column), column)).collect();
+        let mut left: Vec<(f64, usize)> = (0..self.columns - 1).map(|column| (residual(column), column)).collect();
         left.sort_by(|a, b| a.0.total_cmp(&b.0));
         left
     }
 
-    /// How two columns go up and down together, −1 to 1; 1 where neither moves.
+    /// How two columns go up and down together, −1 to 1; 1 where neither moves, and 0 where only one does.
     pub(super) fn correlation(&self, left: usize, right: usize) -> f64 {
         let count = self.rows as f64;
         let moment =
             |i: usize, j: usize| self.all.product(i, j) / count - self.sums[i] * self.sums[j] / (count * count);
-        let norm = (moment(left, left) * moment(right, right)).max(0.0).sqrt();
-        if norm > 1e-9 { moment(left, right) / norm } else { 1.0 }
+        let moves = |i: usize| moment(i, i) > ROUNDING * self.all.product(i, i) / count;
+        match (moves(left), moves(right)) {
+            (true, true) => moment(left, right) / (moment(left, left) * moment(right, right)).sqrt(),
+            (false, false) => 1.0,
+            _ => 0.0,
+        }
     }
 
     /// The standard error of each coefficient.
@@ -153,6 +223,13 @@ impl Regression {
         let around_mean = self.squares - self.total * self.total / self.rows as f64;
         if around_mean > 0.0 { (1.0 - self.all.residual(solution) / around_mean).max(0.0) } else { 0.0 }
     }
+}
+
+/// What was idle in the quietest second: hardly more can have been idle all the time.
+fn quietest(rows: &[&Row], of: fn(&Row) -> f64) -> f64 {
+    let length = block_length(rows, 0.0);
+    let mean = |rows: &[&Row]| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;
+    rows.windows(length).map(mean).reduce(f64::min).unwrap_or(0.0)
 }
 
 /// Draws blocks with replacement, as many as make up the whole.

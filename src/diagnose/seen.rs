@@ -296,6 +296,7 @@ impl<'a> Seen<'a> {
             held_s: (finished > 0).then(|| around(share * idle_s / finished as f64)),
             idle_s: share * idle_s,
             route,
+            like_constant: false,
         }
     }
 

@@ -8,7 +8,8 @@ pub trait Progress: Send + Sync {
     /// Shows where the run is; called about once a second, and whenever the stage changes.
     fn show(&self, update: &Update);
 
-    /// Tells which routes a scan would name by what it has seen so far, each once; none when its first round named none.
+    /// Tells which routes a scan would name by what it has seen in a round, and did not name before; none when all of them
+    /// are fine.
     fn so_far(&self, _variant: VariantName, _named: &[ScanRoute]) {}
 }
 

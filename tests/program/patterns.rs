@@ -16,10 +16,11 @@ fn findings(variant: &str, settings: &[&str]) -> Vec<Value> {
     measured(variant, settings).findings
 }
 
-/// One variant of the mix, measured; and longer where the answer is that it cannot tell, which is what it advises then.
+/// One variant of the mix, measured; and longer where nobody is named, since it cannot tell: it advises that itself.
 fn measured(variant: &str, settings: &[&str]) -> Diagnosed {
     let run = Diagnosed::of(MIX, variant, settings);
-    if run.findings.iter().all(|it| it["kind"] != "cannot_tell") {
+    let has = |kind: &str| run.findings.iter().any(|it| it["kind"] == kind);
+    if has("held_session") || has("leaked_session") || !has("cannot_tell") {
         return run;
     }
     Diagnosed::of(MIX, variant, &[settings, &["load.duration=25s"]].concat())
@@ -149,7 +150,7 @@ fn a_row_that_is_locked_by_an_idle_holder_has_its_queue_and_its_root_named() {
 #[test]
 fn nobody_is_named_where_sessions_are_given_back() {
     for variant in ["scoped", "early_close", "endpoint_shared"] {
-        let found = findings(variant, &[]);
+        let found = Diagnosed::of(MIX, variant, &[]).findings;
         assert_held(&found, &[]);
         assert!(found.iter().all(|it| it["kind"] != "leaked_session"), "{variant}: {found:#?}");
     }
@@ -159,7 +160,7 @@ fn nobody_is_named_where_sessions_are_given_back() {
 #[ignore = "50 runs take a quarter of an hour"]
 fn nobody_is_named_in_any_of_fifty_runs_that_give_sessions_back() {
     for run in 1..=50 {
-        let found = findings("scoped", &[]);
+        let found = Diagnosed::of(MIX, "scoped", &[]).findings;
         assert_held(&found, &[]);
         assert!(found.iter().all(|it| it["kind"] != "leaked_session"), "run {run}: {found:#?}");
         println!("run {run}: {}", found[0]["title"].as_str().expect("a title"));

@@ -74,8 +74,8 @@ struct Turn {
     /// Routes that are asked for no more.
     leaking: BTreeSet<usize>,
     counters: Option<ServerCounters>,
-    /// Routes of which was told that they would be named by what was seen so far.
-    told: BTreeSet<String>,
+    /// Routes of which was told that they would be named by what was seen so far, each with its verdict.
+    told: BTreeSet<(String, &'static str)>,
 }
 
 /// The scan was interrupted.
@@ -135,10 +135,9 @@ impl<'a> Conductor<'a> {
             for route in design::order(&self.asked(turn), plan.seed, round) {
                 self.say(turn, round, route);
                 self.one(turn, round, route).await?;
-                self.tell(turn, round);
             }
-            if round == 1 && turn.told.is_empty() {
-                self.arm.progress.so_far(self.arm.name, &[]);
+            if (1..plan.rounds).contains(&round) {
+                self.tell(turn);
             }
         }
         turn.done.counted_s = turn.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
@@ -163,11 +162,8 @@ impl<'a> Conductor<'a> {
         self.place.set(stage, format!("{number}/{} {name}", windows.max(number)));
     }
 
-    /// Tells who would be named by what was seen so far, and was not told yet. First requests are too few for that.
-    fn tell(&self, turn: &mut Turn, round: u32) {
-        if round == 0 {
-            return;
-        }
+    /// Tells who would be named by what was seen so far, and was not told yet.
+    fn tell(&self, turn: &mut Turn) {
         let record = report::record(&Scanned {
             plan: self.subject.settings.plan,
             routes: &self.subject.routes,
@@ -179,9 +175,11 @@ impl<'a> Conductor<'a> {
             pool_capacity: None,
         });
         let guilty = |route: &ScanRoute| matches!(route.verdict, ScanVerdict::Holds | ScanVerdict::Leaks);
+        let is_all_fine = record.routes.iter().all(|route| route.verdict == ScanVerdict::Fine);
         let named = record.routes.into_iter().filter(guilty);
-        let new: Vec<ScanRoute> = named.filter(|route| turn.told.insert(route.route.clone())).collect();
-        if !new.is_empty() {
+        let new: Vec<ScanRoute> =
+            named.filter(|route| turn.told.insert((route.route.clone(), route.verdict.name()))).collect();
+        if is_all_fine || !new.is_empty() {
             self.arm.progress.so_far(self.arm.name, &new);
         }
     }
