@@ -157,7 +157,7 @@ fn report(question: &Question<'_>, data: &Regression, used: &[bool], spread: &[f
         (0..timeline.routes.len()).map(|route| timeline.integral(from_s, to_s, |row| row.in_flight[route])).collect();
     // A full pool holds what it has, not what the requests would have held as before it was full.
     let wanted_s: f64 = in_flight_s.iter().zip(&solution).map(|(seconds, value)| seconds * value).sum();
-    let constant = data.constant(&solution);
+    let constant = data.laid_to_constant(&solution);
     let left_s = (total_s - constant * (to_s - from_s)).max(0.0);
     let granted = if wanted_s > left_s { left_s / wanted_s } else { 1.0 };
     let like_constant = data.like_constant(used);

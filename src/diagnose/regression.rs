@@ -94,17 +94,11 @@ impl Regression {
     /// First without the constant, then beside it where it stands out beside those: who holds must not be lost to it only
     /// because their requests in flight vary little.
     pub(super) fn select(&self) -> (Vec<bool>, Vec<f64>) {
-        let constant = self.columns - 1;
-        let mut candidates = vec![true; self.columns];
-        candidates[constant] = false;
-        let alone = self.eliminate(candidates.clone());
-        let mut beside = if alone.0.contains(&true) { alone.0.clone() } else { candidates.clone() };
-        beside[constant] = true;
-        if !self.stands_constant_in(&beside) {
-            return alone;
-        }
-        candidates[constant] = true;
-        self.eliminate(candidates)
+        let mut routes = vec![true; self.columns];
+        routes[self.constant()] = false;
+        let alone = self.eliminate(routes.clone());
+        let named = if alone.0.contains(&true) { &alone.0 } else { &routes };
+        if self.stands_constant_beside(named) { self.eliminate(vec![true; self.columns]) } else { alone }
     }
 
     /// Leaves out the route that stands out of the noise least, until all that are left do.
@@ -114,7 +108,7 @@ impl Regression {
         loop {
             let solution = self.all.solve(&used, self.most);
             let spread = self.spread(&used);
-            let routes = (0..self.columns - 1).filter(|column| used[*column]);
+            let routes = (0..self.constant()).filter(|column| used[*column]);
             let weakest = routes.map(|column| (self.strength(&solution, &spread, column), column));
             match weakest.min_by(|a, b| a.0.total_cmp(&b.0)) {
                 Some((strength, column)) if strength < NAMED_AT => used[column] = false,
@@ -129,14 +123,27 @@ impl Regression {
         if share >= LEAST_SHARE { solution[column] / spread[column].max(f64::MIN_POSITIVE) } else { 0.0 }
     }
 
-    /// Whether some of it is idle whatever is asked for, beside the routes that are used.
-    fn stands_constant_in(&self, used: &[bool]) -> bool {
-        let constant = self.columns - 1;
-        // Beside a route that is as constant, nobody can tell.
-        if self.sums[constant] <= 0.0 || (0..constant).any(|column| used[column] && self.is_still(column)) {
-            return false;
+    /// The constant's column.
+    fn constant(&self) -> usize {
+        self.columns - 1
+    }
+
+    /// How many standard errors each column is above zero when the constant is used beside these; `None` without one.
+    fn strengths_beside_constant(&self, used: &[bool]) -> Option<Vec<f64>> {
+        if self.sums[self.constant()] <= 0.0 {
+            return None;
         }
-        self.strength(&self.all.solve(used, self.most), &self.spread(used), constant) >= CONSTANT_AT
+        let mut used = used.to_vec();
+        used[self.constant()] = true;
+        let (solution, spread) = (self.all.solve(&used, self.most), self.spread(&used));
+        Some((0..self.columns).map(|column| self.strength(&solution, &spread, column)).collect())
+    }
+
+    /// Whether some of it is idle whatever is asked for, beside these routes. Beside one that is as constant, nobody can
+    /// tell.
+    fn stands_constant_beside(&self, routes: &[bool]) -> bool {
+        let is_told = (0..self.constant()).all(|column| !routes[column] || !self.is_still(column));
+        is_told && self.strengths_beside_constant(routes).is_some_and(|it| it[self.constant()] >= CONSTANT_AT)
     }
 
     fn is_still(&self, column: usize) -> bool {
@@ -146,21 +153,14 @@ impl Regression {
 
     /// Of the routes that are used, those that would not stand out beside a constant: it may be meant as well.
     pub(super) fn like_constant(&self, used: &[bool]) -> Vec<bool> {
-        let constant = self.columns - 1;
-        if self.sums[constant] <= 0.0 {
-            return vec![false; self.columns];
-        }
-        let mut beside = used.to_vec();
-        beside[constant] = true;
-        let (solution, spread) = (self.all.solve(&beside, self.most), self.spread(&beside));
-        let like = |column: usize| self.is_still(column) || self.strength(&solution, &spread, column) < NAMED_AT;
-        (0..self.columns).map(|column| column != constant && used[column] && like(column)).collect()
+        let Some(strengths) = self.strengths_beside_constant(used) else { return vec![false; self.columns] };
+        let like = |column: usize| self.is_still(column) || strengths[column] < NAMED_AT;
+        (0..self.columns).map(|column| column != self.constant() && used[column] && like(column)).collect()
     }
 
-    /// What a solution lays to the constant, at each moment.
-    pub(super) fn constant(&self, solution: &[f64]) -> f64 {
-        let constant = self.columns - 1;
-        solution[constant] * self.sums[constant] / self.rows as f64
+    /// Sessions that a solution lays to the constant.
+    pub(super) fn laid_to_constant(&self, solution: &[f64]) -> f64 {
+        solution[self.constant()] * self.sums[self.constant()] / self.rows as f64
     }
 
     /// With few rows: the one column that alone leaves much less unexplained than any other.
@@ -181,7 +181,7 @@ impl Regression {
             let only: Vec<bool> = (0..self.columns).map(|it| it == column).collect();
             self.all.residual(&self.all.solve(&only, self.most))
         };
-        let mut left: Vec<(f64, usize)> = (0..self.columns - 1).map(|column| (residual(column), column)).collect();
+        let mut left: Vec<(f64, usize)> = (0..self.constant()).map(|column| (residual(column), column)).collect();
         left.sort_by(|a, b| a.0.total_cmp(&b.0));
         left
     }
