@@ -7,6 +7,8 @@
 
 mod advice;
 mod attribute;
+#[cfg(test)]
+mod background_tests;
 mod blocking;
 pub mod company;
 mod findings;
