@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::error::CliError;
 use super::exit::Exit;
 use crate::gate::Verdict;
-use crate::render::gate::{Told, markdown};
+use crate::redact;
+use crate::render::gate::{Told, markdown, without_verdict};
 use crate::render::text::plain;
 use crate::render::{github, junit};
 
@@ -90,10 +91,14 @@ pub(super) fn say(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
     }
 }
 
-/// Appends markdown to the step's summary, when this is GitHub Actions. The verdict does not depend on that.
 fn append_summary(told: Told<'_>, environment: &CiEnvironment) {
+    append_to_summary(&markdown(told), environment);
+}
+
+/// Appends markdown to the step's summary, when this is GitHub Actions. The verdict does not depend on that.
+fn append_to_summary(markdown: &str, environment: &CiEnvironment) {
     let Some(path) = environment.summary.as_ref().filter(|_| environment.github) else { return };
-    if let Err(error) = append(path, &markdown(told)) {
+    if let Err(error) = append(path, markdown) {
         let path = path.display().to_string();
         tracing::warn!("the job summary is missing: cannot write `{}`: {error}", plain(&path));
     }
@@ -102,21 +107,49 @@ fn append_summary(told: Told<'_>, environment: &CiEnvironment) {
 fn append(path: &Path, markdown: &str) -> io::Result<()> {
     let mut file = File::options().create(true).append(true).open(path)?;
     let taken = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    file.write_all(github::fitting(markdown, taken).as_bytes())
+    let markdown = redact::of_process().redact(markdown.to_owned());
+    file.write_all(github::fitting(&markdown, taken).as_bytes())
 }
 
-/// Makes JUnit's file, empty, before anything is measured: one that cannot be written is refused while that costs
-/// nothing, and one of an earlier run does not outlive a run that breaks off.
-pub(super) fn begin_junit(path: Option<&Path>) -> Result<(), CliError> {
+/// What JUnit's file says until there is a verdict.
+const NOT_ENDED: &str = "the gate has not ended: it is still running, or was killed";
+
+/// Makes JUnit's file before anything is measured: one that cannot be written is refused while that costs nothing, and one
+/// of an earlier run does not outlive a run that breaks off. It is whole from the beginning, with an error for a verdict.
+pub(super) fn begin_junit(path: Option<&Path>, subject: &str) -> Result<(), CliError> {
     let Some(path) = path else { return Ok(()) };
+    let document = junit::without_verdict(subject, NOT_ENDED)?;
     let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
     folder
-        .and_then(|()| File::create(path).map(drop))
+        .and_then(|()| std::fs::write(path, document))
         .map_err(|source| CliError::NotWritable { path: path.to_owned(), source })
 }
 
+/// Says everywhere but on the terminal why there is no verdict: a gate that breaks off is no pass in any place that a CI
+/// system reads. What cannot be written is a warning, since the error itself is told.
+pub(super) fn tell_broken(subject: &str, junit: Option<&Path>, error: &CliError) {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let reason = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    let reason = redact::of_process().redact_arguments(reason);
+    let written = junit.map_or(Ok(()), |path| {
+        let document = junit::without_verdict(subject, &reason).map_err(io::Error::other)?;
+        std::fs::write(path, document)
+    });
+    if let Err(error) = written {
+        tracing::warn!("the JUnit file does not say why there is no verdict: {error}");
+    }
+    let environment = CiEnvironment::of_this_process();
+    append_to_summary(&without_verdict(subject, &reason), &environment);
+    if environment.github {
+        let annotation = github::without_verdict(&reason);
+        // With stderr gone there is nobody to tell.
+        let _nobody = io::stderr().write_all(annotation.as_bytes());
+    }
+}
+
 fn write_junit(told: Told<'_>, path: &Path) -> Result<(), CliError> {
-    std::fs::write(path, junit::document(told)?).map_err(|source| CliError::Write { path: path.to_owned(), source })
+    let document = redact::of_process().redact(junit::document(told)?);
+    std::fs::write(path, document).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -145,8 +178,9 @@ mod tests {
     fn a_reader_who_has_gone_changes_no_verdict_and_takes_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/gate.xml");
-        begin_junit(Some(&path)).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        begin_junit(Some(&path), "small").unwrap();
+        let begun = std::fs::read_to_string(&path).unwrap();
+        assert!(begun.contains("<error") && begun.contains("has not ended"), "{begun}");
         let failed = GateReport { verdict: Verdict::Failed, rules: Vec::new() };
         let said = Said { text: "gate FAILED", annotate_out: true };
         assert_eq!(tell(told(&failed), Some(&path), said, &mut Gone).unwrap(), Exit::GateFailed);
@@ -156,7 +190,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_is_refused_at_first_and_hides_no_failure_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(begin_junit(Some(folder.path())).unwrap_err().exit(), Exit::BadRequest);
+        assert_eq!(begin_junit(Some(folder.path()), "small").unwrap_err().exit(), Exit::BadRequest);
         let said = Said { text: "", annotate_out: true };
         let failed = GateReport { verdict: Verdict::Failed, rules: Vec::new() };
         assert_eq!(tell(told(&failed), Some(folder.path()), said, &mut Vec::new()).unwrap(), Exit::GateFailed);

@@ -28,7 +28,7 @@ Examples:
   rbac-bench diagnose reports/… --what-if pool=50,users=8000
   rbac-bench diagnose reports/… --log app.log --log pgbouncer.log
 
-Exit codes: 0 told · 2 there is no such run or variant · 3 cannot tell")]
+Exit codes: 0 success · 1 the run recorded nothing · 2 invalid input · 3 inconclusive")]
 pub struct DiagnoseArgs {
     /// Folder of a run
     #[arg(value_name = "RUN")]

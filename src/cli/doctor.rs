@@ -10,7 +10,7 @@ use super::run::load_scenario;
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use crate::render::text::plain;
-use crate::run::{RunOptions, preflight};
+use crate::run::{Preflight, PreflightState, RunOptions, preflight};
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::overrides::Override;
 use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
@@ -23,7 +23,8 @@ use crate::testbed::pgbouncer;
 /// Without a scenario: what the reference gateway needs. With one of a service of your own: its command, its variables,
 /// its database and whether the role sees other sessions, its URLs; nothing is started or loaded.
 ///
-/// Exits with 0 when the scenario can run here, with 1 when something is missing.
+/// Exits with 0 when the scenario can run here, with 1 when something is missing, with 3 when the service's sessions are not
+/// seen where they would be watched.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -52,6 +53,9 @@ pub struct DoctorArgs {
 struct Check {
     what: String,
     ok: bool,
+    /// Not to be told from what there is to see; such a check is not `ok`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    inconclusive: bool,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cure: Option<String>,
@@ -62,7 +66,17 @@ struct Check {
 
 impl Check {
     fn of(what: &str, ok: bool, found: String, cure: Option<String>) -> Self {
-        Self { what: what.to_owned(), ok, found, cure, needed_by: None }
+        Self { what: what.to_owned(), ok, inconclusive: false, found, cure, needed_by: None }
+    }
+}
+
+impl Check {
+    fn word(&self) -> &'static str {
+        match (self.ok, self.inconclusive) {
+            (true, _) => "ok",
+            (false, true) => "unknown",
+            (false, false) => "missing",
+        }
     }
 }
 
@@ -95,13 +109,18 @@ pub(super) fn run(args: &DoctorArgs, environment: &[Override], out: &mut dyn Wri
                 Some(scenario) => format!("{}, which only `{scenario}` needs", check.found),
                 None => check.found.clone(),
             };
-            writeln!(out, "{} {:<18} {found}", if check.ok { "ok     " } else { "missing" }, check.what)?;
+            writeln!(out, "{:<7} {:<18} {found}", check.word(), check.what)?;
             if let Some(cure) = &check.cure {
                 writeln!(out, "        {:<18} {cure}", "")?;
             }
         }
     }
-    Ok(if ok { Exit::Ok } else { Exit::CouldNotMeasure })
+    let missing = checks.iter().any(|check| !check.ok && !check.inconclusive && check.needed_by.is_none());
+    Ok(match (ok, missing) {
+        (true, _) => Exit::Ok,
+        (false, false) => Exit::Inconclusive,
+        (false, true) => Exit::CouldNotMeasure,
+    })
 }
 
 /// What a scenario of the reference gateway needs.
@@ -114,8 +133,11 @@ fn of_gateway(scenario: &Scenario) -> Vec<Check> {
 fn of_service(scenario: &ServiceScenario, options: &RunOptions) -> Result<Vec<Check>, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     let seen = runtime.block_on(preflight(scenario, options));
-    let mut checks: Vec<Check> =
-        seen.into_iter().map(|it| Check::of(&it.what, it.ok, plain(&it.found), it.cure)).collect();
+    let check = |it: Preflight| Check {
+        inconclusive: it.state == PreflightState::Inconclusive,
+        ..Check::of(&it.what, it.state == PreflightState::Good, plain(&it.found), it.cure)
+    };
+    let mut checks: Vec<Check> = seen.into_iter().map(check).collect();
     checks.extend([descriptors_of(scenario.pace().workload), cores()]);
     Ok(checks)
 }

@@ -91,6 +91,12 @@ pub(super) enum CliError {
     /// Settings beside a run that is over.
     #[error("`--users`, `--duration` and `--set` set nothing of a run that is over")]
     NothingToSet,
+    /// The command of a record that somebody else may have written.
+    #[error("`--rerun` would start the command that the record names: `{command}`")]
+    RunsCommand {
+        /// The command.
+        command: String,
+    },
     /// A variant that is none, or that a run does not have.
     #[error("there is no variant `{name}` here: there are {}", names(allowed))]
     UnknownVariant {
@@ -246,6 +252,7 @@ impl CliError {
             | Self::Log { .. }
             | Self::OneSubject
             | Self::NothingToSet
+            | Self::RunsCommand { .. }
             | Self::UnknownVariant { .. }
             | Self::VariantName(_)
             | Self::NotRunAgain
@@ -304,6 +311,7 @@ impl CliError {
             Self::Testbed(error) => error.hint(),
             Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),
+            Self::RunsCommand { .. } => Some("pass `--yes` if you trust the record".to_owned()),
             Self::UnknownVariant { name, allowed } => {
                 let meant = nearest(name, allowed.iter().map(VariantName::name));
                 meant.map(|meant| format!("did you mean `{meant}`?"))

@@ -17,6 +17,8 @@ pub enum Exit {
     Inconclusive,
     /// 99: a gate failed.
     GateFailed,
+    /// 129: its terminal has gone, by SIGHUP or an end of file.
+    HungUp,
     /// 130: interrupted by SIGINT.
     Interrupted,
     /// 143: interrupted by SIGTERM.
@@ -32,6 +34,7 @@ impl Exit {
             Self::BadRequest => 2,
             Self::Inconclusive => 3,
             Self::GateFailed => 99,
+            Self::HungUp => 129,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

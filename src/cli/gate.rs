@@ -21,6 +21,7 @@ use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
 use crate::scenario::{Experiment, Scenario, VariantName};
+use crate::testbed::command::shown;
 use crate::units::Span;
 
 /// Judge a run, or run a scenario and judge it
@@ -65,6 +66,9 @@ pub struct GateArgs {
     /// Run the scenario of a recorded run again, and judge that
     #[arg(long)]
     pub rerun: bool,
+    /// With --rerun, start the command that the record names
+    #[arg(long, requires = "rerun")]
+    pub yes: bool,
     /// Write the verdict as JUnit XML, too
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
@@ -114,15 +118,28 @@ pub enum GateFormat {
     Markdown,
 }
 
-/// Judges, and writes the verdict to `out`.
+/// Judges, and writes the verdict to `out`. Where there is none, the files for CI say why.
 pub(super) fn run(
     args: &GateArgs,
     environment: &[Override],
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
+    let judged = run_or_judge(args, environment, quiet, out);
+    match &judged {
+        Err(error) if !error.is_closed_pipe() => ci::tell_broken(subject(args), args.junit.as_deref(), error),
+        Ok(_) | Err(_) => {}
+    }
+    judged
+}
+
+fn subject(args: &GateArgs) -> &str {
+    args.subjects.first().map_or("", String::as_str)
+}
+
+fn run_or_judge(args: &GateArgs, environment: &[Override], quiet: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
     if args.paired.paired {
-        ci::begin_junit(args.junit.as_deref())?;
+        ci::begin_junit(args.junit.as_deref(), subject(args))?;
         return super::paired::run(args, environment, quiet, out);
     }
     if let Some(flag) = args.paired.pairs.first_given() {
@@ -132,7 +149,7 @@ pub(super) fn run(
         return super::learn::run(args, out);
     }
     let [subject] = args.subjects.as_slice() else { return Err(CliError::OneSubject) };
-    ci::begin_junit(args.junit.as_deref())?;
+    ci::begin_junit(args.junit.as_deref(), subject)?;
     let baseline = args.baseline.as_deref().map(recorded).transpose()?;
     if let Some(folder) = run_folder(subject) {
         return judge_run(args, &read(folder)?, baseline.as_ref(), quiet, out);
@@ -156,12 +173,22 @@ fn judge_run(
     }
     let experiment = &run.record.scenario;
     if args.rerun {
+        if let Some(command) = first_command(experiment).filter(|_| !args.yes) {
+            return Err(CliError::RunsCommand { command });
+        }
         let again = if sets { changed(args, experiment)? } else { experiment.clone() };
         return run_and_judge(args, of_variants(again, &variants)?, baseline, quiet, out);
     }
     let asked = concerning(asked(args, experiment, baseline.is_some())?, &variants)?;
     let report = judge_recorded(args, &asked, run, &variants, baseline)?;
     finish(args, &report, experiment.name(), Some(&run.folder), out)
+}
+
+/// The command that a scenario starts; `None` when it starts none.
+fn first_command(experiment: &Experiment) -> Option<String> {
+    let Experiment::Service(scenario) = experiment else { return None };
+    let mut commands = scenario.variant_names().into_iter().filter_map(|variant| scenario.command(variant));
+    commands.next().map(|command| shown(&command.words))
 }
 
 /// The scenario of a recorded run with what the flags set of it. The environment was there at the time, and is in it.

@@ -11,9 +11,11 @@ use super::run::load_gateway_scenario;
 use super::scenario::OverrideArgs;
 use super::signals::Signals;
 use crate::record::Format;
+use crate::run::{RunError, check_host};
 use crate::scenario::Scenario;
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::overrides::Override;
+use crate::testbed::database::OwnDatabase;
 use crate::testbed::{DatabaseSource, Running, TestbedError};
 
 /// Serve the reference gateway alone, for any client
@@ -50,6 +52,9 @@ pub struct GatewayArgs {
         conflicts_with = "pg_bin"
     )]
     pub database_url: Option<String>,
+    /// A host other than this machine whose database may be filled, as its URL names it; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_remote: Vec<String>,
     /// Say where it serves as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -76,7 +81,7 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
         let signals = Signals::take().map_err(CliError::Start)?;
         let starting = async {
             let database = database(args, &scenario).await?;
-            Running::start(&scenario, args.port, database).await
+            Ok::<_, CliError>(Running::start(&scenario, args.port, database).await?)
         };
         let Some(running) = signals.token().run_until_cancelled(starting).await else {
             return Ok(signals.exit().unwrap_or(Exit::Ok));
@@ -96,11 +101,13 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
     })
 }
 
-async fn database(args: &GatewayArgs, scenario: &Scenario) -> Result<DatabaseSource, TestbedError> {
-    match &args.database_url {
-        Some(url) => Ok(DatabaseSource::Own(Box::new(url.parse()?))),
-        None => DatabaseSource::private(args.pg_bin.as_deref(), scenario).await,
-    }
+async fn database(args: &GatewayArgs, scenario: &Scenario) -> Result<DatabaseSource, CliError> {
+    let Some(url) = &args.database_url else {
+        return Ok(DatabaseSource::private(args.pg_bin.as_deref(), scenario).await?);
+    };
+    let own: OwnDatabase = url.parse().map_err(TestbedError::from)?;
+    check_host(own.database(), &args.allow_remote).await.map_err(RunError::from)?;
+    Ok(DatabaseSource::Own(Box::new(own)))
 }
 
 fn say(args: &GatewayArgs, running: &Running, out: &mut dyn Write) -> Result<(), CliError> {

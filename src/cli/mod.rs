@@ -18,6 +18,7 @@ pub mod init;
 mod learn;
 pub mod paired;
 mod progress;
+mod redacted;
 pub mod report;
 pub mod run;
 pub mod scan;
@@ -34,11 +35,13 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
+use crate::redact;
 use crate::render::text::plain;
 use crate::scenario::overrides::{self, Override};
 use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, command, keeper};
 use error::CliError;
 use exit::Exit;
+use redacted::Redacted;
 
 /// Finds the route, the statement and the mistake that hold your PostgreSQL sessions idle in transaction, under load
 #[derive(Clone, Debug, Parser)]
@@ -60,8 +63,8 @@ Examples:
   rbac-bench scenario list
   rbac-bench doctor                       can this machine run it?
 
-Exit codes: 0 ran · 1 could not measure · 2 the request makes no sense · 3 inconclusive · 99 a gate failed ·
-130/143 interrupted"
+Exit codes: 0 success · 1 measurement failed · 2 invalid input · 3 inconclusive · 99 gate failed ·
+129/130/143 interrupted"
 )]
 pub struct Cli {
     /// What to do.
@@ -125,7 +128,11 @@ pub enum Command {
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    redact::learn(&given_secrets());
     start_log(&cli);
     let exit = match dispatch(&cli) {
         Ok(exit) => exit,
@@ -140,8 +147,14 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
+    let mut out = Redacted::new(io::stdout().lock());
+    let exit = run(cli, &mut out)?;
+    out.flush()?;
+    Ok(exit)
+}
+
+fn run(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CliError> {
     let environment = environment();
-    let out = &mut io::stdout().lock();
     match &cli.command {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
         Command::Scan(args) => scan::run(args, &environment, cli.quiet, out),
@@ -183,7 +196,32 @@ fn start_log(cli: &Cli) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(level));
     let ansi = use_color(cli.color);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).without_time().init();
+    let writer = || Redacted::new(io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi).without_time().init();
+}
+
+/// Tells what clap makes of the arguments: help, the version, or what is wrong with them, without the secrets in them.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let styled = error.render();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+    let text = |ansi: bool| if ansi && !no_color { styled.ansi().to_string() } else { styled.to_string() };
+    // Nobody left to tell is no other error.
+    let _nobody = if error.use_stderr() {
+        let text = redact::of_process().redact_arguments(text(io::stderr().is_terminal()));
+        io::stderr().write_all(text.as_bytes())
+    } else {
+        io::stdout().write_all(text(io::stdout().is_terminal()).as_bytes())
+    };
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Passwords in the URLs of the arguments and of our own variables: they are secret from the first line on.
+fn given_secrets() -> Vec<String> {
+    let arguments = std::env::args_os().filter_map(|it| it.into_string().ok());
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("RBAC_BENCH_") || name == "DATABASE_URL");
+    arguments.chain(variables.map(|(_, value)| value)).flat_map(|text| redact::passwords_of_urls(&text)).collect()
 }
 
 /// Whether stderr takes colours.
@@ -205,7 +243,7 @@ fn report(error: &CliError, color: ColorChoice) {
         cause = inner.source();
     }
     lines.extend(error.hint().map(|hint| format!("  hint: {}", plain(&hint))));
-    let text = lines.join("\n") + "\n";
+    let text = redact::of_process().redact_arguments(lines.join("\n") + "\n");
     // With stderr gone there is nobody to tell.
     let _nobody = io::stderr().write_all(text.as_bytes());
 }

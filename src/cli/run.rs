@@ -110,7 +110,13 @@ pub(super) fn run(
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {
         Ok(measured) => measured,
-        Err(error) if args.gate => return tell_unseen(args, &name, &unseen(error, &asked, &variants)?, out),
+        Err(error) if args.gate => match unseen(error, &asked, &variants) {
+            Ok(report) => return tell_unseen(args, &name, &report, out),
+            Err(error) => {
+                ci::tell_broken(&name, None, &error);
+                return Err(error);
+            }
+        },
         Err(error) => return Err(error),
     };
     let report = if args.gate { Some(judged(&asked, &finished)?) } else { None };
@@ -124,7 +130,7 @@ pub(super) fn run(
     }
     match (interrupted, verdict) {
         (Some(exit), _) | (None, Some(exit)) => Ok(exit),
-        (None, None) => check_measured(&finished).map(|()| Exit::Ok),
+        (None, None) => check_measured(&finished).map(|()| exit_of(&finished)),
     }
 }
 
@@ -241,6 +247,13 @@ pub(super) fn output_width() -> Option<usize> {
     }
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
+}
+
+/// A run that did not see the service's sessions has shown nothing of them.
+fn exit_of(finished: &Finished) -> Exit {
+    let record = &finished.record;
+    let unseen = record.variants.values().any(|variant| record.not_observed(variant).is_some());
+    if unseen { Exit::Inconclusive } else { Exit::Ok }
 }
 
 /// A run without a single finished request has measured nothing, whatever else went well.

@@ -1,8 +1,8 @@
-//! Ctrl-C and SIGTERM: both end the run in good order, and the exit code says which it was.
+//! SIGINT, SIGTERM and SIGHUP: each ends the run in good order, and the exit code says which it was.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,8 @@ use super::exit::Exit;
 /// The root token of everything, cancelled by the first signal.
 pub(super) struct Signals {
     token: CancellationToken,
-    terminated: Arc<AtomicBool>,
+    /// The code of the exit; 0 for Ctrl-C's, of which nobody says so.
+    code: Arc<AtomicU8>,
 }
 
 impl Signals {
@@ -22,17 +23,17 @@ impl Signals {
         let token = CancellationToken::new();
         let cancel = token.clone();
         ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
-        // That handler is not told which signal it was; this one sees SIGTERM only.
-        let terminated = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&terminated);
-        let mut sigterm = signal(SignalKind::terminate())?;
-        let cancel = token.clone();
-        tokio::spawn(async move {
-            sigterm.recv().await;
-            seen.store(true, Ordering::Relaxed);
-            cancel.cancel();
-        });
-        Ok(Self { token, terminated })
+        // That handler is not told which signal it was; these see one each.
+        let code = Arc::new(AtomicU8::new(0));
+        for (kind, exit) in [(SignalKind::terminate(), Exit::Terminated), (SignalKind::hangup(), Exit::HungUp)] {
+            let (mut signals, seen, cancel) = (signal(kind)?, Arc::clone(&code), token.clone());
+            tokio::spawn(async move {
+                signals.recv().await;
+                seen.store(exit.code(), Ordering::Relaxed);
+                cancel.cancel();
+            });
+        }
+        Ok(Self { token, code })
     }
 
     pub(super) fn token(&self) -> &CancellationToken {
@@ -41,10 +42,11 @@ impl Signals {
 
     /// The exit code of an interrupted program; `None` when no signal came.
     pub(super) fn exit(&self) -> Option<Exit> {
-        match (self.token.is_cancelled(), self.terminated.load(Ordering::Relaxed)) {
-            (false, _) => None,
-            (true, false) => Some(Exit::Interrupted),
-            (true, true) => Some(Exit::Terminated),
-        }
+        let signalled = self.token.is_cancelled();
+        signalled.then(|| match self.code.load(Ordering::Relaxed) {
+            code if code == Exit::Terminated.code() => Exit::Terminated,
+            code if code == Exit::HungUp.code() => Exit::HungUp,
+            _ => Exit::Interrupted,
+        })
     }
 }

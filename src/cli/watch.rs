@@ -52,7 +52,7 @@ Examples:
   rbac-bench watch --metrics-url http://127.0.0.1:9100/metrics \\
     --gauge checked_out=hikaricp_connections_active --gauge pending=hikaricp_connections_pending
 
-Exit codes: 0 watched · 1 could not watch · 2 the request makes no sense · 130/143 interrupted")]
+Exit codes: 0 success · 1 measurement failed · 2 invalid input · 129 the terminal is gone · 130/143 interrupted")]
 pub struct WatchArgs {
     /// The database; its password is never shown
     #[arg(long, value_name = "URL", env = "RBAC_BENCH_DATABASE_URL", hide_env_values = true)]
@@ -145,6 +145,7 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
             Ended::Stopped if args.duration.is_some() || signals.exit() != Some(Exit::Interrupted) => {
                 signals.exit().unwrap_or(Exit::Ok)
             }
+            Ended::ReaderGone if args.fills_the_screen() => Exit::HungUp,
             _ => Exit::Ok,
         })
     })

@@ -189,6 +189,9 @@ pub(super) fn leaked(seen: &Seen<'_>) -> Option<Finding> {
 
 /// What was seen and is not explained.
 pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Finding> {
+    if let Some(finding) = not_observed(seen) {
+        return Some(finding);
+    }
     let polls = seen.timeline.rows.len();
     if polls < FEWEST_POLLS {
         let title =
@@ -226,6 +229,17 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
         ));
     }
     None
+}
+
+/// The service's sessions were not among those that were watched.
+fn not_observed(seen: &Seen<'_>) -> Option<Finding> {
+    let because = seen.case.record.not_observed(seen.case.variant)?;
+    let finding = Finding::new(Kind::CannotTell, None, 1.0, format!("Inconclusive: {because}."));
+    Some(finding.with(
+        "monitor.sessions_with_activity",
+        0.0,
+        "watched sessions that ran a query or began a transaction",
+    ))
 }
 
 fn nobody_named(seen: &Seen<'_>, idle: f64) -> Finding {

@@ -136,6 +136,8 @@ mod tests {
             generator: GeneratorRecord::default(),
             latency_distribution: Vec::new(),
             scan: None,
+            sessions_elsewhere: Vec::new(),
+            machine_load: None,
             monitor: None,
         };
         RunRecord {

@@ -2,6 +2,7 @@
 
 use super::Verdict;
 use super::measure::Missing;
+use super::quality::is_failing;
 use super::rule::Rule;
 use crate::compare::Side;
 use crate::record::scan::{Estimate, ScanRoute, ScanVerdict};
@@ -37,8 +38,17 @@ pub(super) fn judge(rule: &Rule, side: Side<'_>, held: Estimate, limit: f64) -> 
         let broken = rule.op.is_upper_bound() && !holds(held.value);
         return (if broken { Verdict::Failed } else { Verdict::Inconclusive }, Some(reason));
     }
+    let failing = scanned(rule, side).ok().filter(|it| is_failing(it.failures, it.requests));
     match (holds(held.low), holds(held.high)) {
-        (true, true) => (Verdict::Passed, None),
+        (true, true) => match failing {
+            Some(ScanRoute { failures, requests, .. }) => {
+                let reason = format!(
+                    "{failures} of {requests} requests failed: a request that fails does not do the work that is measured"
+                );
+                (Verdict::Inconclusive, Some(reason))
+            }
+            None => (Verdict::Passed, None),
+        },
         (false, false) => (Verdict::Failed, None),
         _ => {
             let reason = format!("the interval of the scan, {:.3} to {:.3} s, holds the limit", held.low, held.high);

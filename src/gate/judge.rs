@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::guard::{Doubt, doubts};
 use super::hold;
 use super::measure::{Missing, Window, measure, measure_in};
+use super::quality::{QualityIssue, quality_issues};
 use super::rule::{Limit, Metric, Op, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
 use crate::compare::{Difference, Side, chance, differences};
 use crate::record::{Outcome, RunRecord, Stamped};
 use crate::scenario::{Experiment, VariantName};
+use crate::units::Unit;
 
 /// A rule that was asked, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,10 +139,10 @@ pub fn judge(
     let mut outcomes = Vec::new();
     for variant in variants {
         let side = run.side(*variant);
-        let doubts = side.map(doubts).unwrap_or_default();
+        let quality_issues = side.map(quality_issues).unwrap_or_default();
         for asked in asked.iter().filter(|asked| asked.concerns(*variant)) {
             outcomes.push(match side {
-                Some(side) => Judged { asked, side, doubts: &doubts, baseline }.outcome(),
+                Some(side) => Judged { asked, side, quality_issues: &quality_issues, baseline }.outcome(),
                 None => not_measured(asked, run.record, *variant),
             });
         }
@@ -191,7 +192,7 @@ fn inconclusive(asked: &Asked, variant: VariantName, reason: String) -> RuleOutc
 struct Judged<'a> {
     asked: &'a Asked,
     side: Side<'a>,
-    doubts: &'a [Doubt],
+    quality_issues: &'a [QualityIssue],
     baseline: Option<Baseline<'a>>,
 }
 
@@ -202,7 +203,7 @@ impl Judged<'_> {
             (_, Limit::Absolute(limit)) => self.absolute(limit),
             (_, Limit::Relative { change }) => self.relative(change),
         };
-        doubted(outcome, &self.asked.rule, self.doubts)
+        doubted(outcome, &self.asked.rule, self.quality_issues)
     }
 
     fn none(&self, reason: &dyn fmt::Display) -> RuleOutcome {
@@ -288,11 +289,22 @@ impl Judged<'_> {
             (Err(missing), _) => return self.none(&missing),
             (_, Err(missing)) => return self.none(&format!("in the baseline, {missing}")),
         };
-        if let Some(doubt) = doubts(before).iter().find(|doubt| doubt.concerns(self.asked.rule.metric)) {
-            return self.none(&format!("in the baseline, {doubt}"));
+        let rule = &self.asked.rule;
+        if let Some(issue) = quality_issues(before).iter().find(|issue| issue.voids_baseline(rule)) {
+            return self.none(&format!("in the baseline, {issue}"));
         }
-        let outcome = self.judged(after_figure, before_figure * (1.0 + change));
-        self.beyond_chance(outcome, before, [before_figure, after_figure])
+        let limit = before_figure * (1.0 + change);
+        // A share ends at 1: what no run can exceed decides nothing.
+        if rule.metric.unit() == Unit::Ratio && rule.op.is_upper_bound() && limit >= 1.0 {
+            let reason =
+                format!("the limit would be {:.0} %, which no run can exceed: the baseline fails", limit * 100.0);
+            return RuleOutcome {
+                verdict: Verdict::Inconclusive,
+                reason: Some(reason),
+                ..self.judged(after_figure, 1.0)
+            };
+        }
+        self.beyond_chance(self.judged(after_figure, limit), before, [before_figure, after_figure])
     }
 
     /// A limit that is exceeded by less than two runs of the same differ by is not known to be exceeded.
@@ -326,10 +338,10 @@ pub fn windows_of(side: Side<'_>, length_s: f64) -> Vec<Window> {
 }
 
 /// A verdict that the instrument does not vouch for is none; what was measured stays to be read.
-fn doubted(outcome: RuleOutcome, rule: &Rule, doubts: &[Doubt]) -> RuleOutcome {
+fn doubted(outcome: RuleOutcome, rule: &Rule, quality_issues: &[QualityIssue]) -> RuleOutcome {
     let overrules =
-        |doubt: &&Doubt| doubt.concerns(rule.metric) && (doubt.spares_failures() || outcome.verdict != Verdict::Failed);
-    let Some(doubt) = doubts.iter().find(overrules) else { return outcome };
+        |doubt: &&QualityIssue| doubt.concerns(rule) && (doubt.spares_failures() || outcome.verdict != Verdict::Failed);
+    let Some(doubt) = quality_issues.iter().find(overrules) else { return outcome };
     if outcome.verdict == Verdict::Inconclusive && outcome.measured.is_none() && doubt.spares_failures() {
         // There was no figure to begin with; the doubt is the better reason.
         return RuleOutcome { reason: Some(doubt.to_string()), ..outcome };

@@ -7,7 +7,7 @@
 
 use super::measure::{Missing, measure_in};
 use super::rule::Rule;
-use super::{GateRule, Severity, Windows, doubts, windows_of};
+use super::{GateRule, Severity, Windows, quality_issues, windows_of};
 use crate::compare::Side;
 use crate::units::{Count, Span};
 
@@ -111,7 +111,7 @@ pub fn learn(healthy: &[Side<'_>], length: Span) -> Result<Learned, LearnError> 
 
 /// Why a run is none to learn from; `None` when it is.
 fn unfit(side: Side<'_>) -> Option<String> {
-    if let Some(doubt) = doubts(side).first() {
+    if let Some(doubt) = quality_issues(side).first() {
         return Some(doubt.to_string());
     }
     let healthy = side.record.is_healthy(side.measured);

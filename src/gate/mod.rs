@@ -3,19 +3,19 @@
 //! Pure: a record and its samples in, a [`GateReport`] out. Data that are missing, or that the instrument itself does
 //! not vouch for, make a rule inconclusive; they never make it pass.
 
-mod guard;
 mod hold;
 mod judge;
 mod learn;
 mod measure;
 mod outcome;
 pub mod paired;
+mod quality;
 mod rule;
 
 pub use crate::scenario::gate::{GateRule, Severity, Windows};
-pub use guard::{Doubt, doubts};
 pub use judge::{Asked, Baseline, ReadBack, Trust, judge, nothing_measured, routes, windows_of};
 pub use learn::{LearnError, Learned, LearnedRule, learn};
 pub use measure::{Missing, Window, gauge, measure, measure_in};
 pub use outcome::{GateReport, Paired, RatioEstimate, RuleOutcome, Verdict};
+pub use quality::{QualityIssue, quality_issues};
 pub use rule::{Aggregate, Kind, Limit, Metric, Op, Rule, RuleError, RuleFault};

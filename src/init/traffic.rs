@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::paths::{hole, is_secret_name, looks_secret, split};
 use super::words::together;
 use super::{DraftRoute, MOST_VALUES, todo, todo_values};
-use crate::scenario::service::{RouteName, Scalar, Values};
+use crate::scenario::service::{RouteName, Scalar, Values, is_token};
 
 /// The most routes that are told apart; more are not templates that anybody wrote.
 const MOST_TEMPLATES: usize = 10_000;
@@ -154,7 +154,7 @@ impl Seen {
         let mut route = DraftRoute { route: key.to_owned(), weight: 1, ..DraftRoute::default() };
         for (index, distinct) in self.path.iter().enumerate() {
             let name = hole(index + 1);
-            let secret = distinct.values.iter().any(|value| looks_secret(value));
+            let secret = distinct.values.iter().any(|value| looks_secret(value) || is_token(value));
             let values = if secret {
                 route.comments.push(format!("What stood at `{{{name}}}` may be a secret: it was not copied."));
                 todo_values(&format!("values of {name}"))
@@ -182,7 +182,7 @@ impl Seen {
                 sometimes.push(format!("`{name}`"));
                 continue;
             }
-            if is_secret_name(name) || distinct.values.iter().any(|value| looks_secret(value)) {
+            if is_secret_name(name) || distinct.values.iter().any(|value| looks_secret(value) || is_token(value)) {
                 route.comments.push(format!("`{name}` may hold a secret: it was not copied."));
                 route.query.push((name.clone(), todo(&format!("a value of {name}, or leave it out"))));
                 continue;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use tokio_postgres::{Client, Statement};
 
 use super::clock::ServerTime;
-use crate::masks::without_literals;
 use crate::record::BlockingRoot;
+use crate::redact::without_literals;
 
 /// Sessions whose predecessors are asked for: the function stops all locking for a moment.
 const WAITERS_MAX: usize = 256;

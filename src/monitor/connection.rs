@@ -18,6 +18,7 @@ pub(super) struct Link {
     pub(super) client: Client,
     ending: Ending,
     pub(super) pulse: Statement,
+    pub(super) filtered_pulse: Statement,
     pub(super) rows: Statement,
     pub(super) counters: Statement,
     pub(super) whom: Statement,
@@ -73,6 +74,7 @@ impl Link {
         }
         Ok(Self {
             pulse: client.prepare(pulse::PULSE).await.map_err(failed)?,
+            filtered_pulse: client.prepare(pulse::FILTERED_PULSE).await.map_err(failed)?,
             rows: client.prepare(rows::ROWS).await.map_err(failed)?,
             counters: client.prepare(&counters::query(version)).await.map_err(failed)?,
             whom: client.prepare(blocking::WHOM).await.map_err(failed)?,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::clock::ServerTime;
 use super::rows::{SessionRow, State};
-use crate::masks::without_literals;
 use crate::record::{EpisodeEnd, EpisodeSample};
+use crate::redact::without_literals;
 
 /// A server process: its pid alone may come again.
 type Key = (i32, ServerTime);

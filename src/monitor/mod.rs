@@ -14,6 +14,7 @@ mod connection;
 mod cost;
 mod counters;
 mod ease;
+mod elsewhere;
 mod episodes;
 mod figures;
 mod health;
@@ -29,6 +30,7 @@ mod rows;
 mod schedule;
 pub mod sessions;
 mod watcher;
+mod working;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +44,7 @@ use crate::scenario::Health;
 
 pub use crate::scenario::service::GaugeName;
 pub use counters::ServerCounters;
+pub use elsewhere::{Elsewhere, elsewhere};
 pub use health::{Good, Probe};
 pub use others::Whose;
 pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};

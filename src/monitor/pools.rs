@@ -199,15 +199,19 @@ async fn whole(mut answer: reqwest::Response) -> reqwest::Result<Option<String>>
 }
 
 /// Sums a replica's gauges over its workers. A line that is no number (NaN, as some write for a pool that is not there
-/// yet) says nothing.
+/// yet) says nothing. A gauge of which a line is below zero is wrong, and not known; but for SQLAlchemy's overflow, which
+/// counts from minus its pool's size.
 fn sample(replica: u32, text: Option<&str>, names: &GaugeNames) -> PoolSample {
     let metrics = text.map(parse).unwrap_or_default();
-    let sum = |wanted: Option<&GaugeName>| {
+    let values = |wanted: Option<&GaugeName>| {
         let wanted = wanted?;
         let matching = metrics.iter().filter(|metric| is(metric, wanted));
-        let mut values = matching.map(|metric| metric.value).filter(|value| value.is_finite()).peekable();
-        values.peek()?;
-        Some(values.sum::<f64>())
+        let values: Vec<f64> = matching.map(|metric| metric.value).filter(|value| value.is_finite()).collect();
+        (!values.is_empty()).then_some(values)
+    };
+    let known = |wanted: Option<&GaugeName>| {
+        let values = values(wanted)?;
+        values.iter().all(|value| *value >= 0.0).then(|| values.iter().sum::<f64>())
     };
     let mut stalled = metrics
         .iter()
@@ -217,14 +221,14 @@ fn sample(replica: u32, text: Option<&str>, names: &GaugeNames) -> PoolSample {
         stalled.peek().is_some().then(|| small(stalled.filter(|metric| metric.value > STALLED_S).count() as f64));
     PoolSample {
         replica,
-        checked_out: sum(names.checked_out.as_ref()).map(small),
-        pending: sum(names.pending.as_ref()).map(small),
-        timeouts: sum(names.timeouts.as_ref()).map(|value| u64::from(small(value))),
+        checked_out: known(names.checked_out.as_ref()).map(small),
+        pending: known(names.pending.as_ref()).map(small),
+        timeouts: known(names.timeouts.as_ref()).map(|value| u64::from(small(value))),
         stalled_workers,
         errors: errors(&metrics),
-        held_s: sum(Some(&GaugeName { name: HELD.to_owned(), label: None })),
-        size: sum(names.size.as_ref()).map(small),
-        overflow: sum(names.overflow.as_ref()).map(small),
+        held_s: known(Some(&GaugeName { name: HELD.to_owned(), label: None })),
+        size: known(names.size.as_ref()).map(small),
+        overflow: values(names.overflow.as_ref()).map(|it| small(it.iter().map(|value| value.max(0.0)).sum())),
     }
 }
 
@@ -289,6 +293,16 @@ gateway_errors_total{text=\"QueuePool limit of size 20\"} 3
         assert_eq!((sample.checked_out, sample.pending, sample.timeouts), (None, None, Some(3)));
         // Nobody has told of event loops.
         assert_eq!(sample.stalled_workers, None);
+    }
+
+    #[test]
+    fn a_negative_gauge_is_not_known_and_no_zero() {
+        let names = GaugeNames { overflow: "overflow".parse().ok(), ..GaugeNames::default() };
+        let text = "db_client_connection_pending_requests{pool=\"a\"} -1\n\
+                    db_client_connection_pending_requests{pool=\"b\"} 5\n\
+                    overflow{pool=\"a\"} -5\noverflow{pool=\"b\"} 2\n";
+        let sample = sample(1, Some(text), &names);
+        assert_eq!((sample.pending, sample.overflow), (None, Some(2)));
     }
 
     #[tokio::test]

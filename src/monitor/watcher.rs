@@ -15,9 +15,10 @@ use super::holds::{GAP_S, Holds};
 use super::line::{Line, Restored};
 use super::others::Wanted;
 use super::paces::Paces;
-use super::pulse::{Pulse, feel};
+use super::pulse::{Pulse, feel, feel_wanted};
 use super::rows::{Look, look};
 use super::schedule::skipped;
+use super::working::Working;
 use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{
     BlockingSample, CountersSample, EpisodeEnd, Event, MonitorRecord, OtherSessions, PulseSample, Sample,
@@ -69,6 +70,7 @@ pub(super) struct Watcher {
     wanted: Wanted,
     seen_others: OtherSessions,
     no_clients: Vec<i32>,
+    working: Working,
     waiters: Vec<i32>,
     ease: Ease,
     took: Took,
@@ -98,6 +100,7 @@ impl Watcher {
             holds: Holds::default(),
             seen_others: OtherSessions::default(),
             no_clients: Vec::new(),
+            working: Working::default(),
             waiters: Vec::new(),
             took: Took::default(),
             stats: PollStats::default(),
@@ -167,6 +170,7 @@ impl Watcher {
             client_cpu_s,
             backend_cpu_s: line.backend_cpu_s,
             unwatched_s: line.unwatched_s,
+            sessions_with_activity: self.working.sessions(),
             episodes: self.longest.ended,
             episodes_told: self.longest.told,
             ..self.record
@@ -208,6 +212,7 @@ impl Watcher {
             same_database: seen.strangers,
             idle_in_transaction: seen.strangers_idle,
         };
+        self.working.take(&seen);
         self.stats.taken += 1;
         self.record.pulses += 1;
         self.took.rows.record(seen.answered - seen.asked);
@@ -243,7 +248,13 @@ impl Watcher {
             return;
         }
         let Some(link) = self.line.link() else { return };
-        match in_time(feel(&link.client, &link.pulse, link.server.database, &self.no_clients)).await {
+        let (client, database) = (&link.client, link.server.database);
+        let polled = if self.watch.whose.is_everybody() {
+            in_time(feel(client, &link.pulse, database, &self.no_clients)).await
+        } else {
+            in_time(feel_wanted(client, &link.filtered_pulse, database, &self.wanted)).await
+        };
+        match polled {
             Ok(pulse) => self.felt(&pulse, sink),
             Err(trouble) => self.failed(trouble, sink).await,
         }

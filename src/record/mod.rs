@@ -4,6 +4,7 @@
 //! the last second can be read; `record.json` says what was run, and, once a variant has ended, what came of it.
 //! Everything that is printed is computed from these. The formats are described in `docs/FORMATS.md`.
 
+mod observed;
 pub mod sample;
 pub mod scan;
 pub mod store;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Experiment, VariantName};
+pub use observed::{MachineLoad, SessionsElsewhere, elsewhere_in_words, not_observed};
 pub use sample::{
     ActivitySample, BlockingRoot, BlockingSample, BreakdownSample, CountersSample, EpisodeEnd, EpisodeSample, Event,
     HealthSample, HoldGroup, LoadSample, OtherSessions, PgBouncerPool, PgBouncerSample, PgBouncerStats, PoolSample,
@@ -153,6 +155,12 @@ pub struct VariantRecord {
     /// requests to tell; empty in records of earlier programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency_distribution: Vec<LatencyPoint>,
+    /// Where sessions outside the monitor's filter ran queries, where none of the filter did; otherwise empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions_elsewhere: Vec<SessionsElsewhere>,
+    /// How much of this machine was in use; `None` where the system does not tell, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_load: Option<MachineLoad>,
     /// What a scan found; `None` when it was loaded by users, and not scanned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan: Option<ScanRecord>,
@@ -330,4 +338,8 @@ pub struct MonitorRecord {
     pub clock_jumps: u32,
     /// Times that the rate of polls was changed.
     pub pace_changes: u32,
+    /// Sessions of the filter that ran a query or began a transaction while it watched, as far as polls saw them; `None` in
+    /// records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions_with_activity: Option<u64>,
 }

@@ -23,6 +23,23 @@ pub struct ScanRecord {
     pub windows: Vec<ScanWindow>,
 }
 
+impl ScanRecord {
+    /// The same with no verdict on any route, for this reason: the figures are of other sessions than the routes'.
+    #[must_use]
+    pub fn of_unknown(self, because: &str) -> Self {
+        let unknown = |route: ScanRoute| ScanRoute {
+            verdict: ScanVerdict::Unknown,
+            because: Some(because.to_owned()),
+            only_in_company: false,
+            held_s_per_request: None,
+            held_beyond_pauses_s: None,
+            held_in_company_s_per_request: None,
+            ..route
+        };
+        Self { routes: self.routes.into_iter().map(unknown).collect(), pool_full_at_rps: None, ..self }
+    }
+}
+
 /// How a scan was done.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanPlan {

@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{FORMAT_VERSION, RunRecord, Stamped};
+use super::{FORMAT_VERSION, Outcome, RunRecord, Sample, Stamped};
+use crate::redact::{self, Redactor, redact_document};
 
 /// Name of the record in its folder.
 pub const RECORD_FILE: &str = "record.json";
 /// Name of the samples in the same folder.
 pub const SAMPLES_FILE: &str = "samples.ndjson";
+
+/// Space that is kept for the last writing of the record, so that a disk that the samples have filled has room for it.
+const RESERVE_FILE: &str = "record.reserve";
+const RESERVE: usize = 256 << 10;
 
 /// Why a run folder could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,7 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    redactor: Redactor,
 }
 
 impl RunFolder {
@@ -69,12 +75,38 @@ impl RunFolder {
         for attempt in 1.. {
             let path = parent.join(if attempt == 1 { name.to_owned() } else { format!("{name}-{attempt}") });
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Self { path, redactor: redact::of_process() }.with_reserve(),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(StoreError::Write { path, source }),
             }
         }
         unreachable!("there are more numbers than folders")
+    }
+
+    fn with_reserve(self) -> Result<Self, StoreError> {
+        let path = self.path.join(RESERVE_FILE);
+        // Not zeros, which some file systems do not store.
+        fs::write(&path, vec![b'.'; RESERVE]).map_err(|source| StoreError::Write { path, source })?;
+        Ok(self)
+    }
+
+    /// Writes the record for the last time, into the space that was kept for it. Where even that does not suffice, it is
+    /// written without its variants, so that its outcome is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] when the whole record could not be written.
+    pub fn write_last(&self, record: &RunRecord) -> Result<(), StoreError> {
+        let _never_there = fs::remove_file(self.path.join(RESERVE_FILE));
+        let Err(error) = self.write_record(record) else { return Ok(()) };
+        let outcome = match &record.outcome {
+            Outcome::Failed { .. } => record.outcome.clone(),
+            Outcome::Running | Outcome::Finished | Outcome::Interrupted => Outcome::Failed { error: error.to_string() },
+        };
+        let without = RunRecord { outcome, variants: std::collections::BTreeMap::new(), ..record.clone() };
+        if let Err(error) = self.write_record(&without) {
+            tracing::debug!(%error, "the record does not say how the run ended");
+        }
+        Err(error)
     }
 
     /// The folder.
@@ -90,18 +122,23 @@ impl RunFolder {
         self.write_document(RECORD_FILE, record)
     }
 
-    /// Writes a JSON file of this name in the same way.
+    /// Writes a JSON file of this name in the same way, without secrets.
     ///
     /// # Errors
     /// [`StoreError::Write`].
     pub fn write_document(&self, name: &str, document: &impl Serialize) -> Result<(), StoreError> {
         let path = self.path.join(name);
         let partial = self.path.join(format!("{name}.partial"));
-        let written = serde_json::to_vec_pretty(document)
+        let written = serde_json::to_value(document)
+            .and_then(|document| serde_json::to_vec_pretty(&redact_document(&self.redactor, document)))
             .map_err(io::Error::from)
             .and_then(|bytes| fs::write(&partial, bytes))
             .and_then(|()| fs::rename(&partial, &path));
-        written.map_err(|source| StoreError::Write { path, source })
+        written.map_err(|source| {
+            // Half a file would take the space that the next attempt needs.
+            let _never_there = fs::remove_file(&partial);
+            StoreError::Write { path, source }
+        })
     }
 
     /// Opens the samples for appending.
@@ -111,7 +148,10 @@ impl RunFolder {
     pub fn samples(&self) -> Result<SampleWriter, StoreError> {
         let path = self.path.join(SAMPLES_FILE);
         match File::options().create(true).append(true).open(&path) {
-            Ok(file) => Ok(SampleWriter { file: BufWriter::with_capacity(1 << 16, file), path }),
+            Ok(file) => {
+                let file = BufWriter::with_capacity(1 << 16, file);
+                Ok(SampleWriter { file, path, redactor: self.redactor.clone() })
+            }
             Err(source) => Err(StoreError::Write { path, source }),
         }
     }
@@ -122,6 +162,7 @@ impl RunFolder {
 pub struct SampleWriter {
     file: BufWriter<File>,
     path: PathBuf,
+    redactor: Redactor,
 }
 
 impl SampleWriter {
@@ -130,7 +171,13 @@ impl SampleWriter {
     /// # Errors
     /// [`StoreError::Write`].
     pub fn append(&mut self, sample: &Stamped) -> Result<(), StoreError> {
-        let mut line = serde_json::to_vec(sample).map_err(|error| self.failed(error.into()))?;
+        let written = if holds_texts(&sample.sample) {
+            serde_json::to_value(sample)
+                .and_then(|document| serde_json::to_vec(&redact_document(&self.redactor, document)))
+        } else {
+            serde_json::to_vec(sample)
+        };
+        let mut line = written.map_err(|error| self.failed(error.into()))?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(|error| self.failed(error))
     }
@@ -145,6 +192,20 @@ impl SampleWriter {
 
     fn failed(&self, source: io::Error) -> StoreError {
         StoreError::Write { path: self.path.clone(), source }
+    }
+}
+
+/// Whether a sample holds texts of others; the rest are numbers, and names of the scenario's own.
+fn holds_texts(sample: &Sample) -> bool {
+    match sample {
+        Sample::Activity(_) | Sample::Pulse(_) | Sample::Counters(_) | Sample::Load(_) => false,
+        Sample::Breakdown(_)
+        | Sample::Episode(_)
+        | Sample::Blocking(_)
+        | Sample::Pools(_)
+        | Sample::Health(_)
+        | Sample::PgBouncer(_)
+        | Sample::Event(_) => true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why figures of a variant are less than they might be, a sentence each.
 
-use super::numbers::{count, quantity, seconds};
-use crate::record::{MonitorRecord, ScheduleRecord, VariantRecord};
+use super::numbers::{count, percent, quantity, seconds};
+use crate::record::{MachineLoad, MonitorRecord, ScheduleRecord, VariantRecord};
 use crate::units::Unit;
 
 /// A lag that is worth a sentence.
@@ -10,7 +10,17 @@ const WORTH_SAYING_MS: f64 = 10.0;
 /// The sentences.
 pub(super) fn doubts(variant: &VariantRecord) -> Vec<String> {
     let of_monitor = variant.monitor.iter().flat_map(|monitor| of_monitor(monitor, variant));
-    of_monitor.chain(variant.generator.schedule.iter().flat_map(of_schedule)).collect()
+    let of_machine = variant.machine_load.iter().filter(|load| load.is_limit()).map(of_machine);
+    of_monitor.chain(of_machine).chain(variant.generator.schedule.iter().flat_map(of_schedule)).collect()
+}
+
+fn of_machine(load: &MachineLoad) -> String {
+    format!(
+        "this machine was the limit: its cores were {} busy, and tasks waited for one {} of the time. Throughput, latency \
+         and health (*) are the machine's rather than the service's: fewer `--users`, or more cores, would show those.",
+        percent(Some(load.busy_ratio)),
+        percent(load.stalled_ratio)
+    )
 }
 
 fn of_monitor(monitor: &MonitorRecord, variant: &VariantRecord) -> Vec<String> {

@@ -182,6 +182,12 @@ pub fn sentence(report: &GateReport) -> String {
     format!("gate {}: {}", report.verdict.name(), parts.join(", "))
 }
 
+/// The markdown of a gate that came to no verdict.
+#[must_use]
+pub fn without_verdict(scenario: &str, reason: &str) -> String {
+    format!("### gate without a verdict\n\nscenario {}\n\n{}\n", md(scenario), md(reason))
+}
+
 /// The verdict as markdown, for a job summary or a merge request.
 #[must_use]
 pub fn markdown(told: Told<'_>) -> String {

@@ -29,6 +29,12 @@ pub fn annotations(told: Told<'_>) -> String {
     text
 }
 
+/// The annotation of a gate that came to no verdict.
+#[must_use]
+pub fn without_verdict(reason: &str) -> String {
+    format!("::error title=gate without a verdict::{}\n", annotation(reason))
+}
+
 fn command(rule: &RuleOutcome) -> &'static str {
     match rule.severity {
         Severity::Error => "error",

@@ -18,6 +18,24 @@ use crate::scenario::VariantName;
 pub fn document(told: Told<'_>) -> Result<String, quick_junit::SerializeError> {
     let mut suite = TestSuite::new(plain(told.scenario));
     suite.add_test_cases(told.report.rules.iter().map(|rule| case(rule, told)));
+    serialized(suite)
+}
+
+/// The document of a gate that came to no verdict: one case, which is an error.
+///
+/// # Errors
+/// As [`document`].
+pub fn without_verdict(scenario: &str, reason: &str) -> Result<String, quick_junit::SerializeError> {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_type("no verdict").set_message(plain(reason));
+    let mut case = TestCase::new("the gate comes to a verdict", status);
+    case.set_classname(plain(scenario));
+    let mut suite = TestSuite::new(plain(scenario));
+    suite.add_test_case(case);
+    serialized(suite)
+}
+
+fn serialized(suite: TestSuite) -> Result<String, quick_junit::SerializeError> {
     let mut report = Report::new("rbac-bench gate");
     report.add_test_suite(suite);
     // Jenkins' schema knows no number of skipped tests of the whole; none ever is.

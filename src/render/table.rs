@@ -8,11 +8,14 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use super::doubts::doubts;
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
 use super::text::plain;
-use crate::record::{Outcome, RunRecord, SeenBy, Summary, VariantRecord};
+use crate::record::{MachineLoad, Outcome, RunRecord, SeenBy, Summary, VariantRecord};
 use crate::scenario::{Experiment, Reference, ServiceScenario, VariantName};
 
 /// Rows of the incident itself, above the line.
 pub(super) const INCIDENT_ROWS: usize = 5;
+
+/// The row of [`ROWS`] whose cells are marked where the machine was the limit: probes with a short timeout meet a full CPU.
+const HEALTH_ROW: usize = 2;
 
 /// Error texts shown for each variant.
 const ERRORS_SHOWN: usize = 6;
@@ -170,8 +173,7 @@ fn widest(text: &str) -> usize {
 }
 
 fn table(record: &RunRecord, with_reference: bool) -> String {
-    let variants: Vec<(VariantName, &Summary)> =
-        record.in_order().into_iter().map(|(name, variant)| (name, &variant.summary)).collect();
+    let variants: Vec<(VariantName, &VariantRecord)> = record.in_order();
     if variants.is_empty() {
         return String::new();
     }
@@ -184,10 +186,14 @@ fn table(record: &RunRecord, with_reference: bool) -> String {
     header.extend(reference.map(str::to_owned));
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    for row in &ROWS {
+    for (index, row) in ROWS.iter().enumerate() {
         let mut cells = vec![row.label.to_owned()];
-        cells.extend(variants.iter().map(|(_, summary)| (row.cell)(summary)));
-        cells.extend(compared.then(|| change((row.ratio)(variants[0].1), (row.ratio)(variants[1].1))));
+        cells.extend(variants.iter().map(|(_, variant)| {
+            let mark = if index == HEALTH_ROW && is_cpu_limited(variant) { " *" } else { "" };
+            format!("{}{mark}", (row.cell)(&variant.summary))
+        }));
+        cells
+            .extend(compared.then(|| change((row.ratio)(&variants[0].1.summary), (row.ratio)(&variants[1].1.summary))));
         cells.extend(reference.map(|_| row.issue_2318.to_owned()));
         table.add_row(cells);
     }
@@ -198,6 +204,11 @@ fn table(record: &RunRecord, with_reference: bool) -> String {
         }
     }
     ruled(&table.to_string())
+}
+
+/// Whether the processors of this machine were the limit of a variant.
+fn is_cpu_limited(variant: &VariantRecord) -> bool {
+    variant.machine_load.is_some_and(MachineLoad::is_limit)
 }
 
 /// The samples against the server's own count, and whether that is a lower bound.

@@ -29,10 +29,13 @@ pub fn plain(text: &str) -> String {
     safe
 }
 
-/// Whether a character does something other than to be seen: control characters, separators of lines, and marks that
-/// turn the direction of writing or take no place.
+/// Whether a character does something other than to be seen: control characters, separators of lines, marks that turn the
+/// direction of writing or take no place, and what is no character at all.
 pub(super) fn is_unsafe(c: char) -> bool {
+    // XML has no place for the last two characters of each plane.
+    let is_no_character = u32::from(c) & 0xfffe == 0xfffe;
     c.is_control()
+        || is_no_character
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
@@ -95,6 +98,7 @@ mod tests {
     fn escapes_and_line_breaks_are_written_out() {
         assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\r\nnext\u{9b}2J"), "\\u{1b}[31mred\\u{1b}[0m\\r\\nnext\\u{9b}2J");
         assert_eq!(plain("a\u{61c}b"), "a\\u{61c}b");
+        assert_eq!(plain("\u{fffe}\u{ffff}\u{1ffff}\u{fffd}"), "\\u{fffe}\\u{ffff}\\u{1ffff}\u{fffd}");
         assert_eq!(plain("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
         assert_eq!(plain("QueuePool limit of size 20 – × ÷ é"), "QueuePool limit of size 20 – × ÷ é");
         assert_eq!(plain("x ##[error]y"), "x ##\\[error]y");

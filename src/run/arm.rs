@@ -11,12 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::collector::{Collector, VariantSink};
+use super::machine_load::MachineMeter;
 use super::progress::{Live, Progress, Stage, Update};
 use crate::monitor::{Monitor, ServerCounters, Sink, Watch, Watched};
 use crate::record::summary::{Measured, RequestTotals};
-use crate::record::{GeneratorRecord, LatencyPoint, LoadSample, Phases, Sample, Stamped, Summary, VariantRecord};
+use crate::record::{
+    GeneratorRecord, LatencyPoint, LoadSample, MachineLoad, Phases, Sample, Stamped, Summary, VariantRecord,
+};
 use crate::scenario::{Pace, VariantName};
-use crate::swarm::{Clock, Swarm, SwarmView};
+use crate::swarm::{Clock, Phase, Swarm, SwarmView};
 
 /// How long requests that the end has cut off may go on, so that their transactions end normally and the server
 /// counts them.
@@ -61,8 +64,16 @@ pub(super) struct Loaded {
     /// The last sample was taken.
     ended: Instant,
     view: SwarmView,
-    watched: Watched,
+    pub(super) watched: Watched,
     cpu_s: Option<f64>,
+    machine_load: Option<MachineLoad>,
+}
+
+impl Loaded {
+    /// How long the load lasted, in seconds.
+    pub(super) fn lasted_s(&self) -> f64 {
+        self.ended.saturating_duration_since(self.clock.started).as_secs_f64()
+    }
 }
 
 /// What goes on around a load.
@@ -110,10 +121,10 @@ impl Arm<'_> {
     ) -> Result<(Loaded, T), RunError> {
         let Round { view, clock, watch, sink, interval, drain } = round;
         let watching = Monitor::start(watch, Arc::clone(&sink) as Arc<dyn Sink>).await?;
-        let cpu_before = cpu_seconds();
+        let (cpu_before, meter) = (cpu_seconds(), MachineMeter::default());
         let ended = tokio::select! {
             ran = work => ran,
-            () = self.sample(&view, (clock, interval), &sink, course) => unreachable!("sampling goes on until it is dropped"),
+            () = self.sample(&view, (clock, interval), (&sink, &meter), course) => unreachable!("sampling goes on until it is dropped"),
             died = died => Err(died),
         };
         let load_ended = Instant::now();
@@ -123,12 +134,18 @@ impl Arm<'_> {
         let watched = watching.stop().await?;
         let came_to = ended?;
         let cpu_s = cpu_before.zip(cpu_seconds()).map(|(before, after)| after - before);
-        Ok((Loaded { clock, load_ended, ended: Instant::now(), view, watched, cpu_s }, came_to))
+        let (machine_load, ended) = (meter.load(), Instant::now());
+        Ok((Loaded { clock, load_ended, ended, view, watched, cpu_s, machine_load }, came_to))
     }
 
-    /// Samples the load at the monitor's rate, and shows progress once a second.
-    async fn sample(&self, view: &SwarmView, pace: (Clock, Duration), sink: &VariantSink, course: Course<'_>) {
-        let (clock, interval) = pace;
+    /// Samples the load at the monitor's rate; reads how busy the machine is, and shows progress, once a second.
+    async fn sample(
+        &self,
+        view: &SwarmView,
+        (clock, interval): (Clock, Duration),
+        (sink, meter): (&VariantSink, &MachineMeter),
+        course: Course<'_>,
+    ) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut shown, mut shown_finished) = (Instant::now(), 0);
@@ -145,6 +162,9 @@ impl Arm<'_> {
             sink.take(Instant::now(), Sample::Load(load));
             let since = shown.elapsed();
             if since >= PROGRESS_INTERVAL {
+                if clock.phase(Instant::now()) == Phase::Steady {
+                    meter.read();
+                }
                 let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
                 let live = Live { users, rps, failed, ..self.collector.live() };
                 let (stage, detail) = course();
@@ -217,6 +237,8 @@ impl Arm<'_> {
                 cut_off_oldest_s: recorder.oldest_cut_off().map(|age| age.as_secs_f64()),
             },
             scan: None,
+            sessions_elsewhere: Vec::new(),
+            machine_load: loaded.machine_load,
             latency_distribution: steady
                 .latency
                 .distribution()

@@ -59,7 +59,7 @@ fn points_to(location: Option<&str>) -> String {
 impl FetchError {
     /// Whether the request made no sense.
     pub fn is_bad_request(&self) -> bool {
-        matches!(self, Self::Guard(GuardError::Remote { .. } | GuardError::Elsewhere { .. }))
+        matches!(self, Self::Guard(GuardError::Remote { .. }))
     }
 
     /// One line that helps.

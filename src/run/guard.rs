@@ -1,8 +1,8 @@
 //! Where load may go: to this machine, and where its owner has said so.
 //!
 //! A name is resolved once, its addresses are checked, and the clients are held to them: what a name means cannot change
-//! between the check and the load. Without permission only `localhost` is looked up at all, since asking for another
-//! name already leaves the machine.
+//! between the check and the load. Without permission no name is looked up at all, since asking for one may already leave
+//! the machine: `localhost` and what ends in `.localhost` are this machine's own addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -25,14 +25,6 @@ pub enum GuardError {
         /// The host, as it was written.
         host: String,
     },
-    /// A name of this machine that means another.
-    #[error("`{host}` is {address} here, which is not this machine")]
-    Elsewhere {
-        /// The host.
-        host: String,
-        /// The address that it has.
-        address: IpAddr,
-    },
     /// It has no address.
     #[error("cannot look up `{host}`")]
     Unknown {
@@ -47,9 +39,7 @@ pub enum GuardError {
 impl GuardError {
     pub(super) fn hint(&self) -> Option<String> {
         match self {
-            Self::Remote { host } | Self::Elsewhere { host, .. } => {
-                Some(format!("`--allow-remote {host}` allows it: only for a service that is yours"))
-            }
+            Self::Remote { host } => Some(format!("pass `--allow-remote {host}` if you operate that host")),
             Self::Unknown { .. } => None,
         }
     }
@@ -91,8 +81,8 @@ impl Guard {
         if let Some((_, addresses)) = self.resolved.iter().find(|(known, _)| *known == name) {
             return Ok(addresses.iter().map(|it| (it.ip(), port).into()).collect());
         }
-        if !allowed && is_below_localhost(&name) {
-            // No resolver is asked: that would leave the machine.
+        if !allowed {
+            // No resolver is asked: one that does not know the name by itself would ask beyond this machine.
             let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].map(|it| (it, port).into());
             self.resolved.push((name, addresses.to_vec()));
             return Ok(addresses.to_vec());
@@ -104,13 +94,8 @@ impl Guard {
         if addresses.is_empty() {
             return Err(unknown(std::io::ErrorKind::NotFound.into()));
         }
-        match addresses.iter().map(SocketAddr::ip).find(|it| !is_loopback(*it)) {
-            Some(address) if !allowed => Err(GuardError::Elsewhere { host: name, address }),
-            _ => {
-                self.resolved.push((name, addresses.clone()));
-                Ok(addresses)
-            }
-        }
+        self.resolved.push((name, addresses.clone()));
+        Ok(addresses)
     }
 
     /// The addresses of a host that was let through; none of one that was not.
@@ -153,15 +138,10 @@ pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// Names that mean this machine everywhere (RFC 6761).
+/// Names that mean this machine everywhere (RFC 6761), with the dot that ends a full name or without it.
 fn is_localhost(name: &str) -> bool {
-    let name = name.trim_end_matches('.');
-    name == "localhost" || is_below_localhost(name)
-}
-
-/// Names that every resolver should answer itself, and not all do.
-fn is_below_localhost(name: &str) -> bool {
-    name.trim_end_matches('.').ends_with(".localhost")
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 #[cfg(test)]
@@ -182,10 +162,10 @@ mod tests {
         {
             assert!(admitted(url, &[]).await.is_ok(), "{url}");
         }
-        let localhost = admitted("http://LOCALHOST:8080", &[]).await.expect("this machine has a name");
-        assert!(localhost.iter().all(|it| it.ip().is_loopback() && it.port() == 8080), "{localhost:?}");
-        let below = admitted("http://shop.Localhost:8080", &[]).await.expect("nobody is asked");
-        assert_eq!(below, ["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()]);
+        let here = ["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()];
+        for name in ["LOCALHOST", "localhost.", "shop.Localhost", "shop.localhost."] {
+            assert_eq!(admitted(&format!("http://{name}:8080"), &[]).await.expect("nobody is asked"), here, "{name}");
+        }
     }
 
     #[tokio::test]
@@ -201,6 +181,7 @@ mod tests {
             "http://0xa000001",
             "http://localhost.example.com",
             "http://notlocalhost",
+            "http://localhost..",
             "http://127.0.0.1.nip.io",
             "https://example.com:8443/path",
         ] {

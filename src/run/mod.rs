@@ -12,12 +12,14 @@ mod fetch;
 mod guard;
 mod identities;
 mod machine;
+mod machine_load;
 mod preflight;
 pub mod progress;
 mod scan;
 mod secrets;
 mod service;
 mod started;
+mod target_sessions;
 mod variant;
 
 use std::path::PathBuf;
@@ -33,12 +35,12 @@ use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
 use crate::swarm::SwarmError;
 use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
 use access::Access;
-pub use access::{AccessError, DatabaseUrl};
+pub use access::{AccessError, DatabaseUrl, check_host};
 use collector::Collector;
 pub use fetch::{FetchError, LONGEST_DOCUMENT, fetch};
 pub use guard::GuardError;
 pub(crate) use machine::this as this_machine;
-pub use preflight::{Preflight, preflight};
+pub use preflight::{Preflight, PreflightState, preflight};
 use progress::Progress;
 pub use scan::ScanSettings;
 pub use started::StartError;
@@ -187,6 +189,11 @@ async fn carry_out(
         Workload::Open { max_in_flight, .. } => limits::raise_for_requests(max_in_flight),
     }
     .map_err(TestbedError::from)?;
+    let mut options = options.clone();
+    if let Some(console) = options.pgbouncer.as_ref().filter(|_| experiment.gateway().is_some()) {
+        options.pgbouncer = Some(access::admitted(console, &options.allow_remote).await?);
+    }
+    let options = &options;
     // What cannot be reached is told before anything is written.
     let access = match &experiment {
         Experiment::Service(scenario) => Some(Access::open(scenario, options).await?),
@@ -202,16 +209,26 @@ async fn carry_out(
         (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, &mut record).await,
         (Experiment::Service(_) | Experiment::Watched(_), _) => Ok(()),
     };
+    // A disk that is full stops the thread that writes the samples: its error says more than that it is gone.
+    let ended = match (collector.close().await, ended) {
+        (Err(error), Ok(()) | Err(RunError::CollectorCrashed)) => Err(error),
+        (_, ended) => ended,
+    };
     record.outcome = match &ended {
         Ok(()) if stop.is_cancelled() => Outcome::Interrupted,
         Ok(()) => Outcome::Finished,
-        Err(error) => Outcome::Failed { error: error.to_string() },
+        Err(error) => Outcome::Failed { error: with_causes(error) },
     };
-    let written = folder.write_record(&record);
-    collector.close().await?;
+    let written = folder.write_last(&record);
     ended?;
     written?;
     Ok(Finished { record, folder: folder.path().to_owned() })
+}
+
+/// An error and what is behind it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Clears the ground, and finds a server or downloads one, which can take minutes.

@@ -1,14 +1,15 @@
 //! What a service's scenario needs, looked at without loading anything: for `doctor`.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use super::access::Access;
 use super::started::{Ports, answers};
-use super::{RunError, RunOptions, secrets};
+use super::target_sessions::attributed;
+use super::{RunError, RunOptions, secrets, with_causes};
 use crate::monitor::sessions::Looker;
 use crate::monitor::{MonitorError, Whose};
-use crate::scenario::service::ServiceCommand;
+use crate::record::elsewhere_in_words;
+use crate::scenario::service::{BaseUrl, ServiceCommand};
 use crate::scenario::{ServiceScenario, VariantName};
 
 /// One thing that was looked at.
@@ -17,20 +18,31 @@ pub struct Preflight {
     /// What.
     pub what: String,
     /// Whether it is as it has to be.
-    pub ok: bool,
+    pub state: PreflightState,
     /// What was found.
     pub found: String,
     /// What helps, where something does.
     pub cure: Option<String>,
 }
 
+/// Whether something is as it has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreflightState {
+    /// It is.
+    Good,
+    /// It is not.
+    Bad,
+    /// What there is to see does not show it.
+    Inconclusive,
+}
+
 impl Preflight {
     fn good(what: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { what: what.into(), ok: true, found: found.into(), cure: None }
+        Self { what: what.into(), state: PreflightState::Good, found: found.into(), cure: None }
     }
 
     fn bad(what: impl Into<String>, found: impl Into<String>, cure: Option<String>) -> Self {
-        Self { what: what.into(), ok: false, found: found.into(), cure }
+        Self { what: what.into(), state: PreflightState::Bad, found: found.into(), cure }
     }
 }
 
@@ -38,15 +50,22 @@ impl Preflight {
 pub async fn preflight(scenario: &ServiceScenario, options: &RunOptions) -> Vec<Preflight> {
     let mut seen = variables(scenario, options);
     seen.extend(scenario.variant_names().into_iter().filter_map(|name| command(scenario, name)));
-    if seen.iter().any(|it| !it.ok && it.what == VARIABLE) {
+    if seen.iter().any(|it| it.state == PreflightState::Bad && it.what == VARIABLE) {
         // Whatever else is missing comes of that.
         return seen;
     }
     match Access::open(scenario, options).await.map_err(RunError::from) {
         Ok(access) => {
             seen.push(database(&access).await);
+            let reached = seen.last().is_some_and(|it| it.state == PreflightState::Good);
             for name in scenario.variant_names() {
-                seen.extend(targets(scenario, name, &access).await);
+                let targets = targets(scenario, name, &access).await;
+                let answers = targets.iter().all(|it| it.state == PreflightState::Good);
+                seen.extend(targets);
+                // What a command is yet to start has no sessions, and one URL is as good as another for the same database.
+                if reached && answers && scenario.database.expect_sessions && scenario.command(name).is_none() {
+                    seen.push(sessions(scenario, name, &access).await);
+                }
             }
         }
         Err(error) => {
@@ -128,6 +147,40 @@ async fn database(access: &Access) -> Preflight {
     }
 }
 
+/// Whether the service has sessions among those that would be watched, and otherwise where sessions are.
+async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Access) -> Preflight {
+    let what = format!("sessions of {variant}");
+    let whose = Whose { applications: scenario.database.applications.clone(), users: scenario.database.users.clone() };
+    let looked = async {
+        let looker = Looker::connect(&access.database, &whose).await?;
+        let look = looker.look().await;
+        looker.close().await;
+        let groups = crate::monitor::elsewhere(&access.database, None).await?;
+        Ok::<_, MonitorError>((look?.sessions.len(), groups))
+    };
+    let (count, groups) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => return Preflight::bad(what, with_causes(&error), None),
+    };
+    if count > 0 {
+        return Preflight::good(what, format!("{count} in `{}`", access.database.masked_url()));
+    }
+    let ports: Vec<u16> = scenario.urls(variant).iter().map(BaseUrl::port).collect();
+    let elsewhere = elsewhere_in_words(&attributed(groups, &ports));
+    let found = if elsewhere.is_empty() { "none yet".to_owned() } else { format!("none; {elsewhere}") };
+    Preflight {
+        what,
+        state: PreflightState::Inconclusive,
+        found,
+        cure: Some(
+            "set `applications`, `users` and the database's URL under [database] to the service's; if it connects only \
+             when asked, send one request and run `doctor` again; if its routes need no database, set \
+             `expect_sessions = false`"
+                .to_owned(),
+        ),
+    }
+}
+
 /// Whether each URL of a variant answers; where a command starts it, nothing may yet.
 async fn targets(scenario: &ServiceScenario, variant: VariantName, access: &Access) -> Vec<Preflight> {
     let urls = scenario.urls(variant);
@@ -153,9 +206,4 @@ async fn targets(scenario: &ServiceScenario, variant: VariantName, access: &Acce
         });
     }
     seen
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    std::iter::successors(error.source(), |cause| (**cause).source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -14,10 +14,12 @@ use super::collector::Collector;
 use super::progress::{Progress, Stage};
 use super::scan::{self, ScanSettings};
 use super::started::StartedService;
+use super::target_sessions::attributed;
 use crate::database::Database;
 use crate::monitor::{self, GaugeNames, Good, PgBouncerWatch, Probe, ServerCounters, Watch, Whose};
-use crate::record::{ScanRecord, SessionsLost, VariantRecord};
+use crate::record::{ScanRecord, SessionsElsewhere, SessionsLost, VariantRecord, not_observed};
 use crate::scan::traffic::Traffic;
+use crate::scenario::service::BaseUrl;
 use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
 use crate::swarm::fleet::Fleet;
 use crate::swarm::{self, Clock, Identity, Plan, Swarm, SwarmError};
@@ -93,7 +95,28 @@ impl ServiceVariant<'_> {
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
             counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
         };
-        Ok(VariantRecord { scan, ..arm.record(&subject, &loaded, &samples, &counted) })
+        let record = VariantRecord { scan, ..arm.record(&subject, &loaded, &samples, &counted) };
+        if record.unobserved().is_none() || !self.scenario.database.expect_sessions {
+            return Ok(record);
+        }
+        let record = VariantRecord { sessions_elsewhere: self.sessions_elsewhere(&loaded).await, ..record };
+        let because = record.unobserved().map(|elsewhere| not_observed(&elsewhere)).unwrap_or_default();
+        Ok(VariantRecord { scan: record.scan.map(|scan| scan.of_unknown(&because)), ..record })
+    }
+
+    /// Where sessions ran queries while none of the filter did.
+    async fn sessions_elsewhere(&self, loaded: &Loaded) -> Vec<SessionsElsewhere> {
+        let within_s = loaded.lasted_s() + COUNTERS_SETTLE.as_secs_f64();
+        match monitor::elsewhere(&self.access.database, Some(within_s)).await {
+            Ok(groups) => {
+                let ports: Vec<u16> = self.scenario.urls(self.name).iter().map(BaseUrl::port).collect();
+                attributed(groups, &ports)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "nobody knows where the service's sessions are");
+                Vec::new()
+            }
+        }
     }
 
     async fn load(&self, arm: &Arm<'_>, service: &mut StartedService) -> Result<Loaded, RunError> {

@@ -14,6 +14,7 @@ use super::guard::Guard;
 use crate::scenario::service::{BaseUrl, ServiceCommand};
 use crate::scenario::{ServiceScenario, VariantName};
 use crate::testbed::command::{CommandError, CommandPlan, StartedCommand, last_words, log_file};
+use crate::testbed::sweep_leftovers;
 
 /// How often a service that starts is asked.
 const READY_POLL: Duration = Duration::from_millis(50);
@@ -96,6 +97,8 @@ impl StartedService {
         stop: &CancellationToken,
     ) -> Result<Option<Self>, StartError> {
         let Some(command) = scenario.command(variant) else { return Ok(Some(Self(None))) };
+        // A service that a killed run has left there would be taken for somebody else's.
+        sweep_leftovers().await;
         let urls = scenario.urls(variant);
         let ports = Ports::of(&urls, &access.guard);
         if let Some(url) = ports.first_that_accepts().await {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use crate::masks::SHORTEST_SECRET;
+use crate::redact::SHORTEST_SECRET;
 
 /// A user's credentials: headers, marked as sensitive so that no log shows them; and what is known of the user.
 #[derive(Clone, Debug)]

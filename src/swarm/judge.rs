@@ -93,7 +93,7 @@ impl Mask {
 }
 
 /// What a status, its headers and a body mean. The text of a failure is as long as the service made it: it may repeat
-/// secrets, which must be masked before it is cut.
+/// secrets, which must be redacted before it is cut.
 pub(super) fn judge(mask: &Mask, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> RequestOutcome {
     let good = match mask {
         Mask::Answer(expected) | Mask::Tool(expected) => expected.accepts(status),

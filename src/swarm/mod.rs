@@ -38,8 +38,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::masks::{Masks, SHORTEST_SECRET};
 use crate::record::ScheduleRecord;
+use crate::redact::{self, Redactor};
 use crate::scenario::{Pace, Workload};
 use ceiling::Ceiling;
 use fleet::Fleet;
@@ -155,7 +155,7 @@ impl Swarm {
     }
 
     /// The same, with a client that has manners of its own, for a service that is not ours: what it repeats of the
-    /// identities' secrets, and of the others that are known, is masked.
+    /// identities' secrets, and of the others that are known, is redacted.
     ///
     /// # Errors
     /// As [`Swarm::new`].
@@ -168,8 +168,9 @@ impl Swarm {
         known: &[String],
     ) -> Result<Self, SwarmError> {
         let mut secrets: Vec<String> = identities.iter().flat_map(Identity::secrets).collect();
-        secrets.extend(known.iter().filter(|secret| secret.len() >= SHORTEST_SECRET).cloned());
-        let secrets = Masks::of(&secrets);
+        secrets.extend_from_slice(known);
+        redact::learn(&secrets);
+        let secrets = Redactor::of(&secrets);
         let mut swarm = Self::through(client, pace, plan, identities, fleet)?;
         if let Some(shared) = Arc::get_mut(&mut swarm.shared) {
             shared.secrets = secrets;
@@ -206,7 +207,7 @@ impl Swarm {
             assigned: AtomicU32::new(0),
             active: AtomicU32::new(0),
             known: plan.known,
-            secrets: Masks::default(),
+            secrets: Redactor::default(),
         };
         Ok(Self { shared: Arc::new(shared), weights: plan.weights, workload: pace.workload })
     }

@@ -23,7 +23,7 @@ use super::plan::{Capture, Class, Task};
 use super::profile::Profile;
 use super::recorder::{Recorder, RequestOutcome};
 use super::solo::{Asked, Ended, NO_ANSWER};
-use crate::masks::Masks;
+use crate::redact::Redactor;
 use crate::scenario::Balance;
 use crate::units::Span;
 
@@ -51,7 +51,7 @@ pub(super) struct Shared {
     /// The names of what users know.
     pub(super) known: Arc<[String]>,
     /// What a service may repeat in an answer, and no record may.
-    pub(super) secrets: Masks,
+    pub(super) secrets: Redactor,
 }
 
 /// One user's own state. `Clone` because goose asks it of what it keeps for a user.
@@ -153,7 +153,7 @@ impl User {
         };
         let outcome = match stop.run_until_cancelled(asking).await {
             Some(Ok(())) => RequestOutcome::Success,
-            Some(Err(text)) => RequestOutcome::Failure(beginning_of(shared.secrets.mask(text))),
+            Some(Err(text)) => RequestOutcome::Failure(beginning_of(shared.secrets.redact(text))),
             None => RequestOutcome::CutOff,
         };
         drop(boarded);

@@ -25,6 +25,9 @@ pub use super::plan::ClusterPlan;
 /// The database that is made in each cluster.
 pub const DATABASE: &str = "rbac";
 
+/// What a cluster takes when it is new, with its log of transactions.
+const SPACE_MB: u64 = 96;
+
 /// How long `initdb` may take: a second is usual, a slow disk is not a failure.
 const INIT_DEADLINE: Duration = Duration::from_mins(1);
 /// How long the server may take from its start to its first answer.
@@ -94,6 +97,17 @@ pub enum ClusterError {
         /// The last lines of the server's log, oldest first.
         log: Vec<String>,
     },
+    /// There is no room for a cluster.
+    #[error(
+        "the temporary folder `{}` is full: {free_mb} MB are free, and a private PostgreSQL needs {SPACE_MB} MB",
+        .folder.display()
+    )]
+    NoSpace {
+        /// The folder.
+        folder: PathBuf,
+        /// What is free in it.
+        free_mb: u64,
+    },
     /// The server runs and does not answer.
     #[error("PostgreSQL gave no answer within {READY_DEADLINE:?}, its log says `{}`", keeper::log_reason(.log))]
     NoAnswer {
@@ -127,6 +141,14 @@ pub enum ClusterError {
     },
 }
 
+/// Refuses a temporary folder without room for a cluster: `initdb` would say something else of it.
+fn check_space(folder: &Path) -> Result<(), ClusterError> {
+    // Where the system does not tell, the attempt does.
+    let Ok(stat) = nix::sys::statvfs::statvfs(folder) else { return Ok(()) };
+    let free_mb = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size()) >> 20;
+    if free_mb < SPACE_MB { Err(ClusterError::NoSpace { folder: folder.to_owned(), free_mb }) } else { Ok(()) }
+}
+
 /// A private PostgreSQL server, running.
 ///
 /// Ended by [`stop`](Self::stop). A value that is dropped without it, or a process that is killed, ends it too, a
@@ -153,6 +175,7 @@ impl PgCluster {
         plan: &ClusterPlan,
         home: &ClusterHome,
     ) -> Result<Self, ClusterError> {
+        check_space(&home.temp_dir)?;
         let mut keeper = Keeper::spawn(&home.keeper)?;
         let order = KeeperPlan {
             initdb: binaries.initdb(),

@@ -1,4 +1,4 @@
-//! The temporary folder of a private cluster: who owns it, and how it goes away.
+//! The temporary folder of a keeper: who owns it, and how it goes away with what a killed keeper has left running.
 //!
 //! ```text
 //! rbac-bench-<pid of the keeper>-<random>/
@@ -7,6 +7,7 @@
 //!   s/             the socket
 //!   postgres.log   what initdb and postgres say
 //!   pgbouncer.*    configuration, users, process and (unless it has another place) log of a PgBouncer
+//!   service.json   of the keeper of a service instead of all these: how its processes are found
 //! ```
 //!
 //! A folder has an owner from the instant it exists, since its name says which; `owner.pid` then tells that process
@@ -22,23 +23,21 @@ use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 
 use super::account::ServerAccount;
-use super::pgbouncer;
+use super::process::{FOLDER_PREFIX, OWNER_FILE, Owner, command_line, parse_pid, stop};
+use super::{command, pgbouncer};
 
 /// The port in the name of the socket. Nothing listens on it: the folder alone makes the socket unique.
 pub(super) const PORT: u16 = 5432;
 
-const PREFIX: &str = "rbac-bench-";
-const OWNER_FILE: &str = "owner.pid";
 /// The longest path of a Unix socket: `sun_path` less its final zero.
 const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 /// Where the folder is put when the usual place is too deep for a socket.
 const SHORT_TEMP_DIR: &str = "/tmp";
-/// How long a leftover server may take to obey a signal, and its processes to let go of the folder.
+/// How long the processes of a server may take to let go of the folder.
 const PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -53,12 +52,7 @@ impl ClusterFolder {
     ///
     /// Only root and the account can enter: whoever reaches the socket is superuser of the cluster.
     pub(super) fn create(temp_dir: &Path, account: Option<ServerAccount>) -> io::Result<Self> {
-        let parent = place_for_folders(temp_dir)?;
-        let path = parent.join(format!("{PREFIX}{}-{:08x}", process::id(), rand::random::<u32>()));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        let folder = Self { path };
-        let owner = Owner::of_this_process();
-        fs::write(folder.path.join(OWNER_FILE), owner.to_line())?;
+        let folder = Self { path: owned_folder(temp_dir)? };
         for part in [folder.data(), folder.socket_dir()] {
             DirBuilder::new().mode(0o700).create(&part)?;
             if let Some(account) = account {
@@ -100,17 +94,26 @@ impl Drop for ClusterFolder {
     }
 }
 
+/// Makes a folder that this process owns, for nobody else to enter: once it is gone, [`sweep_stale`] removes the folder.
+pub(super) fn owned_folder(temp_dir: &Path) -> io::Result<PathBuf> {
+    let parent = place_for_folders(temp_dir)?;
+    let path = parent.join(format!("{FOLDER_PREFIX}{}-{:08x}", process::id(), rand::random::<u32>()));
+    DirBuilder::new().mode(0o700).create(&path)?;
+    fs::write(path.join(OWNER_FILE), Owner::of_this_process().to_line())?;
+    Ok(path)
+}
+
 /// `temp_dir`, or `/tmp` when the path of a socket in it would be too long.
 fn place_for_folders(temp_dir: &Path) -> io::Result<PathBuf> {
     let place = temp_dir.canonicalize()?;
-    let socket = format!("/{PREFIX}{}-{:08x}/s/.s.PGSQL.{PORT}", i32::MAX, u32::MAX);
+    let socket = format!("/{FOLDER_PREFIX}{}-{:08x}/s/.s.PGSQL.{PORT}", i32::MAX, u32::MAX);
     if place.as_os_str().len() + socket.len() <= LONGEST_SOCKET_PATH {
         return Ok(place);
     }
     Path::new(SHORT_TEMP_DIR).canonicalize()
 }
 
-/// Removes the folders of clusters in `temp_dir` whose keeper is gone, and stops what still runs in them.
+/// Removes the folders in `temp_dir` whose keeper is gone, and stops what it has left running.
 ///
 /// Only folders of this user with a name that a keeper gave are looked at; one with a living keeper is left alone.
 /// Returns how many were removed. To be called before a run; it takes up to eight seconds per folder.
@@ -132,6 +135,7 @@ pub(super) fn sweep(folder: &Path) -> bool {
     if let Some(pooler) = leftover_pooler(folder) {
         stop(pooler, Signal::SIGTERM);
     }
+    command::leftover::stop(folder);
     if let Some(postmaster) = leftover_postmaster(&folder.join("data")) {
         // With it the server takes its sessions along.
         stop(postmaster, Signal::SIGQUIT);
@@ -146,7 +150,7 @@ pub(super) fn sweep(folder: &Path) -> bool {
 }
 
 /// Removes `folder`, for a while in vain: processes of a killed server may still write to it.
-fn remove(folder: &Path) -> io::Result<()> {
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match fs::remove_dir_all(folder) {
@@ -187,111 +191,6 @@ fn is_program_on(command_line: &[String], name: &str, path: &Path) -> bool {
     program == Some(OsStr::new(name)) && command_line.iter().any(|argument| Path::new(argument) == path)
 }
 
-/// The words of a process's command line; `None` when there is no such process.
-fn command_line(pid: i32) -> Option<Vec<String>> {
-    if let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) {
-        return Some(line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect());
-    }
-    // Where there is no /proc. Our paths hold no spaces unless the temporary folder's does; then it is not found.
-    let output = process::Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
-    let line = String::from_utf8_lossy(&output.stdout);
-    output.status.success().then(|| line.split_whitespace().map(str::to_owned).collect())
-}
-
-/// `signal`, and SIGKILL if that does not help.
-fn stop(process: Pid, signal: Signal) {
-    for signal in [signal, Signal::SIGKILL] {
-        let sent = kill(process, signal);
-        let deadline = Instant::now() + PATIENCE;
-        while sent.is_ok() && Instant::now() < deadline {
-            if !process_exists(process) {
-                return;
-            }
-            thread::sleep(POLL);
-        }
-    }
-}
-
-fn process_exists(pid: Pid) -> bool {
-    kill(pid, None) != Err(Errno::ESRCH) && !matches!(ProcessStat::of(pid), Some(ProcessStat { ended: true, .. }))
-}
-
-/// The process that a folder belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Owner {
-    pid: Pid,
-    /// Clock ticks from boot to the start of the process; `None` where the system does not tell.
-    started: Option<u64>,
-}
-
-impl Owner {
-    fn of_this_process() -> Self {
-        let pid = Pid::this();
-        Self { pid, started: ProcessStat::of(pid).map(|stat| stat.started) }
-    }
-
-    /// The owner of a cluster's folder; `None` when the folder has no name of ours.
-    fn of(folder: &Path) -> Option<Self> {
-        let named = Self::from_name(folder.file_name()?.to_str()?)?;
-        let written = fs::read_to_string(folder.join(OWNER_FILE)).ok();
-        Some(written.and_then(|line| Self::from_line(&line)).unwrap_or(named))
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        let (pid, random) = name.strip_prefix(PREFIX)?.split_once('-')?;
-        let is_ours = random.len() == 8 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_ours.then_some(Self { pid: parse_pid(pid)?, started: None })
-    }
-
-    fn to_line(self) -> String {
-        match self.started {
-            Some(started) => format!("{} {started}\n", self.pid),
-            None => format!("{}\n", self.pid),
-        }
-    }
-
-    fn from_line(line: &str) -> Option<Self> {
-        let mut words = line.split_whitespace();
-        Some(Self { pid: parse_pid(words.next()?)?, started: words.next().and_then(|word| word.parse().ok()) })
-    }
-
-    /// In doubt a process is alive: a folder too many does less harm than a server without its files.
-    fn is_alive(self) -> bool {
-        let same = match (self.started, ProcessStat::of(self.pid)) {
-            (Some(started), Some(stat)) => stat.started == started,
-            _ => true,
-        };
-        same && process_exists(self.pid)
-    }
-}
-
-fn parse_pid(text: &str) -> Option<Pid> {
-    text.parse().ok().filter(|pid| *pid > 0).map(Pid::from_raw)
-}
-
-/// What `/proc/<pid>/stat` says of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ProcessStat {
-    /// Dead, only its parent has not asked for its status yet.
-    ended: bool,
-    /// Field 22: clock ticks from boot to its start.
-    started: u64,
-}
-
-impl ProcessStat {
-    fn of(pid: Pid) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// The second field is the name in brackets, and may hold spaces and brackets itself.
-    fn parse(stat: &str) -> Option<Self> {
-        let (_, rest) = stat.rsplit_once(')')?;
-        let mut fields = rest.split_whitespace();
-        let ended = matches!(fields.next()?, "Z" | "X");
-        Some(Self { ended, started: fields.nth(18)?.parse().ok()? })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,7 +199,7 @@ mod tests {
     const NOBODY: i32 = i32::MAX - 7;
 
     fn folder_of(temp_dir: &Path, pid: i32) -> PathBuf {
-        let folder = temp_dir.join(format!("{PREFIX}{pid}-0123abcd"));
+        let folder = temp_dir.join(format!("{FOLDER_PREFIX}{pid}-0123abcd"));
         fs::create_dir_all(folder.join("data")).unwrap();
         folder
     }
@@ -344,7 +243,8 @@ mod tests {
             fs::create_dir(temp.path().join(name)).unwrap();
         }
         let target = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(target.path(), temp.path().join(format!("{PREFIX}{NOBODY}-0123abcd"))).unwrap();
+        std::os::unix::fs::symlink(target.path(), temp.path().join(format!("{FOLDER_PREFIX}{NOBODY}-0123abcd")))
+            .unwrap();
         assert_eq!(sweep_stale(temp.path()), 0);
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 5);
     }
@@ -390,12 +290,5 @@ mod tests {
         let deep = temp.path().join("d".repeat(90));
         fs::create_dir(&deep).unwrap();
         assert_eq!(place_for_folders(&deep).unwrap(), Path::new(SHORT_TEMP_DIR).canonicalize().unwrap());
-    }
-
-    #[test]
-    fn a_stat_line_is_read_behind_the_last_bracket() {
-        let line = "7 (a) b) c) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
-        assert_eq!(ProcessStat::parse(line), Some(ProcessStat { ended: true, started: 4711 }));
-        assert_eq!(ProcessStat::parse("7 (a"), None);
     }
 }

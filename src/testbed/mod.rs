@@ -19,6 +19,7 @@ mod lifeline;
 pub mod limits;
 pub mod pgbouncer;
 mod plan;
+mod process;
 mod seed;
 pub mod service;
 mod serving;
@@ -116,6 +117,9 @@ impl TestbedError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Descriptors(error) => Some(error.hint()),
+            Self::Cluster(cluster::ClusterError::NoSpace { .. }) => {
+                Some("set TMPDIR to a folder with more room".to_owned())
+            }
             _ => None,
         }
     }

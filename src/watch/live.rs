@@ -83,6 +83,8 @@ pub enum Ended {
     Elapsed,
     /// A signal came.
     Stopped,
+    /// The terminal, or whoever reads our output, is gone.
+    ReaderGone,
 }
 
 /// Whatever shows the model.
@@ -108,7 +110,7 @@ pub(super) enum Happened {
     Sample(Sample),
     Seen(Seen),
     Terminal(Event),
-    TerminalGone(io::Error),
+    TerminalGone,
 }
 
 /// The way in.
@@ -189,6 +191,11 @@ impl Sink for Inlet {
     }
 }
 
+/// Whether nobody reads what is written any more: a terminal that has hung up, or a pipe that was closed.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
+}
+
 /// Who owns what is known.
 struct Owner {
     model: Model,
@@ -221,12 +228,18 @@ impl Owner {
                 _ = ticks.tick() => None,
                 happened = happenings.recv() => happened,
             };
+            if matches!(happened, Some((_, Happened::TerminalGone))) {
+                return Ok(Ended::ReaderGone);
+            }
             let asked = match happened {
-                None => self.tick(display)?,
-                Some((at, happened)) => self.take(at, happened, display)?,
+                None => self.tick(display),
+                Some((at, happened)) => self.take(at, happened, display),
             };
-            if asked == Asked::Quit {
-                return Ok(Ended::Asked);
+            match asked {
+                Ok(Asked::Quit) => return Ok(Ended::Asked),
+                Ok(Asked::Nothing) => {}
+                Err(WatchError::Show(error)) if is_gone(&error) => return Ok(Ended::ReaderGone),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -252,7 +265,7 @@ impl Owner {
             }
             Happened::Seen(seen) => self.model.see(at_s, seen),
             Happened::Terminal(event) => return Ok(display.take(&event, &self.model)?),
-            Happened::TerminalGone(error) => return Err(error.into()),
+            Happened::TerminalGone => {}
         }
         Ok(Asked::Nothing)
     }
@@ -276,7 +289,7 @@ impl Owner {
         let Some(recorder) = self.recorder else { return watched.map(|(ended, _)| (ended, None)) };
         let outcome = match &watched {
             // Without a time to end at, a signal is as good an end as a key.
-            Ok((Ended::Stopped, _)) if timed => Outcome::Interrupted,
+            Ok((Ended::Stopped | Ended::ReaderGone, _)) if timed => Outcome::Interrupted,
             Ok(_) => Outcome::Finished,
             Err(error) => Outcome::Failed { error: error.to_string() },
         };

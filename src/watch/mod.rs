@@ -4,6 +4,7 @@
 //! the [`Model`], appends it to the record if one is kept, and shows it. Model and view are pure. Everything here only
 //! reads: no session is ended, and nothing is set on the server.
 
+mod bounded;
 pub mod document;
 mod figures;
 pub mod groups;

@@ -107,7 +107,7 @@ impl Recorder {
         let measured = self.measured(&samples, counted.as_ref(), ended_s, monitored, dropped, &outcome);
         self.record.outcome = outcome;
         self.record.variants.insert(self.variant, measured);
-        self.folder.write_record(&self.record)?;
+        self.folder.write_last(&self.record)?;
         Ok(self.folder.path().to_owned())
     }
 
@@ -163,6 +163,8 @@ impl Recorder {
             },
             latency_distribution: Vec::new(),
             scan: None,
+            sessions_elsewhere: Vec::new(),
+            machine_load: None,
             monitor: monitored.map(|monitored| monitored.record),
         }
     }

@@ -1,15 +1,21 @@
 //! A terminal: what it shows, and what is typed.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, IsTerminal, Stdout};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ratatui::DefaultTerminal;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::style;
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
 
+use super::bounded::Bounded;
 use super::live::{Display, Happened, Happenings};
 use super::model::Model;
 use super::ui::{Asked, Ui};
@@ -18,12 +24,12 @@ use super::view::draw;
 /// Between two pictures, when nothing else asks for one.
 const REDRAW: Duration = Duration::from_millis(250);
 
-/// How soon the thread that reads keys sees that it should end.
+/// How soon the thread that reads keys sees that it should end, or that the terminal is gone.
 const LISTEN: Duration = Duration::from_millis(100);
 
 /// The terminal, in its alternate screen. It is given back as it was: by `drop`, and by a hook in a panic.
 pub struct Screen {
-    terminal: DefaultTerminal,
+    terminal: Terminal<Bounded<CrosstermBackend<Stdout>>>,
     ui: Ui,
     /// What is shown while the view stands still.
     paused: Option<Model>,
@@ -35,7 +41,10 @@ impl Screen {
     /// # Errors
     /// When it is none.
     pub fn take(color: bool) -> io::Result<Self> {
-        let terminal = ratatui::try_init()?;
+        // This terminal is only for what it sets up: raw mode, the alternate screen and the panic hook.
+        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, 1, 1)) };
+        drop(ratatui::try_init_with_options(options)?);
+        let terminal = Terminal::new(Bounded(CrosstermBackend::new(io::stdout())))?;
         // `--color` has the last word, and has heard `NO_COLOR`.
         style::force_color_output(color);
         Ok(Self { terminal, ui: Ui::new(color), paused: None })
@@ -50,7 +59,8 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A terminal that is gone needs no restoring.
+        let _gone = ratatui::try_restore();
     }
 }
 
@@ -92,13 +102,10 @@ impl Keys {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let listen = move || {
+            let terminal = Input::open();
             while !stopped.load(Ordering::Relaxed) {
-                let heard = match event::poll(LISTEN) {
-                    Ok(false) => continue,
-                    Ok(true) => event::read().map_or_else(Happened::TerminalGone, Happened::Terminal),
-                    Err(error) => Happened::TerminalGone(error),
-                };
-                let last = matches!(heard, Happened::TerminalGone(_));
+                let Some(heard) = next(&terminal) else { continue };
+                let last = matches!(heard, Happened::TerminalGone);
                 // A full queue loses a key, which can be pressed again.
                 if send.blocking_send((Instant::now(), heard)).is_err() || last {
                     return;
@@ -110,10 +117,57 @@ impl Keys {
     }
 }
 
+/// What the terminal reports within [`LISTEN`]; `None` when that is nothing.
+fn next(terminal: &io::Result<Input>) -> Option<Happened> {
+    // Reading a terminal that has hung up gives an end of file again and again, without an error.
+    if terminal.as_ref().map_or(true, Input::is_gone) {
+        return Some(Happened::TerminalGone);
+    }
+    match event::poll(LISTEN) {
+        Ok(false) => None,
+        Ok(true) => Some(event::read().map_or(Happened::TerminalGone, Happened::Terminal)),
+        Err(_) => Some(Happened::TerminalGone),
+    }
+}
+
+/// The terminal that keys come from: standard input, or else the one that controls this process, as `crossterm` has it.
+enum Input {
+    Standard(io::Stdin),
+    Controlling(File),
+}
+
+impl Input {
+    fn open() -> io::Result<Self> {
+        let stdin = io::stdin();
+        if stdin.is_terminal() { Ok(Self::Standard(stdin)) } else { File::open("/dev/tty").map(Self::Controlling) }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Standard(stdin) => stdin.as_fd(),
+            Self::Controlling(file) => file.as_fd(),
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        let mut polled = [PollFd::new(self.fd(), PollFlags::empty())];
+        let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|_| polled[0].revents().is_some_and(|it| it.intersects(gone)))
+    }
+}
+
 impl Drop for Keys {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // It waits for nothing longer than a moment, and its panic has been reported by the hook.
-        drop(self.thread.take().map(JoinHandle::join));
+        let deadline = Instant::now() + 3 * LISTEN;
+        let Some(thread) = self.thread.take() else { return };
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(LISTEN / 20);
+        }
+        // One that sits in a read goes with the process.
+        if thread.is_finished() {
+            // Its panic has been reported by the hook.
+            drop(thread.join());
+        }
     }
 }

@@ -11,6 +11,7 @@ mod hostile;
 mod incident;
 mod init;
 mod interrupt;
+mod kills;
 mod load;
 mod mcp;
 mod paired;
@@ -19,6 +20,7 @@ mod pgbouncer;
 mod program;
 mod report;
 mod scan;
+mod secrets;
 mod service;
 #[path = "../support/mod.rs"]
 #[expect(
@@ -29,4 +31,5 @@ mod service;
 mod support;
 mod tls;
 mod truth;
+mod verdicts;
 mod watch;

@@ -217,6 +217,65 @@ fn a_terminal_is_filled_and_given_back_as_it_was_also_after_sigterm() {
     server.stop();
 }
 
+/// Runs `watch` in a terminal of this size, with an action at its end; gives what `terminal.py` says of it.
+fn in_a_terminal_that(server: &Server, action: &str, (rows, columns): (&str, &str), arguments: &[&str]) -> Value {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/terminal.py");
+    let mut python = Command::new("python3");
+    python.args([script, action, rows, columns, env!("CARGO_BIN_EXE_rbac-bench"), "watch"]).args(arguments);
+    python.env("RBAC_BENCH_DATABASE_URL", &server.url).env("TERM", "xterm");
+    let output = python.output().expect("python3");
+    assert!(output.status.success(), "{action}: {}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Sessions of the program itself on the server.
+async fn own_sessions(server: &Server) -> i64 {
+    let client = session(&server.url, "counts").await;
+    let own = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rbac-bench' AND datname = 'postgres'";
+    client.query_one(own, &[]).await.expect("a count").get(0)
+}
+
+#[test]
+fn watch_ends_with_its_terminal_and_keeps_its_record() {
+    let server = Server::start();
+    let runtime = runtime();
+    let ways = [
+        ("close", 129, "finished"),
+        ("vanish", 129, "finished"),
+        ("HUP", 129, "finished"),
+        ("TERM", 143, "finished"),
+        ("INT", 0, "finished"),
+        ("q", 0, "finished"),
+    ];
+    for (action, code, outcome) in ways {
+        let folder = server.place.reports().join(action);
+        let arguments = ["--record", &folder.display().to_string()];
+        let ended = in_a_terminal_that(&server, action, ("24", "80"), &arguments);
+        println!("{action}: {ended}");
+        assert_eq!(ended["code"], code, "{action}: {ended}");
+        if !matches!(action, "close" | "vanish") {
+            assert_eq!((&ended["settings_as_before"], &ended["screen_left"]), (&true.into(), &true.into()), "{ended}");
+        }
+        assert_eq!(record(&folder)["outcome"], outcome, "{action}");
+        let deadline = Instant::now() + HANG;
+        while runtime.block_on(own_sessions(&server)) > 0 {
+            assert!(Instant::now() < deadline, "{action}: a connection to the database is left");
+        }
+    }
+    // With a time to end at, it is cut short.
+    let folder = server.place.reports().join("timed");
+    let arguments = ["--duration", "60s", "--record", &folder.display().to_string()];
+    in_a_terminal_that(&server, "close", ("24", "80"), &arguments);
+    assert_eq!(record(&folder)["outcome"], "interrupted");
+    for size in [("5000", "5000"), ("65535", "65535")] {
+        let ended = in_a_terminal_that(&server, "q", size, &[]);
+        println!("{size:?}: {ended}");
+        assert_eq!(ended["code"], 0, "{ended}");
+        assert!(ended["largest_mb"].as_u64().is_some_and(|mb| mb < 400), "{size:?}: {ended}");
+    }
+    server.stop();
+}
+
 #[test]
 fn only_the_sessions_that_are_asked_for_are_shown_and_a_role_that_is_not_there_is_refused() {
     let server = Server::start();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PairedRule;
 use crate::compare::Side;
-use crate::gate::{Kind, Metric, Missing, Rule, doubts, measure};
+use crate::gate::{Kind, Metric, Missing, Rule, measure, quality_issues};
 use crate::units::Unit;
 
 /// Which of the two is measured.
@@ -102,23 +102,34 @@ pub struct WindowFigures(Vec<Figure>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Figure {
-    Read(Reading),
-    Faulty { fault: String },
+    Read {
+        #[serde(flatten)]
+        reading: Reading,
+        /// Why it is no evidence that a candidate is good, such as requests that failed; worse it may be all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caveat: Option<String>,
+    },
+    Faulty {
+        fault: String,
+    },
 }
 
 impl WindowFigures {
     /// The figures that `rules` ask for, from a window's own record.
     pub fn of(rules: &[PairedRule], side: Side<'_>, arm: Arm) -> Self {
-        let doubts = doubts(side);
+        let issues = quality_issues(side);
         let figure = |rule: &PairedRule| {
-            let metric = rule.rule().metric;
-            // A candidate that answers nothing is no fault of the instrument.
-            let overrules =
-                |it: &&crate::gate::Doubt| it.concerns(metric) && (it.spares_failures() || arm == Arm::Baseline);
-            match doubts.iter().find(overrules) {
-                Some(doubt) => Figure::Faulty { fault: doubt.to_string() },
-                None => reading(rule.rule(), side)
-                    .map_or_else(|missing| Figure::Faulty { fault: missing.to_string() }, Figure::Read),
+            let rule = rule.rule();
+            let concerning = || issues.iter().filter(|issue| issue.concerns(rule));
+            // A candidate that answers nothing, or only errors, is no fault of the instrument.
+            let fault = concerning().find(|issue| match arm {
+                Arm::Baseline => issue.voids_baseline(rule),
+                Arm::Candidate => issue.spares_failures(),
+            });
+            match (fault, reading(rule, side)) {
+                (Some(issue), _) => Figure::Faulty { fault: issue.to_string() },
+                (None, Err(missing)) => Figure::Faulty { fault: missing.to_string() },
+                (None, Ok(reading)) => Figure::Read { reading, caveat: concerning().next().map(ToString::to_string) },
             }
         };
         Self(rules.iter().map(figure).collect())
@@ -126,16 +137,24 @@ impl WindowFigures {
 
     /// Figures that were read before.
     pub fn from_readings(readings: Vec<Reading>) -> Self {
-        Self(readings.into_iter().map(Figure::Read).collect())
+        Self(readings.into_iter().map(|reading| Figure::Read { reading, caveat: None }).collect())
     }
 
     /// The figure of a rule, or why it is not to be used.
     pub(super) fn reading(&self, rule: usize) -> Result<Reading, &str> {
         match self.0.get(rule) {
-            Some(Figure::Read(reading)) if reading.log.is_finite() => Ok(*reading),
-            Some(Figure::Read(_)) => Err("the figure has no logarithm"),
+            Some(Figure::Read { reading, .. }) if reading.log.is_finite() => Ok(*reading),
+            Some(Figure::Read { .. }) => Err("the figure has no logarithm"),
             Some(Figure::Faulty { fault }) => Err(fault),
             None => Err("the figure was not recorded"),
+        }
+    }
+
+    /// Why the figure of a rule is no evidence that a candidate is good; `None` when it is.
+    pub(super) fn caveat(&self, rule: usize) -> Option<&str> {
+        match self.0.get(rule)? {
+            Figure::Read { caveat, .. } => caveat.as_deref(),
+            Figure::Faulty { .. } => None,
         }
     }
 

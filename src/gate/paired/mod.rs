@@ -198,6 +198,11 @@ impl Trial {
             Some((index + 1, fault))
         })
     }
+
+    /// The first reason why the candidate's figures of a rule do not show that it is good, and the number of its pair.
+    fn caveat(&self, rule: usize) -> Option<(usize, &str)> {
+        self.pairs.iter().enumerate().find_map(|(index, pair)| Some((index + 1, pair.candidate.caveat(rule)?)))
+    }
 }
 
 /// How much worse the candidate was in one pair; `None` without a figure.

@@ -81,9 +81,10 @@ impl Judged<'_> {
         }
     }
 
-    /// Passing needs every pair; what has failed on fewer, has.
+    /// Passing needs every pair, and a candidate that did its work; what has failed on fewer, has.
     fn verdict(&self, finding: Finding) -> Verdict {
         match (finding, self.ended) {
+            (Finding::NoWorse, _) if self.trial.caveat(self.index).is_some() => Verdict::Inconclusive,
             (Finding::Worse, _) => Verdict::Failed,
             (Finding::Unclear, _) | (Finding::NoWorse, Ended::OutOfTime | Ended::Interrupted) => Verdict::Inconclusive,
             (Finding::NoWorse, Ended::AllPairs | Ended::Settled) => Verdict::Passed,
@@ -104,6 +105,9 @@ impl Judged<'_> {
                 format!("worse, and by so little that it is allowed: × {ratio:.2} is within × {allowed:.2}")
             }
             (Finding::NoWorse, Verdict::Passed) => format!("not worse: × {ratio:.2} is within × {allowed:.2}"),
+            (Finding::NoWorse, _) if let Some((pair, caveat)) = self.trial.caveat(self.index) => {
+                format!("not worse, which means nothing: in the candidate's window of pair {pair}, {caveat}")
+            }
             (Finding::NoWorse, _) => {
                 let why = if self.ended == Ended::Interrupted { "interrupted" } else { "the time was over" };
                 format!("{why} after {} of {} pairs", evidence.pairs, self.trial.plan.pairs)

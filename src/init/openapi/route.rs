@@ -7,7 +7,7 @@ use super::document::{Document, list, members, text};
 use super::schema::{self, Guess, Place};
 use super::security::{SECRET_HEADERS, header_identity};
 use crate::init::{Body, DraftIdentity, DraftRoute, MOST_VALUES, short, todo, todo_values, with_cautions};
-use crate::scenario::service::{RouteName, Values, is_secret_name};
+use crate::scenario::service::{RouteName, Values, is_secret_name, is_token};
 
 /// A route, and an identity that a header of it asks for.
 pub(super) struct Found {
@@ -52,7 +52,7 @@ pub(super) fn route(
     let Building { route, identity, .. } = building;
     let read = route.route.parse::<RouteName>();
     read.map(|_| Found { route: with_cautions(route), identity })
-        .map_err(|_refused| "its path cannot be written as a template".to_owned())
+        .map_err(|_refused| "has a path that cannot be written as a template".to_owned())
 }
 
 fn streams(document: &Document, operation: &Value) -> bool {
@@ -190,6 +190,9 @@ impl Building<'_> {
             }
         };
         match values {
+            Values::List(list) if list.iter().any(|value| is_token(&value.to_string())) => {
+                todo_values(&format!("{name}: {{ file = \"…\" }} keeps it out of the scenario"))
+            }
             Values::List(mut list) => {
                 list.truncate(MOST_VALUES);
                 Values::List(list)
@@ -245,11 +248,13 @@ fn without_secrets(body: &mut Value) {
                 match value {
                     Value::Object(_) | Value::Array(_) => without_secrets(value),
                     Value::String(_) | Value::Number(_) if is_secret_name(name) => *value = todo(name).into(),
+                    Value::String(text) if is_token(text) => *value = todo(name).into(),
                     _ => {}
                 }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(without_secrets),
+        Value::String(text) if is_token(text) => *body = todo("a token").into(),
         _ => {}
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn errors(columns: &[Column<'_>]) -> Markup {
 /// A question, and how a variant answers it.
 type Doubt = (&'static str, fn(&Column<'_>, &VariantRecord) -> String);
 
-const DOUBTS: [Doubt; 15] = [
+const DOUBTS: [Doubt; 17] = [
     ("Did it run to its end?", |_, it| if it.complete { "yes".to_owned() } else { "no: it was cut short".to_owned() }),
     ("PostgreSQL", |_, it| plain(&it.postgres_version, NAME_MAX)),
     ("Testbed ready after", |_, it| seconds(Some(it.startup_s))),
@@ -123,6 +123,14 @@ const DOUBTS: [Doubt; 15] = [
     ("Requests that the end of the load cut off", |_, it| count(Some(it.summary.requests_cut_off))),
     ("Failed requests since the load began, ramp included", |_, it| percent(it.summary.failure_ratio_since_start)),
     ("CPU of load generator and monitor, of one core", |_, it| generator_cpu(it)),
+    ("Cores of the machine busy", |_, it| percent(it.machine_load.map(|load| load.busy_ratio))),
+    ("Was the machine the limit?", |_, it| match it.machine_load {
+        None => "–".to_owned(),
+        Some(load) if load.is_limit() => {
+            "yes: throughput, latency and health are the machine's rather than the service's".to_owned()
+        }
+        Some(_) => "no".to_owned(),
+    }),
 ];
 
 fn lost(variant: &VariantRecord) -> String {

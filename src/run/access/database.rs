@@ -49,7 +49,7 @@ pub(super) async fn console(
 }
 
 /// Asks the guard about every host of a database, and pins them to the addresses that they have.
-async fn admit(config: &mut Config, guard: &mut Guard) -> Result<(), GuardError> {
+pub(super) async fn admit(config: &mut Config, guard: &mut Guard) -> Result<(), GuardError> {
     let ports = config.get_ports().to_vec();
     let mut admitted = Vec::new();
     for (index, host) in config.get_hosts().to_vec().iter().enumerate() {

@@ -17,6 +17,7 @@ use super::identities::{Everybody, credentials};
 use super::secrets::Secrets;
 use crate::database::{Database, UrlError};
 use crate::monitor::{Console, ConsoleUrlError};
+use crate::redact;
 use crate::scenario::service::{TlsFiles, Values};
 use crate::scenario::{Pace, ServiceScenario};
 use crate::swarm::{Credentials, Files};
@@ -172,6 +173,7 @@ impl Access {
         let Everybody { credentials, columns, secrets } = credentials(scenario)?;
         let files = Files { columns, ..files(scenario)? };
         let secrets = Secrets::of(scenario, database.config(), secrets);
+        redact::learn(secrets.known());
         Ok(Self { guard, database, pgbouncer, credentials, files, secrets, is_elsewhere })
     }
 
@@ -180,6 +182,22 @@ impl Access {
     pub(super) fn ceiling(&self, pace: &Pace) -> Option<Rate> {
         if self.is_elsewhere { pace.ceiling() } else { pace.max_rate }
     }
+}
+
+/// A console that was given beside a scenario of the reference gateway, its host admitted.
+pub(super) async fn admitted(console: &Console, allowed: &[String]) -> Result<Console, AccessError> {
+    let mut console = console.clone();
+    database::admit(console.database_mut().config_mut(), &mut Guard::allowing(allowed)).await?;
+    Ok(console)
+}
+
+/// Whether the hosts of a database may be spoken to, for a gateway that is served alone.
+///
+/// # Errors
+/// [`AccessError::Guard`].
+pub async fn check_host(database: &Database, allowed: &[String]) -> Result<(), AccessError> {
+    let mut database = database.clone();
+    Ok(database::admit(database.config_mut(), &mut Guard::allowing(allowed)).await?)
 }
 
 pub(super) fn variable(name: &str, key: &'static str) -> Result<String, AccessError> {

@@ -8,6 +8,7 @@ use super::identity::check_identity;
 use super::journey::check_journeys;
 use super::load::check_load;
 use super::request::check_route;
+use super::secret::check_query;
 use super::todo::check_todo;
 use super::{ServiceScenario, holds_password};
 use crate::scenario::VariantName;
@@ -85,6 +86,7 @@ fn check_target(scenario: &ServiceScenario, found: &mut Problems) {
 }
 
 pub(super) fn check_path(key: &[&str], path: Option<&str>, found: &mut Problems) {
+    check_query(key, path, found);
     if let Some(path) = path.filter(|path| !path.starts_with('/')) {
         found.error(key, format!("is {path:?}: allowed is a path that starts with `/`"));
     }

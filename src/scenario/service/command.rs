@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{ServiceScenario, check::check_path, holds_password, secret::holds_secret};
+use super::{
+    ServiceScenario,
+    check::check_path,
+    holds_password,
+    secret::{holds_secret, in_words},
+};
 use crate::scenario::VariantName;
 use crate::scenario::check::Problems;
 use crate::units::Span;
@@ -86,6 +91,12 @@ fn check_words(key: &[&str], words: &[String], found: &mut Problems) {
     }
     if words.iter().any(|word| holds_password(word)) {
         found.error(key, "holds a password, which would be in every copy of the scenario: the service inherits the environment, where it belongs");
+    } else if let Some(variable) = in_words(words) {
+        let message = format!(
+            "holds a secret, which would be in every copy of the scenario and in every list of processes: let the service \
+             read it from its environment, such as {variable}, which it inherits"
+        );
+        found.error(key, message);
     }
 }
 

@@ -29,7 +29,7 @@ pub use load::{LoadStage, ServiceLoad};
 pub use metrics::{GaugeName, GaugeNameError, Metrics};
 pub use request::{McpCall, ServiceRoute};
 pub use route::{RouteName, RouteNameError, Scalar, Values};
-pub use secret::is_secret_name;
+pub use secret::{is_secret_name, is_token};
 pub use trust::{PgBouncerAccess, TlsFiles};
 pub use url::{BaseUrl, BaseUrlError, holds_password};
 
@@ -135,7 +135,7 @@ pub struct Target {
 }
 
 /// How the database is reached: by one of these.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseAccess {
     /// Its URL, without a password.
@@ -154,6 +154,27 @@ pub struct DatabaseAccess {
     /// The roles whose sessions are the service's; all, when none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,
+    /// Whether the routes use sessions of this database. Where none of them ran a query while requests were answered,
+    /// nothing is concluded, since the service's sessions may be elsewhere. `false` for routes that need no database.
+    #[serde(default = "expects", skip_serializing_if = "Clone::clone")]
+    pub expect_sessions: bool,
+}
+
+const fn expects() -> bool {
+    true
+}
+
+impl Default for DatabaseAccess {
+    fn default() -> Self {
+        Self {
+            url: None,
+            url_env: None,
+            url_file: None,
+            applications: Vec::new(),
+            users: Vec::new(),
+            expect_sessions: expects(),
+        }
+    }
 }
 
 /// What is different in a variant.
@@ -255,7 +276,7 @@ name = "x"
 pool_capacity = 1
 target = { url = "http://127.0.0.1", health = "/", command = ["x"], folder = "x", ready = "/", ready_within = "1s", metrics = { path = "/x", checked_out = "x" }, tls = { ca_file = "x" } }
 pgbouncer = { url_env = "X" }
-database = { url_env = "X", url_file = "x", url = "x", applications = ["x"], users = ["x"] }
+database = { url_env = "X", url_file = "x", url = "x", applications = ["x"], users = ["x"], expect_sessions = false }
 load = { users = 1, arrival_rate = 1, max_rate = 1, duration = "1s" }
 "#;
 

@@ -92,6 +92,7 @@ pub(super) const fn once() -> Count {
 /// What is wrong with the route of this place.
 pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problems) {
     check_params(place, route, found);
+    super::secret::check_route(place, route, found);
     check_body(place, route, found);
     if let Some([shortest, longest]) = route.think_time.filter(|[shortest, longest]| longest < shortest) {
         let message = format!("is {shortest} to {longest}: the shorter one comes first");

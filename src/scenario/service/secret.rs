@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::identity::Login;
-use super::route::holes;
+use super::request::ServiceRoute;
+use super::route::{Values, holes};
 use super::todo::MARK;
 use crate::scenario::check::Problems;
 use crate::scenario::key::KeyPath;
@@ -15,12 +16,26 @@ const SECRET_WORDS: [&str; 6] = ["SECRET", "TOKEN", "PASSW", "APIKEY", "API_KEY"
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let plain = name.to_ascii_uppercase().replace('-', "_");
-    SECRET_WORDS.iter().any(|word| plain.contains(word))
+    // The shell's own are folders.
+    let is_password = plain.ends_with("PWD") && !matches!(plain.as_str(), "PWD" | "OLDPWD");
+    is_password || SECRET_WORDS.iter().any(|word| plain.contains(word))
+}
+
+/// Whether a text is a JSON Web Token, whatever it is called: two parts of an object in base64, and a signature.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    let mut parts = text.trim().trim_start_matches("Bearer ").split('.');
+    let (Some(head), Some(claims), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let is_base64 = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '='));
+    head.starts_with("eyJ") && claims.len() >= 2 && [head, claims, signature].into_iter().all(is_base64)
 }
 
 /// Whether this is a secret by its name, and written out.
 pub(super) fn holds_secret(name: &str, value: &str) -> bool {
-    is_secret_name(name) && is_literal(value)
+    is_secret_name(name) && is_literal(value) || is_token(value)
 }
 
 /// A text that is sent as it stands; what is still to be said is not sent.
@@ -32,38 +47,137 @@ fn is_literal(text: &str) -> bool {
 pub(super) fn check_login(place: &str, login: &Login, found: &mut Problems) {
     let key = KeyPath::of(["identity", place, "login"]);
     if let Some(json) = &login.json {
-        collect(&key.child("json"), json, false, found);
+        collect(&key.child("json"), json, false, OF_LOGIN, found);
     }
     check_form(&key.child("form"), &login.form, found);
 }
 
 fn check_form(key: &KeyPath, form: &BTreeMap<String, String>, found: &mut Problems) {
     for (name, _) in form.iter().filter(|(name, value)| holds_secret(name, value)) {
-        refuse(&key.child(name), found);
+        refuse(&key.child(name), OF_LOGIN, found);
     }
 }
 
 /// `secret`: whether a key on the way here says so.
-fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, found: &mut Problems) {
+fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, cure: &str, found: &mut Problems) {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
-            map.iter().for_each(|(name, it)| collect(&key.child(name), it, secret || is_secret_name(name), found));
+            map.iter()
+                .for_each(|(name, it)| collect(&key.child(name), it, secret || is_secret_name(name), cure, found));
         }
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(index, it)| collect(&key.item(index), it, secret, found));
+            list.iter().enumerate().for_each(|(index, it)| collect(&key.item(index), it, secret, cure, found));
         }
-        Value::String(text) if secret && is_literal(text) => refuse(key, found),
-        Value::Number(_) if secret => refuse(key, found),
+        Value::String(text) if secret && is_literal(text) || is_token(text) => refuse(key, cure, found),
+        Value::Number(_) if secret => refuse(key, cure, found),
         _ => {}
     }
 }
 
+const OF_LOGIN: &str = "write {password}, and name a variable with `password_env` or a column with `password_column`";
+
 /// The value is not repeated.
-fn refuse(key: &KeyPath, found: &mut Problems) {
+fn refuse(key: &KeyPath, cure: &str, found: &mut Problems) {
     let names: Vec<&str> = key.names().iter().map(String::as_str).collect();
-    found.error(
-        &names,
-        "holds a secret, which would be in every copy of the scenario: write {password}, and name a variable with `password_env` or a column with `password_column`",
-    );
+    found.error(&names, format!("holds a secret, which would be in every copy of the scenario: {cure}"));
+}
+
+/// Names every value of a route that is a secret by its name or by its form, and is written out.
+pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problems) {
+    let key = KeyPath::of(["route", place]);
+    let cure = |name: &str| {
+        let hole: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        format!(
+            "write {{{hole}}}, and give it by `params.{hole} = {{ file = \"…\" }}`, or by a column of the `file` of an \
+             [[identity]]"
+        )
+    };
+    for (part, values) in [("query", &route.query), ("form", &route.form)] {
+        for (name, _) in values.iter().filter(|(name, value)| holds_secret(name, value)) {
+            refuse(&key.child(part).child(name), &cure(name), found);
+        }
+    }
+    for (name, values) in &route.params {
+        let Values::List(list) = values else { continue };
+        if list.iter().any(|value| holds_secret(name, &value.to_string())) {
+            refuse(&key.child("params").child(name), &cure(name), found);
+        }
+    }
+    let cure = cure("secret");
+    if let Some(json) = &route.json {
+        collect(&key.child("json"), json, false, &cure, found);
+    }
+    if let Some(mcp) = &route.mcp {
+        let arguments = serde_json::Value::Object(mcp.arguments.clone());
+        collect(&key.child("mcp").child("arguments"), &arguments, false, &cure, found);
+    }
+    if route.text.as_deref().is_some_and(|text| text.split(|c: char| !is_of_token(c)).any(is_token)) {
+        refuse(&key.child("text"), "put the body into a file and name it with `body_file`", found);
+    }
+}
+
+fn is_of_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=' | '.')
+}
+
+/// Names a path whose query holds a secret: it is written out in every request, and in every copy of the scenario.
+pub(super) fn check_query(key: &[&str], path: Option<&str>, found: &mut Problems) {
+    let Some((_, query)) = path.and_then(|path| path.split_once('?')) else { return };
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    if pairs.into_iter().any(|(name, value)| holds_secret(name, value)) {
+        let cure = "take a path that needs none, such as one that this machine may ask without it";
+        refuse(&KeyPath::of(key.iter().copied()), cure, found);
+    }
+}
+
+/// Whether words of a command hold a secret: `--password X`, `--api-key=X`, `TOKEN=X`; but no name of a file with one.
+pub(super) fn in_words(words: &[String]) -> Option<String> {
+    let is_flag = |name: &str| {
+        let plain = name.to_ascii_lowercase();
+        is_secret_name(name) && !["file", "path", "env", "name"].iter().any(|end| plain.ends_with(end))
+    };
+    words.iter().enumerate().find_map(|(index, word)| {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word.as_str(), words.get(index + 1).filter(|_| word.starts_with('-')).map(String::as_str)),
+        };
+        let written = value.is_some_and(|value| !value.is_empty() && !value.starts_with('-'));
+        let secret = is_flag(name) && written;
+        (secret || value.is_some_and(is_token))
+            .then(|| name.trim_start_matches('-').to_ascii_uppercase().replace('-', "_"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_names_and_tokens_by_their_form() {
+        for name in ["APP_PWD", "db-password", "ACCESS_TOKEN", "x-api-key", "clientSecret"] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in ["PWD", "OLDPWD", "PORT", "keyword"] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+        assert!(is_token("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"));
+        assert!(is_token("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"));
+        for text in ["", "eyJ", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0", "a.b.c", "1.2.3", "eyJa.b c.d"] {
+            assert!(!is_token(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_command_that_hold_a_secret_are_named_by_a_variable_for_it() {
+        let words = |words: &[&str]| in_words(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(words(&["serve", "--db-password", "x"]).as_deref(), Some("DB_PASSWORD"));
+        assert_eq!(words(&["serve", "--api-key=x"]).as_deref(), Some("API_KEY"));
+        assert_eq!(words(&["env", "TOKEN=x", "serve"]).as_deref(), Some("TOKEN"));
+        for fine in
+            [&["serve", "--password-file", "/run/secret"][..], &["serve", "--token", "--verbose"], &["password", "x"]]
+        {
+            assert_eq!(words(fine), None, "{fine:?}");
+        }
+    }
 }

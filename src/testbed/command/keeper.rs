@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CommandPlan;
 use super::group::{Group, GroupError};
+use super::leftover::ServiceFolder;
 use super::log::{Log, Tail};
 
 /// The hidden subcommand under which the program is this keeper.
@@ -81,7 +82,7 @@ pub fn keep() -> Result<(), CommandKeeperError> {
     let plan = serde_json::from_str(&line).map_err(|error| CommandKeeperError::Plan(error.into()))?;
     listen_for_end(stdin, sender);
     match start(&plan) {
-        Ok((group, tail)) => serve(group, &tail, &orders),
+        Ok((group, tail, _folder)) => serve(group, &tail, &orders),
         Err(error) => {
             report(&CommandReport::Failed { reason: error.to_string() });
             Ok(())
@@ -99,19 +100,26 @@ fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<Stop>) {
 }
 
 /// Starts the command with nothing to read, and everything it writes in the log.
-fn start(plan: &CommandPlan) -> io::Result<(Group, Tail)> {
-    let log = Log::create(&plan.log, plan.secrets.clone())?;
+fn start(plan: &CommandPlan) -> io::Result<(Group, Tail, ServiceFolder)> {
+    let log = Log::create(&plan.log, &plan.secrets)?;
     let (reader, writer) = io::pipe()?;
     Group::adopt_orphans();
     let folder = plan.folder.canonicalize()?;
     let (program, arguments) = plan.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program_in(&folder, program));
-    command.args(arguments).envs(&plan.env).current_dir(&folder).process_group(0);
+    let traces = ServiceFolder::create()?;
+    let (mark, value) = traces.mark();
+    command.args(arguments).envs(&plan.env).env(mark, value).current_dir(&folder).process_group(0);
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let child = command.spawn()?;
     // Ours are closed, so that the pipe ends with the last process that writes to it.
     drop(command);
-    Ok((Group::of(&child), log.follow(reader)))
+    let group = Group::of(&child);
+    if let Err(error) = traces.started(&child) {
+        // Its processes are found by the mark then.
+        tracing::debug!("nothing is written down of the service: {error}");
+    }
+    Ok((group, log.follow(reader), traces))
 }
 
 /// A program with a path is found from the working folder, as a shell there would find it.

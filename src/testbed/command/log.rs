@@ -4,13 +4,11 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use regex::Regex;
-
-use crate::masks::{Masks, SHORTEST_SECRET};
+use crate::redact::Redactor;
 
 /// A file that is longer becomes the older one of two, so that at least so much is kept.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -24,22 +22,17 @@ const LAST_LINES: usize = 12;
 /// A line that is told is not longer.
 const LONGEST_TOLD: usize = 400;
 
-/// A password in a URL.
-static IN_URL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"://([^\s/:@]*):[^\s/@]+@").expect("it is written here"));
-
-/// A token that the service itself has given out at a login, so that nobody knew it beforehand: what stands behind
-/// `Bearer`, and JSON Web Tokens wherever they stand.
-static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
-    let token = r"(?i-u:\bbearer) +[\w.~+/=-]{8,}|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*";
-    Regex::new(token).expect("it is written here")
-});
+/// Lines that are held back at most because they end within a secret, of which the next may bring the rest.
+const MOST_HELD: usize = 16;
 
 /// A log that is being written.
 pub(super) struct Log {
     path: PathBuf,
     file: File,
     size: u64,
-    secrets: Masks,
+    secrets: Redactor,
+    /// Lines that may end within a secret.
+    held: Vec<String>,
     last: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -50,11 +43,11 @@ pub(super) struct Tail {
 }
 
 impl Log {
-    /// A new log at `path`, in which the secrets are masked.
-    pub(super) fn create(path: &Path, mut secrets: Vec<String>) -> io::Result<Self> {
-        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+    /// A new log at `path`, in which the secrets are redacted.
+    pub(super) fn create(path: &Path, secrets: &[String]) -> io::Result<Self> {
         let file = File::create(path)?;
-        Ok(Self { path: path.to_owned(), file, size: 0, secrets: Masks::of(&secrets), last: Arc::default() })
+        let secrets = Redactor::of(secrets);
+        Ok(Self { path: path.to_owned(), file, size: 0, secrets, held: Vec::new(), last: Arc::default() })
     }
 
     /// Takes everything that comes through `pipe`, on a thread of its own, until the last writer has closed it.
@@ -67,6 +60,7 @@ impl Log {
                 let written = self.take(line);
                 failed |= written.is_err();
             });
+            failed |= self.release().is_err();
             if failed {
                 tracing::debug!("something of the log `{}` is lost", self.path.display());
             }
@@ -75,11 +69,23 @@ impl Log {
     }
 
     fn take(&mut self, line: &[u8]) -> io::Result<()> {
-        let text = self.masked(&String::from_utf8_lossy(line));
-        if !text.trim().is_empty() {
+        self.held.push(String::from_utf8_lossy(line).into_owned());
+        if self.held.len() < MOST_HELD && self.secrets.ends_within_secret(&self.held.join("\n")) {
+            return Ok(());
+        }
+        self.release()
+    }
+
+    /// Writes what was held back, redacted as one text.
+    fn release(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let text = self.secrets.redact(std::mem::take(&mut self.held).join("\n"));
+        for line in text.split('\n').filter(|line| !line.trim().is_empty()) {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             last.truncate(LAST_LINES - 1);
-            last.push_front(told(&text));
+            last.push_front(told(line));
         }
         if self.size >= LARGEST_FILE {
             fs::rename(&self.path, self.path.with_extension("log.1"))?;
@@ -88,12 +94,6 @@ impl Log {
         }
         self.size += text.len() as u64 + 1;
         self.file.write_all(format!("{text}\n").as_bytes())
-    }
-
-    fn masked(&self, text: &str) -> String {
-        let text = IN_URL.replace_all(text, "://$1:…@");
-        let text = TOKEN.replace_all(&text, "…");
-        self.secrets.mask(text.into_owned())
     }
 }
 
@@ -151,13 +151,13 @@ mod tests {
     fn written(secrets: &[&str], text: &str) -> (String, Vec<String>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("service.log");
-        let log = Log::create(&path, secrets.iter().map(ToString::to_string).collect()).unwrap();
+        let log = Log::create(&path, &secrets.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         let said = log.follow(io::Cursor::new(text.as_bytes().to_vec())).last_words(Duration::from_mins(1));
         (fs::read_to_string(&path).unwrap(), said, folder)
     }
 
     #[test]
-    fn a_secret_is_masked_wherever_it_stands() {
+    fn a_secret_is_redacted_wherever_it_stands() {
         let text = "using s3cret-token and postgresql://app:pa:ss@127.0.0.1/shop, app:app\nlast";
         let (log, said, _folder) = written(&["s3cret-token", "s3cret", "app"], text);
         assert_eq!(log, "using … and postgresql://app:…@127.0.0.1/shop, app:app\nlast\n");
@@ -165,11 +165,19 @@ mod tests {
     }
 
     #[test]
-    fn tokens_that_the_service_gave_out_itself_are_masked_by_their_form() {
+    fn tokens_that_the_service_gave_out_itself_are_redacted_by_their_form() {
         let text =
             "Authorization: Bearer 0123456789abc, {\"access_token\":\"eyJhbGciOiJI.eyJzdWIi.c2ln\"}\nbearer of news";
         let (log, ..) = written(&[], text);
-        assert_eq!(log, "Authorization: …, {\"access_token\":\"…\"}\nbearer of news\n");
+        assert_eq!(log, "Authorization: Bearer …, {\"access_token\":\"…\"}\nbearer of news\n");
+    }
+
+    #[test]
+    fn a_secret_that_is_broken_over_lines_is_redacted() {
+        let (log, ..) = written(&["s3cret-token-of-30-characters"], "a s3cret-tok\n  en-of-30-chara\n  cters b\nlast");
+        assert_eq!(log, "a … b\nlast\n");
+        let (log, ..) = written(&["s3cret-token-of-30-characters"], "ends in s3cret-tok");
+        assert_eq!(log, "ends in …\n");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! A service of one's own that the run starts: the command of a scenario, held by a keeper of its own.
 //!
 //! The keeper is this program again, in a process group of its own, with a pipe as its lifeline: the system closes that
-//! when the run ends, in whatever way, and the keeper ends the command with its whole process group. What the command
-//! writes goes into a `log` that has a bound and holds no secret that is known.
+//! when the run ends, in whatever way, and the keeper ends the command with its whole process group. What a keeper leaves that
+//! is killed itself, its run ends, or the next one (`leftover`). What the command writes goes into a `log` that has a bound and
+//! holds no secret that is known.
 
 mod group;
 pub mod keeper;
+pub(in crate::testbed) mod leftover;
 mod log;
 
 use std::collections::BTreeMap;
@@ -202,12 +204,16 @@ impl StartedCommand {
         self.lifeline = None;
         match timeout(STOP_DEADLINE, self.keeper.wait()).await {
             Ok(Ok(status)) if status.success() => {}
-            Ok(ended) => tracing::warn!("something of `{}` may be left: its keeper says {ended:?}", self.command),
+            Ok(ended) => {
+                tracing::debug!("the keeper of `{}` has ended before its time: {ended:?}", self.command);
+                super::sweep_leftovers().await;
+            }
             Err(_elapsed) => {
                 tracing::warn!("the keeper of `{}` did not end within {STOP_DEADLINE:?} and is killed", self.command);
                 if let Err(error) = self.keeper.kill().await {
                     tracing::warn!("killing the keeper of `{}`: {error}", self.command);
                 }
+                super::sweep_leftovers().await;
             }
         }
     }

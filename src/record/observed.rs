@@ -1,0 +1,122 @@
+//! Whether the sessions of the service were among those that the monitor watched, and where else sessions worked.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{RunRecord, VariantRecord};
+use crate::scenario::Experiment;
+
+/// Client sessions outside the monitor's filter that ran a query while the load ran, of one database, application and role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionsElsewhere {
+    /// The database that they are connected to.
+    pub database: String,
+    /// Their `application_name`; empty when they have none.
+    pub application_name: String,
+    /// Their role; empty when the server does not say.
+    pub user: String,
+    /// How many they were at the end of the load.
+    pub sessions: u32,
+    /// The process of the target that one of them belongs to; `None` when none does, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
+}
+
+impl RunRecord {
+    /// Why nothing can be concluded from the sessions of a variant: none of the watched ones ran a query, although the
+    /// scenario's routes need the database. `None` when some did, and when nobody counted.
+    pub fn not_observed(&self, variant: &VariantRecord) -> Option<String> {
+        let expected = match &self.scenario {
+            Experiment::Service(scenario) => scenario.database.expect_sessions,
+            Experiment::Gateway(_) | Experiment::Watched(_) => true,
+        };
+        variant.unobserved().filter(|_| expected).map(|elsewhere| not_observed(&elsewhere))
+    }
+}
+
+impl VariantRecord {
+    /// `None` when a session of the monitor's filter ran a query while the load ran, when nobody counted, or when no request
+    /// was answered; otherwise where sessions worked meanwhile, in words.
+    pub fn unobserved(&self) -> Option<String> {
+        let silent = self.monitor.is_some_and(|monitor| monitor.sessions_with_activity == Some(0));
+        let asked = self.summary.requests > 0 || self.routes.is_empty();
+        (silent && asked).then(|| elsewhere_in_words(&self.sessions_elsewhere))
+    }
+}
+
+/// Where sessions are, those of the target first; empty when nowhere.
+pub fn elsewhere_in_words(groups: &[SessionsElsewhere]) -> String {
+    let place = |group: &SessionsElsewhere| {
+        let name = match group.application_name.as_str() {
+            "" => "no application name".to_owned(),
+            name => format!("application `{name}`"),
+        };
+        let process = group.process.map_or_else(String::new, |pid| format!(", from process {pid}"));
+        format!("{name}, database `{}`, role `{}`{process}", group.database, group.user)
+    };
+    let (own, others): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.process.is_some());
+    let list = |groups: &[&SessionsElsewhere]| groups.iter().map(|it| place(it)).collect::<Vec<_>>().join("; ");
+    match (own.is_empty(), others.is_empty()) {
+        (false, _) => format!("the target's sessions: {}", list(&own)),
+        (true, false) => format!("other sessions: {}", list(&others)),
+        (true, true) => String::new(),
+    }
+}
+
+/// Why nothing can be concluded where no session was seen; `elsewhere` is what [`VariantRecord::unobserved`] gives.
+pub fn not_observed(elsewhere: &str) -> String {
+    let places = if elsewhere.is_empty() { String::new() } else { format!(" ({elsewhere})") };
+    format!(
+        "no session took part: none of the watched sessions ran a query while requests were answered{places}; if these \
+         routes need no database, set `expect_sessions = false` under [database]"
+    )
+}
+
+/// How much of this machine was in use over the steady phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MachineLoad {
+    /// Busy share of all cores, 0–1, from `/proc/stat`.
+    pub busy_ratio: f64,
+    /// Share of the time in which some runnable task waited for a core, 0–1: `some` of `/proc/pressure/cpu`. `None` where
+    /// the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled_ratio: Option<f64>,
+}
+
+/// From this busy share of all cores on, and this share of the time with a task that waits for one, the processors are the
+/// limit: more load would change the latencies and nothing else.
+const BUSY: f64 = 0.95;
+const STALLED: f64 = 0.80;
+
+impl MachineLoad {
+    /// Whether the processors of this machine were the limit.
+    pub fn is_limit(self) -> bool {
+        self.busy_ratio >= BUSY && self.stalled_ratio.is_none_or(|it| it >= STALLED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(application_name: &str, process: Option<u32>) -> SessionsElsewhere {
+        SessionsElsewhere {
+            database: "brew".to_owned(),
+            application_name: application_name.to_owned(),
+            user: "app".to_owned(),
+            sessions: 3,
+            process,
+        }
+    }
+
+    #[test]
+    fn the_sessions_of_the_target_are_named_before_others() {
+        let both = elsewhere_in_words(&[group("psql", None), group("brew-api", Some(4711))]);
+        assert_eq!(
+            both,
+            "the target's sessions: application `brew-api`, database `brew`, role `app`, from process 4711"
+        );
+        assert!(elsewhere_in_words(&[group("", None)]).starts_with("other sessions: no application name"));
+        assert!(not_observed("").contains("answered; if these routes"));
+    }
+}

@@ -1,0 +1,172 @@
+//! Redacts secrets from everything that leaves this program: records, logs, reports, standard output and error.
+//!
+//! A secret that is known is found however it is written: percent-encoded, with JSON's or HTML's escapes, any of these
+//! over each other, as base64 or hex, broken over lines, or cut off at an end of the text. What gives itself away by its form
+//! (a password in a URL, what stands behind `Bearer`, a JSON Web Token) is found unknown.
+
+mod form;
+mod known;
+mod statement;
+mod view;
+
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use known::Known;
+use view::View;
+
+pub(crate) use statement::without_literals;
+
+/// Anything shorter is no secret, and would redact half a sentence.
+pub(crate) const SHORTEST_SECRET: usize = 4;
+
+/// What stands in place of a secret.
+const REDACTED: char = '…';
+
+/// How often decodings may lie over each other: a URL in a URL in JSON.
+const MOST_LAYERS: usize = 3;
+
+/// Redacts secrets from texts, however many there are.
+#[derive(Clone, Default)]
+pub(crate) struct Redactor(Option<Arc<Known>>);
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+impl Redactor {
+    /// Redacts these, and what gives itself away by its form.
+    pub(crate) fn of(secrets: &[String]) -> Self {
+        let known = Known::of(secrets);
+        Self((!known.is_empty()).then(|| Arc::new(known)))
+    }
+
+    /// The text without secrets.
+    pub(crate) fn redact(&self, text: String) -> String {
+        self.redact_by(text, &form::IN_TEXT)
+    }
+
+    /// The same of words of a command line, or of what repeats them: there `token=…` and the like is a secret, too.
+    pub(crate) fn redact_arguments(&self, text: String) -> String {
+        self.redact_by(text, &form::IN_ARGUMENTS)
+    }
+
+    fn redact_by(&self, text: String, forms: &form::Forms) -> String {
+        let found = self.find(text.as_bytes(), forms);
+        if found.is_empty() { text } else { without(&text, found) }
+    }
+
+    /// Whether the text ends within a secret, so that what comes next may be the rest of it.
+    pub(crate) fn ends_within_secret(&self, text: &str) -> bool {
+        let Some(known) = &self.0 else { return false };
+        views(text.as_bytes()).iter().any(|view| known.head_at_end(view.bytes()).is_some())
+    }
+
+    /// Where secrets are.
+    fn find(&self, text: &[u8], forms: &form::Forms) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for view in views(text) {
+            let known = self.0.iter().flat_map(|known| known.find(view.bytes()));
+            found.extend(known.chain(forms.find(view.bytes())).filter_map(|range| view.source(range)));
+        }
+        found
+    }
+}
+
+/// The text as it is, decoded once, twice and so on, and each of these without its line breaks.
+fn views(text: &[u8]) -> Vec<View<'_>> {
+    let mut views = vec![View::of(text)];
+    while views.len() <= MOST_LAYERS {
+        let Some(decoded) = views.last().and_then(View::decoded) else { break };
+        views.push(decoded);
+    }
+    let joined: Vec<View<'_>> = views.iter().filter_map(View::joined).collect();
+    views.extend(joined);
+    views
+}
+
+/// The text with these parts redacted, which may overlap.
+fn without(text: &str, mut found: Vec<Range<usize>>) -> String {
+    found.sort_by_key(|range| (range.start, range.end));
+    let mut out = String::with_capacity(text.len());
+    let mut kept_from = 0;
+    let mut redacted_to = None;
+    for range in found {
+        let (start, end) = (floor(text, range.start), ceiling(text, range.end));
+        if redacted_to.is_none_or(|to| start > to) {
+            out.push_str(&text[kept_from..start.max(kept_from)]);
+            out.push(REDACTED);
+        }
+        let to = redacted_to.map_or(end, |to: usize| to.max(end));
+        (redacted_to, kept_from) = (Some(to), to);
+    }
+    out.push_str(&text[kept_from..]);
+    out
+}
+
+/// Spans of decoded characters may begin and end within a character of the text only where it was no UTF-8 before.
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn ceiling(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The redactor of this process: what any part of it has learned to be secret, no part writes.
+static OF_PROCESS: RwLock<(Vec<String>, Redactor)> = RwLock::new((Vec::new(), Redactor(None)));
+
+/// From now on, nothing writes these.
+pub(crate) fn learn(secrets: &[String]) {
+    let mut known = OF_PROCESS.write().unwrap_or_else(PoisonError::into_inner);
+    let before = known.0.len();
+    known.0.extend_from_slice(secrets);
+    known.0.sort();
+    known.0.dedup();
+    if known.0.len() > before {
+        known.1 = Redactor::of(&known.0);
+    }
+}
+
+/// What every output of this process passes through.
+pub(crate) fn of_process() -> Redactor {
+    OF_PROCESS.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+}
+
+/// The passwords in the URLs of a text, as they are written and as they are meant.
+pub(crate) fn passwords_of_urls(text: &str) -> Vec<String> {
+    let found = form::passwords_of_urls(text.as_bytes());
+    let written = found.into_iter().filter_map(|range| text.get(range).map(str::to_owned));
+    written
+        .flat_map(|password| {
+            let meant =
+                View::of(password.as_bytes()).decoded().map(|it| String::from_utf8_lossy(it.bytes()).into_owned());
+            std::iter::once(password.clone()).chain(meant)
+        })
+        .collect()
+}
+
+/// The strings of a document without secrets, keys included; its numbers and its shape stay.
+pub(crate) fn redact_document(redactor: &Redactor, document: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    let one = |value| redact_document(redactor, value);
+    match document {
+        Value::String(text) => Value::String(redactor.redact(text)),
+        Value::Array(list) => Value::Array(list.into_iter().map(one).collect()),
+        Value::Object(map) => {
+            Value::Object(map.into_iter().map(|(key, value)| (redactor.redact(key), one(value))).collect())
+        }
+        plain => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! Whoever is killed, in whatever phase: after the next start at the latest nothing is left, and the record can be read.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rbac_bench::record::store::{read_record, read_samples};
+use tokio_postgres::NoTls;
+
+use crate::program::{HANG, Place, SMALL, Started, text};
+use crate::support::postgres::cluster;
+
+/// Who is killed, by a word of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    /// The program that was started.
+    Run,
+    /// The supervisor of PostgreSQL, or of the service.
+    Supervisor,
+    /// Both, one right after the other.
+    Both,
+}
+
+const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/command_service.py");
+
+/// A place, and what is started in it.
+struct Scene {
+    place: Place,
+    database: String,
+    scenario: String,
+    port: u16,
+}
+
+impl Scene {
+    fn new(runtime: &tokio::runtime::Runtime) -> Self {
+        let database = runtime.block_on(async {
+            let (cluster, config) = (cluster().await, cluster().await.config());
+            let (user, name) = (config.get_user().expect("a user"), config.get_dbname().expect("a database"));
+            format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port())
+        });
+        let place = Place::new();
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
+        let scenario = place.reports().with_file_name("shop.toml");
+        let text = format!(
+            "name = \"shop\"\n[target]\nurl = \"http://127.0.0.1:{port}\"\ncommand = [\"python3\", \"{SERVICE}\", \"{port}\"]\n\
+             env = {{ MODE = \"family\" }}\nhealth = \"/health\"\n[database]\nurl_env = \"SHOP_DATABASE\"\n\
+             expect_sessions = false\n[load]\nusers = 2\nramp_up = \"1s\"\nduration = \"60s\"\n\
+             think_time = [\"10ms\", \"20ms\"]\n[[route]]\nroute = \"GET /items\"\n"
+        );
+        fs::write(&scenario, text).expect("a scenario");
+        Self { place, database, scenario: scenario.display().to_string(), port }
+    }
+
+    fn program(&self, arguments: &[&str]) -> Command {
+        let mut program = self.place.program();
+        program.env("SHOP_DATABASE", &self.database).args(arguments);
+        program
+    }
+
+    /// Kills the first process of this place whose command line has `word`; whether there was one.
+    fn kill(&self, word: &str) -> bool {
+        let victim = self.place.processes().into_iter().find(|(_, command)| command.contains(word));
+        victim.is_some_and(|(pid, _)| kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok())
+    }
+
+    fn strike(&self, run: &Started, victim: Victim) {
+        if victim != Victim::Run {
+            let deadline = Instant::now() + HANG;
+            while !self.kill(" keep-") {
+                assert!(Instant::now() < deadline, "there is no supervisor: {:?}", self.place.processes());
+            }
+        }
+        if victim != Victim::Supervisor {
+            run.signal(Signal::SIGKILL);
+        }
+    }
+
+    /// Starts once more, where anything is left, and asserts that nothing is then.
+    fn assert_clean(&self, what: &str) {
+        let settled = Instant::now() + Duration::from_secs(3);
+        while !self.place.processes().is_empty() && Instant::now() < settled {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let next = ["run", self.scenario.as_str(), "--duration", "1s", "--set", "load.ramp_up=0s"];
+        let again = self.program(&next).output().expect("the program starts");
+        assert!(again.status.success(), "{what}: {}", text(&again.stderr));
+        self.place.assert_nothing_is_left(Duration::from_secs(15));
+        assert!(TcpListener::bind(("127.0.0.1", self.port)).is_ok(), "{what}: the port is taken");
+    }
+}
+
+/// Our own sessions on the server, but for the one that counts.
+async fn own_sessions() -> i64 {
+    let (client, connection) = cluster().await.config().connect(NoTls).await.expect("a session");
+    tokio::spawn(connection);
+    let own = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rbac-bench'";
+    client.query_one(own, &[]).await.expect("a count").get(0)
+}
+
+/// Starts a command, kills at a stage, and looks at what is left.
+fn killed(runtime: &tokio::runtime::Runtime, command: &[&str], stage: &str, victim: Victim) {
+    let what = format!("{command:?} at `{stage}`, {victim:?}");
+    let scene = Scene::new(runtime);
+    let words: Vec<&str> = command.iter().map(|it| if *it == "SHOP" { scene.scenario.as_str() } else { it }).collect();
+    let mut run = Place::started(scene.program(&words));
+    run.wait_for_line(stage);
+    scene.strike(&run, victim);
+    let code = run.wait();
+    assert_ne!(code, Some(0), "{what}");
+    let folders: Vec<_> =
+        fs::read_dir(scene.place.reports()).expect("runs").map(|it| it.expect("one").path()).collect();
+    for folder in folders {
+        assert!(read_record(&folder).is_ok() && read_samples(&folder).is_ok(), "{what}: {}", folder.display());
+    }
+    scene.assert_clean(&what);
+    let deadline = Instant::now() + HANG;
+    while runtime.block_on(own_sessions()) > 0 {
+        assert!(Instant::now() < deadline, "{what}: a session is left on the database");
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+#[test]
+fn a_service_whose_supervisor_and_run_are_killed_together_ends_with_the_next_start() {
+    killed(&runtime(), &["run", "SHOP"], "steady ", Victim::Both);
+}
+
+#[test]
+fn a_service_whose_supervisor_alone_is_killed_ends_with_its_run() {
+    let runtime = runtime();
+    let scene = Scene::new(&runtime);
+    let mut run = Place::started(scene.program(&["run", &scene.scenario]));
+    run.wait_for_line("steady ");
+    scene.strike(&run, Victim::Supervisor);
+    let said = run.wait_for_line("error:");
+    assert_eq!(run.wait(), Some(1), "{said}");
+    scene.place.assert_nothing_is_left(Duration::from_secs(15));
+}
+
+#[test]
+#[ignore = "some minutes: `make soak`"]
+fn forty_kills_leave_nothing() {
+    let runtime = runtime();
+    let long = ["--duration", "60s"];
+    let of_gateway = [&["run", SMALL, "--variant", "held"][..], &long].concat();
+    let of_service = ["run", "SHOP"];
+    let gate = ["gate", "SHOP", "--rule", "failure_rate<=1%"];
+    let scan = ["scan", "SHOP"];
+    let stages: [(&[&str], &[&str]); 4] = [
+        (&of_gateway, &["starting", "ramp ", "steady "]),
+        (&of_service, &["starting", "ramp ", "steady "]),
+        (&gate, &["ramp ", "steady "]),
+        (&scan, &["first", "alone"]),
+    ];
+    let mut kills = 0;
+    for round in 0..2 {
+        for (command, stages) in stages {
+            for stage in stages {
+                let victims =
+                    if round == 0 { &[Victim::Run, Victim::Both][..] } else { &[Victim::Supervisor, Victim::Both] };
+                for victim in victims {
+                    killed(&runtime, command, stage, *victim);
+                    kills += 1;
+                    println!("{kills}: {command:?} at `{stage}`, {victim:?}");
+                }
+            }
+        }
+    }
+    assert_eq!(kills, 40);
+}
