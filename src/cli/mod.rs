@@ -147,10 +147,18 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
-    let mut out = Redacted::new(io::stdout().lock());
+    let mut out = Redacted::data(io::stdout().lock());
     let exit = run(cli, &mut out)?;
-    out.flush()?;
-    Ok(exit)
+    match out.flush() {
+        // What the command came to stands, whoever has gone meanwhile.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && !is_hung_up(&error) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(exit),
+    }
+}
+
+/// Whether a terminal has hung up.
+fn is_hung_up(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
 }
 
 fn run(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CliError> {
@@ -196,7 +204,7 @@ fn start_log(cli: &Cli) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(level));
     let ansi = use_color(cli.color);
-    let writer = || Redacted::new(io::stderr());
+    let writer = || Redacted::messages(io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi).without_time().init();
 }
 

@@ -11,18 +11,39 @@ const MOST_HELD: usize = 1 << 16;
 /// that a secret is seen whole.
 pub(super) struct Redacted<W: Write> {
     to: W,
+    what: What,
     held: Vec<u8>,
 }
 
+/// What is redacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// Secrets that are known.
+    Known,
+    /// These, and what has the form of a secret.
+    AnySecret,
+}
+
 impl<W: Write> Redacted<W> {
-    pub(super) fn new(to: W) -> Self {
-        Self { to, held: Vec::new() }
+    /// For data, which may hold a token that was asked for.
+    pub(super) fn data(to: W) -> Self {
+        Self { to, what: What::Known, held: Vec::new() }
+    }
+
+    /// For messages.
+    pub(super) fn messages(to: W) -> Self {
+        Self { to, what: What::AnySecret, held: Vec::new() }
     }
 
     fn release(&mut self, up_to: usize) -> io::Result<()> {
         let rest = self.held.split_off(up_to);
         let text = String::from_utf8_lossy(&std::mem::replace(&mut self.held, rest)).into_owned();
-        self.to.write_all(redact::of_process().redact(text).as_bytes())
+        let redactor = redact::of_process();
+        let text = match self.what {
+            What::Known => redactor.redact_known(text),
+            What::AnySecret => redactor.redact(text),
+        };
+        self.to.write_all(text.as_bytes())
     }
 }
 
@@ -57,7 +78,7 @@ mod tests {
     #[test]
     fn what_is_written_in_pieces_is_redacted_as_a_whole() {
         let mut out = Vec::new();
-        let mut redacted = Redacted::new(&mut out);
+        let mut redacted = Redacted::messages(&mut out);
         for piece in ["to postgresql://app:pa", "55@host/shop\n", "done"] {
             redacted.write_all(piece.as_bytes()).unwrap();
         }

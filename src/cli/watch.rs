@@ -124,7 +124,9 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
             };
             return tell_once(args, &seen.map_err(WatchError::from)?, out);
         }
-        let watched = if args.fills_the_screen() {
+        // A terminal that has gone is none any more.
+        let on_screen = args.fills_the_screen();
+        let watched = if on_screen {
             let mut screen = Screen::take(use_color(color)).map_err(WatchError::from)?;
             watch(plan, &mut screen, true, signals.token()).await
         } else {
@@ -145,7 +147,7 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
             Ended::Stopped if args.duration.is_some() || signals.exit() != Some(Exit::Interrupted) => {
                 signals.exit().unwrap_or(Exit::Ok)
             }
-            Ended::ReaderGone if args.fills_the_screen() => Exit::HungUp,
+            Ended::ReaderGone if on_screen => Exit::HungUp,
             _ => Exit::Ok,
         })
     })

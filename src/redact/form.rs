@@ -11,6 +11,9 @@ pub(super) struct Forms(LazyLock<Vec<Regex>>);
 /// A password in a URL, up to the last `@` before its path.
 const IN_URL: &str = r"(?-u)[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#]*:([^\s/]+)@";
 
+/// The same of a word of a command line, whose password may hold a `/` that nobody has encoded.
+const IN_URL_OF_ARGUMENT: &str = r"(?-u)[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#]*:(\S+)@";
+
 /// What a service has given out at a login, so that nobody knew it beforehand.
 const BEARER: &str = r"(?i-u)\bbearer +([\w.~+/=-]{8,})";
 
@@ -27,11 +30,14 @@ const OF_ENVIRONMENT: &str = r#"(?-u)\benv\.[\w-]+\s*=\s*["']?([^\s"']+)"#;
 /// In any text.
 pub(super) static IN_TEXT: Forms = Forms(LazyLock::new(|| compiled(&[IN_URL, BEARER, JWT])));
 
+/// Nowhere.
+pub(super) static NONE: Forms = Forms(LazyLock::new(Vec::new));
+
 /// In words of a command line, and in what repeats them.
 pub(super) static IN_ARGUMENTS: Forms =
-    Forms(LazyLock::new(|| compiled(&[IN_URL, BEARER, JWT, CALLED_SECRET, OF_ENVIRONMENT])));
+    Forms(LazyLock::new(|| compiled(&[IN_URL_OF_ARGUMENT, BEARER, JWT, CALLED_SECRET, OF_ENVIRONMENT])));
 
-static PASSWORDS: Forms = Forms(LazyLock::new(|| compiled(&[IN_URL])));
+static PASSWORDS: Forms = Forms(LazyLock::new(|| compiled(&[IN_URL_OF_ARGUMENT])));
 
 /// Where passwords stand in URLs.
 pub(super) fn passwords_of_urls(text: &[u8]) -> Vec<Range<usize>> {

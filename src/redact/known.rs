@@ -84,14 +84,19 @@ impl Known {
         self.secrets.is_empty()
     }
 
-    /// Where secrets are, whole or cut off at an end of the text.
+    /// Where secrets are.
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let plain = self.plain.find(text).map(|(anchor, secrets)| {
             let longest = secrets.iter().map(|it| common(&text[anchor.start..], &self.secrets[*it])).max();
             anchor.start..anchor.start + longest.unwrap_or(0).max(anchor.len())
         });
         let encoded = self.encoded.find(text).map(|(anchor, _)| run_around(text, &anchor));
-        plain.chain(encoded).chain(self.head_at_end(text)).chain(self.tail_at_start(text)).collect()
+        plain.chain(encoded).collect()
+    }
+
+    /// Parts of secrets with which the text begins and ends.
+    pub(super) fn at_ends(&self, text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+        self.head_at_end(text).into_iter().chain(self.tail_at_start(text))
     }
 
     /// The beginning of a secret with which the text ends; the longest.
@@ -152,7 +157,8 @@ fn encodings(secret: &[u8]) -> Vec<Vec<u8>> {
             all.push(own[..ANCHOR.min(own.len())].to_vec());
         }
     }
-    let hex: String = secret.iter().take(ANCHOR / 2).map(|byte| format!("{byte:02x}")).collect();
+    let digits = secret.iter().take(ANCHOR / 2).flat_map(|byte| [byte >> 4, byte & 15]);
+    let hex: String = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect();
     all.push(hex.to_uppercase().into_bytes());
     all.push(hex.into_bytes());
     all.retain(|anchor| anchor.len() >= SHORTEST_SECRET);

@@ -26,6 +26,13 @@ const REDACTED: char = '…';
 /// How often decodings may lie over each other: a URL in a URL in JSON.
 const MOST_LAYERS: usize = 3;
 
+/// Whether the ends of a text may lie within a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Whole,
+    Cut,
+}
+
 /// Redacts secrets from texts, however many there are.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor(Option<Arc<Known>>);
@@ -45,16 +52,26 @@ impl Redactor {
 
     /// The text without secrets.
     pub(crate) fn redact(&self, text: String) -> String {
-        self.redact_by(text, &form::IN_TEXT)
+        self.redact_by(text, &form::IN_TEXT, Ends::Whole)
+    }
+
+    /// The text without secrets that are known: for data that a command is asked for, such as a token that it has made.
+    pub(crate) fn redact_known(&self, text: String) -> String {
+        self.redact_by(text, &form::NONE, Ends::Whole)
+    }
+
+    /// The same of a text that may have been cut off at both ends, within a secret.
+    pub(crate) fn redact_cut(&self, text: String) -> String {
+        self.redact_by(text, &form::IN_TEXT, Ends::Cut)
     }
 
     /// The same of words of a command line, or of what repeats them: there `token=…` and the like is a secret, too.
     pub(crate) fn redact_arguments(&self, text: String) -> String {
-        self.redact_by(text, &form::IN_ARGUMENTS)
+        self.redact_by(text, &form::IN_ARGUMENTS, Ends::Whole)
     }
 
-    fn redact_by(&self, text: String, forms: &form::Forms) -> String {
-        let found = self.find(text.as_bytes(), forms);
+    fn redact_by(&self, text: String, forms: &form::Forms, ends: Ends) -> String {
+        let found = self.find(text.as_bytes(), forms, ends);
         if found.is_empty() { text } else { without(&text, found) }
     }
 
@@ -65,11 +82,13 @@ impl Redactor {
     }
 
     /// Where secrets are.
-    fn find(&self, text: &[u8], forms: &form::Forms) -> Vec<Range<usize>> {
+    fn find(&self, text: &[u8], forms: &form::Forms, ends: Ends) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for view in views(text) {
             let known = self.0.iter().flat_map(|known| known.find(view.bytes()));
-            found.extend(known.chain(forms.find(view.bytes())).filter_map(|range| view.source(range)));
+            let cut = self.0.iter().filter(|_| ends == Ends::Cut).flat_map(|known| known.at_ends(view.bytes()));
+            let all = known.chain(cut).chain(forms.find(view.bytes()));
+            found.extend(all.filter_map(|range| view.source(range)));
         }
         found
     }
@@ -154,11 +173,16 @@ pub(crate) fn passwords_of_urls(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The strings of a document without secrets, keys included; its numbers and its shape stay.
+/// PostgreSQL cuts names after so many bytes, and of a statement it keeps a kilobyte by default.
+const CUT_FROM: usize = 63;
+
+/// The strings of a document without secrets, keys included; its numbers and its shape stay. A string that is so long that
+/// it may have been cut is redacted as one that was.
 pub(crate) fn redact_document(redactor: &Redactor, document: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     let one = |value| redact_document(redactor, value);
     match document {
+        Value::String(text) if text.len() >= CUT_FROM => Value::String(redactor.redact_cut(text)),
         Value::String(text) => Value::String(redactor.redact(text)),
         Value::Array(list) => Value::Array(list.into_iter().map(one).collect()),
         Value::Object(map) => {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::Value;
 use tokio_postgres::Config;
 
+use crate::redact::passwords_of_urls;
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::is_secret_name;
 
@@ -20,12 +21,17 @@ impl Secrets {
     /// Those of the environment: variables that the scenario names, and those whose names say so; and the database's
     /// password; and the users' own.
     pub(super) fn of(scenario: &ServiceScenario, database: &Config, users: Vec<String>) -> Self {
-        let named = variables(scenario);
-        let told = |name: &str| named.iter().any(|it| it == name) || is_secret_name(name);
-        let of_environment = std::env::vars_os().filter_map(|(name, value)| {
-            let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
-            told(&name).then_some(value)
-        });
+        let named = named_variables(scenario);
+        // Of a URL the password is secret, and not the rest of it.
+        let value = |(name, value): (String, String)| match named.iter().find(|it| it.name == name) {
+            Some(it) if it.is_url => passwords_of_urls(&value),
+            Some(_) => vec![value],
+            None if is_secret_name(&name) => vec![value],
+            None => Vec::new(),
+        };
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let of_environment = variables.flat_map(value);
         let password = database.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
         let all = of_environment.chain(password).chain(users).map(|it| it.trim().to_owned());
         let public = serde_json::to_string(scenario).unwrap_or_default();
@@ -47,8 +53,19 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// The variables that a scenario names.
+/// A variable that a scenario names.
+struct Named {
+    name: String,
+    /// Whether it holds a URL.
+    is_url: bool,
+}
+
+/// The names of the variables that a scenario names.
 pub(super) fn variables(scenario: &ServiceScenario) -> Vec<String> {
+    named_variables(scenario).into_iter().map(|it| it.name).collect()
+}
+
+fn named_variables(scenario: &ServiceScenario) -> Vec<Named> {
     let mut named = Vec::new();
     if let Ok(document) = serde_json::to_value(scenario) {
         collect_variables(&document, &mut named);
@@ -57,12 +74,14 @@ pub(super) fn variables(scenario: &ServiceScenario) -> Vec<String> {
 }
 
 /// The names of variables in a scenario: its keys that end in `_env`.
-fn collect_variables(value: &Value, names: &mut Vec<String>) {
+fn collect_variables(value: &Value, names: &mut Vec<Named>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
                 match value {
-                    Value::String(name) if key.ends_with("_env") => names.push(name.clone()),
+                    Value::String(name) if key.ends_with("_env") => {
+                        names.push(Named { name: name.clone(), is_url: key == "url_env" });
+                    }
                     _ => collect_variables(value, names),
                 }
             }

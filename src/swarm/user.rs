@@ -153,7 +153,7 @@ impl User {
         };
         let outcome = match stop.run_until_cancelled(asking).await {
             Some(Ok(())) => RequestOutcome::Success,
-            Some(Err(text)) => RequestOutcome::Failure(beginning_of(shared.secrets.redact(text))),
+            Some(Err(text)) => RequestOutcome::Failure(beginning_of(shared.secrets.redact_cut(text))),
             None => RequestOutcome::CutOff,
         };
         drop(boarded);

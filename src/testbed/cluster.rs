@@ -145,7 +145,10 @@ pub enum ClusterError {
 fn check_space(folder: &Path) -> Result<(), ClusterError> {
     // Where the system does not tell, the attempt does.
     let Ok(stat) = nix::sys::statvfs::statvfs(folder) else { return Ok(()) };
-    let free_mb = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size()) >> 20;
+    // How wide these are depends on the system.
+    #[allow(clippy::useless_conversion, reason = "it is one elsewhere")]
+    let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    let free_mb = free >> 20;
     if free_mb < SPACE_MB { Err(ClusterError::NoSpace { folder: folder.to_owned(), free_mb }) } else { Ok(()) }
 }
 

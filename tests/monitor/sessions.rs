@@ -151,6 +151,36 @@ async fn only_sessions_of_the_named_applications_and_users_count_where_others_sh
 }
 
 #[tokio::test]
+async fn other_sessions_that_come_and_go_between_two_polls_are_in_no_pulse() {
+    let mut server = server().await;
+    let whose = Whose { applications: vec!["shop".to_owned()], ..Whose::everybody() };
+    let watching = Watching::start_for(&server.config(), whose).await;
+    // One of the watched application works without holding anything.
+    let own = session(&server.config(), "shop").await;
+    let mut came = 0;
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        own.batch_execute("SELECT 1").await.unwrap();
+        // It connects anew each time, so that no poll of the rows has told whose it is.
+        let other = session(&server.config(), "reports").await;
+        other.batch_execute("BEGIN; SELECT 1").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        came += 1;
+    }
+    let seen = watching.stop().await;
+    let pulses = seen.samples.iter().filter_map(|it| match &it.sample {
+        Sample::Pulse(pulse) => Some(pulse.idle_in_transaction),
+        _ => None,
+    });
+    let pulses: Vec<u32> = pulses.collect();
+    assert!(came > 10 && pulses.len() > 20, "{came} sessions, {} pulses", pulses.len());
+    assert_eq!(pulses.iter().max(), Some(&0), "{pulses:?}");
+    assert_eq!(seen.summary().idle_in_transaction_peak, Some(0));
+    assert_eq!(seen.watched.record.sessions_with_activity, Some(1), "the one that worked");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn behind_a_chain_of_waiters_stands_the_one_who_holds_and_waits_for_nobody() {
     let mut server = server().await;
     let config = server.config();

@@ -43,7 +43,7 @@ impl Shop {
         let (url, port) = (self.url(), self.port);
         let text = format!(
             "name = \"shop\"\n[target]\nurl = \"{url}\"\ncommand = [\"python3\", \"{SERVICE}\", \"{port}\"]\n{target}\n\
-             [database]\nurl_env = \"SHOP_DATABASE\"\n[load]\nusers = 2\nramp_up = \"0s\"\nduration = \"1s\"\n\
+             [database]\nurl_env = \"SHOP_DATABASE\"\nexpect_sessions = false\n[load]\nusers = 2\nramp_up = \"0s\"\nduration = \"1s\"\n\
              think_time = [\"10ms\", \"20ms\"]\n[[identity]]\nbearer_env = \"SHOP_TOKEN\"\n\
              [[route]]\nroute = \"GET /items\"\nmust_have = \"/colour\"\n{rest}"
         );

@@ -104,7 +104,7 @@ fn what_cannot_be_made_into_a_scenario_is_told_in_one_line() {
     for (args, code, told) in [
         (vec!["init"], 2, "required"),
         (vec!["init", "--openapi", "nowhere.json"], 2, "cannot read `nowhere.json`"),
-        (vec!["init", "--openapi", "http://10.0.0.1/openapi.json"], 2, "`--allow-remote 10.0.0.1` allows it"),
+        (vec!["init", "--openapi", "http://10.0.0.1/openapi.json"], 2, "pass `--allow-remote 10.0.0.1`"),
         (vec!["init", "--openapi", "http://127.0.0.1:1/"], 1, "cannot fetch `http://127.0.0.1:1`"),
         (vec!["init", "--openapi", &page], 2, "it is a page of HTML or XML"),
         (vec!["init", "--openapi", &moved], 1, "answered 307 and points to `http://10.0.0.1/`, which is not followed"),

@@ -1,6 +1,8 @@
 //! The program from outside: real PostgreSQL, real gateways, real signals.
 
+mod addresses;
 mod apps;
+mod ci_files;
 mod command;
 mod diagnose;
 mod errors;

@@ -28,7 +28,7 @@ pub(super) fn has_no_samples(side: Side<'_>) -> bool {
     ours(side).next().is_none()
 }
 
-fn ours<'a>(side: Side<'a>) -> impl Iterator<Item = &'a Stamped> + use<'a> {
+fn ours(side: Side<'_>) -> impl Iterator<Item = &Stamped> {
     side.samples.iter().filter(move |it| it.variant == side.variant)
 }
 
@@ -83,8 +83,8 @@ pub(super) fn of_gauges(side: Side<'_>) -> Vec<QualityIssue> {
         found.extend(too_long(metric, pages.values().filter_map(answered), POOLS_APART_S));
     }
     let interval_s = probe_interval_s(&side.record.scenario);
-    let probed = probes.values().filter_map(|times| gap(side, times.iter().copied()));
-    found.extend(too_long(Metric::ReplicasHealthy, probed, interval_s));
+    let between_probes = probes.values().filter_map(|times| gap(side, times.iter().copied()));
+    found.extend(too_long(Metric::ReplicasHealthy, between_probes, interval_s));
     found
 }
 

@@ -81,7 +81,7 @@ impl Log {
         if self.held.is_empty() {
             return Ok(());
         }
-        let text = self.secrets.redact(std::mem::take(&mut self.held).join("\n"));
+        let text = self.secrets.redact_cut(std::mem::take(&mut self.held).join("\n"));
         for line in text.split('\n').filter(|line| !line.trim().is_empty()) {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             last.truncate(LAST_LINES - 1);

@@ -28,7 +28,7 @@ async fn serve(router: Router) -> String {
 /// Writes a scenario: `load` are lines under `[load]`, `rest` the tables after it.
 fn write(place: &Place, url: &str, load: &str, rest: &str) -> String {
     let text = format!(
-        "name = \"load\"\n[target]\nurl = \"{url}\"\n[database]\nurl_env = \"SHOP_DATABASE\"\n[load]\n{load}\n{rest}"
+        "name = \"load\"\n[target]\nurl = \"{url}\"\n[database]\nurl_env = \"SHOP_DATABASE\"\nexpect_sessions = false\n[load]\n{load}\n{rest}"
     );
     let path = place.tmp().join("load.toml");
     fs::write(&path, text).unwrap();

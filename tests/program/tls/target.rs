@@ -69,7 +69,7 @@ async fn run(place: &Arc<Place>, folder: &Path, port: u16, target: &str) -> Outp
     let scenario = folder.join("shop.toml");
     let toml = format!(
         "name = \"shop\"\n[target]\nurl = \"https://localhost:{port}\"\nhealth = \"/health\"\n{target}\n\
-         [load]\nusers = 2\nramp_up = \"0s\"\nduration = \"2s\"\nthink_time = [\"20ms\", \"50ms\"]\n\
+         [database]\nexpect_sessions = false\n[load]\nusers = 2\nramp_up = \"0s\"\nduration = \"2s\"\nthink_time = [\"20ms\", \"50ms\"]\n\
          [[route]]\nroute = \"GET /items\"\n"
     );
     fs::write(&scenario, toml).expect("a scenario");

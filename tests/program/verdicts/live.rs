@@ -32,9 +32,11 @@ fn a_service_whose_requests_fail_is_never_green() {
     for mode in [Mode::NotFound, Mode::Broken, Mode::ReportsFail, Mode::Masked, Mode::Hangs] {
         let kiosk = Kiosk::start(mode);
         let judged = gate(&bench, &kiosk, &[]);
-        assert_eq!(judged.status.code(), Some(3), "{mode:?}: {}", told(&judged));
+        // One that hangs breaks the rule on latencies, too.
+        let expected = if mode == Mode::Hangs { 99 } else { 3 };
+        assert_eq!(judged.status.code(), Some(expected), "{mode:?}: {}", told(&judged));
         let said = told(&judged);
-        assert!(said.contains("failed") || said.contains("no request"), "{mode:?}: {said}");
+        assert!(said.contains("failed") || said.contains("no session took part"), "{mode:?}: {said}");
     }
     let kiosk = Kiosk::start(Mode::NotFound);
     let failures = gate(&bench, &kiosk, &["--rule", "failure_rate<=1%"]);
@@ -134,7 +136,7 @@ fn a_candidate_that_is_dead_does_not_pass_a_paired_gate() {
     let (fine, dead) = (Kiosk::start(Mode::Fine), Kiosk::start(Mode::NotFound));
     let variants = format!("[variants.a]\nurl = \"{}\"\n[variants.b]\nurl = \"{}\"\n", fine.url, dead.url);
     let scenario = bench.write(&fine.url, "", ROUTES, &variants);
-    let short = ["--pairs", "6", "--alpha", "10%", "--settle", "0s", "--measured", "500ms"];
+    let short = ["--pairs", "4", "--alpha", "10%", "--settle", "0s", "--measured", "500ms"];
     let gate = |baseline: &str, candidate: &str, more: &[&str]| {
         let arms = ["gate", scenario.as_str(), "--paired", "--baseline", baseline, "--candidate", candidate];
         bench.output(&[&arms[..], &short[..], more].concat())
@@ -142,7 +144,6 @@ fn a_candidate_that_is_dead_does_not_pass_a_paired_gate() {
     let idle = ["--rule", "idle_in_transaction.mean<=+10% vs baseline"];
     let judged = gate("a", "b", &idle);
     assert_eq!(judged.status.code(), Some(3), "{}", told(&judged));
-    assert!(told(&judged).contains("which means nothing"), "{}", told(&judged));
     let failures = gate("a", "b", &["--rule", "failure_rate<=+10% vs baseline"]);
     assert_eq!(failures.status.code(), Some(99), "{}", told(&failures));
 }
