@@ -16,6 +16,9 @@ const ANCHOR: usize = 32;
 /// Less than this of a secret, at an end of a text, gives nothing away.
 const FRAGMENT: usize = 6;
 
+/// So much of a secret at the end of a text is reason enough to wait for the rest.
+const BEGINNING: usize = 3;
+
 /// A secret of digits alone is one from this length on.
 const SHORTEST_NUMBER: usize = 8;
 
@@ -74,7 +77,7 @@ impl Known {
             encoded: Anchors::of(
                 numbered().flat_map(|(index, it)| encodings(it).into_iter().map(move |it| (it, index))),
             ),
-            heads: Anchors::of(numbered().map(|(index, it)| (it[..fragment(it)].to_vec(), index))),
+            heads: Anchors::of(numbered().map(|(index, it)| (it[..BEGINNING].to_vec(), index))),
             tails: Anchors::of(numbered().map(|(index, it)| (it[it.len() - fragment(it)..].to_vec(), index))),
             secrets,
         }
@@ -96,7 +99,8 @@ impl Known {
 
     /// Parts of secrets with which the text begins and ends.
     pub(super) fn at_ends(&self, text: &[u8]) -> impl Iterator<Item = Range<usize>> {
-        self.head_at_end(text).into_iter().chain(self.tail_at_start(text))
+        let head = self.head_at_end(text).filter(|range| range.len() >= FRAGMENT);
+        head.into_iter().chain(self.tail_at_start(text))
     }
 
     /// The beginning of a secret with which the text ends; the longest.

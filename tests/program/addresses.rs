@@ -7,6 +7,9 @@ use crate::program::{Place, SMALL, text};
 /// An address of nobody (RFC 5737 keeps it for documentation).
 const ELSEWHERE: &str = "192.0.2.1";
 
+/// What holds the address, the arguments, and the variables.
+type Asked = (String, Vec<String>, Vec<(&'static str, String)>);
+
 /// A scenario of a service with one address changed.
 fn service(target: &str, metrics: &str, database: &str, rest: &str) -> String {
     format!(
@@ -23,7 +26,7 @@ fn no_address_of_another_machine_is_spoken_to_without_permission() {
         ("target.url", service(ELSEWHERE, "", here, "")),
         (
             "target.metrics.url",
-            service(here, &format!("metrics = {{ url = \"http://{ELSEWHERE}/metrics\", pending = \"x\" }}"), here, ""),
+            service(here, &format!("metrics = {{ url = \"http://{ELSEWHERE}/metrics\", waiting = \"x\" }}"), here, ""),
         ),
         ("database.url", service(here, "", ELSEWHERE, "")),
         ("variants.a.url", service(here, "", here, &format!("[variants.a]\nurl = \"http://{ELSEWHERE}\"\n"))),
@@ -41,7 +44,7 @@ fn no_address_of_another_machine_is_spoken_to_without_permission() {
     let url = format!("http://{ELSEWHERE}:9");
     let database = format!("postgresql://app@{ELSEWHERE}/shop");
     let document = format!("http://{ELSEWHERE}/openapi.json");
-    let mut asked: Vec<(String, Vec<String>, Vec<(&str, String)>)> = Vec::new();
+    let mut asked: Vec<Asked> = Vec::new();
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
     for (index, (key, scenario)) in keys.iter().enumerate() {
         let path = place.tmp().join(format!("{index}.toml"));

@@ -161,7 +161,7 @@ fn a_full_disk_is_in_the_outcome_of_the_record_and_a_full_temporary_folder_is_sa
     // Room for the reserve and for a part of the samples.
     let variables = [("TMPDIR", place.tmp()), ("RBAC_BENCH_OUT", place.reports())];
     let variables = variables.each_ref().map(|(name, path)| (*name, path.as_path()));
-    let full = on_a_small_disk(&place.reports(), 480, &variables, &run, &then);
+    let full = on_a_small_disk(&place.reports(), 300, &variables, &run, &then);
     assert_eq!(full.status.code(), Some(1), "{}{}", text(&full.stdout), text(&full.stderr));
     let folder = fs::read_dir(&kept).expect("a run").next().expect("one").expect("it").path();
     let outcome = record(&folder)["outcome"]["failed"]["error"].as_str().map(str::to_owned).unwrap_or_default();
