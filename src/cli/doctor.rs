@@ -17,6 +17,7 @@ use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
 use crate::testbed::binaries::{SearchPlaces, install_command, installed_server};
 use crate::testbed::limits::{self, DescriptorError};
 use crate::testbed::pgbouncer;
+use crate::testbed::speed::{relative_speed, users as users_at};
 
 /// Can this machine run it? What is missing, and the command that installs it
 ///
@@ -126,7 +127,7 @@ pub(super) fn run(args: &DoctorArgs, environment: &[Override], out: &mut dyn Wri
 /// What a scenario of the reference gateway needs.
 fn of_gateway(scenario: &Scenario) -> Vec<Check> {
     let users = scenario.load.users.get();
-    vec![server(), pgbouncer(), descriptors(users), cores(), memory(scenario)]
+    vec![server(), pgbouncer(), descriptors(users), cores(), speed(users), memory(scenario)]
 }
 
 /// What a scenario of a service of one's own needs.
@@ -186,6 +187,22 @@ fn cores() -> Check {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cure = (cores < WANTED).then(|| "give the machine a second core, or fewer users: --users 1000".to_owned());
     Check::of("cores", cores >= WANTED, cores.to_string(), cure)
+}
+
+/// Less than this share of the wanted users is too few: the estimate is no better than that.
+const ENOUGH: f64 = 0.8;
+
+/// How many users this machine carries, as far as its speed tells.
+fn speed(users: u32) -> Check {
+    let what = "speed";
+    let Some(speed) = relative_speed() else {
+        return Check::of(what, true, "unknown here".to_owned(), None);
+    };
+    let carried = users_at(speed);
+    let ok = f64::from(carried) >= ENOUGH * f64::from(users);
+    let found = format!("{speed:.2} of the machine that carries 4000 users: about {carried} of {users} users");
+    let cure = (!ok).then(|| format!("with more, the figures are the machine's: --users {carried}"));
+    Check::of(what, ok, found, cure)
 }
 
 /// What a PostgreSQL session of the testbed takes, measured with 765 of them: 1.2 GB.

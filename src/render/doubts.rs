@@ -15,11 +15,12 @@ pub(super) fn doubts(variant: &VariantRecord) -> Vec<String> {
 }
 
 fn of_machine(load: &MachineLoad) -> String {
+    let waited =
+        load.run_queue_delay_ms.map_or_else(String::new, |delay| format!(", and threads waited {delay:.1} ms for one"));
     format!(
-        "this machine was the limit: its cores were {} busy, and tasks waited for one {} of the time. Throughput, latency \
-         and health (*) are the machine's rather than the service's: fewer `--users`, or more cores, would show those.",
+        "this machine was the limit: its cores were {} busy{waited}. Throughput, latency and health (*) are the machine's \
+         rather than the service's: fewer `--users`, or more cores, would show those.",
         percent(Some(load.busy_ratio)),
-        percent(load.stalled_ratio)
     )
 }
 

@@ -151,7 +151,10 @@ impl Arm<'_> {
         let (mut shown, mut shown_finished) = (Instant::now(), 0);
         let mut window_taken = Instant::now();
         loop {
-            ticks.tick().await;
+            let late = ticks.tick().await.elapsed();
+            if clock.phase(Instant::now()) == Phase::Steady {
+                meter.late(late);
+            }
             let (finished, failed) = view.recorder().counts();
             let users = view.users();
             let mut load = LoadSample { users, finished, failed, in_flight: view.fleet().in_flight(), latency: None };

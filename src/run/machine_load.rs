@@ -1,37 +1,54 @@
 //! How busy this machine is while a load runs: whether its processors are the limit, and not what is measured.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::record::MachineLoad;
+use crate::stats::LatencyHistogram;
 
-/// The first and the last reading of a steady phase.
+/// The first and the last reading of a steady phase, and how late the load generator was in it.
 #[derive(Debug, Default)]
-pub(super) struct MachineMeter(Mutex<Option<(Reading, Reading)>>);
+pub(super) struct MachineMeter(Mutex<Measured>);
+
+#[derive(Debug, Default)]
+struct Measured {
+    readings: Option<(Reading, Reading)>,
+    lag: LatencyHistogram,
+}
 
 /// The kernel's counters at one instant.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
-    /// Ticks of all cores in which they worked, and all ticks.
+    /// Ticks in which the cores worked that we may use, and all their ticks.
     busy: u64,
     all: u64,
     /// Time in which some task waited for a core, in microseconds; `None` where the kernel does not count it.
     stalled_us: Option<u64>,
-    at: std::time::Instant,
+    /// How long our threads have waited for a core, in nanoseconds, and how often they have run; `None` as before.
+    waited: Option<(u64, u64)>,
+    at: Instant,
 }
 
 impl MachineMeter {
-    /// Reads the counters, which costs some 50 µs.
+    /// Takes how much later than planned the load generator did something.
+    pub(super) fn late(&self, by: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lag.record(by);
+    }
+
+    /// Reads the counters, which costs some 100 µs.
     pub(super) fn read(&self) {
         let Some(now) = Reading::now() else { return };
-        let mut readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = readings.map_or(now, |(first, _)| first);
-        *readings = Some((first, now));
+        let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = measured.readings.map_or(now, |(first, _)| first);
+        measured.readings = Some((first, now));
     }
 
     /// What came of it; `None` with less than two readings.
     pub(super) fn load(&self) -> Option<MachineLoad> {
-        let (first, last) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
-        between(first, last)
+        let measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, last) = measured.readings?;
+        let load = between(first, last)?;
+        Some(MachineLoad { generator_lag_p99_ms: measured.lag.quantile_ms(0.99), ..load })
     }
 }
 
@@ -39,9 +56,16 @@ fn between(first: Reading, last: Reading) -> Option<MachineLoad> {
     let all = last.all.checked_sub(first.all).filter(|ticks| *ticks > 0)?;
     let lasted_us = last.at.duration_since(first.at).as_micros() as f64;
     let stalled_us = last.stalled_us.zip(first.stalled_us).and_then(|(last, first)| last.checked_sub(first));
+    let waited = last.waited.zip(first.waited).and_then(|(last, first)| {
+        // Threads that have ended take their counts with them.
+        let (waited_ns, runs) = (last.0.checked_sub(first.0)?, last.1.checked_sub(first.1)?);
+        (runs > 0).then(|| waited_ns as f64 / runs as f64 / 1e6)
+    });
     Some(MachineLoad {
         busy_ratio: (last.busy.saturating_sub(first.busy) as f64 / all as f64).min(1.0),
         stalled_ratio: stalled_us.map(|it| (it as f64 / lasted_us).min(1.0)),
+        run_queue_delay_ms: waited,
+        generator_lag_p99_ms: None,
     })
 }
 
@@ -49,13 +73,29 @@ fn between(first: Reading, last: Reading) -> Option<MachineLoad> {
 impl Reading {
     fn now() -> Option<Self> {
         use procfs::{Current, CurrentSI};
-        let ticks = procfs::KernelStats::current().ok()?.total;
-        let idle = ticks.idle + ticks.iowait.unwrap_or(0);
-        let other = [ticks.irq, ticks.softirq, ticks.steal].into_iter().flatten().sum::<u64>();
-        let busy = ticks.user + ticks.nice + ticks.system + other;
+        let cores = procfs::KernelStats::current().ok()?.cpu_time;
+        let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).ok();
+        let is_ours = |core: usize| allowed.is_none_or(|set| set.is_set(core).unwrap_or(false));
+        let (mut busy, mut all) = (0, 0);
+        for (_, ticks) in cores.iter().enumerate().filter(|(core, _)| is_ours(*core)) {
+            let idle = ticks.idle + ticks.iowait.unwrap_or(0);
+            let other = [ticks.irq, ticks.softirq, ticks.steal].into_iter().flatten().sum::<u64>();
+            let working = ticks.user + ticks.nice + ticks.system + other;
+            busy += working;
+            all += working + idle;
+        }
         let stalled_us = procfs::CpuPressure::current().ok().map(|pressure| pressure.some.total);
-        Some(Self { busy, all: busy + idle, stalled_us, at: std::time::Instant::now() })
+        Some(Self { busy, all, stalled_us, waited: waited(), at: Instant::now() })
     }
+}
+
+/// How long the threads of this process have waited for a core, in nanoseconds, and how often they have run.
+#[cfg(target_os = "linux")]
+fn waited() -> Option<(u64, u64)> {
+    let tasks = procfs::process::Process::myself().and_then(|it| it.tasks()).ok()?;
+    let each = tasks.flatten().filter_map(|task| task.schedstat().ok());
+    let (waited_ns, runs) = each.fold((0, 0), |(waited, runs), it| (waited + it.run_delay, runs + it.pcount));
+    (runs > 0).then_some((waited_ns, runs))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -67,18 +107,21 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     #[test]
     fn shares_are_of_the_time_between_two_readings() {
         let at = Instant::now();
-        let first = Reading { busy: 100, all: 1000, stalled_us: Some(5), at };
-        let last = Reading { busy: 1090, all: 2000, stalled_us: Some(900_005), at: at + Duration::from_secs(1) };
-        let load = between(first, last).unwrap();
-        assert!((load.busy_ratio - 0.99).abs() < 1e-9 && load.is_limit());
-        assert!(load.stalled_ratio.is_some_and(|it| (it - 0.9).abs() < 1e-9));
+        let first = Reading { busy: 100, all: 1000, stalled_us: Some(5), waited: Some((0, 0)), at };
+        let second = at + Duration::from_secs(1);
+        let waited = Some((9_000_000, 3));
+        let last = Reading { busy: 1090, all: 2000, stalled_us: Some(900_005), waited, at: second };
+        let load = between(first, last).expect("a second lies between them");
+        assert!((load.busy_ratio - 0.99).abs() < 1e-9 && load.is_limit(), "{load:?}");
+        assert!(load.stalled_ratio.is_some_and(|it| (it - 0.9).abs() < 1e-9), "{load:?}");
+        assert!(load.run_queue_delay_ms.is_some_and(|it| (it - 3.0).abs() < 1e-9), "{load:?}");
+        let quick = Reading { waited: Some((900_000, 3)), ..last };
+        assert!(!between(first, quick).expect("the same").is_limit(), "busy, and nobody waits");
         assert_eq!(between(first, first), None, "no time between them");
     }
 
@@ -92,6 +135,7 @@ mod tests {
             meter.read();
             assert!(Instant::now() < deadline, "the kernel's ticks stand still");
         }
-        assert!(meter.load().is_some_and(|load| (0.0..=1.0).contains(&load.busy_ratio)));
+        let load = meter.load().expect("it has just been there");
+        assert!((0.0..=1.0).contains(&load.busy_ratio), "{load:?}");
     }
 }

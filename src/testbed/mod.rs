@@ -23,6 +23,7 @@ mod process;
 mod seed;
 pub mod service;
 mod serving;
+pub mod speed;
 mod told;
 
 use std::path::{Path, PathBuf};

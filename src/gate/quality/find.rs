@@ -58,7 +58,7 @@ pub fn quality_issues(side: Side<'_>) -> Vec<QualityIssue> {
         (loaded && measured.summary.requests == 0).then_some(QualityIssue::NoRequests),
         measured.machine_load.filter(|it| it.is_limit()).map(|it| QualityIssue::CpuLimited {
             busy_ratio: it.busy_ratio,
-            stalled_ratio: it.stalled_ratio.unwrap_or(1.0),
+            run_queue_delay_ms: it.run_queue_delay_ms,
         }),
     ];
     let mut found: Vec<QualityIssue> = single.into_iter().flatten().collect();

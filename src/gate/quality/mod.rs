@@ -114,10 +114,10 @@ pub enum QualityIssue {
     NotObserved(String),
     /// The processors of this machine were the limit, not the service.
     CpuLimited {
-        /// Busy share of all cores over the steady phase, 0–1.
+        /// Busy share of the cores over the steady phase, 0–1.
         busy_ratio: f64,
-        /// Share of that time in which some runnable task waited for a core, 0–1.
-        stalled_ratio: f64,
+        /// How long a thread of the load generator waited for one, on average; `None` when nobody counted.
+        run_queue_delay_ms: Option<f64>,
     },
 }
 
@@ -247,12 +247,10 @@ impl fmt::Display for QualityIssue {
                 write!(f, "no request succeeded for {seconds:.1} s of the steady phase: {UNMEASURED}")
             }
             Self::NotObserved(because) => f.write_str(because),
-            Self::CpuLimited { busy_ratio, stalled_ratio } => write!(
-                f,
-                "this machine was the limit: its cores were {:.0} % busy, and tasks waited for one {:.0} % of the time",
-                busy_ratio * 100.0,
-                stalled_ratio * 100.0
-            ),
+            Self::CpuLimited { busy_ratio, run_queue_delay_ms } => {
+                write!(f, "this machine was the limit: its cores were {:.0} % busy", busy_ratio * 100.0)?;
+                run_queue_delay_ms.map_or(Ok(()), |delay| write!(f, ", and threads waited {delay:.1} ms for one"))
+            }
         }
     }
 }

@@ -279,7 +279,7 @@ const BAD: &[(&str, Change, &[&str], &str)] = &[
     ),
     (
         "the processors were the limit",
-        |r, _| variant(r)["machine_load"] = json!({ "busy_ratio": 0.99, "stalled_ratio": 0.95 }),
+        |r, _| variant(r)["machine_load"] = json!({ "busy_ratio": 0.99, "run_queue_delay_ms": 2.5 }),
         &["latency.p95<1s"],
         "this machine was the limit",
     ),
@@ -394,7 +394,7 @@ const FINE: &[(&str, Change, &[&str])] = &[
     ("a request cut off", |r, _| variant(r)["summary"]["requests_cut_off"] = json!(1), &[]),
     (
         "a busy machine that waits for nobody",
-        |r, _| variant(r)["machine_load"] = json!({ "busy_ratio": 0.99, "stalled_ratio": 0.3 }),
+        |r, _| variant(r)["machine_load"] = json!({ "busy_ratio": 0.99, "run_queue_delay_ms": 0.3 }),
         &[],
     ),
     ("an idle machine", |r, _| variant(r)["machine_load"] = json!({ "busy_ratio": 0.1, "stalled_ratio": 0.05 }), &[]),
