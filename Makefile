@@ -32,8 +32,11 @@ bench:
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_error_rates_of_the_paired_gate
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_intervals_of_every_pattern
 
-# The full scenarios, several minutes each, and 50 runs in which nobody may be named.
+# The full scenarios, several minutes each, 50 runs in which nobody may be named, a service that is killed at each tenth of a
+# gate's run, and 40 kills over all phases.
 soak:
 	cargo build --release --locked
 	.ci/soak
 	cargo test --test program --locked -- --ignored --nocapture fifty_runs
+	cargo test --test program --locked -- --ignored --nocapture killed_at_any_tenth
+	cargo test --test program --locked -- --ignored --nocapture forty_kills

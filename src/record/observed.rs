@@ -90,12 +90,12 @@ pub struct MachineLoad {
     pub generator_lag_p99_ms: Option<f64>,
 }
 
-/// The processors are the limit where they are busy for this share of the time, and threads wait so long for one. (On two cores
-/// of which 4000 users of `issue-2318` take 95–97 %, threads wait 0.9 ms, and median latencies are those of fewer users; with
-/// half the cores, or two programs beside it that do nothing but compute, cores are 100 % busy, threads wait 1.9 to 2.8 ms, and
-/// the same users make 1,300 to 2,100 requests a second in place of 2,600.)
+/// The processors are the limit where they are busy for this share of the time, and threads wait so long for one. Measured on
+/// two cores of which 4000 users of `issue-2318` take 95–97 %: threads wait 0.9–1.0 ms, and half of the answers take less than
+/// 20 ms. On one of the cores, or beside two programs that do nothing but compute, the cores are 100 % busy, threads wait 1.5–2.6
+/// ms, and the same users make 1,200 to 2,000 requests a second in place of 2,600.
 const BUSY: f64 = 0.985;
-const DELAY_MS: f64 = 1.5;
+const DELAY_MS: f64 = 1.25;
 
 /// The same where the kernel does not count how long threads wait: some task does, for so much of the time.
 const STALLED: f64 = 0.95;
