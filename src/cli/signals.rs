@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
@@ -12,27 +13,31 @@ use super::exit::Exit;
 /// The root token of everything, cancelled by the first signal.
 pub(super) struct Signals {
     token: CancellationToken,
-    /// The code of the exit; 0 for Ctrl-C's, of which nobody says so.
+    /// The exit code of SIGTERM or SIGHUP, stored before the token is cancelled; 0 for SIGINT.
     code: Arc<AtomicU8>,
 }
 
 impl Signals {
-    /// Takes the signals for this process. To be called before goose, which would take Ctrl-C for itself, and inside
-    /// a Tokio runtime.
+    /// Takes the signals for this process. To be called before goose, which would take Ctrl-C for itself.
     pub(super) fn take() -> io::Result<Self> {
-        let token = CancellationToken::new();
-        let cancel = token.clone();
-        ctrlc::set_handler(move || cancel.cancel()).map_err(io::Error::other)?;
-        // That handler is not told which signal it was; these see one each.
-        let code = Arc::new(AtomicU8::new(0));
-        for (kind, exit) in [(SignalKind::terminate(), Exit::Terminated), (SignalKind::hangup(), Exit::HungUp)] {
-            let (mut signals, seen, cancel) = (signal(kind)?, Arc::clone(&code), token.clone());
-            tokio::spawn(async move {
-                signals.recv().await;
-                seen.store(exit.code(), Ordering::Relaxed);
-                cancel.cancel();
-            });
-        }
+        ctrlc::set_handler(|| {}).map_err(io::Error::other)?;
+        let (token, code) = (CancellationToken::new(), Arc::new(AtomicU8::new(0)));
+        let (cancel, seen) = (token.clone(), Arc::clone(&code));
+        let mut signals = iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let listen = move || {
+            for signal in &mut signals {
+                if !cancel.is_cancelled() {
+                    let exit = match signal {
+                        SIGTERM => Exit::Terminated.code(),
+                        SIGHUP => Exit::HungUp.code(),
+                        _ => 0,
+                    };
+                    seen.store(exit, Ordering::Relaxed);
+                    cancel.cancel();
+                }
+            }
+        };
+        std::thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
         Ok(Self { token, code })
     }
 
