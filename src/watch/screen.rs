@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::execute;
 use ratatui::crossterm::style;
+use ratatui::crossterm::terminal::EnterAlternateScreen;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
@@ -41,9 +43,10 @@ impl Screen {
     /// # Errors
     /// When it is none.
     pub fn take(color: bool) -> io::Result<Self> {
-        // This terminal is only for what it sets up: raw mode, the alternate screen and the panic hook.
+        // This terminal is only for what it sets up: raw mode and the panic hook.
         let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, 1, 1)) };
         drop(ratatui::try_init_with_options(options)?);
+        execute!(io::stdout(), EnterAlternateScreen)?;
         let terminal = Terminal::new(Bounded(CrosstermBackend::new(io::stdout())))?;
         // `--color` has the last word, and has heard `NO_COLOR`.
         style::force_color_output(color);
@@ -98,11 +101,14 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Starts to read.
+    ///
+    /// # Errors
+    /// When there is no terminal to read.
     pub(super) fn read(send: Happenings) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let terminal = Input::open()?;
         let listen = move || {
-            let terminal = Input::open();
             while !stopped.load(Ordering::Relaxed) {
                 let Some(heard) = next(&terminal) else { continue };
                 let last = matches!(heard, Happened::TerminalGone);
@@ -118,9 +124,9 @@ impl Keys {
 }
 
 /// What the terminal reports within [`LISTEN`]; `None` when that is nothing.
-fn next(terminal: &io::Result<Input>) -> Option<Happened> {
+fn next(terminal: &Input) -> Option<Happened> {
     // Reading a terminal that has hung up gives an end of file again and again, without an error.
-    if terminal.as_ref().map_or(true, Input::is_gone) {
+    if terminal.is_gone() {
         return Some(Happened::TerminalGone);
     }
     match event::poll(LISTEN) {
