@@ -66,8 +66,8 @@ impl<W: Write> Write for Redacted<W> {
 
 impl<W: Write> Drop for Redacted<W> {
     fn drop(&mut self) {
-        // Whoever wants to know whether it was written flushes it.
-        let _unheard = self.flush();
+        // A caller that needs the error flushes before.
+        let _ignored = self.flush();
     }
 }
 

@@ -71,7 +71,8 @@ fn write(folders: &[PathBuf], path: &Path) -> Result<(), CliError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(CliError::Record)?;
     let runs: Vec<html::Run<'_>> = read.iter().map(RunOnDisk::as_run).collect();
-    fs::write(path, html::page(&runs)).map_err(|source| CliError::Write { path: path.to_owned(), source })
+    let page = crate::redact::of_process().redact_known(html::page(&runs));
+    fs::write(path, page).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 
 /// What a run folder holds, its samples reduced.

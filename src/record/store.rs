@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{FORMAT_VERSION, Outcome, RunRecord, Sample, Stamped};
-use crate::redact::{self, Redactor, redact_document};
+use crate::redact::{self, redact_document};
 
 /// Name of the record in its folder.
 pub const RECORD_FILE: &str = "record.json";
@@ -62,7 +62,6 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    redactor: Redactor,
 }
 
 impl RunFolder {
@@ -75,7 +74,7 @@ impl RunFolder {
         for attempt in 1.. {
             let path = parent.join(if attempt == 1 { name.to_owned() } else { format!("{name}-{attempt}") });
             match fs::create_dir(&path) {
-                Ok(()) => return Self { path, redactor: redact::of_process() }.with_reserve(),
+                Ok(()) => return Ok(Self { path }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(StoreError::Write { path, source }),
             }
@@ -83,7 +82,11 @@ impl RunFolder {
         unreachable!("there are more numbers than folders")
     }
 
-    fn with_reserve(self) -> Result<Self, StoreError> {
+    /// Keeps space for [`Self::write_last`], which gives it free.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] when there is none.
+    pub fn with_reserve(self) -> Result<Self, StoreError> {
         let path = self.path.join(RESERVE_FILE);
         // Not zeros, which some file systems do not store.
         fs::write(&path, vec![b'.'; RESERVE]).map_err(|source| StoreError::Write { path, source })?;
@@ -130,7 +133,7 @@ impl RunFolder {
         let path = self.path.join(name);
         let partial = self.path.join(format!("{name}.partial"));
         let written = serde_json::to_value(document)
-            .and_then(|document| serde_json::to_vec_pretty(&redact_document(&self.redactor, document)))
+            .and_then(|document| serde_json::to_vec_pretty(&redact_document(&redact::of_process(), document)))
             .map_err(io::Error::from)
             .and_then(|bytes| fs::write(&partial, bytes))
             .and_then(|()| fs::rename(&partial, &path));
@@ -148,10 +151,7 @@ impl RunFolder {
     pub fn samples(&self) -> Result<SampleWriter, StoreError> {
         let path = self.path.join(SAMPLES_FILE);
         match File::options().create(true).append(true).open(&path) {
-            Ok(file) => {
-                let file = BufWriter::with_capacity(1 << 16, file);
-                Ok(SampleWriter { file, path, redactor: self.redactor.clone() })
-            }
+            Ok(file) => Ok(SampleWriter { file: BufWriter::with_capacity(1 << 16, file), path }),
             Err(source) => Err(StoreError::Write { path, source }),
         }
     }
@@ -162,7 +162,6 @@ impl RunFolder {
 pub struct SampleWriter {
     file: BufWriter<File>,
     path: PathBuf,
-    redactor: Redactor,
 }
 
 impl SampleWriter {
@@ -173,7 +172,7 @@ impl SampleWriter {
     pub fn append(&mut self, sample: &Stamped) -> Result<(), StoreError> {
         let written = if holds_texts(&sample.sample) {
             serde_json::to_value(sample)
-                .and_then(|document| serde_json::to_vec(&redact_document(&self.redactor, document)))
+                .and_then(|document| serde_json::to_vec(&redact_document(&redact::of_process(), document)))
         } else {
             serde_json::to_vec(sample)
         };

@@ -1,4 +1,4 @@
-//! Finds secrets that give themselves away by their form, whoever gave them out.
+//! Finds secrets by their form: passwords in URLs, bearer tokens, JSON Web Tokens.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -11,21 +11,20 @@ pub(super) struct Forms(LazyLock<Vec<Regex>>);
 /// A password in a URL, up to the last `@` before its path.
 const IN_URL: &str = r"(?-u)[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#]*:([^\s/]+)@";
 
-/// The same of a word of a command line, whose password may hold a `/` that nobody has encoded.
+/// The same of a word of a command line, whose password may hold a `/` that is not encoded.
 const IN_URL_OF_ARGUMENT: &str = r"(?-u)[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#]*:(\S+)@";
 
-/// What a service has given out at a login, so that nobody knew it beforehand.
+/// A token that the service issued at a login, so that it was unknown before.
 const BEARER: &str = r"(?i-u)\bbearer +([\w.~+/=-]{8,})";
 
 /// A JSON Web Token, wherever it stands.
 const JWT: &str = r"(?-u)\b(eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)";
 
 /// A parameter, a variable or a key that is called a secret, and its value up to where a word ends.
-const CALLED_SECRET: &str =
-    r#"(?i-u)[\w.-]*(?:secret|token|passw|pwd|api[_-]?key|apikey|credential)[\w.-]*["']?\s*[=:]\s*["']?([^\s"'&;,]+)"#;
+const CALLED_SECRET: &str = r#"(?i-u)[\w.-]*(?:secret|token|passw|pwd|api[_-]?key|apikey|credential)[\w.-]*["']?\s*[=:]\s*["']?([^\s"'`&;,{][^\s"'`&;,]*)"#;
 
 /// A value of the environment that a command gets: whatever it is called.
-const OF_ENVIRONMENT: &str = r#"(?-u)\benv\.[\w-]+\s*=\s*["']?([^\s"']+)"#;
+const OF_ENVIRONMENT: &str = r#"(?-u)\benv\.[\w-]+\s*=\s*["']?([^\s"'`]+)"#;
 
 /// In any text.
 pub(super) static IN_TEXT: Forms = Forms(LazyLock::new(|| compiled(&[IN_URL, BEARER, JWT])));

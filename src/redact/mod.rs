@@ -1,8 +1,8 @@
 //! Redacts secrets from everything that leaves this program: records, logs, reports, standard output and error.
 //!
 //! A secret that is known is found however it is written: percent-encoded, with JSON's or HTML's escapes, any of these
-//! over each other, as base64 or hex, broken over lines, or cut off at an end of the text. What gives itself away by its form
-//! (a password in a URL, what stands behind `Bearer`, a JSON Web Token) is found unknown.
+//! over each other, as base64 or hex, broken over lines, or cut off at an end of the text. A password in a URL, a bearer token and a JSON Web
+//! Token are found by their form, known or not.
 
 mod form;
 mod known;
@@ -78,12 +78,20 @@ impl Redactor {
     /// Whether the text ends within a secret, so that what comes next may be the rest of it.
     pub(crate) fn ends_within_secret(&self, text: &str) -> bool {
         let Some(known) = &self.0 else { return false };
-        views(text.as_bytes()).iter().any(|view| known.head_at_end(view.bytes()).is_some())
+        let text = without_partial_escape(text.as_bytes());
+        views(text).iter().any(|view| known.head_at_end(view.bytes()).is_some())
     }
 
     /// Where secrets are.
     fn find(&self, text: &[u8], forms: &form::Forms, ends: Ends) -> Vec<Range<usize>> {
         let mut found = Vec::new();
+        if ends == Ends::Cut {
+            let whole = without_partial_escape(text);
+            if whole.len() < text.len() {
+                let heads = self.find(whole, &form::NONE, ends).into_iter().filter(|range| range.end == whole.len());
+                found.extend(heads.map(|range| range.start..text.len()));
+            }
+        }
         for view in views(text) {
             let known = self.0.iter().flat_map(|known| known.find(view.bytes()));
             let cut = self.0.iter().filter(|_| ends == Ends::Cut).flat_map(|known| known.at_ends(view.bytes()));
@@ -92,6 +100,19 @@ impl Redactor {
         }
         found
     }
+}
+
+/// The text without an escape that its end has cut: `%4`, `\u00`, `&#x2`.
+fn without_partial_escape(text: &[u8]) -> &[u8] {
+    let longest = text.len().min(8);
+    let begins = (1..=longest).map(|length| text.len() - length).find(|at| matches!(text[*at], b'%' | b'\\' | b'&'));
+    let is_rest = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
+    let cut = begins.filter(|at| {
+        let rest = &text[at + 1..];
+        let whole = if text[*at] == b'%' { 2 } else { 7 };
+        rest.len() < whole && rest.iter().all(is_rest)
+    });
+    cut.map_or(text, |at| &text[..at])
 }
 
 /// The text as it is, decoded once, twice and so on, and each of these without its line breaks.
@@ -143,11 +164,23 @@ fn ceiling(text: &str, mut at: usize) -> usize {
 /// The redactor of this process: what any part of it has learned to be secret, no part writes.
 static OF_PROCESS: RwLock<(Vec<String>, Redactor)> = RwLock::new((Vec::new(), Redactor(None)));
 
-/// From now on, nothing writes these.
+/// A secret of letters of one case alone, and shorter than this, is a word: `postgres`, `test`, `admin`.
+const LONGEST_WORD: usize = 12;
+
+/// Whether a secret cannot be told from a word of our own sentences, keys and tables. Redacting it everywhere would destroy
+/// them, and hide nothing: it is in every list of passwords.
+fn is_word(secret: &str) -> bool {
+    let lower = secret.chars().all(|c| c.is_ascii_lowercase());
+    let upper = secret.chars().all(|c| c.is_ascii_uppercase());
+    (lower || upper) && secret.len() < LONGEST_WORD
+}
+
+/// From now on, nothing writes these, but for those that are words: such are redacted where others write them alone, in a
+/// service's log and in what it answers.
 pub(crate) fn learn(secrets: &[String]) {
     let mut known = OF_PROCESS.write().unwrap_or_else(PoisonError::into_inner);
     let before = known.0.len();
-    known.0.extend_from_slice(secrets);
+    known.0.extend(secrets.iter().filter(|secret| !is_word(secret)).cloned());
     known.0.sort();
     known.0.dedup();
     if known.0.len() > before {
@@ -176,8 +209,8 @@ pub(crate) fn passwords_of_urls(text: &str) -> Vec<String> {
 /// PostgreSQL cuts names after so many bytes, and of a statement it keeps a kilobyte by default.
 const CUT_FROM: usize = 63;
 
-/// The strings of a document without secrets, keys included; its numbers and its shape stay. A string that is so long that
-/// it may have been cut is redacted as one that was.
+/// The strings of a document without secrets; its keys, its numbers and its shape stay. A string that is so long that it may
+/// have been cut is redacted as one that was.
 pub(crate) fn redact_document(redactor: &Redactor, document: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     let one = |value| redact_document(redactor, value);
@@ -185,9 +218,7 @@ pub(crate) fn redact_document(redactor: &Redactor, document: serde_json::Value) 
         Value::String(text) if text.len() >= CUT_FROM => Value::String(redactor.redact_cut(text)),
         Value::String(text) => Value::String(redactor.redact(text)),
         Value::Array(list) => Value::Array(list.into_iter().map(one).collect()),
-        Value::Object(map) => {
-            Value::Object(map.into_iter().map(|(key, value)| (redactor.redact(key), one(value))).collect())
-        }
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, one(value))).collect()),
         plain => plain,
     }
 }

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn literals_and_comments_go_and_names_and_routes_stay() {
-        for (statement, told) in [
+        for (statement, recorded) in [
             ("SELECT 1 FROM t WHERE key = 's3cret' AND n = 5", "SELECT 1 FROM t WHERE key = '…' AND n = 5"),
             ("SELECT 'a''s3cret', $1", "SELECT '…''…', $1"),
             ("SELECT E'a\\'s3cret' FROM t", "SELECT E'…' FROM t"),
@@ -128,7 +128,7 @@ mod tests {
             ("SELECT a / b - c", "SELECT a / b - c"),
             ("", ""),
         ] {
-            assert_eq!(without_literals(statement), told, "{statement}");
+            assert_eq!(without_literals(statement), recorded, "{statement}");
         }
     }
 
@@ -139,8 +139,8 @@ mod tests {
         ) {
             without_literals(&any);
             let plain = !before.contains(['$', '"', '/', '-']) && !before.ends_with('e');
-            let told = without_literals(&format!("{before}'{inside}'"));
-            prop_assert!(!plain || !told.contains(&inside) || before.contains(&inside), "{told}");
+            let recorded = without_literals(&format!("{before}'{inside}'"));
+            prop_assert!(!plain || !recorded.contains(&inside) || before.contains(&inside), "{recorded}");
         }
     }
 }

@@ -44,6 +44,12 @@ impl KeyPath {
         &self.0
     }
 
+    /// The innermost name that is no place in a list; empty for the whole file.
+    #[must_use]
+    pub fn last(&self) -> &str {
+        self.0.iter().rev().find(|name| !name.starts_with('[')).map_or("", String::as_str)
+    }
+
     /// Whether this is the whole file.
     #[must_use]
     pub fn is_root(&self) -> bool {

@@ -177,8 +177,8 @@ fn a_secret_among_the_arguments_is_in_no_refusal() {
         for arguments in refusals {
             let output = place.output(arguments);
             assert!(!output.status.success(), "{dress}: {arguments:?}");
-            let said = text(&output.stdout) + &text(&output.stderr);
-            assert!(!said.contains(&leak), "{dress}: {arguments:?}: {said}");
+            let printed = text(&output.stdout) + &text(&output.stderr);
+            assert!(!printed.contains(&leak), "{dress}: {arguments:?}: {printed}");
         }
     }
 }

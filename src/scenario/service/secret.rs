@@ -10,15 +10,19 @@ use crate::scenario::check::Problems;
 use crate::scenario::key::KeyPath;
 
 /// What is called by one of these words holds a secret.
-const SECRET_WORDS: [&str; 6] = ["SECRET", "TOKEN", "PASSW", "APIKEY", "API_KEY", "CREDENTIAL"];
+const SECRET_WORDS: [&str; 8] =
+    ["SECRET", "TOKEN", "PASSW", "APIKEY", "API_KEY", "CREDENTIAL", "PRIVATE_KEY", "ACCESS_KEY"];
 
 /// Whether something of this name, a variable, a key or a header, holds a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let plain = name.to_ascii_uppercase().replace('-', "_");
     // The shell's own are folders.
-    let is_password = plain.ends_with("PWD") && !matches!(plain.as_str(), "PWD" | "OLDPWD");
-    is_password || SECRET_WORDS.iter().any(|word| plain.contains(word))
+    if matches!(name, "PWD" | "OLDPWD") {
+        return false;
+    }
+    let is_part = plain.split(['_', '.']).any(|part| matches!(part, "PWD" | "PASS" | "PASSPHRASE"));
+    is_part || plain.ends_with("PWD") || SECRET_WORDS.iter().any(|word| plain.contains(word))
 }
 
 /// Whether a text is a JSON Web Token, whatever it is called: two parts of an object in base64, and a signature.
@@ -47,7 +51,7 @@ fn is_literal(text: &str) -> bool {
 pub(super) fn check_login(place: &str, login: &Login, found: &mut Problems) {
     let key = KeyPath::of(["identity", place, "login"]);
     if let Some(json) = &login.json {
-        collect(&key.child("json"), json, false, OF_LOGIN, found);
+        collect(&key.child("json"), json, false, &|_| OF_LOGIN.to_owned(), found);
     }
     check_form(&key.child("form"), &login.form, found);
 }
@@ -58,8 +62,11 @@ fn check_form(key: &KeyPath, form: &BTreeMap<String, String>, found: &mut Proble
     }
 }
 
+/// What to write instead of a secret, by the name of its key.
+type Cure<'a> = &'a dyn Fn(&str) -> String;
+
 /// `secret`: whether a key on the way here says so.
-fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, cure: &str, found: &mut Problems) {
+fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, cure: Cure<'_>, found: &mut Problems) {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
@@ -69,8 +76,8 @@ fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, cure: &str, f
         Value::Array(list) => {
             list.iter().enumerate().for_each(|(index, it)| collect(&key.item(index), it, secret, cure, found));
         }
-        Value::String(text) if secret && is_literal(text) || is_token(text) => refuse(key, cure, found),
-        Value::Number(_) if secret => refuse(key, cure, found),
+        Value::String(text) if secret && is_literal(text) || is_token(text) => refuse(key, &cure(key.last()), found),
+        Value::Number(_) if secret => refuse(key, &cure(key.last()), found),
         _ => {}
     }
 }
@@ -104,7 +111,6 @@ pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problem
             refuse(&key.child("params").child(name), &cure(name), found);
         }
     }
-    let cure = cure("secret");
     if let Some(json) = &route.json {
         collect(&key.child("json"), json, false, &cure, found);
     }
@@ -112,7 +118,13 @@ pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problem
         let arguments = serde_json::Value::Object(mcp.arguments.clone());
         collect(&key.child("mcp").child("arguments"), &arguments, false, &cure, found);
     }
-    if route.text.as_deref().is_some_and(|text| text.split(|c: char| !is_of_token(c)).any(is_token)) {
+    let has_pair = |text: &str| {
+        let pairs = text.split(['&', '\n']).filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().any(|(name, value)| holds_secret(name.trim(), value.trim()))
+    };
+    let has_token = |text: &str| text.split(|c: char| !is_of_token(c)).any(is_token);
+    let is_sent = |text: &&str| !text.trim_start().starts_with(MARK);
+    if route.text.as_deref().filter(is_sent).is_some_and(|text| has_token(text) || has_pair(text)) {
         refuse(&key.child("text"), "put the body into a file and name it with `body_file`", found);
     }
 }
@@ -126,7 +138,7 @@ pub(super) fn check_query(key: &[&str], path: Option<&str>, found: &mut Problems
     let Some((_, query)) = path.and_then(|path| path.split_once('?')) else { return };
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     if pairs.into_iter().any(|(name, value)| holds_secret(name, value)) {
-        let cure = "take a path that needs none, such as one that this machine may ask without it";
+        let cure = "use a path without credentials";
         refuse(&KeyPath::of(key.iter().copied()), cure, found);
     }
 }
@@ -137,10 +149,12 @@ pub(super) fn in_words(words: &[String]) -> Option<String> {
         let plain = name.to_ascii_lowercase();
         is_secret_name(name) && !["file", "path", "env", "name"].iter().any(|end| plain.ends_with(end))
     };
+    // A shell's script is one word with blanks in it.
+    let words: Vec<&str> = words.iter().flat_map(|word| word.split_whitespace()).collect();
     words.iter().enumerate().find_map(|(index, word)| {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
-            None => (word.as_str(), words.get(index + 1).filter(|_| word.starts_with('-')).map(String::as_str)),
+            None => (*word, words.get(index + 1).filter(|_| word.starts_with('-')).copied()),
         };
         let written = value.is_some_and(|value| !value.is_empty() && !value.starts_with('-'));
         let secret = is_flag(name) && written;
@@ -155,10 +169,20 @@ mod tests {
 
     #[test]
     fn secrets_are_known_by_their_names_and_tokens_by_their_form() {
-        for name in ["APP_PWD", "db-password", "ACCESS_TOKEN", "x-api-key", "clientSecret"] {
+        for name in [
+            "APP_PWD",
+            "pwd",
+            "DB_PASS",
+            "pass",
+            "SSH_PRIVATE_KEY",
+            "db-password",
+            "ACCESS_TOKEN",
+            "x-api-key",
+            "clientSecret",
+        ] {
             assert!(is_secret_name(name), "{name}");
         }
-        for name in ["PWD", "OLDPWD", "PORT", "keyword"] {
+        for name in ["PWD", "OLDPWD", "PORT", "keyword", "passenger", "bypass", "compass"] {
             assert!(!is_secret_name(name), "{name}");
         }
         assert!(is_token("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"));
@@ -174,6 +198,7 @@ mod tests {
         assert_eq!(words(&["serve", "--db-password", "x"]).as_deref(), Some("DB_PASSWORD"));
         assert_eq!(words(&["serve", "--api-key=x"]).as_deref(), Some("API_KEY"));
         assert_eq!(words(&["env", "TOKEN=x", "serve"]).as_deref(), Some("TOKEN"));
+        assert_eq!(words(&["sh", "-c", "exec serve --password x"]).as_deref(), Some("PASSWORD"));
         for fine in
             [&["serve", "--password-file", "/run/secret"][..], &["serve", "--token", "--verbose"], &["password", "x"]]
         {
