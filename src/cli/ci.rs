@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::exit::Exit;
+use super::redacted::Redacted;
 use crate::gate::Verdict;
 use crate::redact;
 use crate::render::gate::{Told, markdown, without_verdict};
@@ -61,9 +62,13 @@ pub(super) fn tell(
     let environment = CiEnvironment::of_this_process();
     append_summary(told, &environment);
     let annotations = if environment.github { github::annotations(told) } else { String::new() };
-    let all = written
-        .and_then(|()| say(out, said.text))
-        .and_then(|()| if said.annotate_out { say(out, &annotations) } else { say(&mut io::stderr(), &annotations) });
+    let all = written.and_then(|()| say(out, said.text)).and_then(|()| {
+        if said.annotate_out {
+            say(out, &annotations)
+        } else {
+            say(&mut Redacted::messages(io::stderr()), &annotations)
+        }
+    });
     match (told.report.verdict, all) {
         (Verdict::Failed, Err(error)) => {
             let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
@@ -81,6 +86,26 @@ const fn exit(verdict: Verdict) -> Exit {
         Verdict::Failed => Exit::GateFailed,
         Verdict::Inconclusive => Exit::Inconclusive,
     }
+}
+
+/// A command line that is refused leaves no earlier file of JUnit's behind: that would be taken for its verdict.
+pub(super) fn refuse_junit(reason: &str) {
+    let mut arguments = std::env::args();
+    let mut path = None;
+    while let Some(argument) = arguments.next() {
+        match argument.strip_prefix("--junit") {
+            Some("") => path = arguments.next(),
+            Some(rest) => path = rest.strip_prefix('=').map(str::to_owned),
+            None => {}
+        }
+    }
+    let Some(path) = path else { return };
+    let reason = redact::of_process().redact_arguments(reason.to_owned());
+    let written = junit::without_verdict("rbac-bench", &reason)
+        .map_err(io::Error::other)
+        .and_then(|document| std::fs::write(path, document));
+    // The refusal itself is what matters.
+    drop(written);
 }
 
 /// Says it. Whoever read us may have heard enough and gone: that is no error, and changes no verdict.
@@ -125,8 +150,8 @@ pub(super) fn begin_junit(path: Option<&Path>, subject: &str) -> Result<(), CliE
         .map_err(|source| CliError::NotWritable { path: path.to_owned(), source })
 }
 
-/// Says everywhere but on the terminal why there is no verdict: a gate that breaks off is no pass in any place that a CI
-/// system reads. What cannot be written is a warning, since the error itself is told.
+/// Writes to JUnit's file, the job summary and the annotations why there is no verdict, so that a gate that breaks off is a pass
+/// in none of them. A file that cannot be written is a warning: the error itself is reported anyway.
 pub(super) fn tell_broken(subject: &str, junit: Option<&Path>, error: &CliError) {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let reason = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
@@ -142,8 +167,8 @@ pub(super) fn tell_broken(subject: &str, junit: Option<&Path>, error: &CliError)
     append_to_summary(&without_verdict(subject, &reason), &environment);
     if environment.github {
         let annotation = github::without_verdict(&reason);
-        // With stderr gone there is nobody to tell.
-        let _nobody = io::stderr().write_all(annotation.as_bytes());
+        // A closed stderr changes nothing.
+        let _closed = io::stderr().write_all(annotation.as_bytes());
     }
 }
 

@@ -84,7 +84,15 @@ pub(super) fn run(args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CliEr
     };
     out.write_all(text.as_bytes())?;
     out.flush()?;
-    Ok(Exit::Ok)
+    let unseen = |run: &Recorded| {
+        let compared = run
+            .record
+            .variants
+            .iter()
+            .filter(|(name, _)| comparisons.iter().any(|it| it.baseline == **name || it.candidate == **name));
+        compared.into_iter().any(|(_, variant)| run.record.not_observed(variant).is_some())
+    };
+    Ok(if unseen(&baseline) || unseen(after) { Exit::Inconclusive } else { Exit::Ok })
 }
 
 /// A text as the name of a variant.

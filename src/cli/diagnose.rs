@@ -73,7 +73,9 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
     }
     out.flush()?;
     let unknown = diagnosed.iter().all(|it| it.findings.iter().all(|it| it.kind == Kind::CannotTell));
-    Ok(if unknown { Exit::Inconclusive } else { Exit::Ok })
+    let judged = record.in_order().into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
+    let unseen = judged.into_iter().any(|(_, variant)| record.not_observed(variant).is_some());
+    Ok(if unknown || unseen { Exit::Inconclusive } else { Exit::Ok })
 }
 
 /// The findings of each variant, in the scenario's order.

@@ -91,7 +91,7 @@ pub(super) enum CliError {
     /// Settings beside a run that is over.
     #[error("`--users`, `--duration` and `--set` set nothing of a run that is over")]
     NothingToSet,
-    /// The command of a record that somebody else may have written.
+    /// `--rerun` of a record whose scenario starts a command.
     #[error("`--rerun` would start the command that the record names: `{command}`")]
     RunsCommand {
         /// The command.

@@ -150,7 +150,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     let mut out = Redacted::data(io::stdout().lock());
     let exit = run(cli, &mut out)?;
     match out.flush() {
-        // What the command came to stands, whoever has gone meanwhile.
+        // A reader that has closed meanwhile does not change the result.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe && !is_hung_up(&error) => Err(error.into()),
         Ok(()) | Err(_) => Ok(exit),
     }
@@ -208,13 +208,16 @@ fn start_log(cli: &Cli) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi).without_time().init();
 }
 
-/// Tells what clap makes of the arguments: help, the version, or what is wrong with them, without the secrets in them.
+/// Prints what clap makes of the arguments (help, the version, or what is wrong with them), redacted.
 fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        ci::refuse_junit(&error.render().to_string());
+    }
     let styled = error.render();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
     let text = |ansi: bool| if ansi && !no_color { styled.ansi().to_string() } else { styled.to_string() };
-    // Nobody left to tell is no other error.
-    let _nobody = if error.use_stderr() {
+    // A closed output changes nothing.
+    let _closed = if error.use_stderr() {
         let text = redact::of_process().redact_arguments(text(io::stderr().is_terminal()));
         io::stderr().write_all(text.as_bytes())
     } else {

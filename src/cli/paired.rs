@@ -278,7 +278,7 @@ impl Watcher for Lines {
         });
         eprintln!("  {}", ratios.collect::<Vec<_>>().join(" · "));
         if let Some(fault) = fault {
-            eprintln!("  measured again: {}", plain(fault));
+            eprintln!("  measured again: {}", plain(&crate::redact::of_process().redact(fault.to_owned())));
         }
     }
 }

@@ -119,7 +119,13 @@ pub(super) fn run(
         },
         Err(error) => return Err(error),
     };
-    let report = if args.gate { Some(judged(&asked, &finished)?) } else { None };
+    let report = match args.gate.then(|| judged(&asked, &finished)).transpose() {
+        Ok(report) => report,
+        Err(error) => {
+            ci::tell_broken(&name, None, &error);
+            return Err(error);
+        }
+    };
     print(&finished, report.as_ref(), args.json, out)?;
     if !args.json {
         tell_cause(&finished, out)?;
@@ -183,7 +189,11 @@ fn tell_verdict(
     report: &GateReport,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let command = format!("rbac-bench gate {} --rerun", shell_word(&finished.folder.display().to_string()));
+    // What is started by a command or runs elsewhere is run again by its scenario.
+    let command = match finished.record.scenario.gateway() {
+        Some(_) => format!("rbac-bench gate {} --rerun", shell_word(&finished.folder.display().to_string())),
+        None => format!("rbac-bench gate {}", shell_word(&args.scenario)),
+    };
     let scenario = finished.record.scenario.name();
     let told = Told { report, scenario, folder: Some(&finished.folder), command: &command };
     let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(told)) };

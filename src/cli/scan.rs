@@ -34,7 +34,7 @@ Examples:
   rbac-bench scan my-service.toml --requests 200 --rounds 5 --json
   rbac-bench gate reports/…-scan --rule 'hold.seconds for GET /reports/{id} < 50ms'
 
-Exit codes: 0 told · 1 could not measure · 2 the request makes no sense · 3 nothing can be told · 130/143 interrupted")]
+Exit codes: 0 success · 1 measurement failed · 2 invalid input · 3 inconclusive · 129/130/143 interrupted")]
 pub struct ScanArgs {
     /// The scenario of a service of your own: the path of a file
     #[arg(value_name = "SCENARIO")]
@@ -177,5 +177,6 @@ fn told(finished: &Finished) -> Result<Exit, CliError> {
     }
     let mut routes = record.variants.values().flat_map(|it| &it.scan).flat_map(|scan| &scan.routes);
     let unknown = routes.all(|route| route.verdict == ScanVerdict::Unknown);
-    Ok(if unknown { Exit::Inconclusive } else { Exit::Ok })
+    let unseen = record.variants.values().any(|variant| record.not_observed(variant).is_some());
+    Ok(if unknown || unseen { Exit::Inconclusive } else { Exit::Ok })
 }

@@ -33,6 +33,8 @@ pub enum Subject {
     ToolVersion,
     /// One of the two was cut short.
     Complete,
+    /// In one of the two no session took part.
+    Observed,
 }
 
 impl Subject {
@@ -45,6 +47,7 @@ impl Subject {
             Self::Postgresql => "PostgreSQL version",
             Self::ToolVersion => "tool version",
             Self::Complete => "completeness",
+            Self::Observed => "set of observed sessions",
         }
     }
 }
@@ -53,11 +56,16 @@ impl Subject {
 pub fn differences(baseline: Side<'_>, candidate: Side<'_>) -> Vec<Difference> {
     let mut found = scenario(&baseline.record.scenario, &candidate.record.scenario);
     let complete = |it: Side<'_>| if it.measured.complete { "ran to its end" } else { "was cut short" }.to_owned();
+    let observed = |it: Side<'_>| {
+        let unseen = it.record.not_observed(it.measured).is_some();
+        if unseen { "no session took part" } else { "sessions took part" }.to_owned()
+    };
     found.extend(machines(baseline.record, candidate.record));
     let pairs = [
         (Subject::Postgresql, baseline.measured.postgres_version.clone(), candidate.measured.postgres_version.clone()),
         (Subject::ToolVersion, baseline.record.tool_version.clone(), candidate.record.tool_version.clone()),
         (Subject::Complete, complete(baseline), complete(candidate)),
+        (Subject::Observed, observed(baseline), observed(candidate)),
     ];
     let differing = pairs.into_iter().filter(|(_, before, after)| before != after);
     found.extend(differing.map(|(what, baseline, candidate)| Difference { what, key: None, baseline, candidate }));

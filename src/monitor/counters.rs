@@ -19,7 +19,7 @@ SELECT pg_postmaster_start_time(), pg_stat_get_db_stat_reset_time(oid),
        (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())::int8,
        {}, current_setting('server_version_num')::int4,
        (SELECT extract(epoch FROM clock_timestamp() - min(prepared)) FROM pg_prepared_xacts
-        WHERE database = current_database())::float8 FROM pg_database WHERE datname = current_database()";
+        WHERE database = current_database())::float8, {sessions} FROM pg_database WHERE datname = current_database()";
 
 const COUNTED: &str = "\
 pg_stat_get_db_idle_in_transaction_time(oid), pg_stat_get_db_sessions_abandoned(oid),
@@ -29,7 +29,9 @@ const NOT_COUNTED: &str = "NULL::float8, NULL::int8, NULL::int8, NULL::int8";
 
 /// The query for a server of this version.
 pub(super) fn query(version: i32) -> String {
-    COUNTERS.replace("{}", if version >= COUNTS_SINCE { COUNTED } else { NOT_COUNTED })
+    let (counted, sessions) =
+        if version >= COUNTS_SINCE { (COUNTED, "pg_stat_get_db_sessions(oid)") } else { (NOT_COUNTED, "NULL::int8") };
+    COUNTERS.replace("{}", counted).replace("{sessions}", sessions)
 }
 
 /// One reading.
@@ -43,6 +45,8 @@ pub struct ServerCounters {
     pub prepared_transactions: u32,
     /// Age of the oldest of them in seconds; `None` without any.
     pub prepared_oldest_s: Option<f64>,
+    /// Sessions that were ever opened to the database; `None` before PostgreSQL 14.
+    pub sessions: Option<i64>,
     started: ServerTime,
     reset: Option<ServerTime>,
     version: i32,
@@ -107,6 +111,7 @@ pub(super) async fn read(client: &Client, statement: &Statement) -> Result<Serve
         started: row.try_get(0)?,
         reset: row.try_get(1)?,
         version: row.try_get(7)?,
+        sessions: row.try_get(9)?,
     })
 }
 
@@ -128,6 +133,7 @@ mod tests {
             lost: Some(SessionsLost { killed, ..SessionsLost::default() }),
             prepared_transactions: 0,
             prepared_oldest_s: None,
+            sessions: Some(9),
             started: ServerTime(1),
             reset: None,
             version: 150_018,

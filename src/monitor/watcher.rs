@@ -288,6 +288,8 @@ impl Watcher {
         match in_time(counters::read(&link.client, &link.counters)).await {
             Ok(now) => {
                 let since = now.since(&self.counters_before);
+                let opened = now.sessions.zip(self.counters_before.sessions).map(|(now, before)| now - before);
+                self.record.sessions_opened = opened.and_then(|count| u64::try_from(count).ok());
                 let sample = CountersSample {
                     idle_in_transaction_counted_s: since.idle_in_transaction_s,
                     sessions_lost: since.lost.map(|lost| lost.total()),

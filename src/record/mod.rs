@@ -342,4 +342,8 @@ pub struct MonitorRecord {
     /// records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions_with_activity: Option<u64>,
+    /// Sessions that were opened to the database meanwhile, by the server's count; `None` before PostgreSQL 14, and in records
+    /// of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions_opened: Option<u64>,
 }

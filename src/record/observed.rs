@@ -17,26 +17,31 @@ pub struct SessionsElsewhere {
     pub user: String,
     /// How many they were at the end of the load.
     pub sessions: u32,
-    /// The process of the target that one of them belongs to; `None` when none does, or nobody knows.
+    /// The process of the target that one of them belongs to; `None` when none does, or it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<u32>,
 }
 
 impl RunRecord {
     /// Why nothing can be concluded from the sessions of a variant: none of the watched ones ran a query, although the
-    /// scenario's routes need the database. `None` when some did, and when nobody counted.
+    /// scenario's routes need the database. `None` when some did, and when they were not counted.
     pub fn not_observed(&self, variant: &VariantRecord) -> Option<String> {
-        let expected = match &self.scenario {
-            Experiment::Service(scenario) => scenario.database.expect_sessions,
-            Experiment::Gateway(_) | Experiment::Watched(_) => true,
-        };
-        variant.unobserved().filter(|_| expected).map(|elsewhere| not_observed(&elsewhere))
+        let elsewhere = variant.unobserved()?;
+        match &self.scenario {
+            Experiment::Service(scenario) if !scenario.database.expect_sessions => None,
+            Experiment::Service(_) | Experiment::Gateway(_) => Some(not_observed(&elsewhere)),
+            // A transaction that somebody left open before is what a watch is for.
+            Experiment::Watched(_) if variant.summary.idle_in_transaction_peak > Some(0) => None,
+            Experiment::Watched(_) => {
+                Some("no watched session ran a query: check `--database-url`, `--application` and `--user`".to_owned())
+            }
+        }
     }
 }
 
 impl VariantRecord {
-    /// `None` when a session of the monitor's filter ran a query while the load ran, when nobody counted, or when no request
-    /// was answered; otherwise where sessions worked meanwhile, in words.
+    /// `None` when a session of the monitor's filter ran a query while the load ran, when they were not counted, or when no
+    /// request was answered; otherwise where sessions worked meanwhile, in words.
     pub fn unobserved(&self) -> Option<String> {
         let silent = self.monitor.is_some_and(|monitor| monitor.sessions_with_activity == Some(0));
         let asked = self.summary.requests > 0 || self.routes.is_empty();
@@ -85,6 +90,10 @@ pub struct MachineLoad {
     /// `/proc/self/task/*/schedstat`. `None` as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_queue_delay_ms: Option<f64>,
+    /// Share of the time in which this program's control group was not allowed to run, 0–1: `throttled_usec` of its
+    /// `cpu.stat`, over all its threads, so that it may exceed 1. `None` without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_ratio: Option<f64>,
     /// How late the load generator took its own samples: 99th percentile; `None` without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator_lag_p99_ms: Option<f64>,
@@ -97,6 +106,9 @@ pub struct MachineLoad {
 const BUSY: f64 = 0.985;
 const DELAY_MS: f64 = 1.25;
 
+/// A container whose quota of processor time is used up so often is the limit itself, however idle the cores are.
+const THROTTLED: f64 = 0.05;
+
 /// The same where the kernel does not count how long threads wait: some task does, for so much of the time.
 const STALLED: f64 = 0.95;
 
@@ -108,7 +120,7 @@ impl MachineLoad {
             (None, Some(stalled)) => stalled >= STALLED,
             (None, None) => true,
         };
-        self.busy_ratio >= BUSY && waits
+        self.busy_ratio >= BUSY && waits || self.throttled_ratio.is_some_and(|it| it >= THROTTLED)
     }
 }
 

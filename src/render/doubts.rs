@@ -19,7 +19,7 @@ fn of_machine(load: &MachineLoad) -> String {
         load.run_queue_delay_ms.map_or_else(String::new, |delay| format!(", and threads waited {delay:.1} ms for one"));
     format!(
         "this machine was the limit: its cores were {} busy{waited}. Throughput, latency and health (*) are the machine's \
-         rather than the service's: fewer `--users`, or more cores, would show those.",
+         rather than the service's: pass fewer `--users`.",
         percent(Some(load.busy_ratio)),
     )
 }

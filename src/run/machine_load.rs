@@ -26,6 +26,8 @@ struct Reading {
     stalled_us: Option<u64>,
     /// How long our threads have waited for a core, in nanoseconds, and how often they have run; `None` as before.
     waited: Option<(u64, u64)>,
+    /// How long the control group was not allowed to run, in microseconds; `None` without a limit.
+    throttled_us: Option<u64>,
     at: Instant,
 }
 
@@ -56,6 +58,7 @@ fn between(first: Reading, last: Reading) -> Option<MachineLoad> {
     let all = last.all.checked_sub(first.all).filter(|ticks| *ticks > 0)?;
     let lasted_us = last.at.duration_since(first.at).as_micros() as f64;
     let stalled_us = last.stalled_us.zip(first.stalled_us).and_then(|(last, first)| last.checked_sub(first));
+    let throttled_us = last.throttled_us.zip(first.throttled_us).and_then(|(last, first)| last.checked_sub(first));
     let waited = last.waited.zip(first.waited).and_then(|(last, first)| {
         // Threads that have ended take their counts with them.
         let (waited_ns, runs) = (last.0.checked_sub(first.0)?, last.1.checked_sub(first.1)?);
@@ -65,6 +68,7 @@ fn between(first: Reading, last: Reading) -> Option<MachineLoad> {
         busy_ratio: (last.busy.saturating_sub(first.busy) as f64 / all as f64).min(1.0),
         stalled_ratio: stalled_us.map(|it| (it as f64 / lasted_us).min(1.0)),
         run_queue_delay_ms: waited,
+        throttled_ratio: throttled_us.map(|it| it as f64 / lasted_us),
         generator_lag_p99_ms: None,
     })
 }
@@ -85,7 +89,7 @@ impl Reading {
             all += working + idle;
         }
         let stalled_us = procfs::CpuPressure::current().ok().map(|pressure| pressure.some.total);
-        Some(Self { busy, all, stalled_us, waited: waited(), at: Instant::now() })
+        Some(Self { busy, all, stalled_us, waited: waited(), throttled_us: throttled_us(), at: Instant::now() })
     }
 }
 
@@ -96,6 +100,16 @@ fn waited() -> Option<(u64, u64)> {
     let each = tasks.flatten().filter_map(|task| task.schedstat().ok());
     let (waited_ns, runs) = each.fold((0, 0), |(waited, runs), it| (waited + it.run_delay, runs + it.pcount));
     (runs > 0).then_some((waited_ns, runs))
+}
+
+/// How long the control group (version 2) of this process was not allowed to run, in microseconds.
+#[cfg(target_os = "linux")]
+fn throttled_us() -> Option<u64> {
+    let groups = procfs::process::Process::myself().and_then(|it| it.cgroups()).ok()?;
+    let group = groups.into_iter().find(|group| group.hierarchy == 0)?;
+    let path = std::path::Path::new("/sys/fs/cgroup").join(group.pathname.trim_start_matches('/')).join("cpu.stat");
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("throttled_usec ")).and_then(|count| count.trim().parse().ok())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -112,16 +126,19 @@ mod tests {
     #[test]
     fn shares_are_of_the_time_between_two_readings() {
         let at = Instant::now();
-        let first = Reading { busy: 100, all: 1000, stalled_us: Some(5), waited: Some((0, 0)), at };
+        let first = Reading { busy: 100, all: 1000, stalled_us: Some(5), waited: Some((0, 0)), throttled_us: None, at };
         let second = at + Duration::from_secs(1);
         let waited = Some((9_000_000, 3));
-        let last = Reading { busy: 1090, all: 2000, stalled_us: Some(900_005), waited, at: second };
+        let last = Reading { busy: 1090, all: 2000, stalled_us: Some(900_005), waited, throttled_us: None, at: second };
         let load = between(first, last).expect("a second lies between them");
         assert!((load.busy_ratio - 0.99).abs() < 1e-9 && load.is_limit(), "{load:?}");
         assert!(load.stalled_ratio.is_some_and(|it| (it - 0.9).abs() < 1e-9), "{load:?}");
         assert!(load.run_queue_delay_ms.is_some_and(|it| (it - 3.0).abs() < 1e-9), "{load:?}");
         let quick = Reading { waited: Some((900_000, 3)), ..last };
         assert!(!between(first, quick).expect("the same").is_limit(), "busy, and nobody waits");
+        let [idle, throttled] = [0, 100_000].map(|us| Reading { busy: 100, throttled_us: Some(us), ..last });
+        assert!(between(Reading { throttled_us: Some(0), ..first }, throttled).is_some_and(MachineLoad::is_limit));
+        assert!(!between(Reading { throttled_us: Some(0), ..first }, idle).is_some_and(MachineLoad::is_limit));
         assert_eq!(between(first, first), None, "no time between them");
     }
 

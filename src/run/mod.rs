@@ -200,7 +200,7 @@ async fn carry_out(
         _ => None,
     };
     let mut record = new_record(experiment.clone());
-    let folder = RunFolder::create(&options.out, name)?;
+    let folder = RunFolder::create(&options.out, name)?.with_reserve()?;
     folder.write_record(&record)?;
     let collector = Collector::start(folder.samples()?)?;
     let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop, scan };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::access::Access;
 use super::started::{Ports, answers};
-use super::target_sessions::attributed;
+use super::target_sessions::{attributed, database_ports};
 use super::{RunError, RunOptions, secrets, with_causes};
 use crate::monitor::sessions::Looker;
 use crate::monitor::{MonitorError, Whose};
@@ -166,7 +166,7 @@ async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Acc
         return Preflight::good(what, format!("{count} in `{}`", access.database.masked_url()));
     }
     let ports: Vec<u16> = scenario.urls(variant).iter().map(BaseUrl::port).collect();
-    let elsewhere = elsewhere_in_words(&attributed(groups, &ports));
+    let elsewhere = elsewhere_in_words(&attributed(groups, &ports, &database_ports(&access.database)));
     let found = if elsewhere.is_empty() { "none yet".to_owned() } else { format!("none; {elsewhere}") };
     Preflight {
         what,

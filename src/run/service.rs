@@ -14,7 +14,7 @@ use super::collector::Collector;
 use super::progress::{Progress, Stage};
 use super::scan::{self, ScanSettings};
 use super::started::StartedService;
-use super::target_sessions::attributed;
+use super::target_sessions::{attributed, database_ports};
 use crate::database::Database;
 use crate::monitor::{self, GaugeNames, Good, PgBouncerWatch, Probe, ServerCounters, Watch, Whose};
 use crate::record::{ScanRecord, SessionsElsewhere, SessionsLost, VariantRecord, not_observed};
@@ -96,6 +96,7 @@ impl ServiceVariant<'_> {
             counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
         };
         let record = VariantRecord { scan, ..arm.record(&subject, &loaded, &samples, &counted) };
+        let record = self.with_short_sessions(record);
         if record.unobserved().is_none() || !self.scenario.database.expect_sessions {
             return Ok(record);
         }
@@ -104,16 +105,26 @@ impl ServiceVariant<'_> {
         Ok(VariantRecord { scan: record.scan.map(|scan| scan.of_unknown(&because)), ..record })
     }
 
+    /// A service that connects for each request may have no session at any poll: the server has counted them all the same. Of
+    /// some sessions alone it counts none, and a scan opens sessions of its own.
+    fn with_short_sessions(&self, mut record: VariantRecord) -> VariantRecord {
+        let counts = self.scan.is_none() && self.whose().is_everybody();
+        if let Some(monitor) = record.monitor.as_mut().filter(|_| counts) {
+            monitor.sessions_with_activity = monitor.sessions_with_activity.max(monitor.sessions_opened);
+        }
+        record
+    }
+
     /// Where sessions ran queries while none of the filter did.
     async fn sessions_elsewhere(&self, loaded: &Loaded) -> Vec<SessionsElsewhere> {
         let within_s = loaded.lasted_s() + COUNTERS_SETTLE.as_secs_f64();
         match monitor::elsewhere(&self.access.database, Some(within_s)).await {
             Ok(groups) => {
                 let ports: Vec<u16> = self.scenario.urls(self.name).iter().map(BaseUrl::port).collect();
-                attributed(groups, &ports)
+                attributed(groups, &ports, &database_ports(&self.access.database))
             }
             Err(error) => {
-                tracing::debug!(%error, "nobody knows where the service's sessions are");
+                tracing::debug!(%error, "cannot find the service's sessions");
                 Vec::new()
             }
         }

@@ -97,7 +97,7 @@ impl StartedService {
         stop: &CancellationToken,
     ) -> Result<Option<Self>, StartError> {
         let Some(command) = scenario.command(variant) else { return Ok(Some(Self(None))) };
-        // A service that a killed run has left there would be taken for somebody else's.
+        // Otherwise a service that a killed run left there would occupy the port.
         sweep_leftovers().await;
         let urls = scenario.urls(variant);
         let ports = Ports::of(&urls, &access.guard);

@@ -1,17 +1,31 @@
 //! Which of the server's sessions belong to the processes that serve the target's URLs, where both run on this machine.
 
+use crate::database::Database;
 use crate::monitor::Elsewhere;
 use crate::record::SessionsElsewhere;
 
-/// Groups of sessions, each with the process of the target that one of them belongs to. `target_ports`: where it listens.
-pub(super) fn attributed(groups: Vec<Elsewhere>, target_ports: &[u16]) -> Vec<SessionsElsewhere> {
-    let clients = processes::of_clients(target_ports);
+/// Groups of sessions, each with the process of the target that one of them belongs to. `target_ports`: where it listens;
+/// `database_ports`: where the server does.
+pub(super) fn attributed(
+    groups: Vec<Elsewhere>,
+    target_ports: &[u16],
+    database_ports: &[u16],
+) -> Vec<SessionsElsewhere> {
+    let clients = processes::of_clients(target_ports, database_ports);
     let named = |group: Elsewhere| {
         let process = group.client_ports.iter().find_map(|port| clients.get(port).copied());
         let Elsewhere { database, application_name, user, sessions, client_ports: _ } = group;
         SessionsElsewhere { database, application_name, user, sessions, process }
     };
     groups.into_iter().map(named).collect()
+}
+
+/// The ports at which a database is reached.
+pub(super) fn database_ports(database: &Database) -> Vec<u16> {
+    match database.config().get_ports() {
+        [] => vec![5432],
+        ports => ports.to_vec(),
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -21,15 +35,16 @@ mod processes {
     use procfs::net::{TcpNetEntry, TcpState};
     use procfs::process::{FDTarget, Process};
 
-    /// The local ports of connections that processes have which listen on one of `ports`, each with its process.
-    pub(super) fn of_clients(ports: &[u16]) -> BTreeMap<u16, u32> {
+    /// The local ports of connections to one of `servers` that processes have which listen on one of `ports`, each with its
+    /// process.
+    pub(super) fn of_clients(ports: &[u16], servers: &[u16]) -> BTreeMap<u16, u32> {
         let sockets: Vec<TcpNetEntry> =
             [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten().collect();
         let listens = |it: &&TcpNetEntry| it.state == TcpState::Listen && ports.contains(&it.local_address.port());
         let listening: BTreeSet<u64> = sockets.iter().filter(listens).map(|it| it.inode).collect();
         let connected: HashMap<u64, u16> = sockets
             .iter()
-            .filter(|it| it.state == TcpState::Established)
+            .filter(|it| it.state == TcpState::Established && servers.contains(&it.remote_address.port()))
             .map(|it| (it.inode, it.local_address.port()))
             .collect();
         let mut clients = BTreeMap::new();
@@ -56,8 +71,8 @@ mod processes {
 mod processes {
     use std::collections::BTreeMap;
 
-    /// Nobody knows.
-    pub(super) fn of_clients(_ports: &[u16]) -> BTreeMap<u16, u32> {
+    /// Unknown on this system.
+    pub(super) fn of_clients(_ports: &[u16], _servers: &[u16]) -> BTreeMap<u16, u32> {
         BTreeMap::new()
     }
 }
@@ -75,9 +90,11 @@ mod tests {
         let session = TcpStream::connect(database.local_addr().unwrap()).unwrap();
         let group = |port| Elsewhere { client_ports: vec![port], sessions: 1, ..Elsewhere::default() };
         let port = session.local_addr().unwrap().port();
-        let own = attributed(vec![group(port), group(1)], &[service.local_addr().unwrap().port()]);
+        let (at, to) = ([service.local_addr().unwrap().port()], [database.local_addr().unwrap().port()]);
+        let own = attributed(vec![group(port), group(1)], &at, &to);
         assert_eq!((own[0].process, own[1].process), (Some(std::process::id()), None));
-        let stranger = attributed(vec![group(port)], &[1]);
-        assert_eq!(stranger[0].process, None, "nobody listens there");
+        let other = attributed(vec![group(port)], &[1], &to);
+        assert_eq!(other[0].process, None, "no process listens there");
+        assert_eq!(attributed(vec![group(port)], &at, &[1])[0].process, None, "a connection to another server");
     }
 }

@@ -66,12 +66,15 @@ pub fn judge(known: &Known, thresholds: &ScanThresholds) -> Judged {
     not_named(known, thresholds)
 }
 
+/// More of a route's requests than this share may not fail: what fails does not do the work that is measured.
+const MOST_FAILED: f64 = 0.05;
+
 /// Fine, if that is known.
 fn not_named(known: &Known, thresholds: &ScanThresholds) -> Judged {
     if known.requests == 0 {
         return Judged::unknown("not one request was sent");
     }
-    if 2 * known.failures > known.requests {
+    if known.failures as f64 > MOST_FAILED * known.requests as f64 {
         return Judged::unknown(format!("{} of {} requests failed", known.failures, known.requests));
     }
     if known.windows_with_left >= 1 && known.others_left {

@@ -94,7 +94,7 @@ impl Drop for ClusterFolder {
     }
 }
 
-/// Makes a folder that this process owns, for nobody else to enter: once it is gone, [`sweep_stale`] removes the folder.
+/// Makes a folder that this process owns, which no other user can enter: once the process is gone, [`sweep_stale`] removes the folder.
 pub(super) fn owned_folder(temp_dir: &Path) -> io::Result<PathBuf> {
     let parent = place_for_folders(temp_dir)?;
     let path = parent.join(format!("{FOLDER_PREFIX}{}-{:08x}", process::id(), rand::random::<u32>()));
@@ -116,7 +116,7 @@ fn place_for_folders(temp_dir: &Path) -> io::Result<PathBuf> {
 /// Removes the folders in `temp_dir` whose keeper is gone, and stops what it has left running.
 ///
 /// Only folders of this user with a name that a keeper gave are looked at; one with a living keeper is left alone.
-/// Returns how many were removed. To be called before a run; it takes up to eight seconds per folder.
+/// Returns how many were removed. To be called before a run; it takes up to fifteen seconds per folder.
 pub fn sweep_stale(temp_dir: &Path) -> usize {
     let Ok(place) = place_for_folders(temp_dir) else { return 0 };
     let Ok(entries) = fs::read_dir(place) else { return 0 };
@@ -135,7 +135,10 @@ pub(super) fn sweep(folder: &Path) -> bool {
     if let Some(pooler) = leftover_pooler(folder) {
         stop(pooler, Signal::SIGTERM);
     }
-    command::leftover::stop(folder);
+    if !command::leftover::stop(folder) {
+        // The next start tries again.
+        return false;
+    }
     if let Some(postmaster) = leftover_postmaster(&folder.join("data")) {
         // With it the server takes its sessions along.
         stop(postmaster, Signal::SIGQUIT);

@@ -1,4 +1,4 @@
-//! Processes that this program started, told from others with the same number.
+//! Identifies processes that this program started, also after their number was given to another one.
 
 use std::fs;
 use std::path::Path;

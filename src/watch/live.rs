@@ -83,7 +83,7 @@ pub enum Ended {
     Elapsed,
     /// A signal came.
     Stopped,
-    /// The terminal, or whoever reads our output, is gone.
+    /// The terminal hung up, or the reader of the output closed it.
     ReaderGone,
 }
 
@@ -191,7 +191,7 @@ impl Sink for Inlet {
     }
 }
 
-/// Whether nobody reads what is written any more: a terminal that has hung up, or a pipe that was closed.
+/// Whether the output has no reader any more: a terminal that has hung up, or a pipe that was closed.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
 }

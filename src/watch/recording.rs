@@ -42,7 +42,7 @@ impl Recorder {
             return Err(WatchError::Exists(folder.to_owned()));
         }
         let parent = folder.parent().unwrap_or(Path::new(""));
-        let folder = RunFolder::create(parent, &name)?;
+        let folder = RunFolder::create(parent, &name)?.with_reserve()?;
         let variant = VARIANT.parse().unwrap_or(VariantName::HELD);
         let pools = u32::try_from(plan.metrics.len()).unwrap_or(u32::MAX);
         let watched = Watched {

@@ -161,7 +161,7 @@ async fn other_sessions_that_come_and_go_between_two_polls_are_in_no_pulse() {
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(3) {
         own.batch_execute("SELECT 1").await.unwrap();
-        // It connects anew each time, so that no poll of the rows has told whose it is.
+        // It connects anew each time, so that no earlier poll of the rows knows it.
         let other = session(&server.config(), "reports").await;
         other.batch_execute("BEGIN; SELECT 1").await.unwrap();
         tokio::time::sleep(Duration::from_millis(80)).await;

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::program::{Place, SMALL, text};
 
-/// An address of nobody (RFC 5737 keeps it for documentation).
+/// An address that no machine has (RFC 5737 keeps it for documentation).
 const ELSEWHERE: &str = "192.0.2.1";
 
 /// What holds the address, the arguments, and the variables.
@@ -84,9 +84,9 @@ fn no_address_of_another_machine_is_spoken_to_without_permission() {
             program.env(name, value);
         }
         let output = program.args(&arguments).output().expect("the program starts");
-        let said = text(&output.stdout) + &text(&output.stderr);
-        assert!(matches!(output.status.code(), Some(1 | 2)), "{what}, {arguments:?}: {said}");
-        assert!(said.contains("is not this machine"), "{what}, {arguments:?}: {said}");
+        let printed = text(&output.stdout) + &text(&output.stderr);
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{what}, {arguments:?}: {printed}");
+        assert!(printed.contains("is not this machine"), "{what}, {arguments:?}: {printed}");
         assert!(!place.reports().exists(), "{what}: something was begun");
     }
 }

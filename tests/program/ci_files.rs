@@ -28,7 +28,7 @@ fn a_gate_that_breaks_off_says_so_in_every_file() {
         program.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary).args(arguments);
         program.args(["--junit", &junit.display().to_string()]).output().expect("the program starts")
     };
-    for (arguments, code, said) in [
+    for (arguments, code, printed) in [
         (vec!["gate", scenario.as_str()], 1, "cannot connect to the database"),
         (vec!["gate", scenario.as_str(), "--rule", "no_such_metric<1"], 2, "is no metric"),
         (vec!["gate", "no-such-scenario"], 2, "no-such-scenario"),
@@ -38,7 +38,7 @@ fn a_gate_that_breaks_off_says_so_in_every_file() {
         assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
         let document = fs::read_to_string(&junit).expect("JUnit");
         assert!(
-            document.contains("<testsuites") && document.contains("<error") && document.contains(said),
+            document.contains("<testsuites") && document.contains("<error") && document.contains(printed),
             "{document}"
         );
         let markdown = fs::read_to_string(&summary).expect("a summary");
@@ -123,13 +123,13 @@ fn a_record_of_somebody_else_starts_no_command_unasked() {
     let folder = place.run_folder().display().to_string();
     let refused = place.output(&["gate", &folder, "--rerun"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
-    let said = text(&refused.stderr);
-    assert!(said.contains("./no-such-program") && said.contains("--yes"), "{said}");
+    let printed = text(&refused.stderr);
+    assert!(printed.contains("./no-such-program") && printed.contains("--yes"), "{printed}");
     let asked = place.output(&["gate", &folder, "--rerun", "--yes"]);
     assert_eq!(asked.status.code(), Some(1), "{}", text(&asked.stderr));
 }
 
-/// Runs the program where a folder is a file system of so many KB, which nobody else sees, and then a command in the same place.
+/// Runs the program where a folder is a file system of so many KB, visible to it alone, and then a command in the same place.
 fn on_a_small_disk(
     folder: &Path,
     kilobytes: u32,
@@ -172,7 +172,10 @@ fn a_full_disk_is_in_the_outcome_of_the_record_and_a_full_temporary_folder_is_sa
     let (small, out) = (place.tmp().join("small"), place.tmp().join("out"));
     let variables = [("TMPDIR", small.as_path()), ("RBAC_BENCH_OUT", out.as_path())];
     let full = on_a_small_disk(&small, 4096, &variables, &["run", SMALL, "--duration", "1s"], "true");
-    let said = text(&full.stderr);
-    assert_eq!(full.status.code(), Some(1), "{said}");
-    assert!(said.contains("the temporary folder") && said.contains("is full") && said.contains("TMPDIR"), "{said}");
+    let printed = text(&full.stderr);
+    assert_eq!(full.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("the temporary folder") && printed.contains("is full") && printed.contains("TMPDIR"),
+        "{printed}"
+    );
 }

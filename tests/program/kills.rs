@@ -1,4 +1,4 @@
-//! Whoever is killed, in whatever phase: after the next start at the latest nothing is left, and the record can be read.
+//! Kills processes of the program in every phase: nothing is left after the next start, and the record can be read.
 
 use std::fs;
 use std::net::TcpListener;
@@ -138,8 +138,8 @@ fn a_service_whose_supervisor_alone_is_killed_ends_with_its_run() {
     let mut run = Place::started(scene.program(&["run", &scene.scenario]));
     run.wait_for_line("steady ");
     scene.strike(&run, Victim::Supervisor);
-    let said = run.wait_for_line("error:");
-    assert_eq!(run.wait(), Some(1), "{said}");
+    let printed = run.wait_for_line("error:");
+    assert_eq!(run.wait(), Some(1), "{printed}");
     scene.place.assert_nothing_is_left(Duration::from_secs(15));
 }
 

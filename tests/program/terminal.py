@@ -2,7 +2,7 @@
 
     terminal.py ACTION ROWS COLUMNS PROGRAM [ARGUMENT…]
 
-ACTION: `close` (the terminal hangs up, with SIGHUP), `vanish` (the same without a signal: it controls nobody), `q` (that key),
+ACTION: `close` (the terminal hangs up, with SIGHUP), `vanish` (the same without a signal, since it is not the controlling terminal), `q` (that key),
 `HUP`, `TERM` or `INT` (that signal), `nothing` (it ends by itself). Prints a line of JSON: the exit code, seconds from the action to
 the end, CPU seconds and the largest resident size in MB of the program, whether the terminal's settings are as they were, and
 whether the alternate screen was left.
@@ -31,7 +31,7 @@ if child == 0:
     os.setsid()
     if action != "vanish":
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    # What it says beside the screen is not of interest, and may have nobody to go to.
+    # Messages beside the screen are discarded.
     errors = os.open("/dev/null", os.O_WRONLY)
     for here, there in ((slave, 0), (slave, 1), (errors, 2)):
         os.dup2(here, there)

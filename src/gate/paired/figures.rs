@@ -119,6 +119,7 @@ impl WindowFigures {
     pub fn of(rules: &[PairedRule], side: Side<'_>, arm: Arm) -> Self {
         let issues = quality_issues(side);
         let figure = |rule: &PairedRule| {
+            let allowed_ratio = rule.allowed_ratio();
             let rule = rule.rule();
             let concerning = || issues.iter().filter(|issue| issue.concerns(rule));
             // A candidate that answers nothing, or only errors, is no fault of the instrument.
@@ -129,6 +130,11 @@ impl WindowFigures {
             match (fault, reading(rule, side)) {
                 (Some(issue), _) => Figure::Faulty { fault: issue.to_string() },
                 (None, Err(missing)) => Figure::Faulty { fault: missing.to_string() },
+                // A share ends at 1: a limit that no candidate can exceed proves nothing.
+                (None, Ok(reading)) if arm == Arm::Baseline && is_beyond_all(rule, reading.value * allowed_ratio) => {
+                    let fault = "the limit would be 100 % or more, which no candidate can exceed".to_owned();
+                    Figure::Faulty { fault }
+                }
                 (None, Ok(reading)) => Figure::Read { reading, caveat: concerning().next().map(ToString::to_string) },
             }
         };
@@ -162,6 +168,11 @@ impl WindowFigures {
     pub fn fault(&self) -> Option<&str> {
         (0..self.0.len()).find_map(|rule| self.reading(rule).err())
     }
+}
+
+/// Whether a limit is beyond every value of its metric.
+fn is_beyond_all(rule: &Rule, limit: f64) -> bool {
+    rule.metric.unit() == Unit::Ratio && rule.op.is_upper_bound() && limit >= 1.0
 }
 
 fn reading(rule: &Rule, side: Side<'_>) -> Result<Reading, Missing> {

@@ -106,7 +106,7 @@ impl Judged<'_> {
             }
             (Finding::NoWorse, Verdict::Passed) => format!("not worse: × {ratio:.2} is within × {allowed:.2}"),
             (Finding::NoWorse, _) if let Some((pair, caveat)) = self.trial.caveat(self.index) => {
-                format!("not worse, which means nothing: in the candidate's window of pair {pair}, {caveat}")
+                format!("inconclusive: pair {pair}, candidate: {caveat}")
             }
             (Finding::NoWorse, _) => {
                 let why = if self.ended == Ended::Interrupted { "interrupted" } else { "the time was over" };

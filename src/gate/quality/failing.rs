@@ -1,9 +1,10 @@
 //! Requests that failed: they did not do the work that is measured, so that a good figure of them means nothing.
 
 use super::QualityIssue;
+use super::find::explained_s;
 use crate::compare::Side;
 use crate::gate::measure::Window;
-use crate::record::{LoadSample, Sample};
+use crate::record::Sample;
 
 /// More of the requests than this share may not fail: of all, and of a route that a rule names.
 const MOST_FAILED: f64 = 0.05;
@@ -15,8 +16,8 @@ const MOSTLY: f64 = 0.50;
 const LONGEST_WITHOUT_SUCCESS: f64 = 0.05;
 const SHORTEST_WITHOUT_SUCCESS_S: f64 = 1.0;
 
-/// Fewer failures than this are no stretch.
-const FEWEST_FAILURES: u64 = 3;
+/// Fewer failures than this are no stretch, and make a route no reason to doubt rules over all of them.
+pub(super) const FEWEST_FAILURES: u64 = 3;
 
 /// Whether a share of failures is too large for the figures of the other requests to stand for all.
 pub(in crate::gate) fn is_failing(failed: u64, finished: u64) -> bool {
@@ -28,7 +29,7 @@ pub(super) fn is_mostly_failing(failed: u64, finished: u64) -> bool {
     failed as f64 > MOSTLY * finished as f64
 }
 
-/// All that is to be said of failures.
+/// Every quality issue that failed requests raise.
 pub(super) fn issues(side: Side<'_>) -> Vec<QualityIssue> {
     let routes = &side.measured.routes;
     let finished = side.measured.summary.requests;
@@ -47,27 +48,44 @@ fn failed_of(ratio: f64, finished: u64) -> u64 {
     (ratio * finished as f64).round() as u64
 }
 
-/// The longest stretch of the steady phase in which requests failed and none succeeded; `None` when it is short.
+/// The longest stretch of the steady phase in which requests failed, or were in flight all the time, and none succeeded;
+/// `None` when it is short. Requests may be in flight for as long as those that were answered explain.
 fn without_success(side: Side<'_>) -> Option<QualityIssue> {
     let Window { from_s, to_s } = Window::steady(side);
     let loads = side.samples.iter().filter(|it| it.variant == side.variant).filter_map(|it| match &it.sample {
-        Sample::Load(LoadSample { finished, failed, .. }) => Some((it.at_s, *finished, *failed)),
+        Sample::Load(load) => Some((it.at_s, load)),
         _ => None,
     });
-    let mut longest_s = 0.0_f64;
-    // Since when the count of successes has not grown, and the failures by then.
-    let mut since: Option<(f64, u64, u64)> = None;
-    for (at_s, finished, failed) in loads.filter(|(at_s, ..)| (from_s..=to_s).contains(at_s)) {
-        let succeeded = finished.saturating_sub(failed);
-        match since {
-            Some((since_s, successes, failures)) if successes == succeeded => {
-                if failed >= failures + FEWEST_FAILURES {
-                    longest_s = longest_s.max(at_s - since_s);
+    let (mut failing_s, mut hanging_s) = (0.0_f64, 0.0_f64);
+    let mut since: Option<Stretch> = None;
+    for (at_s, load) in loads.filter(|(at_s, _)| (from_s..=to_s).contains(at_s)) {
+        let succeeded = load.finished.saturating_sub(load.failed);
+        let in_flight = load.in_flight.values().any(|count| *count > 0);
+        match &mut since {
+            Some(stretch) if stretch.succeeded == succeeded => {
+                stretch.in_flight &= in_flight;
+                let lasted_s = at_s - stretch.since_s;
+                if load.failed >= stretch.failed + FEWEST_FAILURES {
+                    failing_s = failing_s.max(lasted_s);
+                } else if stretch.in_flight {
+                    hanging_s = hanging_s.max(lasted_s);
                 }
             }
-            _ => since = Some((at_s, succeeded, failed)),
+            _ => since = Some(Stretch { since_s: at_s, succeeded, failed: load.failed, in_flight }),
         }
     }
     let allowed_s = (LONGEST_WITHOUT_SUCCESS * (to_s - from_s)).max(SHORTEST_WITHOUT_SUCCESS_S);
+    let hangs = hanging_s > allowed_s.max(explained_s(side));
+    let longest_s = if hangs { hanging_s.max(failing_s) } else { failing_s };
     (longest_s > allowed_s).then_some(QualityIssue::NoSuccess { seconds: longest_s })
+}
+
+/// Since when the count of successes has not grown.
+struct Stretch {
+    since_s: f64,
+    succeeded: u64,
+    /// Failures by then.
+    failed: u64,
+    /// Whether requests were in flight at every sample of it.
+    in_flight: bool,
 }

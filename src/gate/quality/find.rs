@@ -94,7 +94,7 @@ fn cut_off(side: Side<'_>) -> Option<QualityIssue> {
 
 /// So long a request may have been in flight at a healthy end: twice as long as any took that was answered, but no longer
 /// than that one, or a third of the steady phase.
-fn explained_s(side: Side<'_>) -> f64 {
+pub(super) fn explained_s(side: Side<'_>) -> f64 {
     let longest_s = side.measured.summary.latency_max_ms.map_or(0.0, |ms| ms / 1000.0);
     let Window { from_s, to_s } = Window::steady(side);
     (2.0 * longest_s).min((to_s - from_s) / 3.0).max(longest_s).max(SHORTEST_STALL_S)

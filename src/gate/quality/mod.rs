@@ -116,7 +116,7 @@ pub enum QualityIssue {
     CpuLimited {
         /// Busy share of the cores over the steady phase, 0–1.
         busy_ratio: f64,
-        /// How long a thread of the load generator waited for one, on average; `None` when nobody counted.
+        /// How long a thread of the load generator waited for one, on average; `None` where the kernel does not count it.
         run_queue_delay_ms: Option<f64>,
     },
 }
@@ -133,19 +133,23 @@ impl QualityIssue {
             | Self::NotStarted { .. }
             | Self::StartedLate { .. }
             | Self::NoSamples
+            | Self::NotObserved(_)
             | Self::NoRequests => true,
             Self::SamplesDropped(_) | Self::UnreadableSamples(_) => {
                 metric.is_polled() || is_pool(metric) || metric == Metric::ReplicasHealthy
             }
             Self::PollsMissed { .. } | Self::Gap { .. } | Self::Disagreement { .. } => metric.is_polled(),
             Self::GaugesSilent { metric: gauge, .. } | Self::GaugeGap { metric: gauge, .. } => metric == *gauge,
-            Self::CutOff { .. } => is_of_requests(metric),
+            Self::CutOff { .. } => is_of_requests(metric) || needs_success(metric),
             Self::Failing { .. } | Self::NoSuccess { .. } => rule.route.is_none() && needs_success(metric),
-            Self::RouteFailing { route, failed, finished } => match &rule.route {
-                Some(named) => named == route && needs_success(metric),
-                None => needs_success(metric) && failing::is_mostly_failing(*failed, *finished),
-            },
-            Self::NotObserved(_) => metric.is_polled() || metric == Metric::Hold,
+            Self::RouteFailing { route, failed, finished } => {
+                let concerned = if let Some(named) = &rule.route {
+                    named == route
+                } else {
+                    *failed >= failing::FEWEST_FAILURES && failing::is_mostly_failing(*failed, *finished)
+                };
+                concerned && needs_success(metric)
+            }
             Self::CpuLimited { .. } => is_of_requests(metric) || metric == Metric::ReplicasHealthy,
         }
     }
@@ -169,6 +173,7 @@ impl QualityIssue {
         !matches!(
             self,
             Self::NoRequests
+                | Self::NotObserved(_)
                 | Self::CutOff { .. }
                 | Self::Failing { .. }
                 | Self::RouteFailing { .. }

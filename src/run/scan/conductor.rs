@@ -164,10 +164,13 @@ impl<'a> Conductor<'a> {
 
     /// Tells who would be named by what was seen so far, and was not told yet.
     fn tell(&self, turn: &mut Turn) {
+        let looks = self.looks.so_far();
+        // Where no session was seen at all, the routes may use another database than the one that is watched.
+        let observed = looks.iter().any(|look| !look.sights.is_empty());
         let record = report::record(&Scanned {
             plan: self.subject.settings.plan,
             routes: &self.subject.routes,
-            looks: &self.looks.so_far(),
+            looks: &looks,
             windows: &turn.done.windows,
             company: None,
             counted_s: None,
@@ -175,7 +178,7 @@ impl<'a> Conductor<'a> {
             pool_capacity: None,
         });
         let guilty = |route: &ScanRoute| matches!(route.verdict, ScanVerdict::Holds | ScanVerdict::Leaks);
-        let is_all_fine = record.routes.iter().all(|route| route.verdict == ScanVerdict::Fine);
+        let is_all_fine = observed && record.routes.iter().all(|route| route.verdict == ScanVerdict::Fine);
         let named = record.routes.into_iter().filter(guilty);
         let new: Vec<ScanRoute> =
             named.filter(|route| turn.told.insert((route.route.clone(), route.verdict.name()))).collect();

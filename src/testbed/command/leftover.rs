@@ -31,7 +31,7 @@ pub(super) struct ServiceFolder {
     path: PathBuf,
 }
 
-/// How the processes of a service are told from others.
+/// Identifies the processes of a service.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct ServiceTrace {
     /// This boot of the machine, in which process numbers and start times mean something; `None` where it has no name.
@@ -91,17 +91,15 @@ impl Drop for ServiceFolder {
     }
 }
 
-/// Ends the processes of a service whose keeper has left this folder, if it is one of a service.
-pub(in crate::testbed) fn stop(folder: &Path) {
-    let Some(trace) = fs::read(folder.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok()) else {
-        return;
-    };
-    stop_traced(&trace);
+/// Ends the processes of a service whose keeper has left this folder, if it is one of a service; false when some are left.
+pub(in crate::testbed) fn stop(folder: &Path) -> bool {
+    let trace = fs::read(folder.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    trace.is_none_or(|trace| stop_traced(&trace))
 }
 
-fn stop_traced(trace: &ServiceTrace) {
+fn stop_traced(trace: &ServiceTrace) -> bool {
     if trace.boot != boot() {
-        return;
+        return true;
     }
     for (signal, patience) in STEPS {
         let deadline = Instant::now() + patience;
@@ -109,7 +107,7 @@ fn stop_traced(trace: &ServiceTrace) {
         loop {
             let left = processes(trace);
             if left.is_empty() {
-                return;
+                return true;
             }
             // Also those that have come meanwhile.
             for pid in left.into_iter().filter(|pid| !signalled.contains(pid)).collect::<Vec<_>>() {
@@ -124,7 +122,9 @@ fn stop_traced(trace: &ServiceTrace) {
             thread::sleep(POLL);
         }
     }
-    tracing::warn!("processes of a service that an earlier run has left running do not end: {:?}", processes(trace));
+    let left: Vec<String> = processes(trace).iter().map(ToString::to_string).collect();
+    tracing::warn!("processes of a service that an earlier run left running do not end: {}", left.join(", "));
+    left.is_empty()
 }
 
 /// The processes of a service that run.
@@ -136,7 +136,7 @@ fn processes(trace: &ServiceTrace) -> Vec<Pid> {
 }
 
 /// Whether a process is the first of the service, has inherited its mark, or is of its group and younger than it. A group
-/// number is given again only when nobody of the group is left; then its leader has another start time.
+/// number is reused only when the group has no process left; then its leader has another start time.
 fn is_of(trace: &ServiceTrace, pid: Pid) -> bool {
     let Some(stat) = ProcessStat::of(pid) else { return false };
     let mark = format!("{MARK}={}", trace.mark);
@@ -201,7 +201,7 @@ mod tests {
         let folder = ServiceFolder::create().unwrap();
         let (leader, stray, bystander) = (started(&folder, false), started(&folder, true), started(&folder, false));
         folder.started(&leader).unwrap();
-        stop(&folder.path);
+        assert!(stop(&folder.path));
         assert!(was_ended(leader) && was_ended(stray) && !was_ended(bystander));
     }
 

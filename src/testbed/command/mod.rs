@@ -1,8 +1,8 @@
 //! A service of one's own that the run starts: the command of a scenario, held by a keeper of its own.
 //!
 //! The keeper is this program again, in a process group of its own, with a pipe as its lifeline: the system closes that
-//! when the run ends, in whatever way, and the keeper ends the command with its whole process group. What a keeper leaves that
-//! is killed itself, its run ends, or the next one (`leftover`). What the command writes goes into a `log` that has a bound and
+//! when the run ends, in whatever way, and the keeper ends the command with its whole process group. If the keeper itself
+//! is killed, its run ends the service; otherwise the next start does (`leftover`). What the command writes goes into a `log` that has a bound and
 //! holds no secret that is known.
 
 mod group;

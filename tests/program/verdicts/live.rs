@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{APPLICATION, Bench, Kiosk, Mode, ROUTES, RULES, told};
+use super::{APPLICATION, Bench, Kiosk, Mode, ROUTES, RULES, outcome};
 
 /// Runs a gate on a kiosk in a mode.
 fn gate(bench: &Bench, kiosk: &Kiosk, more: &[&str]) -> std::process::Output {
@@ -15,15 +15,15 @@ fn a_healthy_service_passes_and_one_that_holds_fails() {
     let bench = Bench::new();
     let kiosk = Kiosk::start(Mode::Fine);
     let passed = gate(&bench, &kiosk, &[]);
-    assert_eq!(passed.status.code(), Some(0), "{}", told(&passed));
+    assert_eq!(passed.status.code(), Some(0), "{}", outcome(&passed));
     kiosk.become_(Mode::Holds);
     let failed = gate(&bench, &kiosk, &["--rule", "idle_in_transaction.mean<0.1"]);
-    assert_eq!(failed.status.code(), Some(99), "{}", told(&failed));
+    assert_eq!(failed.status.code(), Some(99), "{}", outcome(&failed));
     // Routes without a database, of which the scenario says so.
     let quiet = "[[route]]\nroute = \"GET /static\"\n";
     let scenario = bench.write(&kiosk.url, "expect_sessions = false\napplications = [\"nobody\"]", quiet, RULES);
     let passed = bench.output(&["gate", &scenario]);
-    assert_eq!(passed.status.code(), Some(0), "{}", told(&passed));
+    assert_eq!(passed.status.code(), Some(0), "{}", outcome(&passed));
 }
 
 #[test]
@@ -34,19 +34,19 @@ fn a_service_whose_requests_fail_is_never_green() {
         let judged = gate(&bench, &kiosk, &[]);
         // One that hangs breaks the rule on latencies, too.
         let expected = if mode == Mode::Hangs { 99 } else { 3 };
-        assert_eq!(judged.status.code(), Some(expected), "{mode:?}: {}", told(&judged));
-        let said = told(&judged);
-        assert!(said.contains("failed") || said.contains("no session took part"), "{mode:?}: {said}");
+        assert_eq!(judged.status.code(), Some(expected), "{mode:?}: {}", outcome(&judged));
+        let printed = outcome(&judged);
+        assert!(printed.contains("failed") || printed.contains("no session took part"), "{mode:?}: {printed}");
     }
     let kiosk = Kiosk::start(Mode::NotFound);
     let failures = gate(&bench, &kiosk, &["--rule", "failure_rate<=1%"]);
-    assert_eq!(failures.status.code(), Some(99), "{}", told(&failures));
+    assert_eq!(failures.status.code(), Some(99), "{}", outcome(&failures));
     let unhealthy = Kiosk::start(Mode::Unhealthy);
     let judged = gate(&bench, &unhealthy, &["--rule", "replicas_healthy>=1"]);
-    assert_eq!(judged.status.code(), Some(99), "{}", told(&judged));
+    assert_eq!(judged.status.code(), Some(99), "{}", outcome(&judged));
     let nobody = bench.scenario("http://127.0.0.1:9");
     let judged = bench.output(&["gate", &nobody]);
-    assert_eq!(judged.status.code(), Some(3), "{}", told(&judged));
+    assert_eq!(judged.status.code(), Some(3), "{}", outcome(&judged));
 }
 
 /// Kills the kiosk at so many tenths of the steady phase.
@@ -75,7 +75,7 @@ fn a_service_that_is_killed_on_the_way_is_not_green() {
     let bench = Bench::new();
     for tenth in [3, 9] {
         let judged = killed_at(&bench, tenth);
-        assert_eq!(judged.status.code(), Some(3), "killed at {tenth}/10: {}", told(&judged));
+        assert_eq!(judged.status.code(), Some(3), "killed at {tenth}/10: {}", outcome(&judged));
     }
 }
 
@@ -85,7 +85,7 @@ fn a_service_that_is_killed_at_any_tenth_of_the_run_is_not_green() {
     let bench = Bench::new();
     for tenth in 0..10 {
         let judged = killed_at(&bench, tenth);
-        assert_eq!(judged.status.code(), Some(3), "killed at {tenth}/10: {}", told(&judged));
+        assert_eq!(judged.status.code(), Some(3), "killed at {tenth}/10: {}", outcome(&judged));
     }
 }
 
@@ -104,30 +104,30 @@ fn sessions_that_are_not_watched_are_inconclusive_in_every_command_and_said_to_b
             output.expect("the program starts")
         };
         let gate = run(&["gate", &scenario]);
-        let said = told(&gate);
-        assert_eq!(gate.status.code(), Some(3), "{said}");
+        let printed = outcome(&gate);
+        assert_eq!(gate.status.code(), Some(3), "{printed}");
         let place = format!("application `{APPLICATION}`, database `rbac`");
-        assert!(said.contains("no session took part") && said.contains(&place), "{said}");
-        assert!(said.contains("expect_sessions = false"), "{said}");
+        assert!(printed.contains("no session took part") && printed.contains(&place), "{printed}");
+        assert!(printed.contains("expect_sessions = false"), "{printed}");
         let measured = run(&["run", &scenario, "--out", &bench.place.tmp().join("runs").display().to_string()]);
-        assert_eq!(measured.status.code(), Some(3), "{}", told(&measured));
+        assert_eq!(measured.status.code(), Some(3), "{}", outcome(&measured));
         let folder = std::fs::read_dir(bench.place.tmp().join("runs")).expect("runs").next().expect("one").expect("it");
         let diagnosed = run(&["diagnose", &folder.path().display().to_string()]);
-        assert_eq!(diagnosed.status.code(), Some(3), "{}", told(&diagnosed));
-        assert!(told(&diagnosed).contains("no session took part"), "{}", told(&diagnosed));
+        assert_eq!(diagnosed.status.code(), Some(3), "{}", outcome(&diagnosed));
+        assert!(outcome(&diagnosed).contains("no session took part"), "{}", outcome(&diagnosed));
         std::fs::remove_dir_all(bench.place.tmp().join("runs")).expect("our own folder");
         let short = ["--requests", "6", "--rounds", "1", "--company", "0s"];
         let scanned = run(&[&["scan", scenario.as_str()], &short[..]].concat());
-        assert_eq!(scanned.status.code(), Some(3), "{}", told(&scanned));
-        assert!(!told(&scanned).contains("fine") && told(&scanned).contains(&place), "{}", told(&scanned));
+        assert_eq!(scanned.status.code(), Some(3), "{}", outcome(&scanned));
+        assert!(!outcome(&scanned).contains("fine") && outcome(&scanned).contains(&place), "{}", outcome(&scanned));
         let doctor = run(&["doctor", &scenario]);
-        assert_eq!(doctor.status.code(), Some(3), "{}", told(&doctor));
-        assert!(told(&doctor).contains(&place), "{}", told(&doctor));
+        assert_eq!(doctor.status.code(), Some(3), "{}", outcome(&doctor));
+        assert!(outcome(&doctor).contains(&place), "{}", outcome(&doctor));
     }
-    // The service's own process is named where its sessions are told by their ports.
+    // The service's own process is named where its sessions are outcome by their ports.
     let healthy = bench.scenario(&kiosk.url);
     let doctor = bench.output(&["doctor", &healthy]);
-    assert_eq!(doctor.status.code(), Some(0), "{}", told(&doctor));
+    assert_eq!(doctor.status.code(), Some(0), "{}", outcome(&doctor));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_candidate_that_is_dead_does_not_pass_a_paired_gate() {
     };
     let idle = ["--rule", "idle_in_transaction.mean<=+10% vs baseline"];
     let judged = gate("a", "b", &idle);
-    assert_eq!(judged.status.code(), Some(3), "{}", told(&judged));
+    assert_eq!(judged.status.code(), Some(3), "{}", outcome(&judged));
     let failures = gate("a", "b", &["--rule", "failure_rate<=+10% vs baseline"]);
-    assert_eq!(failures.status.code(), Some(99), "{}", told(&failures));
+    assert_eq!(failures.status.code(), Some(99), "{}", outcome(&failures));
 }

@@ -1,4 +1,4 @@
-//! What a gate must not pass, and what it must: the verdict is worth what it says of runs that nobody looks at.
+//! Gates that must not pass, and healthy ones that must.
 
 mod kiosk;
 mod live;
@@ -67,8 +67,8 @@ impl Bench {
 const ROUTES: &str = "[[route]]\nroute = \"GET /items\"\n[[route]]\nroute = \"GET /reports/{id}\"\n\
                       params = { id = { from = 1, to = 9 } }\nmust_not_have = \"/error\"\n";
 
-/// What a gate came to, with all that it said.
-fn told(output: &Output) -> String {
+/// The exit code, and everything that was printed.
+fn outcome(output: &Output) -> String {
     format!("{:?}\n{}{}", output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Bench, Kiosk, Mode, RULES, read_record, told};
+use super::{Bench, Kiosk, Mode, RULES, outcome, read_record};
 use crate::program::text;
 
 /// A finished, healthy run of a kiosk.
@@ -27,7 +27,7 @@ impl Healthy {
         let kiosk = Kiosk::start(Mode::Fine);
         let scenario = bench.write(&kiosk.url, "", super::ROUTES, RULES);
         let ran = bench.output(&["run", &scenario]);
-        assert!(ran.status.success(), "{}", told(&ran));
+        assert!(ran.status.success(), "{}", outcome(&ran));
         let folder = bench.place.run_folder();
         let line = |line: &str| serde_json::from_str(line).expect("a sample");
         let samples = fs::read_to_string(folder.join("samples.ndjson")).expect("samples").lines().map(line).collect();
@@ -320,13 +320,13 @@ const BAD: &[(&str, Change, &[&str], &str)] = &[
 fn no_record_that_is_no_evidence_is_green() {
     let healthy = Healthy::run();
     let mut green = Vec::new();
-    for (name, change, rules, must_say) in BAD {
+    for (name, change, rules, must_print) in BAD {
         let folder = healthy.altered(name, *change);
         let rules: Vec<&str> = rules.iter().flat_map(|rule| ["--rule", rule]).collect();
         let judged = healthy.gate(&folder, &rules);
-        let said = told(&judged);
-        if !matches!(judged.status.code(), Some(3 | 99)) || !said.contains(must_say) {
-            green.push(format!("{name}: {said}"));
+        let printed = outcome(&judged);
+        if !matches!(judged.status.code(), Some(3 | 99)) || !printed.contains(must_print) {
+            green.push(format!("{name}: {printed}"));
         }
     }
     assert!(green.is_empty(), "{} of {}:\n{}", green.len(), BAD.len(), green.join("\n\n"));
@@ -364,11 +364,11 @@ fn baselines_that_are_no_evidence_decide_nothing(healthy: &Healthy) {
             "in the baseline, no session took part",
         ),
     ];
-    for (name, change, rule, must_say) in bad {
+    for (name, change, rule, must_print) in bad {
         let baseline = healthy.altered(name, change).display().to_string();
         let judged = healthy.gate(&run, &["--baseline", &baseline, "--rule", rule]);
-        let said = told(&judged);
-        assert!(judged.status.code() == Some(3) && said.contains(must_say), "{name}: {said}");
+        let printed = outcome(&judged);
+        assert!(judged.status.code() == Some(3) && printed.contains(must_print), "{name}: {printed}");
     }
 }
 
@@ -393,7 +393,7 @@ const FINE: &[(&str, Change, &[&str])] = &[
     ("the last line is cut", |_, s| s.push(json!("{\"variant\":\"serv")), &[]),
     ("a request cut off", |r, _| variant(r)["summary"]["requests_cut_off"] = json!(1), &[]),
     (
-        "a busy machine that waits for nobody",
+        "a busy machine in which no thread waits",
         |r, _| variant(r)["machine_load"] = json!({ "busy_ratio": 0.99, "run_queue_delay_ms": 0.3 }),
         &[],
     ),
@@ -418,7 +418,7 @@ fn what_harms_no_evidence_stays_green(healthy: &Healthy) {
         let rules: Vec<&str> = rules.iter().flat_map(|rule| ["--rule", rule]).collect();
         let judged = healthy.gate(&folder, &rules);
         if judged.status.code() != Some(0) {
-            red.push(format!("{name}: {}", told(&judged)));
+            red.push(format!("{name}: {}", outcome(&judged)));
         }
     }
     assert!(red.is_empty(), "{} of {}:\n{}", red.len(), FINE.len(), red.join("\n\n"));
