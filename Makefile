@@ -33,10 +33,10 @@ bench:
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_intervals_of_every_pattern
 
 # The full scenarios, several minutes each, 50 runs in which nobody may be named, a service that is killed at each tenth of a
-# gate's run, and 40 kills over all phases.
+# gate's run, and 49 kills over all phases and commands.
 soak:
 	cargo build --release --locked
 	.ci/soak
 	cargo test --test program --locked -- --ignored --nocapture fifty_runs
 	cargo test --test program --locked -- --ignored --nocapture killed_at_any_tenth
-	cargo test --test program --locked -- --ignored --nocapture forty_kills
+	cargo test --test program --locked -- --ignored --nocapture kills_in_every_phase

@@ -26,6 +26,10 @@ enum Victim {
 
 const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/command_service.py");
 
+/// Stages that no line of stderr announces.
+const SUPERVISED: &str = "supervised";
+const RECORDED: &str = "recorded";
+
 /// A place, and what is started in it.
 struct Scene {
     place: Place,
@@ -56,8 +60,30 @@ impl Scene {
 
     fn program(&self, arguments: &[&str]) -> Command {
         let mut program = self.place.program();
-        program.env("SHOP_DATABASE", &self.database).args(arguments);
+        program.env("SHOP_DATABASE", &self.database).env("RBAC_BENCH_DATABASE_URL", &self.database).args(arguments);
         program
+    }
+
+    /// Waits until there is a supervisor, a record, or this line.
+    fn wait_for(&self, run: &mut Started, stage: &str) {
+        let is_there = || match stage {
+            SUPERVISED => self.place.processes().iter().any(|(_, command)| command.contains(" keep-")),
+            _ => self.record().join("record.json").exists(),
+        };
+        if !matches!(stage, SUPERVISED | RECORDED) {
+            run.wait_for_line(stage);
+            return;
+        }
+        let deadline = Instant::now() + HANG;
+        while !is_there() {
+            assert!(Instant::now() < deadline, "{stage}? {:?}", self.place.processes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Where `watch` records to.
+    fn record(&self) -> std::path::PathBuf {
+        self.place.reports().join("watched")
     }
 
     /// Kills the first process of this place whose command line has `word`; whether there was one.
@@ -101,12 +127,19 @@ async fn own_sessions() -> i64 {
 }
 
 /// Starts a command, kills at a stage, and looks at what is left.
-fn killed(runtime: &tokio::runtime::Runtime, command: &[&str], stage: &str, victim: Victim) {
+fn killed(runtime: &tokio::runtime::Runtime, command: &[&'static str], stage: &str, victim: Victim) {
     let what = format!("{command:?} at `{stage}`, {victim:?}");
     let scene = Scene::new(runtime);
-    let words: Vec<&str> = command.iter().map(|it| if *it == "SHOP" { scene.scenario.as_str() } else { it }).collect();
+    let record = scene.record().display().to_string();
+    let word = |word: &&'static str| match *word {
+        "SHOP" => scene.scenario.clone(),
+        "RECORD" => record.clone(),
+        plain => plain.to_owned(),
+    };
+    let words: Vec<String> = command.iter().map(word).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut run = Place::started(scene.program(&words));
-    run.wait_for_line(stage);
+    scene.wait_for(&mut run, stage);
     scene.strike(&run, victim);
     let code = run.wait();
     assert_ne!(code, Some(0), "{what}");
@@ -145,32 +178,35 @@ fn a_service_whose_supervisor_alone_is_killed_ends_with_its_run() {
 
 #[test]
 #[ignore = "some minutes: `make soak`"]
-fn forty_kills_leave_nothing() {
+fn kills_in_every_phase_of_every_command_leave_nothing() {
     let runtime = runtime();
-    let long = ["--duration", "60s"];
-    let of_gateway = [&["run", SMALL, "--variant", "held"][..], &long].concat();
+    let of_gateway = ["run", SMALL, "--variant", "held", "--duration", "60s"];
     let of_service = ["run", "SHOP"];
     let gate = ["gate", "SHOP", "--rule", "failure_rate<=1%"];
     let scan = ["scan", "SHOP"];
-    let stages: [(&[&str], &[&str]); 4] = [
-        (&of_gateway, &["starting", "ramp ", "steady "]),
-        (&of_service, &["starting", "ramp ", "steady "]),
-        (&gate, &["ramp ", "steady "]),
-        (&scan, &["first", "alone"]),
+    let paired = ["gate", SMALL, "--paired", "--baseline", "held", "--candidate", "scoped"];
+    let calibrate = ["calibrate", SMALL];
+    let gateway = ["gateway", SMALL];
+    let watch = ["watch", "--record", "RECORD"];
+    let (run, supervisor, both) = (Victim::Run, Victim::Supervisor, Victim::Both);
+    let stages: [(&[&'static str], &[&str], &[Victim]); 8] = [
+        (&of_gateway, &["starting", "ramp ", "steady "], &[run, supervisor, both, both]),
+        (&of_service, &["starting", "ramp ", "steady "], &[run, supervisor, both, both]),
+        (&gate, &["ramp ", "steady "], &[run, supervisor, both, both]),
+        (&scan, &["first", "alone"], &[run, supervisor, both, both]),
+        // These start a testbed again when its supervisor dies, or serve until they are stopped.
+        (&paired, &[SUPERVISED, "· candidate"], &[run, both]),
+        (&calibrate, &[SUPERVISED], &[run, both]),
+        (&gateway, &[SUPERVISED], &[run, both]),
+        (&watch, &[RECORDED], &[run]),
     ];
     let mut kills = 0;
-    for round in 0..2 {
-        for (command, stages) in stages {
-            for stage in stages {
-                let victims =
-                    if round == 0 { &[Victim::Run, Victim::Both][..] } else { &[Victim::Supervisor, Victim::Both] };
-                for victim in victims {
-                    killed(&runtime, command, stage, *victim);
-                    kills += 1;
-                    println!("{kills}: {command:?} at `{stage}`, {victim:?}");
-                }
-            }
+    for (command, stages, victims) in stages {
+        for (stage, victim) in stages.iter().flat_map(|stage| victims.iter().map(move |victim| (stage, victim))) {
+            killed(&runtime, command, stage, *victim);
+            kills += 1;
+            println!("{kills}: {command:?} at `{stage}`, {victim:?}");
         }
     }
-    assert_eq!(kills, 40);
+    assert_eq!(kills, 49);
 }
