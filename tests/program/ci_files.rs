@@ -48,6 +48,17 @@ fn a_gate_that_breaks_off_says_so_in_every_file() {
 }
 
 #[test]
+fn a_command_line_that_is_refused_replaces_the_document_of_an_earlier_run() {
+    let place = Place::new();
+    let junit = place.tmp().join("gate.xml");
+    fs::write(&junit, "<testsuites>all passed</testsuites>").expect("an earlier document");
+    let output = place.output(&["gate", SMALL, "--junit", &junit.display().to_string(), "--userz", "3"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let document = fs::read_to_string(&junit).expect("JUnit");
+    assert!(document.contains("<error") && !document.contains("all passed"), "{document}");
+}
+
+#[test]
 fn a_gate_that_is_killed_leaves_a_whole_document_with_an_error() {
     let place = Place::new();
     let junit = place.tmp().join("gate.xml");

@@ -171,7 +171,7 @@ impl WindowFigures {
 }
 
 /// Whether a limit is beyond every value of its metric.
-fn is_beyond_all(rule: &Rule, limit: f64) -> bool {
+pub(super) fn is_beyond_all(rule: &Rule, limit: f64) -> bool {
     rule.metric.unit() == Unit::Ratio && rule.op.is_upper_bound() && limit >= 1.0
 }
 

@@ -184,3 +184,15 @@ fn abba_takes_turns_and_a_drawn_order_follows_the_coin() {
     assert_eq!(Order::Drawn.arms(1, true), [Baseline, Candidate]);
     assert_eq!(Order::Drawn.arms(1, false), [Candidate, Baseline]);
 }
+
+#[test]
+fn a_limit_that_no_candidate_can_exceed_is_none() {
+    let beyond = |text: &str, baseline: f64| {
+        let rule = rule(text);
+        figures::is_beyond_all(rule.rule(), baseline * rule.allowed_ratio())
+    };
+    let failures = "failure_rate<=+10% vs baseline";
+    assert!(beyond(failures, 1.0) && beyond(failures, 0.95));
+    assert!(!beyond(failures, 0.5));
+    assert!(!beyond("latency.p95<=+10% vs baseline", 3000.0), "milliseconds have no end");
+}

@@ -49,8 +49,8 @@ fn a_service_whose_requests_fail_is_never_green() {
     assert_eq!(judged.status.code(), Some(3), "{}", outcome(&judged));
 }
 
-/// Kills the kiosk at so many tenths of the steady phase.
-fn killed_at(bench: &Bench, tenth: u32) -> std::process::Output {
+/// Changes the kiosk at so many tenths of the steady phase.
+fn changed_at(bench: &Bench, tenth: u32, change: impl FnOnce(&mut Kiosk)) -> std::process::Output {
     let mut kiosk = Kiosk::start(Mode::Fine);
     let scenario = bench.scenario(&kiosk.url);
     let mut program = bench.program();
@@ -66,8 +66,39 @@ fn killed_at(bench: &Bench, tenth: u32) -> std::process::Output {
         std::thread::sleep(Duration::from_millis(5));
     }
     std::thread::sleep(Duration::from_millis(300) * tenth);
-    kiosk.kill();
+    change(&mut kiosk);
     started.child.wait_with_output().expect("its end")
+}
+
+fn killed_at(bench: &Bench, tenth: u32) -> std::process::Output {
+    changed_at(bench, tenth, Kiosk::kill)
+}
+
+#[test]
+fn a_service_that_hangs_from_the_middle_on_is_not_green() {
+    let bench = Bench::new();
+    let judged = changed_at(&bench, 4, |kiosk| kiosk.become_(Mode::Hangs));
+    assert!(matches!(judged.status.code(), Some(3 | 99)), "{}", outcome(&judged));
+    let idle = outcome(&judged);
+    let idle = idle.lines().find(|line| line.contains("idle_in_transaction.max<10")).expect("the rule");
+    assert!(idle.contains("inconclusive"), "few sessions are no merit of a service that hangs: {idle}");
+}
+
+#[test]
+fn a_password_that_is_a_word_leaves_records_and_documents_as_they_are() {
+    let bench = Bench::new();
+    let kiosk = Kiosk::start(Mode::Fine);
+    let scenario = bench.scenario(&kiosk.url);
+    let database = format!("{} password=postgres", bench.database);
+    let junit = bench.place.tmp().join("word.xml").display().to_string();
+    let arguments = ["gate", scenario.as_str(), "--json", "--junit", junit.as_str()];
+    let judged = bench.program().env("KIOSK_DATABASE", &database).args(arguments).output().expect("the program starts");
+    assert_eq!(judged.status.code(), Some(0), "{}", outcome(&judged));
+    let document: serde_json::Value = serde_json::from_slice(&judged.stdout).expect("JSON");
+    assert!(!document.to_string().contains('…'), "{document:#}");
+    let kept = super::read_record(&bench.place.run_folder());
+    assert!(kept["variants"].to_string().contains("postgres_version"), "{kept:#}");
+    assert!(!std::fs::read_to_string(&junit).expect("JUnit").contains('…'));
 }
 
 #[test]
