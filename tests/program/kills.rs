@@ -51,7 +51,7 @@ impl Scene {
         let text = format!(
             "name = \"shop\"\n[target]\nurl = \"http://127.0.0.1:{port}\"\ncommand = [\"python3\", \"{SERVICE}\", \"{port}\"]\n\
              env = {{ MODE = \"family\" }}\nhealth = \"/health\"\n[database]\nurl_env = \"SHOP_DATABASE\"\n\
-             expect_sessions = false\n[load]\nusers = 2\nramp_up = \"1s\"\nduration = \"60s\"\n\
+             expect_sessions = false\n[load]\nusers = 2\nramp_up = \"3s\"\nduration = \"60s\"\n\
              think_time = [\"10ms\", \"20ms\"]\n[[route]]\nroute = \"GET /items\"\n"
         );
         fs::write(&scenario, text).expect("a scenario");
@@ -180,7 +180,7 @@ fn a_service_whose_supervisor_alone_is_killed_ends_with_its_run() {
 #[ignore = "some minutes: `make soak`"]
 fn kills_in_every_phase_of_every_command_leave_nothing() {
     let runtime = runtime();
-    let of_gateway = ["run", SMALL, "--variant", "held", "--duration", "60s"];
+    let of_gateway = ["run", SMALL, "--variant", "held", "--duration", "60s", "--set", "load.ramp_up=3s"];
     let of_service = ["run", "SHOP"];
     let gate = ["gate", "SHOP", "--rule", "failure_rate<=1%"];
     let scan = ["scan", "SHOP"];
