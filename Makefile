@@ -39,4 +39,4 @@ soak:
 	.ci/soak
 	cargo test --test program --locked -- --ignored --nocapture fifty_runs
 	cargo test --test program --locked -- --ignored --nocapture killed_at_any_tenth
-	cargo test --test program --locked -- --ignored --nocapture kills_in_every_phase
+	cargo test --test program --locked -- --ignored --nocapture kills::
