@@ -33,7 +33,7 @@ bench:
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_intervals_of_every_pattern
 
 # The full scenarios, several minutes each, 50 runs in which nobody may be named, a service that is killed at each tenth of a
-# gate's run, and 47 kills over all phases.
+# gate's run, and 51 kills over all phases.
 soak:
 	cargo build --release --locked
 	.ci/soak

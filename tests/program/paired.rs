@@ -4,18 +4,14 @@ use serde_json::Value;
 
 use crate::program::{HANG, Place, SMALL, text};
 
-/// Short windows, so that twelve of them take half a minute: six pairs are enough for three metrics at 5 %.
-const SHORT: [&str; 18] = [
+/// Short windows.
+const SHORT: [&str; 14] = [
     "--users",
     "24",
     "--set",
     "load.ramp_up=100ms",
     "--set",
     "database.fixture_users=30",
-    "--pairs",
-    "6",
-    "--alpha",
-    "5%",
     "--min-effect",
     "30%",
     "--settle",
@@ -27,8 +23,9 @@ const SHORT: [&str; 18] = [
 ];
 
 /// The document of a paired gate, its exit code, and what it said on stderr.
-fn paired_gate(place: &Place, baseline: &str, candidate: &str) -> (Value, Option<i32>, String) {
-    let arms = ["gate", SMALL, "--paired", "--baseline", baseline, "--candidate", candidate, "--json"];
+fn paired_gate(place: &Place, baseline: &str, candidate: &str, pairs: &[&str]) -> (Value, Option<i32>, String) {
+    let arms =
+        [&["gate", SMALL, "--paired", "--baseline", baseline, "--candidate", candidate, "--json"], pairs].concat();
     let output = place.output(&[&arms[..], &SHORT[..]].concat());
     let said = text(&output.stderr);
     let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
@@ -38,7 +35,8 @@ fn paired_gate(place: &Place, baseline: &str, candidate: &str) -> (Value, Option
 #[test]
 fn a_paired_gate_of_held_against_scoped_fails_and_names_the_metrics() {
     let place = Place::new();
-    let (document, code, said) = paired_gate(&place, "scoped", "held");
+    let (document, code, said) = paired_gate(&place, "scoped", "held", &["--pairs", "4", "--alpha", "20%"]);
+    // Four pairs that agree have p = 1/16; times three metrics it is the least that is within 20 %.
     assert_eq!(code, Some(99), "{document:#}\n{said}");
     assert_eq!(document["verdict"], "failed");
     let rules = document["rules"].as_array().expect("a list");
@@ -46,12 +44,12 @@ fn a_paired_gate_of_held_against_scoped_fails_and_names_the_metrics() {
         let rule = rules.iter().find(|it| it["rule"].as_str().is_some_and(|rule| rule.starts_with(metric)));
         let rule = rule.unwrap_or_else(|| panic!("no rule on {metric} in {document:#}"));
         assert_eq!(rule["verdict"], "failed", "{rule:#}");
-        assert!(rule["p_value"].as_f64().expect("p") <= 0.05, "{rule:#}");
+        assert!(rule["p_value"].as_f64().expect("p") <= 0.2, "{rule:#}");
         assert!(rule["ratio"]["value"].as_f64().expect("a ratio") > 2.0, "{rule:#}");
     };
     failed("idle_in_transaction.mean");
     failed("transaction_age.p50");
-    assert!(said.contains("pair 1/6 · baseline · scoped"), "progress on stderr: {said}");
+    assert!(said.contains("pair 1/4 · baseline · scoped"), "progress on stderr: {said}");
 
     let folder = place.run_folder();
     let record: Value = serde_json::from_slice(&std::fs::read(folder.join("paired.json")).unwrap()).unwrap();
@@ -65,7 +63,7 @@ fn a_paired_gate_of_held_against_scoped_fails_and_names_the_metrics() {
 #[test]
 fn a_paired_gate_of_the_same_in_both_arms_does_not_fail() {
     let place = Place::new();
-    let (document, code, said) = paired_gate(&place, "scoped", "scoped");
+    let (document, code, said) = paired_gate(&place, "scoped", "scoped", &["--pairs", "5", "--alpha", "10%"]);
     // Chance may leave a metric unclear on a machine as busy as one that runs tests; it must not fail one.
     assert!(matches!(code, Some(0 | 3)), "{document:#}\n{said}");
     assert_ne!(document["verdict"], "failed", "{document:#}");
