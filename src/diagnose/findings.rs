@@ -1,6 +1,6 @@
 //! Findings about sessions that are held, and about nothing being wrong, or nothing being known.
 
-use super::attribute::{Attribution, Basis, RouteHold};
+use super::attribute::{Attribution, Basis, MOST_SESSIONS, RouteHold};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
 use super::seen::{STAY, Seen};
 use super::timeline::Row;
@@ -21,9 +21,23 @@ pub(super) fn held(seen: &Seen<'_>) -> Vec<Finding> {
     let by_load = seen.attribution.as_ref().map_or(&[][..], |it| &it.holders);
     let holders = seen.exact.as_deref().unwrap_or(by_load);
     let one = |hold: &RouteHold| {
-        if hold.coefficient.value < STAY { holder(seen, hold, holders) } else { left_behind(seen, hold) }
+        if hold.coefficient.value < STAY {
+            Some(holder(seen, hold, holders))
+        } else {
+            let is_plausible = hold.coefficient.value < MOST_SESSIONS || outlives_requests(seen, &hold.route);
+            is_plausible.then(|| left_behind(seen, hold))
+        }
     };
-    holders.iter().map(one).collect()
+    holders.iter().filter_map(one).collect()
+}
+
+/// True if a transaction was clearly older than the slowest request of this route. Where none was, none is known to have
+/// outlived its request: that as many sessions as are thinkable go with a fast route is chance then, as when the machine
+/// stood still.
+fn outlives_requests(seen: &Seen<'_>, route: &str) -> bool {
+    let slowest_ms = seen.case.variant.routes.iter().find(|it| it.route == route).and_then(|it| it.latency_max_ms);
+    let oldest_s = seen.case.variant.summary.transaction_age_max_s;
+    oldest_s.zip(slowest_ms).is_some_and(|(oldest_s, slowest_ms)| oldest_s >= 2.0 * slowest_ms / 1e3)
 }
 
 fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {

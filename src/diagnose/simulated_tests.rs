@@ -163,6 +163,21 @@ fn more_sessions_than_any_request_holds_are_left_behind() {
 }
 
 #[test]
+fn implausibly_many_sessions_are_a_leak_only_if_a_transaction_outlived_its_request() {
+    let burst = SimRoute { sessions: 30, ..holder("GET /ready", 0.05, ORDER) };
+    for seed in 0..3 {
+        let mut simulated = simulate(&with(&[burst]), USERS, SECONDS, seed);
+        let mut leaks = |oldest_s: f64| {
+            let variant = simulated.record.variants.get_mut(&SCOPE).expect("it was simulated");
+            variant.summary.transaction_age_max_s = Some(oldest_s);
+            findings(&simulated).iter().any(|it| it.kind == Kind::LeakedSession)
+        };
+        assert!(!leaks(0.1), "seed {seed}: every transaction was as short as a request");
+        assert!(leaks(60.0), "seed {seed}: one was not");
+    }
+}
+
+#[test]
 fn where_nobody_holds_nobody_is_named() {
     for seed in 0..SEEDS {
         let found = findings(&simulate(&innocent(), USERS, SECONDS, seed));
