@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use gateway_under_test::db::PoolGauges;
 use gateway_under_test::db::{Database, DbError, Session};
-use gateway_under_test::gauges::PoolGauges;
 use gateway_under_test::settings::{Checkout, DatabaseHost, DatabaseSettings, PoolSettings, PrePing};
 use support::postgres::{DEADLINE, Observer, database_settings, statements_of};
 use tokio::time::interval;

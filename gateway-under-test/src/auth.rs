@@ -12,10 +12,8 @@ use crate::error::GatewayError;
 
 pub mod denied;
 pub mod password;
-pub mod restrictions;
 
 pub use denied::Denied;
-pub use restrictions::Restrictions;
 
 /// Who issues the tokens.
 pub const ISSUER: &str = "mcpgateway";
@@ -46,9 +44,9 @@ pub struct Claims {
     /// Whether the token is an administrator's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_admin: bool,
-    /// What the token may be used for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scopes: Option<Restrictions>,
+    /// ContextForge's restrictions of a token; refused where they are any, since this gateway enforces none.
+    #[serde(default, skip_serializing)]
+    scopes: serde_json::Value,
 }
 
 #[expect(clippy::option_option, reason = "a token that says `null` is not one that says nothing")]
@@ -111,21 +109,6 @@ pub fn issue_token(
     teams: &TeamScope,
     lifetime_s: u64,
 ) -> Result<String, jsonwebtoken::errors::Error> {
-    issue_restricted_token(secret, email, jti, teams, &Restrictions::default(), lifetime_s)
-}
-
-/// As [`issue_token`], for a token that is good for some things only.
-///
-/// # Errors
-/// As [`issue_token`].
-pub fn issue_restricted_token(
-    secret: &str,
-    email: &str,
-    jti: &str,
-    teams: &TeamScope,
-    restrictions: &Restrictions,
-    lifetime_s: u64,
-) -> Result<String, jsonwebtoken::errors::Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let claims = Claims {
         sub: email.to_owned(),
@@ -136,7 +119,7 @@ pub fn issue_restricted_token(
         jti: jti.to_owned(),
         teams: Some((*teams != TeamScope::Unrestricted).then(|| teams.ids().to_vec())),
         is_admin: *teams == TeamScope::Unrestricted,
-        scopes: (*restrictions != Restrictions::default()).then(|| restrictions.clone()),
+        scopes: serde_json::Value::Null,
     };
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))
 }
@@ -170,12 +153,33 @@ impl Authenticator {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
             .ok_or(GatewayError::Unauthorized(NO_TOKEN))?;
-        decode::<Claims>(token, &self.key, &self.validation).map(|token| token.claims).map_err(|refused| match refused
-            .kind()
-        {
-            ErrorKind::ExpiredSignature => GatewayError::Unauthorized("Token has expired"),
-            _ => GatewayError::Unauthorized("Invalid token"),
-        })
+        match decode::<Claims>(token, &self.key, &self.validation) {
+            Ok(token) if restricts(&token.claims.scopes) => Err(GatewayError::Unauthorized("Invalid token")),
+            Ok(token) => Ok(token.claims),
+            Err(refused) if *refused.kind() == ErrorKind::ExpiredSignature => {
+                Err(GatewayError::Unauthorized("Token has expired"))
+            }
+            Err(_) => Err(GatewayError::Unauthorized("Invalid token")),
+        }
+    }
+}
+
+/// True if a `scopes` claim limits what its token is good for. ContextForge writes `{"permissions": ["*"], …}` with
+/// nulls and empty lists into tokens that are good for everything.
+fn restricts(scopes: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match scopes {
+        Value::Null => false,
+        Value::Object(scopes) => scopes.iter().any(|(key, value)| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Array(granted) => {
+                let everything = key == "permissions" && granted.contains(&"*".into());
+                !granted.is_empty() && !everything
+            }
+            Value::Object(_) => restricts(value),
+            _ => true,
+        }),
+        _ => true,
     }
 }
 
@@ -278,12 +282,28 @@ mod tests {
             ("nobody", signed(without("sub"))),
             ("no id, which a revocation would need", signed(without("jti"))),
             ("teams that are no list", signed(with("teams", json!("team-1")))),
+            ("one permission", signed(with("scopes", json!({ "permissions": ["tools.read"] })))),
+            ("one server", signed(with("scopes", json!({ "server_id": "s1", "permissions": [] })))),
+            ("office hours", signed(with("scopes", json!({ "time_restrictions": { "weekdays_only": true } })))),
+            ("scopes that are no object", signed(with("scopes", json!("everything")))),
         ];
         for (what, authorization) in cases {
             assert_eq!(authenticate(&authorization).unwrap_err(), REFUSED, "{what}");
         }
         let a_second_ago = signed(with("exp", json!(now - 1)));
         assert_eq!(authenticate(&a_second_ago).unwrap_err(), "Token has expired");
+    }
+
+    #[test]
+    fn a_token_with_scopes_that_restrict_nothing_is_accepted() {
+        for scopes in [
+            json!(null),
+            json!({}),
+            json!({ "permissions": ["*"], "server_id": null, "ip_restrictions": [], "time_restrictions": {} }),
+        ] {
+            let token = bearer(Algorithm::HS256, SECRET, &with("scopes", scopes.clone()));
+            assert!(authenticate(&token).is_ok(), "{scopes}");
+        }
     }
 
     #[test]

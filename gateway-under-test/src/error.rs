@@ -15,7 +15,7 @@ pub enum GatewayError {
     /// No valid token, or one that is let in no more.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// The user may not do that, or not with this token. Which of the two, and what it would have taken, is not said.
+    /// The user may not do that. What it would have taken is not said.
     #[error("Access denied")]
     Forbidden,
     /// There is no such thing, or none that this user may know of.
@@ -40,9 +40,6 @@ pub enum GatewayError {
     /// The body is not what the route reads.
     #[error("Unsupported Media Type: application/json is expected")]
     NotJson,
-    /// There is one already.
-    #[error("{0}")]
-    Conflict(String),
     /// The service behind the gateway failed.
     #[error("backend: {text}")]
     Backend {
@@ -68,7 +65,6 @@ impl GatewayError {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Masked { status, .. } => *status,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Backend { .. } => StatusCode::BAD_GATEWAY,
             Self::Database(error) => status_of(error),
             Self::Template(_) | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,

@@ -9,35 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::db::HoldClock;
+use crate::db::PoolGauges;
 use crate::settings::SessionScope;
-
-/// One pool.
-#[derive(Debug, Default)]
-pub struct PoolGauges {
-    /// Connections that may exist: size + overflow.
-    pub max: AtomicU64,
-    /// Connections that a session has.
-    pub checked_out: AtomicU64,
-    /// Connections that wait in the pool.
-    pub checked_in: AtomicU64,
-    /// Connections beyond `size`; never negative, where SQLAlchemy's starts at −size.
-    pub overflow: AtomicU64,
-    /// Checkouts that wait.
-    pub waiters: AtomicU64,
-    /// Checkouts that gave up waiting, since the start.
-    pub timeouts: AtomicU64,
-    /// Time that checkouts have waited, since the start, in microseconds.
-    pub wait_micros: AtomicU64,
-    /// What its sessions hold.
-    pub holds: Arc<HoldClock>,
-}
-
-impl PoolGauges {
-    pub(crate) fn record_wait(&self, waited: Duration) {
-        self.wait_micros.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
 
 /// One worker.
 #[derive(Debug)]
@@ -87,8 +60,6 @@ pub struct ReplicaGauges {
     name: String,
     scope: SessionScope,
     workers: Vec<Arc<WorkerGauges>>,
-    /// Changes of entities through this replica: whoever has cached some compares.
-    pub changes: AtomicU64,
     /// How often each error was raised, by its text, whoever saw it.
     errors: Mutex<BTreeMap<String, u64>>,
 }
@@ -102,7 +73,7 @@ impl ReplicaGauges {
     #[must_use]
     pub fn new(name: &str, workers: u32, scope: SessionScope) -> Self {
         let workers = (0..workers).map(|_| Arc::default()).collect();
-        Self { name: name.to_owned(), scope, workers, changes: AtomicU64::new(0), errors: Mutex::default() }
+        Self { name: name.to_owned(), scope, workers, errors: Mutex::default() }
     }
 
     /// The gauges of worker `index`.

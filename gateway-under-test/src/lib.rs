@@ -1,4 +1,4 @@
-//! The specimen: an RBAC gateway on PostgreSQL that can hold its database session across slow work, as IBM
+//! The reference gateway: an RBAC gateway on PostgreSQL that can hold its database session across slow work, as IBM
 //! ContextForge's issue #2318 did, and the slow MCP service behind it.
 //!
 //! It knows nothing of the instrument that loads and watches it.
@@ -7,6 +7,7 @@ pub mod auth;
 pub mod backend;
 pub mod db;
 pub mod error;
+pub mod garbage;
 pub mod gauges;
 mod http;
 pub mod lifeline;
@@ -17,6 +18,7 @@ pub mod registry;
 pub mod replica;
 pub mod request;
 pub mod routes;
+pub mod serving;
 pub mod settings;
 pub mod waits;
 pub mod worker;

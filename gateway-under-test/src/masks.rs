@@ -17,10 +17,6 @@ pub(crate) enum Place {
     PermissionCheck,
     /// An entity by its id: there is none.
     EntityById,
-    /// The switch of an entity: the request is wrong.
-    State,
-    /// The making of an entity: something unexpected.
-    Create(&'static str),
 }
 
 impl Masks {
@@ -35,11 +31,6 @@ impl Masks {
             Place::Authentication => (StatusCode::UNAUTHORIZED, "Invalid authentication credentials".to_owned()),
             Place::PermissionCheck => (StatusCode::FORBIDDEN, "Insufficient permissions".to_owned()),
             Place::EntityById => (StatusCode::NOT_FOUND, cause.clone()),
-            Place::State => (StatusCode::BAD_REQUEST, cause.clone()),
-            Place::Create(kind) => {
-                let shown = format!("An unexpected error occurred while creating the {kind}");
-                (StatusCode::INTERNAL_SERVER_ERROR, shown)
-            }
         };
         GatewayError::Masked { status, shown, cause }
     }

@@ -16,8 +16,8 @@ use crate::gauges::ReplicaGauges;
 use crate::http;
 use crate::lifeline;
 use crate::routes::metrics::PROMETHEUS;
+use crate::serving;
 use crate::settings::{Listening, Settings};
-use crate::worker;
 
 /// Connections that may wait to be accepted: a frozen worker collects thousands.
 const BACKLOG: i32 = 4096;
@@ -83,7 +83,7 @@ pub fn serve_until_stdin_closes() -> Result<(), ReplicaError> {
             .spawn(move || {
                 // Dropped by a panic too.
                 let _ended = ended;
-                if let Err(error) = worker::serve(index, settings, gauges, denied, listener) {
+                if let Err(error) = serving::serve(index, settings, gauges, denied, listener) {
                     tracing::error!("worker {} has ended: {error}", index + 1);
                 }
             })
@@ -123,6 +123,8 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ReplicaError> {
     let bound = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_port(true)?;
+        // Connections of a gateway that has ended may linger on the port for a minute.
+        socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

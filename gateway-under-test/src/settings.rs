@@ -322,6 +322,9 @@ pub struct BackendSettings {
     pub delays: BTreeMap<String, DelaySettings>,
     /// Where the random numbers start: the same seed gives each tool the same sequence of delays.
     pub seed: u64,
+    /// Each tool answers to its name behind each of these, too.
+    #[serde(default)]
+    pub tool_prefixes: Vec<String>,
 }
 
 /// A tool's delay: `min` + an exponential of mean `exponential_mean`, cut at `max`.

@@ -108,6 +108,12 @@ pub(super) enum CliError {
     /// A text that names no variant anywhere.
     #[error(transparent)]
     VariantName(NotAVariantName),
+    /// `--jwt-secret-env` without a key behind it.
+    #[error("cannot read the key of tokens: the environment variable `{variable}` is empty or not set")]
+    NoJwtSecret {
+        /// Its name.
+        variable: String,
+    },
     /// A scenario of a service where only the reference gateway's makes sense.
     #[error("scenario `{name}` is of a service of one's own: `{command}` is for the reference gateway's")]
     GatewayOnly {
@@ -257,6 +263,7 @@ impl CliError {
             | Self::VariantName(_)
             | Self::NotRunAgain
             | Self::GatewayOnly { .. }
+            | Self::NoJwtSecret { .. }
             | Self::ServiceOnly { .. }
             | Self::NotScanned { .. }
             | Self::DatabaseUrl { .. }

@@ -1,4 +1,4 @@
-//! `rbac-bench gateway`: the reference gateway alone, for any client.
+//! `rbac-bench gateway`: the reference gateway alone.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -18,16 +18,17 @@ use crate::scenario::overrides::Override;
 use crate::testbed::database::OwnDatabase;
 use crate::testbed::{DatabaseSource, Running, TestbedError};
 
-/// Serve the reference gateway alone, for any client
+/// Serve the reference gateway alone: its read routes, JSON-RPC and MCP
 ///
-/// Starts a private PostgreSQL, the slow backend and one replica, says where it listens and how to ask it something,
-/// and serves until Ctrl-C. Everything is removed then, but for a database of your own.
+/// Starts a private PostgreSQL, the slow backend and one replica, prints its URL and a token, and serves until Ctrl-C.
+/// Everything is removed then, except the data in a database of your own.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rbac-bench gateway
   rbac-bench gateway --variant across_backend --port 8080 --set gateway.workers=1
   rbac-bench gateway --database-url postgresql://me:secret@127.0.0.1/empty --set database.fixture_users=100
+  JWT_SECRET=my-key rbac-bench gateway --jwt-secret-env JWT_SECRET --set 'gateway.tool_prefixes=[\"fast-time-\"]'
   rbac-bench gateway --json")]
 pub struct GatewayArgs {
     /// The scenario whose gateway is served
@@ -55,6 +56,10 @@ pub struct GatewayArgs {
     /// A host other than this machine whose database may be filled, as its URL names it; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_remote: Vec<String>,
+    /// Environment variable that holds the key tokens are signed with (HS256), instead of a random one: tokens that
+    /// another program signs with it are accepted
+    #[arg(long, value_name = "NAME")]
+    pub jwt_secret_env: Option<String>,
     /// Say where it serves as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -76,12 +81,13 @@ struct Serving {
 pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Write) -> Result<Exit, CliError> {
     let mut scenario = load_gateway_scenario(&args.scenario, &args.overrides, environment, "gateway")?;
     scenario.gateway.replicas = crate::units::Count::of(1);
+    let jwt_secret = args.jwt_secret_env.as_deref().map(jwt_secret).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
         let signals = Signals::take().map_err(CliError::Start)?;
         let starting = async {
             let database = database(args, &scenario).await?;
-            Ok::<_, CliError>(Running::start(&scenario, args.port, database).await?)
+            Ok::<_, CliError>(Running::start(&scenario, args.port, database, jwt_secret).await?)
         };
         let Some(running) = signals.token().run_until_cancelled(starting).await else {
             return Ok(signals.exit().unwrap_or(Exit::Ok));
@@ -99,6 +105,14 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
             None => stopped.map(|()| Exit::Ok).map_err(CliError::from),
         }
     })
+}
+
+/// The key in the variable `name`.
+fn jwt_secret(name: &str) -> Result<String, CliError> {
+    match std::env::var(name) {
+        Ok(secret) if !secret.is_empty() => Ok(secret),
+        _ => Err(CliError::NoJwtSecret { variable: name.to_owned() }),
+    }
 }
 
 async fn database(args: &GatewayArgs, scenario: &Scenario) -> Result<DatabaseSource, CliError> {
@@ -127,7 +141,12 @@ fn say(args: &GatewayArgs, running: &Running, out: &mut dyn Write) -> Result<(),
         let Serving { url, database_url, token, user_token, password, .. } = serving;
         writeln!(out, "serving {} on {url}", running.scope.name())?;
         writeln!(out, "database {database_url}")?;
-        writeln!(out, "\n# the platform administrator's; a regular user's is\n# {user_token}\nTOKEN={token}")?;
+        writeln!(
+            out,
+            "\n# A regular user's token: its permission check reads the user's roles, so that it shows the mistake."
+        )?;
+        writeln!(out, "TOKEN={user_token}")?;
+        writeln!(out, "# The platform administrator's, whose check needs no query:\n# {token}")?;
         writeln!(out, "curl -H \"Authorization: Bearer $TOKEN\" {url}/tools")?;
         writeln!(out, "MCP clients: {url}/mcp, with the same header; the routes: {url}/openapi.json")?;
         if let Some(password) = password {

@@ -252,7 +252,8 @@ impl Run<'_> {
         let finding = find_server(options, scenario);
         let Some(found) = self.stop.run_until_cancelled(finding).await else { return Ok(()) };
         let database = found?;
-        let premises = Premises { database, logs: Some(self.folder.path().to_owned()), port: 0, password: None };
+        let logs = Some(self.folder.path().to_owned());
+        let premises = Premises { database, logs, port: 0, password: None, jwt_secret: None };
         for scope in &scenario.variants {
             let run = variant::Variant {
                 scenario,

@@ -19,6 +19,7 @@ pub mod route;
 pub mod schema;
 pub mod service;
 pub mod source;
+mod tool_prefix;
 mod variant_name;
 mod variants;
 
@@ -35,6 +36,7 @@ pub use self::experiment::{Experiment, Watched};
 pub use self::pace::{Pace, Stage, Workload};
 pub use self::pgbouncer::{PgBouncer, ServerResetQuery};
 pub use self::service::ServiceScenario;
+pub use self::tool_prefix::ToolPrefix;
 pub use self::variant_name::{NotAVariantName, VariantName};
 
 use self::route::TaskRoute;
@@ -218,6 +220,10 @@ pub struct Gateway {
     /// Mistakes that each variant makes beside its own, on the routes that each is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<SessionScope>,
+    /// The backend's tools are offered under each of these prefixes as well, as ContextForge names federated tools:
+    /// with `fast-time-`, `fast-time-echo` calls `echo`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_prefixes: Vec<ToolPrefix>,
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,

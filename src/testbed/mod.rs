@@ -137,6 +137,8 @@ pub struct Premises {
     pub port: u16,
     /// The password of every user of the data set; without one, nobody can log in.
     pub password: Option<String>,
+    /// The key that tokens are signed with; `None` makes one up.
+    pub jwt_secret: Option<String>,
 }
 
 /// Where the data of an experiment are to be stored.
@@ -225,7 +227,7 @@ impl Testbed {
     pub async fn start(scenario: &Scenario, scope: SessionScope, premises: &Premises) -> Result<Self, TestbedError> {
         let log = premises.logs.as_ref().map(|folder| folder.join(format!("pgbouncer.{}.log", scope.name())));
         let database = premises.database.open(scenario, log).await?;
-        let jwt_secret = format!("{:032x}", rand::random::<u128>());
+        let jwt_secret = premises.jwt_secret.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
         match start_services(scenario, scope, premises, &database, &jwt_secret).await {
             Ok((backend, replicas, callers)) => Ok(Self { database, backend, replicas, callers, jwt_secret }),
             Err(error) => {

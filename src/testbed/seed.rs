@@ -141,7 +141,9 @@ async fn somebody_elses_table(client: &Client) -> Result<Option<String>, SeedErr
 
 fn data_set(scenario: &Scenario, password_hash: &str) -> String {
     let counters = scenario.gateway.usage_counter.rows.map_or(0, crate::units::Count::get);
-    DATA.replace("{{users}}", &scenario.database.fixture_users.get().to_string())
+    let prefixes: Vec<String> = scenario.gateway.tool_prefixes.iter().map(ToString::to_string).collect();
+    DATA.replace("{{tool_prefixes}}", &format!("{{{}}}", prefixes.join(",")))
+        .replace("{{users}}", &scenario.database.fixture_users.get().to_string())
         .replace("{{counter_rows}}", &counters.to_string())
         .replace("{{password_hash}}", password_hash)
 }

@@ -24,11 +24,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the first variant of a scenario, its first replica on `port`.
+    /// Starts the first variant of a scenario, its first replica on `port`; `jwt_secret` as in [`Premises`].
     ///
     /// # Errors
     /// [`TestbedError`].
-    pub async fn start(scenario: &Scenario, port: u16, database: DatabaseSource) -> Result<Self, TestbedError> {
+    pub async fn start(
+        scenario: &Scenario,
+        port: u16,
+        database: DatabaseSource,
+        jwt_secret: Option<String>,
+    ) -> Result<Self, TestbedError> {
         let scope = scenario.variants.first().copied().unwrap_or_default();
         limits::raise_descriptor_limit(GATEWAY_CLIENTS)?;
         sweep_leftovers().await;
@@ -42,6 +47,7 @@ impl Running {
             logs: logs.as_ref().map(|folder| folder.path().to_owned()),
             port,
             password: Some(password.clone()),
+            jwt_secret,
         };
         let testbed = Box::pin(Testbed::start(scenario, scope, &premises)).await?;
         let admin_token = seed::admin_token(&testbed.jwt_secret)?;

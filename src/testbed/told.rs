@@ -18,7 +18,8 @@ pub(super) fn backend_settings(scenario: &Scenario) -> BackendSettings {
         };
         (tool.clone(), settings)
     });
-    BackendSettings { port: 0, delays: delays.collect(), seed: scenario.load.seed }
+    let tool_prefixes = scenario.gateway.tool_prefixes.iter().map(ToString::to_string).collect();
+    BackendSettings { port: 0, delays: delays.collect(), seed: scenario.load.seed, tool_prefixes }
 }
 
 pub(super) fn replica_settings(

@@ -81,17 +81,9 @@ impl Specimen {
     }
 
     async fn load(&self) {
-        let data = DATA.replace("{{users}}", USERS).replace("{{counter_rows}}", "1");
+        let data = DATA.replace("{{tool_prefixes}}", "{}").replace("{{users}}", USERS).replace("{{counter_rows}}", "1");
         let data = data.replace("{{password_hash}}", &self.password_hash);
         self.database.batch_execute(&data).await.unwrap();
-    }
-
-    /// The data as it was, in the same tables.
-    pub(crate) async fn reload(&self) {
-        let tables = "TRUNCATE roles, email_users, email_teams, tools, servers, resources, prompts, gateways, \
-                      usage_counters CASCADE";
-        self.database.batch_execute(tables).await.unwrap();
-        self.load().await;
     }
 
     pub(crate) fn gateway(&self, session_scope: SessionScope) -> Gateway {
@@ -151,14 +143,10 @@ impl Gateway {
         denied: Arc<Denied>,
         change: impl FnOnce(&mut Worker),
     ) -> Self {
-        let mut worker = Worker::new(0, Arc::clone(&settings), Arc::clone(&replica), Arc::clone(&denied)).unwrap();
+        let parts = routes::parts().unwrap();
+        let mut worker = Worker::new(0, Arc::clone(&settings), Arc::clone(&replica), Arc::clone(&denied), parts);
         change(&mut worker);
         Self { router: routes::router(Arc::new(worker)), replica, denied, settings }
-    }
-
-    /// Another worker of the same replica.
-    pub(crate) fn another_worker(&self) -> Self {
-        Self::serving(Arc::clone(&self.settings), Arc::clone(&self.replica), Arc::clone(&self.denied), |_| ())
     }
 
     /// Reads who is not let in, as a replica does every second.

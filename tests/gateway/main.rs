@@ -14,5 +14,3 @@ mod same_answers;
 #[allow(dead_code, reason = "nobody looks at sessions here")]
 #[path = "../support/mod.rs"]
 mod support;
-mod tokens;
-mod writes;

@@ -9,54 +9,54 @@ use crate::matrix::{CALLERS, good_tokens, path_of, specimen};
 /// What `POST /rpc` answers them by method: a JSON-RPC error code, 0 for a result. −32000 is the backend that nobody
 /// runs here: whoever gets that far was let through.
 #[rustfmt::skip]
-const METHODS: &[(&str, &str, [i64; 7])] = &[
-    // method, about           viewer  developer owner   stranger platform public  scoped
-    ("ping",       "",          [0,      0,      0,      0,      0,      0,      0]),
-    ("tools/list", "",          [0,      0,      0,      0,      0,      0,      0]),
-    ("tools/call", "echo",      [-32000, -32000, -32000, -32000, -32000, -32003, -32003]),
-    ("tools/call", "tool-33",   [-32000, -32000, -32000, -32602, -32000, -32003, -32003]),
-    ("tools/call", "no-tool",   [-32602, -32602, -32602, -32602, -32602, -32003, -32003]),
-    ("resources/list", "",      [0,      0,      0,      0,      0,      0,      -32003]),
-    ("resources/read", "memo://notes/4", [0, 0,  0,      -32602, 0,      -32602, -32003]),
-    ("prompts/list", "",        [0,      0,      0,      0,      0,      0,      -32003]),
-    ("prompts/get", "prompt-4", [0,      0,      0,      -32602, 0,      -32602, -32003]),
-    ("prompts/get", "no-prompt", [-32602, -32602, -32602, -32602, -32602, -32602, -32003]),
-    ("initialize", "",          [0,      0,      0,      0,      0,      0,      0]),
-    ("notifications/initialized", "", [0, 0,     0,      0,      0,      0,      0]),
-    ("list_tools", "",          [0,      0,      0,      0,      0,      0,      0]),
-    ("list_gateways", "",       [0,      0,      0,      0,      0,      0,      -32003]),
-    ("roots/list", "",          [0,      0,      0,      0,      0,      0,      0]),
-    ("resources/templates/list", "", [0, 0,      0,      0,      0,      0,      -32003]),
-    ("resources/subscribe", "memo://notes/4", [0, 0, 0,  -32602, 0,      -32602, -32003]),
-    ("resources/unsubscribe", "memo://notes/4", [0, 0, 0, -32602, 0,     -32602, -32003]),
-    ("completion/complete", "", [0,      0,      0,      0,      0,      0,      0]),
+const METHODS: &[(&str, &str, [i64; 6])] = &[
+    // method, about           viewer  developer owner   stranger platform public
+    ("ping",       "",          [0,      0,      0,      0,      0,      0]),
+    ("tools/list", "",          [0,      0,      0,      0,      0,      0]),
+    ("tools/call", "echo",      [-32000, -32000, -32000, -32000, -32000, -32003]),
+    ("tools/call", "tool-33",   [-32000, -32000, -32000, -32602, -32000, -32003]),
+    ("tools/call", "no-tool",   [-32602, -32602, -32602, -32602, -32602, -32003]),
+    ("resources/list", "",      [0,      0,      0,      0,      0,      0]),
+    ("resources/read", "memo://notes/4", [0, 0,  0,      -32602, 0,      -32602]),
+    ("prompts/list", "",        [0,      0,      0,      0,      0,      0]),
+    ("prompts/get", "prompt-4", [0,      0,      0,      -32602, 0,      -32602]),
+    ("prompts/get", "no-prompt", [-32602, -32602, -32602, -32602, -32602, -32602]),
+    ("initialize", "",          [0,      0,      0,      0,      0,      0]),
+    ("notifications/initialized", "", [0, 0,     0,      0,      0,      0]),
+    ("list_tools", "",          [0,      0,      0,      0,      0,      0]),
+    ("list_gateways", "",       [0,      0,      0,      0,      0,      0]),
+    ("roots/list", "",          [0,      0,      0,      0,      0,      0]),
+    ("resources/templates/list", "", [0, 0,      0,      0,      0,      0]),
+    ("resources/subscribe", "memo://notes/4", [0, 0, 0,  -32602, 0,      -32602]),
+    ("resources/unsubscribe", "memo://notes/4", [0, 0, 0, -32602, 0,     -32602]),
+    ("completion/complete", "", [0,      0,      0,      0,      0,      0]),
     // Without a level it is wrong, but only to those who may set one.
-    ("logging/setLevel", "",    [-32003, -32003, -32003, -32003, -32602, -32003, -32003]),
+    ("logging/setLevel", "",    [-32003, -32003, -32003, -32003, -32602, -32003]),
     // A method that is none is a tool, for old clients.
-    ("echo",       "",          [-32000, -32000, -32000, -32000, -32000, -32003, -32003]),
-    ("no/method",  "",          [-32000, -32000, -32000, -32000, -32000, -32003, -32003]),
+    ("echo",       "",          [-32000, -32000, -32000, -32000, -32000, -32003]),
+    ("no/method",  "",          [-32000, -32000, -32000, -32000, -32000, -32003]),
 ];
 
 /// What `POST /mcp` and `POST /servers/{server}/mcp` answer them. −32603 is the backend, which nobody runs here, and
 /// −32002 the protocol's "not found". A virtual server that one may not see offers nothing, and does not say why.
 #[rustfmt::skip]
-const MCP_METHODS: &[(&str, &str, &str, [i64; 7])] = &[
-    // path, method, about                      viewer  developer owner   stranger platform public  scoped
-    ("/mcp", "ping",           "",              [0,      0,      0,      0,      0,      0,      0]),
-    ("/mcp", "initialize",     "",              [0,      0,      0,      0,      0,      0,      0]),
-    ("/mcp", "tools/list",     "",              [0,      0,      0,      0,      0,      0,      0]),
-    ("/mcp", "tools/call",     "echo",          [-32603, -32603, -32603, -32603, -32603, -32003, -32003]),
-    ("/mcp", "tools/call",     "tool-33",       [-32603, -32603, -32603, -32602, -32603, -32003, -32003]),
-    ("/mcp", "tools/call",     "no-tool",       [-32602, -32602, -32602, -32602, -32602, -32003, -32003]),
-    ("/mcp", "resources/list", "",              [0,      0,      0,      0,      0,      0,      -32003]),
-    ("/mcp", "resources/read", "memo://notes/4", [0,     0,      0,      -32002, 0,      -32002, -32003]),
-    ("/mcp", "prompts/list",   "",              [0,      0,      0,      0,      0,      0,      -32003]),
-    ("/mcp", "prompts/get",    "prompt-4",      [0,      0,      0,      -32002, 0,      -32002, -32003]),
-    ("/servers/{server}/mcp", "tools/list", "", [0,      0,      0,      -32002, 0,      -32002, 0]),
+const MCP_METHODS: &[(&str, &str, &str, [i64; 6])] = &[
+    // path, method, about                      viewer  developer owner   stranger platform public
+    ("/mcp", "ping",           "",              [0,      0,      0,      0,      0,      0]),
+    ("/mcp", "initialize",     "",              [0,      0,      0,      0,      0,      0]),
+    ("/mcp", "tools/list",     "",              [0,      0,      0,      0,      0,      0]),
+    ("/mcp", "tools/call",     "echo",          [-32603, -32603, -32603, -32603, -32603, -32003]),
+    ("/mcp", "tools/call",     "tool-33",       [-32603, -32603, -32603, -32602, -32603, -32003]),
+    ("/mcp", "tools/call",     "no-tool",       [-32602, -32602, -32602, -32602, -32602, -32003]),
+    ("/mcp", "resources/list", "",              [0,      0,      0,      0,      0,      0]),
+    ("/mcp", "resources/read", "memo://notes/4", [0,     0,      0,      -32002, 0,      -32002]),
+    ("/mcp", "prompts/list",   "",              [0,      0,      0,      0,      0,      0]),
+    ("/mcp", "prompts/get",    "prompt-4",      [0,      0,      0,      -32002, 0,      -32002]),
+    ("/servers/{server}/mcp", "tools/list", "", [0,      0,      0,      -32002, 0,      -32002]),
     // Offered there, and not.
-    ("/servers/{server}/mcp", "tools/call", "tool-29", [-32603, -32603, -32603, -32002, -32603, -32003, -32003]),
-    ("/servers/{server}/mcp", "tools/call", "echo", [-32602, -32602, -32602, -32002, -32602, -32003, -32003]),
-    ("/servers/{server}/mcp", "resources/list", "", [0,  0,      0,      -32002, 0,      -32002, -32003]),
+    ("/servers/{server}/mcp", "tools/call", "tool-29", [-32603, -32603, -32603, -32002, -32603, -32003]),
+    ("/servers/{server}/mcp", "tools/call", "echo", [-32602, -32602, -32602, -32002, -32602, -32003]),
+    ("/servers/{server}/mcp", "resources/list", "", [0,  0,      0,      -32002, 0,      -32002]),
 ];
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `rbac-bench gateway`: the specimen alone.
+//! `rbac-bench gateway`: the reference gateway alone.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -130,9 +130,7 @@ fn a_database_of_ones_own_is_filled_once_kept_and_not_mixed_with_other_data() {
     let mut first = place.start(&arguments);
     let serving = said(&mut first);
     assert!(serving["password"].is_string(), "{serving}");
-    let (url, token) = (serving["url"].as_str().unwrap(), serving["user_token"].as_str());
-    let body = r#"{"tool": {"name": "kept", "url": "http://127.0.0.1:9/"}}"#;
-    assert_eq!(ask(Method::POST, &format!("{url}/tools"), token, Some(body)).0, 200);
+    execute(&own, "UPDATE tools SET name = 'kept' WHERE name = 'echo'");
     first.signal(Signal::SIGINT);
     assert_eq!(first.wait(), Some(0));
 
@@ -162,5 +160,58 @@ fn a_database_that_cannot_be_used_is_refused_without_repeating_its_password() {
         assert_eq!(refused.status.code(), Some(code), "{said}");
         assert!(said.contains(wanted) && !said.contains("secret"), "{said}");
     }
+    place.assert_nothing_is_left(Duration::from_secs(10));
+}
+
+#[test]
+fn tokens_of_another_program_and_prefixed_tools_are_accepted_on_a_fixed_port_again_and_again() {
+    use reqwest::Method;
+    let place = Place::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    // As ContextForge's own load test signs and calls.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let claims = serde_json::json!({
+        "username": "admin@example.com", "sub": "admin@example.com", "iss": "mcpgateway", "aud": "mcpgateway-api",
+        "iat": now, "exp": now + 3600, "jti": "load", "teams": null, "is_admin": true, "token_use": "session",
+        "scopes": { "server_id": null, "permissions": ["*"], "ip_restrictions": [], "time_restrictions": {} },
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(b"my-test-key");
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    let prefixes = r#"gateway.tool_prefixes=["fast-time-","fast-test-"]"#;
+    let arguments = ["gateway", SMALL, "--json", "--port", &port, "--jwt-secret-env", "GATEWAY_KEY", "--set", prefixes];
+    for _ in 0..2 {
+        let mut program = place.program();
+        program.env("GATEWAY_KEY", "my-test-key").args(arguments);
+        let mut run = Place::started(program);
+        let mut line = String::new();
+        BufReader::new(run.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let serving: Value = serde_json::from_str(&line).unwrap();
+        let url = serving["url"].as_str().unwrap();
+        for (tool, arguments) in [
+            ("fast-time-get-system-time", r#"{"timezone":"UTC"}"#),
+            (
+                "fast-time-convert-time",
+                r#"{"time":"2026-01-22T09:30:00","source_timezone":"UTC","target_timezone":"Asia/Tokyo"}"#,
+            ),
+            ("fast-test-echo", r#"{"message":"hello"}"#),
+            ("fast-test-get-system-time", "{}"),
+            ("tool-7", "{}"),
+        ] {
+            let call = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+            );
+            let (status, body) = ask(Method::POST, &format!("{url}/rpc"), Some(&token), Some(&call));
+            let answer: Value = serde_json::from_str(&body).unwrap();
+            assert!(status == 200 && answer["result"]["isError"] == false, "{tool}: {body}");
+        }
+        // A connection that the gateway closes first lingers on its port.
+        let lingering = std::net::TcpStream::connect(("127.0.0.1", port.parse::<u16>().unwrap())).unwrap();
+        run.signal(Signal::SIGINT);
+        assert_eq!(run.wait(), Some(0));
+        drop(lingering);
+    }
+    let refused = place.output(&["gateway", SMALL, "--jwt-secret-env", "NO_SUCH_KEY"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("`NO_SUCH_KEY` is empty or not set"), "{}", text(&refused.stderr));
     place.assert_nothing_is_left(Duration::from_secs(10));
 }

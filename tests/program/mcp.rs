@@ -15,8 +15,11 @@ use serde_json::{Value, json};
 
 use crate::program::{Place, SMALL, Started, text};
 
-/// The Python of `.ci/deps`, with the SDK in it.
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/python");
+/// The Pythons of `.ci/deps` with an SDK in them, and the protocol that each speaks.
+const PYTHONS: [(&str, &str); 2] = [
+    (concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/python"), "2026-07-28"),
+    (concat!(env!("CARGO_MANIFEST_DIR"), "/.venv-mcp-1/bin/python"), "2025-11-25"),
+];
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/mcp_client.py");
 
 /// A gateway, where it serves, and who may ask.
@@ -107,18 +110,22 @@ async fn a_virtual_server_offers_its_own_tools_and_no_others() {
 }
 
 #[test]
-fn the_python_sdk_initializes_lists_and_calls_a_slow_tool() {
-    assert!(Path::new(PYTHON).exists(), "`{PYTHON}` is missing: `make deps` brings it");
+fn both_python_sdks_list_and_call_in_their_default_mode() {
     let serving = Serving::start();
     let url = format!("{}/mcp", serving.said("url"));
-    let output = Command::new(PYTHON).arg(CLIENT).arg(&url).arg(serving.said("user_token")).output().expect("Python");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(said["server"], "rbac-bench-gateway");
-    assert!(said["tools"].as_array().is_some_and(|tools| tools.contains(&json!("slow-search"))), "{said}");
-    assert_eq!(said["result"], "nothing found for `sessions`", "{said}");
-    assert_eq!(said["is_error"], false, "{said}");
-    let refused = Command::new(PYTHON).arg(CLIENT).arg(&url).arg("nonsense").output().expect("Python");
-    assert!(!refused.status.success() && text(&refused.stderr).contains("401"), "{}", text(&refused.stderr));
+    for (python, protocol) in PYTHONS {
+        assert!(Path::new(python).exists(), "`{python}` is missing: `make deps` brings it");
+        let ask = |token: &str| Command::new(python).arg(CLIENT).arg(&url).arg(token).output().expect("Python");
+        let output = ask(serving.said("user_token"));
+        assert!(output.status.success(), "{python}: {}", text(&output.stderr));
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!((said["server"].as_str(), said["protocol"].as_str()), (Some("rbac-bench-gateway"), Some(protocol)));
+        assert!(said["tools"].as_array().is_some_and(|tools| tools.contains(&json!("slow-search"))), "{said}");
+        assert_eq!(said["result"], "nothing found for `sessions`", "{said}");
+        assert_eq!(said["prompt"], "Summarise all in 1 sentences.", "{said}");
+        assert!(said["note"].as_str().is_some_and(|note| note.starts_with("note")), "{said}");
+        let refused = ask("nonsense");
+        assert!(!refused.status.success() && text(&refused.stderr).contains("401"), "{}", text(&refused.stderr));
+    }
     serving.stop();
 }

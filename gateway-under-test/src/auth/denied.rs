@@ -1,8 +1,7 @@
 //! Who is not let in although the token is good: revoked tokens and disabled users.
 //!
 //! A replica keeps the list in memory and reads it again every second, on one connection of its own and outside the
-//! workers: a request asks it without a query, as ContextForge asks its cache. What this replica revokes counts at
-//! once, what another one does within a second.
+//! workers: a request asks it without a query, as ContextForge asks its cache.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
@@ -27,8 +26,6 @@ pub struct Denied(RwLock<Lists>);
 struct Lists {
     tokens: HashSet<String>,
     users: HashSet<String>,
-    /// What was revoked through this replica counts before the tables are read again.
-    tokens_here: HashSet<String>,
 }
 
 impl Denied {
@@ -36,16 +33,11 @@ impl Denied {
     #[must_use]
     pub fn reason(&self, jti: &str, email: &str) -> Option<&'static str> {
         let lists = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if lists.tokens.contains(jti) || lists.tokens_here.contains(jti) {
+        if lists.tokens.contains(jti) {
             Some("Token has been revoked")
         } else {
             lists.users.contains(email).then_some("Account disabled")
         }
-    }
-
-    /// Lets the token `jti` in no more, as of now.
-    pub fn revoke(&self, jti: String) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).tokens_here.insert(jti);
     }
 
     /// Reads the tables.

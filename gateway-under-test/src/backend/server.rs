@@ -39,7 +39,7 @@ pub(super) async fn serve(listener: TcpListener, settings: &BackendSettings) -> 
 }
 
 fn routes(settings: &BackendSettings) -> Router {
-    let tools = Tools::new(Delays::new(&settings.delays, settings.seed));
+    let tools = Tools::new(Delays::new(&settings.delays, settings.seed), &settings.tool_prefixes);
     let mcp = StreamableHttpService::new(
         move || Ok(tools.clone()),
         Arc::new(NeverSessionManager::default()),

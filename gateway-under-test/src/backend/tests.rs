@@ -21,7 +21,12 @@ const SLOW: DelaySettings = DelaySettings {
 
 /// A backend that serves until the set is dropped, and where.
 fn start() -> (JoinSet<()>, String) {
-    let settings = BackendSettings { port: 0, delays: BTreeMap::from([("slow-search".into(), SLOW)]), seed: 1 };
+    let settings = BackendSettings {
+        port: 0,
+        delays: BTreeMap::from([("slow-search".into(), SLOW)]),
+        seed: 1,
+        tool_prefixes: vec!["fast-test-".to_owned()],
+    };
     let (listener, listening) = bind(settings.port).unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { server::serve(listener, &settings).await.unwrap() });
@@ -62,6 +67,8 @@ async fn every_tool_answers_and_a_mistake_is_answered_too() {
         ("convert-time", noon, "2026-01-22T21:00:00+09:00"),
         ("slow-search", json!({"query": "pool"}), "nothing found for `pool`"),
         ("slow-report", json!({"topic": "pool"}), "nothing to report on `pool`"),
+        ("fast-test-echo", json!({"message": "pool"}), "pool"),
+        ("tool-7", json!({}), "`tool-7` has nothing to do"),
     ] {
         let answer = call(&client, &url, tool, arguments).await;
         let text = answer["result"]["content"][0]["text"].as_str().unwrap();

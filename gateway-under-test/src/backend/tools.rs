@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::handler::server::wrapper::Parameters;
-use rmcp::model::{CallToolRequestParams, CallToolResponse};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock};
 use rmcp::schemars::JsonSchema;
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, tool, tool_handler, tool_router};
@@ -19,6 +19,7 @@ use super::delay::Delays;
 pub(super) struct Tools {
     delays: Arc<Delays>,
     router: Arc<ToolRouter<Self>>,
+    prefixes: Arc<[String]>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -62,8 +63,14 @@ struct SlowReport {
 
 #[tool_router]
 impl Tools {
-    pub(super) fn new(delays: Delays) -> Self {
-        Self { delays: Arc::new(delays), router: Arc::new(Self::tool_router()) }
+    pub(super) fn new(delays: Delays, prefixes: &[String]) -> Self {
+        Self { delays: Arc::new(delays), router: Arc::new(Self::tool_router()), prefixes: prefixes.into() }
+    }
+
+    /// A tool's own name, whatever prefix it is called by.
+    fn plain<'a>(&self, name: &'a str) -> &'a str {
+        let behind = |prefix: &String| name.strip_prefix(prefix.as_str()).filter(|plain| self.router.has_route(plain));
+        self.prefixes.iter().find_map(behind).unwrap_or(name)
     }
 
     #[tool(name = "get-system-time", description = "The time now")]
@@ -98,13 +105,23 @@ impl ServerHandler for Tools {
     /// Waits, then calls. A tool without a delay does not wait at all: even an empty sleep costs a turn of the timer.
     async fn call_tool(
         &self,
-        request: CallToolRequestParams,
+        mut request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        request.name = self.plain(&request.name).to_owned().into();
         let delay = self.delays.draw(&request.name);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
+        if is_of_catalogue(&request.name) {
+            let text = format!("`{}` has nothing to do", request.name);
+            return Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into());
+        }
         self.router.call(ToolCallContext::new(self, request, context)).await
     }
+}
+
+/// Whether it is one of the data set's tools (`tool-7`), which are there to be listed.
+fn is_of_catalogue(name: &str) -> bool {
+    name.strip_prefix("tool-").is_some_and(|number| number.parse::<u16>().is_ok())
 }

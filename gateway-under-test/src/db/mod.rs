@@ -9,6 +9,7 @@
 //! ```
 
 pub mod connection;
+mod gauges;
 pub mod hold;
 mod migrations;
 mod polled;
@@ -17,10 +18,10 @@ pub mod session;
 
 use std::sync::Arc;
 
-use crate::gauges::PoolGauges;
 use crate::settings::{Checkout, DatabaseSettings, PoolSettings, PrePing};
 
 pub use connection::{Connection, Connector};
+pub use gauges::PoolGauges;
 pub use hold::HoldClock;
 pub use migrations::migrate;
 pub use pool::{Limits, Order, PoolTimeout, QueuePool};

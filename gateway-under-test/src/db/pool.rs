@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
-use crate::gauges::PoolGauges;
+use super::PoolGauges;
 use crate::settings::Checkout;
 
 /// The limits of a pool, by SQLAlchemy's names.

@@ -28,8 +28,6 @@ pub enum Guard {
     Permission(&'static str),
     /// One of these: `@require_any_permission`.
     AnyPermission(&'static [&'static str]),
-    /// An administrator: `@require_admin_permission`.
-    Admin,
 }
 
 /// Where a browser without a good token is sent.
@@ -99,7 +97,6 @@ async fn let_through(guard: Guard, worker: &Arc<Worker>, request: &mut Request) 
         Guard::Public | Guard::Token | Guard::EachMethod => None,
         Guard::Permission(permission) => Some(caller.require_permission(permission).await?),
         Guard::AnyPermission(permissions) => Some(caller.require_any_permission(permissions).await?),
-        Guard::Admin => Some(caller.require_admin().await?),
     };
     if let Some(user) = user {
         request.extensions_mut().insert(user);

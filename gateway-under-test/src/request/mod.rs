@@ -3,7 +3,6 @@
 //! Where the session scopes differ, `held` and `scoped` above all, is `scopes`; everything else in the gateway is the
 //! same for all of them.
 
-mod garbage;
 mod scopes;
 
 use std::sync::Arc;
@@ -22,11 +21,11 @@ use tokio_postgres::Row;
 use crate::db::connection::Params;
 use crate::db::{DbError, HoldClock, Session};
 use crate::error::{GatewayError, ServerFault};
+use crate::garbage::Garbage;
 use crate::gauges::WorkerGauges;
 use crate::settings::SessionScope;
 use crate::worker::Worker;
 
-pub use garbage::Garbage;
 pub use scopes::{SlowWork, UntilSent};
 
 /// Time that the request's sessions had a connection, in seconds, up to the response.

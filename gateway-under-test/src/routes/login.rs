@@ -51,12 +51,18 @@ SELECT json_build_object('email', email, 'full_name', full_name, 'is_admin', is_
 FROM email_users WHERE email = $1";
 
 /// Who one says to be, and the proof.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize)]
 pub struct Credentials {
     /// E-mail of the user.
     email: String,
     /// Their password.
     password: String,
+}
+
+/// JSON schema of [`Credentials`].
+pub(super) fn schema() -> Value {
+    let text = json!({ "type": "string" });
+    json!({ "type": "object", "properties": { "email": text, "password": text }, "required": ["email", "password"] })
 }
 
 /// `POST /auth/email/login`. What is wrong, the e-mail or the password, is not said.

@@ -6,7 +6,11 @@
 
 use std::sync::Arc;
 
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::ACCEPT;
 use axum::http::request::Parts;
+use axum::middleware::map_request;
 use axum::routing::{MethodRouter, post_service};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ErrorCode, GetPromptRequestParams, GetPromptResponse,
@@ -18,8 +22,8 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use serde_json::value::to_raw_value;
+use serde_json::{Value, json};
 
 use super::catalogue::{self, List, PromptCall};
 use super::tool_call;
@@ -42,7 +46,19 @@ pub(super) fn service() -> MethodRouter<Arc<Worker>> {
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_max_request_body_bytes(LARGEST_BODY);
-    post_service(StreamableHttpService::new(|| Ok(Federation), Arc::new(NeverSessionManager::default()), config))
+    let service = StreamableHttpService::new(|| Ok(Federation), Arc::new(NeverSessionManager::default()), config);
+    post_service(service).layer(map_request(accept_json))
+}
+
+/// The protocol wants clients to accept an event stream too. These answers are always JSON, so that a client that
+/// accepts JSON is answered, as ContextForge answers it.
+async fn accept_json(mut request: Request) -> Request {
+    let json = |accept: &HeaderValue| accept.to_str().is_ok_and(|it| it.contains("application/json") || it == "*/*");
+    if request.headers().get(ACCEPT).is_none_or(json) {
+        let both = HeaderValue::from_static("application/json, text/event-stream");
+        request.headers_mut().insert(ACCEPT, both);
+    }
+    request
 }
 
 /// Who asks, and of which virtual server.
@@ -104,8 +120,17 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The SDK's type for a result as JSON. Since protocol 2026-07-28 a result says that it is complete, and a list or a
+/// resource for how long it may be cached; the SDK leaves both out for older clients.
 fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, ErrorData> {
-    serde_json::from_str(text).map_err(|error| ErrorData::internal_error(error.to_string(), None))
+    let wrong = |error: serde_json::Error| ErrorData::internal_error(error.to_string(), None);
+    let mut result: Value = serde_json::from_str(text).map_err(wrong)?;
+    if let Value::Object(result) = &mut result {
+        for (key, value) in [("resultType", json!("complete")), ("ttlMs", json!(0)), ("cacheScope", json!("private"))] {
+            result.entry(key).or_insert(value);
+        }
+    }
+    serde_json::from_value(result).map_err(wrong)
 }
 
 impl ServerHandler for Federation {

@@ -9,26 +9,22 @@ pub mod mcp;
 pub mod metrics;
 pub mod openapi;
 pub mod protocol;
-pub mod roles;
 pub mod rpc;
 pub mod sse;
-pub mod teams;
-pub mod tokens;
 pub mod tool_call;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
 
 use crate::rbac::Guard;
 use crate::rbac::guard::LOGIN_PAGE;
 use crate::request::with_session;
-use crate::worker::Worker;
+use crate::worker::{Parts, Worker};
 use entities::{Gateways, Prompts, Resources, Servers, Tools, tags};
-use openapi::Body;
 
 /// One line of the table.
 pub struct Route {
@@ -40,8 +36,8 @@ pub struct Route {
     pub guard: Guard,
     /// What it is for, in one line.
     pub summary: &'static str,
-    /// The JSON that it reads, where that is described.
-    pub body: Option<Body>,
+    /// The JSON schema of its body; `None` where that is not described.
+    pub body: Option<fn() -> serde_json::Value>,
     handler: MethodRouter<Arc<Worker>>,
 }
 
@@ -56,7 +52,7 @@ impl Route {
         Self { method, path, guard, summary, body: None, handler }
     }
 
-    fn taking(self, body: Body) -> Self {
+    fn taking(self, body: fn() -> serde_json::Value) -> Self {
         Self { body: Some(body), ..self }
     }
 }
@@ -66,8 +62,6 @@ impl Route {
 pub fn table() -> Vec<Route> {
     let mut routes = open_routes();
     routes.extend(protocol_routes());
-    routes.extend(account_routes());
-    routes.extend(team_routes());
     routes.extend(entities::routes::<Tools>(get(entities::tools)));
     routes.extend(entities::routes::<Servers>(get(entities::servers)));
     routes.extend(entities::routes::<Resources>(get(entities::list::<Resources>)));
@@ -91,7 +85,7 @@ fn open_routes() -> Vec<Route> {
         r(Method::GET, LOGIN_PAGE, Public, "How to log in", get(admin::login)),
         r(Method::GET, "/admin/{list}", Permission("admin.dashboard"), "One list as a page", get(admin::list)),
         r(Method::POST, "/auth/email/login", Public, "A token for a password", post(login::login))
-            .taking(Body::of::<login::Credentials>(None)),
+            .taking(login::schema),
         r(Method::GET, "/auth/email/me", Token, "Who one is", get(login::me)),
     ]
 }
@@ -119,56 +113,47 @@ fn protocol_routes() -> Vec<Route> {
     ]
 }
 
-/// Tokens and roles.
-#[rustfmt::skip]
-fn account_routes() -> Vec<Route> {
-    use Guard::{Admin, Permission, Token};
-    const MANAGE_USERS: Guard = Permission("admin.user_management");
-    let r = Route::new;
-    vec![
-        r(Method::GET, "/tokens", Permission("tokens.read"), "The caller's own tokens", get(tokens::list)),
-        r(Method::POST, "/tokens", Permission("tokens.create"), "Issues a token", post(tokens::issue))
-            .taking(Body::of::<tokens::Wanted>(None)),
-        r(Method::DELETE, "/tokens/{id}", Permission("tokens.revoke"), "Revokes it", delete(tokens::revoke)),
-        r(Method::GET, "/rbac/my/permissions", Token, "What the caller may do", get(roles::my_permissions)),
-        r(Method::GET, "/rbac/my/roles", Token, "Why they may", get(roles::my_roles)),
-        r(Method::GET, "/rbac/permissions/available", Admin, "All permissions", get(roles::permissions)),
-        r(Method::GET, "/rbac/roles", Admin, "All roles", get(roles::list)),
-        r(Method::POST, "/rbac/users/{email}/roles", MANAGE_USERS, "Gives a role", post(roles::assign))
-            .taking(Body::of::<roles::Assignment>(None)),
-        r(Method::DELETE, "/rbac/users/{email}/roles/{role_id}", MANAGE_USERS, "Takes a role away",
-            delete(roles::take_away)),
-    ]
+/// What the handlers need beside the database.
+///
+/// # Errors
+/// When the client cannot be built or a template does not parse.
+pub fn parts() -> Result<Parts, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(Parts { backend: tool_call::client()?, pages: admin::pages()? })
 }
 
-/// Teams and who is in them.
-#[rustfmt::skip]
-fn team_routes() -> Vec<Route> {
-    use Guard::Permission;
-    const MANAGE_MEMBERS: Guard = Permission("teams.manage_members");
-    let r = Route::new;
-    vec![
-        r(Method::GET, "/teams", Permission("teams.read"), "The teams of the token", get(teams::list)),
-        r(Method::POST, "/teams", Permission("teams.create"), "Makes one", post(teams::create))
-            .taking(Body::of::<teams::TeamFields>(None)),
-        r(Method::GET, "/teams/{id}", Permission("teams.read"), "One by its id", get(teams::read)),
-        r(Method::PUT, "/teams/{id}", Permission("teams.update"), "Changes it", put(teams::update))
-            .taking(Body::of::<teams::TeamFields>(None)),
-        r(Method::DELETE, "/teams/{id}", Permission("teams.delete"), "Ends it", delete(teams::end)),
-        r(Method::GET, "/teams/{id}/members", Permission("teams.read"), "Who is in it", get(teams::members)),
-        r(Method::POST, "/teams/{id}/members", MANAGE_MEMBERS, "Takes somebody in", post(teams::take_in))
-            .taking(Body::of::<teams::Membership>(None)),
-        r(Method::DELETE, "/teams/{id}/members/{email}", MANAGE_MEMBERS, "Puts somebody out", delete(teams::put_out)),
-    ]
-}
-
-/// The routes of the table, each behind its guard; those that ask for a token have sessions of their own.
+/// The routes of the table, each behind its guard, with and without a slash at its end; those that ask for a token have
+/// sessions of their own. Everything else answers 404 or 405 in FastAPI's words.
 pub fn router(worker: Arc<Worker>) -> Router {
     let (open, guarded): (Vec<_>, Vec<_>) = table().into_iter().partition(|route| route.guard == Guard::Public);
     let add = |router: Router<Arc<Worker>>, route: Route| {
-        router.route(route.path, route.guard.before(route.handler, &worker))
+        let handler = route.guard.before(route.handler, &worker);
+        let twin = route.path.strip_suffix('/').map_or_else(|| format!("{}/", route.path), str::to_owned);
+        router.route(route.path, handler.clone()).route(&twin, handler)
     };
     let guarded = guarded.into_iter().fold(Router::new(), add);
     let guarded = guarded.layer(from_fn_with_state(Arc::clone(&worker), with_session));
-    open.into_iter().fold(guarded, add).with_state(worker)
+    let detail = |status: StatusCode, text: &'static str| (status, Json(serde_json::json!({ "detail": text })));
+    open.into_iter()
+        .fold(guarded, add)
+        .fallback(async move || detail(StatusCode::NOT_FOUND, "Not Found"))
+        .method_not_allowed_fallback(async move || detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"))
+        .with_state(worker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rbac::permissions::is_known;
+
+    #[test]
+    fn every_route_asks_for_known_permissions() {
+        for route in table() {
+            let asked = match route.guard {
+                Guard::Permission(permission) => vec![permission],
+                Guard::AnyPermission(permissions) => permissions.to_vec(),
+                Guard::Public | Guard::Token | Guard::EachMethod => Vec::new(),
+            };
+            assert!(asked.iter().all(|permission| is_known(permission)), "{} {}: {asked:?}", route.method, route.path);
+        }
+    }
 }

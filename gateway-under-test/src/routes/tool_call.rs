@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::db::DbError;
 use crate::error::GatewayError;
 use crate::rbac::User;
+use crate::registry::{CALLABLE_TOOLS, CallableTools};
 use crate::request::{RequestSession, SlowWork};
 use crate::worker::Worker;
 
@@ -56,7 +57,7 @@ pub async fn call(
     if let Err(unreadable) = serde_json::from_str::<serde_json::Value>(params.get()) {
         return Err(GatewayError::Invalid(format!("params: {unreadable}")));
     }
-    if !worker.tools.is_callable(worker, session, &name, user).await? {
+    if !callable_tools(worker, session).await?.admit(&name, &user.email, &user.teams) {
         return Ok(None);
     }
     session.before(worker, SlowWork::Hook(&name)).await?;
@@ -68,6 +69,19 @@ pub async fn call(
     let answer = ask_backend(worker, params).await;
     session.after(worker).await?;
     answer.map(Some)
+}
+
+/// The tools that can be called, read in a session of the request where the worker's list is too old.
+async fn callable_tools(worker: &Worker, session: &RequestSession) -> Result<CallableTools, DbError> {
+    if let Some(tools) = worker.tools.cached() {
+        return Ok(tools);
+    }
+    let mut work = session.open(worker).await;
+    let rows = work.query(CALLABLE_TOOLS, &[]).await;
+    let ended = work.done().await;
+    let rows = rows?;
+    ended?;
+    Ok(worker.tools.keep(&rows))
 }
 
 /// Updates a row that calls share. Held, the row stays locked until the response has been sent, and whoever wants it

@@ -1,29 +1,22 @@
-//! Entities: tools, servers, resources, prompts, gateways. Lists, one by its id, its switch, its end; how they are made
-//! and changed is in `writes`.
+//! Entities: tools, servers, resources, prompts, gateways. Lists of them, and one by its id.
 
-pub(super) mod checks;
-pub mod fields;
 pub mod kind;
 pub mod lists;
 pub mod tags;
 pub(super) mod template;
-pub mod writes;
-
-use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::{Extension, Path, Query};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodRouter, get};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio_postgres::Row;
 
 use super::Route;
-use super::openapi::Body;
 use crate::auth::TeamScope;
 use crate::db::DbError;
 use crate::db::connection::Params;
@@ -70,21 +63,12 @@ const SERVER_PROMPTS: &str =
     offered!("prompts", "server_prompt_association", "prompt_id", "template, argument_schema AS \"arguments\"");
 
 /// The routes of a kind; `list` answers its list.
-pub(super) fn routes<E: Entity>(list: MethodRouter<std::sync::Arc<crate::worker::Worker>>) -> [Route; 6] {
+pub(super) fn routes<E: Entity>(list: MethodRouter<std::sync::Arc<crate::worker::Worker>>) -> [Route; 2] {
     let kind = E::KIND;
-    let route = |method, path, permission, summary, handler| {
-        Route::new(method, path, Guard::Permission(permission), summary, handler)
+    let route = |path, summary, handler| {
+        Route::new(Method::GET, path, Guard::Permission(kind.read_permission), summary, handler)
     };
-    [
-        route(Method::GET, kind.list_path, kind.read_permission, "Page by page, with filters", list),
-        route(Method::POST, kind.list_path, kind.create_permission, "Makes one", post(writes::create::<E>))
-            .taking(Body::of::<E::Fields>(kind.body_key)),
-        route(Method::GET, kind.item_path, kind.read_permission, "One by its id", get(read::<E>)),
-        route(Method::PUT, kind.item_path, kind.update_permission, "Changes it", put(writes::update::<E>))
-            .taking(Body::of::<E::Fields>(None)),
-        route(Method::DELETE, kind.item_path, kind.delete_permission, "Deletes it", delete(remove::<E>)),
-        route(Method::POST, kind.state_path, kind.update_permission, "Switches it on or off", post(state::<E>)),
-    ]
+    [route(kind.list_path, "Page by page, with filters", list), route(kind.item_path, "One by its id", get(read::<E>))]
 }
 
 /// What a user may see, as parameters of `kind::visible!`.
@@ -243,7 +227,7 @@ async fn list_of<E: Entity>(caller: &Caller, user: &User, uri: &Uri) -> Result<R
         Query::<ListQuery>::try_from_uri(uri).map_err(|wrong| GatewayError::Invalid(wrong.body_text()))?;
     let limit = asked.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
-        return Err(GatewayError::Invalid(format!("limit: {limit} is not allowed, 1 to {LARGEST_PAGE} is")));
+        return Err(GatewayError::Invalid(format!("invalid limit {limit}: expected 1 to {LARGEST_PAGE}")));
     }
     let after = asked.cursor.as_deref().map(Cursor::parse).transpose()?;
     let (micros, id) = after.map(|cursor| (cursor.micros, cursor.id)).unzip();
@@ -336,65 +320,4 @@ async fn of_server(caller: &Caller, user: &User, id: &str, sql: &'static str) ->
     let rows = query(caller, sql, &[&id, &all_teams, &teams, &own]).await?;
     let entities: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     Ok(as_json(&format!("[{}]", entities.join(","))))
-}
-
-/// `DELETE /tools/{id}` and the like.
-///
-/// # Errors
-/// [`GatewayError::NotFound`] for what the user may not see, [`GatewayError::Forbidden`] for what is not theirs.
-pub async fn remove<E: Entity>(
-    Path(id): Path<String>,
-    Extension(caller): Extension<Caller>,
-    Extension(user): Extension<User>,
-) -> Result<Json<Value>, GatewayError> {
-    let Viewer { all_teams, teams, own } = Viewer::of(&user);
-    let changed = write(&caller, E::KIND.delete, &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin]).await?;
-    changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
-    Ok(writes::success(&format!("{id} has been deleted")))
-}
-
-/// What a switch can be asked for.
-#[derive(Debug, Deserialize)]
-pub struct StateQuery {
-    activate: Option<bool>,
-}
-
-/// `POST /tools/{id}/state?activate=false` and the like.
-///
-/// # Errors
-/// As [`remove`]; status 409 while another request changes the same entity.
-pub async fn state<E: Entity>(
-    Path(id): Path<String>,
-    uri: Uri,
-    Extension(caller): Extension<Caller>,
-    Extension(user): Extension<User>,
-) -> Result<Json<Value>, GatewayError> {
-    let Query(asked) =
-        Query::<StateQuery>::try_from_uri(&uri).map_err(|wrong| GatewayError::Invalid(wrong.body_text()))?;
-    let enabled = asked.activate.unwrap_or(true);
-    let Viewer { all_teams, teams, own } = Viewer::of(&user);
-    let params: Params<'_> = &[&existing(&id)?, &all_teams, &teams, &own, &user.is_admin, &enabled];
-    let changed = write(&caller, E::KIND.set_state, params).await;
-    let changed = changed.map_err(|error| caller.masked(error.into(), Place::State))?;
-    changed_or_why_not::<E>(&caller, &user, &id, &changed).await?;
-    let verb = if enabled { "activated" } else { "deactivated" };
-    let shown = query(&caller, E::KIND.by_id, &[&id, &all_teams, &teams, &own]).await?;
-    let entity: Option<Value> = shown.first().and_then(|row| serde_json::from_str(row.get(0)).ok());
-    Ok(Json(json!({ "status": "success", "message": format!("{id} has been {verb}"), E::KIND.name: entity })))
-}
-
-/// Nothing was changed: because there is nothing, or because it is somebody else's.
-async fn changed_or_why_not<E: Entity>(
-    caller: &Caller,
-    user: &User,
-    id: &str,
-    changed: &[Row],
-) -> Result<(), GatewayError> {
-    if !changed.is_empty() {
-        caller.worker.replica.changes.fetch_add(1, Ordering::Release);
-        return Ok(());
-    }
-    let Viewer { all_teams, teams, own } = Viewer::of(user);
-    let seen = query(caller, E::KIND.by_id, &[&id, &all_teams, &teams, &own]).await?;
-    Err(if seen.is_empty() { GatewayError::NotFound } else { GatewayError::Forbidden })
 }

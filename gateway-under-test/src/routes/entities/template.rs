@@ -36,14 +36,6 @@ pub(in crate::routes) fn fill(template: &str, arguments: &Map<String, Value>) ->
     Ok(filled)
 }
 
-/// Whether it is a template.
-///
-/// # Errors
-/// [`GatewayError::Invalid`] with what is wrong.
-pub(in crate::routes) fn check(template: &str) -> Result<(), GatewayError> {
-    parts(template).map(drop)
-}
-
 fn parts(template: &str) -> Result<Vec<Part<'_>>, GatewayError> {
     let mut found = Vec::new();
     let mut rest = template;
