@@ -20,11 +20,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use rbac_bench::monitor::{GaugeNames, Monitor, Probe, Sink, Watch};
+use rbac_bench::monitor::{GaugeNames, HealthProbe, Monitor, Sink, Watch};
 use rbac_bench::record::Sample;
 use rbac_bench::scenario::{Health, Scenario};
 use rbac_bench::swarm::fleet::Fleet;
-use rbac_bench::swarm::{Clock, Identity, Plan, Swarm};
+use rbac_bench::swarm::{Clock, Identity, LoadPlan, Swarm};
 use rbac_bench::testbed::binaries::{SearchPlaces, find};
 use rbac_bench::testbed::cluster::{ClusterHome, ClusterPlan, PgCluster};
 use rbac_bench::testbed::limits::raise_descriptor_limit;
@@ -165,7 +165,7 @@ async fn swarm(url: &str) -> Cost {
     );
     let load = Scenario::from_text("cost", &set, &[]).expect("a scenario").load;
     let identity = Identity::authorized(HeaderValue::from_static("Bearer none"));
-    let (pace, plan) = (load.pace(), Plan::of_gateway(&load));
+    let (pace, plan) = (load.pace(), LoadPlan::of_gateway(&load));
     let fleet = Arc::new(Fleet::new(&[url.to_owned()], plan.labels()).expect("a URL"));
     let swarm = Swarm::new(&pace, plan, vec![identity; USERS as usize], fleet).expect("a swarm");
     let view = swarm.view();
@@ -256,7 +256,7 @@ async fn monitor_cost(config: &str) {
     let database: tokio_postgres::Config = config.parse().expect("a connection string");
     let watch = Watch {
         pulse: Duration::from_millis(50),
-        whose: rbac_bench::monitor::Whose::everybody(),
+        whose: rbac_bench::monitor::SessionFilter::everybody(),
         epoch: Instant::now(),
         database: database.clone().into(),
         interval: Duration::from_millis(100),
@@ -264,7 +264,7 @@ async fn monitor_cost(config: &str) {
         gauges: Vec::new(),
         gauge_names: GaugeNames::default(),
         health: Health::default(),
-        probe: Probe::default(),
+        probe: HealthProbe::default(),
         pgbouncer: None,
     };
     let polls = Arc::new(Count(AtomicU64::new(0)));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
-use rbac_bench::monitor::{Monitor, Probe, Sink, Watch, Whose};
+use rbac_bench::monitor::{HealthProbe, Monitor, SessionFilter, Sink, Watch};
 use rbac_bench::record::{MonitorRecord, Sample};
 use rbac_bench::scenario::{Health, MonitorConfig};
 use rbac_bench::testbed::binaries::{SearchPlaces, find};
@@ -103,13 +103,13 @@ async fn watch(database: &Config, span: Duration) -> MonitorRecord {
         database: database.clone().into(),
         interval: usual.interval.duration(),
         pulse: usual.pulse.duration(),
-        whose: Whose::everybody(),
+        whose: SessionFilter::everybody(),
         epoch: Instant::now(),
         replicas: Vec::new(),
         gauges: Vec::new(),
         gauge_names: rbac_bench::monitor::GaugeNames::default(),
         health: Health::default(),
-        probe: Probe::default(),
+        probe: HealthProbe::default(),
         pgbouncer: None,
     };
     let monitor = Monitor::start(watch, Arc::new(Nowhere)).await.expect("a monitor");

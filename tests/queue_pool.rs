@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use gateway_under_test::db::PoolGauges;
-use gateway_under_test::db::{Database, DbError, Session};
+use gateway_under_test::db::{DbError, GatewayDatabase, Session};
 use gateway_under_test::settings::{Checkout, DatabaseHost, DatabaseSettings, PoolSettings, PrePing};
 use support::postgres::{DEADLINE, Observer, database_settings, statements_of};
 use tokio::time::interval;
@@ -31,7 +31,7 @@ const PENDING_ROLLBACK: &str =
 /// A pool under test, and who watches it.
 struct Bench {
     application: String,
-    database: Database,
+    database: GatewayDatabase,
     gauges: Arc<PoolGauges>,
     observer: Observer,
 }
@@ -84,9 +84,9 @@ fn database(
     checkout: Checkout,
     pool: PoolSettings,
     settings: &DatabaseSettings,
-) -> (Database, Arc<PoolGauges>) {
+) -> (GatewayDatabase, Arc<PoolGauges>) {
     let gauges = Arc::<PoolGauges>::default();
-    (Database::new(application, settings, &pool, checkout, Arc::clone(&gauges)), gauges)
+    (GatewayDatabase::new(application, settings, &pool, checkout, Arc::clone(&gauges)), gauges)
 }
 
 fn counts(gauges: &PoolGauges) -> (u64, u64) {
@@ -425,7 +425,7 @@ async fn a_connection_that_cannot_be_made_leaves_its_slot_to_the_next() {
         user: "nobody".to_owned(),
         password: None,
         dbname: "nothing".to_owned(),
-        route: gateway_under_test::settings::Route::Direct,
+        route: gateway_under_test::settings::DatabaseRoute::Direct,
         statement_timeout: Duration::ZERO,
         idle_in_transaction_session_timeout: Duration::ZERO,
     };

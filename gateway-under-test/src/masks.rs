@@ -10,7 +10,7 @@ use crate::settings::Masks;
 
 /// Where a failure of the database can be taken for something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum MaskedFailure {
     /// The look-up of the user: their token is no good.
     Authentication,
     /// The check of their permissions: they may not.
@@ -21,16 +21,18 @@ pub(crate) enum Place {
 
 impl Masks {
     /// The error as the client is to see it.
-    pub(crate) fn over(self, error: GatewayError, place: Place) -> GatewayError {
+    pub(crate) fn over(self, error: GatewayError, place: MaskedFailure) -> GatewayError {
         let GatewayError::Database(failure) = &error else { return error };
         if self != Self::On || !error.status().is_server_error() {
             return error;
         }
         let cause = failure.to_string();
         let (status, shown) = match place {
-            Place::Authentication => (StatusCode::UNAUTHORIZED, "Invalid authentication credentials".to_owned()),
-            Place::PermissionCheck => (StatusCode::FORBIDDEN, "Insufficient permissions".to_owned()),
-            Place::EntityById => (StatusCode::NOT_FOUND, cause.clone()),
+            MaskedFailure::Authentication => {
+                (StatusCode::UNAUTHORIZED, "Invalid authentication credentials".to_owned())
+            }
+            MaskedFailure::PermissionCheck => (StatusCode::FORBIDDEN, "Insufficient permissions".to_owned()),
+            MaskedFailure::EntityById => (StatusCode::NOT_FOUND, cause.clone()),
         };
         GatewayError::Masked { status, shown, cause }
     }

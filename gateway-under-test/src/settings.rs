@@ -284,7 +284,7 @@ pub struct DatabaseSettings {
     pub dbname: String,
     /// What is on the way to it.
     #[serde(default)]
-    pub route: Route,
+    pub route: DatabaseRoute,
     /// `statement_timeout`; zero is off. Through a pooler the server has to be told of it by whoever set it up.
     pub statement_timeout: Duration,
     /// `idle_in_transaction_session_timeout`; zero is off. As above.
@@ -294,7 +294,7 @@ pub struct DatabaseSettings {
 /// What is on the way to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Route {
+pub enum DatabaseRoute {
     /// Nothing: a session is a session of the server.
     #[default]
     Direct,

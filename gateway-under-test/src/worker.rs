@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::auth::{Authenticator, Denied};
-use crate::db::{Database, Session};
+use crate::db::{GatewayDatabase, Session};
 use crate::error::GatewayError;
 use crate::garbage::Garbage;
 use crate::gauges::{ReplicaGauges, WorkerGauges};
@@ -27,7 +27,7 @@ pub struct Worker {
     /// The replica's settings.
     pub settings: Arc<Settings>,
     /// This worker's pool.
-    pub database: Database,
+    pub database: GatewayDatabase,
     /// This worker's gauges.
     pub gauges: Arc<WorkerGauges>,
     /// All gauges of the replica.
@@ -65,7 +65,7 @@ impl Worker {
         let gauges = replica.worker(index);
         let name = format!("{}/worker-{}", settings.name, index + 1);
         let pool = Arc::clone(&gauges.pool);
-        let database = Database::new(&name, &settings.database, &settings.pool, settings.checkout, pool);
+        let database = GatewayDatabase::new(&name, &settings.database, &settings.pool, settings.checkout, pool);
         Self {
             authenticator: Authenticator::new(&settings.jwt_secret),
             denied,

@@ -11,7 +11,7 @@ use super::run::load_scenario;
 use super::scenario::OverrideArgs;
 use crate::gate::paired::calibration::calibrate;
 use crate::paired::Stopping;
-use crate::render::calibration::{Shown, json, table};
+use crate::render::calibration::{CalibrationView, json, table};
 use crate::run::RunOptions;
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::overrides::Override;
@@ -76,8 +76,13 @@ pub(super) fn run(
     })?;
     let (trials, folders): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.trial, run.folder)).unzip();
     let calibration = calibrate(&trials);
-    let shown =
-        Shown { calibration: &calibration, scenario: scenario.name(), variant, plan: trial.plan(), folders: &folders };
+    let shown = CalibrationView {
+        calibration: &calibration,
+        scenario: scenario.name(),
+        variant,
+        plan: trial.plan(),
+        folders: &folders,
+    };
     let text = if args.json { crate::render::json::text(&json(shown))? } else { table(shown) };
     say(out, &text)?;
     let exit = if calibration.measured.is_some() { Exit::Ok } else { Exit::Inconclusive };

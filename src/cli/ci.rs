@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::redacted::Redacted;
 use crate::gate::Verdict;
 use crate::redact;
-use crate::render::gate::{Told, markdown, without_verdict};
+use crate::render::gate::{GateView, markdown, without_verdict};
 use crate::render::text::plain;
 use crate::render::{github, junit};
 
@@ -53,7 +53,7 @@ pub(super) struct Said<'a> {
 /// # Errors
 /// When something could not be written, unless the gate has failed: that is told then, and nothing hides it.
 pub(super) fn tell(
-    told: Told<'_>,
+    told: GateView<'_>,
     junit: Option<&Path>,
     said: Said<'_>,
     out: &mut dyn Write,
@@ -116,7 +116,7 @@ pub(super) fn say(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
     }
 }
 
-fn append_summary(told: Told<'_>, environment: &CiEnvironment) {
+fn append_summary(told: GateView<'_>, environment: &CiEnvironment) {
     append_to_summary(&markdown(told), environment);
 }
 
@@ -172,7 +172,7 @@ pub(super) fn tell_broken(subject: &str, junit: Option<&Path>, error: &CliError)
     }
 }
 
-fn write_junit(told: Told<'_>, path: &Path) -> Result<(), CliError> {
+fn write_junit(told: GateView<'_>, path: &Path) -> Result<(), CliError> {
     let document = redact::of_process().redact(junit::document(told)?);
     std::fs::write(path, document).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
@@ -182,8 +182,8 @@ mod tests {
     use super::*;
     use crate::gate::GateReport;
 
-    fn told(report: &GateReport) -> Told<'_> {
-        Told { report, scenario: "small", folder: None, command: "rbac-bench gate small.toml" }
+    fn told(report: &GateReport) -> GateView<'_> {
+        GateView { report, scenario: "small", folder: None, command: "rbac-bench gate small.toml" }
     }
 
     /// A reader who has gone.

@@ -10,11 +10,11 @@ use super::exit::Exit;
 use super::run::output_width;
 use super::subject::{Recorded, recorded};
 use crate::diagnose::what_if::{WhatIf, what_if};
-use crate::diagnose::{Case, Kind, diagnose};
+use crate::diagnose::{Case, FindingKind, diagnose};
 use crate::record::{RunRecord, Stamped};
 use crate::render::diagnosis::{Diagnosed, json, text};
 use crate::scenario::VariantName;
-use crate::texts::{LONGEST, LogReader, Tally};
+use crate::texts::{LONGEST, LogReader, PatternCounts};
 
 /// What is wrong in a run, and where
 ///
@@ -51,7 +51,7 @@ pub struct DiagnoseArgs {
 pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let Recorded { record, samples, .. } = recorded(&args.run)?;
     let wanted = args.variant.as_deref().map(variant_name).transpose()?;
-    let mut logs = Tally::default();
+    let mut logs = PatternCounts::default();
     for path in &args.log {
         logs = read_log(path, logs).map_err(|source| CliError::Log { path: path.clone(), source })?;
     }
@@ -72,7 +72,7 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
         out.write_all(text(&diagnosed, &logs, output_width()).as_bytes())?;
     }
     out.flush()?;
-    let unknown = diagnosed.iter().all(|it| it.findings.iter().all(|it| it.kind == Kind::CannotTell));
+    let unknown = diagnosed.iter().all(|it| it.findings.iter().all(|it| it.kind == FindingKind::CannotTell));
     let judged = record.in_order().into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
     let unseen = judged.into_iter().any(|(_, variant)| record.not_observed(variant).is_some());
     Ok(if unknown || unseen { Exit::Inconclusive } else { Exit::Ok })
@@ -82,7 +82,7 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
 pub(super) fn all(
     record: &RunRecord,
     samples: &[Stamped],
-    logs: &Tally,
+    logs: &PatternCounts,
     wanted: Option<VariantName>,
     asked: Option<WhatIf>,
 ) -> Vec<Diagnosed> {
@@ -99,7 +99,7 @@ pub(super) fn all(
 }
 
 /// Counts the texts of a log beside those of others. Of a very long line each piece of [`LONGEST`] bytes is looked at alone.
-fn read_log(path: &Path, others: Tally) -> io::Result<Tally> {
+fn read_log(path: &Path, others: PatternCounts) -> io::Result<PatternCounts> {
     let mut lines = BufReader::new(File::open(path)?);
     let mut reader = LogReader::after(others);
     let mut line = Vec::new();

@@ -14,7 +14,7 @@ use crate::run::dry::{DryDatabase, DryIdentity, DryRequest, DryRun, dry_run};
 use crate::scenario::Experiment;
 
 /// How a dry run is asked for.
-pub(super) struct Asked<'a> {
+pub(super) struct DryRunOptions<'a> {
     /// Requests that are shown of each route.
     pub(super) samples: u32,
     /// Hosts that may be spoken to beside this machine.
@@ -27,7 +27,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// Tells what would be sent.
-pub(super) fn run(scenario: &Experiment, asked: &Asked<'_>, out: &mut dyn Write) -> Result<Exit, CliError> {
+pub(super) fn run(scenario: &Experiment, asked: &DryRunOptions<'_>, out: &mut dyn Write) -> Result<Exit, CliError> {
     let Experiment::Service(scenario) = scenario else {
         return Err(CliError::ServiceOnly { flag: "--dry-run" });
     };

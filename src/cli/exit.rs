@@ -47,11 +47,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-impl From<scenario::Outcome> for Exit {
-    fn from(outcome: scenario::Outcome) -> Self {
+impl From<scenario::CheckOutcome> for Exit {
+    fn from(outcome: scenario::CheckOutcome) -> Self {
         match outcome {
-            scenario::Outcome::Fine => Self::Ok,
-            scenario::Outcome::Refused => Self::BadRequest,
+            scenario::CheckOutcome::Fine => Self::Ok,
+            scenario::CheckOutcome::Refused => Self::BadRequest,
         }
     }
 }

@@ -13,9 +13,9 @@ use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
 use crate::compare::Side;
-use crate::gate::{Asked, Baseline, GateReport, GateRule, Severity, Trust, judge, nothing_measured, routes};
+use crate::gate::{Baseline, GateReport, GateRule, ParsedRule, Severity, Trust, judge, nothing_measured, routes};
 use crate::record::store::read_record;
-use crate::render::gate::{Told, json, markdown, table};
+use crate::render::gate::{GateView, json, markdown, table};
 use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
@@ -228,7 +228,7 @@ fn variants(args: &GateArgs, known: Vec<VariantName>) -> Result<Vec<VariantName>
 
 fn judge_recorded(
     args: &GateArgs,
-    asked: &[Asked],
+    asked: &[ParsedRule],
     run: &Recorded,
     variants: &[VariantName],
     baseline: Option<&Recorded>,
@@ -276,7 +276,7 @@ fn run_and_judge(
 ///
 /// # Errors
 /// Any other error.
-pub(super) fn unseen(error: CliError, asked: &[Asked], variants: &[VariantName]) -> Result<GateReport, CliError> {
+pub(super) fn unseen(error: CliError, asked: &[ParsedRule], variants: &[VariantName]) -> Result<GateReport, CliError> {
     match error {
         CliError::Run(error) if error.is_blind() => {
             let hint = error.hint().map_or_else(String::new, |hint| format!(": {hint}"));
@@ -296,7 +296,7 @@ const AGAINST_BASELINE: [&str; 5] = [
 ];
 
 /// Reads the rules.
-fn asked(args: &GateArgs, experiment: &Experiment, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
+fn asked(args: &GateArgs, experiment: &Experiment, has_baseline: bool) -> Result<Vec<ParsedRule>, CliError> {
     let mut asked = if args.rules.is_empty() {
         rules_of(experiment, has_baseline)?
     } else {
@@ -313,7 +313,7 @@ fn asked(args: &GateArgs, experiment: &Experiment, has_baseline: bool) -> Result
 
 /// The scenario's own rules. Those against a baseline are for runs that have one: without it they are left out, and
 /// that is said.
-pub(super) fn rules_of(experiment: &Experiment, has_baseline: bool) -> Result<Vec<Asked>, CliError> {
+pub(super) fn rules_of(experiment: &Experiment, has_baseline: bool) -> Result<Vec<ParsedRule>, CliError> {
     let (answerable, left_out): (Vec<_>, Vec<_>) =
         read_rules(experiment.gate(), experiment)?.into_iter().partition(|it| has_baseline || !it.rule.is_relative());
     for asked in left_out {
@@ -323,8 +323,9 @@ pub(super) fn rules_of(experiment: &Experiment, has_baseline: bool) -> Result<Ve
 }
 
 /// The rules, when at least one of them concerns a variant that is judged.
-pub(super) fn concerning(asked: Vec<Asked>, judged: &[VariantName]) -> Result<Vec<Asked>, CliError> {
-    let concerned = |asked: &Asked| asked.variants.is_empty() || asked.variants.iter().any(|it| judged.contains(it));
+pub(super) fn concerning(asked: Vec<ParsedRule>, judged: &[VariantName]) -> Result<Vec<ParsedRule>, CliError> {
+    let concerned =
+        |asked: &ParsedRule| asked.variants.is_empty() || asked.variants.iter().any(|it| judged.contains(it));
     if asked.iter().any(concerned) { Ok(asked) } else { Err(CliError::NoRules) }
 }
 
@@ -336,9 +337,9 @@ fn plain_rule(rule: &str) -> GateRule {
 ///
 /// # Errors
 /// When one of them is none, or names no route of the scenario.
-pub(super) fn read_rules(written: &[GateRule], experiment: &Experiment) -> Result<Vec<Asked>, CliError> {
+pub(super) fn read_rules(written: &[GateRule], experiment: &Experiment) -> Result<Vec<ParsedRule>, CliError> {
     let routes = routes(experiment);
-    written.iter().map(|rule| Asked::read(rule, &routes).map_err(CliError::Rule)).collect()
+    written.iter().map(|rule| ParsedRule::read(rule, &routes).map_err(CliError::Rule)).collect()
 }
 
 /// Writes the verdict everywhere where it is wanted.
@@ -350,7 +351,7 @@ fn finish(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let command = command(args);
-    let told = Told { report, scenario, folder, command: &command };
+    let told = GateView { report, scenario, folder, command: &command };
     let format = if args.json { GateFormat::Json } else { args.format };
     let text = match format {
         GateFormat::Table => table(told),

@@ -16,7 +16,7 @@ use crate::scenario::Scenario;
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::overrides::Override;
 use crate::testbed::database::OwnDatabase;
-use crate::testbed::{DatabaseSource, Running, TestbedError};
+use crate::testbed::{DatabaseSource, ServedGateway, TestbedError};
 
 /// Serve the reference gateway alone: its read routes, JSON-RPC and MCP
 ///
@@ -87,7 +87,7 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
         let signals = Signals::take().map_err(CliError::Start)?;
         let starting = async {
             let database = database(args, &scenario).await?;
-            Ok::<_, CliError>(Running::start(&scenario, args.port, database, jwt_secret).await?)
+            Ok::<_, CliError>(ServedGateway::start(&scenario, args.port, database, jwt_secret).await?)
         };
         let Some(running) = signals.token().run_until_cancelled(starting).await else {
             return Ok(signals.exit().unwrap_or(Exit::Ok));
@@ -124,7 +124,7 @@ async fn database(args: &GatewayArgs, scenario: &Scenario) -> Result<DatabaseSou
     Ok(DatabaseSource::Own(Box::new(own)))
 }
 
-fn say(args: &GatewayArgs, running: &Running, out: &mut dyn Write) -> Result<(), CliError> {
+fn say(args: &GatewayArgs, running: &ServedGateway, out: &mut dyn Write) -> Result<(), CliError> {
     let serving = Serving {
         format: Format { name: "rbac-bench/gateway".to_owned(), version: 1 },
         url: running.testbed.replica_urls().into_iter().next().unwrap_or_default(),

@@ -8,7 +8,7 @@ use super::ci::say;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::init::file::{Written, counted, write};
-use crate::init::openapi::{self, Source};
+use crate::init::openapi::{self, OpenApiSource};
 use crate::init::{Draft, InitError, access_log, urls};
 use crate::render::text::{plain, shell_word};
 use crate::run::{FetchError, LONGEST_DOCUMENT, fetch};
@@ -137,11 +137,11 @@ fn draft(args: &InitArgs) -> Result<Draft, CliError> {
     Ok(made.map_err(InitCommandError::Init)?)
 }
 
-fn document(from: &str, args: &InitArgs) -> Result<(String, Source), CliError> {
+fn document(from: &str, args: &InitArgs) -> Result<(String, OpenApiSource), CliError> {
     let target = args.target.clone();
     if !from.starts_with("http://") && !from.starts_with("https://") {
         let text = read(Path::new(from))?;
-        return Ok((text, Source { origin: format!("`{from}`"), target, found_at: None }));
+        return Ok((text, OpenApiSource { origin: format!("`{from}`"), target, found_at: None }));
     }
     let url: BaseUrl = from.parse().map_err(|error: crate::scenario::service::BaseUrlError| {
         InitCommandError::Init(InitError::Url(error.to_string()))
@@ -149,7 +149,7 @@ fn document(from: &str, args: &InitArgs) -> Result<(String, Source), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     let text = runtime.block_on(fetch(&url, &args.allow_remote)).map_err(InitCommandError::Fetch)?;
     let found_at = url.url().join("/").ok().and_then(|root| root.as_str().parse().ok());
-    Ok((text, Source { origin: format!("`{url}`"), target, found_at }))
+    Ok((text, OpenApiSource { origin: format!("`{url}`"), target, found_at }))
 }
 
 fn read(path: &Path) -> Result<String, InitCommandError> {

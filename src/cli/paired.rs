@@ -11,10 +11,10 @@ use super::gate::{GateArgs, GateFormat, read_rules, unseen};
 use super::run::load_scenario;
 use super::signals::Signals;
 use crate::compare::Direction;
-use crate::gate::paired::{Arm, DEFAULT_RULES, Ended, Order, Pair, Plan, Trial, paired_rules};
-use crate::gate::{Asked, GateReport, GateRule, Metric, Severity};
-use crate::paired::{Arrangement, PairedRun, Stopping, Watcher, measure};
-use crate::render::gate::{Told, json, markdown, table};
+use crate::gate::paired::{Arm, DEFAULT_RULES, Pair, PairOrder, PairPlan, PairsEnd, Trial, paired_rules};
+use crate::gate::{GateReport, GateRule, Metric, ParsedRule, Severity};
+use crate::paired::{Arrangement, PairObserver, PairedRun, Stopping, measure};
+use crate::render::gate::{GateView, json, markdown, table};
 use crate::render::json::text as text_of;
 use crate::render::text::{plain, shell_word};
 use crate::run::RunOptions;
@@ -63,7 +63,7 @@ pub struct PairsArgs {
     pub measured: Option<Span>,
     /// Which arm of a pair comes first: drawn (a coin for each) or abba [default: drawn]
     #[arg(long, value_name = "ORDER", value_parser = order)]
-    pub order: Option<Order>,
+    pub order: Option<PairOrder>,
     /// Begin no pair that would end later than this
     #[arg(long, value_name = "D")]
     pub max_duration: Option<Span>,
@@ -82,18 +82,18 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-fn order(text: &str) -> Result<Order, String> {
+fn order(text: &str) -> Result<PairOrder, String> {
     match text {
-        "drawn" => Ok(Order::Drawn),
-        "abba" => Ok(Order::Abba),
+        "drawn" => Ok(PairOrder::Drawn),
+        "abba" => Ok(PairOrder::Abba),
         _ => Err("allowed are `drawn` and `abba`".to_owned()),
     }
 }
 
-const fn order_name(order: Order) -> &'static str {
+const fn order_name(order: PairOrder) -> &'static str {
     match order {
-        Order::Drawn => "drawn",
-        Order::Abba => "abba",
+        PairOrder::Drawn => "drawn",
+        PairOrder::Abba => "abba",
     }
 }
 
@@ -117,12 +117,12 @@ impl PairsArgs {
     /// default ones.
     pub(super) fn trial(&self, rules: &[String], experiment: &Experiment) -> Result<Trial, CliError> {
         let asked = self.asked(rules, experiment)?;
-        let plan = Plan { pairs: self.pairs.unwrap_or(10), alpha: self.alpha.unwrap_or(0.01) };
+        let plan = PairPlan { pairs: self.pairs.unwrap_or(10), alpha: self.alpha.unwrap_or(0.01) };
         let rules = paired_rules(asked).map_err(CliError::PairedRule)?;
         Trial::new(rules, plan).map_err(CliError::Plan)
     }
 
-    fn asked(&self, rules: &[String], experiment: &Experiment) -> Result<Vec<Asked>, CliError> {
+    fn asked(&self, rules: &[String], experiment: &Experiment) -> Result<Vec<ParsedRule>, CliError> {
         if !rules.is_empty() {
             return read_rules(&rules.iter().map(|rule| written(rule)).collect::<Vec<_>>(), experiment);
         }
@@ -131,7 +131,7 @@ impl PairsArgs {
             return read_rules(&rules, experiment);
         }
         let of_scenario = read_rules(experiment.gate(), experiment)?;
-        let relative: Vec<Asked> = of_scenario.into_iter().filter(|asked| asked.rule.is_relative()).collect();
+        let relative: Vec<ParsedRule> = of_scenario.into_iter().filter(|asked| asked.rule.is_relative()).collect();
         if !relative.is_empty() {
             return Ok(relative);
         }
@@ -183,7 +183,7 @@ pub(super) fn run(
     let mut scenario = load_scenario(name, &args.overrides, environment)?;
     let [baseline, candidate] = arms(args, &scenario)?;
     let trial = args.paired.pairs.trial(&args.rules, &scenario)?;
-    let asked: Vec<Asked> = trial.rules().iter().map(|rule| rule.asked().clone()).collect();
+    let asked: Vec<ParsedRule> = trial.rules().iter().map(|rule| rule.asked().clone()).collect();
     let arrangement = args.paired.pairs.arrangement([baseline, candidate], Stopping::WhenSettled);
     let options = RunOptions {
         out: args.out.clone(),
@@ -196,7 +196,7 @@ pub(super) fn run(
     match measure_repeatedly(&scenario, &trial, 1, &arrangement, &options, quiet) {
         Ok((runs, interrupted)) => {
             let run = runs.first();
-            let report = run.map_or_else(|| trial.report(Ended::Interrupted), |run| run.trial.report(run.ended));
+            let report = run.map_or_else(|| trial.report(PairsEnd::Interrupted), |run| run.trial.report(run.ended));
             let exit = finish(args, &report, &title, run, out)?;
             Ok(interrupted.unwrap_or(exit))
         }
@@ -234,7 +234,7 @@ pub(super) fn measure_repeatedly(
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
         let signals = Signals::take().map_err(CliError::Start)?;
-        let watcher: Arc<dyn Watcher> = if quiet { Arc::new(Silent) } else { Arc::new(Lines) };
+        let watcher: Arc<dyn PairObserver> = if quiet { Arc::new(NoPairProgress) } else { Arc::new(PairLines) };
         let began = std::time::Instant::now();
         let mut runs = Vec::new();
         for _ in 0..repeats {
@@ -243,7 +243,7 @@ pub(super) fn measure_repeatedly(
             let arrangement = Arrangement { max_duration: arrangement.max_duration.map(left), ..arrangement.clone() };
             let measuring = measure(scenario.clone(), trial.clone(), &arrangement, options, &*watcher, signals.token());
             let run = Box::pin(measuring).await?;
-            let goes_on = !matches!(run.ended, Ended::Interrupted | Ended::OutOfTime);
+            let goes_on = !matches!(run.ended, PairsEnd::Interrupted | PairsEnd::OutOfTime);
             runs.push(run);
             if !goes_on {
                 break;
@@ -253,18 +253,18 @@ pub(super) fn measure_repeatedly(
     })
 }
 
-struct Silent;
+struct NoPairProgress;
 
-impl Watcher for Silent {
+impl PairObserver for NoPairProgress {
     fn window(&self, _: usize, _: usize, _: Arm, _: VariantName) {}
     fn pair(&self, _: &Trial, _: &Pair, _: Option<&str>) {}
 }
 
 /// A line on stderr for each window and for each pair.
-struct Lines;
+struct PairLines;
 
 #[expect(clippy::print_stderr, reason = "this shows progress")]
-impl Watcher for Lines {
+impl PairObserver for PairLines {
     fn window(&self, pair: usize, planned: usize, arm: Arm, variant: VariantName) {
         eprintln!("pair {pair}/{planned} · {} · {}", arm.name(), variant.name());
     }
@@ -291,7 +291,7 @@ fn finish(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let command = command(args);
-    let told = Told { report, scenario, folder: run.map(|run| run.folder.as_path()), command: &command };
+    let told = GateView { report, scenario, folder: run.map(|run| run.folder.as_path()), command: &command };
     let format = if args.json { GateFormat::Json } else { args.format };
     let text = match format {
         GateFormat::Table => table(told),

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::record::scan::{ScanRoute, ScanVerdict};
 use crate::render::text::plain;
-use crate::run::progress::{Live, Progress, Stage, Update};
+use crate::run::progress::{Live, Progress, RunStage, Update};
 use crate::scenario::{Experiment, Pace, VariantName, Workload};
 
 /// Without a terminal, how often a line says that the run is alive.
@@ -16,10 +16,13 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The progress that suits stderr.
 pub(super) fn for_terminal(quiet: bool, experiment: &Experiment) -> Arc<dyn Progress> {
-    let shown =
-        Shown { pace: experiment.pace(), capacity: experiment.pool_capacity(), replicas: experiment.replicas() };
+    let shown = ProgressTotals {
+        pace: experiment.pace(),
+        capacity: experiment.pool_capacity(),
+        replicas: experiment.replicas(),
+    };
     if quiet {
-        Arc::new(Silent)
+        Arc::new(NoProgress)
     } else if std::io::stderr().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb") {
         Arc::new(Bar::new(shown))
     } else {
@@ -27,20 +30,20 @@ pub(super) fn for_terminal(quiet: bool, experiment: &Experiment) -> Arc<dyn Prog
     }
 }
 
-struct Silent;
+struct NoProgress;
 
-impl Progress for Silent {
+impl Progress for NoProgress {
     fn show(&self, _: &Update) {}
 }
 
 /// What the live figures are shown against.
-struct Shown {
+struct ProgressTotals {
     pace: Option<Pace>,
     capacity: Option<u32>,
     replicas: u32,
 }
 
-impl Shown {
+impl ProgressTotals {
     fn line(&self, update: &Update) -> String {
         let mut head = format!("{:<6} {}", update.variant.name(), update.stage.name());
         if let Some(detail) = &update.detail {
@@ -81,12 +84,12 @@ impl Shown {
 
 /// A living line.
 struct Bar {
-    shown: Shown,
+    shown: ProgressTotals,
     bar: ProgressBar,
 }
 
 impl Bar {
-    fn new(shown: Shown) -> Self {
+    fn new(shown: ProgressTotals) -> Self {
         let bar = ProgressBar::new_spinner();
         bar.set_style(
             ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
@@ -116,8 +119,8 @@ impl Drop for Bar {
 
 /// A line now and then, and whenever the stage changes.
 struct Heartbeat {
-    shown: Shown,
-    last: Mutex<Option<(Stage, Instant)>>,
+    shown: ProgressTotals,
+    last: Mutex<Option<(RunStage, Instant)>>,
 }
 
 impl Progress for Heartbeat {

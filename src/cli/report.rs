@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::exit::Exit;
-use crate::gate::{Asked, GateReport, ReadBack, judge, routes};
+use crate::gate::{GateReport, ParsedRule, ReadBack, judge, routes};
 use crate::record::store::{SamplesRead, StoreError, for_each_sample, read_record};
 use crate::record::timeline::Timeline;
 use crate::record::{RunRecord, Sample, Stamped};
@@ -70,7 +70,7 @@ fn write(folders: &[PathBuf], path: &Path) -> Result<(), CliError> {
         .map(|folder| RunOnDisk::read(folder))
         .collect::<Result<Vec<_>, _>>()
         .map_err(CliError::Record)?;
-    let runs: Vec<html::Run<'_>> = read.iter().map(RunOnDisk::as_run).collect();
+    let runs: Vec<html::ReportedRun<'_>> = read.iter().map(RunOnDisk::as_run).collect();
     let page = crate::redact::of_process().redact_known(html::page(&runs));
     fs::write(path, page).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
@@ -113,8 +113,8 @@ impl RunOnDisk {
         Ok(Self { name: name(folder), record, timeline, samples, gate })
     }
 
-    fn as_run(&self) -> html::Run<'_> {
-        html::Run {
+    fn as_run(&self) -> html::ReportedRun<'_> {
+        html::ReportedRun {
             name: &self.name,
             record: &self.record,
             timeline: &self.timeline,
@@ -125,10 +125,10 @@ impl RunOnDisk {
 }
 
 /// The rules of a run's scenario. One that cannot be read was refused before the run, unless another program wrote it.
-fn asked(record: &RunRecord) -> Vec<Asked> {
+fn asked(record: &RunRecord) -> Vec<ParsedRule> {
     let routes = routes(&record.scenario);
     let read =
-        |rule| Asked::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
+        |rule| ParsedRule::read(rule, &routes).inspect_err(|error| tracing::warn!("a rule is left out: {error}")).ok();
     // Those against a baseline are for runs that have one, as at the end of a run.
     record.scenario.gate().iter().filter_map(read).filter(|asked| !asked.rule.is_relative()).collect()
 }

@@ -13,19 +13,19 @@ use super::service_args::ServiceArgs;
 use super::signals::Signals;
 use super::{diagnose, dry};
 use super::{progress, report, subject};
-use crate::gate::{Asked, GateReport, judge};
+use crate::gate::{GateReport, ParsedRule, judge};
 use crate::record::Outcome;
 use crate::render::diagnosis::conclusion;
-use crate::render::gate::{self as render_gate, Told};
+use crate::render::gate::{self as render_gate, GateView};
 use crate::render::text::shell_word;
 use crate::render::{json, table};
 use crate::run::{Finished, RunOptions, execute};
 use crate::scenario::builtin::DEFAULT;
-use crate::scenario::check::Severity;
+use crate::scenario::check::ProblemSeverity;
 use crate::scenario::overrides::Override;
 use crate::scenario::source::{problems, resolve};
 use crate::scenario::{Experiment, Scenario};
-use crate::texts::Tally;
+use crate::texts::PatternCounts;
 
 /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
 ///
@@ -94,7 +94,7 @@ pub(super) fn run(
     if let Some(samples) = args.dry_run {
         let given = database_url.is_some();
         let allow_remote = &args.allow_remote;
-        let asked = dry::Asked { samples, allow_remote, database_given: given, plan: None, json: args.json };
+        let asked = dry::DryRunOptions { samples, allow_remote, database_given: given, plan: None, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
     let pgbouncer = args.pgbouncer_url.as_deref().map(str::parse).transpose()?;
@@ -143,7 +143,7 @@ pub(super) fn run(
 /// The verdict on a run in which nothing could be seen, as `gate` tells it.
 fn tell_unseen(args: &RunArgs, scenario: &str, report: &GateReport, out: &mut dyn Write) -> Result<Exit, CliError> {
     let command = format!("rbac-bench gate {}", shell_word(&args.scenario));
-    let told = Told { report, scenario, folder: None, command: &command };
+    let told = GateView { report, scenario, folder: None, command: &command };
     let text = if args.json { json::text(&render_gate::json(told))? } else { render_gate::table(told) };
     ci::tell(told, None, Said { text: &text, annotate_out: !args.json }, out)
 }
@@ -168,7 +168,7 @@ pub(super) fn measure(
 fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> {
     match subject::read(finished.folder.clone()) {
         Ok(run) => {
-            let diagnosed = diagnose::all(&run.record, &run.samples, &Tally::default(), None, None);
+            let diagnosed = diagnose::all(&run.record, &run.samples, &PatternCounts::default(), None, None);
             say(out, &conclusion(&diagnosed, output_width()))?;
         }
         Err(error) => tracing::warn!("no diagnosis: {error}"),
@@ -177,7 +177,7 @@ fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> 
 }
 
 /// The verdict of the scenario's rules on what was just run.
-fn judged(asked: &[Asked], finished: &Finished) -> Result<GateReport, CliError> {
+fn judged(asked: &[ParsedRule], finished: &Finished) -> Result<GateReport, CliError> {
     let run = subject::read(finished.folder.clone())?;
     Ok(judge(asked, run.as_read(), &run.record.scenario.variant_names(), None))
 }
@@ -195,7 +195,7 @@ fn tell_verdict(
         None => format!("rbac-bench gate {}", shell_word(&args.scenario)),
     };
     let scenario = finished.record.scenario.name();
-    let told = Told { report, scenario, folder: Some(&finished.folder), command: &command };
+    let told = GateView { report, scenario, folder: Some(&finished.folder), command: &command };
     let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(told)) };
     ci::tell(told, None, Said { text: &text, annotate_out: !args.json }, out)
 }
@@ -210,7 +210,7 @@ pub(super) fn load_scenario(
     let source = resolve(name)?;
     let scenario = Experiment::from_text(&source.name, &source.text, &overrides)?;
     for located in problems(&source.name, &source.text, &overrides)? {
-        if located.problem.severity == Severity::Warning {
+        if located.problem.severity == ProblemSeverity::Warning {
             tracing::warn!("{located}");
         }
     }

@@ -130,7 +130,7 @@ pub(super) fn run(
         let given = database_url.is_some();
         let allow_remote = &args.allow_remote;
         let plan = Some(serde_json::to_value(args.settings().plan)?);
-        let asked = dry::Asked { samples, allow_remote, database_given: given, plan, json: args.json };
+        let asked = dry::DryRunOptions { samples, allow_remote, database_given: given, plan, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
     let options = RunOptions {

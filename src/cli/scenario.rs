@@ -4,14 +4,14 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::gate::{Asked, routes};
+use crate::gate::{ParsedRule, routes};
 use crate::record::Format;
 use crate::scenario::Experiment;
 use crate::scenario::builtin::{BUILTINS, DEFAULT};
-use crate::scenario::check::Severity;
+use crate::scenario::check::ProblemSeverity;
 use crate::scenario::error::{KeyFault, LocatedProblem, ScenarioError, Site};
 use crate::scenario::key::KeyPath;
-use crate::scenario::locate::{Locator, Part, Place};
+use crate::scenario::locate::{Locator, PathPart, SourcePosition};
 use crate::scenario::overrides::{DURATION, Override, OverrideError, USERS, VARIANT};
 use crate::scenario::schema::schema;
 use crate::scenario::source::{ScenarioText, problems, resolve};
@@ -135,7 +135,7 @@ pub enum ScenarioCommandError {
 
 /// How a `scenario` subcommand ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// What was asked for is done; exit code 0.
     Fine,
     /// The scenario was checked and cannot be run; exit code 2.
@@ -150,7 +150,7 @@ pub fn run(
     args: &ScenarioArgs,
     environment: &[Override],
     out: &mut dyn Write,
-) -> Result<Outcome, ScenarioCommandError> {
+) -> Result<CheckOutcome, ScenarioCommandError> {
     match &args.command {
         ScenarioCommand::List { json: true } => list_json(out)?,
         ScenarioCommand::List { json: false } => list(out)?,
@@ -158,7 +158,7 @@ pub fn run(
         ScenarioCommand::Check(args) => return check(args, environment, out),
         ScenarioCommand::Schema => write_json(&schema(), out)?,
     }
-    Ok(Outcome::Fine)
+    Ok(CheckOutcome::Fine)
 }
 
 fn list(out: &mut dyn Write) -> Result<(), ScenarioCommandError> {
@@ -209,7 +209,11 @@ fn show(args: &ShowArgs, environment: &[Override], out: &mut dyn Write) -> Resul
     Ok(())
 }
 
-fn check(args: &CheckArgs, environment: &[Override], out: &mut dyn Write) -> Result<Outcome, ScenarioCommandError> {
+fn check(
+    args: &CheckArgs,
+    environment: &[Override],
+    out: &mut dyn Write,
+) -> Result<CheckOutcome, ScenarioCommandError> {
     let source = resolve(&args.file)?;
     let overrides = args.overrides.on_top_of(environment).map_err(ScenarioError::from)?;
     let findings = findings(&source, &overrides)?;
@@ -218,19 +222,19 @@ fn check(args: &CheckArgs, environment: &[Override], out: &mut dyn Write) -> Res
     } else {
         write_findings(&source, &findings, out)?;
     }
-    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Ok(if refused { Outcome::Refused } else { Outcome::Fine })
+    let refused = findings.iter().any(|finding| finding.severity == ProblemSeverity::Error);
+    Ok(if refused { CheckOutcome::Refused } else { CheckOutcome::Fine })
 }
 
 /// One line of the check's result.
 #[derive(Clone, Serialize)]
-struct Finding {
-    severity: Severity,
+struct CheckFinding {
+    severity: ProblemSeverity,
     /// The file's name; `None` when it was set beside the file.
     file: Option<String>,
     /// Line and column in the file; `None` when it was set beside the file.
     #[serde(flatten)]
-    place: Option<Place>,
+    place: Option<SourcePosition>,
     /// The flag or variable that set it beside the file.
     set_by: Option<String>,
     /// The key; `None` when the text is no TOML.
@@ -239,8 +243,8 @@ struct Finding {
     hint: Option<String>,
 }
 
-impl Finding {
-    fn new(site: Site, severity: Severity, key: Option<String>, message: String, hint: Option<String>) -> Self {
+impl CheckFinding {
+    fn new(site: Site, severity: ProblemSeverity, key: Option<String>, message: String, hint: Option<String>) -> Self {
         let (file, place, set_by) = match site {
             Site::Text { name, place } => (Some(name), Some(place), None),
             Site::Override(text) => (None, None, Some(text)),
@@ -264,10 +268,10 @@ impl Finding {
 }
 
 /// What the check found; a text that is refused before there is a whole to check is one finding.
-fn findings(source: &ScenarioText, overrides: &[Override]) -> Result<Vec<Finding>, ScenarioError> {
+fn findings(source: &ScenarioText, overrides: &[Override]) -> Result<Vec<CheckFinding>, ScenarioError> {
     match problems(&source.name, &source.text, overrides) {
         Ok(problems) => {
-            let mut findings: Vec<Finding> = problems.into_iter().map(Finding::of_problem).collect();
+            let mut findings: Vec<CheckFinding> = problems.into_iter().map(CheckFinding::of_problem).collect();
             findings.extend(rule_findings(source, overrides));
             Ok(findings)
         }
@@ -276,26 +280,29 @@ fn findings(source: &ScenarioText, overrides: &[Override]) -> Result<Vec<Finding
 }
 
 /// What is wrong with the rules of the scenario's gate; nothing when the scenario is refused anyway.
-fn rule_findings(source: &ScenarioText, overrides: &[Override]) -> Vec<Finding> {
+fn rule_findings(source: &ScenarioText, overrides: &[Override]) -> Vec<CheckFinding> {
     let Ok(scenario) = Experiment::from_text(&source.name, &source.text, overrides) else { return Vec::new() };
     let routes = routes(&scenario);
-    let errors = scenario.gate().iter().filter_map(|rule| Asked::read(rule, &routes).err());
+    let errors = scenario.gate().iter().filter_map(|rule| ParsedRule::read(rule, &routes).err());
     let key = Some("gate".to_owned());
-    let place = Locator::new(&source.text)
-        .map_or(Place { line: 1, column: 1 }, |locator| locator.place(&KeyPath::of(["gate"]), Part::Value));
+    let place = Locator::new(&source.text).map_or(SourcePosition { line: 1, column: 1 }, |locator| {
+        locator.place(&KeyPath::of(["gate"]), PathPart::Value)
+    });
     let site = || Site::Text { name: source.name.clone(), place };
-    errors.map(|error| Finding::new(site(), Severity::Error, key.clone(), error.to_string(), error.hint())).collect()
+    errors
+        .map(|error| CheckFinding::new(site(), ProblemSeverity::Error, key.clone(), error.to_string(), error.hint()))
+        .collect()
 }
 
-fn finding_of_error(error: ScenarioError) -> Result<Finding, ScenarioError> {
+fn finding_of_error(error: ScenarioError) -> Result<CheckFinding, ScenarioError> {
     let hint = error.hint();
     match error {
         ScenarioError::Syntax { site, reason } => {
-            Ok(Finding::new(site, Severity::Error, None, format!("no TOML: {reason}"), hint))
+            Ok(CheckFinding::new(site, ProblemSeverity::Error, None, format!("no TOML: {reason}"), hint))
         }
         ScenarioError::Key(it) => {
             let KeyFault { site, key, fault, .. } = *it;
-            Ok(Finding::new(site, Severity::Error, Some(key.to_string()), fault.clause(&key), hint))
+            Ok(CheckFinding::new(site, ProblemSeverity::Error, Some(key.to_string()), fault.clause(&key), hint))
         }
         other => Err(other),
     }
@@ -303,13 +310,13 @@ fn finding_of_error(error: ScenarioError) -> Result<Finding, ScenarioError> {
 
 fn write_findings(
     source: &ScenarioText,
-    findings: &[Finding],
+    findings: &[CheckFinding],
     out: &mut dyn Write,
 ) -> Result<(), ScenarioCommandError> {
     for finding in findings {
         let severity = match finding.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
+            ProblemSeverity::Error => "error",
+            ProblemSeverity::Warning => "warning",
         };
         writeln!(out, "{}: {severity}: {}", finding.place_text(), finding.message)?;
         if let Some(hint) = &finding.hint {
@@ -324,14 +331,14 @@ fn write_findings(
 
 fn write_findings_json(
     source: &ScenarioText,
-    problems: Vec<Finding>,
+    problems: Vec<CheckFinding>,
     out: &mut dyn Write,
 ) -> Result<(), ScenarioCommandError> {
     #[derive(Serialize)]
     struct Check<'a> {
         format: Format,
         scenario: &'a str,
-        problems: Vec<Finding>,
+        problems: Vec<CheckFinding>,
     }
     let format = Format { name: "rbac-bench/scenario-check".to_owned(), version: 1 };
     write_json(&Check { format, scenario: &source.name, problems }, out)

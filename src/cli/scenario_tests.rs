@@ -8,24 +8,24 @@ use super::*;
 use crate::scenario::overrides::USERS;
 
 #[derive(Debug, Parser)]
-struct Cli {
+struct TestCli {
     #[command(flatten)]
     scenario: ScenarioArgs,
 }
 
-fn run_with(arguments: &[&str], environment: &[Override]) -> Result<(Outcome, String), ScenarioCommandError> {
-    let cli = Cli::try_parse_from(["scenario"].iter().chain(arguments)).unwrap();
+fn run_with(arguments: &[&str], environment: &[Override]) -> Result<(CheckOutcome, String), ScenarioCommandError> {
+    let cli = TestCli::try_parse_from(["scenario"].iter().chain(arguments)).unwrap();
     let mut out = Vec::new();
     let outcome = run(&cli.scenario, environment, &mut out)?;
     Ok((outcome, String::from_utf8(out).unwrap()))
 }
 
-fn output(arguments: &[&str]) -> (Outcome, String) {
+fn output(arguments: &[&str]) -> (CheckOutcome, String) {
     run_with(arguments, &[]).unwrap()
 }
 
 /// What `check` says of `text` in a file, with the file's folder left out.
-fn checked(text: &str, more: &[&str]) -> (Outcome, String) {
+fn checked(text: &str, more: &[&str]) -> (CheckOutcome, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     fs::write(&path, text).unwrap();
@@ -41,7 +41,7 @@ fn collapse() -> &'static str {
 #[test]
 fn the_list_has_each_built_in_with_its_title() {
     let (outcome, list) = output(&["list"]);
-    assert_eq!(outcome, Outcome::Fine);
+    assert_eq!(outcome, CheckOutcome::Fine);
     for (line, builtin) in list.lines().zip(BUILTINS) {
         assert!(line.starts_with(builtin.name) && line.ends_with(&builtin.title()), "{line}");
     }
@@ -80,7 +80,7 @@ fn show_resolved_has_what_was_set_and_what_was_left_out() {
 #[test]
 fn check_says_fine_of_every_built_in() {
     for builtin in BUILTINS {
-        assert_eq!(output(&["check", builtin.name]), (Outcome::Fine, format!("{}: fine\n", builtin.name)));
+        assert_eq!(output(&["check", builtin.name]), (CheckOutcome::Fine, format!("{}: fine\n", builtin.name)));
     }
 }
 
@@ -88,8 +88,8 @@ fn check_says_fine_of_every_built_in() {
 fn check_lists_every_problem_with_its_place() {
     let text = collapse().replace("think_scale = 1.6", "think_scale = 0").replace("slow-search = {", "slow-serch = {");
     let (outcome, shown) = checked(&text, &["--set", "load.client_timeout=6s"]);
-    assert_eq!(outcome, Outcome::Refused);
-    assert_eq!(outcome, Outcome::Refused);
+    assert_eq!(outcome, CheckOutcome::Refused);
+    assert_eq!(outcome, CheckOutcome::Refused);
     let place = |needle: &str| text.lines().position(|line| line.starts_with(needle)).unwrap() + 1;
     let expected = [
         format!(
@@ -112,14 +112,14 @@ fn check_lists_every_problem_with_its_place() {
 #[test]
 fn check_ends_well_when_there_are_only_warnings() {
     let (outcome, shown) = checked(collapse(), &["--set", "load.client_timeout=5s"]);
-    assert_eq!(outcome, Outcome::Fine);
+    assert_eq!(outcome, CheckOutcome::Fine);
     assert!(shown.contains(": warning: "), "{shown}");
 }
 
 #[test]
 fn check_json_has_the_place_apart() {
     let (outcome, shown) = checked(&collapse().replace("\nusers = 4000", "\nusrs = 4000"), &["--json"]);
-    assert_eq!(outcome, Outcome::Refused);
+    assert_eq!(outcome, CheckOutcome::Refused);
     let json: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(json["format"]["name"], "rbac-bench/scenario-check");
     let problem = &json["problems"][0];
@@ -153,7 +153,7 @@ fn a_closed_pipe_is_an_error_of_its_own() {
             Ok(())
         }
     }
-    let cli = Cli::try_parse_from(["scenario", "list"]).unwrap();
+    let cli = TestCli::try_parse_from(["scenario", "list"]).unwrap();
     let error = run(&cli.scenario, &[], &mut Closed).unwrap_err();
     assert!(matches!(error, ScenarioCommandError::Output(it) if it.kind() == io::ErrorKind::BrokenPipe));
 }
@@ -161,5 +161,5 @@ fn a_closed_pipe_is_an_error_of_its_own() {
 #[test]
 fn the_help_is_well_formed() {
     use clap::CommandFactory;
-    Cli::command().debug_assert();
+    TestCli::command().debug_assert();
 }

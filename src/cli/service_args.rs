@@ -76,13 +76,13 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Asked {
+    struct ServiceFlags {
         #[command(flatten)]
         service: ServiceArgs,
     }
 
     fn asked(words: &[&str]) -> ServiceArgs {
-        Asked::parse_from([&["x"], words].concat()).service
+        ServiceFlags::parse_from([&["x"], words].concat()).service
     }
 
     fn shop() -> Experiment {

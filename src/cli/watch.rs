@@ -11,19 +11,19 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::run::output_width;
 use super::signals::Signals;
-use crate::monitor::sessions::{Looker, Seen};
-use crate::monitor::{GaugeName, GaugeNames, MonitorError, Whose, read_pools};
+use crate::monitor::sessions::{Looker, PollEvent};
+use crate::monitor::{GaugeName, GaugeNames, MonitorError, SessionFilter, read_pools};
 use crate::record::Sample;
 use crate::render::text::{plain, shell_word};
 use crate::scenario::service::GaugeNameError;
 use crate::testbed::TestbedError;
 use crate::testbed::database::OwnDatabase;
 use crate::units::Span;
-use crate::watch::document::Document;
-use crate::watch::lines::{Kind, Lines, page};
-use crate::watch::live::{Ended, Plan, WatchError, watch};
+use crate::watch::document::WatchJson;
+use crate::watch::lines::{LineKind, WatchLines, page};
+use crate::watch::live::{ExitReason, WatchError, WatchPlan, watch};
 use crate::watch::screen::Screen;
-use crate::watch::{Model, Target};
+use crate::watch::{WatchModel, WatchTarget};
 
 /// The shortest time between two looks: a shorter one would load the server for nothing that an eye could see.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ pub struct WatchArgs {
     /// What a gauge is called there: `checked_out`, `pending` or `timeouts`, and `name` or `name{label="value"}`;
     /// otherwise as the reference gateway calls it
     #[arg(long, value_name = "WHAT=METRIC", value_parser = parse_gauge, requires = "metrics_url")]
-    pub gauge: Vec<(Gauge, GaugeName)>,
+    pub gauge: Vec<(WatchedGauge, GaugeName)>,
     /// Time between two looks at the sessions; they are counted ten times as often
     #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval)]
     pub interval: Span,
@@ -89,7 +89,7 @@ pub struct WatchArgs {
 
 /// A gauge that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gauge {
+pub enum WatchedGauge {
     /// Connections out.
     CheckedOut,
     /// Checkouts that wait.
@@ -130,8 +130,8 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
             let mut screen = Screen::take(use_color(color)).map_err(WatchError::from)?;
             watch(plan, &mut screen, true, signals.token()).await
         } else {
-            let kind = if args.json { Kind::Document } else { Kind::Line };
-            let mut lines = Lines { out, interval: args.interval.duration(), kind };
+            let kind = if args.json { LineKind::Document } else { LineKind::Line };
+            let mut lines = WatchLines { out, interval: args.interval.duration(), kind };
             watch(plan, &mut lines, false, signals.token()).await
         };
         let (ended, folder) = watched?;
@@ -144,36 +144,36 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
         }
         Ok(match ended {
             // Without a time to end at, Ctrl-C is how one ends it.
-            Ended::Stopped if args.duration.is_some() || signals.exit() != Some(Exit::Interrupted) => {
+            ExitReason::Stopped if args.duration.is_some() || signals.exit() != Some(Exit::Interrupted) => {
                 signals.exit().unwrap_or(Exit::Ok)
             }
-            Ended::ReaderGone if on_screen => Exit::HungUp,
+            ExitReason::ReaderGone if on_screen => Exit::HungUp,
             _ => Exit::Ok,
         })
     })
 }
 
-fn plan(args: &WatchArgs, database: &OwnDatabase) -> Plan {
+fn plan(args: &WatchArgs, database: &OwnDatabase) -> WatchPlan {
     let mut gauge_names = GaugeNames::default();
     for (gauge, name) in &args.gauge {
         match gauge {
-            Gauge::CheckedOut => gauge_names.checked_out = Some(name.clone()),
-            Gauge::Pending => gauge_names.pending = Some(name.clone()),
-            Gauge::Timeouts => gauge_names.timeouts = Some(name.clone()),
+            WatchedGauge::CheckedOut => gauge_names.checked_out = Some(name.clone()),
+            WatchedGauge::Pending => gauge_names.pending = Some(name.clone()),
+            WatchedGauge::Timeouts => gauge_names.timeouts = Some(name.clone()),
         }
     }
     let interval = args.interval.duration();
     let counts_interval = (interval / COUNTS_PER_LOOK).max(COUNTS_SHORTEST);
-    Plan {
+    WatchPlan {
         database: database.database().clone(),
-        target: Target {
+        target: WatchTarget {
             url: database.masked_url(),
             pools: args.metrics_url.iter().map(masked).collect(),
             interval_s: interval.as_secs_f64(),
             counts_interval_s: counts_interval.as_secs_f64(),
             started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         },
-        whose: Whose { applications: args.application.clone(), users: args.user.clone() },
+        whose: SessionFilter { applications: args.application.clone(), users: args.user.clone() },
         metrics: args.metrics_url.iter().map(ToString::to_string).collect(),
         gauge_names,
         interval,
@@ -183,21 +183,21 @@ fn plan(args: &WatchArgs, database: &OwnDatabase) -> Plan {
     }
 }
 
-async fn look_once(plan: &Plan) -> Result<Model, MonitorError> {
+async fn look_once(plan: &WatchPlan) -> Result<WatchModel, MonitorError> {
     let looker = Looker::connect(&plan.database, &plan.whose).await?;
     let (look, pools) = tokio::join!(looker.look(), read_pools(&plan.metrics, &plan.gauge_names));
-    let mut model = Model::new(plan.target.clone(), looker.server().clone());
+    let mut model = WatchModel::new(plan.target.clone(), looker.server().clone());
     for pool in pools? {
         model.take(0.0, &Sample::Pools(pool));
     }
-    model.see(0.0, Seen::Look(look?));
+    model.see(0.0, PollEvent::Look(look?));
     looker.close().await;
     Ok(model)
 }
 
-fn tell_once(args: &WatchArgs, seen: &Model, out: &mut dyn Write) -> Result<Exit, CliError> {
+fn tell_once(args: &WatchArgs, seen: &WatchModel, out: &mut dyn Write) -> Result<Exit, CliError> {
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &Document::of(seen))?;
+        serde_json::to_writer_pretty(&mut *out, &WatchJson::of(seen))?;
         writeln!(out)?;
     } else {
         out.write_all(page(seen, output_width()).as_bytes())?;
@@ -235,12 +235,12 @@ fn parse_url(text: &str) -> Result<reqwest::Url, String> {
     }
 }
 
-fn parse_gauge(text: &str) -> Result<(Gauge, GaugeName), String> {
+fn parse_gauge(text: &str) -> Result<(WatchedGauge, GaugeName), String> {
     let (what, name) = text.split_once('=').ok_or("it reads `checked_out=METRIC`")?;
     let gauge = match what.trim() {
-        "checked_out" => Gauge::CheckedOut,
-        "pending" => Gauge::Pending,
-        "timeouts" => Gauge::Timeouts,
+        "checked_out" => WatchedGauge::CheckedOut,
+        "pending" => WatchedGauge::Pending,
+        "timeouts" => WatchedGauge::Timeouts,
         other => return Err(format!("`{other}` is none of `checked_out`, `pending`, `timeouts`")),
     };
     Ok((gauge, name.parse().map_err(|error: GaugeNameError| error.to_string())?))
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_gauge_is_read_and_nonsense_is_refused() {
         let (gauge, name) = parse_gauge("pending=pool_waiting{pool=\"a\"}").unwrap();
-        assert_eq!((gauge, name.name.as_str()), (Gauge::Pending, "pool_waiting"));
+        assert_eq!((gauge, name.name.as_str()), (WatchedGauge::Pending, "pool_waiting"));
         for text in ["", "pending", "size=x", "pending=", "pending=a b"] {
             assert!(parse_gauge(text).is_err(), "{text}");
         }

@@ -10,7 +10,7 @@ use crate::scenario::Experiment;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// What differs.
-    pub what: Subject,
+    pub what: LoadSubject,
     /// The key of the scenario that differs: `load.users`; `None` for the others.
     pub key: Option<String>,
     /// The baseline's.
@@ -22,7 +22,7 @@ pub struct Difference {
 /// What may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Subject {
+pub enum LoadSubject {
     /// A setting of the scenario, other than what names and describes it, its variants and its gate.
     Scenario,
     /// System, architecture, cores, processor or the machine itself.
@@ -37,7 +37,7 @@ pub enum Subject {
     Observed,
 }
 
-impl Subject {
+impl LoadSubject {
     /// As a sentence names it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -62,10 +62,14 @@ pub fn differences(baseline: Side<'_>, candidate: Side<'_>) -> Vec<Difference> {
     };
     found.extend(machines(baseline.record, candidate.record));
     let pairs = [
-        (Subject::Postgresql, baseline.measured.postgres_version.clone(), candidate.measured.postgres_version.clone()),
-        (Subject::ToolVersion, baseline.record.tool_version.clone(), candidate.record.tool_version.clone()),
-        (Subject::Complete, complete(baseline), complete(candidate)),
-        (Subject::Observed, observed(baseline), observed(candidate)),
+        (
+            LoadSubject::Postgresql,
+            baseline.measured.postgres_version.clone(),
+            candidate.measured.postgres_version.clone(),
+        ),
+        (LoadSubject::ToolVersion, baseline.record.tool_version.clone(), candidate.record.tool_version.clone()),
+        (LoadSubject::Complete, complete(baseline), complete(candidate)),
+        (LoadSubject::Observed, observed(baseline), observed(candidate)),
     ];
     let differing = pairs.into_iter().filter(|(_, before, after)| before != after);
     found.extend(differing.map(|(what, baseline, candidate)| Difference { what, key: None, baseline, candidate }));
@@ -78,7 +82,7 @@ fn machines(baseline: &RunRecord, candidate: &RunRecord) -> Option<Difference> {
     let one_run = baseline.started_unix_s.to_bits() == candidate.started_unix_s.to_bits();
     let same = before == after && (one_run || before.id.is_some());
     (!same).then(|| Difference {
-        what: Subject::Machine,
+        what: LoadSubject::Machine,
         key: None,
         baseline: machine(before),
         candidate: machine(after),
@@ -105,7 +109,7 @@ fn scenario(baseline: &Experiment, candidate: &Experiment) -> Vec<Difference> {
         .map(|key| (key, value(&before, key), value(&after, key)))
         .filter(|(_, before, after)| before != after)
         .map(|(key, baseline, candidate)| Difference {
-            what: Subject::Scenario,
+            what: LoadSubject::Scenario,
             key: Some(key.clone()),
             baseline,
             candidate,

@@ -6,7 +6,7 @@ use crate::units::Unit::{self, Count, Milliseconds, PerSecond, Ratio, Seconds, S
 
 /// One figure of a [`Summary`].
 #[derive(Debug)]
-pub struct Figure {
+pub struct SummaryFigure {
     /// Its key there.
     pub name: &'static str,
     /// In what it is counted.
@@ -25,7 +25,7 @@ pub enum Scatter {
     /// Not at all: it is a setting.
     None,
     /// As the time series behind it scatters from window to window, when there are samples.
-    Windows(Window),
+    Windows(FigureSeries),
     /// As a largest value or a high percentile does: much.
     Extreme,
     /// As a count of rare events does: by its square root.
@@ -36,7 +36,7 @@ pub enum Scatter {
 
 /// A time series of which a figure is the mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
+pub enum FigureSeries {
     /// Sessions idle in transaction.
     IdleInTransaction,
     /// Requests finished a second.
@@ -49,17 +49,17 @@ pub enum Window {
 
 macro_rules! figure {
     ($name:literal, $unit:ident, $direction:ident, $scatter:expr, $value:expr) => {
-        Figure { name: $name, unit: $unit, direction: $direction, scatter: $scatter, value: $value }
+        SummaryFigure { name: $name, unit: $unit, direction: $direction, scatter: $scatter, value: $value }
     };
 }
 
 /// Every figure, in the order of the summary.
-pub const FIGURES: [Figure; 22] = [
-    figure!("requests", Count, Neither, Scatter::Windows(Window::Throughput), |it| Some(it.requests as f64)),
-    figure!("throughput_rps", PerSecond, Higher, Scatter::Windows(Window::Throughput), |it| it.throughput_rps),
-    figure!("goodput_rps", PerSecond, Higher, Scatter::Windows(Window::Goodput), |it| it.goodput_rps),
-    figure!("failure_ratio", Ratio, Lower, Scatter::Windows(Window::FailureRatio), |it| it.failure_ratio),
-    figure!("failure_ratio_since_start", Ratio, Lower, Scatter::Windows(Window::FailureRatio), |it| it
+pub const FIGURES: [SummaryFigure; 22] = [
+    figure!("requests", Count, Neither, Scatter::Windows(FigureSeries::Throughput), |it| Some(it.requests as f64)),
+    figure!("throughput_rps", PerSecond, Higher, Scatter::Windows(FigureSeries::Throughput), |it| it.throughput_rps),
+    figure!("goodput_rps", PerSecond, Higher, Scatter::Windows(FigureSeries::Goodput), |it| it.goodput_rps),
+    figure!("failure_ratio", Ratio, Lower, Scatter::Windows(FigureSeries::FailureRatio), |it| it.failure_ratio),
+    figure!("failure_ratio_since_start", Ratio, Lower, Scatter::Windows(FigureSeries::FailureRatio), |it| it
         .failure_ratio_since_start),
     figure!("latency_p50_ms", Milliseconds, Lower, Scatter::Mean, |it| it.latency_p50_ms),
     figure!("latency_p95_ms", Milliseconds, Lower, Scatter::Extreme, |it| it.latency_p95_ms),
@@ -71,7 +71,7 @@ pub const FIGURES: [Figure; 22] = [
     figure!("idle_in_transaction_peak", Count, Lower, Scatter::Extreme, |it| it
         .idle_in_transaction_peak
         .map(f64::from)),
-    figure!("idle_in_transaction_mean", Count, Lower, Scatter::Windows(Window::IdleInTransaction), |it| it
+    figure!("idle_in_transaction_mean", Count, Lower, Scatter::Windows(FigureSeries::IdleInTransaction), |it| it
         .idle_in_transaction_mean),
     figure!("transaction_age_max_s", Seconds, Lower, Scatter::Extreme, |it| it.transaction_age_max_s),
     figure!("pool_capacity", Count, Neither, Scatter::None, |it| it.pool_capacity.map(f64::from)),
@@ -81,14 +81,14 @@ pub const FIGURES: [Figure; 22] = [
         "idle_in_transaction_sampled_s",
         SessionSeconds,
         Lower,
-        Scatter::Windows(Window::IdleInTransaction),
+        Scatter::Windows(FigureSeries::IdleInTransaction),
         |it| { it.idle_in_transaction_sampled_s }
     ),
     figure!(
         "idle_in_transaction_counted_s",
         SessionSeconds,
         Lower,
-        Scatter::Windows(Window::IdleInTransaction),
+        Scatter::Windows(FigureSeries::IdleInTransaction),
         |it| { it.idle_in_transaction_counted_s }
     ),
     figure!("polls", Count, Neither, Scatter::Events, |it| Some(it.polls as f64)),

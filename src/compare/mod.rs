@@ -15,7 +15,7 @@ use crate::scenario::VariantName;
 use crate::units::Unit;
 
 pub use comparable::{Difference, differences};
-pub use figures::{FIGURES, Figure};
+pub use figures::{FIGURES, SummaryFigure};
 pub use noise::chance;
 
 /// One variant of one run, with its samples where there are some.
@@ -72,7 +72,7 @@ pub enum Mark {
 
 /// One figure on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct FigureRow {
     /// Its name in the summary: `latency_p95_ms`.
     pub metric: &'static str,
     /// In what it is counted.
@@ -103,7 +103,7 @@ pub struct Comparison {
     /// Why the two are not comparable; empty when they are.
     pub differences: Vec<Difference>,
     /// Every figure of the summary, in its order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<FigureRow>,
 }
 
 /// Compares two variants.
@@ -113,14 +113,14 @@ pub fn compare(baseline: Side<'_>, candidate: Side<'_>) -> Comparison {
     Comparison { baseline: baseline.variant, candidate: candidate.variant, differences, rows }
 }
 
-fn row(figure: &Figure, baseline: Side<'_>, candidate: Side<'_>, comparable: bool) -> Row {
+fn row(figure: &SummaryFigure, baseline: Side<'_>, candidate: Side<'_>, comparable: bool) -> FigureRow {
     let (before, after) = ((figure.value)(&baseline.measured.summary), (figure.value)(&candidate.measured.summary));
     let delta = before.zip(after).map(|(before, after)| after - before);
     let ratio = before.zip(after).filter(|(before, _)| *before != 0.0).map(|(before, after)| after / before);
     let noise = before.zip(after).map(|_| noise::band(figure, baseline, candidate));
     let mark = mark(delta, noise, figure.direction, comparable);
-    let Figure { name: metric, unit, direction, .. } = *figure;
-    Row { metric, unit, baseline: before, candidate: after, delta, ratio, direction, noise, mark }
+    let SummaryFigure { name: metric, unit, direction, .. } = *figure;
+    FigureRow { metric, unit, baseline: before, candidate: after, delta, ratio, direction, noise, mark }
 }
 
 fn mark(delta: Option<f64>, noise: Option<f64>, direction: Direction, comparable: bool) -> Mark {

@@ -4,7 +4,7 @@
 //! reading meaning into a difference that comes by itself.
 
 use super::Side;
-use super::figures::{FIGURES, Figure, Scatter, Window};
+use super::figures::{FIGURES, FigureSeries, Scatter, SummaryFigure};
 use crate::record::{Phases, Sample, Stamped};
 
 /// Below this share of a figure no difference of two single runs is believed: the machine alone makes as much.
@@ -20,7 +20,7 @@ const WINDOWS: usize = 10;
 const ERRORS: f64 = 3.0;
 
 /// The largest |candidate − baseline| that counts as noise, of a figure of the summary.
-pub(super) fn band(figure: &Figure, baseline: Side<'_>, candidate: Side<'_>) -> f64 {
+pub(super) fn band(figure: &SummaryFigure, baseline: Side<'_>, candidate: Side<'_>) -> f64 {
     let value = |side: Side<'_>| (figure.value)(&side.measured.summary).unwrap_or(0.0);
     around(figure.scatter, baseline, candidate, [value(baseline), value(candidate)])
 }
@@ -50,7 +50,7 @@ fn around(scatter: Scatter, baseline: Side<'_>, candidate: Side<'_>, [before, af
 
 /// Standard error of the mean of a series over the steady phase, by the method of batch means, as a share of the mean;
 /// `None` without samples. Windows much longer than the series remembers are nearly independent.
-fn relative_error(window: Window, side: Side<'_>) -> Option<f64> {
+fn relative_error(window: FigureSeries, side: Side<'_>) -> Option<f64> {
     let means = window_values(window, side)?;
     let count = means.len() as f64;
     let mean = means.iter().sum::<f64>() / count;
@@ -62,7 +62,7 @@ fn relative_error(window: Window, side: Side<'_>) -> Option<f64> {
 }
 
 /// The series in [`WINDOWS`] equal windows; `None` when one of them is empty.
-fn window_values(window: Window, side: Side<'_>) -> Option<Vec<f64>> {
+fn window_values(window: FigureSeries, side: Side<'_>) -> Option<Vec<f64>> {
     let Phases { steady_from_s, steady_to_s, .. } = side.measured.phases;
     let width = (steady_to_s - steady_from_s) / WINDOWS as f64;
     let ours: Vec<&Stamped> = side.samples.iter().filter(|it| it.variant == side.variant).collect();
@@ -75,8 +75,8 @@ fn window_values(window: Window, side: Side<'_>) -> Option<Vec<f64>> {
     Some(windows)
 }
 
-fn value(window: Window, samples: &[&Stamped]) -> Option<f64> {
-    if window == Window::IdleInTransaction {
+fn value(window: FigureSeries, samples: &[&Stamped]) -> Option<f64> {
+    if window == FigureSeries::IdleInTransaction {
         let series: crate::stats::Series = samples
             .iter()
             .filter_map(|it| match &it.sample {
@@ -93,9 +93,9 @@ fn value(window: Window, samples: &[&Stamped]) -> Option<f64> {
     let (first, last) = (samples.iter().find_map(load)?, samples.iter().rev().find_map(load)?);
     let (seconds, finished, failed) = (last.0 - first.0, last.1 - first.1, last.2 - first.2);
     match window {
-        Window::FailureRatio => (finished > 0.0).then(|| failed / finished),
-        Window::Goodput => (seconds > 0.0).then(|| (finished - failed) / seconds),
-        Window::Throughput | Window::IdleInTransaction => (seconds > 0.0).then(|| finished / seconds),
+        FigureSeries::FailureRatio => (finished > 0.0).then(|| failed / finished),
+        FigureSeries::Goodput => (seconds > 0.0).then(|| (finished - failed) / seconds),
+        FigureSeries::Throughput | FigureSeries::IdleInTransaction => (seconds > 0.0).then(|| finished / seconds),
     }
 }
 

@@ -127,9 +127,9 @@ fn own_file(name: &str) -> Option<String> {
 }
 
 /// A certificate of the client's own, and its key.
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+type TlsIdentity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn identity(options: &TlsOptions) -> Result<Option<(PathBuf, Identity)>, UrlError> {
+fn identity(options: &TlsOptions) -> Result<Option<(PathBuf, TlsIdentity)>, UrlError> {
     let certificate = options.certificate.clone().or_else(|| own_file("postgresql.crt"));
     let key = options.key.clone().or_else(|| own_file("postgresql.key"));
     let (certificate, key) = match (certificate, key) {
@@ -155,7 +155,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileErro
 fn client_config(
     mode: TlsMode,
     root: Option<&str>,
-    identity: Option<(PathBuf, Identity)>,
+    identity: Option<(PathBuf, TlsIdentity)>,
 ) -> Result<ClientConfig, UrlError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let unusable = |path: &Path, source: Box<dyn std::error::Error + Send + Sync>| {
@@ -165,7 +165,7 @@ fn client_config(
         (TlsMode::VerifyCa | TlsMode::VerifyFull, Some(root)) => {
             let (given, roots) = roots(root)?;
             let name = if mode == TlsMode::VerifyFull { Name::Checked } else { Name::Any };
-            Arc::new(Known { given, roots, name, provider: Arc::clone(&provider) })
+            Arc::new(KnownAuthorities { given, roots, name, provider: Arc::clone(&provider) })
         }
         _ => Arc::new(Anybody(Arc::clone(&provider))),
     };
@@ -208,7 +208,7 @@ enum Name {
 
 /// Takes a certificate of an authority that is trusted.
 #[derive(Debug)]
-struct Known {
+struct KnownAuthorities {
     given: Vec<CertificateDer<'static>>,
     roots: RootCertStore,
     name: Name,
@@ -251,13 +251,13 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-impl Known {
+impl KnownAuthorities {
     fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
         &self.provider.signature_verification_algorithms
     }
 }
 
-impl ServerCertVerifier for Known {
+impl ServerCertVerifier for KnownAuthorities {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,

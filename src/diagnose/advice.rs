@@ -2,65 +2,69 @@
 
 use std::collections::BTreeMap;
 
-use super::Kind;
+use super::FindingKind;
 use super::pattern::HoldPattern;
 
 /// The stacks that advice is given for.
 const STACKS: [&str; 5] = ["SQLAlchemy/FastAPI", "Django", "Node pg", "HikariCP", "tokio-postgres/deadpool"];
 
 /// The fix in a sentence.
-pub(super) fn fix(kind: Kind, pattern: Option<HoldPattern>) -> &'static str {
+pub(super) fn fix(kind: FindingKind, pattern: Option<HoldPattern>) -> &'static str {
     match (kind, pattern) {
-        (Kind::HeldSession, Some(HoldPattern::H1)) => {
+        (FindingKind::HeldSession, Some(HoldPattern::H1)) => {
             "Open a short session for the permission check alone, and put no session into the request's context."
         }
-        (Kind::HeldSession, Some(HoldPattern::H5)) => {
+        (FindingKind::HeldSession, Some(HoldPattern::H5)) => {
             "End the transaction before the first byte of the stream is sent."
         }
-        (Kind::HeldSession, Some(HoldPattern::H6)) => {
+        (FindingKind::HeldSession, Some(HoldPattern::H6)) => {
             "Load what is needed before the commit, and touch no lazy relation after it."
         }
-        (Kind::HeldSession, Some(HoldPattern::H10 | HoldPattern::H12)) => {
+        (FindingKind::HeldSession, Some(HoldPattern::H10 | HoldPattern::H12)) => {
             "Use one session for each request and hand it on, instead of one for each layer; release it before slow work."
         }
-        (Kind::HeldSession, Some(HoldPattern::H21)) => "Roll back in every branch that swallows an error.",
-        (Kind::HeldSession, _) => {
+        (FindingKind::HeldSession, Some(HoldPattern::H21)) => "Roll back in every branch that swallows an error.",
+        (FindingKind::HeldSession, _) => {
             "Commit, and give the connection back, before the slow work; take another one after it."
         }
-        (Kind::LeakedSession, Some(HoldPattern::H7)) => "Commit after each probe, or let it use autocommit.",
-        (Kind::LeakedSession, Some(HoldPattern::H8)) => {
+        (FindingKind::LeakedSession, Some(HoldPattern::H7)) => "Commit after each probe, or let it use autocommit.",
+        (FindingKind::LeakedSession, Some(HoldPattern::H8)) => {
             "Clean up in `finally` (or a guard's drop), which also runs when the request is cancelled."
         }
-        (Kind::LeakedSession, _) => "Close each session in the scope that opens it.",
-        (Kind::PoolExhausted, _) => "Cure what holds the sessions first: a larger pool only fills later.",
-        (Kind::PoolTooSmall, _) => "Raise the pool to what the load needs, or let in fewer requests at once.",
-        (Kind::EventLoopBlocked, _) => "Use an asynchronous driver and pool, or run the blocking call on a thread.",
-        (Kind::LockConvoy, _) => {
+        (FindingKind::LeakedSession, _) => "Close each session in the scope that opens it.",
+        (FindingKind::PoolExhausted, _) => "Cure what holds the sessions first: a larger pool only fills later.",
+        (FindingKind::PoolTooSmall, _) => "Raise the pool to what the load needs, or let in fewer requests at once.",
+        (FindingKind::EventLoopBlocked, _) => {
+            "Use an asynchronous driver and pool, or run the blocking call on a thread."
+        }
+        (FindingKind::LockConvoy, _) => {
             "Commit right after the update of the shared row, or update it in a transaction of its own; use NOWAIT or a \
              lock timeout."
         }
-        (Kind::SlowQuery, _) => {
+        (FindingKind::SlowQuery, _) => {
             "Look at its plan with EXPLAIN (ANALYZE, BUFFERS), and give the session a statement timeout."
         }
-        (Kind::PgbouncerTimeout, _) => {
+        (FindingKind::PgbouncerTimeout, _) => {
             "PgBouncer ends what idles too long: cure the hold; its timeouts only decide who sees the error."
         }
-        (Kind::ServerError, _) => {
+        (FindingKind::ServerError, _) => {
             "The server enforces its limits: find who runs into them in the other findings, or in its log by this code."
         }
-        (Kind::PreparedTransaction, _) => {
+        (FindingKind::PreparedTransaction, _) => {
             "Find it in pg_prepared_xacts, and end it with COMMIT PREPARED or ROLLBACK PREPARED; set max_prepared_transactions \
              to 0 where nobody needs two-phase commit."
         }
-        (Kind::Healthy, _) => "Nothing to do.",
-        (Kind::CannotTell, _) => "Measure again: longer, with more users, or with a mix that tells the routes apart.",
+        (FindingKind::Healthy, _) => "Nothing to do.",
+        (FindingKind::CannotTell, _) => {
+            "Measure again: longer, with more users, or with a mix that tells the routes apart."
+        }
     }
 }
 
 /// The same in code, for each stack; empty where there is no more to say.
-pub(super) fn by_stack(kind: Kind) -> BTreeMap<&'static str, &'static str> {
+pub(super) fn by_stack(kind: FindingKind) -> BTreeMap<&'static str, &'static str> {
     let lines: [&str; 5] = match kind {
-        Kind::HeldSession => [
+        FindingKind::HeldSession => [
             "`with SessionLocal() as db: allowed = check(db, user)` closed before `await`; or `db.commit()` and `db.close()` \
              before it; `Depends(get_db, scope=\"function\")` for streams",
             "no ATOMIC_REQUESTS on this view; `with transaction.atomic():` around the queries only",
@@ -68,14 +72,14 @@ pub(super) fn by_stack(kind: Kind) -> BTreeMap<&'static str, &'static str> {
             "`@Transactional` on the repository's method, not on the one that calls the service; spring.jpa.open-in-view=false",
             "end the transaction and drop the pooled object in an inner block, before the `.await` of slow work",
         ],
-        Kind::LeakedSession => [
+        FindingKind::LeakedSession => [
             "`with SessionLocal() as db:` or a dependency with `yield` in `try … finally`; never a bare `next(get_db())`",
             "`close_old_connections()` in threads; no connection outside a request without `connection.close()`",
             "`try { … } finally { client.release() }`",
             "try-with-resources around every `getConnection()`; leakDetectionThreshold=10000 finds the place",
             "keep the pooled object in a scope that ends; a `Transaction` that is dropped is rolled back",
         ],
-        Kind::EventLoopBlocked => [
+        FindingKind::EventLoopBlocked => [
             "`create_async_engine` with asyncpg or psycopg; or `def` routes, which run on threads",
             "`sync_to_async` around the ORM, or a WSGI server",
             "no synchronous driver (pg-native's sync calls) in a handler",

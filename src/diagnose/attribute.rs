@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::regression::Regression;
-use super::timeline::{Row, Timeline};
+use super::timeline::{LoadTimeline, TimelineRow};
 
 /// No known way to hold takes more sessions than this for one request.
 pub(super) const MOST_SESSIONS: f64 = 8.0;
@@ -33,7 +33,7 @@ const AS_GOOD: f64 = 1.25;
 
 /// A value and its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Interval {
+pub struct HoldInterval {
     /// The best estimate.
     pub value: f64,
     /// The lower end.
@@ -42,7 +42,7 @@ pub struct Interval {
     pub high: f64,
 }
 
-impl Interval {
+impl HoldInterval {
     /// The same in another unit.
     fn scaled(self, by: f64) -> Self {
         Self { value: self.value * by, low: self.low * by, high: self.high * by }
@@ -54,11 +54,11 @@ impl Interval {
 pub(super) struct RouteHold {
     pub(super) route: String,
     /// Sessions held per request in flight.
-    pub(super) coefficient: Interval,
+    pub(super) coefficient: HoldInterval,
     /// Of all idle-in-transaction time, 0–1.
     pub(super) share: f64,
     /// `None` when not one of its requests finished.
-    pub(super) held_s: Option<Interval>,
+    pub(super) held_s: Option<HoldInterval>,
     /// Session seconds over the steady phase.
     pub(super) idle_s: f64,
     /// Whether sessions that are idle whatever is asked for would look the same.
@@ -105,18 +105,18 @@ impl Attribution {
 }
 
 /// What is attributed.
-pub(super) struct Question<'a> {
-    pub(super) timeline: &'a Timeline,
+pub(super) struct AttributionInput<'a> {
+    pub(super) timeline: &'a LoadTimeline,
     /// The phase whose time and requests are counted.
     pub(super) steady_s: (f64, f64),
     /// Requests of a route that finished in it.
     pub(super) finished: &'a dyn Fn(&str) -> u64,
     /// What is attributed of a row.
-    pub(super) of: fn(&Row) -> f64,
+    pub(super) of: fn(&TimelineRow) -> f64,
 }
 
 /// Attributes; `None` when there is too little to attribute or to attribute from.
-pub(super) fn attribute(question: &Question<'_>) -> Option<Attribution> {
+pub(super) fn attribute(question: &AttributionInput<'_>) -> Option<Attribution> {
     let timeline = question.timeline;
     if timeline.routes.is_empty() || timeline.mean(question.of)? < LEAST_IDLE {
         return None;
@@ -134,8 +134,8 @@ pub(super) fn attribute(question: &Question<'_>) -> Option<Attribution> {
 }
 
 /// The rows to learn from. A full pool cuts off what is idle, so rows before it was full are worth more.
-fn basis(timeline: &Timeline, of: fn(&Row) -> f64) -> (Vec<&Row>, Basis) {
-    let free: Vec<&Row> = timeline.rows.iter().filter(|row| !row.saturated).collect();
+fn basis(timeline: &LoadTimeline, of: fn(&TimelineRow) -> f64) -> (Vec<&TimelineRow>, Basis) {
+    let free: Vec<&TimelineRow> = timeline.rows.iter().filter(|row| !row.saturated).collect();
     let telling = free.iter().filter(|row| of(row) > 0.0).count();
     if free.len() == timeline.rows.len() {
         (free, Basis::All)
@@ -146,7 +146,13 @@ fn basis(timeline: &Timeline, of: fn(&Row) -> f64) -> (Vec<&Row>, Basis) {
     }
 }
 
-fn report(question: &Question<'_>, data: &Regression, used: &[bool], spread: &[f64], basis: Basis) -> Attribution {
+fn report(
+    question: &AttributionInput<'_>,
+    data: &Regression,
+    used: &[bool],
+    spread: &[f64],
+    basis: Basis,
+) -> Attribution {
     let timeline = question.timeline;
     let (from_s, to_s) = question.steady_s;
     let solution = data.all.solve(used, data.most);
@@ -165,7 +171,7 @@ fn report(question: &Question<'_>, data: &Regression, used: &[bool], spread: &[f
     for (index, route) in timeline.routes.iter().enumerate().filter(|(index, _)| used[*index]) {
         let value = solution[index];
         let coefficient =
-            Interval { value, low: (value - width * spread[index]).max(0.0), high: value + width * spread[index] };
+            HoldInterval { value, low: (value - width * spread[index]).max(0.0), high: value + width * spread[index] };
         let idle_s = value * in_flight_s[index] * granted;
         let finished = (question.finished)(route);
         // Requests that were in flight at an end of the window are half inside: their number is random, and so are
@@ -174,7 +180,7 @@ fn report(question: &Question<'_>, data: &Regression, used: &[bool], spread: &[f
         let cut: f64 = edges.iter().flatten().map(|row| row.in_flight[index]).sum();
         let edge = value * cut.sqrt() / (finished as f64).max(1.0);
         let half = width * (spread[index] * spread[index] + edge * edge).sqrt();
-        let each = Interval { value, low: (value - half).max(0.0), high: value + half };
+        let each = HoldInterval { value, low: (value - half).max(0.0), high: value + half };
         let held_s = (finished > 0).then(|| each.scaled(granted * in_flight_s[index] / finished as f64));
         let share = if total_s > 0.0 { idle_s / total_s } else { 1.0 };
         let like_constant = like_constant[index];
@@ -200,7 +206,7 @@ pub(super) fn matters(hold: &RouteHold) -> bool {
 }
 
 /// Routes that go up and down with a holder, so that either may be the one that holds.
-fn confused(timeline: &Timeline, data: &Regression, holders: &[RouteHold]) -> Vec<(String, String)> {
+fn confused(timeline: &LoadTimeline, data: &Regression, holders: &[RouteHold]) -> Vec<(String, String)> {
     let index = |route: &str| timeline.routes.iter().position(|it| it == route);
     let mut pairs = Vec::new();
     for holder in holders {
@@ -218,7 +224,7 @@ fn confused(timeline: &Timeline, data: &Regression, holders: &[RouteHold]) -> Ve
 }
 
 /// The routes of which one or more must hold, where none stands out: those that explain about as much as the best.
-fn ambiguous(timeline: &Timeline, data: &Regression) -> Vec<String> {
+fn ambiguous(timeline: &LoadTimeline, data: &Regression) -> Vec<String> {
     let left = data.alone();
     let Some((best, _)) = left.first().copied().filter(|(best, _)| *best < 0.5 * data.squares) else {
         return Vec::new();

@@ -3,7 +3,7 @@
 use super::pattern::HoldPattern;
 use super::simulated::{SCOPE, SimRoute, Simulated, route, simulate};
 use super::simulated_tests::{ORDER, QUICK, SECONDS, SEEDS, USERS, findings, holder, innocent, with};
-use super::{Finding, Kind};
+use super::{Finding, FindingKind};
 use crate::record::{HoldGroup, Sample};
 
 /// Four more sessions idle in transaction all the time, since `since_s`.
@@ -40,7 +40,7 @@ fn sessions_that_are_idle_whatever_is_asked_for_are_laid_to_no_route() {
         let mut simulated = simulate(&innocent(), USERS, SECONDS, seed);
         churn(&mut simulated, "SELECT 1");
         let found = findings(&simulated);
-        assert!(found.iter().all(|it| it.kind != Kind::HeldSession), "seed {seed}: {found:#?}");
+        assert!(found.iter().all(|it| it.kind != FindingKind::HeldSession), "seed {seed}: {found:#?}");
     }
     // Nor do they add to the seconds of a route that holds.
     for seed in 0..QUICK {
@@ -48,7 +48,7 @@ fn sessions_that_are_idle_whatever_is_asked_for_are_laid_to_no_route() {
         let mut simulated = simulate(&with(&[holder]), USERS, SECONDS, seed);
         churn(&mut simulated, "SELECT 1");
         let found = findings(&simulated);
-        let held: Vec<&Finding> = found.iter().filter(|it| it.kind == Kind::HeldSession).collect();
+        let held: Vec<&Finding> = found.iter().filter(|it| it.kind == FindingKind::HeldSession).collect();
         assert_eq!(held.iter().map(|it| it.route.as_deref()).collect::<Vec<_>>(), [Some("POST /orders")], "{found:#?}");
         let value = held[0].held_s_per_request.expect("its requests finish").value;
         let off = value / simulated.truth[0].1 - 1.0;
@@ -75,7 +75,7 @@ fn who_holds_is_not_lost_to_what_may_be_idle_whatever_is_asked_for() {
         }
     }
     let found = findings(&simulated);
-    let held: Vec<&Finding> = found.iter().filter(|it| it.kind == Kind::HeldSession).collect();
+    let held: Vec<&Finding> = found.iter().filter(|it| it.kind == FindingKind::HeldSession).collect();
     assert_eq!(held.iter().map(|it| it.route.as_deref()).collect::<Vec<_>>(), [Some("GET /stream")], "{found:#?}");
     assert!(held[0].confidence < 0.7, "nobody can be as sure of it as of one that varies: {found:#?}");
     // Where it varies, and be it by chance alone, it is told from a constant.
@@ -92,8 +92,8 @@ fn a_session_as_old_as_the_run_is_a_leak() {
     let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
     stay(&mut simulated, "SELECT 1", 0.0);
     let found = findings(&simulated);
-    assert_eq!((found[0].kind, found[0].pattern), (Kind::LeakedSession, Some(HoldPattern::H7)), "{found:#?}");
-    assert!(found.iter().all(|it| it.kind != Kind::HeldSession), "{found:#?}");
+    assert_eq!((found[0].kind, found[0].pattern), (FindingKind::LeakedSession, Some(HoldPattern::H7)), "{found:#?}");
+    assert!(found.iter().all(|it| it.kind != FindingKind::HeldSession), "{found:#?}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn sessions_that_were_there_before_the_load_are_told_and_blamed_on_nobody() {
         let mut simulated = simulate(&innocent(), USERS, SECONDS, seed);
         stay(&mut simulated, "SELECT 1", -3600.0);
         let found = findings(&simulated);
-        assert_eq!(found[0].kind, Kind::Healthy, "seed {seed}: {found:#?}");
+        assert_eq!(found[0].kind, FindingKind::Healthy, "seed {seed}: {found:#?}");
         let told = found[0].evidence.iter().any(|it| it.text.contains("since before the load") && it.value > 3.9);
         assert!(told, "{found:#?}");
         // Nor do they hide whoever holds with the same statement.
@@ -110,7 +110,7 @@ fn sessions_that_were_there_before_the_load_are_told_and_blamed_on_nobody() {
         stay(&mut simulated, ORDER, -3600.0);
         let found = findings(&simulated);
         assert_eq!(found[0].route.as_deref(), Some("POST /orders"), "seed {seed}: {found:#?}");
-        assert!(found.iter().all(|it| it.kind != Kind::LeakedSession), "seed {seed}: {found:#?}");
+        assert!(found.iter().all(|it| it.kind != FindingKind::LeakedSession), "seed {seed}: {found:#?}");
     }
 }
 
@@ -130,6 +130,6 @@ fn sessions_from_before_the_load_that_have_ended_excuse_no_others() {
     let variant = simulated.record.variants.get_mut(&SCOPE).expect("the variant was simulated");
     variant.summary.pool_capacity = Some(20);
     let found = findings(&simulated);
-    let unsure = found.iter().any(|it| it.kind == Kind::CannotTell);
+    let unsure = found.iter().any(|it| it.kind == FindingKind::CannotTell);
     assert!(unsure, "four sessions are idle that nobody explains: {found:#?}");
 }

@@ -25,7 +25,7 @@ pub(super) enum RootState {
 
 /// Sessions that waited behind roots with one last statement.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Root {
+pub(super) struct WaitQueue {
     pub(super) state: RootState,
     /// Normalised; empty for a prepared transaction.
     pub(super) statement: String,
@@ -41,7 +41,7 @@ pub(super) struct Root {
 }
 
 /// All roots from `from_s` to `to_s`, most waiting behind them first. `samples` ascending in time.
-pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName) -> Vec<Root> {
+pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName) -> Vec<WaitQueue> {
     let wanted = |stamped: &&Stamped| stamped.variant == of && (from_s..=to_s).contains(&stamped.at_s);
     let looks: Vec<_> = samples
         .iter()
@@ -51,14 +51,14 @@ pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName
             _ => None,
         })
         .collect();
-    let mut found = BTreeMap::<(RootState, String), Root>::new();
+    let mut found = BTreeMap::<(RootState, String), WaitQueue>::new();
     for (index, (at_s, blocking)) in looks.iter().enumerate() {
         let until_next = looks.get(index + 1).map_or(f64::INFINITY, |(next_s, _)| next_s - at_s);
         let lasts_s = if until_next < GAP_S { until_next } else { LAST_LOOK_S };
         // Who is gone between two questions, and a process without a state, says nothing of itself.
         for root in blocking.roots.iter().filter(|root| root.state.is_some() || root.pid == 0) {
             let (state, statement) = (state_of(root), normalise(root.statement.as_deref().unwrap_or_default()));
-            let known = found.entry((state, statement.clone())).or_insert_with(|| Root {
+            let known = found.entry((state, statement.clone())).or_insert_with(|| WaitQueue {
                 state,
                 statement,
                 application_name: root.application_name.clone().filter(|name| !name.is_empty()),
@@ -73,7 +73,7 @@ pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName
             known.looks += 1;
         }
     }
-    let mut roots: Vec<Root> = found.into_values().collect();
+    let mut roots: Vec<WaitQueue> = found.into_values().collect();
     roots.sort_by(|a, b| b.blocked_s.total_cmp(&a.blocked_s));
     roots
 }

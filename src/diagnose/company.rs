@@ -1,7 +1,7 @@
 //! The same regression on a mix that was designed for it: whose rates go up and down each by itself.
 
-use super::attribute::{Interval, Question, attribute};
-use super::timeline::{Row, Timeline};
+use super::attribute::{AttributionInput, HoldInterval, attribute};
+use super::timeline::{LoadTimeline, TimelineRow};
 use crate::record::ActivitySample;
 
 /// One look at the sessions while a mix ran.
@@ -21,7 +21,7 @@ pub struct MixHold {
     /// Its number.
     pub route: usize,
     /// Idle-in-transaction seconds per request; `None` when not one finished.
-    pub held_s: Option<Interval>,
+    pub held_s: Option<HoldInterval>,
     /// Routes that may be meant as well, by their numbers.
     pub or_else: Vec<usize>,
 }
@@ -30,7 +30,7 @@ pub struct MixHold {
 /// where it is known: what a full pool holds says little.
 pub fn in_mix(rows: &[MixRow], names: &[String], finished: &[u64], capacity: Option<u32>) -> Vec<MixHold> {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Vec::new() };
-    let row = |row: &MixRow| Row {
+    let row = |row: &MixRow| TimelineRow {
         at_s: row.at_s,
         in_flight: row.in_flight.iter().map(|count| f64::from(*count)).collect(),
         leaked: 0.0,
@@ -39,13 +39,13 @@ pub fn in_mix(rows: &[MixRow], names: &[String], finished: &[u64], capacity: Opt
         activity: ActivitySample { idle_in_transaction: row.idle, ..ActivitySample::default() },
         saturated: capacity.is_some_and(|capacity| row.idle >= capacity),
     };
-    let timeline = Timeline { routes: names.to_vec(), rows: rows.iter().map(row).collect() };
+    let timeline = LoadTimeline { routes: names.to_vec(), rows: rows.iter().map(row).collect() };
     let number = |name: &str| names.iter().position(|it| it == name);
-    let question = Question {
+    let question = AttributionInput {
         timeline: &timeline,
         steady_s: (first.at_s, last.at_s),
         finished: &|name| number(name).and_then(|it| finished.get(it)).copied().unwrap_or(0),
-        of: Row::idle,
+        of: TimelineRow::idle,
     };
     let Some(attribution) = attribute(&question) else { return Vec::new() };
     let hold = |name: &str, held_s| {

@@ -2,10 +2,10 @@
 
 use super::attribute::{Attribution, Basis, MOST_SESSIONS, RouteHold};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
-use super::seen::{STAY, Seen};
-use super::timeline::Row;
+use super::seen::{Observations, STAY};
+use super::timeline::TimelineRow;
 use super::titles::{listed, percent, seconds};
-use super::{Finding, Kind};
+use super::{Finding, FindingKind};
 
 /// Fewer polls than this say nothing of a run.
 pub(super) const FEWEST_POLLS: usize = 10;
@@ -17,7 +17,7 @@ pub(super) const WATCHED: f64 = 0.8;
 const UNEXPLAINED: f64 = 0.1;
 
 /// Each route that holds.
-pub(super) fn held(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn held(seen: &Observations<'_>) -> Vec<Finding> {
     let by_load = seen.attribution.as_ref().map_or(&[][..], |it| &it.holders);
     let holders = seen.exact.as_deref().unwrap_or(by_load);
     let one = |hold: &RouteHold| {
@@ -34,13 +34,13 @@ pub(super) fn held(seen: &Seen<'_>) -> Vec<Finding> {
 /// True if a transaction was clearly older than the slowest request of this route. Where none was, none is known to have
 /// outlived its request: that as many sessions as are thinkable go with a fast route is chance then, as when the machine
 /// stood still.
-fn outlives_requests(seen: &Seen<'_>, route: &str) -> bool {
+fn outlives_requests(seen: &Observations<'_>, route: &str) -> bool {
     let slowest_ms = seen.case.variant.routes.iter().find(|it| it.route == route).and_then(|it| it.latency_max_ms);
     let oldest_s = seen.case.variant.summary.transaction_age_max_s;
     oldest_s.zip(slowest_ms).is_some_and(|(oldest_s, slowest_ms)| oldest_s >= 2.0 * slowest_ms / 1e3)
 }
 
-fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
+fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
     let parts = seen.statements_of(&hold.route, holders);
     let statements: Vec<(String, f64)> = parts.iter().map(|(it, part)| (it.statement.clone(), *part)).collect();
     let aborted = if holders.len() == 1 { seen.aborted() } else { aborted_of(seen, hold) };
@@ -63,7 +63,7 @@ fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
         statement: parts.first().map(|(it, _)| it.statement.clone()),
         application_name: parts.first().and_then(|(it, _)| it.application_name.clone()),
         harm_s: idle_s,
-        ..Finding::new(Kind::HeldSession, pattern, sure_of_route, title)
+        ..Finding::new(FindingKind::HeldSession, pattern, sure_of_route, title)
     };
     finding = finding
         .with("samples.activity", seen.idle_s(), "session seconds idle in transaction in the steady phase")
@@ -75,7 +75,7 @@ fn holder(seen: &Seen<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
 }
 
 /// More sessions than a request can hold go with a route: they outlive it.
-fn left_behind(seen: &Seen<'_>, hold: &RouteHold) -> Finding {
+fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
     let first = seen.statements.first();
     let statement = first.map(|it| it.statement.clone());
     let print =
@@ -94,13 +94,13 @@ fn left_behind(seen: &Seen<'_>, hold: &RouteHold) -> Finding {
         statement,
         application_name: first.and_then(|it| it.application_name.clone()),
         harm_s: hold.idle_s,
-        ..Finding::new(Kind::LeakedSession, pattern, 0.6, title)
+        ..Finding::new(FindingKind::LeakedSession, pattern, 0.6, title)
     };
     finding.with("samples.load", hold.coefficient.value, format!("sessions for each request in flight; {why}"))
 }
 
 /// What the figures are learned from, and which other route may be meant.
-fn with_basis(seen: &Seen<'_>, hold: &RouteHold, finding: Finding) -> Finding {
+fn with_basis(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
     let Some(attribution) = seen.attribution.as_ref().filter(|_| seen.exact.is_none()) else { return finding };
     let basis = match attribution.basis {
         Basis::All => "polls that this is learned from",
@@ -134,7 +134,7 @@ fn others(attribution: &Attribution, route: Option<&str>) -> Vec<String> {
 }
 
 /// Says whether what the application calls itself agrees with what the load says.
-fn cross_checked(seen: &Seen<'_>, hold: &RouteHold, finding: Finding) -> Finding {
+fn cross_checked(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
     let (Some(_), Some(by_load)) = (&seen.exact, &seen.attribution) else { return finding };
     match by_load.holders.iter().find(|it| it.route == hold.route) {
         Some(same) => finding.with("samples.load", same.share, "share of the idle time by the load alone: it agrees"),
@@ -146,7 +146,7 @@ fn cross_checked(seen: &Seen<'_>, hold: &RouteHold, finding: Finding) -> Finding
     }
 }
 
-fn confidence(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
+fn confidence(seen: &Observations<'_>, hold: &RouteHold) -> f64 {
     if seen.exact.is_some() {
         return 0.98;
     }
@@ -162,7 +162,7 @@ fn confidence(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
 }
 
 /// Share of a route's idle sessions in an aborted transaction, where more than one route holds.
-fn aborted_of(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
+fn aborted_of(seen: &Observations<'_>, hold: &RouteHold) -> f64 {
     let Some(index) = seen.timeline.routes.iter().position(|it| *it == hold.route) else { return 0.0 };
     let failed = seen.attribute(|row| f64::from(row.activity.idle_in_transaction_aborted));
     let route = &seen.timeline.routes[index];
@@ -171,7 +171,7 @@ fn aborted_of(seen: &Seen<'_>, hold: &RouteHold) -> f64 {
 }
 
 /// Sessions that outlive every request.
-pub(super) fn leaked(seen: &Seen<'_>) -> Option<Finding> {
+pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
     let first = seen.statements.get(*seen.leaks.first()?)?;
     let half = first.series.len() / 2;
     let mean = |part: &[(f64, f64)]| part.iter().map(|(_, it)| it).sum::<f64>() / part.len().max(1) as f64;
@@ -192,7 +192,7 @@ pub(super) fn leaked(seen: &Seen<'_>) -> Option<Finding> {
         statement: Some(first.statement.clone()),
         application_name: first.application_name.clone(),
         harm_s: share * seen.idle_s(),
-        ..Finding::new(Kind::LeakedSession, pattern, 0.85, title)
+        ..Finding::new(FindingKind::LeakedSession, pattern, 0.85, title)
     };
     Some(
         finding
@@ -202,7 +202,7 @@ pub(super) fn leaked(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// What was seen and is not explained.
-pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Finding> {
+pub(super) fn cannot_tell(seen: &Observations<'_>, findings: &[Finding]) -> Option<Finding> {
     if let Some(finding) = not_observed(seen) {
         return Some(finding);
     }
@@ -210,16 +210,20 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
     if polls < FEWEST_POLLS {
         let title =
             format!("Cannot tell: there are {polls} polls of the database under load, and {FEWEST_POLLS} are needed.");
-        return Some(Finding::new(Kind::CannotTell, None, 1.0, title).with("summary.polls", polls as f64, "polls"));
+        return Some(Finding::new(FindingKind::CannotTell, None, 1.0, title).with(
+            "summary.polls",
+            polls as f64,
+            "polls",
+        ));
     }
     let watched = seen.share_watched();
     if watched < WATCHED {
         let title = format!("Cannot tell: the database was seen for {} of the steady phase.", percent(watched));
         let text = "share of the steady phase between polls that are no gap apart";
-        return Some(Finding::new(Kind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
+        return Some(Finding::new(FindingKind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
     }
-    let idle = seen.timeline.mean(Row::idle_under_load).unwrap_or(0.0);
-    let explained = findings.iter().any(|it| matches!(it.kind, Kind::HeldSession | Kind::LeakedSession));
+    let idle = seen.timeline.mean(TimelineRow::idle_under_load).unwrap_or(0.0);
+    let explained = findings.iter().any(|it| matches!(it.kind, FindingKind::HeldSession | FindingKind::LeakedSession));
     let capacity = seen.capacity();
     if !explained && idle >= (UNEXPLAINED * capacity).max(1.0) {
         return Some(nobody_named(seen, idle));
@@ -236,7 +240,7 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
             )
         };
         let failed = if failed.is_nan() { 1.0 } else { failed };
-        return Some(Finding::new(Kind::CannotTell, None, 0.8, title).with(
+        return Some(Finding::new(FindingKind::CannotTell, None, 0.8, title).with(
             "summary.failure_ratio",
             failed,
             "failed of finished",
@@ -246,9 +250,9 @@ pub(super) fn cannot_tell(seen: &Seen<'_>, findings: &[Finding]) -> Option<Findi
 }
 
 /// The service's sessions were not among those that were watched.
-fn not_observed(seen: &Seen<'_>) -> Option<Finding> {
+fn not_observed(seen: &Observations<'_>) -> Option<Finding> {
     let because = seen.case.record.not_observed(seen.case.variant)?;
-    let finding = Finding::new(Kind::CannotTell, None, 1.0, format!("Inconclusive: {because}."));
+    let finding = Finding::new(FindingKind::CannotTell, None, 1.0, format!("Inconclusive: {because}."));
     Some(finding.with(
         "monitor.sessions_with_activity",
         0.0,
@@ -256,7 +260,7 @@ fn not_observed(seen: &Seen<'_>) -> Option<Finding> {
     ))
 }
 
-fn nobody_named(seen: &Seen<'_>, idle: f64) -> Finding {
+fn nobody_named(seen: &Observations<'_>, idle: f64) -> Finding {
     let ambiguous = seen.attribution.as_ref().map_or(&[][..], |it| &it.ambiguous);
     let title = if ambiguous.len() > 1 {
         format!(
@@ -268,7 +272,7 @@ fn nobody_named(seen: &Seen<'_>, idle: f64) -> Finding {
         format!("Cannot tell who holds {idle:.1} sessions at the mean: they go with no route's requests in flight.")
     };
     let statement = seen.statements.first().map(|it| it.statement.clone());
-    Finding { statement, ..Finding::new(Kind::CannotTell, None, 0.8, title) }.with(
+    Finding { statement, ..Finding::new(FindingKind::CannotTell, None, 0.8, title) }.with(
         "summary.idle_in_transaction_mean",
         idle,
         "sessions idle in transaction at the mean",
@@ -276,16 +280,16 @@ fn nobody_named(seen: &Seen<'_>, idle: f64) -> Finding {
 }
 
 /// Nothing is wrong.
-pub(super) fn healthy(seen: &Seen<'_>) -> Finding {
+pub(super) fn healthy(seen: &Observations<'_>) -> Finding {
     let summary = &seen.case.variant.summary;
-    let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
+    let idle = seen.timeline.mean(TimelineRow::idle).unwrap_or(0.0);
     // Of pools that tell nothing, nothing is said.
     let pools = if summary.pool_timeouts.is_some() { "no checkout gave up" } else { "hardly a request failed" };
     let title = format!(
         "Nothing is wrong: {idle:.1} sessions are idle in transaction at the mean, {pools}, and no route holds a session \
          for long."
     );
-    let finding = Finding::new(Kind::Healthy, None, 0.9, title).with(
+    let finding = Finding::new(FindingKind::Healthy, None, 0.9, title).with(
         "samples.activity",
         idle,
         "sessions idle in transaction at the mean",

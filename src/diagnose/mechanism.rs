@@ -1,11 +1,11 @@
 //! What comes of it: full pools, loops that stand still, waits for locks, busy sessions, `PgBouncer`.
 
-use super::blocking::{Root, RootState};
+use super::blocking::{RootState, WaitQueue};
 use super::pattern::HoldPattern;
-use super::seen::Seen;
-use super::timeline::Row;
+use super::seen::Observations;
+use super::timeline::TimelineRow;
 use super::titles::{percent, seconds};
-use super::{Finding, Kind};
+use super::{Finding, FindingKind};
 use crate::record::PgBouncerPool;
 use crate::texts::TextKind;
 
@@ -16,8 +16,8 @@ const LASTS: f64 = 0.2;
 const BUSY: f64 = 0.25;
 
 /// Sessions that wait for a lock.
-pub(super) fn convoy(seen: &Seen<'_>) -> Option<Finding> {
-    let waiting = |row: &Row| f64::from(row.activity.waiting_for_lock);
+pub(super) fn convoy(seen: &Observations<'_>) -> Option<Finding> {
+    let waiting = |row: &TimelineRow| f64::from(row.activity.waiting_for_lock);
     let mean = seen.timeline.mean(waiting)?;
     let lasting = seen.timeline.mean(|row| f64::from(u8::from(row.activity.waiting_for_lock > 0)))?;
     if lasting < LASTS || mean < 1.0 {
@@ -38,7 +38,7 @@ pub(super) fn convoy(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// The monitor has walked the queue to its root.
-fn behind_root(seen: &Seen<'_>, root: &Root, peak: f64, mean: &str) -> Finding {
+fn behind_root(seen: &Observations<'_>, root: &WaitQueue, peak: f64, mean: &str) -> Finding {
     let all_s: f64 = seen.roots.iter().map(|it| it.blocked_s).sum();
     let share = if all_s > 0.0 { root.blocked_s / all_s } else { 0.0 };
     let (pattern, does) = match root.state {
@@ -53,7 +53,7 @@ fn behind_root(seen: &Seen<'_>, root: &Root, peak: f64, mean: &str) -> Finding {
         pattern_confidence: pattern.map(|_| 0.95),
         statement: Some(root.statement.clone()).filter(|it| !it.is_empty()),
         application_name: root.application_name.clone(),
-        ..Finding::new(Kind::LockConvoy, pattern, 0.95, title)
+        ..Finding::new(FindingKind::LockConvoy, pattern, 0.95, title)
     }
     .with("samples.blocking", f64::from(root.most), "most sessions behind one such root at one time")
     .with("samples.blocking", root.blocked_s, "session seconds waited behind it")
@@ -61,7 +61,7 @@ fn behind_root(seen: &Seen<'_>, root: &Root, peak: f64, mean: &str) -> Finding {
 }
 
 /// There is no blocking graph: an idle session whose last statement locks rows may be the root.
-fn behind_a_guess(seen: &Seen<'_>, peak: f64, mean: &str) -> Finding {
+fn behind_a_guess(seen: &Observations<'_>, peak: f64, mean: &str) -> Finding {
     let holder = seen.statements.iter().find(|it| writes(&it.statement));
     let behind = if holder.is_some() { " behind a session that is idle in transaction (H14)" } else { "" };
     let title = format!("Up to {peak:.0} sessions wait for a lock{behind}, {mean}.");
@@ -70,7 +70,7 @@ fn behind_a_guess(seen: &Seen<'_>, peak: f64, mean: &str) -> Finding {
         pattern_confidence: pattern.map(|_| 0.8),
         statement: holder.map(|it| it.statement.clone()),
         application_name: holder.and_then(|it| it.application_name.clone()),
-        ..Finding::new(Kind::LockConvoy, pattern, 0.9, title)
+        ..Finding::new(FindingKind::LockConvoy, pattern, 0.9, title)
     }
 }
 
@@ -81,14 +81,14 @@ fn writes(statement: &str) -> bool {
 }
 
 /// Sessions that are busy, where most of the time goes there.
-pub(super) fn slow(seen: &Seen<'_>) -> Option<Finding> {
-    let (busy, idle) = (seen.timeline.mean(Row::working)?, seen.timeline.mean(Row::idle)?);
+pub(super) fn slow(seen: &Observations<'_>) -> Option<Finding> {
+    let (busy, idle) = (seen.timeline.mean(TimelineRow::working)?, seen.timeline.mean(TimelineRow::idle)?);
     let capacity = seen.capacity();
     if busy < BUSY * capacity || busy < idle || busy < 2.0 {
         return None;
     }
     let (from_s, to_s) = seen.steady_s();
-    let attribution = seen.attribute(Row::working);
+    let attribution = seen.attribute(TimelineRow::working);
     let worst = attribution.as_ref().and_then(|it| it.holders.first());
     let who = worst.map_or_else(|| "Statements".to_owned(), |it| format!("Statements of {}", it.route));
     let each =
@@ -97,8 +97,8 @@ pub(super) fn slow(seen: &Seen<'_>) -> Option<Finding> {
     Some(
         Finding {
             route: worst.map(|it| it.route.clone()),
-            harm_s: seen.timeline.integral(from_s, to_s, Row::working),
-            ..Finding::new(Kind::SlowQuery, None, if worst.is_some() { 0.85 } else { 0.6 }, title)
+            harm_s: seen.timeline.integral(from_s, to_s, TimelineRow::working),
+            ..Finding::new(FindingKind::SlowQuery, None, if worst.is_some() { 0.85 } else { 0.6 }, title)
         }
         .with("samples.activity", busy, "sessions that run a statement, at the mean")
         .with("samples.activity", idle, "sessions idle in transaction, at the mean"),
@@ -106,7 +106,7 @@ pub(super) fn slow(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// Event loops that stood still.
-pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
+pub(super) fn loops(seen: &Observations<'_>) -> Option<Finding> {
     let gauges: Vec<u32> = seen.pools().filter_map(|it| it.stalled_workers).collect();
     if gauges.is_empty() {
         return stands_still(seen);
@@ -118,7 +118,7 @@ pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
     }
     let most = gauges.iter().copied().max().unwrap_or(0);
     let summary = &seen.case.variant.summary;
-    let busy = seen.timeline.mean(Row::working).unwrap_or(0.0);
+    let busy = seen.timeline.mean(TimelineRow::working).unwrap_or(0.0);
     let health = summary.replicas_healthy_min.zip(summary.replicas).filter(|(healthy, all)| healthy < all);
     let down = health.map_or_else(String::new, |(it, all)| format!("; {it} of {all} replicas stay healthy"));
     let title = format!(
@@ -128,7 +128,7 @@ pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
     );
     let finding = Finding {
         pattern_confidence: Some(0.8),
-        ..Finding::new(Kind::EventLoopBlocked, Some(HoldPattern::H13), 0.85, title)
+        ..Finding::new(FindingKind::EventLoopBlocked, Some(HoldPattern::H13), 0.85, title)
     }
     .with("samples.pools.stalled_workers", f64::from(most), "most workers of one replica that stood still")
     .with(
@@ -146,9 +146,9 @@ pub(super) fn loops(seen: &Seen<'_>) -> Option<Finding> {
 
 /// No gauge tells of the loops: then it shows in requests that are in flight and of which none finishes, probes that get
 /// no answer, and a database that has nothing to do meanwhile.
-fn stands_still(seen: &Seen<'_>) -> Option<Finding> {
+fn stands_still(seen: &Observations<'_>) -> Option<Finding> {
     let (still, probes) = (seen.share_standing_still(), seen.share_of_failed_probes());
-    let busy = seen.timeline.mean(Row::working)?;
+    let busy = seen.timeline.mean(TimelineRow::working)?;
     if still < LASTS || probes.is_some_and(|it| it < LASTS) || busy >= BUSY * seen.capacity() {
         return None;
     }
@@ -161,7 +161,7 @@ fn stands_still(seen: &Seen<'_>) -> Option<Finding> {
     let sure = if probes.is_some() { 0.6 } else { 0.4 };
     let finding = Finding {
         pattern_confidence: Some(sure),
-        ..Finding::new(Kind::EventLoopBlocked, Some(HoldPattern::H13), sure, title)
+        ..Finding::new(FindingKind::EventLoopBlocked, Some(HoldPattern::H13), sure, title)
     }
     .with("samples.load", still, "share of the time in which requests were in flight and none finished for a second")
     .with("samples.activity", busy, "sessions that run a statement, at the mean");
@@ -172,29 +172,31 @@ fn stands_still(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// Checkouts that gave up, or a pool that is too small.
-pub(super) fn pool(seen: &Seen<'_>, causes: &[Finding]) -> Option<Finding> {
+pub(super) fn pool(seen: &Observations<'_>, causes: &[Finding]) -> Option<Finding> {
     let told = seen.texts.iter().filter(|(kind, _, _)| kind.is_pool()).max_by_key(|(_, _, told)| told.count);
     let counted = seen.case.variant.summary.pool_timeouts.unwrap_or(0);
     let gave_up = counted.max(told.as_ref().map_or(0, |(_, _, told)| told.count));
     if gave_up == 0 {
         return None;
     }
-    let cause = |kinds: &[Kind]| causes.iter().any(|it| kinds.contains(&it.kind));
-    let full: Vec<&Row> = seen.timeline.rows.iter().filter(|row| row.saturated).collect();
-    let rows: Vec<&Row> = if full.is_empty() { seen.timeline.rows.iter().collect() } else { full.clone() };
-    let mean = |value: fn(&Row) -> f64| rows.iter().map(|row| value(row)).sum::<f64>() / rows.len().max(1) as f64;
-    let (idle, busy) = (mean(Row::idle), mean(Row::working));
-    let known = cause(&[Kind::HeldSession, Kind::LeakedSession, Kind::SlowQuery, Kind::LockConvoy]);
+    let cause = |kinds: &[FindingKind]| causes.iter().any(|it| kinds.contains(&it.kind));
+    let full: Vec<&TimelineRow> = seen.timeline.rows.iter().filter(|row| row.saturated).collect();
+    let rows: Vec<&TimelineRow> = if full.is_empty() { seen.timeline.rows.iter().collect() } else { full.clone() };
+    let mean =
+        |value: fn(&TimelineRow) -> f64| rows.iter().map(|row| value(row)).sum::<f64>() / rows.len().max(1) as f64;
+    let (idle, busy) = (mean(TimelineRow::idle), mean(TimelineRow::working));
+    let known =
+        cause(&[FindingKind::HeldSession, FindingKind::LeakedSession, FindingKind::SlowQuery, FindingKind::LockConvoy]);
     let limits = told.as_ref().map(|(_, _, told)| told.limits).unwrap_or_default();
     // Without a session that is out at the mean, or half of what one pool has, nobody knows what fills it.
     let few = limits.size.is_some_and(|size| idle + busy < 0.5 * f64::from(size));
     let unknown = !known && (idle.max(busy) < 0.5 || few);
-    let kind = if known || unknown || idle >= busy { Kind::PoolExhausted } else { Kind::PoolTooSmall };
+    let kind = if known || unknown || idle >= busy { FindingKind::PoolExhausted } else { FindingKind::PoolTooSmall };
     let of = told.as_ref().map_or_else(|| "the pool".to_owned(), |(_, library, _)| pool_words(library, limits));
     let after = limits.timeout_s.map_or_else(|| "waiting".to_owned(), |it| format!("after {}", seconds(it)));
     let why = match kind {
         _ if unknown => "full, and what fills it was not seen",
-        Kind::PoolTooSmall => "too small for the load: no route holds a session for long",
+        FindingKind::PoolTooSmall => "too small for the load: no route holds a session for long",
         _ if idle >= busy => "full of sessions that are idle in transaction",
         _ => "full of busy sessions",
     };
@@ -218,7 +220,7 @@ pub(super) fn pool(seen: &Seen<'_>, causes: &[Finding]) -> Option<Finding> {
     })
 }
 
-fn pool_words(library: &str, limits: crate::texts::Limits) -> String {
+fn pool_words(library: &str, limits: crate::texts::PoolLimits) -> String {
     let size = match (limits.size, limits.overflow) {
         (Some(size), Some(overflow)) => format!(" of {size} + {overflow}"),
         (Some(size), None) => format!(" of {size}"),
@@ -228,7 +230,7 @@ fn pool_words(library: &str, limits: crate::texts::Limits) -> String {
 }
 
 /// What `PgBouncer` says.
-pub(super) fn pgbouncer(seen: &Seen<'_>) -> Option<Finding> {
+pub(super) fn pgbouncer(seen: &Observations<'_>) -> Option<Finding> {
     let told: Vec<(TextKind, u64)> = seen
         .texts
         .iter()
@@ -243,11 +245,8 @@ pub(super) fn pgbouncer(seen: &Seen<'_>) -> Option<Finding> {
         _ => "ended clients or their work by a timeout",
     };
     let title = format!("PgBouncer {what}, {count} times: the limit that is hit is the pooler's.");
-    let finding = Finding { harm_s: count as f64, ..Finding::new(Kind::PgbouncerTimeout, None, 0.95, title) }.with(
-        "errors",
-        count as f64,
-        "such texts of PgBouncer",
-    );
+    let finding = Finding { harm_s: count as f64, ..Finding::new(FindingKind::PgbouncerTimeout, None, 0.95, title) }
+        .with("errors", count as f64, "such texts of PgBouncer");
     let peak = |of: fn(&PgBouncerPool) -> Option<u32>| {
         let looks = seen.pgbouncer_pools().filter_map(|pools| pools.iter().map(of).sum::<Option<u32>>());
         looks.max().map(f64::from)

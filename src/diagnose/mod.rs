@@ -32,19 +32,19 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use attribute::Interval;
+pub use attribute::HoldInterval;
 pub use pattern::HoldPattern;
 pub use statements::normalise;
 
 use crate::record::{RunRecord, Stamped, VariantRecord};
 use crate::scenario::{Experiment, PgBouncer, VariantName};
-use crate::texts::Tally;
-use seen::Seen;
+use crate::texts::PatternCounts;
+use seen::Observations;
 
 /// What kind of thing is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FindingKind {
     /// A route holds a session across slow work.
     HeldSession,
     /// Sessions stay in a transaction after their request.
@@ -87,7 +87,7 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// What kind of thing.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// Method, path template, JSON-RPC method; `None` when it is about no single route.
     pub route: Option<String>,
     /// The hold pattern, by its id in `docs/HOLD-PATTERNS.md`; `None` when none can be told.
@@ -95,7 +95,7 @@ pub struct Finding {
     /// How sure the pattern is, 0–1; `None` without one.
     pub pattern_confidence: Option<f64>,
     /// Idle-in-transaction seconds for each request of the route, with the 95 % interval; `None` when not one finished.
-    pub held_s_per_request: Option<Interval>,
+    pub held_s_per_request: Option<HoldInterval>,
     /// Share of all idle-in-transaction time, 0–1.
     pub share: Option<f64>,
     /// The last statement of most of these sessions, values replaced by `?`.
@@ -118,7 +118,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(kind: Kind, pattern: Option<HoldPattern>, confidence: f64, title: String) -> Self {
+    fn new(kind: FindingKind, pattern: Option<HoldPattern>, confidence: f64, title: String) -> Self {
         Self {
             kind,
             route: None,
@@ -144,21 +144,24 @@ impl Finding {
 
     /// Whether it names something that is wrong.
     pub fn is_trouble(&self) -> bool {
-        !matches!(self.kind, Kind::Healthy | Kind::CannotTell)
+        !matches!(self.kind, FindingKind::Healthy | FindingKind::CannotTell)
     }
 
     /// Causes before their effects, and what is known before what is not.
     fn rank(&self) -> u8 {
         match self.kind {
-            Kind::HeldSession
-            | Kind::LeakedSession
-            | Kind::SlowQuery
-            | Kind::LockConvoy
-            | Kind::PoolTooSmall
-            | Kind::PreparedTransaction => 0,
-            Kind::PoolExhausted | Kind::EventLoopBlocked | Kind::PgbouncerTimeout | Kind::ServerError => 1,
-            Kind::CannotTell => 2,
-            Kind::Healthy => 3,
+            FindingKind::HeldSession
+            | FindingKind::LeakedSession
+            | FindingKind::SlowQuery
+            | FindingKind::LockConvoy
+            | FindingKind::PoolTooSmall
+            | FindingKind::PreparedTransaction => 0,
+            FindingKind::PoolExhausted
+            | FindingKind::EventLoopBlocked
+            | FindingKind::PgbouncerTimeout
+            | FindingKind::ServerError => 1,
+            FindingKind::CannotTell => 2,
+            FindingKind::Healthy => 3,
         }
     }
 }
@@ -170,13 +173,18 @@ pub struct Case<'a> {
     scope: VariantName,
     variant: &'a VariantRecord,
     samples: &'a [Stamped],
-    texts: &'a Tally,
+    texts: &'a PatternCounts,
 }
 
 impl<'a> Case<'a> {
     /// One variant of a run; `None` when the run has no such variant. `samples` may hold other variants' too, and must be
     /// ascending in time; `logs` are texts from log files.
-    pub fn of(record: &'a RunRecord, scope: VariantName, samples: &'a [Stamped], logs: &'a Tally) -> Option<Self> {
+    pub fn of(
+        record: &'a RunRecord,
+        scope: VariantName,
+        samples: &'a [Stamped],
+        logs: &'a PatternCounts,
+    ) -> Option<Self> {
         record.variants.get(&scope).map(|variant| Self { record, scope, variant, samples, texts: logs })
     }
 
@@ -200,7 +208,7 @@ impl<'a> Case<'a> {
 
 /// Finds what is wrong: never an empty list. Causes come before effects, the costly before the cheap.
 pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
-    let seen = Seen::of(case);
+    let seen = Observations::of(case);
     let mut findings = if case.is_watched() { watched::findings(&seen) } else { under_load(&seen) };
     findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
     if let Some(first) = findings.first_mut() {
@@ -210,7 +218,7 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     findings
 }
 
-fn under_load(seen: &Seen<'_>) -> Vec<Finding> {
+fn under_load(seen: &Observations<'_>) -> Vec<Finding> {
     let mut findings = findings::held(seen);
     findings.extend(findings::leaked(seen));
     findings.extend(mechanism::convoy(seen));

@@ -6,9 +6,9 @@
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::attribute::{Basis, LEAST_SHARE, MOST_SESSIONS, Question};
+use super::attribute::{AttributionInput, Basis, LEAST_SHARE, MOST_SESSIONS};
 use super::nnls::{Normal, ROUNDING};
-use super::timeline::Row;
+use super::timeline::TimelineRow;
 
 /// Resamples. The standard deviation of 300 is known to 4 %.
 const RESAMPLES: usize = 300;
@@ -52,7 +52,7 @@ pub(super) struct Regression {
 }
 
 impl Regression {
-    pub(super) fn new(question: &Question<'_>, rows: &[&Row], basis: Basis) -> Self {
+    pub(super) fn new(question: &AttributionInput<'_>, rows: &[&TimelineRow], basis: Basis) -> Self {
         let routes = question.timeline.routes.len();
         let longest_s = (0..routes).map(|route| time_in_flight(question, route)).fold(0.0, f64::max);
         let length = block_length(rows, longest_s);
@@ -62,8 +62,8 @@ impl Regression {
         // Nor is a pool that was always full a constant. Scaled so that it needs no factor above `most`.
         let constant = if basis == Basis::Full { 0.0 } else { SLACK * quietest(rows, question.of) / most };
         let columns = routes + 1;
-        let regressors = |row: &Row| [row.in_flight.as_slice(), &[constant]].concat();
-        let equations = |rows: &[&Row]| {
+        let regressors = |row: &TimelineRow| [row.in_flight.as_slice(), &[constant]].concat();
+        let equations = |rows: &[&TimelineRow]| {
             let mut normal = Normal::new(columns);
             for row in rows {
                 normal.observe(&regressors(row), (question.of)(row));
@@ -226,9 +226,9 @@ impl Regression {
 }
 
 /// What was idle in the quietest second: hardly more can have been idle all the time.
-fn quietest(rows: &[&Row], of: fn(&Row) -> f64) -> f64 {
+fn quietest(rows: &[&TimelineRow], of: fn(&TimelineRow) -> f64) -> f64 {
     let length = block_length(rows, 0.0);
-    let mean = |rows: &[&Row]| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;
+    let mean = |rows: &[&TimelineRow]| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;
     rows.windows(length).map(mean).reduce(f64::min).unwrap_or(0.0)
 }
 
@@ -245,7 +245,7 @@ fn resample(blocks: &[Normal], per_resample: usize) -> Vec<Normal> {
 }
 
 /// Rows of a block: twice the time that a request of the slowest route takes, within bounds.
-fn block_length(rows: &[&Row], longest_s: f64) -> usize {
+fn block_length(rows: &[&TimelineRow], longest_s: f64) -> usize {
     let span = rows.last().zip(rows.first()).map_or(0.0, |(last, first)| last.at_s - first.at_s);
     let per_second = if span > 0.0 { rows.len() as f64 / span } else { 10.0 };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
@@ -254,7 +254,7 @@ fn block_length(rows: &[&Row], longest_s: f64) -> usize {
 }
 
 /// Mean time that a request of a route is in flight, by Little's law; 0 when none finished.
-fn time_in_flight(question: &Question<'_>, route: usize) -> f64 {
+fn time_in_flight(question: &AttributionInput<'_>, route: usize) -> f64 {
     let (from_s, to_s) = question.steady_s;
     let finished = (question.finished)(&question.timeline.routes[route]);
     if finished == 0 {

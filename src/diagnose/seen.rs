@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Case;
-use super::attribute::{Attribution, Interval, Question, RouteHold, attribute};
-use super::blocking::{Root, roots};
+use super::attribute::{Attribution, AttributionInput, HoldInterval, RouteHold, attribute};
+use super::blocking::{WaitQueue, roots};
 use super::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
-use super::timeline::{Row, Timeline};
+use super::timeline::{LoadTimeline, TimelineRow};
 use crate::record::{BreakdownSample, HoldGroup, PgBouncerPool, Sample, SeenBy};
-use crate::texts::Tally;
+use crate::texts::PatternCounts;
 use crate::units::Span;
 
 /// A transaction that is so many times older than the longest request, and a second more, belongs to none.
@@ -29,9 +29,9 @@ const MOSTLY: f64 = 0.5;
 /// From this share of named sessions on, the application's own word is taken instead of the regression.
 const NAMED: f64 = 0.8;
 
-pub(super) struct Seen<'a> {
+pub(super) struct Observations<'a> {
     pub(super) case: Case<'a>,
-    pub(super) timeline: Timeline,
+    pub(super) timeline: LoadTimeline,
     pub(super) breakdowns: Vec<(f64, &'a BreakdownSample)>,
     pub(super) statements: Vec<StatementHold>,
     /// Who holds, by the regression.
@@ -39,18 +39,18 @@ pub(super) struct Seen<'a> {
     /// Who holds, by what the application says of itself; `None` when it says nothing.
     pub(super) exact: Option<Vec<RouteHold>>,
     /// Error texts of the record and of the logs.
-    pub(super) texts: Tally,
+    pub(super) texts: PatternCounts,
     /// Behind whom sessions waited for locks, most waiting first.
-    pub(super) roots: Vec<Root>,
+    pub(super) roots: Vec<WaitQueue>,
     /// Statements whose transactions outlive every request.
     pub(super) leaks: Vec<usize>,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> Observations<'a> {
     pub(super) fn of(case: Case<'a>) -> Self {
         let phases = case.variant.phases;
         let samples: Vec<_> = case.samples.iter().filter(|stamped| stamped.variant == case.scope).collect();
-        let of = if case.is_watched() { Timeline::watched } else { Timeline::of };
+        let of = if case.is_watched() { LoadTimeline::watched } else { LoadTimeline::of };
         let timeline = of(&samples, case.capacity(), phases.steady_to_s);
         let own = case.samples;
         let breakdowns: Vec<_> = breakdowns(own, 0.0, phases.steady_to_s, case.scope);
@@ -59,7 +59,7 @@ impl<'a> Seen<'a> {
         let mut texts = case.texts.clone();
         // The gateway, its clients, PgBouncer and the logs tell of the same errors.
         for seen_by in [SeenBy::Gateway, SeenBy::Client, SeenBy::PgBouncer] {
-            let mut told = Tally::default();
+            let mut told = PatternCounts::default();
             let theirs = case.variant.errors.iter().filter(|error| error.seen_by == seen_by);
             theirs.for_each(|error| told.add(&error.text, error.count));
             texts.also_seen(told);
@@ -78,13 +78,13 @@ impl<'a> Seen<'a> {
         seen.beside_polls(Self::earlier_at, |row| &mut row.earlier);
         seen.leaks = seen.leaks();
         seen.beside_polls(Self::leaked_at, |row| &mut row.leaked);
-        seen.attribution = seen.attribute(Row::held).map(|it| it.of_all(seen.idle_s()));
+        seen.attribution = seen.attribute(TimelineRow::held).map(|it| it.of_all(seen.idle_s()));
         seen.exact = seen.exact();
         seen
     }
 
-    pub(super) fn attribute(&self, of: fn(&Row) -> f64) -> Option<Attribution> {
-        attribute(&Question {
+    pub(super) fn attribute(&self, of: fn(&TimelineRow) -> f64) -> Option<Attribution> {
+        attribute(&AttributionInput {
             timeline: &self.timeline,
             steady_s: self.steady_s(),
             finished: &|route| self.finished(route),
@@ -104,7 +104,7 @@ impl<'a> Seen<'a> {
     /// Idle-in-transaction session seconds over the steady phase.
     pub(super) fn idle_s(&self) -> f64 {
         let (from_s, to_s) = self.steady_s();
-        self.timeline.integral(from_s, to_s, Row::idle)
+        self.timeline.integral(from_s, to_s, TimelineRow::idle)
     }
 
     /// Sessions that may be open; where nobody says, as many as were ever open.
@@ -127,8 +127,8 @@ impl<'a> Seen<'a> {
 
     /// Share of the idle sessions that were in an aborted transaction.
     pub(super) fn aborted(&self) -> f64 {
-        let sum = |value: fn(&Row) -> f64| self.timeline.rows.iter().map(value).sum::<f64>();
-        let idle = sum(Row::idle);
+        let sum = |value: fn(&TimelineRow) -> f64| self.timeline.rows.iter().map(value).sum::<f64>();
+        let idle = sum(TimelineRow::idle);
         if idle > 0.0 { sum(|row| f64::from(row.activity.idle_in_transaction_aborted)) / idle } else { 0.0 }
     }
 
@@ -222,13 +222,13 @@ impl<'a> Seen<'a> {
 
     /// Whether so many sessions are idle in transaction that the requests in flight cannot be holding them.
     fn outnumbered(&self) -> bool {
-        let more = |row: &&Row| row.idle_under_load() > STAY * row.in_flight.iter().sum::<f64>() + 2.0;
+        let more = |row: &&TimelineRow| row.idle_under_load() > STAY * row.in_flight.iter().sum::<f64>() + 2.0;
         let rows = self.timeline.rows.iter().filter(more).count();
         rows > 0 && rows as f64 >= LASTS * self.timeline.rows.len() as f64
     }
 
     /// Puts beside each poll how many sessions there were of a kind in the last breakdown before it.
-    fn beside_polls(&mut self, sessions: fn(&Self, usize) -> f64, place: fn(&mut Row) -> &mut f64) {
+    fn beside_polls(&mut self, sessions: fn(&Self, usize) -> f64, place: fn(&mut TimelineRow) -> &mut f64) {
         let series: Vec<(f64, f64)> =
             (0..self.breakdowns.len()).map(|at| (self.breakdowns[at].0, sessions(self, at))).collect();
         let mut next = 0;
@@ -285,7 +285,7 @@ impl<'a> Seen<'a> {
         let share = counts.iter().sum::<f64>() / all;
         let error = super::regression::relative_error(counts);
         let around =
-            |value: f64| Interval { value, low: (value * (1.0 - error)).max(0.0), high: value * (1.0 + error) };
+            |value: f64| HoldInterval { value, low: (value * (1.0 - error)).max(0.0), high: value * (1.0 + error) };
         let index = self.timeline.routes.iter().position(|it| *it == route);
         let in_flight_s = index.map_or(0.0, |index| self.timeline.integral(from_s, to_s, |row| row.in_flight[index]));
         let ratio = if in_flight_s > 0.0 { share * idle_s / in_flight_s } else { 1.0 };

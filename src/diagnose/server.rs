@@ -1,9 +1,9 @@
 //! What the server itself tells: sessions that it refused or ended, transactions that nobody is left to end, and sessions
 //! that do not count.
 
-use super::seen::Seen;
+use super::seen::Observations;
 use super::titles::seconds;
-use super::{Evidence, Finding, Kind};
+use super::{Evidence, Finding, FindingKind};
 use crate::record::{CountersSample, Sample};
 use crate::texts::TextKind;
 
@@ -27,7 +27,7 @@ const ERRORS: [(TextKind, &str, &str); 8] = [
 ];
 
 /// Errors of the server, a finding for each kind.
-pub(super) fn errors(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn errors(seen: &Observations<'_>) -> Vec<Finding> {
     let met = |wanted: TextKind| {
         let of_it = seen.texts.iter().filter(|(kind, _, _)| *kind == wanted);
         of_it.max_by_key(|(_, _, told)| told.count).map(|(_, library, told)| (library, told.count))
@@ -37,14 +37,14 @@ pub(super) fn errors(seen: &Seen<'_>) -> Vec<Finding> {
         let who = if library == "PostgreSQL" { library.to_owned() } else { format!("By {library}, the database") };
         let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
         let title = format!("{who} {does}, {times} ({code}).");
-        let finding = Finding::new(Kind::ServerError, None, 0.95, title);
+        let finding = Finding::new(FindingKind::ServerError, None, 0.95, title);
         Finding { harm_s: count as f64, ..finding }.with("errors", count as f64, format!("such texts of {library}"))
     })
     .collect()
 }
 
 /// Prepared transactions that nobody has ended.
-pub(super) fn forgotten(seen: &Seen<'_>) -> Option<Finding> {
+pub(super) fn forgotten(seen: &Observations<'_>) -> Option<Finding> {
     let old = |it: &&CountersSample| it.prepared_oldest_s.is_some_and(|age| age >= FORGOTTEN_S);
     let looks: Vec<&CountersSample> = counters(seen).filter(old).collect();
     let oldest_s = looks.iter().filter_map(|it| it.prepared_oldest_s).max_by(f64::total_cmp)?;
@@ -55,7 +55,7 @@ pub(super) fn forgotten(seen: &Seen<'_>) -> Option<Finding> {
         ("Prepared transactions are", "they hold their")
     };
     let title = format!("{who} up to {} old: {they} locks until somebody ends each by its name.", seconds(oldest_s));
-    let finding = Finding::new(Kind::PreparedTransaction, None, 0.95, title);
+    let finding = Finding::new(FindingKind::PreparedTransaction, None, 0.95, title);
     Some(
         // The server was asked once a second.
         Finding { harm_s: looks.len() as f64 * f64::from(most), ..finding }
@@ -65,7 +65,7 @@ pub(super) fn forgotten(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// Sessions of the same database that do not count: what they hold is nobody's finding, but worth knowing.
-pub(super) fn strangers(seen: &Seen<'_>) -> Option<Evidence> {
+pub(super) fn strangers(seen: &Observations<'_>) -> Option<Evidence> {
     let others: Vec<u32> = counters(seen).map(|it| it.others.idle_in_transaction).collect();
     let mean = others.iter().map(|it| f64::from(*it)).sum::<f64>() / others.len().max(1) as f64;
     let text = "sessions idle in transaction, at the mean, of applications or users that do not count";
@@ -74,13 +74,13 @@ pub(super) fn strangers(seen: &Seen<'_>) -> Option<Evidence> {
 }
 
 /// Sessions that were in their transactions before the load began: none of its requests holds them.
-pub(super) fn earlier(seen: &Seen<'_>) -> Option<Evidence> {
+pub(super) fn earlier(seen: &Observations<'_>) -> Option<Evidence> {
     let most = seen.earlier();
     let text = "sessions idle in transaction since before the load began, at most: it does not hold them";
     (most > 0.0).then(|| Evidence { figure: "samples.breakdown".to_owned(), value: most, text: text.to_owned() })
 }
 
-fn counters<'a>(seen: &Seen<'a>) -> impl Iterator<Item = &'a CountersSample> + use<'a> {
+fn counters<'a>(seen: &Observations<'a>) -> impl Iterator<Item = &'a CountersSample> + use<'a> {
     let (scope, until_s) = (seen.case.scope, seen.case.variant.phases.steady_to_s);
     let own = seen.case.samples.iter().filter(move |it| it.variant == scope && it.at_s <= until_s);
     own.filter_map(|stamped| match &stamped.sample {

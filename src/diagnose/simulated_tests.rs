@@ -3,13 +3,13 @@
 use super::pattern::HoldPattern;
 use super::simulated::{SCOPE, SimRoute, Simulated, route, simulate};
 use super::what_if::{WhatIf, what_if};
-use super::{Case, Finding, Kind, diagnose};
+use super::{Case, Finding, FindingKind, diagnose};
 use crate::record::{
     BlockingRoot, BlockingSample, CountersSample, ErrorRecord, HealthSample, HoldGroup, OtherSessions, PgBouncerPool,
     PgBouncerSample, Sample, SeenBy, Stamped,
 };
 use crate::scenario::PgBouncer;
-use crate::texts::Tally;
+use crate::texts::PatternCounts;
 use crate::units::Count;
 
 pub(super) const SEEDS: u64 = 50;
@@ -49,7 +49,7 @@ pub(super) fn with(culprits: &[SimRoute]) -> Vec<SimRoute> {
 }
 
 pub(super) fn findings(simulated: &Simulated) -> Vec<Finding> {
-    let tally = Tally::default();
+    let tally = PatternCounts::default();
     diagnose(Case::of(&simulated.record, SCOPE, &simulated.samples, &tally).expect("the variant was simulated"))
 }
 
@@ -97,13 +97,13 @@ fn check(planted: &Planted, seed: u64) -> Vec<Told> {
     let culprits: Vec<SimRoute> = planted.iter().map(|(route, _)| *route).collect();
     let simulated = simulate(&with(&culprits), USERS, SECONDS, seed);
     let found = findings(&simulated);
-    let held: Vec<&Finding> = found.iter().filter(|it| it.kind == Kind::HeldSession).collect();
+    let held: Vec<&Finding> = found.iter().filter(|it| it.kind == FindingKind::HeldSession).collect();
     let mut names: Vec<_> = held.iter().filter_map(|it| it.route.as_deref()).collect();
     let mut expected: Vec<_> = culprits.iter().map(|it| it.name).collect();
     names.sort_unstable();
     expected.sort_unstable();
     assert_eq!(names, expected, "seed {seed}: {found:#?}");
-    assert_eq!(found[0].kind, Kind::HeldSession, "seed {seed}: causes come first");
+    assert_eq!(found[0].kind, FindingKind::HeldSession, "seed {seed}: causes come first");
     let told = |(culprit, pattern): &(SimRoute, Option<HoldPattern>)| {
         let finding = held.iter().find(|it| it.route.as_deref() == Some(culprit.name)).expect("named above");
         assert_eq!(finding.pattern, *pattern, "seed {seed}: {finding:#?}");
@@ -157,8 +157,12 @@ fn more_sessions_than_any_request_holds_are_left_behind() {
     let leaky = SimRoute { sessions: 6, ..holder("POST /orders", 3.0, ORDER) };
     for seed in 0..3 {
         let found = findings(&simulate(&with(&[leaky]), USERS, SECONDS, seed));
-        assert_eq!((found[0].kind, found[0].pattern), (Kind::LeakedSession, Some(HoldPattern::H11)), "{found:#?}");
-        assert!(found.iter().all(|it| it.kind != Kind::HeldSession), "{found:#?}");
+        assert_eq!(
+            (found[0].kind, found[0].pattern),
+            (FindingKind::LeakedSession, Some(HoldPattern::H11)),
+            "{found:#?}"
+        );
+        assert!(found.iter().all(|it| it.kind != FindingKind::HeldSession), "{found:#?}");
     }
 }
 
@@ -170,7 +174,7 @@ fn implausibly_many_sessions_are_a_leak_only_if_a_transaction_outlived_its_reque
         let mut leaks = |oldest_s: f64| {
             let variant = simulated.record.variants.get_mut(&SCOPE).expect("it was simulated");
             variant.summary.transaction_age_max_s = Some(oldest_s);
-            findings(&simulated).iter().any(|it| it.kind == Kind::LeakedSession)
+            findings(&simulated).iter().any(|it| it.kind == FindingKind::LeakedSession)
         };
         assert!(!leaks(0.1), "seed {seed}: every transaction was as short as a request");
         assert!(leaks(60.0), "seed {seed}: one was not");
@@ -182,10 +186,10 @@ fn where_nobody_holds_nobody_is_named() {
     for seed in 0..SEEDS {
         let found = findings(&simulate(&innocent(), USERS, SECONDS, seed));
         assert!(
-            found.iter().all(|it| it.kind != Kind::HeldSession && it.kind != Kind::LeakedSession),
+            found.iter().all(|it| it.kind != FindingKind::HeldSession && it.kind != FindingKind::LeakedSession),
             "seed {seed}: {found:#?}"
         );
-        assert_eq!(found[0].kind, Kind::Healthy, "seed {seed}: {found:#?}");
+        assert_eq!(found[0].kind, FindingKind::Healthy, "seed {seed}: {found:#?}");
     }
 }
 
@@ -240,7 +244,7 @@ fn a_route_that_the_application_names_in_a_comment_is_taken_from_there() {
 fn ten_polls_are_too_few() {
     let mut simulated = simulate(&with(&[holder("POST /a", 4.0, ORDER)]), USERS, SECONDS, 1);
     simulated.samples.retain(|it| it.at_s < 0.5);
-    assert_eq!(findings(&simulated).last().map(|it| it.kind), Some(Kind::CannotTell));
+    assert_eq!(findings(&simulated).last().map(|it| it.kind), Some(FindingKind::CannotTell));
 }
 
 /// From `from_s` on nothing moves: requests stay in flight, and sessions idle, until the clients give up after 30 s.
@@ -273,7 +277,7 @@ fn sessions_that_a_service_keeps_while_it_stands_still_are_no_leak() {
     stop(&mut simulated, 12.0);
     let found = findings(&simulated);
     assert_eq!(found[0].route.as_deref(), Some("POST /rpc tools/call"), "{found:#?}");
-    assert!(found.iter().all(|it| it.kind != Kind::LeakedSession), "{found:#?}");
+    assert!(found.iter().all(|it| it.kind != FindingKind::LeakedSession), "{found:#?}");
 }
 
 #[test]
@@ -301,7 +305,7 @@ fn a_queue_for_a_lock_is_the_fault_of_the_idle_session_at_its_root() {
     simulated.samples.extend(blocking);
     simulated.samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     let found = findings(&simulated);
-    let convoy = found.iter().find(|it| it.kind == Kind::LockConvoy).expect("sessions wait");
+    let convoy = found.iter().find(|it| it.kind == FindingKind::LockConvoy).expect("sessions wait");
     assert_eq!(convoy.pattern, Some(HoldPattern::H14), "{convoy:#?}");
     assert_eq!(convoy.route.as_deref(), Some("POST /orders"), "{convoy:#?}");
     assert_eq!(convoy.statement.as_deref(), Some("UPDATE counters SET n = n + ? WHERE id = ?"), "{convoy:#?}");
@@ -313,7 +317,7 @@ fn a_queue_for_a_lock_is_the_fault_of_the_idle_session_at_its_root() {
 fn a_service_of_which_no_gauge_tells_stands_still_when_nothing_finishes() {
     let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
     let quiet: Vec<_> = innocent().into_iter().filter(|it| it.active < 0.1).collect();
-    assert!(findings(&simulate(&quiet, USERS, SECONDS, 1)).iter().all(|it| it.kind != Kind::EventLoopBlocked));
+    assert!(findings(&simulate(&quiet, USERS, SECONDS, 1)).iter().all(|it| it.kind != FindingKind::EventLoopBlocked));
     let mut probes = Vec::new();
     for stamped in &mut simulated.samples {
         match &mut stamped.sample {
@@ -331,7 +335,8 @@ fn a_service_of_which_no_gauge_tells_stands_still_when_nothing_finishes() {
     simulated.samples.extend(probes);
     simulated.samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     let found = findings(&simulated);
-    let blocked = found.iter().find(|it| it.kind == Kind::EventLoopBlocked).unwrap_or_else(|| panic!("{found:#?}"));
+    let blocked =
+        found.iter().find(|it| it.kind == FindingKind::EventLoopBlocked).unwrap_or_else(|| panic!("{found:#?}"));
     let still = blocked.evidence[0].value;
     assert!((still - 0.6).abs() < 0.1, "{blocked:#?}");
 }
@@ -351,10 +356,10 @@ fn a_prepared_transaction_that_nobody_ended_is_named_with_its_age() {
     };
     // A transaction between the two phases of its commit is no trouble.
     simulated.samples.extend((0..6).map(of));
-    assert_eq!(findings(&simulated)[0].kind, Kind::Healthy);
+    assert_eq!(findings(&simulated)[0].kind, FindingKind::Healthy);
     simulated.samples.extend((6..30).map(of));
     let found = findings(&simulated);
-    assert_eq!(found[0].kind, Kind::PreparedTransaction, "{found:#?}");
+    assert_eq!(found[0].kind, FindingKind::PreparedTransaction, "{found:#?}");
     assert!(found[0].title.contains("up to 32.0 s old"), "{found:#?}");
 }
 
@@ -365,7 +370,7 @@ fn what_strangers_hold_is_told_and_blamed_on_nobody() {
     let sample = Sample::Counters(CountersSample { others, ..CountersSample::default() });
     simulated.samples.push(Stamped { variant: SCOPE, at_s: SECONDS, sample });
     let found = findings(&simulated);
-    assert_eq!((found.len(), found[0].kind), (1, Kind::Healthy), "{found:#?}");
+    assert_eq!((found.len(), found[0].kind), (1, FindingKind::Healthy), "{found:#?}");
     assert!(found[0].evidence.iter().any(|it| it.figure.contains("others") && it.value >= 4.0), "{found:#?}");
 }
 
@@ -380,10 +385,10 @@ fn clients_of_pgbouncer_that_wait_say_that_its_pool_is_full_whatever_the_applica
         simulated.samples.push(Stamped { variant: SCOPE, at_s: second.into(), sample });
     }
     simulated.samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-    let tally = Tally::default();
+    let tally = PatternCounts::default();
     let case = Case::of(&simulated.record, SCOPE, &simulated.samples, &tally).expect("the variant was simulated");
     let found = diagnose(case);
-    let held = found.iter().find(|it| it.kind == Kind::HeldSession).expect("it holds");
+    let held = found.iter().find(|it| it.kind == FindingKind::HeldSession).expect("it holds");
     let basis = held.evidence.iter().find(|it| it.text.contains("before a pool was full"));
     assert!(basis.is_some_and(|it| it.value < 210.0), "{held:#?}");
     let forecast = what_if(&case, &found, WhatIf::default()).expect("there were polls before it was full");
@@ -395,6 +400,6 @@ fn of_a_database_that_was_lost_early_nothing_is_said() {
     let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
     simulated.samples.retain(|it| it.at_s < 8.0 || matches!(it.sample, Sample::Load(_)));
     let found = findings(&simulated);
-    assert!(found.iter().any(|it| it.kind == Kind::CannotTell), "{found:#?}");
-    assert!(found.iter().all(|it| it.kind != Kind::Healthy), "{found:#?}");
+    assert!(found.iter().any(|it| it.kind == FindingKind::CannotTell), "{found:#?}");
+    assert!(found.iter().all(|it| it.kind != FindingKind::Healthy), "{found:#?}");
 }

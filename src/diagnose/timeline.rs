@@ -14,7 +14,7 @@ const FULL: f64 = 0.95;
 
 /// What was seen at one poll of the database.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
+pub(super) struct TimelineRow {
     pub(super) at_s: f64,
     /// Requests in flight, by index of the route; interpolated between the two samples around.
     pub(super) in_flight: Vec<f64>,
@@ -29,7 +29,7 @@ pub(super) struct Row {
     pub(super) saturated: bool,
 }
 
-impl Row {
+impl TimelineRow {
     pub(super) fn idle(&self) -> f64 {
         f64::from(self.activity.idle_in_transaction_total())
     }
@@ -52,12 +52,12 @@ impl Row {
 
 /// All polls while there was load, ascending in time.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Timeline {
+pub(super) struct LoadTimeline {
     pub(super) routes: Vec<String>,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<TimelineRow>,
 }
 
-impl Timeline {
+impl LoadTimeline {
     /// `samples` ascending in time, of one variant; `capacity` of all pools together, where it is known.
     pub(super) fn of(samples: &[&Stamped], capacity: Option<u32>, until_s: f64) -> Self {
         let loads: Vec<(f64, &LoadSample)> = samples
@@ -89,7 +89,7 @@ impl Timeline {
             let reaches = |share: f64| capacity.is_some_and(|it| idle >= share * f64::from(it));
             let half = reaches(0.5);
             let saturated = reaches(FULL) || full.iter().any(|span| span.covers(stamped.at_s, half));
-            rows.push(Row {
+            rows.push(TimelineRow {
                 at_s: stamped.at_s,
                 in_flight,
                 leaked: 0.0,
@@ -108,7 +108,7 @@ impl Timeline {
             let Sample::Activity(activity) = stamped.sample else { return None };
             let idle = activity.idle_in_transaction_total();
             let saturated = capacity.is_some_and(|it| f64::from(idle) >= FULL * f64::from(it));
-            Some(Row {
+            Some(TimelineRow {
                 at_s: stamped.at_s,
                 in_flight: Vec::new(),
                 leaked: 0.0,
@@ -122,14 +122,14 @@ impl Timeline {
     }
 
     /// The row nearest in time; `None` when it is more than half a second away.
-    pub(super) fn nearest(&self, at_s: f64) -> Option<&Row> {
-        let away = |row: &&Row| (row.at_s - at_s).abs();
+    pub(super) fn nearest(&self, at_s: f64) -> Option<&TimelineRow> {
+        let away = |row: &&TimelineRow| (row.at_s - at_s).abs();
         self.rows.iter().min_by(|a, b| away(a).total_cmp(&away(b))).filter(|row| away(row) <= GAP_S / 2.0)
     }
 
     /// The integral over time of what `value` gives, in units × seconds, from `from_s` to `to_s`, without the gaps.
-    pub(super) fn integral(&self, from_s: f64, to_s: f64, value: impl Fn(&Row) -> f64) -> f64 {
-        let inside: Vec<&Row> = self.rows.iter().filter(|row| (from_s..=to_s).contains(&row.at_s)).collect();
+    pub(super) fn integral(&self, from_s: f64, to_s: f64, value: impl Fn(&TimelineRow) -> f64) -> f64 {
+        let inside: Vec<&TimelineRow> = self.rows.iter().filter(|row| (from_s..=to_s).contains(&row.at_s)).collect();
         let gap_s = gap_s(&inside.iter().map(|row| row.at_s).collect::<Vec<_>>());
         inside
             .windows(2)
@@ -139,7 +139,7 @@ impl Timeline {
     }
 
     /// The mean over all rows; `None` without any.
-    pub(super) fn mean(&self, value: impl Fn(&Row) -> f64) -> Option<f64> {
+    pub(super) fn mean(&self, value: impl Fn(&TimelineRow) -> f64) -> Option<f64> {
         (!self.rows.is_empty()).then(|| self.rows.iter().map(value).sum::<f64>() / self.rows.len() as f64)
     }
 }
@@ -184,7 +184,7 @@ impl Full {
 
 /// Whose gauges they are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Pool {
+enum PoolOwner {
     Replica(u32),
     PgBouncer,
 }
@@ -199,11 +199,11 @@ fn full_times(samples: &[&Stamped]) -> Vec<Full> {
         let (pool, waits, now) = match &stamped.sample {
             Sample::Pools(pools) => {
                 let waits = pools.pending.is_some_and(|it| it > 0) || pools.stalled_workers.is_some_and(|it| it > 0);
-                (Pool::Replica(pools.replica), waits, pools.timeouts)
+                (PoolOwner::Replica(pools.replica), waits, pools.timeouts)
             }
             Sample::PgBouncer(pgbouncer) => {
                 let waiting = pgbouncer.pools.iter().flatten().filter_map(|pool| pool.cl_waiting).sum::<u32>();
-                (Pool::PgBouncer, waiting > 0, None)
+                (PoolOwner::PgBouncer, waiting > 0, None)
             }
             _ => continue,
         };

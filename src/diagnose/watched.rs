@@ -2,11 +2,11 @@
 //! application writes them into its statements.
 
 use super::findings::{FEWEST_POLLS, WATCHED};
-use super::seen::Seen;
+use super::seen::Observations;
 use super::statements::StatementHold;
-use super::timeline::Row;
+use super::timeline::TimelineRow;
 use super::titles::{percent, seconds};
-use super::{Finding, Kind, mechanism, server};
+use super::{Finding, FindingKind, mechanism, server};
 
 /// A statement that holds fewer sessions at the mean, for a shorter time than the next, is how any application works.
 const HELD: f64 = 1.0;
@@ -18,11 +18,15 @@ const LASTS: f64 = 0.2;
 /// Statements that are named, at most.
 const NAMED: usize = 5;
 
-pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn findings(seen: &Observations<'_>) -> Vec<Finding> {
     let polls = seen.timeline.rows.len();
     if polls < FEWEST_POLLS {
         let title = format!("Cannot tell: there are {polls} polls of the database, and {FEWEST_POLLS} are needed.");
-        return vec![Finding::new(Kind::CannotTell, None, 1.0, title).with("summary.polls", polls as f64, "polls")];
+        return vec![Finding::new(FindingKind::CannotTell, None, 1.0, title).with(
+            "summary.polls",
+            polls as f64,
+            "polls",
+        )];
     }
     let mut findings: Vec<Finding> = seen.statements.iter().filter_map(|hold| held(seen, hold)).take(NAMED).collect();
     findings.extend(mechanism::convoy(seen));
@@ -35,7 +39,7 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     if watched < WATCHED {
         let title = format!("Cannot tell the whole: the database was seen for {} of the time.", percent(watched));
         let text = "share of the time between polls that are no gap apart";
-        findings.push(Finding::new(Kind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
+        findings.push(Finding::new(FindingKind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
     }
     if findings.is_empty() {
         findings.push(nothing_held(seen));
@@ -44,7 +48,7 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// Sessions that stay idle in transaction after a statement.
-fn held(seen: &Seen<'_>, hold: &StatementHold) -> Option<Finding> {
+fn held(seen: &Observations<'_>, hold: &StatementHold) -> Option<Finding> {
     let breakdowns = hold.series.len().max(1) as f64;
     let mean = hold.series.iter().map(|(_, sessions)| sessions).sum::<f64>() / breakdowns;
     let lasting = hold.series.iter().filter(|(_, sessions)| *sessions > 0.0).count() as f64 / breakdowns;
@@ -64,7 +68,7 @@ fn held(seen: &Seen<'_>, hold: &StatementHold) -> Option<Finding> {
         statement: Some(hold.statement.clone()),
         application_name: hold.application_name.clone(),
         harm_s: hold.share * seen.idle_s(),
-        ..Finding::new(Kind::HeldSession, None, 0.9, title)
+        ..Finding::new(FindingKind::HeldSession, None, 0.9, title)
     };
     Some(found.with("samples.breakdown", mean, "sessions idle in transaction after it, at the mean").with(
         "samples.breakdown",
@@ -74,24 +78,24 @@ fn held(seen: &Seen<'_>, hold: &StatementHold) -> Option<Finding> {
 }
 
 /// Nobody is named: because nobody holds, or because nothing went on.
-fn nothing_held(seen: &Seen<'_>) -> Finding {
-    let idle = seen.timeline.mean(Row::idle).unwrap_or(0.0);
-    let open = |row: &Row| row.activity.oldest_transaction_s.is_some() || row.activity.active > 0;
+fn nothing_held(seen: &Observations<'_>) -> Finding {
+    let idle = seen.timeline.mean(TimelineRow::idle).unwrap_or(0.0);
+    let open = |row: &TimelineRow| row.activity.oldest_transaction_s.is_some() || row.activity.active > 0;
     let busy = seen.timeline.rows.iter().filter(|row| open(row)).count();
     let polls = seen.timeline.rows.len() as f64;
     let finding = if busy == 0 {
         let title = "Cannot tell: no session did anything while the database was watched.".to_owned();
-        Finding::new(Kind::CannotTell, None, 1.0, title)
+        Finding::new(FindingKind::CannotTell, None, 1.0, title)
     } else if idle >= HELD {
         let title =
             format!("Cannot tell who holds {idle:.1} sessions at the mean: no statement has a lasting part of them.");
-        Finding::new(Kind::CannotTell, None, 0.8, title)
+        Finding::new(FindingKind::CannotTell, None, 0.8, title)
     } else {
         let title = format!(
             "Nobody holds a session for long: {idle:.1} sessions are idle in transaction at the mean. What the load was is not \
              known."
         );
-        Finding::new(Kind::Healthy, None, 0.7, title)
+        Finding::new(FindingKind::Healthy, None, 0.7, title)
     };
     finding.with("samples.activity", idle, "sessions idle in transaction at the mean").with(
         "samples.activity",
@@ -109,7 +113,7 @@ mod tests {
         Stamped, Summary, VariantRecord,
     };
     use crate::scenario::{Experiment, VariantName, Watched};
-    use crate::texts::Tally;
+    use crate::texts::PatternCounts;
     use crate::units::Span;
 
     fn record(variant: VariantName) -> RunRecord {
@@ -154,11 +158,11 @@ mod tests {
     /// Ten seconds with so many sessions idle in transaction after a statement, and one session active.
     fn diagnosed(idle: u32, active: u32, polls: u32) -> Vec<Finding> {
         let groups = [("SELECT * FROM user_roles WHERE id = 7", "gw-1", idle)];
-        diagnosed_with(&groups, active, polls, &Tally::default())
+        diagnosed_with(&groups, active, polls, &PatternCounts::default())
     }
 
     /// The same with groups of (statement, application, sessions), and with texts of logs.
-    fn diagnosed_with(held: &[(&str, &str, u32)], active: u32, polls: u32, logs: &Tally) -> Vec<Finding> {
+    fn diagnosed_with(held: &[(&str, &str, u32)], active: u32, polls: u32, logs: &PatternCounts) -> Vec<Finding> {
         let variant: VariantName = "watched".parse().unwrap();
         let record = record(variant);
         let idle = held.iter().map(|(_, _, sessions)| sessions).sum::<u32>();
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn the_statement_and_its_application_are_named_without_any_load() {
         let findings = diagnosed(4, 1, 100);
-        assert_eq!((findings.len(), findings[0].kind), (1, Kind::HeldSession), "{findings:#?}");
+        assert_eq!((findings.len(), findings[0].kind), (1, FindingKind::HeldSession), "{findings:#?}");
         assert_eq!(findings[0].statement.as_deref(), Some("SELECT * FROM user_roles WHERE id = ?"));
         assert_eq!(findings[0].application_name.as_deref(), Some("gw-1"));
         assert_eq!((findings[0].route.as_ref(), findings[0].share), (None, Some(1.0)));
@@ -207,7 +211,7 @@ mod tests {
             ("SELECT 1 FROM reports", "GET /reports", 2),
             ("SELECT 1 FROM nothing", "psql", 1),
         ];
-        let findings = diagnosed_with(&groups, 1, 100, &Tally::default());
+        let findings = diagnosed_with(&groups, 1, 100, &PatternCounts::default());
         let routes: Vec<_> = findings.iter().map(|it| it.route.as_deref()).collect();
         assert_eq!(routes, [Some("/orders"), Some("/carts"), Some("GET /reports"), None], "{findings:#?}");
     }
@@ -215,14 +219,17 @@ mod tests {
     #[test]
     fn nothing_is_healthy_of_which_a_log_tells_errors() {
         for (text, kind) in [
-            ("QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00", Kind::PoolExhausted),
-            ("FATAL:  sorry, too many clients already", Kind::ServerError),
-            ("FATAL:  terminating connection due to idle-in-transaction timeout", Kind::ServerError),
-            ("FATAL:  terminating connection due to administrator command", Kind::ServerError),
-            ("ERROR:  canceling statement due to statement timeout", Kind::ServerError),
-            ("pooler error: query_wait_timeout", Kind::PgbouncerTimeout),
+            (
+                "QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00",
+                FindingKind::PoolExhausted,
+            ),
+            ("FATAL:  sorry, too many clients already", FindingKind::ServerError),
+            ("FATAL:  terminating connection due to idle-in-transaction timeout", FindingKind::ServerError),
+            ("FATAL:  terminating connection due to administrator command", FindingKind::ServerError),
+            ("ERROR:  canceling statement due to statement timeout", FindingKind::ServerError),
+            ("pooler error: query_wait_timeout", FindingKind::PgbouncerTimeout),
         ] {
-            let mut logs = Tally::default();
+            let mut logs = PatternCounts::default();
             logs.add(text, 3);
             let findings = diagnosed_with(&[], 1, 100, &logs);
             assert_eq!((findings.len(), findings[0].kind), (1, kind), "{findings:#?}");
@@ -232,8 +239,8 @@ mod tests {
 
     #[test]
     fn nobody_is_named_where_nobody_holds_and_nothing_is_said_of_what_was_not_seen() {
-        assert_eq!(diagnosed(0, 1, 100)[0].kind, Kind::Healthy);
-        assert_eq!(diagnosed(0, 0, 100)[0].kind, Kind::CannotTell, "nothing went on");
-        assert_eq!(diagnosed(4, 1, 5)[0].kind, Kind::CannotTell, "too few polls");
+        assert_eq!(diagnosed(0, 1, 100)[0].kind, FindingKind::Healthy);
+        assert_eq!(diagnosed(0, 0, 100)[0].kind, FindingKind::CannotTell, "nothing went on");
+        assert_eq!(diagnosed(4, 1, 5)[0].kind, FindingKind::CannotTell, "too few polls");
     }
 }

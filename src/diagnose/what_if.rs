@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use super::timeline::{Row, Timeline};
-use super::{Case, Finding, Kind};
+use super::timeline::{LoadTimeline, TimelineRow};
+use super::{Case, Finding, FindingKind};
 use crate::scenario::{Experiment, PgBouncer, Workload};
 use crate::units::Count;
 
@@ -123,12 +123,13 @@ pub fn what_if(case: &Case<'_>, findings: &[Finding], asked: WhatIf) -> Result<F
     let users = asked.users.or(case.record.scenario.users()).ok_or(Unknown::NoLoad)?;
     let own: Vec<_> = case.samples.iter().filter(|it| it.variant == case.scope).collect();
     let phases = case.variant.phases;
-    let timeline = Timeline::of(&own, case.capacity(), phases.steady_to_s);
+    let timeline = LoadTimeline::of(&own, case.capacity(), phases.steady_to_s);
     if !timeline.rows.iter().any(|row| row.users > 0.0) {
         return Err(Unknown::NotSeen);
     }
-    let free = |row: &&Row| !row.saturated && row.users > 0.0;
-    let steady: Vec<&Row> = timeline.rows.iter().filter(free).filter(|row| row.at_s >= phases.steady_from_s).collect();
+    let free = |row: &&TimelineRow| !row.saturated && row.users > 0.0;
+    let steady: Vec<&TimelineRow> =
+        timeline.rows.iter().filter(free).filter(|row| row.at_s >= phases.steady_from_s).collect();
     let rows = if steady.is_empty() { timeline.rows.iter().filter(free).collect() } else { steady };
     let started: f64 = rows.iter().map(|row| row.users).sum();
     if started <= 0.0 {
@@ -138,7 +139,7 @@ pub fn what_if(case: &Case<'_>, findings: &[Finding], asked: WhatIf) -> Result<F
     let idle = rows.iter().map(|row| row.idle()).sum::<f64>() / started;
     let cured: f64 = findings
         .iter()
-        .filter(|it| matches!(it.kind, Kind::HeldSession | Kind::LeakedSession))
+        .filter(|it| matches!(it.kind, FindingKind::HeldSession | FindingKind::LeakedSession))
         .filter_map(|it| it.share)
         .sum::<f64>()
         .min(1.0);

@@ -61,7 +61,7 @@ pub(super) fn judge(rule: &Rule, side: Side<'_>, held: Estimate, limit: f64) -> 
 mod tests {
     use super::*;
     use crate::record::RunRecord;
-    use crate::record::scan::{ScanPlan, ScanRecord, ScanSight};
+    use crate::record::scan::{ScanPlan, ScanRecord, ScanSampling};
     use crate::scan::THRESHOLDS;
     use crate::scan::report::unmeasured;
     use crate::scenario::VariantName;
@@ -73,7 +73,7 @@ mod tests {
         let scan = ScanRecord {
             plan,
             thresholds: THRESHOLDS,
-            sight: ScanSight { strangers_idle: Some(0.0), ..ScanSight::default() },
+            sight: ScanSampling { strangers_idle: Some(0.0), ..ScanSampling::default() },
             traffic_rps: None,
             pool_full_at_rps: None,
             routes: vec![route],

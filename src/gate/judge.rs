@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::hold;
-use super::measure::{Missing, Window, measure, measure_in};
+use super::measure::{Missing, TimeSlice, measure, measure_in};
 use super::quality::{QualityIssue, quality_issues};
 use super::rule::{Limit, Metric, Op, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
@@ -15,7 +15,7 @@ use crate::units::Unit;
 
 /// A rule that was asked, read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
+pub struct ParsedRule {
     /// The rule, its route by its full name.
     pub rule: Rule,
     /// What it does when it is broken.
@@ -28,7 +28,7 @@ pub struct Asked {
     pub windows: Option<Windows>,
 }
 
-impl Asked {
+impl ParsedRule {
     /// Reads a rule of a scenario or of the command line.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ impl<'a> Baseline<'a> {
 
 /// Judges each rule on each of `variants` that it concerns.
 pub fn judge(
-    asked: &[Asked],
+    asked: &[ParsedRule],
     run: ReadBack<'_>,
     variants: &[VariantName],
     baseline: Option<Baseline<'_>>,
@@ -142,7 +142,7 @@ pub fn judge(
         let quality_issues = side.map(quality_issues).unwrap_or_default();
         for asked in asked.iter().filter(|asked| asked.concerns(*variant)) {
             outcomes.push(match side {
-                Some(side) => Judged { asked, side, quality_issues: &quality_issues, baseline }.outcome(),
+                Some(side) => RuleEvaluation { asked, side, quality_issues: &quality_issues, baseline }.outcome(),
                 None => not_measured(asked, run.record, *variant),
             });
         }
@@ -151,15 +151,15 @@ pub fn judge(
 }
 
 /// Gives each rule the verdict that there is none, for a run that could not measure anything.
-pub fn nothing_measured(asked: &[Asked], variants: &[VariantName], reason: &str) -> GateReport {
+pub fn nothing_measured(asked: &[ParsedRule], variants: &[VariantName], reason: &str) -> GateReport {
     let each = |variant: &VariantName| {
-        let concerned: Vec<&Asked> = asked.iter().filter(|asked| asked.concerns(*variant)).collect();
+        let concerned: Vec<&ParsedRule> = asked.iter().filter(|asked| asked.concerns(*variant)).collect();
         concerned.into_iter().map(|asked| inconclusive(asked, *variant, reason.to_owned())).collect::<Vec<_>>()
     };
     GateReport::of(variants.iter().flat_map(each).collect())
 }
 
-fn not_measured(asked: &Asked, record: &RunRecord, variant: VariantName) -> RuleOutcome {
+fn not_measured(asked: &ParsedRule, record: &RunRecord, variant: VariantName) -> RuleOutcome {
     let why = match &record.outcome {
         Outcome::Finished => "the run does not have it".to_owned(),
         Outcome::Running => "the run was killed before it ended, or goes on".to_owned(),
@@ -169,7 +169,7 @@ fn not_measured(asked: &Asked, record: &RunRecord, variant: VariantName) -> Rule
     inconclusive(asked, variant, format!("`{}` was not measured: {why}", variant.name()))
 }
 
-fn inconclusive(asked: &Asked, variant: VariantName, reason: String) -> RuleOutcome {
+fn inconclusive(asked: &ParsedRule, variant: VariantName, reason: String) -> RuleOutcome {
     let limit = match asked.rule.limit {
         Limit::Absolute(limit) => Some(limit),
         Limit::Relative { .. } => None,
@@ -189,14 +189,14 @@ fn inconclusive(asked: &Asked, variant: VariantName, reason: String) -> RuleOutc
 }
 
 /// One rule on one variant.
-struct Judged<'a> {
-    asked: &'a Asked,
+struct RuleEvaluation<'a> {
+    asked: &'a ParsedRule,
     side: Side<'a>,
     quality_issues: &'a [QualityIssue],
     baseline: Option<Baseline<'a>>,
 }
 
-impl Judged<'_> {
+impl RuleEvaluation<'_> {
     fn outcome(&self) -> RuleOutcome {
         let outcome = match (self.asked.windows, self.asked.rule.limit) {
             (Some(windows), Limit::Absolute(limit)) => self.by_windows(windows, limit),
@@ -325,13 +325,13 @@ impl Judged<'_> {
 const MOST_WINDOWS: u32 = 100_000;
 
 /// The steady phase cut into whole windows, from its start.
-pub fn windows_of(side: Side<'_>, length_s: f64) -> Vec<Window> {
-    let steady = Window::steady(side);
+pub fn windows_of(side: Side<'_>, length_s: f64) -> Vec<TimeSlice> {
+    let steady = TimeSlice::steady(side);
     // A steady phase of 30 s that ended a microsecond early still has three windows of 10 s.
-    let fits = |window: &Window| window.to_s <= steady.to_s + 1e-3 * length_s;
+    let fits = |window: &TimeSlice| window.to_s <= steady.to_s + 1e-3 * length_s;
     let window = |index: u32| {
         let from_s = steady.from_s + f64::from(index) * length_s;
-        Window { from_s, to_s: from_s + length_s }
+        TimeSlice { from_s, to_s: from_s + length_s }
     };
     let most = if length_s > 0.0 { MOST_WINDOWS } else { 0 };
     (0..most).map(window).take_while(fits).collect()

@@ -10,7 +10,7 @@ fn fixture() -> RunRecord {
     serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap()
 }
 
-fn asked(rules: &[&str]) -> Vec<Asked> {
+fn asked(rules: &[&str]) -> Vec<ParsedRule> {
     let read = |rule: &&str| {
         let written = GateRule {
             rule: (*rule).to_owned(),
@@ -19,7 +19,7 @@ fn asked(rules: &[&str]) -> Vec<Asked> {
             variants: Vec::new(),
             windows: None,
         };
-        Asked::read(&written, &routes(&fixture().scenario)).unwrap_or_else(|error| panic!("{error}"))
+        ParsedRule::read(&written, &routes(&fixture().scenario)).unwrap_or_else(|error| panic!("{error}"))
     };
     rules.iter().map(read).collect()
 }
@@ -63,7 +63,7 @@ fn seen(variant: VariantName) -> Vec<Stamped> {
     samples(variant, |_| if variant == VariantName::HELD { 514 } else { 31 })
 }
 
-fn judge_all(asked: &[Asked], record: &RunRecord, samples: &[Stamped], variant: VariantName) -> GateReport {
+fn judge_all(asked: &[ParsedRule], record: &RunRecord, samples: &[Stamped], variant: VariantName) -> GateReport {
     judge(asked, ReadBack { record, samples, unreadable: 0 }, &[variant], None)
 }
 
@@ -402,7 +402,7 @@ fn a_difference_that_two_runs_of_the_same_show_as_well_is_not_judged() {
     assert!(outcome.reason.unwrap().contains("--paired"));
 }
 
-fn learned_rule(length_s: u64, judged: u32) -> Vec<Asked> {
+fn learned_rule(length_s: u64, judged: u32) -> Vec<ParsedRule> {
     let mut asked = asked(&["idle_in_transaction.mean<=20"]);
     let windows = Windows { length: Span::from_secs(length_s), learned: Count::of(30), judged: Count::of(judged) };
     asked[0].windows = Some(windows);
@@ -437,7 +437,7 @@ fn windows_that_could_never_break_a_rule_are_refused() {
         let rule = rule.to_owned();
         let written =
             GateRule { rule, severity: Severity::Error, because: None, variants: Vec::new(), windows: Some(windows) };
-        Asked::read(&written, &[]).map_err(|error| error.to_string())
+        ParsedRule::read(&written, &[]).map_err(|error| error.to_string())
     };
     let absolute = "idle_in_transaction.mean<=20";
     assert!(read(absolute, 5, 3).is_ok());
@@ -460,7 +460,7 @@ fn limits_are_learned_from_what_is_healthy_and_hold_for_it() {
         texts.contains(&"idle_in_transaction.max<=17") && texts.contains(&"transaction_age.max<=100ms"),
         "{texts:?}"
     );
-    let asked: Vec<Asked> = learned.rules.iter().map(|it| Asked::read(&it.rule, &[]).unwrap()).collect();
+    let asked: Vec<ParsedRule> = learned.rules.iter().map(|it| ParsedRule::read(&it.rule, &[]).unwrap()).collect();
     assert_eq!(judge_all(&asked, &record, &samples, VariantName::SCOPED).verdict, Verdict::Passed);
     // 11 windows of 3 s in 34 s, 3 judged.
     let rate = 3.0 * 2.0 / (14.0 * 13.0);

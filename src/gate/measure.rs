@@ -6,21 +6,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::rule::{Aggregate, Kind, Metric, Rule};
+use super::rule::{Aggregate, Metric, MetricKind, Rule};
 use crate::compare::Side;
 use crate::record::{ActivitySample, LoadSample, RouteRecord, Sample, Stamped, summary};
 use crate::stats::Series;
 
 /// A part of a variant's time, in seconds since its load began.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Window {
+pub struct TimeSlice {
     /// Where it begins.
     pub from_s: f64,
     /// Where it ends.
     pub to_s: f64,
 }
 
-impl Window {
+impl TimeSlice {
     /// The steady phase.
     #[must_use]
     pub fn steady(side: Side<'_>) -> Self {
@@ -74,12 +74,12 @@ impl fmt::Display for Missing {
 pub fn measure(rule: &Rule, side: Side<'_>) -> Result<f64, Missing> {
     match (rule.metric.kind(), &rule.route) {
         _ if rule.metric == Metric::Hold => super::hold::measure(rule, side).map(|held| held.value),
-        (Kind::Gauge, _) => gauge_over(rule, side, Window::steady(side)).or_else(|missing| {
+        (MetricKind::Gauge, _) => gauge_over(rule, side, TimeSlice::steady(side)).or_else(|missing| {
             let nothing = side.samples.iter().all(|it| it.variant != side.variant);
             if nothing { from_summary(rule, side).ok_or(missing) } else { Err(missing) }
         }),
-        (Kind::Distribution | Kind::Figure, Some(route)) => of_route(rule, side, route),
-        (Kind::Distribution | Kind::Figure, None) => of_summary(rule, side),
+        (MetricKind::Distribution | MetricKind::Figure, Some(route)) => of_route(rule, side, route),
+        (MetricKind::Distribution | MetricKind::Figure, None) => of_summary(rule, side),
     }
 }
 
@@ -87,15 +87,15 @@ pub fn measure(rule: &Rule, side: Side<'_>) -> Result<f64, Missing> {
 ///
 /// # Errors
 /// [`Missing`] when it could not be had: only gauges and what is counted by the load's samples are known by window.
-pub fn measure_in(rule: &Rule, side: Side<'_>, window: Window) -> Result<f64, Missing> {
+pub fn measure_in(rule: &Rule, side: Side<'_>, window: TimeSlice) -> Result<f64, Missing> {
     match rule.metric.kind() {
-        Kind::Gauge => gauge_over(rule, side, window),
+        MetricKind::Gauge => gauge_over(rule, side, window),
         _ if rule.route.is_none() => of_load(rule.metric, side, window),
         _ => Err(Missing::NotByWindow(rule.metric)),
     }
 }
 
-fn gauge_over(rule: &Rule, side: Side<'_>, window: Window) -> Result<f64, Missing> {
+fn gauge_over(rule: &Rule, side: Side<'_>, window: TimeSlice) -> Result<f64, Missing> {
     let series = gauge(rule.metric, side, window);
     let aggregate = rule.aggregate.unwrap_or(Aggregate::Max);
     let figure = match aggregate {
@@ -112,7 +112,7 @@ fn gauge_over(rule: &Rule, side: Side<'_>, window: Window) -> Result<f64, Missin
 }
 
 /// A gauge over a window; empty when there is nothing of it.
-pub fn gauge(metric: Metric, side: Side<'_>, window: Window) -> Series {
+pub fn gauge(metric: Metric, side: Side<'_>, window: TimeSlice) -> Series {
     let ours = || side.samples.iter().filter(|it| it.variant == side.variant);
     let replicas = side.measured.summary.replicas.unwrap_or(0) as usize;
     // Each page of gauges has a sample at every turn, whether it answered or not.
@@ -158,7 +158,7 @@ fn polled(metric: Metric, stamped: &Stamped) -> Option<f64> {
 fn over_replicas<'a>(
     samples: impl Iterator<Item = &'a Stamped>,
     replicas: usize,
-    window: Window,
+    window: TimeSlice,
     word: impl Fn(&Sample) -> Option<(u32, f64)>,
 ) -> Series {
     let mut last = BTreeMap::new();
@@ -209,7 +209,7 @@ fn of_route(rule: &Rule, side: Side<'_>, name: &str) -> Result<f64, Missing> {
     let none = || Missing::NoRequests(Some(name.to_owned()));
     let route = side.measured.routes.iter().find(|route| route.route == name).ok_or_else(none)?;
     let RouteRecord { requests, failures, .. } = *route;
-    let seconds = Window::steady(side).seconds();
+    let seconds = TimeSlice::steady(side).seconds();
     let a_second = |count: u64| (seconds > 0.0).then(|| count as f64 / seconds);
     let figure = match (rule.metric, rule.aggregate) {
         (Metric::Latency, Some(Aggregate::P50)) => route.latency_p50_ms,
@@ -226,7 +226,7 @@ fn of_route(rule: &Rule, side: Side<'_>, name: &str) -> Result<f64, Missing> {
 }
 
 /// What the load's samples count between the ends of a window.
-fn of_load(metric: Metric, side: Side<'_>, window: Window) -> Result<f64, Missing> {
+fn of_load(metric: Metric, side: Side<'_>, window: TimeSlice) -> Result<f64, Missing> {
     let load = |it: &'_ Stamped| match &it.sample {
         Sample::Load(LoadSample { finished, failed, .. }) if it.variant == side.variant && window.holds(it.at_s) => {
             Some((it.at_s, *finished as f64, *failed as f64))

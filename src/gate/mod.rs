@@ -13,9 +13,9 @@ mod quality;
 mod rule;
 
 pub use crate::scenario::gate::{GateRule, Severity, Windows};
-pub use judge::{Asked, Baseline, ReadBack, Trust, judge, nothing_measured, routes, windows_of};
+pub use judge::{Baseline, ParsedRule, ReadBack, Trust, judge, nothing_measured, routes, windows_of};
 pub use learn::{LearnError, Learned, LearnedRule, learn};
-pub use measure::{Missing, Window, gauge, measure, measure_in};
+pub use measure::{Missing, TimeSlice, gauge, measure, measure_in};
 pub use outcome::{GateReport, Paired, RatioEstimate, RuleOutcome, Verdict};
 pub use quality::{QualityIssue, quality_issues};
-pub use rule::{Aggregate, Kind, Limit, Metric, Op, Rule, RuleError, RuleFault};
+pub use rule::{Aggregate, Limit, Metric, MetricKind, Op, Rule, RuleError, RuleFault};

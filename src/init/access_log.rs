@@ -7,11 +7,11 @@ use std::io::{BufRead, Read};
 
 use super::file::counted;
 use super::paths::is_static;
-use super::traffic::{Request, Traffic};
+use super::traffic::{ObservedTraffic, Request};
 use super::{Draft, DraftRoute, InitError, MOST_ROUTES, short, todo};
 use crate::scenario::service::BaseUrl;
 
-use super::Body;
+use super::BodyFormat;
 
 /// A longer line is none of a log's.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -24,7 +24,7 @@ const MOST_NAMES: usize = 8;
 
 /// What was read, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct LineCounts {
     /// Lines.
     pub lines: u64,
     /// Lines that are none of either format.
@@ -41,9 +41,9 @@ pub struct Tally {
 ///
 /// # Errors
 /// When it cannot be read, is no such log, or has nothing that can be asked for.
-pub fn draft(log: &mut dyn BufRead, origin: &str, target: Option<&BaseUrl>) -> Result<(Draft, Tally), InitError> {
-    let mut tally = Tally::default();
-    let mut traffic = Traffic::default();
+pub fn draft(log: &mut dyn BufRead, origin: &str, target: Option<&BaseUrl>) -> Result<(Draft, LineCounts), InitError> {
+    let mut tally = LineCounts::default();
+    let mut traffic = ObservedTraffic::default();
     let mut first = String::new();
     let mut line = Vec::new();
     while next_line(log, &mut line).map_err(|source| InitError::Log { origin: origin.to_owned(), source })? {
@@ -102,7 +102,7 @@ fn next_line(log: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io::Result<bool>
     Ok(true)
 }
 
-fn see(line: &str, tally: &mut Tally, traffic: &mut Traffic) {
+fn see(line: &str, tally: &mut LineCounts, traffic: &mut ObservedTraffic) {
     match read_line(line) {
         None => {
             tally.bad += 1;
@@ -153,7 +153,7 @@ fn end_of_quotes(text: &str) -> Option<usize> {
     })
 }
 
-fn notes(tally: &Tally, beyond: u64) -> Vec<String> {
+fn notes(tally: &LineCounts, beyond: u64) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = tally.first_bad {
         let bad = counted_many(tally.bad, "line");
@@ -175,7 +175,7 @@ fn counted_many(count: u64, what: &str) -> String {
     counted(usize::try_from(count).unwrap_or(usize::MAX), what)
 }
 
-fn routes(traffic: Traffic, notes: &mut Vec<String>) -> Vec<DraftRoute> {
+fn routes(traffic: ObservedTraffic, notes: &mut Vec<String>) -> Vec<DraftRoute> {
     let (kept, refused): (Vec<_>, Vec<_>) = traffic.by_count().into_iter().partition(|(_, seen)| seen.count() > 0);
     if !refused.is_empty() {
         let names: Vec<&str> = refused.iter().take(MOST_NAMES).map(|(key, _)| key.as_str()).collect();
@@ -190,7 +190,7 @@ fn routes(traffic: Traffic, notes: &mut Vec<String>) -> Vec<DraftRoute> {
         ));
     }
     let heaviest = kept.first().map_or(1, |(_, seen)| seen.count());
-    let route = |(key, seen): &(String, super::traffic::Seen)| {
+    let route = |(key, seen): &(String, super::traffic::ObservedRoute)| {
         let mut route = seen.route(key)?;
         let count = seen.count();
         let scaled = if heaviest > HEAVIEST { (count * HEAVIEST).div_ceil(heaviest) } else { count };
@@ -215,7 +215,7 @@ fn routes(traffic: Traffic, notes: &mut Vec<String>) -> Vec<DraftRoute> {
 /// A log does not say what was sent.
 fn with_body(mut route: DraftRoute) -> DraftRoute {
     if !["GET ", "DELETE "].iter().any(|method| route.route.starts_with(method)) {
-        route.body = Some(Body::Json(todo("the body, such as { name = \"value\" }, or leave it out").into()));
+        route.body = Some(BodyFormat::Json(todo("the body, such as { name = \"value\" }, or leave it out").into()));
     }
     route
 }

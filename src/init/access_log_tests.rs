@@ -23,7 +23,7 @@ shop:443 10.0.0.7 - - [25/Nov/2026:10:00:03 +0000] "POST /orders HTTP/1.1" 201 2
 nonsense
 "#;
 
-fn read(log: &[u8]) -> Result<(Draft, Tally), InitError> {
+fn read(log: &[u8]) -> Result<(Draft, LineCounts), InitError> {
     draft(&mut &*log, "`access.log`", None)
 }
 
@@ -73,7 +73,10 @@ fn what_is_no_log_is_refused_and_nothing_makes_it_slow_or_large() {
     }
     let good = "h - - [t] \"GET /a HTTP/1.1\" 200 1\n";
     let long = format!("{}\n{good}", "x".repeat(1 << 20));
-    assert_eq!(read(long.as_bytes()).unwrap().1, Tally { lines: 2, bad: 1, first_bad: Some(1), ..Tally::default() });
+    assert_eq!(
+        read(long.as_bytes()).unwrap().1,
+        LineCounts { lines: 2, bad: 1, first_bad: Some(1), ..LineCounts::default() }
+    );
     let mut binary = vec![0xff, 0xfe, b'\n'];
     binary.extend_from_slice(good.as_bytes());
     assert_eq!(read(&binary).unwrap().1.bad, 1);

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Body {
+pub enum BodyFormat {
     /// A value, as JSON.
     Json(Json),
     /// A text of a type.
@@ -16,7 +16,7 @@ pub enum Body {
     },
 }
 
-impl Body {
+impl BodyFormat {
     /// A JSON body, in a form that TOML can hold: it has no `null` and no number above 2⁶³.
     pub(super) fn of_json(value: Json) -> Self {
         let value = without_null_members(value);

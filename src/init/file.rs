@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use toml_edit::{Array, InlineTable, Key, Value};
 
 use super::body::as_toml;
-use super::{Body, Draft, DraftRoute, short};
+use super::{BodyFormat, Draft, DraftRoute, short};
 use crate::render::text::plain;
 use crate::scenario::error::Site;
 use crate::scenario::service::todo::UNKNOWN_HOST;
@@ -191,8 +191,8 @@ fn write_route(route: &DraftRoute, out: &mut String) -> fmt::Result {
         ("headers", texts(&headers)),
     ];
     let body = match &route.body {
-        Some(Body::Json(value)) => as_toml(value),
-        Some(Body::Text { .. }) | None => None,
+        Some(BodyFormat::Json(value)) => as_toml(value),
+        Some(BodyFormat::Text { .. }) | None => None,
     };
     let wide = |key: &str, value: &Value| format!("{key} = {value}").chars().count() > WIDE;
     // What is too wide for a line becomes a table, and tables come last.
@@ -201,7 +201,7 @@ fn write_route(route: &DraftRoute, out: &mut String) -> fmt::Result {
         .chain(body.map(|body| ("json", body)))
         .partition(|(key, value)| value.is_inline_table() && wide(key, value));
     now.into_iter().try_for_each(|(key, value)| setting(out, key, value))?;
-    if let Some(Body::Text { text, .. }) = &route.body {
+    if let Some(BodyFormat::Text { text, .. }) = &route.body {
         setting(out, "text", text.as_str())?;
     }
     if !route.expect.is_empty() {
@@ -222,7 +222,7 @@ fn write_route(route: &DraftRoute, out: &mut String) -> fmt::Result {
 
 fn with_content_type(route: &DraftRoute) -> Vec<(String, String)> {
     let mut headers = route.headers.clone();
-    if let Some(Body::Text { content_type, .. }) = &route.body {
+    if let Some(BodyFormat::Text { content_type, .. }) = &route.body {
         headers.push(("Content-Type".to_owned(), content_type.clone()));
     }
     headers

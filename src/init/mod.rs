@@ -16,7 +16,7 @@ mod words;
 use crate::scenario::service::todo::MARK;
 use crate::scenario::service::{BaseUrl, Scalar, Values};
 
-pub use body::Body;
+pub use body::BodyFormat;
 
 /// The most routes that a draft has: beyond that nobody reads the file.
 pub const MOST_ROUTES: usize = 200;
@@ -74,7 +74,7 @@ pub struct DraftRoute {
     /// The headers.
     pub headers: Vec<(String, String)>,
     /// The body.
-    pub body: Option<Body>,
+    pub body: Option<BodyFormat>,
     /// Statuses of a good answer, where they are not 200 to 299.
     pub expect: Vec<u16>,
     /// Whether it is switched off until data may change.

@@ -26,15 +26,15 @@ pub(super) struct Request<'a> {
 
 /// Everything that was seen.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
-    routes: BTreeMap<String, Seen>,
+pub(super) struct ObservedTraffic {
+    routes: BTreeMap<String, ObservedRoute>,
     /// Requests of routes beyond the most.
     pub(super) beyond: u64,
 }
 
 /// What was seen of one route.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ObservedRoute {
     /// Answers by the first figure of their status.
     pub(super) by_class: [u64; 6],
     /// Answers that point elsewhere.
@@ -63,7 +63,7 @@ impl Distinct {
     }
 }
 
-impl Traffic {
+impl ObservedTraffic {
     /// Counts a request. Values are taken from those that went well: they are of things that exist.
     pub(super) fn see(&mut self, request: Request<'_>) {
         let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
@@ -86,8 +86,8 @@ impl Traffic {
     }
 
     /// The routes, most frequent first.
-    pub(super) fn by_count(self) -> Vec<(String, Seen)> {
-        let mut routes: Vec<(String, Seen)> = together(self.routes).into_iter().collect();
+    pub(super) fn by_count(self) -> Vec<(String, ObservedRoute)> {
+        let mut routes: Vec<(String, ObservedRoute)> = together(self.routes).into_iter().collect();
         routes.sort_by_key(|(_, seen)| std::cmp::Reverse(seen.count()));
         routes
     }
@@ -101,7 +101,7 @@ impl Distinct {
     }
 }
 
-impl Seen {
+impl ObservedRoute {
     /// Takes in a route that has `word` in its path where this one has a hole, behind `before` others.
     pub(super) fn take_in(&mut self, other: Self, before: usize, word: &str) {
         self.by_class.iter_mut().zip(other.by_class).for_each(|(mine, more)| *mine += more);

@@ -1,6 +1,6 @@
 //! A draft from a list of URLs: what a browser's address bar, or a colleague, gives.
 
-use super::traffic::{Request, Traffic};
+use super::traffic::{ObservedTraffic, Request};
 use super::{Draft, InitError, name_from};
 use crate::scenario::service::BaseUrl;
 
@@ -9,7 +9,7 @@ use crate::scenario::service::BaseUrl;
 /// # Errors
 /// When one is no URL, or of another service than the first.
 pub fn draft(urls: &[String], target: Option<&BaseUrl>) -> Result<Draft, InitError> {
-    let mut traffic = Traffic::default();
+    let mut traffic = ObservedTraffic::default();
     let mut service: Option<BaseUrl> = None;
     for url in urls {
         let (base, path_and_query) = parts(url)?;

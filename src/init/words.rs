@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 
 use super::paths::hole;
-use super::traffic::Seen;
+use super::traffic::ObservedRoute;
 
 /// More different words than this at one place of a path are values: nobody writes so many routes.
 const MOST_WORDS: usize = 20;
 
 /// Puts routes together that differ in one word alone, where there are many. The first word of a path is left alone.
-pub(super) fn together(mut routes: BTreeMap<String, Seen>) -> BTreeMap<String, Seen> {
+pub(super) fn together(mut routes: BTreeMap<String, ObservedRoute>) -> BTreeMap<String, ObservedRoute> {
     let deepest = routes.keys().map(|key| key.matches('/').count()).max().unwrap_or_default();
     for position in 2..=deepest {
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -52,7 +52,7 @@ const JUMPS_MAX: usize = 16;
 
 /// When an answer came, on all clocks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(super) struct ClockReading {
     pub(super) server: ServerTime,
     /// Microseconds of our monotonic clock, since whenever.
     pub(super) here_us: i64,
@@ -62,7 +62,7 @@ pub(super) struct Reading {
     pub(super) took_us: i64,
 }
 
-impl Reading {
+impl ClockReading {
     /// An answer to what was asked at `asked` and came just now.
     pub(super) fn now(server: ServerTime, epoch: Instant, asked: Instant) -> Self {
         let took = asked.elapsed();
@@ -85,13 +85,13 @@ struct Jump {
 /// What is known of the clocks.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    last: Option<Reading>,
+    last: Option<ClockReading>,
     jumps: Vec<Jump>,
 }
 
 impl Clocks {
     /// Takes a reading; gives an event for each clock that jumped since the last one.
-    pub(super) fn observe(&mut self, now: Reading) -> Vec<Event> {
+    pub(super) fn observe(&mut self, now: ClockReading) -> Vec<Event> {
         let Some(last) = self.last.replace(now) else { return Vec::new() };
         let elapsed = now.here_us - last.here_us;
         let slack = JUMP_US + now.took_us + last.took_us;
@@ -135,11 +135,11 @@ mod tests {
     use proptest::prelude::*;
 
     /// A server whose clock is `ahead` of ours.
-    fn reading(here_s: f64, ahead_s: f64) -> Reading {
+    fn reading(here_s: f64, ahead_s: f64) -> ClockReading {
         #[expect(clippy::cast_possible_truncation, reason = "small")]
         let us = |seconds: f64| (seconds * 1e6).round() as i64;
         let server = ServerTime(us(1e9 + here_s + ahead_s));
-        Reading { server, here_us: us(here_s), local_us: us(here_s), took_us: 1000 }
+        ClockReading { server, here_us: us(here_s), local_us: us(here_s), took_us: 1000 }
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
             let at = f64::from(tick) * 0.05;
             assert_eq!(clocks.observe(reading(at, at * 5e-4)), []);
         }
-        let late = Reading { took_us: 900_000, ..reading(51.0, -0.8) };
+        let late = ClockReading { took_us: 900_000, ..reading(51.0, -0.8) };
         assert_eq!(clocks.observe(late), [], "it was read a second before the answer came");
     }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{POLL_TIMEOUT, close, connect};
 use super::sessions::SessionState;
-use super::{APPLICATION_NAME, MonitorError, Whose};
+use super::{APPLICATION_NAME, MonitorError, SessionFilter};
 use crate::database::{Database, Ending};
 
 /// $1: our own name; $2, $3: whose sessions are wanted, users and patterns of applications. An aborted transaction has no `xact_start`, and is as old as its state.
@@ -47,7 +47,7 @@ pub struct CloseSession {
 
 /// All of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Closeup {
+pub struct ScanPoll {
     /// When.
     pub at: Instant,
     /// In no order.
@@ -55,19 +55,19 @@ pub struct Closeup {
 }
 
 /// The connection that looks.
-pub struct CloseLooker {
+pub struct ScanPoller {
     client: Client,
     ending: Ending,
     query: Statement,
-    whose: Whose,
+    whose: SessionFilter,
 }
 
-impl CloseLooker {
+impl ScanPoller {
     /// Connects, to look at the sessions of `whose`. Whether the role sees them, is the monitor's to check.
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection.
-    pub async fn connect(database: &Database, whose: &Whose) -> Result<Self, MonitorError> {
+    pub async fn connect(database: &Database, whose: &SessionFilter) -> Result<Self, MonitorError> {
         let connecting = async {
             let (client, ending) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
@@ -89,7 +89,7 @@ impl CloseLooker {
         self,
         interval: Duration,
         stop: CancellationToken,
-        take: Arc<dyn Fn(Closeup) + Send + Sync>,
+        take: Arc<dyn Fn(ScanPoll) + Send + Sync>,
     ) -> Result<(), MonitorError> {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -108,11 +108,11 @@ impl CloseLooker {
         ended
     }
 
-    async fn look(&self) -> Result<Closeup, tokio_postgres::Error> {
+    async fn look(&self) -> Result<ScanPoll, tokio_postgres::Error> {
         let asked = Instant::now();
         let (users, applications) = (self.whose.names(), self.whose.patterns());
         let row = self.client.query_one(&self.query, &[&APPLICATION_NAME, &users, &applications]).await?;
-        Ok(Closeup { at: asked + asked.elapsed() / 2, sessions: sessions(&row)? })
+        Ok(ScanPoll { at: asked + asked.elapsed() / 2, sessions: sessions(&row)? })
     }
 }
 

@@ -23,12 +23,12 @@ pub(super) struct Link {
     pub(super) counters: Statement,
     pub(super) whom: Statement,
     pub(super) who: Statement,
-    pub(super) server: Server,
+    pub(super) server: ServerInfo,
 }
 
 /// What is asked once in a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Server {
+pub(super) struct ServerInfo {
     /// The database's oid.
     pub(super) database: u32,
     /// `pg_postmaster_start_time()`.
@@ -68,7 +68,7 @@ impl Link {
         let facts = client.query_one(FACTS, &[]).await.map_err(failed)?;
         let version = version(&client).await.map_err(failed)?;
         let mut server =
-            Server { database: facts.get(0), started: facts.get(1), pid: facts.get(2), roles: HashMap::new() };
+            ServerInfo { database: facts.get(0), started: facts.get(1), pid: facts.get(2), roles: HashMap::new() };
         for row in client.query(ROLES, &[]).await.map_err(failed)? {
             server.roles.insert(row.get(0), row.get(1));
         }

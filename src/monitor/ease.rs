@@ -22,18 +22,18 @@ const JUMP: (f64, f64) = (5.0, 0.2);
 
 /// Sessions idle in transaction at the last looks.
 #[derive(Debug)]
-pub(super) struct Ease {
+pub(super) struct AdaptiveInterval {
     points: VecDeque<(f64, f64)>,
     factor: u32,
 }
 
-impl Default for Ease {
+impl Default for AdaptiveInterval {
     fn default() -> Self {
         Self { points: VecDeque::new(), factor: 1 }
     }
 }
 
-impl Ease {
+impl AdaptiveInterval {
     /// Takes what a look found; whether that is something new, so that the next one is due as soon as usual.
     pub(super) fn take(&mut self, at_s: f64, idle: u32) -> bool {
         let idle = f64::from(idle);
@@ -89,7 +89,7 @@ mod tests {
                 now += hold_s * random.random_range(1.1..1.5);
             }
         }
-        let (mut ease, mut factor, mut now, mut next_s) = (Ease::default(), 1, 0.0, 1.0);
+        let (mut ease, mut factor, mut now, mut next_s) = (AdaptiveInterval::default(), 1, 0.0, 1.0);
         let mut points = Vec::new();
         while now < 60.0 {
             let idle = spans.iter().filter(|(from, to)| (*from..*to).contains(&now)).count();
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn whatever_is_new_is_looked_at_at_once() {
-        let mut ease = Ease::default();
+        let mut ease = AdaptiveInterval::default();
         for tick in 0..400 {
             ease.take(f64::from(tick) / 20.0, 200 + tick % 2);
             if tick % 20 == 0 {
@@ -128,6 +128,6 @@ mod tests {
         assert!(!ease.take(20.05, 230));
         assert!(ease.take(20.1, 300));
         assert_eq!(ease.factor(), 1);
-        assert_eq!(Ease::default().factor(), 1, "nobody knows anything yet");
+        assert_eq!(AdaptiveInterval::default().factor(), 1, "nobody knows anything yet");
     }
 }

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::clock::ServerTime;
-use super::rows::{SessionRow, State};
+use super::rows::{RowState, SessionRow};
 use crate::record::{EpisodeEnd, EpisodeSample};
 use crate::redact::without_literals;
 
 /// A server process: its pid alone may come again.
-type Key = (i32, ServerTime);
+type EpisodeKey = (i32, ServerTime);
 
 /// An episode that goes on.
 #[derive(Clone, Debug)]
@@ -38,17 +38,17 @@ pub(super) struct Open {
 /// All episodes that go on.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
-    open: HashMap<Key, Open>,
+    open: HashMap<EpisodeKey, Open>,
 }
 
 /// An episode that has ended; the user by its oid.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Ended {
+pub(super) struct EndedEpisode {
     pub(super) sample: EpisodeSample,
     pub(super) user: u32,
 }
 
-impl Ended {
+impl EndedEpisode {
     pub(super) fn length_s(&self) -> f64 {
         self.sample.ended_s - self.sample.began_s
     }
@@ -57,7 +57,12 @@ impl Ended {
 impl Tracker {
     /// Takes a look at `now_s`: all sessions that do something, and those that went idle since the last look. `at_s`
     /// gives the time of the record for one of the server.
-    pub(super) fn look(&mut self, now_s: f64, rows: &[SessionRow], at_s: impl Fn(ServerTime) -> f64) -> Vec<Ended> {
+    pub(super) fn look(
+        &mut self,
+        now_s: f64,
+        rows: &[SessionRow],
+        at_s: impl Fn(ServerTime) -> f64,
+    ) -> Vec<EndedEpisode> {
         let mut before = std::mem::take(&mut self.open);
         let mut ended = Vec::new();
         for row in rows {
@@ -86,7 +91,7 @@ impl Tracker {
     }
 
     /// Ends all: nothing more will be seen of them.
-    pub(super) fn end_all(&mut self, end: EpisodeEnd) -> Vec<Ended> {
+    pub(super) fn end_all(&mut self, end: EpisodeEnd) -> Vec<EndedEpisode> {
         let open = std::mem::take(&mut self.open);
         open.into_iter().map(|((pid, _), open)| Closed { ended_s: open.last_seen_s, open, end }.told(pid)).collect()
     }
@@ -126,7 +131,7 @@ impl Open {
             application_name: Arc::from(row.application_name.as_str()),
             user: row.user,
             client: row.client.clone(),
-            aborted: row.state == State::IdleInTransactionAborted,
+            aborted: row.state == RowState::IdleInTransactionAborted,
             group: None,
         }
     }
@@ -150,7 +155,7 @@ impl Open {
 }
 
 impl Closed {
-    fn told(self, pid: i32) -> Ended {
+    fn told(self, pid: i32) -> EndedEpisode {
         let Self { open, ended_s, end } = self;
         let sample = EpisodeSample {
             pid,
@@ -163,7 +168,7 @@ impl Closed {
             aborted: open.aborted,
             end,
         };
-        Ended { sample, user: open.user }
+        EndedEpisode { sample, user: open.user }
     }
 }
 
@@ -171,7 +176,7 @@ impl Closed {
 #[derive(Debug)]
 pub(super) struct Longest {
     shortest_s: f64,
-    waiting: Vec<Ended>,
+    waiting: Vec<EndedEpisode>,
     /// Episodes that ended, and those of them that got a line.
     pub(super) ended: u64,
     pub(super) told: u64,
@@ -189,13 +194,13 @@ impl Longest {
         Self { shortest_s: SHORTEST_S.max(2.0 * interval_s), waiting: Vec::new(), ended: 0, told: 0 }
     }
 
-    pub(super) fn add(&mut self, ended: Vec<Ended>) {
+    pub(super) fn add(&mut self, ended: Vec<EndedEpisode>) {
         self.ended += ended.len() as u64;
         self.waiting.extend(ended.into_iter().filter(|it| it.length_s() >= self.shortest_s));
     }
 
     /// Once a second: those that get a line, in the order in which they ended.
-    pub(super) fn take(&mut self) -> Vec<Ended> {
+    pub(super) fn take(&mut self) -> Vec<EndedEpisode> {
         let mut taken = std::mem::take(&mut self.waiting);
         taken.sort_by(|a, b| b.length_s().total_cmp(&a.length_s()));
         taken.truncate(LINES_MAX);
@@ -222,7 +227,7 @@ mod tests {
         ServerTime((at_s * 1e6).round() as i64)
     }
 
-    fn row(pid: i32, state: State, changed_s: f64, queried_s: f64, xact_s: Option<f64>) -> SessionRow {
+    fn row(pid: i32, state: RowState, changed_s: f64, queried_s: f64, xact_s: Option<f64>) -> SessionRow {
         SessionRow {
             pid,
             application_name: APP.to_owned(),
@@ -235,18 +240,18 @@ mod tests {
         }
     }
 
-    fn span(ended: &[Ended]) -> Vec<(f64, f64, EpisodeEnd)> {
+    fn span(ended: &[EndedEpisode]) -> Vec<(f64, f64, EpisodeEnd)> {
         ended.iter().map(|it| (it.sample.began_s, it.sample.ended_s, it.sample.end)).collect()
     }
 
     #[test]
     fn an_episode_lasts_from_state_change_to_the_start_of_what_came_next() {
         let mut tracker = Tracker::default();
-        let held = row(1, State::IdleInTransaction, 1.02, 1.01, Some(1.0));
+        let held = row(1, RowState::IdleInTransaction, 1.02, 1.01, Some(1.0));
         assert_eq!(tracker.look(1.1, std::slice::from_ref(&held), at_s), []);
         assert_eq!(tracker.look(1.2, &[held], at_s), []);
         // COMMIT began at 1.25; the session is idle since 1.251.
-        let ended = tracker.look(1.3, &[row(1, State::Idle, 1.251, 1.25, None)], at_s);
+        let ended = tracker.look(1.3, &[row(1, RowState::Idle, 1.251, 1.25, None)], at_s);
         assert_eq!(span(&ended), [(1.02, 1.25, EpisodeEnd::Committed)]);
         assert_eq!((ended[0].sample.statement.as_deref(), &*ended[0].sample.application_name), (Some("SELECT 1"), APP));
         assert_eq!(tracker.open().count(), 0);
@@ -255,12 +260,12 @@ mod tests {
     #[test]
     fn the_next_statement_of_the_same_transaction_ends_an_episode_and_may_begin_another() {
         let mut tracker = Tracker::default();
-        tracker.look(1.1, &[row(1, State::IdleInTransaction, 1.02, 1.01, Some(1.0))], at_s);
-        let ended = tracker.look(1.2, &[row(1, State::IdleInTransaction, 1.17, 1.15, Some(1.0))], at_s);
+        tracker.look(1.1, &[row(1, RowState::IdleInTransaction, 1.02, 1.01, Some(1.0))], at_s);
+        let ended = tracker.look(1.2, &[row(1, RowState::IdleInTransaction, 1.17, 1.15, Some(1.0))], at_s);
         assert_eq!(span(&ended), [(1.02, 1.15, EpisodeEnd::NextStatement)]);
-        let ended = tracker.look(1.3, &[row(1, State::Active, 1.22, 1.22, Some(1.0))], at_s);
+        let ended = tracker.look(1.3, &[row(1, RowState::Active, 1.22, 1.22, Some(1.0))], at_s);
         assert_eq!(span(&ended), [(1.17, 1.22, EpisodeEnd::NextStatement)]);
-        let open = tracker.look(1.4, &[row(1, State::IdleInTransaction, 1.35, 1.34, Some(1.33))], at_s);
+        let open = tracker.look(1.4, &[row(1, RowState::IdleInTransaction, 1.35, 1.34, Some(1.33))], at_s);
         assert_eq!(open, []);
         assert_eq!(span(&tracker.end_all(EpisodeEnd::StillOpen)), [(1.35, 1.4, EpisodeEnd::StillOpen)]);
     }
@@ -268,9 +273,9 @@ mod tests {
     #[test]
     fn a_session_that_is_gone_ended_between_two_looks_and_its_pid_may_come_again() {
         let mut tracker = Tracker::default();
-        tracker.look(1.1, &[row(1, State::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
+        tracker.look(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
         let again =
-            SessionRow { backend_start: ServerTime(9), ..row(1, State::IdleInTransaction, 1.18, 1.18, Some(1.18)) };
+            SessionRow { backend_start: ServerTime(9), ..row(1, RowState::IdleInTransaction, 1.18, 1.18, Some(1.18)) };
         let ended = tracker.look(1.2, &[again], at_s);
         let [(began, ended, end)] = span(&ended)[..] else { panic!("{ended:?}") };
         assert!((began - 1.0).abs() < 1e-9 && (ended - 1.15).abs() < 1e-9, "{began} {ended}");
@@ -281,9 +286,9 @@ mod tests {
     #[test]
     fn an_aborted_transaction_has_no_beginning_and_is_as_old_as_its_state() {
         let mut tracker = Tracker::default();
-        tracker.look(5.0, &[row(1, State::IdleInTransactionAborted, 2.0, 1.9, None)], at_s);
+        tracker.look(5.0, &[row(1, RowState::IdleInTransactionAborted, 2.0, 1.9, None)], at_s);
         assert!(tracker.open().all(|open| (open.transaction_began_s - 2.0).abs() < 1e-9));
-        let ended = tracker.look(5.1, &[row(1, State::Idle, 5.06, 5.05, None)], at_s);
+        let ended = tracker.look(5.1, &[row(1, RowState::Idle, 5.06, 5.05, None)], at_s);
         assert!(ended[0].sample.aborted);
         assert_eq!(span(&ended), [(2.0, 5.05, EpisodeEnd::Committed)]);
     }
@@ -291,8 +296,8 @@ mod tests {
     #[test]
     fn a_clock_that_goes_astray_keeps_an_end_between_the_looks() {
         let mut tracker = Tracker::default();
-        tracker.look(1.1, &[row(1, State::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
-        let ended = tracker.look(1.2, &[row(1, State::Idle, 900.0, 900.0, None)], at_s);
+        tracker.look(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
+        let ended = tracker.look(1.2, &[row(1, RowState::Idle, 900.0, 900.0, None)], at_s);
         assert_eq!(span(&ended), [(1.0, 1.2, EpisodeEnd::Committed)]);
     }
 
@@ -300,7 +305,7 @@ mod tests {
     fn the_longest_of_a_second_get_a_line_and_short_ones_none() {
         let ended = |length_s: f64| {
             let mut tracker = Tracker::default();
-            tracker.look(length_s, &[row(1, State::IdleInTransaction, 0.0, 0.0, Some(0.0))], at_s);
+            tracker.look(length_s, &[row(1, RowState::IdleInTransaction, 0.0, 0.0, Some(0.0))], at_s);
             tracker.end_all(EpisodeEnd::Committed)
         };
         let mut longest = Longest::new(0.1);
@@ -324,11 +329,11 @@ mod tests {
             let mut truth = Vec::new();
             let mut lanes = Vec::new();
             for (pid, session) in (1..).zip(&sessions) {
-                let mut changes = vec![(0.0, State::Idle)];
+                let mut changes = vec![(0.0, RowState::Idle)];
                 let mut now = 0.0;
                 for (gap, hold) in session {
                     let (from, to) = (now + gap, now + gap + hold);
-                    changes.extend([(from, State::IdleInTransaction), (to, State::Idle)]);
+                    changes.extend([(from, RowState::IdleInTransaction), (to, RowState::Idle)]);
                     truth.push((pid, from, to));
                     now = to;
                 }
@@ -339,7 +344,7 @@ mod tests {
             let mut now = phase;
             while now < end {
                 let rows: Vec<SessionRow> = lanes.iter().map(|(pid, changes)| {
-                    let (since, state) = changes.iter().rev().find(|it| it.0 <= now).copied().unwrap_or((0.0, State::Idle));
+                    let (since, state) = changes.iter().rev().find(|it| it.0 <= now).copied().unwrap_or((0.0, RowState::Idle));
                     let xact = state.is_idle_in_transaction().then_some(since);
                     row(*pid, state, since, since, xact)
                 }).collect();
@@ -348,7 +353,7 @@ mod tests {
             }
             prop_assert_eq!(ended.len(), truth.len());
             let sum = |lengths: &mut dyn Iterator<Item = f64>| lengths.sum::<f64>();
-            let seen_s = sum(&mut ended.iter().map(Ended::length_s));
+            let seen_s = sum(&mut ended.iter().map(EndedEpisode::length_s));
             let true_s = sum(&mut truth.iter().map(|it| it.2 - it.1));
             // The beginning is exact; an end may be hidden by the next episode that begins before the next look.
             prop_assert!(seen_s >= true_s - 1e-3 && seen_s <= true_s + 0.1 * truth.len() as f64, "{} for {}", seen_s, true_s);

@@ -18,7 +18,7 @@ use crate::tls::{ClientTls, certificate_fault};
 
 /// How a replica is asked for its health.
 #[derive(Clone, Debug)]
-pub struct Probe {
+pub struct HealthProbe {
     /// The path, behind the base URL.
     pub path: String,
     /// What a good answer is.
@@ -38,14 +38,14 @@ pub enum Good {
     Status,
 }
 
-impl Default for Probe {
+impl Default for HealthProbe {
     /// As the reference gateway is asked.
     fn default() -> Self {
         Self { path: "/health".to_owned(), good: Good::Body, resolved: Vec::new(), tls: ClientTls::default() }
     }
 }
 
-pub(super) fn client(health: &Health, probe: &Probe) -> reqwest::Result<reqwest::Client> {
+pub(super) fn client(health: &Health, probe: &HealthProbe) -> reqwest::Result<reqwest::Client> {
     let client = reqwest::Client::builder()
         .timeout(health.timeout.duration())
         .pool_max_idle_per_host(0)
@@ -53,7 +53,7 @@ pub(super) fn client(health: &Health, probe: &Probe) -> reqwest::Result<reqwest:
     probe.prepare(client).build()
 }
 
-impl Probe {
+impl HealthProbe {
     /// A client that goes where this one's probes may go, as they do.
     pub(super) fn prepare(&self, client: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         let client = client.user_agent(concat!("rbac-bench/", env!("CARGO_PKG_VERSION"))).no_proxy();
@@ -73,20 +73,26 @@ pub(super) struct Prober {
     health: Health,
     client: reqwest::Client,
     good: Good,
-    state: State,
+    state: HealthState,
 }
 
 /// Up until so many probes in a row have failed; down until one is good.
 #[derive(Debug, PartialEq, Eq)]
-struct State {
+struct HealthState {
     up: bool,
     failed_in_a_row: u32,
 }
 
 impl Prober {
-    pub(super) fn new(index: usize, base_url: &str, health: Health, probe: &Probe, client: reqwest::Client) -> Self {
+    pub(super) fn new(
+        index: usize,
+        base_url: &str,
+        health: Health,
+        probe: &HealthProbe,
+        client: reqwest::Client,
+    ) -> Self {
         let url = format!("{base_url}{}", probe.path);
-        Self { index, url, health, client, good: probe.good, state: State { up: true, failed_in_a_row: 0 } }
+        Self { index, url, health, client, good: probe.good, state: HealthState { up: true, failed_in_a_row: 0 } }
     }
 
     pub(super) async fn run(mut self, sink: Arc<dyn Sink>, stop: CancellationToken) {
@@ -111,7 +117,7 @@ impl Prober {
     /// One probe: `None` when it was good, else what was wrong.
     async fn probe(&self) -> Option<String> {
         #[derive(Deserialize)]
-        struct Body {
+        struct HealthBody {
             status: String,
             #[serde(default)]
             error: String,
@@ -124,7 +130,7 @@ impl Prober {
                 Err(error) => Some(self.told(error)),
             };
         }
-        let answer = async { self.client.get(&self.url).send().await?.error_for_status()?.json::<Body>().await };
+        let answer = async { self.client.get(&self.url).send().await?.error_for_status()?.json::<HealthBody>().await };
         match answer.await {
             Ok(body) if body.status == "healthy" => None,
             Ok(body) => Some(format!("{}: {}", body.status, body.error)),
@@ -142,7 +148,7 @@ impl Prober {
     }
 }
 
-impl State {
+impl HealthState {
     fn note(&mut self, good: bool, retries: u32) {
         self.failed_in_a_row = if good { 0 } else { self.failed_in_a_row + 1 };
         self.up = good || (self.up && self.failed_in_a_row < retries);
@@ -155,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_replica_is_down_after_enough_failures_in_a_row_and_up_after_one_good_probe() {
-        let mut state = State { up: true, failed_in_a_row: 0 };
+        let mut state = HealthState { up: true, failed_in_a_row: 0 };
         let mut seen = Vec::new();
         for good in [false, false, true, false, false, false, false, true] {
             state.note(good, 3);

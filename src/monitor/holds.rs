@@ -17,10 +17,10 @@ pub(super) const GAP_S: f64 = 1.0;
 const EARLIER_S: f64 = 0.1;
 
 /// Last statement and application, and whether the transaction began before the load.
-type Key = (Option<Arc<str>>, Arc<str>, bool);
+type HoldKey = (Option<Arc<str>>, Arc<str>, bool);
 
 #[derive(Debug)]
-struct Group {
+struct OpenGroup {
     statement: Option<Arc<str>>,
     application_name: Arc<str>,
     earlier: bool,
@@ -34,8 +34,8 @@ struct Group {
 /// The groups since the last breakdown.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    numbers: HashMap<Key, u32>,
-    groups: HashMap<u32, Group>,
+    numbers: HashMap<HoldKey, u32>,
+    groups: HashMap<u32, OpenGroup>,
     next: u32,
     last_s: Option<f64>,
 }
@@ -74,7 +74,7 @@ impl Holds {
     /// The breakdown since the last one.
     pub(super) fn take(&mut self) -> BreakdownSample {
         let used = self.groups.values().filter(|group| group.sessions > 0 || group.idle_s > 0.0);
-        let mut groups: Vec<HoldGroup> = used.map(Group::told).collect();
+        let mut groups: Vec<HoldGroup> = used.map(OpenGroup::told).collect();
         let most = |group: &HoldGroup| group.idle_s.unwrap_or(0.0);
         groups.sort_by(|a, b| {
             let by_time = most(b).total_cmp(&most(a)).then(b.sessions.cmp(&a.sessions));
@@ -92,10 +92,10 @@ impl Holds {
         self.groups.get(&number).is_some_and(|group| group.statement.is_some() == statement.is_some())
     }
 
-    fn number(&mut self, key: Key) -> u32 {
+    fn number(&mut self, key: HoldKey) -> u32 {
         let number = *self.numbers.entry(key.clone()).or_insert(self.next);
         let (statement, application_name, earlier) = key;
-        self.groups.entry(number).or_insert(Group {
+        self.groups.entry(number).or_insert(OpenGroup {
             statement,
             application_name,
             earlier,
@@ -109,7 +109,7 @@ impl Holds {
     }
 }
 
-impl Group {
+impl OpenGroup {
     fn told(&self) -> HoldGroup {
         HoldGroup {
             statement: self.statement.as_deref().unwrap_or_default().to_owned(),
@@ -126,7 +126,7 @@ impl Group {
 mod tests {
     use super::*;
     use crate::monitor::clock::ServerTime;
-    use crate::monitor::rows::{SessionRow, State};
+    use crate::monitor::rows::{RowState, SessionRow};
 
     /// Looks ten times a second; `held` says of each statement how many sessions are idle in transaction after it.
     fn watched(ticks: u32, held: impl Fn(u32) -> Vec<(&'static str, i32)>) -> BreakdownSample {
@@ -141,7 +141,7 @@ mod tests {
                 .map(|(pid, statement)| SessionRow {
                     pid,
                     application_name: "GET /tools".to_owned(),
-                    state: State::IdleInTransaction,
+                    state: RowState::IdleInTransaction,
                     state_change: Some(ServerTime(0)),
                     xact_start: Some(ServerTime(0)),
                     statement: Some(statement.to_owned()),
@@ -170,7 +170,7 @@ mod tests {
         let (mut tracker, mut holds) = (Tracker::default(), Holds::default());
         let session = |pid, began_s: i64| SessionRow {
             pid,
-            state: State::IdleInTransaction,
+            state: RowState::IdleInTransaction,
             state_change: Some(ServerTime(began_s * 1_000_000)),
             xact_start: Some(ServerTime(began_s * 1_000_000)),
             statement: Some("SELECT 1".to_owned()),
@@ -195,7 +195,7 @@ mod tests {
     fn what_was_not_watched_is_not_added_up_and_what_is_over_is_forgotten() {
         let (mut tracker, mut holds) = (Tracker::default(), Holds::default());
         let row = SessionRow {
-            state: State::IdleInTransaction,
+            state: RowState::IdleInTransaction,
             state_change: Some(ServerTime(0)),
             statement: Some("SELECT 1".to_owned()),
             ..SessionRow::default()

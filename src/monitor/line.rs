@@ -11,7 +11,7 @@ use crate::database::Database;
 use crate::record::Event;
 
 /// A connection that may be down.
-pub(super) struct Line {
+pub(super) struct ReconnectingClient {
     database: Database,
     link: Option<Link>,
     lost_at: Instant,
@@ -32,13 +32,13 @@ pub(super) struct Restored {
 }
 
 /// What it came to.
-pub(super) struct Ended {
+pub(super) struct ConnectionStats {
     pub(super) unwatched_s: f64,
     /// CPU seconds of the server processes that answered; `None` when they do not run here.
     pub(super) backend_cpu_s: Option<f64>,
 }
 
-impl Line {
+impl ReconnectingClient {
     pub(super) async fn open(database: &Database) -> Result<Self, MonitorError> {
         let link = Link::open(database).await?;
         let mut backend = BackendCpu::default();
@@ -104,7 +104,7 @@ impl Line {
         self.backend.update();
     }
 
-    pub(super) async fn close(mut self) -> Ended {
+    pub(super) async fn close(mut self) -> ConnectionStats {
         if self.link.is_none() {
             self.unwatched += self.lost_at.elapsed();
         }
@@ -112,6 +112,6 @@ impl Line {
         if let Some(link) = self.link {
             link.close().await;
         }
-        Ended { unwatched_s: self.unwatched.as_secs_f64(), backend_cpu_s }
+        ConnectionStats { unwatched_s: self.unwatched.as_secs_f64(), backend_cpu_s }
     }
 }

@@ -45,11 +45,11 @@ use crate::scenario::Health;
 pub use crate::scenario::service::GaugeName;
 pub use counters::ServerCounters;
 pub use elsewhere::{Elsewhere, elsewhere};
-pub use health::{Good, Probe};
-pub use others::Whose;
+pub use health::{Good, HealthProbe};
+pub use others::SessionFilter;
 pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};
 pub use pools::{Counted, GaugeNames, read_once as read_pools};
-pub use watcher::{PollStats, Watched};
+pub use watcher::{MonitorResult, PollStats};
 
 /// What is watched.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub struct Watch {
     /// Time between two polls of how many transactions are open, and how old.
     pub pulse: Duration,
     /// Whose sessions the main figures are about.
-    pub whose: Whose,
+    pub whose: SessionFilter,
     /// When the record's clock begins: what samples say of time counts from here.
     pub epoch: Instant,
     /// Base URL of each replica.
@@ -73,7 +73,7 @@ pub struct Watch {
     /// How the replicas are probed.
     pub health: Health,
     /// What they are asked.
-    pub probe: Probe,
+    pub probe: HealthProbe,
     /// The `PgBouncer` on the way to the database, if any.
     pub pgbouncer: Option<PgBouncerWatch>,
 }
@@ -131,7 +131,7 @@ pub enum MonitorError {
 /// A monitor at work.
 pub struct Monitor {
     stop: CancellationToken,
-    thread: std::thread::JoinHandle<Watched>,
+    thread: std::thread::JoinHandle<MonitorResult>,
 }
 
 impl Monitor {
@@ -157,7 +157,7 @@ impl Monitor {
     ///
     /// # Errors
     /// [`MonitorError::Crashed`].
-    pub async fn stop(self) -> Result<Watched, MonitorError> {
+    pub async fn stop(self) -> Result<MonitorResult, MonitorError> {
         self.stop.cancel();
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         joined.ok().and_then(Result::ok).ok_or(MonitorError::Crashed)
@@ -169,7 +169,7 @@ async fn watch_all(
     sink: Arc<dyn Sink>,
     stop: CancellationToken,
     ready: tokio::sync::oneshot::Sender<Result<(), MonitorError>>,
-) -> Watched {
+) -> MonitorResult {
     let prepared = async {
         let connecting = watcher::Watcher::start(watch.clone());
         let watcher = tokio::time::timeout(connection::POLL_TIMEOUT, connecting)
@@ -178,7 +178,7 @@ async fn watch_all(
         let probe = health::client(&watch.health, &watch.probe).map_err(MonitorError::Http)?;
         let gauges = pools::client(&watch.probe).map_err(MonitorError::Http)?;
         let pgbouncer = match watch.pgbouncer.clone() {
-            Some(it) => Some(pgbouncer::Watcher::connect(it).await?),
+            Some(it) => Some(pgbouncer::PgBouncerWatcher::connect(it).await?),
             None => None,
         };
         Ok((watcher, probe, gauges, pgbouncer))
@@ -188,7 +188,7 @@ async fn watch_all(
         Err(error) => {
             // Whoever started the monitor is told; if they have gone, nobody is left to tell.
             let _gone = ready.send(Err(error));
-            return Watched::default();
+            return MonitorResult::default();
         }
     };
     let _gone = ready.send(Ok(()));

@@ -7,14 +7,14 @@ use super::MonitorError;
 /// Whose sessions the main figures are about: those that are of one of the applications and of one of the users. Where no
 /// application is named any will do, and so for the users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Whose {
+pub struct SessionFilter {
     /// Names as sessions give them (`application_name`); one that ends with `*` stands for all that begin so.
     pub applications: Vec<String>,
     /// Roles.
     pub users: Vec<String>,
 }
 
-impl Whose {
+impl SessionFilter {
     /// All client sessions of the database.
     #[must_use]
     pub fn everybody() -> Self {
@@ -84,9 +84,10 @@ mod tests {
     #[test]
     fn a_role_that_is_not_there_is_no_filter_that_lets_nobody_through() {
         let roles = HashMap::from([(10, "app".to_owned())]);
-        let of = |user: &str| Whose { users: vec![user.to_owned()], ..Whose::everybody() }.wanted(&roles);
+        let of =
+            |user: &str| SessionFilter { users: vec![user.to_owned()], ..SessionFilter::everybody() }.wanted(&roles);
         assert_eq!(of("app").unwrap().users, Some(vec![10]));
         assert!(matches!(of("ap"), Err(MonitorError::NoSuchRole { role }) if role == "ap"));
-        assert_eq!(Whose::everybody().wanted(&roles).unwrap().users, None);
+        assert_eq!(SessionFilter::everybody().wanted(&roles).unwrap().users, None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::schedule::{Pace, next_tick};
+use super::schedule::{TierPace, next_tick};
 use crate::record::Event;
 
 /// Counters, breakdown, episodes; and blocking, while there is some.
@@ -11,20 +11,20 @@ const SECOND: Duration = Duration::from_secs(1);
 /// When each tier is due. Ticks are as far apart as the most frequent of them.
 pub(super) struct Paces {
     pub(super) tick: Duration,
-    pub(super) pulse: Pace,
-    pub(super) rows: Pace,
-    pub(super) second: Pace,
-    pub(super) blocking: Pace,
+    pub(super) pulse: TierPace,
+    pub(super) rows: TierPace,
+    pub(super) second: TierPace,
+    pub(super) blocking: TierPace,
 }
 
 impl Paces {
     pub(super) fn new(pulse: Duration, rows: Duration) -> Self {
         Self {
             tick: pulse.min(rows),
-            pulse: Pace::new("pulse", pulse),
-            rows: Pace::new("rows", rows),
-            second: Pace::new("counters", SECOND),
-            blocking: Pace::new("blocking", SECOND),
+            pulse: TierPace::new("pulse", pulse),
+            rows: TierPace::new("rows", rows),
+            second: TierPace::new("counters", SECOND),
+            blocking: TierPace::new("blocking", SECOND),
         }
     }
 

@@ -97,16 +97,16 @@ impl Console {
 }
 
 /// A console that has answered, and the log beside it.
-pub(super) struct Watcher {
+pub(super) struct PgBouncerWatcher {
     console: Console,
     /// `None` after it was lost.
     client: Option<(Client, Ending)>,
-    log: Option<Log>,
+    log: Option<PgBouncerLog>,
 }
 
-impl Watcher {
+impl PgBouncerWatcher {
     pub(super) async fn connect(watch: PgBouncerWatch) -> Result<Self, MonitorError> {
-        let mut watcher = Self { console: watch.console, client: None, log: watch.log.map(Log::new) };
+        let mut watcher = Self { console: watch.console, client: None, log: watch.log.map(PgBouncerLog::new) };
         watcher.rows("SHOW POOLS").await.map_err(MonitorError::PgBouncer)?;
         Ok(watcher)
     }
@@ -129,7 +129,7 @@ impl Watcher {
         PgBouncerSample {
             pools: self.known("SHOW POOLS", pool).await,
             stats: self.known("SHOW STATS", stats).await,
-            errors: self.log.as_mut().and_then(Log::errors),
+            errors: self.log.as_mut().and_then(PgBouncerLog::errors),
         }
     }
 
@@ -227,7 +227,7 @@ fn stats(row: &dyn Columns) -> Option<PgBouncerStats> {
 }
 
 /// A log that grows.
-struct Log {
+struct PgBouncerLog {
     path: PathBuf,
     read_to: u64,
     /// A line whose end is yet to be written.
@@ -235,7 +235,7 @@ struct Log {
     errors: BTreeMap<String, u64>,
 }
 
-impl Log {
+impl PgBouncerLog {
     fn new(path: PathBuf) -> Self {
         Self { path, read_to: 0, begun: Vec::new(), errors: BTreeMap::new() }
     }
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_it_told_its_clients_is_counted_once_each() {
-        let mut log = Log::new(PathBuf::new());
+        let mut log = PgBouncerLog::new(PathBuf::new());
         let killed = "2026-11-24 23:37:59.517 UTC [7] WARNING C-0x56: rbac/postgres@unix(9):6432 pooler error: idle transaction timeout\n";
         let server = "2026-11-24 23:37:59.517 UTC [7] LOG S-0x57: rbac/postgres@unix(8):5432 closing because: idle transaction timeout (age=2s)\n";
         let (first, second) = killed.split_at(70);
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn texts_without_end_do_not_fill_the_memory() {
-        let mut log = Log::new(PathBuf::new());
+        let mut log = PgBouncerLog::new(PathBuf::new());
         for number in 0..10_000 {
             log.take(format!("{MARK}{number} {}\n", "ü".repeat(500)).as_bytes());
         }
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_not_there_has_unknown_errors_and_not_none() {
-        assert_eq!(Log::new(PathBuf::from("/nowhere/pgbouncer.log")).errors(), None);
+        assert_eq!(PgBouncerLog::new(PathBuf::from("/nowhere/pgbouncer.log")).errors(), None);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use reqwest::redirect::Policy;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::prometheus::{Metric, parse};
-use super::{MonitorError, Probe, Sink, replica_number};
+use super::prometheus::{PrometheusMetric, parse};
+use super::{HealthProbe, MonitorError, Sink, replica_number};
 use crate::record::{PoolSample, Sample};
 use crate::scenario::service::{GaugeName, Metrics};
 
@@ -28,7 +28,7 @@ const REDIRECTS: usize = 3;
 /// The longest page that is read.
 const LONGEST_PAGE: usize = 1 << 20;
 
-pub(super) fn client(probe: &Probe) -> reqwest::Result<reqwest::Client> {
+pub(super) fn client(probe: &HealthProbe) -> reqwest::Result<reqwest::Client> {
     let at_home = Policy::custom(|attempt| {
         let place = |url: &reqwest::Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port());
         let stays = attempt.previous().first().is_some_and(|from| place(from) == place(attempt.url()));
@@ -156,7 +156,7 @@ fn warn_of_missing(text: &str, gauges: &Gauges) {
     }
 }
 
-fn is(metric: &Metric, name: &GaugeName) -> bool {
+fn is(metric: &PrometheusMetric, name: &GaugeName) -> bool {
     let label = name.label.as_ref().map(|(label, value)| (label.as_str(), value.as_str()));
     metric.is(&name.name, label)
 }
@@ -166,7 +166,7 @@ fn is(metric: &Metric, name: &GaugeName) -> bool {
 /// # Errors
 /// [`MonitorError::Http`] when no client can be made; a page that does not answer gives a sample without figures.
 pub async fn read_once(urls: &[String], names: &GaugeNames) -> Result<Vec<PoolSample>, MonitorError> {
-    let client = client(&Probe::default()).map_err(MonitorError::Http)?;
+    let client = client(&HealthProbe::default()).map_err(MonitorError::Http)?;
     let texts = futures_util::future::join_all(urls.iter().map(|url| read(&client, url))).await;
     let samples = texts.iter().enumerate();
     Ok(samples.map(|(index, text)| sample(replica_number(index), text.as_deref(), names)).collect())
@@ -232,7 +232,7 @@ fn sample(replica: u32, text: Option<&str>, names: &GaugeNames) -> PoolSample {
     }
 }
 
-fn errors(metrics: &[Metric]) -> BTreeMap<String, u64> {
+fn errors(metrics: &[PrometheusMetric]) -> BTreeMap<String, u64> {
     let raised = metrics.iter().filter(|metric| metric.is("gateway_errors_total", None));
     raised.filter_map(|metric| Some((metric.label("text")?.to_owned(), u64::from(small(metric.value))))).collect()
 }

@@ -2,13 +2,13 @@
 
 /// One line.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Metric {
+pub(super) struct PrometheusMetric {
     pub(super) name: String,
     pub(super) labels: Vec<(String, String)>,
     pub(super) value: f64,
 }
 
-impl Metric {
+impl PrometheusMetric {
     /// Whether it has this name and, where one is given, this label.
     pub(super) fn is(&self, name: &str, label: Option<(&str, &str)>) -> bool {
         self.name == name && label.is_none_or(|(label, value)| self.label(label) == Some(value))
@@ -21,11 +21,11 @@ impl Metric {
 }
 
 /// All metrics of a text. Comments and lines that are none are passed over.
-pub(super) fn parse(text: &str) -> Vec<Metric> {
+pub(super) fn parse(text: &str) -> Vec<PrometheusMetric> {
     text.lines().filter(|line| !line.starts_with('#')).filter_map(metric).collect()
 }
 
-fn metric(line: &str) -> Option<Metric> {
+fn metric(line: &str) -> Option<PrometheusMetric> {
     let (name, labels, rest) = if let Some((name, rest)) = line.split_once('{') {
         let (labels, rest) = labels(rest)?;
         (name, labels, rest)
@@ -35,7 +35,7 @@ fn metric(line: &str) -> Option<Metric> {
     };
     // A timestamp may follow the value.
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some(Metric { name: name.to_owned(), labels, value })
+    Some(PrometheusMetric { name: name.to_owned(), labels, value })
 }
 
 /// The labels up to the closing brace, and what follows it.

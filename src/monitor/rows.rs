@@ -50,7 +50,7 @@ FROM (SELECT *, client AND NOT wanted AS strange, client AND wanted AS ours,
 
 /// `pg_stat_activity.state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum RowState {
     Active,
     #[default]
     Idle,
@@ -60,7 +60,7 @@ pub(super) enum State {
     Other,
 }
 
-impl State {
+impl RowState {
     fn of(text: Option<&str>) -> Self {
         match text {
             Some("active") => Self::Active,
@@ -85,7 +85,7 @@ pub(super) struct SessionRow {
     /// The role's oid.
     pub(super) user: u32,
     pub(super) application_name: String,
-    pub(super) state: State,
+    pub(super) state: RowState,
     pub(super) waits_for_lock: bool,
     pub(super) xact_start: Option<ServerTime>,
     pub(super) query_start: Option<ServerTime>,
@@ -102,7 +102,7 @@ impl Default for SessionRow {
             backend_start: ServerTime(0),
             user: 0,
             application_name: String::new(),
-            state: State::default(),
+            state: RowState::default(),
             waits_for_lock: false,
             xact_start: None,
             query_start: None,
@@ -116,13 +116,13 @@ impl Default for SessionRow {
 impl SessionRow {
     /// When its transaction began. An aborted one has no `xact_start`, and is as old as its state.
     pub(super) fn transaction_since(&self) -> Option<ServerTime> {
-        self.xact_start.or(self.state_change.filter(|_| self.state == State::IdleInTransactionAborted))
+        self.xact_start.or(self.state_change.filter(|_| self.state == RowState::IdleInTransactionAborted))
     }
 }
 
 /// One look at all sessions.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct RowPoll {
     /// When it was asked for: everything that changes later is told next time.
     pub(super) began: ServerTime,
     pub(super) now: ServerTime,
@@ -150,13 +150,13 @@ pub(super) async fn look(
     database: u32,
     since: ServerTime,
     wanted: &Wanted,
-) -> Result<Look, tokio_postgres::Error> {
+) -> Result<RowPoll, tokio_postgres::Error> {
     let asked = Instant::now();
     let row = client
         .query_one(statement, &[&database, &since, &APPLICATION_NAME, &wanted.users, &wanted.applications])
         .await?;
     let answered = Instant::now();
-    Ok(Look {
+    Ok(RowPoll {
         began: row.try_get(0)?,
         now: row.try_get(1)?,
         asked,
@@ -190,7 +190,7 @@ fn sessions(row: &Row) -> Result<Vec<SessionRow>, tokio_postgres::Error> {
         backend_start: starts.next().flatten().unwrap_or(ServerTime::EVER),
         user: users.next().flatten().unwrap_or_default(),
         application_name: names.next().flatten().unwrap_or_default(),
-        state: State::of(states.next().flatten()),
+        state: RowState::of(states.next().flatten()),
         waits_for_lock: waits.next().flatten().unwrap_or_default(),
         xact_start: xacts.next().flatten(),
         query_start: queries.next().flatten(),

@@ -24,7 +24,7 @@ const SLOW: Duration = Duration::from_millis(200);
 
 /// When one tier is due.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct TierPace {
     tier: &'static str,
     usual: Duration,
     factor: u32,
@@ -35,7 +35,7 @@ pub(super) struct Pace {
     due: Option<Instant>,
 }
 
-impl Pace {
+impl TierPace {
     pub(super) fn new(tier: &'static str, usual: Duration) -> Self {
         Self { tier, usual, factor: 1, ease: 1, many: false, costs: Vec::new(), due: None }
     }
@@ -159,13 +159,13 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn polled(pace: &mut Pace, polls: usize, cost: Duration) -> Vec<Event> {
+    fn polled(pace: &mut TierPace, polls: usize, cost: Duration) -> Vec<Event> {
         (0..polls).filter_map(|_| pace.cost(cost)).collect()
     }
 
     #[test]
     fn a_poll_that_costs_a_fifth_of_its_interval_becomes_rarer_until_it_does_not_and_frequent_again() {
-        let mut pace = Pace::new("pulse", 50 * MS);
+        let mut pace = TierPace::new("pulse", 50 * MS);
         assert_eq!(polled(&mut pace, 100, 9 * MS), []);
         assert_eq!(pace.interval(), 50 * MS);
         let events = polled(&mut pace, 100, 30 * MS);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn one_slow_poll_of_twenty_is_chance() {
-        let mut pace = Pace::new("rows", 100 * MS);
+        let mut pace = TierPace::new("rows", 100 * MS);
         for _ in 0..100 {
             assert_eq!(polled(&mut pace, 19, MS), []);
             assert_eq!(polled(&mut pace, 1, 90 * MS), []);
@@ -189,19 +189,19 @@ mod tests {
 
     #[test]
     fn rows_of_many_sessions_are_asked_for_half_as_often() {
-        let mut pace = Pace::new("rows", 100 * MS);
+        let mut pace = TierPace::new("rows", 100 * MS);
         assert_eq!(pace.sessions(500), None);
         assert!(pace.sessions(501).is_some());
         assert_eq!((pace.interval(), pace.sessions(480)), (200 * MS, None));
         assert!(pace.sessions(450).is_some());
         assert_eq!(pace.interval(), 100 * MS);
-        let mut slow = Pace::new("rows", Duration::from_secs(1));
+        let mut slow = TierPace::new("rows", Duration::from_secs(1));
         assert_eq!(slow.sessions(5000), None);
     }
 
     #[test]
     fn a_poll_that_was_put_off_is_due_at_once_when_looks_are_worth_it_again() {
-        let mut pace = Pace::new("pulse", 50 * MS);
+        let mut pace = TierPace::new("pulse", 50 * MS);
         let start = Instant::now();
         assert!(pace.eased(4).is_some() && pace.take_due(start, 50 * MS));
         assert!(!pace.take_due(start + 50 * MS, 50 * MS));
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_tier_is_due_once_in_its_interval_whatever_the_tick() {
-        let mut pace = Pace::new("rows", 100 * MS);
+        let mut pace = TierPace::new("rows", 100 * MS);
         let start = Instant::now();
         let due = (0..40).filter(|tick| pace.take_due(start + *tick * 50 * MS, 50 * MS)).count();
         assert_eq!(due, 20);

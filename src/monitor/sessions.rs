@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{POLL_TIMEOUT, check_sight, close, connect};
-use super::{APPLICATION_NAME, MonitorError, Whose};
+use super::{APPLICATION_NAME, MonitorError, SessionFilter};
 use crate::database::{Database, Ending};
 
 /// At most this many waiters are asked for who is in their way, those that wait longest: in a queue each is blocked by
@@ -122,7 +122,7 @@ pub struct Session {
 
 /// All sessions at one instant, by process.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Look {
+pub struct SessionSnapshot {
     /// The sessions, ascending by process.
     pub sessions: Vec<Session>,
     /// How long it took, seen from here, in milliseconds.
@@ -131,7 +131,7 @@ pub struct Look {
 
 /// The server that is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerLimits {
     /// Its version, as it says it: `15.18`.
     pub version: String,
     /// Sessions that it allows.
@@ -142,13 +142,13 @@ pub struct Server {
 
 /// What came of looking.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
+pub enum PollEvent {
     /// The sessions.
-    Look(Look),
+    Look(SessionSnapshot),
     /// The server does not answer, and why. Said once.
     Lost(String),
     /// It answers again.
-    Back(Server),
+    Back(ServerLimits),
 }
 
 /// The connection that looks.
@@ -156,8 +156,8 @@ pub struct Looker {
     client: Client,
     ending: Ending,
     sessions: Statement,
-    whose: Whose,
-    server: Server,
+    whose: SessionFilter,
+    server: ServerLimits,
 }
 
 impl Looker {
@@ -165,7 +165,7 @@ impl Looker {
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection, or it would show nothing.
-    pub async fn connect(database: &Database, whose: &Whose) -> Result<Self, MonitorError> {
+    pub async fn connect(database: &Database, whose: &SessionFilter) -> Result<Self, MonitorError> {
         let connecting = async {
             let (client, ending) = connect(database).await?;
             let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
@@ -178,7 +178,7 @@ impl Looker {
             let row = client.query_one(SERVER, &[]).await.map_err(failed)?;
             let version = row.get::<_, String>(0).split(' ').next().unwrap_or_default().to_owned();
             let max_connections = u32::try_from(row.get::<_, i32>(1)).unwrap_or_default();
-            let server = Server { version, max_connections, database: row.get(2) };
+            let server = ServerLimits { version, max_connections, database: row.get(2) };
             let sessions = client.prepare(SESSIONS).await.map_err(failed)?;
             Ok(Self { client, ending, sessions, server, whose: whose.clone() })
         };
@@ -186,7 +186,7 @@ impl Looker {
     }
 
     /// The server at the other end.
-    pub fn server(&self) -> &Server {
+    pub fn server(&self) -> &ServerLimits {
         &self.server
     }
 
@@ -194,7 +194,7 @@ impl Looker {
     ///
     /// # Errors
     /// [`MonitorError`] when the server does not answer.
-    pub async fn look(&self) -> Result<Look, MonitorError> {
+    pub async fn look(&self) -> Result<SessionSnapshot, MonitorError> {
         let asked = Instant::now();
         let traced = i32::try_from(TRACED).unwrap_or(i32::MAX);
         let (users, applications) = (self.whose.names(), self.whose.patterns());
@@ -205,7 +205,7 @@ impl Looker {
             .map_err(|_elapsed| MonitorError::Silent)?
             .map_err(|source| MonitorError::Query { what: "pg_stat_activity", source })?;
         let sessions = rows.iter().map(session).collect();
-        Ok(Look { sessions, took_ms: asked.elapsed().as_secs_f64() * 1e3 })
+        Ok(SessionSnapshot { sessions, took_ms: asked.elapsed().as_secs_f64() * 1e3 })
     }
 
     /// Says goodbye: a client that vanishes would be counted among the sessions that were lost.
@@ -219,7 +219,7 @@ impl Looker {
         self,
         database: Database,
         interval: Duration,
-        take: impl Fn(Instant, Seen) + Send,
+        take: impl Fn(Instant, PollEvent) + Send,
         stop: CancellationToken,
     ) {
         let whose = self.whose.clone();
@@ -229,18 +229,18 @@ impl Looker {
             let began = Instant::now();
             let seeing = async {
                 match &looker {
-                    Some(looker) => looker.look().await.map(Seen::Look),
+                    Some(looker) => looker.look().await.map(PollEvent::Look),
                     None => Self::connect(&database, &whose).await.map(|fresh| {
                         let server = fresh.server.clone();
                         looker = Some(fresh);
-                        Seen::Back(server)
+                        PollEvent::Back(server)
                     }),
                 }
             };
             let Some(seen) = stop.run_until_cancelled(seeing).await else { break };
             match seen {
                 Ok(seen) => {
-                    pause = if matches!(seen, Seen::Look(_)) {
+                    pause = if matches!(seen, PollEvent::Look(_)) {
                         interval.max(began.elapsed() * COST_SHARE).saturating_sub(began.elapsed())
                     } else {
                         Duration::ZERO
@@ -248,7 +248,7 @@ impl Looker {
                     take(began, seen);
                 }
                 Err(error) if looker.is_some() => {
-                    take(began, Seen::Lost(with_causes(&error)));
+                    take(began, PollEvent::Lost(with_causes(&error)));
                     looker = None;
                     pause = Duration::from_millis(250);
                 }

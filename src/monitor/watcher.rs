@@ -4,19 +4,19 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::clock::{Clocks, Reading, ServerTime};
+use super::clock::{ClockReading, Clocks, ServerTime};
 use super::connection::{Trouble, in_time};
 use super::cost::thread_cpu_s;
 use super::counters::{self, ServerCounters};
-use super::ease::Ease;
+use super::ease::AdaptiveInterval;
 use super::episodes::{Longest, Tracker};
 use super::figures::figures;
 use super::holds::{GAP_S, Holds};
-use super::line::{Line, Restored};
+use super::line::{ReconnectingClient, Restored};
 use super::others::Wanted;
 use super::paces::Paces;
 use super::pulse::{Pulse, feel, feel_wanted};
-use super::rows::{Look, look};
+use super::rows::{RowPoll, look};
 use super::schedule::skipped;
 use super::working::Working;
 use super::{MonitorError, Sink, Watch, blocking, count_of};
@@ -41,7 +41,7 @@ pub struct PollStats {
 
 /// What watching came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Watched {
+pub struct MonitorResult {
     /// How the polls went.
     pub polls: PollStats,
     /// What it achieved and cost.
@@ -58,7 +58,7 @@ struct Took {
 /// Watches the database.
 pub(super) struct Watcher {
     watch: Watch,
-    line: Line,
+    line: ReconnectingClient,
     counters_before: ServerCounters,
     clocks: Clocks,
     paces: Paces,
@@ -72,7 +72,7 @@ pub(super) struct Watcher {
     no_clients: Vec<i32>,
     working: Working,
     waiters: Vec<i32>,
-    ease: Ease,
+    ease: AdaptiveInterval,
     took: Took,
     stats: PollStats,
     record: MonitorRecord,
@@ -81,7 +81,7 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Connects, and looks at what there is before the load begins.
     pub(super) async fn start(watch: Watch) -> Result<Self, MonitorError> {
-        let line = Line::open(&watch.database).await?;
+        let line = ReconnectingClient::open(&watch.database).await?;
         let Some(up) = line.link() else { return Err(MonitorError::Silent) };
         let failed = |what| move |source| MonitorError::Query { what, source };
         let counters_before = counters::read(&up.client, &up.counters).await.map_err(failed("pg_stat_database"))?;
@@ -104,7 +104,7 @@ impl Watcher {
             waiters: Vec::new(),
             took: Took::default(),
             stats: PollStats::default(),
-            ease: Ease::default(),
+            ease: AdaptiveInterval::default(),
             counters_before,
             line,
             watch,
@@ -112,7 +112,7 @@ impl Watcher {
     }
 
     /// Watches until `stop`.
-    pub(super) async fn run(mut self, sink: &dyn Sink, stop: &CancellationToken) -> Watched {
+    pub(super) async fn run(mut self, sink: &dyn Sink, stop: &CancellationToken) -> MonitorResult {
         let (began, cpu_before) = (Instant::now(), thread_cpu_s());
         let (mut tick, mut last_rows) = (began, None);
         while stop.run_until_cancelled(tokio::time::sleep_until(tick.into())).await.is_some() {
@@ -156,7 +156,7 @@ impl Watcher {
         }
     }
 
-    async fn watched(self, lasted: Duration, cpu_before: Option<f64>) -> Watched {
+    async fn watched(self, lasted: Duration, cpu_before: Option<f64>) -> MonitorResult {
         let client_cpu_s = cpu_before.zip(thread_cpu_s()).map(|(before, after)| after - before);
         let line = self.line.close().await;
         let seconds = lasted.as_secs_f64();
@@ -175,7 +175,7 @@ impl Watcher {
             episodes_told: self.longest.told,
             ..self.record
         };
-        Watched { polls: self.stats, record }
+        MonitorResult { polls: self.stats, record }
     }
 
     /// Seconds of the record's clock.
@@ -202,7 +202,7 @@ impl Watcher {
         }
     }
 
-    fn saw_rows(&mut self, seen: Look, sink: &dyn Sink) {
+    fn saw_rows(&mut self, seen: RowPoll, sink: &dyn Sink) {
         let at = middle(seen.asked, seen.answered);
         let now_s = self.record_s(at);
         let jumped = self.observe_clock(seen.now, seen.asked, sink);
@@ -338,7 +338,7 @@ impl Watcher {
 
     /// Whether the server's clock has jumped.
     fn observe_clock(&mut self, server: ServerTime, asked: Instant, sink: &dyn Sink) -> bool {
-        let events = self.clocks.observe(Reading::now(server, self.watch.epoch, asked));
+        let events = self.clocks.observe(ClockReading::now(server, self.watch.epoch, asked));
         let jumped = events.iter().any(|event| matches!(event, Event::ClockJumped { clock, .. } if clock == "server"));
         for event in events {
             self.happened(event, sink);

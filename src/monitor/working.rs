@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::clock::ServerTime;
-use super::rows::{Look, SessionRow};
+use super::rows::{RowPoll, SessionRow};
 
 /// The sessions that ran a query or began a transaction since the first poll.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Working {
 
 impl Working {
     /// Takes a poll.
-    pub(super) fn take(&mut self, look: &Look) {
+    pub(super) fn take(&mut self, look: &RowPoll) {
         let since = *self.since.get_or_insert(look.began);
         let worked = |row: &&SessionRow| row.query_start.max(row.xact_start).is_some_and(|at| at >= since);
         self.pids.extend(look.rows.iter().filter(worked).map(|row| row.pid));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::compare::Side;
-use crate::gate::paired::{Arm, Ended, Order, Pair, Trial, WindowFigures};
+use crate::gate::paired::{Arm, Pair, PairOrder, PairsEnd, Trial, WindowFigures};
 use crate::record::Outcome;
 use crate::record::store::{RunFolder, read_samples};
 use crate::run::progress::{Progress, Update};
@@ -35,7 +35,7 @@ pub struct Arrangement {
     /// Part of a window that is measured.
     pub measured: Span,
     /// Which arm of a pair comes first.
-    pub order: Order,
+    pub order: PairOrder,
     /// No pair is begun that would probably end later than this.
     pub max_duration: Option<Duration>,
     /// When to stop.
@@ -55,7 +55,7 @@ pub enum Stopping {
 const SPARE_PAIRS: usize = 3;
 
 /// Whoever watches the pairs being measured.
-pub trait Watcher: Send + Sync {
+pub trait PairObserver: Send + Sync {
     /// A window begins.
     fn window(&self, pair: usize, planned: usize, arm: Arm, variant: VariantName);
     /// A pair has been measured; `fault` says why it is measured again.
@@ -68,7 +68,7 @@ pub struct PairedRun {
     /// With all pairs.
     pub trial: Trial,
     /// Why there are no more.
-    pub ended: Ended,
+    pub ended: PairsEnd,
     /// Where the windows are.
     pub folder: PathBuf,
 }
@@ -82,7 +82,7 @@ pub async fn measure(
     trial: Trial,
     arrangement: &Arrangement,
     options: &RunOptions,
-    watcher: &dyn Watcher,
+    watcher: &dyn PairObserver,
     stop: &CancellationToken,
 ) -> Result<PairedRun, RunError> {
     let name = run::folder_name(SystemTime::now(), &format!("{}-paired", scenario.name()));
@@ -104,7 +104,7 @@ struct Measuring<'a> {
     trial: Trial,
     arrangement: &'a Arrangement,
     options: &'a RunOptions,
-    watcher: &'a dyn Watcher,
+    watcher: &'a dyn PairObserver,
     stop: &'a CancellationToken,
     record: PairedRecord,
     /// Pairs that may still be measured again.
@@ -112,7 +112,7 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    async fn until_the_end(&mut self, folder: &RunFolder) -> Result<Ended, RunError> {
+    async fn until_the_end(&mut self, folder: &RunFolder) -> Result<PairsEnd, RunError> {
         let began = Instant::now();
         let mut longest = Duration::ZERO;
         loop {
@@ -121,23 +121,23 @@ impl Measuring<'_> {
                 return Ok(ended);
             }
             let pair_began = Instant::now();
-            let Some(pair) = self.pair().await? else { return Ok(Ended::Interrupted) };
+            let Some(pair) = self.pair().await? else { return Ok(PairsEnd::Interrupted) };
             longest = longest.max(pair_began.elapsed());
             self.take(pair);
         }
     }
 
     /// Why to stop here; `None` to go on. `next_ends` is when the next pair would probably end.
-    fn ended(&self, next_ends: Duration) -> Option<Ended> {
+    fn ended(&self, next_ends: Duration) -> Option<PairsEnd> {
         let may_settle = self.arrangement.stopping == Stopping::WhenSettled;
         if self.trial.is_complete() {
-            Some(Ended::AllPairs)
+            Some(PairsEnd::AllPairs)
         } else if may_settle && !self.trial.pairs().is_empty() && self.trial.is_settled() {
-            Some(Ended::Settled)
+            Some(PairsEnd::Settled)
         } else if self.arrangement.max_duration.is_some_and(|most| next_ends > most) {
-            Some(Ended::OutOfTime)
+            Some(PairsEnd::OutOfTime)
         } else if self.stop.is_cancelled() {
-            Some(Ended::Interrupted)
+            Some(PairsEnd::Interrupted)
         } else {
             None
         }

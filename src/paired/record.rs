@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Arrangement;
-use crate::gate::paired::{Arm, Ended, Order, Pair, Plan, Trial};
+use crate::gate::paired::{Arm, Pair, PairOrder, PairPlan, PairsEnd, Trial};
 use crate::record::Format;
 use crate::scenario::{Experiment, VariantName};
 use crate::units::Span;
@@ -30,9 +30,9 @@ pub struct PairedRecord {
     /// The variant that was judged.
     pub candidate: VariantName,
     /// Pairs and α.
-    pub plan: Plan,
+    pub plan: PairPlan,
     /// How the order of the arms was chosen; the order itself is that of `windows`.
-    pub order: Order,
+    pub order: PairOrder,
     /// Discarded part of a window, after the ramp.
     pub settle: Span,
     /// Measured part of a window.
@@ -46,7 +46,7 @@ pub struct PairedRecord {
     /// Why pairs were measured again, in the order of time.
     pub discarded: Vec<String>,
     /// Why there are no more pairs; `None` while it goes on, or when it could not go on.
-    pub ended: Option<Ended>,
+    pub ended: Option<PairsEnd>,
 }
 
 /// One window.

@@ -11,7 +11,7 @@ pub struct ScanRecord {
     /// What a verdict needs.
     pub thresholds: ScanThresholds,
     /// How well it could be seen.
-    pub sight: ScanSight,
+    pub sight: ScanSampling,
     /// Requests a second of the whole traffic that harm is reckoned for; `None` when it is not known.
     pub traffic_rps: Option<f64>,
     /// Requests a second of this mix of routes at which the pools are full, at most; `None` when the pools' capacity is
@@ -20,7 +20,7 @@ pub struct ScanRecord {
     /// The routes, most harmful first.
     pub routes: Vec<ScanRoute>,
     /// What was done, in order of time.
-    pub windows: Vec<ScanWindow>,
+    pub windows: Vec<ScanTurn>,
 }
 
 impl ScanRecord {
@@ -71,7 +71,7 @@ pub struct ScanThresholds {
 
 /// How well it could be seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ScanSight {
+pub struct ScanSampling {
     /// Looks at the sessions.
     pub looks: u64,
     /// Their rate; `None` without any.
@@ -175,7 +175,7 @@ pub struct ScanRoute {
 /// What is done in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum WindowKind {
+pub enum TurnKind {
     /// The first requests of a route: they warm the service up, and show whether it leaves sessions behind.
     First,
     /// A route alone.
@@ -188,13 +188,13 @@ pub enum WindowKind {
 
 /// A time in which one route alone was asked for, and the rest after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ScanWindow {
+pub struct ScanTurn {
     /// The route; `None` when nothing is asked for.
     pub route: Option<String>,
     /// From 0, the first requests.
     pub round: u32,
     /// What it is for.
-    pub kind: WindowKind,
+    pub kind: TurnKind,
     /// The first request, in seconds since the load began.
     pub from_s: f64,
     /// The last answer.

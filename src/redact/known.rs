@@ -26,7 +26,7 @@ const SHORTEST_NUMBER: usize = 8;
 const SHORTEST_LINE: usize = 8;
 
 /// The secrets that are known.
-pub(super) struct Known {
+pub(super) struct KnownSecrets {
     secrets: Vec<Vec<u8>>,
     plain: Anchors,
     encoded: Anchors,
@@ -62,7 +62,7 @@ impl Anchors {
     }
 }
 
-impl Known {
+impl KnownSecrets {
     pub(super) fn of(secrets: &[String]) -> Self {
         let all: BTreeSet<Vec<u8>> = secrets.iter().flat_map(|secret| spellings(secret)).collect();
         // A short number is a count somewhere, and redacting it would be read as a missing figure.

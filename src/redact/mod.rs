@@ -12,7 +12,7 @@ mod view;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use known::Known;
+use known::KnownSecrets;
 use view::View;
 
 pub(crate) use statement::without_literals;
@@ -35,7 +35,7 @@ enum Ends {
 
 /// Redacts secrets from texts, however many there are.
 #[derive(Clone, Default)]
-pub(crate) struct Redactor(Option<Arc<Known>>);
+pub(crate) struct Redactor(Option<Arc<KnownSecrets>>);
 
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Redactor {
 impl Redactor {
     /// Redacts these, and what gives itself away by its form.
     pub(crate) fn of(secrets: &[String]) -> Self {
-        let known = Known::of(secrets);
+        let known = KnownSecrets::of(secrets);
         Self((!known.is_empty()).then(|| Arc::new(known)))
     }
 

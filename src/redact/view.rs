@@ -39,7 +39,7 @@ impl<'a> View<'a> {
         if !self.bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'&')) {
             return None;
         }
-        let mut decoded = Building::default();
+        let mut decoded = ViewBuilder::default();
         let mut at = 0;
         let mut changed = false;
         while at < self.bytes.len() {
@@ -60,7 +60,7 @@ impl<'a> View<'a> {
         if !self.bytes.contains(&b'\n') {
             return None;
         }
-        let mut joined = Building::default();
+        let mut joined = ViewBuilder::default();
         let is_blank = |byte: &u8| byte.is_ascii_whitespace();
         let mut at = 0;
         while at < self.bytes.len() {
@@ -78,12 +78,12 @@ impl<'a> View<'a> {
 }
 
 #[derive(Default)]
-struct Building {
+struct ViewBuilder {
     bytes: Vec<u8>,
     sources: Vec<(u32, u32)>,
 }
 
-impl Building {
+impl ViewBuilder {
     /// Bytes that all come from one place.
     fn push(&mut self, bytes: &[u8], source: &Range<usize>) {
         let source = (short(source.start), short(source.end));
@@ -110,12 +110,12 @@ fn short(at: usize) -> u32 {
 
 /// What one escape stands for: up to four bytes of UTF-8.
 #[derive(Clone, Copy)]
-struct Unit {
+struct EscapedUnit {
     bytes: [u8; 4],
     length: usize,
 }
 
-impl Unit {
+impl EscapedUnit {
     fn byte(byte: u8) -> Self {
         Self { bytes: [byte, 0, 0, 0], length: 1 }
     }
@@ -132,15 +132,15 @@ impl Unit {
 }
 
 /// The escape at the beginning: its length, and what it stands for. One byte that stands for itself, otherwise.
-fn unit(rest: &[u8]) -> (usize, Option<Unit>) {
+fn unit(rest: &[u8]) -> (usize, Option<EscapedUnit>) {
     let read = match rest {
         [b'%', ..] => hex(rest, 1, 2).map(|byte| (3, byte_of(byte))),
         [b'\\', b'u', ..] => unicode(rest),
         [b'\\', b'x', ..] => hex(rest, 2, 2).map(|byte| (4, byte_of(byte))),
-        [b'\\', b'n', ..] => Some((2, Unit::byte(b'\n'))),
-        [b'\\', b'r', ..] => Some((2, Unit::byte(b'\r'))),
-        [b'\\', b't', ..] => Some((2, Unit::byte(b'\t'))),
-        [b'\\', quoted @ (b'\\' | b'/' | b'"' | b'\''), ..] => Some((2, Unit::byte(*quoted))),
+        [b'\\', b'n', ..] => Some((2, EscapedUnit::byte(b'\n'))),
+        [b'\\', b'r', ..] => Some((2, EscapedUnit::byte(b'\r'))),
+        [b'\\', b't', ..] => Some((2, EscapedUnit::byte(b'\t'))),
+        [b'\\', quoted @ (b'\\' | b'/' | b'"' | b'\''), ..] => Some((2, EscapedUnit::byte(*quoted))),
         [b'&', ..] => reference(rest),
         _ => None,
     };
@@ -148,8 +148,8 @@ fn unit(rest: &[u8]) -> (usize, Option<Unit>) {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "two digits are a byte")]
-fn byte_of(value: u32) -> Unit {
-    Unit::byte(value as u8)
+fn byte_of(value: u32) -> EscapedUnit {
+    EscapedUnit::byte(value as u8)
 }
 
 /// So many hexadecimal digits.
@@ -159,18 +159,18 @@ fn hex(rest: &[u8], from: usize, digits: usize) -> Option<u32> {
 }
 
 /// `\u0041`, and two of them for what lies beyond.
-fn unicode(rest: &[u8]) -> Option<(usize, Unit)> {
+fn unicode(rest: &[u8]) -> Option<(usize, EscapedUnit)> {
     let first = hex(rest, 2, 4)?;
     if let Some(c) = char::from_u32(first) {
-        return Some((6, Unit::char(c)));
+        return Some((6, EscapedUnit::char(c)));
     }
     let second = rest[6..].starts_with(b"\\u").then(|| hex(rest, 8, 4)).flatten()?;
     let pair = 0x1_0000 + (first.checked_sub(0xd800)? << 10) + second.checked_sub(0xdc00)?;
-    char::from_u32(pair).map(|c| (12, Unit::char(c)))
+    char::from_u32(pair).map(|c| (12, EscapedUnit::char(c)))
 }
 
 /// `&amp;`, `&#38;`, `&#x26;`.
-fn reference(rest: &[u8]) -> Option<(usize, Unit)> {
+fn reference(rest: &[u8]) -> Option<(usize, EscapedUnit)> {
     let end = rest.iter().take(12).position(|byte| *byte == b';')?;
     let name = std::str::from_utf8(&rest[1..end]).ok()?;
     let c = match name {
@@ -193,5 +193,5 @@ fn reference(rest: &[u8]) -> Option<(usize, Unit)> {
             char::from_u32(code)?
         }
     };
-    Some((end + 1, Unit::char(c)))
+    Some((end + 1, EscapedUnit::char(c)))
 }

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::text::plain;
-use crate::gate::paired::Plan;
-use crate::gate::paired::calibration::{Calibration, Rate};
+use crate::gate::paired::PairPlan;
+use crate::gate::paired::calibration::{Calibration, ErrorRate};
 use crate::record::Format;
 use crate::scenario::VariantName;
 
 /// A calibration, and what a reader has to know beside it.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
+pub struct CalibrationView<'a> {
     /// What came of it.
     pub calibration: &'a Calibration,
     /// The scenario's name.
@@ -21,18 +21,18 @@ pub struct Shown<'a> {
     /// The variant in both arms.
     pub variant: VariantName,
     /// Pairs and α of a trial.
-    pub plan: Plan,
+    pub plan: PairPlan,
     /// Where the windows are, a folder for each trial.
     pub folders: &'a [PathBuf],
 }
 
 /// `calibrate --json`.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub struct CalibrationJson<'a> {
     format: Format,
     scenario: &'a str,
     variant: VariantName,
-    plan: Plan,
+    plan: PairPlan,
     #[serde(flatten)]
     calibration: &'a Calibration,
     folders: &'a [PathBuf],
@@ -40,23 +40,23 @@ pub struct Document<'a> {
 
 /// The calibration as JSON.
 #[must_use]
-pub fn json(shown: Shown<'_>) -> Document<'_> {
+pub fn json(shown: CalibrationView<'_>) -> CalibrationJson<'_> {
     let format = Format { name: "rbac-bench/calibration".to_owned(), version: 1 };
-    let Shown { calibration, scenario, variant, plan, folders } = shown;
-    Document { format, scenario, variant, plan, calibration, folders }
+    let CalibrationView { calibration, scenario, variant, plan, folders } = shown;
+    CalibrationJson { format, scenario, variant, plan, calibration, folders }
 }
 
 /// The calibration in a few lines.
 #[must_use]
-pub fn table(shown: Shown<'_>) -> String {
+pub fn table(shown: CalibrationView<'_>) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
     let _ = rates(&mut text, shown).and_then(|()| noise(&mut text, shown));
     text
 }
 
-fn rates(text: &mut String, shown: Shown<'_>) -> std::fmt::Result {
-    let Shown { calibration, scenario, variant, plan, .. } = shown;
+fn rates(text: &mut String, shown: CalibrationView<'_>) -> std::fmt::Result {
+    let CalibrationView { calibration, scenario, variant, plan, .. } = shown;
     let (scenario, variant, pairs) = (plain(scenario), variant.name(), plan.pairs);
     writeln!(text, "calibration  {scenario} · `{variant}` in both arms · {pairs} pairs · α {}\n", percent(plan.alpha))?;
     let measured = calibration.measured.as_ref().map_or_else(|| "–  no trial came to a verdict".to_owned(), rate);
@@ -74,7 +74,7 @@ fn rates(text: &mut String, shown: Shown<'_>) -> std::fmt::Result {
     )
 }
 
-fn noise(text: &mut String, shown: Shown<'_>) -> std::fmt::Result {
+fn noise(text: &mut String, shown: CalibrationView<'_>) -> std::fmt::Result {
     writeln!(
         text,
         "\n noise of a pair, and the smallest effect that {} pairs see four times of five",
@@ -89,7 +89,7 @@ fn noise(text: &mut String, shown: Shown<'_>) -> std::fmt::Result {
     shown.folders.iter().try_for_each(|it| writeln!(text, "record  {}", plain(&it.display().to_string())))
 }
 
-fn rate(rate: &Rate) -> String {
+fn rate(rate: &ErrorRate) -> String {
     let (low, high) = (percent(rate.low), percent(rate.high));
     format!("{} of {}: {} ({low} to {high} at 95 %)", rate.hits, rate.trials, percent(rate.value()))
 }
@@ -107,9 +107,9 @@ mod tests {
 
     fn calibration() -> Calibration {
         Calibration {
-            measured: Some(Rate { hits: 0, trials: 3, low: 0.0, high: 0.7076 }),
+            measured: Some(ErrorRate { hits: 0, trials: 3, low: 0.0, high: 0.7076 }),
             inconclusive: 1,
-            drawn: Some(Rate { hits: 120, trials: 20_000, low: 0.005, high: 0.007_2 }),
+            drawn: Some(ErrorRate { hits: 120, trials: 20_000, low: 0.005, high: 0.007_2 }),
             rules: vec![
                 RuleNoise {
                     rule: "latency.p95<=+10% vs baseline".into(),
@@ -122,9 +122,9 @@ mod tests {
         }
     }
 
-    fn shown(calibration: &Calibration) -> Shown<'_> {
-        let plan = Plan { pairs: 10, alpha: 0.01 };
-        Shown { calibration, scenario: "small", variant: VariantName::SCOPED, plan, folders: &[] }
+    fn shown(calibration: &Calibration) -> CalibrationView<'_> {
+        let plan = PairPlan { pairs: 10, alpha: 0.01 };
+        CalibrationView { calibration, scenario: "small", variant: VariantName::SCOPED, plan, folders: &[] }
     }
 
     #[test]

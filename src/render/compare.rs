@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::numbers::{change, quantity};
 use super::text::{markdown as md, plain};
-use crate::compare::{Comparison, Difference, Mark, Row};
+use crate::compare::{Comparison, Difference, FigureRow, Mark};
 use crate::record::{Format, RunRecord, Summary};
 use crate::scenario::VariantName;
 
@@ -26,32 +26,32 @@ pub struct Compared<'a> {
 
 /// `compare --json`.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub struct CompareJson<'a> {
     format: Format,
-    baseline: Side<'a>,
-    candidate: Side<'a>,
+    baseline: SideJson<'a>,
+    candidate: SideJson<'a>,
     /// The candidate's, as in `run --json`.
     variants: BTreeMap<VariantName, &'a Summary>,
     comparisons: &'a [Comparison],
 }
 
 #[derive(Debug, Serialize)]
-struct Side<'a> {
+struct SideJson<'a> {
     scenario: &'a str,
     folder: &'a Path,
     tool_version: &'a str,
     variants: BTreeMap<VariantName, &'a Summary>,
 }
 
-fn side<'a>((folder, record): (&'a Path, &'a RunRecord)) -> Side<'a> {
+fn side<'a>((folder, record): (&'a Path, &'a RunRecord)) -> SideJson<'a> {
     let variants = record.variants.iter().map(|(scope, variant)| (*scope, &variant.summary)).collect();
-    Side { scenario: record.scenario.name(), folder, tool_version: &record.tool_version, variants }
+    SideJson { scenario: record.scenario.name(), folder, tool_version: &record.tool_version, variants }
 }
 
 /// The comparison as JSON.
 #[must_use]
-pub fn json(compared: Compared<'_>) -> Document<'_> {
-    Document {
+pub fn json(compared: Compared<'_>) -> CompareJson<'_> {
+    CompareJson {
         format: Format { name: "rbac-bench/compare".to_owned(), version: 1 },
         baseline: side(compared.baseline),
         candidate: side(compared.candidate),
@@ -74,7 +74,7 @@ pub const fn word(mark: Mark) -> &'static str {
 }
 
 /// The cells of a row: figure, before, after, delta, ratio, mark.
-fn cells(row: &Row) -> [String; 6] {
+fn cells(row: &FigureRow) -> [String; 6] {
     let signed = |delta: f64| {
         let said = quantity(Some(delta), row.unit);
         if delta > 0.0 { format!("+{said}") } else { said }
@@ -178,7 +178,7 @@ pub fn markdown(compared: Compared<'_>) -> String {
 /// When it cannot be written, which would be a mistake of ours.
 pub fn csv(compared: Compared<'_>) -> Result<String, csv::Error> {
     #[derive(Serialize)]
-    struct Line<'a> {
+    struct CompareCsvRow<'a> {
         baseline_variant: &'a str,
         candidate_variant: &'a str,
         metric: &'a str,
@@ -193,7 +193,7 @@ pub fn csv(compared: Compared<'_>) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for comparison in compared.comparisons {
         for row in &comparison.rows {
-            writer.serialize(Line {
+            writer.serialize(CompareCsvRow {
                 baseline_variant: comparison.baseline.name(),
                 candidate_variant: comparison.candidate.name(),
                 metric: row.metric,

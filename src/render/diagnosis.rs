@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::numbers::count;
 use super::text::plain;
 use crate::diagnose::what_if::{Forecast, Need, Unknown};
-use crate::diagnose::{Finding, Kind};
+use crate::diagnose::{Finding, FindingKind};
 use crate::record::Format;
 use crate::scenario::VariantName;
-use crate::texts::Tally;
+use crate::texts::PatternCounts;
 
 /// Columns of prose where the terminal does not say.
 const WIDTH: usize = 120;
@@ -27,22 +27,22 @@ pub struct Diagnosed {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct DiagnosisJson<'a> {
     format: Format,
     scenario: &'a str,
-    findings: Vec<Line<'a>>,
-    what_if: Vec<Answer<'a>>,
+    findings: Vec<FindingJson<'a>>,
+    what_if: Vec<WhatIfJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct FindingJson<'a> {
     variant: VariantName,
     #[serde(flatten)]
     finding: &'a Finding,
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct WhatIfJson<'a> {
     variant: VariantName,
     forecast: Option<&'a Forecast>,
     /// Why there is no forecast.
@@ -52,12 +52,16 @@ struct Answer<'a> {
 
 /// `diagnose --json`.
 pub fn json<'a>(scenario: &'a str, diagnosed: &'a [Diagnosed]) -> impl Serialize + 'a {
-    let lines = |it: &'a Diagnosed| it.findings.iter().map(|finding| Line { variant: it.variant, finding });
+    let lines = |it: &'a Diagnosed| it.findings.iter().map(|finding| FindingJson { variant: it.variant, finding });
     let answer = |it: &'a Diagnosed| {
         let answer = it.what_if.as_ref()?;
-        Some(Answer { variant: it.variant, forecast: answer.as_ref().ok(), unknown: answer.as_ref().err().copied() })
+        Some(WhatIfJson {
+            variant: it.variant,
+            forecast: answer.as_ref().ok(),
+            unknown: answer.as_ref().err().copied(),
+        })
     };
-    Document {
+    DiagnosisJson {
         format: Format { name: "rbac-bench/diagnosis".to_owned(), version: 1 },
         scenario,
         findings: diagnosed.iter().flat_map(lines).collect(),
@@ -72,7 +76,7 @@ pub fn conclusion(diagnosed: &[Diagnosed], width: Option<usize>) -> String {
     for it in diagnosed {
         let Some(first) = it.findings.first() else { continue };
         // A healthy variant beside an ill one needs no word: the table shows it.
-        if first.kind == Kind::Healthy {
+        if first.kind == FindingKind::Healthy {
             continue;
         }
         let variant = if several { format!(" in {}", it.variant.name()) } else { String::new() };
@@ -82,7 +86,7 @@ pub fn conclusion(diagnosed: &[Diagnosed], width: Option<usize>) -> String {
 }
 
 /// `diagnose`, for people.
-pub fn text(diagnosed: &[Diagnosed], logs: &Tally, width: Option<usize>) -> String {
+pub fn text(diagnosed: &[Diagnosed], logs: &PatternCounts, width: Option<usize>) -> String {
     let mut text = String::new();
     for it in diagnosed {
         // Writing to a `String` cannot fail.
@@ -152,7 +156,7 @@ fn forecasted(text: &mut String, forecast: &Forecast, width: Option<usize>) {
     wrapped(text, &need("with what is named above cured", &forecast.after), "     ", width);
 }
 
-fn in_logs(text: &mut String, logs: &Tally) {
+fn in_logs(text: &mut String, logs: &PatternCounts) {
     for (index, (kind, library, told)) in logs.iter().enumerate() {
         if index == 0 {
             text.push_str("in the logs\n");

@@ -14,7 +14,7 @@ use crate::scenario::VariantName;
 
 /// A verdict, and what a reader has to know beside it.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub struct GateView<'a> {
     /// The verdict.
     pub report: &'a GateReport,
     /// The scenario's name.
@@ -25,7 +25,7 @@ pub struct Told<'a> {
     pub command: &'a str,
 }
 
-impl Told<'_> {
+impl GateView<'_> {
     /// The command that reproduces what a rule came to, here and now.
     #[must_use]
     pub fn command_for(&self, variant: Option<VariantName>) -> String {
@@ -55,7 +55,7 @@ impl Told<'_> {
 
 /// `gate --json`.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub struct GateJson<'a> {
     format: Format,
     scenario: &'a str,
     folder: Option<&'a Path>,
@@ -66,10 +66,10 @@ pub struct Document<'a> {
 
 /// The verdict as JSON.
 #[must_use]
-pub fn json(told: Told<'_>) -> Document<'_> {
+pub fn json(told: GateView<'_>) -> GateJson<'_> {
     let format = Format { name: "rbac-bench/gate".to_owned(), version: 1 };
-    let Told { report, scenario, folder, .. } = told;
-    Document { format, scenario, folder, report, reproduce: told.commands() }
+    let GateView { report, scenario, folder, .. } = told;
+    GateJson { format, scenario, folder, report, reproduce: told.commands() }
 }
 
 /// How a rule came out, in a word. A broken rule of severity `warn` is a warning.
@@ -85,7 +85,7 @@ pub fn word(rule: &RuleOutcome) -> &'static str {
 
 /// The verdict as a table, with a line for each reason, and the command that reproduces what is not passed.
 #[must_use]
-pub fn table(told: Told<'_>) -> String {
+pub fn table(told: GateView<'_>) -> String {
     let mut text = format!("gate  {}\n\n", plain(told.scenario));
     text += &rules(told.report);
     // Writing to a `String` cannot fail.
@@ -118,7 +118,7 @@ fn variant(rule: &RuleOutcome) -> &str {
     rule.variant.as_ref().map_or("", VariantName::name)
 }
 
-fn reasons(text: &mut String, told: Told<'_>) -> std::fmt::Result {
+fn reasons(text: &mut String, told: GateView<'_>) -> std::fmt::Result {
     for rule in &told.report.rules {
         let mut said: Vec<String> = rule.reason.iter().map(|reason| plain(reason)).collect();
         if rule.verdict != Verdict::Passed {
@@ -153,7 +153,7 @@ pub(super) fn ratio(ratio: RatioEstimate) -> String {
     }
 }
 
-fn conclusion(text: &mut String, told: Told<'_>) -> std::fmt::Result {
+fn conclusion(text: &mut String, told: GateView<'_>) -> std::fmt::Result {
     writeln!(text, "\n{}", sentence(told.report))?;
     for command in told.commands() {
         writeln!(text, "reproduce  {}", plain(&command))?;
@@ -190,7 +190,7 @@ pub fn without_verdict(scenario: &str, reason: &str) -> String {
 
 /// The verdict as markdown, for a job summary or a merge request.
 #[must_use]
-pub fn markdown(told: Told<'_>) -> String {
+pub fn markdown(told: GateView<'_>) -> String {
     let mut text = format!("### {}\n\nscenario {}\n\n", md(&sentence(told.report)), md(told.scenario));
     text += "| verdict | variant | rule | measured | limit | |\n|---|---|---|--:|--:|---|\n";
     for rule in &told.report.rules {

@@ -33,8 +33,8 @@ fn report(text: &str) -> GateReport {
     GateReport::of(EVERY.iter().map(|(verdict, severity)| outcome(*verdict, *severity, text)).collect())
 }
 
-fn told<'a>(report: &'a GateReport, scenario: &'a str) -> Told<'a> {
-    Told { report, scenario, folder: Some(Path::new("reports/x")), command: "rbac-bench gate small.toml" }
+fn told<'a>(report: &'a GateReport, scenario: &'a str) -> GateView<'a> {
+    GateView { report, scenario, folder: Some(Path::new("reports/x")), command: "rbac-bench gate small.toml" }
 }
 
 #[test]

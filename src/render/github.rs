@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::gate::{Told, word};
+use super::gate::{GateView, word};
 use super::junit::message;
 use super::text::{annotation, annotation_property};
 use crate::gate::{RuleOutcome, Severity, Verdict};
@@ -16,7 +16,7 @@ pub const LONGEST_SUMMARY: usize = 1 << 20;
 /// A workflow command for each rule that is not passed, a line each, errors first; where there are too many, the last
 /// one says how many more.
 #[must_use]
-pub fn annotations(told: Told<'_>) -> String {
+pub fn annotations(told: GateView<'_>) -> String {
     let mut unsettled: Vec<&RuleOutcome> =
         told.report.rules.iter().filter(|rule| rule.verdict != Verdict::Passed).collect();
     unsettled.sort_by_key(|rule| rule.severity == Severity::Warn);
@@ -42,7 +42,7 @@ fn command(rule: &RuleOutcome) -> &'static str {
     }
 }
 
-fn one(rule: &RuleOutcome, told: Told<'_>) -> String {
+fn one(rule: &RuleOutcome, told: GateView<'_>) -> String {
     let title = format!("gate {}: {}", word(rule), rule.rule);
     let because = rule.because.as_ref().map_or_else(String::new, |because| format!("; because {because}"));
     let variant = rule.variant.map_or_else(String::new, |variant| format!("{}: ", variant.name()));

@@ -5,7 +5,7 @@
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::gate::{Told, sentence, word};
+use super::gate::{GateView, sentence, word};
 use super::numbers::quantity;
 use super::text::plain;
 use crate::gate::{RuleOutcome, Severity, Verdict};
@@ -15,7 +15,7 @@ use crate::scenario::VariantName;
 ///
 /// # Errors
 /// When it cannot be written, which would be a mistake of ours.
-pub fn document(told: Told<'_>) -> Result<String, quick_junit::SerializeError> {
+pub fn document(told: GateView<'_>) -> Result<String, quick_junit::SerializeError> {
     let mut suite = TestSuite::new(plain(told.scenario));
     suite.add_test_cases(told.report.rules.iter().map(|rule| case(rule, told)));
     serialized(suite)
@@ -42,7 +42,7 @@ fn serialized(suite: TestSuite) -> Result<String, quick_junit::SerializeError> {
     Ok(report.to_string()?.replacen(" skipped=\"0\"", "", 1))
 }
 
-fn case(rule: &RuleOutcome, told: Told<'_>) -> TestCase {
+fn case(rule: &RuleOutcome, told: GateView<'_>) -> TestCase {
     let variant = rule.variant.as_ref().map_or("paired", VariantName::name);
     let mut case = TestCase::new(plain(&rule.rule), status(rule, told));
     case.set_classname(format!("{}.{variant}", plain(told.scenario)));
@@ -52,7 +52,7 @@ fn case(rule: &RuleOutcome, told: Told<'_>) -> TestCase {
     case
 }
 
-fn status(rule: &RuleOutcome, told: Told<'_>) -> TestCaseStatus {
+fn status(rule: &RuleOutcome, told: GateView<'_>) -> TestCaseStatus {
     let kind = match (rule.verdict, rule.severity) {
         (Verdict::Passed, _) | (Verdict::Failed, Severity::Warn) => return TestCaseStatus::success(),
         (Verdict::Failed, Severity::Error) => NonSuccessKind::Failure,
@@ -70,7 +70,7 @@ pub(super) fn message(rule: &RuleOutcome) -> String {
     rule.reason.as_ref().map_or_else(|| measured.clone(), |reason| format!("{measured}: {}", plain(reason)))
 }
 
-fn description(rule: &RuleOutcome, told: Told<'_>) -> String {
+fn description(rule: &RuleOutcome, told: GateView<'_>) -> String {
     let mut lines = vec![message(rule)];
     lines.extend(rule.because.iter().map(|because| format!("because {}", plain(because))));
     lines.push(format!("reproduce: {}", plain(&told.command_for(rule.variant))));

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::numbers::{count, percent, quantity, seconds, whole};
 use super::table::loaded;
 use super::text::plain;
-use crate::record::scan::{Estimate, ScanRecord, ScanRoute, ScanSight, ScanVerdict};
+use crate::record::scan::{Estimate, ScanRecord, ScanRoute, ScanSampling, ScanVerdict};
 use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::{Experiment, VariantName};
 use crate::units::Unit;
@@ -19,29 +19,29 @@ const WIDTH: usize = 120;
 
 /// What `scan --json` writes.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub struct ScanJson<'a> {
     format: Format,
     scenario: &'a str,
     outcome: &'a Outcome,
     folder: &'a Path,
-    routes: Vec<Line<'a>>,
-    variants: Vec<Whole>,
+    routes: Vec<ScanRouteJson<'a>>,
+    variants: Vec<ScanVariantJson>,
 }
 
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct ScanRouteJson<'a> {
     variant: VariantName,
     #[serde(flatten)]
     route: &'a ScanRoute,
 }
 
 #[derive(Debug, Serialize)]
-struct Whole {
+struct ScanVariantJson {
     variant: VariantName,
     traffic_rps: Option<f64>,
     pool_capacity: Option<u32>,
     pool_full_at_rps: Option<f64>,
-    sight: ScanSight,
+    sight: ScanSampling,
 }
 
 /// The scans of a run, by variant, in the scenario's order.
@@ -50,19 +50,19 @@ pub(super) fn scans(record: &RunRecord) -> impl Iterator<Item = (VariantName, &S
 }
 
 /// `scan --json`: routes most harmful first within a variant, variants in the scenario's order.
-pub fn json<'a>(record: &'a RunRecord, folder: &'a Path) -> Document<'a> {
+pub fn json<'a>(record: &'a RunRecord, folder: &'a Path) -> ScanJson<'a> {
     let capacity = record.scenario.pool_capacity();
     let line = |(variant, scan): (VariantName, &'a ScanRecord)| {
-        scan.routes.iter().map(move |route| Line { variant, route }).collect::<Vec<_>>()
+        scan.routes.iter().map(move |route| ScanRouteJson { variant, route }).collect::<Vec<_>>()
     };
-    let whole = |(variant, scan): (VariantName, &'a ScanRecord)| Whole {
+    let whole = |(variant, scan): (VariantName, &'a ScanRecord)| ScanVariantJson {
         variant,
         traffic_rps: scan.traffic_rps,
         pool_capacity: capacity,
         pool_full_at_rps: scan.pool_full_at_rps,
         sight: scan.sight,
     };
-    Document {
+    ScanJson {
         format: Format { name: "rbac-bench/scan".to_owned(), version: 1 },
         scenario: record.scenario.name(),
         outcome: &record.outcome,

@@ -21,7 +21,7 @@ const HEALTH_ROW: usize = 2;
 const ERRORS_SHOWN: usize = 6;
 
 /// A row of the table: what it is called, how a summary fills it, what changes, and the incident's own figure.
-pub(super) struct Row {
+pub(super) struct TableRow {
     pub(super) label: &'static str,
     pub(super) cell: fn(&Summary) -> String,
     /// The number whose ratio is the change; `None` where a ratio says nothing.
@@ -29,50 +29,50 @@ pub(super) struct Row {
     pub(super) issue_2318: &'static str,
 }
 
-pub(super) const ROWS: [Row; 9] = [
-    Row {
+pub(super) const ROWS: [TableRow; 9] = [
+    TableRow {
         label: "throughput (rps)",
         cell: |it| whole(it.throughput_rps),
         ratio: |it| it.throughput_rps,
         issue_2318: "280 → 2000+",
     },
-    Row {
+    TableRow {
         label: "failed requests",
         cell: |it| percent(it.failure_ratio),
         ratio: |_| None,
         issue_2318: "10.71 % → 0.1 %",
     },
-    Row {
+    TableRow {
         label: "replicas healthy (worst)",
         cell: |it| format!("{} / {}", count(it.replicas_healthy_min.map(u64::from)), count(it.replicas.map(u64::from))),
         ratio: |_| None,
         issue_2318: "1/3 → 3/3",
     },
-    Row {
+    TableRow {
         label: "idle in transaction (peak)",
         cell: |it| count(it.idle_in_transaction_peak.map(u64::from)),
         ratio: |it| it.idle_in_transaction_peak.map(f64::from),
         issue_2318: "433 → 40–50",
     },
-    Row {
+    TableRow {
         label: "oldest transaction",
         cell: |it| seconds(it.transaction_age_max_s),
         ratio: |it| it.transaction_age_max_s,
         issue_2318: "243 s → 1–2 s",
     },
-    Row {
+    TableRow {
         label: "idle in transaction (mean)",
         cell: |it| it.idle_in_transaction_mean.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.1}")),
         ratio: |it| it.idle_in_transaction_mean,
         issue_2318: "",
     },
-    Row {
+    TableRow {
         label: "latency p50 / p95 / p99 (s)",
         cell: |it| [it.latency_p50_ms, it.latency_p95_ms, it.latency_p99_ms].map(seconds_of_ms).join(" / "),
         ratio: |_| None,
         issue_2318: "",
     },
-    Row {
+    TableRow {
         label: "pool sessions out (peak)",
         cell: |it| {
             let out = count(it.pool_checked_out_peak.map(u64::from));
@@ -81,7 +81,7 @@ pub(super) const ROWS: [Row; 9] = [
         ratio: |_| None,
         issue_2318: "",
     },
-    Row { label: "pool timeouts", cell: |it| count(it.pool_timeouts), ratio: |_| None, issue_2318: "" },
+    TableRow { label: "pool timeouts", cell: |it| count(it.pool_timeouts), ratio: |_| None, issue_2318: "" },
 ];
 
 /// The whole text. `width` is that of the terminal: where it is too narrow, the reference column is left out.

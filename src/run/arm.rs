@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::collector::{Collector, VariantSink};
 use super::machine_load::MachineMeter;
-use super::progress::{Live, Progress, Stage, Update};
-use crate::monitor::{Monitor, ServerCounters, Sink, Watch, Watched};
+use super::progress::{Live, Progress, RunStage, Update};
+use crate::monitor::{Monitor, MonitorResult, ServerCounters, Sink, Watch};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
     GeneratorRecord, LatencyPoint, LoadSample, MachineLoad, Phases, Sample, Stamped, Summary, VariantRecord,
@@ -32,7 +32,7 @@ const LATENCY_WINDOW: Duration = Duration::from_secs(1);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One variant under load.
-pub(super) struct Arm<'a> {
+pub(super) struct VariantRun<'a> {
     pub(super) name: VariantName,
     pub(super) pace: Pace,
     /// Time between two samples of the load.
@@ -43,7 +43,7 @@ pub(super) struct Arm<'a> {
 }
 
 /// What is known of what is loaded, beside what was seen of it.
-pub(super) struct Subject {
+pub(super) struct RunFacts {
     pub(super) postgres_version: String,
     pub(super) pgbouncer_version: Option<String>,
     pub(super) startup: Duration,
@@ -64,7 +64,7 @@ pub(super) struct Loaded {
     /// The last sample was taken.
     ended: Instant,
     view: SwarmView,
-    pub(super) watched: Watched,
+    pub(super) watched: MonitorResult,
     cpu_s: Option<f64>,
     machine_load: Option<MachineLoad>,
 }
@@ -89,9 +89,9 @@ pub(super) struct Round {
 }
 
 /// Where a load is, and a word on it.
-type Course<'a> = &'a (dyn Fn() -> (Stage, Option<String>) + Sync);
+type Course<'a> = &'a (dyn Fn() -> (RunStage, Option<String>) + Sync);
 
-impl Arm<'_> {
+impl VariantRun<'_> {
     /// Runs load and monitor side by side until the load has ended, the run is interrupted, or something dies.
     pub(super) async fn load(
         &self,
@@ -107,7 +107,7 @@ impl Arm<'_> {
         let _stops = abandoned.clone().drop_guard();
         let work = async { swarm.run(clock, abandoned).await.map_err(RunError::from) };
         let ramp = clock.steady_from - clock.started;
-        let course = || (if clock.elapsed() < ramp { Stage::RampUp } else { Stage::Steady }, None);
+        let course = || (if clock.elapsed() < ramp { RunStage::RampUp } else { RunStage::Steady }, None);
         Ok(self.around(round, &course, work, died).await?.0)
     }
 
@@ -180,7 +180,7 @@ impl Arm<'_> {
 
     /// Waits until no transaction is open any more, or the deadline.
     async fn drain(&self, clock: Clock, longest: Duration) {
-        self.show(Stage::Draining, clock.elapsed().as_secs_f64(), None);
+        self.show(RunStage::Draining, clock.elapsed().as_secs_f64(), None);
         let deadline = Instant::now() + longest;
         while Instant::now() < deadline && self.collector.live().idle_in_transaction != Some(0) {
             tokio::time::sleep(DRAIN_POLL).await;
@@ -189,7 +189,7 @@ impl Arm<'_> {
 
     pub(super) fn record(
         &self,
-        subject: &Subject,
+        subject: &RunFacts,
         loaded: &Loaded,
         samples: &[Stamped],
         counted: &ServerCounters,
@@ -251,11 +251,11 @@ impl Arm<'_> {
         }
     }
 
-    pub(super) fn show(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) {
+    pub(super) fn show(&self, stage: RunStage, elapsed_s: f64, live: Option<Live>) {
         self.progress.show(&self.update(stage, elapsed_s, live));
     }
 
-    fn update(&self, stage: Stage, elapsed_s: f64, live: Option<Live>) -> Update {
+    fn update(&self, stage: RunStage, elapsed_s: f64, live: Option<Live>) -> Update {
         let Pace { ramp_up, settle, duration, .. } = &self.pace;
         let total_s = ramp_up.secs() + settle.secs() + duration.secs();
         Update { variant: self.name, stage, elapsed_s, total_s, live, detail: None }

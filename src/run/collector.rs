@@ -23,13 +23,13 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The thread that takes the samples.
 pub(super) struct Collector {
-    queue: SyncSender<Order>,
+    queue: SyncSender<CollectorOrder>,
     dropped: Arc<AtomicU64>,
     latest: Arc<Mutex<Latest>>,
     thread: JoinHandle<Result<(), StoreError>>,
 }
 
-enum Order {
+enum CollectorOrder {
     Take(Stamped),
     /// Hand over what was kept, and begin anew.
     HandOver(tokio::sync::oneshot::Sender<Vec<Stamped>>),
@@ -73,7 +73,7 @@ impl Collector {
     /// All samples of the variant that has just ended, in order of time.
     pub(super) async fn hand_over(&self) -> Result<Vec<Stamped>, RunError> {
         let (answer, samples) = tokio::sync::oneshot::channel();
-        self.queue.send(Order::HandOver(answer)).map_err(|_crashed| RunError::CollectorCrashed)?;
+        self.queue.send(CollectorOrder::HandOver(answer)).map_err(|_crashed| RunError::CollectorCrashed)?;
         let mut samples = samples.await.map_err(|_crashed| RunError::CollectorCrashed)?;
         samples.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
         Ok(samples)
@@ -82,26 +82,26 @@ impl Collector {
     /// Writes out what is left and ends the thread.
     pub(super) async fn close(self) -> Result<(), RunError> {
         // A thread that is gone has left its error to be joined.
-        let _gone = self.queue.send(Order::Close);
+        let _gone = self.queue.send(CollectorOrder::Close);
         drop(self.queue);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         Ok(joined.ok().and_then(Result::ok).ok_or(RunError::CollectorCrashed)??)
     }
 }
 
-fn collect(mut writer: SampleWriter, orders: &Receiver<Order>) -> Result<(), StoreError> {
+fn collect(mut writer: SampleWriter, orders: &Receiver<CollectorOrder>) -> Result<(), StoreError> {
     let mut kept = Vec::new();
     let mut flushed = Instant::now();
     loop {
         match orders.recv_timeout(FLUSH_INTERVAL) {
-            Ok(Order::Take(sample)) => {
+            Ok(CollectorOrder::Take(sample)) => {
                 writer.append(&sample)?;
                 kept.push(sample);
             }
             // Whoever asked has gone: then nobody needs them.
-            Ok(Order::HandOver(answer)) => drop(answer.send(std::mem::take(&mut kept))),
+            Ok(CollectorOrder::HandOver(answer)) => drop(answer.send(std::mem::take(&mut kept))),
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(Order::Close) | Err(RecvTimeoutError::Disconnected) => return writer.flush(),
+            Ok(CollectorOrder::Close) | Err(RecvTimeoutError::Disconnected) => return writer.flush(),
         }
         if flushed.elapsed() >= FLUSH_INTERVAL {
             writer.flush()?;
@@ -115,7 +115,7 @@ pub(super) struct VariantSink {
     variant: VariantName,
     epoch: Instant,
     fleet: Arc<Fleet>,
-    queue: SyncSender<Order>,
+    queue: SyncSender<CollectorOrder>,
     dropped: Arc<AtomicU64>,
     latest: Arc<Mutex<Latest>>,
 }
@@ -133,7 +133,7 @@ impl Sink for VariantSink {
             None => -self.epoch.duration_since(at).as_secs_f64(),
         };
         let stamped = Stamped { variant: self.variant, at_s, sample };
-        if self.queue.try_send(Order::Take(stamped)).is_err() {
+        if self.queue.try_send(CollectorOrder::Take(stamped)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

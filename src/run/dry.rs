@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::RunError;
 use super::access::{DATABASE_URL, files};
-use super::guard::Guard;
+use super::guard::RemoteGuard;
 use crate::record::Format;
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::{BaseUrl, IdentitySource, ServiceRoute};
@@ -115,7 +115,7 @@ pub struct DryOff {
 /// When a file of values cannot be read, or a header cannot be sent.
 pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -> Result<DryRun, RunError> {
     let files = files(scenario)?;
-    let guard = Guard::allowing(allowed);
+    let guard = RemoteGuard::allowing(allowed);
     let variants: Vec<DryVariant> = scenario
         .variant_names()
         .into_iter()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::LOCATION;
 
-use super::guard::{Guard, GuardError};
+use super::guard::{GuardError, RemoteGuard};
 use crate::scenario::service::BaseUrl;
 
 /// The longest document.
@@ -77,7 +77,7 @@ impl FetchError {
 /// # Errors
 /// When the host may not be spoken to, does not answer in time, or answers something else.
 pub async fn fetch(url: &BaseUrl, allowed: &[String]) -> Result<String, FetchError> {
-    let mut guard = Guard::allowing(allowed);
+    let mut guard = RemoteGuard::allowing(allowed);
     guard.admit(url.host(), url.port()).await?;
     let failed = |source: reqwest::Error| FetchError::Request { url: url.clone(), source: source.without_url() };
     let client = guard.client().timeout(TIMEOUT).build().map_err(failed)?;

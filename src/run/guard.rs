@@ -47,13 +47,13 @@ impl GuardError {
 
 /// Lets requests to this machine through, and to the hosts that were allowed.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct RemoteGuard {
     allowed: Vec<String>,
     resolved: Vec<(String, Vec<SocketAddr>)>,
     tls: ClientTls,
 }
 
-impl Guard {
+impl RemoteGuard {
     /// A guard that also lets these hosts through, as they are written in URLs.
     pub(super) fn allowing(allowed: &[String]) -> Self {
         let plain = |host: &String| host.trim_matches(['[', ']']).to_ascii_lowercase();
@@ -152,7 +152,7 @@ mod tests {
     async fn admitted(url: &str, allowed: &[&str]) -> Result<Vec<SocketAddr>, GuardError> {
         let url: BaseUrl = url.parse().expect(url);
         let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-        Guard::allowing(&allowed).admit(url.host(), url.port()).await
+        RemoteGuard::allowing(&allowed).admit(url.host(), url.port()).await
     }
 
     #[tokio::test]

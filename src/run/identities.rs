@@ -10,15 +10,15 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use super::access::{AccessError, read, read_secret, variable};
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::{IdentitySource, ServiceRoute};
-use crate::swarm::{Credentials, Identity, LoginRequest};
+use crate::swarm::{Identity, LoginCredentials, LoginRequest};
 
 /// What is known of one user.
-type Row = BTreeMap<String, String>;
+type CsvRow = BTreeMap<String, String>;
 
 /// Everybody who loads a service.
 #[derive(Default)]
 pub(super) struct Everybody {
-    pub(super) credentials: Vec<Credentials>,
+    pub(super) credentials: Vec<LoginCredentials>,
     /// The names of the columns that somebody has.
     pub(super) columns: BTreeSet<String>,
     /// What would let others be them.
@@ -50,7 +50,7 @@ pub(super) fn credentials(scenario: &ServiceScenario) -> Result<Everybody, Acces
     }
     if everybody.credentials.is_empty() {
         // Somebody has to ask.
-        everybody.credentials.push(Credentials::Known(Identity::of([])));
+        everybody.credentials.push(LoginCredentials::Known(Identity::of([])));
     }
     Ok(everybody)
 }
@@ -61,13 +61,13 @@ fn secret_columns(source: &IdentitySource) -> impl Iterator<Item = &str> {
 }
 
 /// The columns that hold no secret.
-fn open_columns(row: &Row, source: &IdentitySource) -> Row {
+fn open_columns(row: &CsvRow, source: &IdentitySource) -> CsvRow {
     let open = row.iter().filter(|(name, _)| !secret_columns(source).any(|secret| secret == *name));
     open.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// A path of a route in no journey has all its holes filled by its own parameters or by the user's columns.
-fn check_holes(scenario: &ServiceScenario, route: &ServiceRoute, row: &Row, who: &str) -> Result<(), AccessError> {
+fn check_holes(scenario: &ServiceScenario, route: &ServiceRoute, row: &CsvRow, who: &str) -> Result<(), AccessError> {
     let captured =
         |name: &str| scenario.is_step(route) && scenario.route.iter().any(|it| it.capture.contains_key(name));
     let open = |name: &&str| !route.params.contains_key(*name) && !row.contains_key(*name) && !captured(name);
@@ -77,7 +77,7 @@ fn check_holes(scenario: &ServiceScenario, route: &ServiceRoute, row: &Row, who:
     }
 }
 
-fn no_column(name: &str, needed_by: &str, who: &str, row: &Row) -> AccessError {
+fn no_column(name: &str, needed_by: &str, who: &str, row: &CsvRow) -> AccessError {
     let there: Vec<String> = row.keys().map(|name| format!("`{name}`")).collect();
     AccessError::NoColumn {
         name: name.to_owned(),
@@ -87,9 +87,9 @@ fn no_column(name: &str, needed_by: &str, who: &str, row: &Row) -> AccessError {
     }
 }
 
-fn one(source: &IdentitySource, who: &str, row: &Row, columns: Row) -> Result<Credentials, AccessError> {
+fn one(source: &IdentitySource, who: &str, row: &CsvRow, columns: CsvRow) -> Result<LoginCredentials, AccessError> {
     let known = |headers: Vec<(HeaderName, HeaderValue)>| {
-        Ok(Credentials::Known(Identity::of(headers).with_columns(columns.clone())))
+        Ok(LoginCredentials::Known(Identity::of(headers).with_columns(columns.clone())))
     };
     let column = |name: &String| row.get(name).cloned().ok_or_else(|| no_column(name, "the identity", who, &columns));
     // The check has seen to it that one form is there, and whole.
@@ -107,7 +107,7 @@ fn one(source: &IdentitySource, who: &str, row: &Row, columns: Row) -> Result<Cr
             return Err(no_column(&name, "its login", who, &columns));
         }
         let (who, login) = (who.to_owned(), login.clone());
-        return Ok(Credentials::Login(Box::new(LoginRequest { who, login, values, columns })));
+        return Ok(LoginCredentials::Login(Box::new(LoginRequest { who, login, values, columns })));
     }
     let token = match (&source.bearer_env, &source.bearer_column) {
         (Some(name), _) => Some((variable(name, "identity.bearer_env")?, format!("the variable `{name}`"))),
@@ -133,7 +133,7 @@ fn header(text: &str, from: &str) -> Result<HeaderValue, AccessError> {
 }
 
 /// A text with the row's values in its holes.
-fn filled(text: &str, row: &Row, who: &str) -> Result<String, AccessError> {
+fn filled(text: &str, row: &CsvRow, who: &str) -> Result<String, AccessError> {
     let mut filled = text.to_owned();
     for (name, value) in row {
         filled = filled.replace(&format!("{{{name}}}"), value);
@@ -146,7 +146,7 @@ fn filled(text: &str, row: &Row, who: &str) -> Result<String, AccessError> {
 }
 
 /// The rows of a table: lines of JSON, or CSV with a head.
-fn rows(path: &Path, source: &IdentitySource) -> Result<Vec<Row>, AccessError> {
+fn rows(path: &Path, source: &IdentitySource) -> Result<Vec<CsvRow>, AccessError> {
     let secret = secret_columns(source).next().is_some();
     let text = if secret { read_secret(path)? } else { read(path)? };
     let lines =
@@ -159,7 +159,7 @@ fn rows(path: &Path, source: &IdentitySource) -> Result<Vec<Row>, AccessError> {
     }
 }
 
-fn csv_rows(text: &str) -> Result<Vec<Row>, String> {
+fn csv_rows(text: &str) -> Result<Vec<CsvRow>, String> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let mut rows = Vec::new();
     let at = |error: csv::Error| match error.kind() {
@@ -176,7 +176,7 @@ fn csv_rows(text: &str) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-fn json_rows(text: &str) -> Result<Vec<Row>, String> {
+fn json_rows(text: &str) -> Result<Vec<CsvRow>, String> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let row = |(index, line): (usize, &str)| {
         let wrong = || format!("line {} is no JSON object of texts, numbers and booleans", index + 1);
@@ -220,7 +220,7 @@ mod tests {
         let opened_all = opened(&[("users.csv", users, 0o600)], LOGIN).unwrap();
         let everybody = opened_all.credentials;
         assert_eq!(everybody.len(), 2);
-        let Credentials::Login(bert) = &everybody[1] else { panic!("{everybody:?}") };
+        let LoginCredentials::Login(bert) = &everybody[1] else { panic!("{everybody:?}") };
         assert_eq!((bert.who.as_str(), &bert.values["password"]), ("identity[1], row 2", &"s3cret-2".to_owned()));
         assert!(["s3cret-1", "s3cret-2"].iter().all(|secret| opened_all.secrets.iter().any(|it| it == secret)));
         assert_eq!(bert.columns.keys().collect::<Vec<_>>(), ["customer", "name"]);

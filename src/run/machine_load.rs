@@ -8,17 +8,17 @@ use crate::stats::LatencyHistogram;
 
 /// The first and the last reading of a steady phase, and how late the load generator was in it.
 #[derive(Debug, Default)]
-pub(super) struct MachineMeter(Mutex<Measured>);
+pub(super) struct MachineMeter(Mutex<LoadMeasurement>);
 
 #[derive(Debug, Default)]
-struct Measured {
-    readings: Option<(Reading, Reading)>,
+struct LoadMeasurement {
+    readings: Option<(KernelCounters, KernelCounters)>,
     lag: LatencyHistogram,
 }
 
 /// The kernel's counters at one instant.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct KernelCounters {
     /// Ticks in which the cores worked that we may use, and all their ticks.
     busy: u64,
     all: u64,
@@ -39,7 +39,7 @@ impl MachineMeter {
 
     /// Reads the counters, which costs some 100 µs.
     pub(super) fn read(&self) {
-        let Some(now) = Reading::now() else { return };
+        let Some(now) = KernelCounters::now() else { return };
         let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = measured.readings.map_or(now, |(first, _)| first);
         measured.readings = Some((first, now));
@@ -54,7 +54,7 @@ impl MachineMeter {
     }
 }
 
-fn between(first: Reading, last: Reading) -> Option<MachineLoad> {
+fn between(first: KernelCounters, last: KernelCounters) -> Option<MachineLoad> {
     let all = last.all.checked_sub(first.all).filter(|ticks| *ticks > 0)?;
     let lasted_us = last.at.duration_since(first.at).as_micros() as f64;
     let stalled_us = last.stalled_us.zip(first.stalled_us).and_then(|(last, first)| last.checked_sub(first));
@@ -74,7 +74,7 @@ fn between(first: Reading, last: Reading) -> Option<MachineLoad> {
 }
 
 #[cfg(target_os = "linux")]
-impl Reading {
+impl KernelCounters {
     fn now() -> Option<Self> {
         use procfs::{Current, CurrentSI};
         let cores = procfs::KernelStats::current().ok()?.cpu_time;
@@ -113,7 +113,7 @@ fn throttled_us() -> Option<u64> {
 }
 
 #[cfg(not(target_os = "linux"))]
-impl Reading {
+impl KernelCounters {
     fn now() -> Option<Self> {
         None
     }
@@ -126,19 +126,23 @@ mod tests {
     #[test]
     fn shares_are_of_the_time_between_two_readings() {
         let at = Instant::now();
-        let first = Reading { busy: 100, all: 1000, stalled_us: Some(5), waited: Some((0, 0)), throttled_us: None, at };
+        let first =
+            KernelCounters { busy: 100, all: 1000, stalled_us: Some(5), waited: Some((0, 0)), throttled_us: None, at };
         let second = at + Duration::from_secs(1);
         let waited = Some((9_000_000, 3));
-        let last = Reading { busy: 1090, all: 2000, stalled_us: Some(900_005), waited, throttled_us: None, at: second };
+        let last =
+            KernelCounters { busy: 1090, all: 2000, stalled_us: Some(900_005), waited, throttled_us: None, at: second };
         let load = between(first, last).expect("a second lies between them");
         assert!((load.busy_ratio - 0.99).abs() < 1e-9 && load.is_limit(), "{load:?}");
         assert!(load.stalled_ratio.is_some_and(|it| (it - 0.9).abs() < 1e-9), "{load:?}");
         assert!(load.run_queue_delay_ms.is_some_and(|it| (it - 3.0).abs() < 1e-9), "{load:?}");
-        let quick = Reading { waited: Some((900_000, 3)), ..last };
+        let quick = KernelCounters { waited: Some((900_000, 3)), ..last };
         assert!(!between(first, quick).expect("the same").is_limit(), "busy, and nobody waits");
-        let [idle, throttled] = [0, 100_000].map(|us| Reading { busy: 100, throttled_us: Some(us), ..last });
-        assert!(between(Reading { throttled_us: Some(0), ..first }, throttled).is_some_and(MachineLoad::is_limit));
-        assert!(!between(Reading { throttled_us: Some(0), ..first }, idle).is_some_and(MachineLoad::is_limit));
+        let [idle, throttled] = [0, 100_000].map(|us| KernelCounters { busy: 100, throttled_us: Some(us), ..last });
+        assert!(
+            between(KernelCounters { throttled_us: Some(0), ..first }, throttled).is_some_and(MachineLoad::is_limit)
+        );
+        assert!(!between(KernelCounters { throttled_us: Some(0), ..first }, idle).is_some_and(MachineLoad::is_limit));
         assert_eq!(between(first, first), None, "no time between them");
     }
 

@@ -33,7 +33,7 @@ use crate::record::store::{RunFolder, StoreError};
 use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
 use crate::swarm::SwarmError;
-use crate::testbed::{DatabaseSource, Premises, TestbedError, limits, sweep_leftovers};
+use crate::testbed::{DatabaseSource, TestbedConfig, TestbedError, limits, sweep_leftovers};
 use access::Access;
 pub use access::{AccessError, DatabaseUrl, check_host};
 use collector::Collector;
@@ -203,7 +203,7 @@ async fn carry_out(
     let folder = RunFolder::create(&options.out, name)?.with_reserve()?;
     folder.write_record(&record)?;
     let collector = Collector::start(folder.samples()?)?;
-    let run = Run { folder: &folder, collector: &collector, progress: &*progress, stop, scan };
+    let run = RunContext { folder: &folder, collector: &collector, progress: &*progress, stop, scan };
     let ended = match (&experiment, &access) {
         (Experiment::Gateway(scenario), _) => run.gateway(scenario, options, &mut record).await,
         (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, &mut record).await,
@@ -238,7 +238,7 @@ async fn find_server(options: &RunOptions, scenario: &Scenario) -> Result<Databa
 }
 
 /// A run that goes.
-struct Run<'a> {
+struct RunContext<'a> {
     folder: &'a RunFolder,
     collector: &'a Collector,
     progress: &'a dyn Progress,
@@ -247,13 +247,13 @@ struct Run<'a> {
     scan: Option<ScanSettings>,
 }
 
-impl Run<'_> {
+impl RunContext<'_> {
     async fn gateway(&self, scenario: &Scenario, options: &RunOptions, record: &mut RunRecord) -> Result<(), RunError> {
         let finding = find_server(options, scenario);
         let Some(found) = self.stop.run_until_cancelled(finding).await else { return Ok(()) };
         let database = found?;
         let logs = Some(self.folder.path().to_owned());
-        let premises = Premises { database, logs, port: 0, password: None, jwt_secret: None };
+        let premises = TestbedConfig { database, logs, port: 0, password: None, jwt_secret: None };
         for scope in &scenario.variants {
             let run = variant::Variant {
                 scenario,
@@ -282,7 +282,7 @@ impl Run<'_> {
         record: &mut RunRecord,
     ) -> Result<(), RunError> {
         for name in scenario.variant_names() {
-            let run = service::ServiceVariant {
+            let run = service::ServiceRun {
                 scenario,
                 name,
                 access,

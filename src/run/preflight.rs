@@ -7,7 +7,7 @@ use super::started::{Ports, answers};
 use super::target_sessions::{attributed, database_ports};
 use super::{RunError, RunOptions, secrets, with_causes};
 use crate::monitor::sessions::Looker;
-use crate::monitor::{MonitorError, Whose};
+use crate::monitor::{MonitorError, SessionFilter};
 use crate::record::elsewhere_in_words;
 use crate::scenario::service::{BaseUrl, ServiceCommand};
 use crate::scenario::{ServiceScenario, VariantName};
@@ -126,7 +126,7 @@ fn find(program: &str, command: &ServiceCommand) -> Option<PathBuf> {
 
 async fn database(access: &Access) -> Preflight {
     let what = "database";
-    match Looker::connect(&access.database, &Whose::everybody()).await {
+    match Looker::connect(&access.database, &SessionFilter::everybody()).await {
         Ok(looker) => {
             let server = looker.server();
             let found = format!(
@@ -150,7 +150,8 @@ async fn database(access: &Access) -> Preflight {
 /// Whether the service has sessions among those that would be watched, and otherwise where sessions are.
 async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Access) -> Preflight {
     let what = format!("sessions of {variant}");
-    let whose = Whose { applications: scenario.database.applications.clone(), users: scenario.database.users.clone() };
+    let whose =
+        SessionFilter { applications: scenario.database.applications.clone(), users: scenario.database.users.clone() };
     let looked = async {
         let looker = Looker::connect(&access.database, &whose).await?;
         let look = looker.look().await;

@@ -19,7 +19,7 @@ pub struct Update {
     /// The variant.
     pub variant: VariantName,
     /// Its stage.
-    pub stage: Stage,
+    pub stage: RunStage,
     /// Seconds since its load began, and seconds that the load will take.
     pub elapsed_s: f64,
     /// Seconds that ramp and steady phase take together.
@@ -32,7 +32,7 @@ pub struct Update {
 
 /// A part of a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum RunStage {
     /// PostgreSQL, backend and replicas are starting.
     Starting,
     /// Users are starting.
@@ -51,7 +51,7 @@ pub enum Stage {
     Stopping,
 }
 
-impl Stage {
+impl RunStage {
     /// As it is shown.
     pub fn name(self) -> &'static str {
         match self {

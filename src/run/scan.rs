@@ -13,19 +13,19 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
-use super::arm::{Arm, Loaded, Round};
-use super::progress::Stage;
+use super::arm::{Loaded, Round, VariantRun};
+use super::progress::RunStage;
 use crate::database::Database;
-use crate::monitor::closeup::CloseLooker;
+use crate::monitor::closeup::ScanPoller;
 use crate::record::ScanRecord;
 use crate::record::scan::ScanPlan;
-use crate::scan::report::{self, Scanned};
+use crate::scan::report::{self, ScanInput};
 use crate::scan::traffic::Traffic;
 use crate::scenario::{Pace, Workload};
 use crate::swarm::Swarm;
 use crate::units::{Rate, Span};
-use conductor::Conductor;
-use looks::Looks;
+use conductor::ScanScheduler;
+use looks::PollLog;
 
 /// Time between two looks: what is held for five of them is measured to a tenth in one request.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -59,7 +59,7 @@ impl ScanSettings {
 }
 
 /// What is scanned.
-pub(super) struct Subject<'a> {
+pub(super) struct ScanTarget<'a> {
     pub(super) settings: ScanSettings,
     pub(super) database: &'a Database,
     /// The plan's routes by their place, and the share of the traffic of each.
@@ -70,36 +70,36 @@ pub(super) struct Subject<'a> {
 
 /// Where a scan is, for whoever shows progress.
 #[derive(Clone, Default)]
-pub(super) struct Place(Arc<Mutex<Option<(Stage, String)>>>);
+pub(super) struct ScanProgress(Arc<Mutex<Option<(RunStage, String)>>>);
 
-impl Place {
-    fn set(&self, stage: Stage, detail: String) {
+impl ScanProgress {
+    fn set(&self, stage: RunStage, detail: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((stage, detail));
     }
 
-    fn get(&self) -> (Stage, Option<String>) {
+    fn get(&self) -> (RunStage, Option<String>) {
         let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        place.map_or((Stage::Alone, None), |(stage, detail)| (stage, Some(detail)))
+        place.map_or((RunStage::Alone, None), |(stage, detail)| (stage, Some(detail)))
     }
 }
 
 /// Scans: asks, and looks on; what was done until it was interrupted is told, too.
 pub(super) async fn scan(
-    arm: &Arm<'_>,
-    subject: &Subject<'_>,
+    arm: &VariantRun<'_>,
+    subject: &ScanTarget<'_>,
     swarm: Swarm,
     round: Round,
     died: impl Future<Output = RunError>,
 ) -> Result<(Loaded, ScanRecord), RunError> {
-    let looks = Looks::since(round.clock.started);
+    let looks = PollLog::since(round.clock.started);
     let everybody = round.watch.whose.is_everybody();
-    let looker = CloseLooker::connect(subject.database, &round.watch.whose).await?;
+    let looker = ScanPoller::connect(subject.database, &round.watch.whose).await?;
     let looking = CancellationToken::new();
     let ended = tokio::spawn(looker.run(LOOK_INTERVAL, looking.clone(), looks.taker()));
     // Whatever happens, nobody looks on afterwards.
     let guard = looking.drop_guard();
-    let place = Place::default();
-    let conductor = Conductor::new(arm, subject, &looks, round.clock, place.clone());
+    let place = ScanProgress::default();
+    let conductor = ScanScheduler::new(arm, subject, &looks, round.clock, place.clone());
     let soloists = swarm.soloists(round.clock);
     let work = async {
         let conducted = conductor.conduct(soloists).await;
@@ -118,7 +118,7 @@ pub(super) async fn scan(
     };
     let (loaded, conducted) = arm.around(round, &|| place.get(), work, died).await?;
     let looks = looks.take();
-    let record = report::record(&Scanned {
+    let record = report::record(&ScanInput {
         plan: subject.settings.plan,
         routes: &subject.routes,
         looks: &looks,

@@ -9,20 +9,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::access::Access;
-use super::arm::{Arm, Loaded, Round, Subject, open_at_end};
+use super::arm::{Loaded, Round, RunFacts, VariantRun, open_at_end};
 use super::collector::Collector;
-use super::progress::{Progress, Stage};
+use super::progress::{Progress, RunStage};
 use super::scan::{self, ScanSettings};
 use super::started::StartedService;
 use super::target_sessions::{attributed, database_ports};
 use crate::database::Database;
-use crate::monitor::{self, GaugeNames, Good, PgBouncerWatch, Probe, ServerCounters, Watch, Whose};
+use crate::monitor::{self, GaugeNames, Good, HealthProbe, PgBouncerWatch, ServerCounters, SessionFilter, Watch};
 use crate::record::{ScanRecord, SessionsElsewhere, SessionsLost, VariantRecord, not_observed};
 use crate::scan::traffic::Traffic;
 use crate::scenario::service::BaseUrl;
 use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
 use crate::swarm::fleet::Fleet;
-use crate::swarm::{self, Clock, Identity, Plan, Swarm, SwarmError};
+use crate::swarm::{self, Clock, Identity, LoadPlan, Swarm, SwarmError};
 use crate::units::{Rate, Span};
 
 /// A session that is idle reports to the server's statistics at its next transaction, or after ten seconds. What it has
@@ -30,7 +30,7 @@ use crate::units::{Rate, Span};
 const COUNTERS_SETTLE: Duration = Duration::from_millis(1200);
 
 /// What a variant needs.
-pub(super) struct ServiceVariant<'a> {
+pub(super) struct ServiceRun<'a> {
     pub(super) scenario: &'a ServiceScenario,
     pub(super) name: VariantName,
     pub(super) access: &'a Access,
@@ -43,11 +43,11 @@ pub(super) struct ServiceVariant<'a> {
     pub(super) scan: Option<ScanSettings>,
 }
 
-impl ServiceVariant<'_> {
+impl ServiceRun<'_> {
     /// Runs it; `None` when it was interrupted before its load began.
     pub(super) async fn execute(self) -> Result<Option<VariantRecord>, RunError> {
         let arm = self.arm();
-        arm.show(Stage::Starting, 0.0, None);
+        arm.show(RunStage::Starting, 0.0, None);
         let began = Instant::now();
         // A database that does not answer is told before anything is started on it.
         let asking = monitor::server_version(&self.access.database);
@@ -57,7 +57,7 @@ impl ServiceVariant<'_> {
         let Some(mut service) = starting.await? else { return Ok(None) };
         let measured = self.measure(&arm, &mut service, postgres_version, began.elapsed()).await;
         if service.is_ours() {
-            arm.show(Stage::Stopping, 0.0, None);
+            arm.show(RunStage::Stopping, 0.0, None);
         }
         service.stop().await;
         measured.map(Some)
@@ -65,7 +65,7 @@ impl ServiceVariant<'_> {
 
     async fn measure(
         &self,
-        arm: &Arm<'_>,
+        arm: &VariantRun<'_>,
         service: &mut StartedService,
         postgres_version: String,
         startup: Duration,
@@ -86,7 +86,7 @@ impl ServiceVariant<'_> {
             // The server counts for the whole database: others' sessions are in it.
             counted.idle_in_transaction_s = None;
         }
-        let subject = Subject {
+        let subject = RunFacts {
             postgres_version,
             pgbouncer_version: None,
             startup,
@@ -130,7 +130,7 @@ impl ServiceVariant<'_> {
         }
     }
 
-    async fn load(&self, arm: &Arm<'_>, service: &mut StartedService) -> Result<Loaded, RunError> {
+    async fn load(&self, arm: &VariantRun<'_>, service: &mut StartedService) -> Result<Loaded, RunError> {
         let pace = self.scenario.pace();
         let (swarm, fleet) = self.swarm(&pace).await?;
         let clock = Clock::starting_now(&pace);
@@ -140,7 +140,7 @@ impl ServiceVariant<'_> {
     }
 
     async fn swarm(&self, pace: &Pace) -> Result<(Swarm, Arc<Fleet>), RunError> {
-        let plan = Plan::of_service(self.scenario, &self.access.files)?;
+        let plan = LoadPlan::of_service(self.scenario, &self.access.files)?;
         let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
         let client = self.access.guard.client();
         let identities = self.log_in(pace).await?;
@@ -170,14 +170,14 @@ impl ServiceVariant<'_> {
 
     async fn scan(
         &self,
-        arm: &Arm<'_>,
+        arm: &VariantRun<'_>,
         settings: ScanSettings,
         service: &mut StartedService,
     ) -> Result<(Loaded, ScanRecord), RunError> {
         let load = self.scenario.pace();
         let pace = scan::pace(&load, &settings.plan, self.access.ceiling(&load));
         let (swarm, fleet) = self.swarm(&pace).await?;
-        let subject = scan::Subject {
+        let subject = scan::ScanTarget {
             settings,
             database: &self.access.database,
             routes: self.traffic_shares(&fleet),
@@ -237,7 +237,7 @@ impl ServiceVariant<'_> {
             gauge_names: self.scenario.target.metrics.as_ref().map(GaugeNames::from).unwrap_or_default(),
             pgbouncer: self.access.pgbouncer.clone().map(|console| PgBouncerWatch { console, log: None }),
             health: self.scenario.health.clone(),
-            probe: Probe {
+            probe: HealthProbe {
                 path: health.cloned().unwrap_or_default(),
                 good: Good::Status,
                 resolved: self.access.guard.resolved(),
@@ -246,9 +246,9 @@ impl ServiceVariant<'_> {
         }
     }
 
-    fn whose(&self) -> Whose {
+    fn whose(&self) -> SessionFilter {
         let database = &self.scenario.database;
-        Whose { applications: database.applications.clone(), users: database.users.clone() }
+        SessionFilter { applications: database.applications.clone(), users: database.users.clone() }
     }
 
     /// The pages of its pools' gauges.
@@ -267,9 +267,9 @@ impl ServiceVariant<'_> {
         u32::try_from(probed).unwrap_or(u32::MAX)
     }
 
-    fn arm(&self) -> Arm<'_> {
+    fn arm(&self) -> VariantRun<'_> {
         let routes = self.scenario.routes().count();
-        Arm {
+        VariantRun {
             name: self.name,
             pace: self.scan.map_or_else(|| self.scenario.pace(), |it| it.expected(&self.scenario.pace(), routes)),
             interval: self.scenario.monitor.interval.duration(),

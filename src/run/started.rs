@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
-use super::guard::Guard;
+use super::guard::RemoteGuard;
 use crate::scenario::service::{BaseUrl, ServiceCommand};
 use crate::scenario::{ServiceScenario, VariantName};
 use crate::testbed::command::{CommandError, CommandPlan, StartedCommand, last_words, log_file};
@@ -204,7 +204,7 @@ async fn ask(client: &reqwest::Client, url: String) -> Result<(), String> {
 pub(super) struct Ports(Vec<(BaseUrl, Vec<SocketAddr>)>);
 
 impl Ports {
-    pub(super) fn of(urls: &[BaseUrl], guard: &Guard) -> Self {
+    pub(super) fn of(urls: &[BaseUrl], guard: &RemoteGuard) -> Self {
         Self(urls.iter().map(|url| (url.clone(), guard.addresses(url.host(), url.port()))).collect())
     }
 

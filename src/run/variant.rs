@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
-use super::arm::{Arm, Loaded, Subject, open_at_end};
+use super::arm::{Loaded, RunFacts, VariantRun, open_at_end};
 use super::collector::Collector;
-use super::progress::{Progress, Stage};
-use crate::monitor::{self, Console, GaugeNames, PgBouncerWatch, Probe, Watch, Whose};
+use super::progress::{Progress, RunStage};
+use crate::monitor::{self, Console, GaugeNames, HealthProbe, PgBouncerWatch, SessionFilter, Watch};
 use crate::record::{SessionsLost, VariantRecord};
 use crate::scenario::{Scenario, SessionScope};
 use crate::swarm::fleet::Fleet;
-use crate::swarm::{Clock, Identity, Plan, Swarm};
-use crate::testbed::{Premises, Testbed};
+use crate::swarm::{Clock, Identity, LoadPlan, Swarm};
+use crate::testbed::{Testbed, TestbedConfig};
 
 /// A session that closes reports to the server's statistics within milliseconds; this is ample.
 const COUNTERS_SETTLE: Duration = Duration::from_millis(300);
@@ -23,7 +23,7 @@ const COUNTERS_SETTLE: Duration = Duration::from_millis(300);
 pub(super) struct Variant<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) scope: SessionScope,
-    pub(super) premises: &'a Premises,
+    pub(super) premises: &'a TestbedConfig,
     /// A `PgBouncer` of the user's own.
     pub(super) pgbouncer: Option<&'a Console>,
     pub(super) collector: &'a Collector,
@@ -34,13 +34,13 @@ pub(super) struct Variant<'a> {
 impl Variant<'_> {
     /// Runs it; `None` when it was interrupted before its load began.
     pub(super) async fn execute(self) -> Result<Option<VariantRecord>, RunError> {
-        self.arm().show(Stage::Starting, 0.0, None);
+        self.arm().show(RunStage::Starting, 0.0, None);
         let began = Instant::now();
         let starting = Testbed::start(self.scenario, self.scope, self.premises);
         let Some(testbed) = self.stop.run_until_cancelled(Box::pin(starting)).await else { return Ok(None) };
         let mut testbed = testbed?;
         let measured = self.measure(&mut testbed, began.elapsed()).await;
-        self.arm().show(Stage::Stopping, 0.0, None);
+        self.arm().show(RunStage::Stopping, 0.0, None);
         let stopped = testbed.stop().await;
         // The first thing that went wrong is the one to tell.
         let measured = measured?;
@@ -60,7 +60,7 @@ impl Variant<'_> {
         let mut counted = monitor::read_counters(&database).await?.since(&before);
         let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
         counted.lost = lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
-        let subject = Subject {
+        let subject = RunFacts {
             postgres_version: testbed.postgres_version().to_owned(),
             pgbouncer_version: self.premises.database.pgbouncer_version().map(str::to_owned),
             startup,
@@ -73,7 +73,7 @@ impl Variant<'_> {
     }
 
     async fn load(&self, testbed: &mut Testbed) -> Result<Loaded, RunError> {
-        let (pace, plan) = (self.scenario.load.pace(), Plan::of_gateway(&self.scenario.load));
+        let (pace, plan) = (self.scenario.load.pace(), LoadPlan::of_gateway(&self.scenario.load));
         let fleet = Arc::new(Fleet::new(&testbed.replica_urls(), plan.labels())?);
         let identities = testbed.authorizations().iter().cloned().map(Identity::authorized).collect();
         let swarm = Swarm::new(&pace, plan, identities, Arc::clone(&fleet))?;
@@ -84,8 +84,8 @@ impl Variant<'_> {
         self.arm().load(swarm, clock, watch, &sink, died).await
     }
 
-    fn arm(&self) -> Arm<'_> {
-        Arm {
+    fn arm(&self) -> VariantRun<'_> {
+        VariantRun {
             name: self.scope.into(),
             pace: self.scenario.load.pace(),
             interval: self.scenario.monitor.interval.duration(),
@@ -101,13 +101,13 @@ impl Variant<'_> {
             interval: self.scenario.monitor.interval.duration(),
             pulse: self.scenario.monitor.pulse.duration(),
             // Nobody else is in a private database; a pool may have been opened before the load begins.
-            whose: Whose::everybody(),
+            whose: SessionFilter::everybody(),
             epoch: clock.started,
             replicas: testbed.replica_urls(),
             gauges: testbed.gauge_urls(),
             gauge_names: GaugeNames::default(),
             health: self.scenario.health.clone(),
-            probe: Probe::default(),
+            probe: HealthProbe::default(),
             pgbouncer: self.watched_pgbouncer(testbed),
         }
     }

@@ -6,7 +6,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::tally::WaveTally;
+use super::tally::BatchTally;
 use crate::record::scan::Estimate;
 
 /// Fewer waves have no spread to speak of.
@@ -14,11 +14,11 @@ pub const FEWEST_WAVES: usize = 3;
 
 /// What others do, in session seconds a second, and its standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Strangers {
+pub struct OtherSessionRates {
     /// Idle in transaction.
-    pub idle: Rate,
+    pub idle: SessionRate,
     /// Of it, beyond pauses.
-    pub beyond: Rate,
+    pub beyond: SessionRate,
     /// Running statements.
     pub active: f64,
     /// Waiting for locks.
@@ -27,26 +27,26 @@ pub struct Strangers {
 
 /// A rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rate {
+pub struct SessionRate {
     /// Session seconds a second.
     pub value: f64,
     /// Its standard error.
     pub error: f64,
 }
 
-impl Strangers {
+impl OtherSessionRates {
     /// What is seen in the windows in which nothing is asked for; `None` without such a window.
     #[must_use]
-    pub fn of(quiet: &[&WaveTally]) -> Option<Self> {
+    pub fn of(quiet: &[&BatchTally]) -> Option<Self> {
         let lasted_s: f64 = quiet.iter().map(|it| it.lasted_s).sum();
         if lasted_s <= 0.0 {
             return None;
         }
-        let mean = |value: fn(&WaveTally) -> f64| quiet.iter().map(|it| value(it)).sum::<f64>() / lasted_s;
-        let rate = |value: fn(&WaveTally) -> f64| {
+        let mean = |value: fn(&BatchTally) -> f64| quiet.iter().map(|it| value(it)).sum::<f64>() / lasted_s;
+        let rate = |value: fn(&BatchTally) -> f64| {
             let value_of = mean(value);
             let pairs: Vec<(f64, f64)> = quiet.iter().map(|it| (value(it), it.lasted_s)).collect();
-            Rate { value: value_of, error: ratio_error(&pairs, value_of).unwrap_or(value_of) }
+            SessionRate { value: value_of, error: ratio_error(&pairs, value_of).unwrap_or(value_of) }
         };
         Some(Self {
             idle: rate(|it| it.idle_s),
@@ -69,9 +69,9 @@ fn ratio_error(pairs: &[(f64, f64)], ratio: f64) -> Option<f64> {
 /// `step_s` is the time between two looks: what is shorter may be seen or not.
 #[must_use]
 pub fn per_request(
-    waves: &[&WaveTally],
-    value: fn(&WaveTally) -> f64,
-    strangers: Rate,
+    waves: &[&BatchTally],
+    value: fn(&BatchTally) -> f64,
+    strangers: SessionRate,
     step_s: f64,
 ) -> Option<Estimate> {
     let requests: f64 = waves.iter().map(|it| f64::from(it.wave.requests)).sum();
@@ -98,31 +98,33 @@ fn student(freedom: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::seen::Wave;
+    use crate::scan::seen::Batch;
 
-    fn wave(idle_s: f64, requests: u32) -> WaveTally {
-        WaveTally { wave: Wave { requests, ..Wave::default() }, lasted_s: 0.5, idle_s, ..WaveTally::default() }
+    fn wave(idle_s: f64, requests: u32) -> BatchTally {
+        BatchTally { wave: Batch { requests, ..Batch::default() }, lasted_s: 0.5, idle_s, ..BatchTally::default() }
     }
 
-    fn estimated(waves: &[WaveTally], strangers: Rate) -> Option<Estimate> {
+    fn estimated(waves: &[BatchTally], strangers: SessionRate) -> Option<Estimate> {
         per_request(&waves.iter().collect::<Vec<_>>(), |it| it.idle_s, strangers, 0.01)
     }
 
     #[test]
     fn equal_waves_give_their_seconds_and_different_ones_an_interval() {
-        let equal = estimated(&[wave(0.3, 3), wave(0.3, 3), wave(0.2, 2)], Rate::default()).expect("three waves");
+        let equal =
+            estimated(&[wave(0.3, 3), wave(0.3, 3), wave(0.2, 2)], SessionRate::default()).expect("three waves");
         assert!((equal.value - 0.1).abs() < 1e-9 && (equal.low - 0.1).abs() < 1e-9, "{equal:?}");
-        let different = estimated(&[wave(0.2, 2), wave(0.3, 2), wave(0.4, 2)], Rate::default()).expect("three waves");
+        let different =
+            estimated(&[wave(0.2, 2), wave(0.3, 2), wave(0.4, 2)], SessionRate::default()).expect("three waves");
         // 0.15 ± 4.303 · 0.05 / √3
         assert!((different.value - 0.15).abs() < 1e-9 && (different.low - 0.0258).abs() < 1e-3, "{different:?}");
         assert!((different.high - 0.2742).abs() < 1e-3, "{different:?}");
-        assert_eq!(estimated(&[wave(0.2, 2), wave(0.3, 2)], Rate::default()), None);
+        assert_eq!(estimated(&[wave(0.2, 2), wave(0.3, 2)], SessionRate::default()), None);
     }
 
     #[test]
     fn nothing_seen_is_not_nothing_for_certain() {
         let waves = vec![wave(0.0, 3); 10];
-        let none = estimated(&waves, Rate::default()).expect("ten waves");
+        let none = estimated(&waves, SessionRate::default()).expect("ten waves");
         assert_eq!((none.value, none.low), (0.0, 0.0));
         assert!((none.high - 0.001).abs() < 1e-9, "three looks of 10 ms over thirty requests: {none:?}");
     }
@@ -130,13 +132,13 @@ mod tests {
     #[test]
     fn what_strangers_do_is_subtracted_and_makes_it_less_sure() {
         let waves = vec![wave(0.3, 2); 8];
-        let alone = estimated(&waves, Rate::default()).expect("eight waves");
-        let among = estimated(&waves, Rate { value: 0.2, error: 0.05 }).expect("eight waves");
+        let alone = estimated(&waves, SessionRate::default()).expect("eight waves");
+        let among = estimated(&waves, SessionRate { value: 0.2, error: 0.05 }).expect("eight waves");
         assert!((among.value - 0.1).abs() < 1e-9, "0.3 s less 0.2 × 0.5 s for two: {among:?}");
         assert!(among.high - among.low > alone.high - alone.low);
         let quiet = [wave(0.1, 0), wave(0.0, 0)];
-        let strangers = Strangers::of(&quiet.iter().collect::<Vec<_>>()).expect("two quiet windows");
+        let strangers = OtherSessionRates::of(&quiet.iter().collect::<Vec<_>>()).expect("two quiet windows");
         assert!((strangers.idle.value - 0.1).abs() < 1e-9 && strangers.idle.error > 0.05, "{strangers:?}");
-        assert_eq!(Strangers::of(&[]), None, "nobody looked");
+        assert_eq!(OtherSessionRates::of(&[]), None, "nobody looked");
     }
 }

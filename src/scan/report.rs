@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::THRESHOLDS;
-use super::estimate::{Rate, Strangers, per_request};
-use super::seen::{Company, Doing, Look, Sight, Window};
-use super::tally::{WaveTally, WindowTally, tally};
+use super::estimate::{OtherSessionRates, SessionRate, per_request};
+use super::seen::{ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
+use super::tally::{BatchTally, TurnTally, tally};
 use super::traffic::{Traffic, reckon};
-use super::verdict::{Judged, Known, judge};
+use super::verdict::{RouteEvidence, RouteVerdict, judge};
 use crate::diagnose::company::{MixHold, MixRow, in_mix};
 use crate::diagnose::normalise;
-use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSight, ScanVerdict, ScanWindow, WindowKind};
+use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSampling, ScanTurn, ScanVerdict, TurnKind};
 
 /// Time between two rows of the regression.
 const ROW_S: f64 = 0.05;
@@ -22,17 +22,17 @@ const LONGER_BY: f64 = 0.5;
 
 /// What is put together.
 #[derive(Clone, Copy, Debug)]
-pub struct Scanned<'a> {
+pub struct ScanInput<'a> {
     /// How it was done.
     pub plan: ScanPlan,
     /// The routes by number, and the share of the traffic of each.
     pub routes: &'a [(String, f64)],
     /// Ascending in time.
-    pub looks: &'a [Look],
+    pub looks: &'a [SessionPoll],
     /// Ascending in time.
-    pub windows: &'a [Window],
+    pub windows: &'a [Turn],
     /// The mix; `None` when there was none.
-    pub company: Option<&'a Company>,
+    pub company: Option<&'a ConcurrentPhase>,
     /// The server's count from the first window alone to the last.
     pub counted_s: Option<f64>,
     /// The traffic that harm is reckoned for.
@@ -43,26 +43,27 @@ pub struct Scanned<'a> {
 
 /// The record.
 #[must_use]
-pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
+pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
     let tallies = tally(scanned.looks, scanned.windows);
     let both = || scanned.windows.iter().zip(&tallies);
-    let quiet: Vec<&WaveTally> = both()
+    let quiet: Vec<&BatchTally> = both()
         .filter(|(window, tally)| window.route.is_none() && !tally.has_gap)
         .flat_map(|(_, tally)| &tally.waves)
         .collect();
-    let strangers = Strangers::of(&quiet);
+    let strangers = OtherSessionRates::of(&quiet);
     let sight = sight(scanned, strangers.as_ref());
-    let rows =
-        |sessions: fn(&Sight, f64) -> bool| scanned.company.map(|it| mix(scanned, it, sessions)).unwrap_or_default();
+    let rows = |sessions: fn(&SessionObservation, f64) -> bool| {
+        scanned.company.map(|it| mix(scanned, it, sessions)).unwrap_or_default()
+    };
     let others_left =
         both().any(|(window, tally)| window.route.is_none() && tally.left_behind.is_some_and(|it| it > 0));
-    let company = InCompany { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
+    let company = ConcurrentHolds { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
     let mut routes: Vec<ScanRoute> = scanned
         .routes
         .iter()
         .enumerate()
         .map(|(index, (name, share))| {
-            let own: Vec<(&Window, &WindowTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
+            let own: Vec<(&Turn, &TurnTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
             let company = company.of(index, scanned.company);
             one(
                 name,
@@ -87,32 +88,32 @@ pub fn record(scanned: &Scanned<'_>) -> ScanRecord {
 /// Beside a route's own windows.
 struct Context<'a> {
     /// `None` when nobody knows.
-    strangers: Option<Strangers>,
+    strangers: Option<OtherSessionRates>,
     /// Whether they left sessions in a transaction.
     others_left: bool,
     step_s: f64,
-    company: OfCompany<'a>,
+    company: ConcurrentHold<'a>,
     names: &'a [(String, f64)],
 }
 
 /// Who holds in the mix: by all idle time, and by what is beyond pauses.
-struct InCompany {
+struct ConcurrentHolds {
     all: Vec<MixHold>,
     beyond: Vec<MixHold>,
 }
 
 /// The same of one route.
-struct OfCompany<'a> {
+struct ConcurrentHold<'a> {
     all: Option<&'a MixHold>,
     beyond: Option<&'a MixHold>,
     /// Mean response time; `None` without a request.
     response_s: Option<f64>,
 }
 
-impl InCompany {
-    fn of(&self, route: usize, company: Option<&Company>) -> OfCompany<'_> {
+impl ConcurrentHolds {
+    fn of(&self, route: usize, company: Option<&ConcurrentPhase>) -> ConcurrentHold<'_> {
         let find = |holds: &'_ [MixHold]| holds.iter().position(|hold| hold.route == route);
-        OfCompany {
+        ConcurrentHold {
             all: find(&self.all).and_then(|it| self.all.get(it)),
             beyond: find(&self.beyond).and_then(|it| self.beyond.get(it)),
             response_s: company.and_then(|it| response_s(it, route)),
@@ -121,33 +122,33 @@ impl InCompany {
 }
 
 /// The mean response time of a route in the mix.
-fn response_s(company: &Company, route: usize) -> Option<f64> {
+fn response_s(company: &ConcurrentPhase, route: usize) -> Option<f64> {
     let own = || company.requests.iter().filter(|request| request.0 == route);
     let count = own().count();
     (count > 0).then(|| own().map(|(_, from_s, to_s)| to_s - from_s).sum::<f64>() / count as f64)
 }
 
 /// Whether a session is idle for longer than from one statement to the next.
-fn is_beyond_pause(sight: &Sight, at_s: f64) -> bool {
+fn is_beyond_pause(sight: &SessionObservation, at_s: f64) -> bool {
     at_s - sight.since_s > THRESHOLDS.pause_s
 }
 
-fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Context<'_>) -> ScanRoute {
-    let seen = |(_, tally): &&(&Window, &WindowTally)| !tally.has_gap;
-    let warm = own.iter().filter(seen).filter(|(window, _)| window.kind != WindowKind::First);
-    let mut waves: Vec<&WaveTally> = warm.flat_map(|(_, tally)| &tally.waves).collect();
+fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_>) -> ScanRoute {
+    let seen = |(_, tally): &&(&Turn, &TurnTally)| !tally.has_gap;
+    let warm = own.iter().filter(seen).filter(|(window, _)| window.kind != TurnKind::First);
+    let mut waves: Vec<&BatchTally> = warm.flat_map(|(_, tally)| &tally.waves).collect();
     if waves.is_empty() {
         // A route that leaks is not asked for again: its first requests are all there are.
         waves = own.iter().filter(seen).flat_map(|(_, tally)| &tally.waves).collect();
     }
-    let sum = |value: fn(&WaveTally) -> f64| waves.iter().map(|it| value(it)).sum::<f64>();
-    let count = |value: fn(&WaveTally) -> u32| waves.iter().map(|it| u64::from(value(it))).sum::<u64>();
+    let sum = |value: fn(&BatchTally) -> f64| waves.iter().map(|it| value(it)).sum::<f64>();
+    let count = |value: fn(&BatchTally) -> u32| waves.iter().map(|it| u64::from(value(it))).sum::<u64>();
     let requests = count(|it| it.wave.requests);
     let lasted_s = sum(|it| it.lasted_s);
     let each = |seconds: f64| (requests > 0).then(|| seconds / requests as f64);
     let without = |seconds: f64, rate: f64| each((seconds - rate * lasted_s).max(0.0));
     let strangers = context.strangers.unwrap_or_default();
-    let estimate = |value: fn(&WaveTally) -> f64, rate: Rate| per_request(&waves, value, rate, context.step_s);
+    let estimate = |value: fn(&BatchTally) -> f64, rate: SessionRate| per_request(&waves, value, rate, context.step_s);
     let held = estimate(|it| it.idle_s, strangers.idle);
     let beyond_s = estimate(|it| it.beyond_s, strangers.beyond);
     let response_s = each(sum(|it| it.wave.response_s));
@@ -157,7 +158,7 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
     };
     let longer_s = context.company.response_s.zip(response_s).map(|(company_s, alone_s)| company_s - alone_s);
     let beyond_in_company = in_company(context.company.beyond).filter(|held| is_plausible(held, beyond_s, longer_s));
-    let known = Known {
+    let known = RouteEvidence {
         requests,
         failures: count(|it| it.wave.failures),
         unanswered: count(|it| it.wave.unanswered),
@@ -168,7 +169,7 @@ fn one(name: &str, share: f64, own: &[(&Window, &WindowTally)], context: &Contex
         windows_with_left: left.iter().filter(|left| **left > 0).count() as u64,
         windows_judged: left.len() as u64,
     };
-    let Judged { verdict, only_in_company, because } = judge(&known, &THRESHOLDS);
+    let RouteVerdict { verdict, only_in_company, because } = judge(&known, &THRESHOLDS);
     let leaks = verdict == ScanVerdict::Leaks;
     // Too few waves for an interval, but what was left behind was seen.
     let seen_s = each(sum(|it| it.idle_s)).filter(|_| leaks);
@@ -233,7 +234,7 @@ pub fn unmeasured(name: &str, share: f64) -> ScanRoute {
 }
 
 /// The statement after which most of the time was idle.
-fn statement(waves: &[&WaveTally]) -> Option<String> {
+fn statement(waves: &[&BatchTally]) -> Option<String> {
     let mut all = BTreeMap::<String, f64>::new();
     for (statement, idle_s) in waves.iter().flat_map(|wave| &wave.statements) {
         *all.entry(normalise(statement)).or_default() += idle_s;
@@ -241,9 +242,9 @@ fn statement(waves: &[&WaveTally]) -> Option<String> {
     all.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(statement, _)| statement)
 }
 
-fn told(scanned: &Scanned<'_>, window: &Window, tally: &WindowTally) -> ScanWindow {
-    let count = |value: fn(&WaveTally) -> u32| tally.waves.iter().map(|it| u64::from(value(it))).sum();
-    ScanWindow {
+fn told(scanned: &ScanInput<'_>, window: &Turn, tally: &TurnTally) -> ScanTurn {
+    let count = |value: fn(&BatchTally) -> u32| tally.waves.iter().map(|it| u64::from(value(it))).sum();
+    ScanTurn {
         route: window.route.and_then(|route| scanned.routes.get(route)).map(|(name, _)| name.clone()),
         round: window.round,
         kind: window.kind,
@@ -259,21 +260,22 @@ fn told(scanned: &Scanned<'_>, window: &Window, tally: &WindowTally) -> ScanWind
     }
 }
 
-fn step_s(sight: &ScanSight) -> f64 {
+fn step_s(sight: &ScanSampling) -> f64 {
     sight.look_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip)
 }
 
-fn sight(scanned: &Scanned<'_>, strangers: Option<&Strangers>) -> ScanSight {
+fn sight(scanned: &ScanInput<'_>, strangers: Option<&OtherSessionRates>) -> ScanSampling {
     let looks = scanned.looks;
     let from_s = scanned.windows.first().map_or(0.0, |it| it.from_s);
     let to_s = scanned.windows.last().map_or(0.0, |it| it.rested_s);
     let lasted_s = looks.first().zip(looks.last()).map(|(first, last)| last.at_s - first.at_s);
-    let idle = |look: &Look| look.sights.iter().filter(|it| it.doing == Doing::Idle).count();
+    let idle = |look: &SessionPoll| look.sights.iter().filter(|it| it.doing == SessionActivity::Idle).count();
     let before = looks.iter().take_while(|look| look.at_s < from_s).last().map_or(0, idle);
-    let inside: Vec<&Look> = looks.iter().filter(|look| (from_s..=to_s).contains(&look.at_s)).collect();
-    let area =
-        |pair: &[&Look]| (pair[1].at_s - pair[0].at_s) * f64::midpoint(idle(pair[0]) as f64, idle(pair[1]) as f64);
-    ScanSight {
+    let inside: Vec<&SessionPoll> = looks.iter().filter(|look| (from_s..=to_s).contains(&look.at_s)).collect();
+    let area = |pair: &[&SessionPoll]| {
+        (pair[1].at_s - pair[0].at_s) * f64::midpoint(idle(pair[0]) as f64, idle(pair[1]) as f64)
+    };
+    ScanSampling {
         looks: looks.len() as u64,
         look_rate_hz: lasted_s.filter(|it| *it > 0.0).map(|it| (looks.len() as f64 - 1.0) / it),
         longest_gap_s: looks.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).reduce(f64::max),
@@ -285,7 +287,11 @@ fn sight(scanned: &Scanned<'_>, strangers: Option<&Strangers>) -> ScanSight {
 }
 
 /// Who holds in the mix, of those idle sessions that count. Of such that were in a transaction before it, nothing is asked.
-fn mix(scanned: &Scanned<'_>, company: &Company, counts: fn(&Sight, f64) -> bool) -> Vec<MixHold> {
+fn mix(
+    scanned: &ScanInput<'_>,
+    company: &ConcurrentPhase,
+    counts: fn(&SessionObservation, f64) -> bool,
+) -> Vec<MixHold> {
     let names: Vec<String> = scanned.routes.iter().map(|(name, _)| name.clone()).collect();
     let mut finished = vec![0; names.len()];
     company.requests.iter().for_each(|(route, ..)| finished[*route] += 1);
@@ -298,7 +304,7 @@ fn mix(scanned: &Scanned<'_>, company: &Company, counts: fn(&Sight, f64) -> bool
         if rows.last().is_some_and(|last| look.at_s - last.at_s < ROW_S) {
             continue;
         }
-        let own = look.sights.iter().filter(|it| it.doing == Doing::Idle && it.began_s >= company.from_s);
+        let own = look.sights.iter().filter(|it| it.doing == SessionActivity::Idle && it.began_s >= company.from_s);
         let idle = own.filter(|it| counts(it, look.at_s)).count();
         let mut in_flight = vec![0; names.len()];
         on.extend(std::iter::from_fn(|| requests.next_if(|(_, from_s, _)| *from_s <= look.at_s)));
@@ -313,9 +319,9 @@ fn mix(scanned: &Scanned<'_>, company: &Company, counts: fn(&Sight, f64) -> bool
 
 /// Statements are told again at each look: each is kept once.
 #[derive(Debug, Default)]
-pub struct Statements(BTreeSet<Arc<str>>);
+pub struct StatementTexts(BTreeSet<Arc<str>>);
 
-impl Statements {
+impl StatementTexts {
     /// The one copy of a statement.
     pub fn once(&mut self, statement: &str) -> Arc<str> {
         if let Some(known) = self.0.get(statement) {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::record::scan::WindowKind;
+use crate::record::scan::TurnKind;
 
 /// One session that is in a transaction, or runs a statement. Times are seconds since the load began.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sight {
+pub struct SessionObservation {
     /// Its process.
     pub pid: i32,
     /// When its transaction began; of an aborted one, which hides that, when it was aborted.
@@ -14,14 +14,14 @@ pub struct Sight {
     /// Since when it does what it does.
     pub since_s: f64,
     /// What it does.
-    pub doing: Doing,
+    pub doing: SessionActivity,
     /// The last statement of an idle one.
     pub statement: Option<Arc<str>>,
 }
 
 /// What a session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum SessionActivity {
     /// It is idle in its transaction, aborted or not.
     Idle,
     /// It runs a statement.
@@ -32,16 +32,16 @@ pub enum Doing {
 
 /// All such sessions at one instant.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Look {
+pub struct SessionPoll {
     /// When.
     pub at_s: f64,
     /// The sessions.
-    pub sights: Vec<Sight>,
+    pub sights: Vec<SessionObservation>,
 }
 
 /// A few requests that were sent together, and awaited together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Wave {
+pub struct Batch {
     /// Before the first was sent.
     pub from_s: f64,
     /// The last answer.
@@ -58,13 +58,13 @@ pub struct Wave {
 
 /// A time in which one route alone was asked for, and the rest after it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Window {
+pub struct Turn {
     /// Its number among the routes; `None` when nothing was asked for.
     pub route: Option<usize>,
     /// From 0, the first requests.
     pub round: u32,
     /// What it is for.
-    pub kind: WindowKind,
+    pub kind: TurnKind,
     /// Where it begins.
     pub from_s: f64,
     /// The last answer.
@@ -72,14 +72,14 @@ pub struct Window {
     /// The end of the rest.
     pub rested_s: f64,
     /// The requests, in order of time; of a quiet window one without any, for its whole time.
-    pub waves: Vec<Wave>,
+    pub waves: Vec<Batch>,
     /// Session seconds that the server counted more at its end than at its beginning; `None` when it does not count.
     pub counted_s: Option<f64>,
 }
 
 /// Requests of the mix.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Company {
+pub struct ConcurrentPhase {
     /// Where it begins.
     pub from_s: f64,
     /// The last answer.

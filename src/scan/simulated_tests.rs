@@ -6,13 +6,13 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::design;
-use super::report::{Scanned, record};
-use super::seen::{Company, Doing, Look, Sight, Wave, Window};
-use crate::record::scan::{ScanPlan, ScanRecord, ScanRoute, ScanVerdict, WindowKind};
+use super::report::{ScanInput, record};
+use super::seen::{Batch, ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
+use crate::record::scan::{ScanPlan, ScanRecord, ScanRoute, ScanVerdict, TurnKind};
 
 /// What a request does, in seconds: first it waits without a session, then it is in a transaction.
 #[derive(Clone, Copy)]
-struct SimRoute {
+struct ScanSimRoute {
     name: &'static str,
     outside_s: f64,
     /// Idle in its transaction, at the mean: exponential beyond the half.
@@ -26,22 +26,22 @@ struct SimRoute {
     waits_for: Option<usize>,
 }
 
-const fn route(name: &'static str, outside_s: f64, idle_s: f64, active_s: f64) -> SimRoute {
-    SimRoute { name, outside_s, idle_s, pieces: 1, active_s, leaks: false, waits_for: None }
+const fn route(name: &'static str, outside_s: f64, idle_s: f64, active_s: f64) -> ScanSimRoute {
+    ScanSimRoute { name, outside_s, idle_s, pieces: 1, active_s, leaks: false, waits_for: None }
 }
 
-const ROUTES: [SimRoute; 7] = [
+const ROUTES: [ScanSimRoute; 7] = [
     route("GET /holds", 0.02, 0.15, 0.01),
     route("GET /holds-little", 0.3, 0.06, 0.01),
     route("GET /slow", 0.4, 0.0, 0.005),
     route("GET /active", 0.0, 0.0, 0.25),
-    SimRoute { pieces: 100, ..route("GET /chatty", 0.0, 0.05, 0.1) },
-    SimRoute { leaks: true, ..route("GET /leaks", 0.01, 0.005, 0.005) },
-    SimRoute { waits_for: Some(2), ..route("GET /waits", 0.02, 0.001, 0.01) },
+    ScanSimRoute { pieces: 100, ..route("GET /chatty", 0.0, 0.05, 0.1) },
+    ScanSimRoute { leaks: true, ..route("GET /leaks", 0.01, 0.005, 0.005) },
+    ScanSimRoute { waits_for: Some(2), ..route("GET /waits", 0.02, 0.001, 0.01) },
 ];
 
 /// Spans in which a session is idle or active: (pid, transaction began, from, to, what).
-type Span = (i32, f64, f64, f64, Doing);
+type Span = (i32, f64, f64, f64, SessionActivity);
 
 struct Simulation {
     random: SmallRng,
@@ -64,28 +64,28 @@ impl Simulation {
         for _ in 0..sim.pieces {
             let active_s = sim.active_s / f64::from(sim.pieces);
             let piece_s = idle_s / f64::from(sim.pieces);
-            self.spans.push((pid, began_s, now_s, now_s + active_s, Doing::Active));
+            self.spans.push((pid, began_s, now_s, now_s + active_s, SessionActivity::Active));
             let idle_from_s = now_s + active_s;
             now_s = idle_from_s + piece_s;
             let until_s = if sim.leaks { f64::INFINITY } else { now_s };
-            self.spans.push((pid, began_s, idle_from_s, until_s, Doing::Idle));
+            self.spans.push((pid, began_s, idle_from_s, until_s, SessionActivity::Idle));
         }
         (now_s, idle_s)
     }
 
-    fn window(&mut self, number: Option<usize>, round: u32, kind: WindowKind, from_s: f64) -> Window {
+    fn window(&mut self, number: Option<usize>, round: u32, kind: TurnKind, from_s: f64) -> Turn {
         let mut waves = Vec::new();
         let mut now_s = from_s;
         let Some(route) = number else {
-            let waves = vec![Wave { from_s, to_s: from_s + 1.5, ..Wave::default() }];
+            let waves = vec![Batch { from_s, to_s: from_s + 1.5, ..Batch::default() }];
             return window(None, round, kind, waves);
         };
-        for _ in 0..if kind == WindowKind::Alone { 7 } else { 1 } {
-            let mut wave = Wave { from_s: now_s, to_s: now_s, requests: 3, ..Wave::default() };
+        for _ in 0..if kind == TurnKind::Alone { 7 } else { 1 } {
+            let mut wave = Batch { from_s: now_s, to_s: now_s, requests: 3, ..Batch::default() };
             for _ in 0..3 {
                 let sent_s = now_s + self.random.random_range(0.0..0.03);
                 let (done_s, idle_s) = self.ask(route, sent_s, false);
-                if kind == WindowKind::Alone {
+                if kind == TurnKind::Alone {
                     self.truth[route].0 += idle_s;
                     self.truth[route].1 += 1;
                 }
@@ -98,7 +98,7 @@ impl Simulation {
         window(number, round, kind, waves)
     }
 
-    fn company(&mut self, routes: &[usize], from_s: f64) -> Company {
+    fn company(&mut self, routes: &[usize], from_s: f64) -> ConcurrentPhase {
         let mix = design::mix(routes.len(), 5);
         let span_s = 20.0 / mix[0].len() as f64;
         let mut requests = Vec::new();
@@ -122,10 +122,10 @@ impl Simulation {
             }
         }
         let to_s = requests.iter().map(|it| it.2).fold(from_s, f64::max);
-        Company { from_s, to_s, requests }
+        ConcurrentPhase { from_s, to_s, requests }
     }
 
-    fn looks(&mut self, to_s: f64) -> Vec<Look> {
+    fn looks(&mut self, to_s: f64) -> Vec<SessionPoll> {
         let statement: Arc<str> = "SELECT 7".into();
         self.spans.sort_by(|a, b| a.2.total_cmp(&b.2));
         let (mut looks, mut open, mut next, mut at_s) = (Vec::new(), Vec::<Span>::new(), 0, 0.0);
@@ -137,22 +137,22 @@ impl Simulation {
                 next += 1;
             }
             open.retain(|span| span.3 > at_s);
-            let sight = |span: &Span| Sight {
+            let sight = |span: &Span| SessionObservation {
                 pid: span.0,
                 began_s: span.1,
                 since_s: span.2,
                 doing: span.4,
-                statement: (span.4 == Doing::Idle).then(|| Arc::clone(&statement)),
+                statement: (span.4 == SessionActivity::Idle).then(|| Arc::clone(&statement)),
             };
-            looks.push(Look { at_s, sights: open.iter().map(sight).collect() });
+            looks.push(SessionPoll { at_s, sights: open.iter().map(sight).collect() });
         }
         looks
     }
 }
 
-fn window(route: Option<usize>, round: u32, kind: WindowKind, waves: Vec<Wave>) -> Window {
+fn window(route: Option<usize>, round: u32, kind: TurnKind, waves: Vec<Batch>) -> Turn {
     let to_s = waves.iter().map(|wave| wave.to_s).fold(0.0, f64::max);
-    Window { route, round, kind, from_s: waves[0].from_s, to_s, rested_s: to_s + 0.4, waves, counted_s: None }
+    Turn { route, round, kind, from_s: waves[0].from_s, to_s, rested_s: to_s + 0.4, waves, counted_s: None }
 }
 
 /// A scan, and the true seconds of each route.
@@ -168,12 +168,12 @@ fn scanned(seed: u64, strangers: bool) -> (ScanRecord, Vec<f64>) {
     for round in 0..=3 {
         for number in design::order(&asked.clone(), seed, round) {
             let kind = match number {
-                None => WindowKind::Quiet,
-                Some(_) if round == 0 => WindowKind::First,
-                Some(_) => WindowKind::Alone,
+                None => TurnKind::Quiet,
+                Some(_) if round == 0 => TurnKind::First,
+                Some(_) => TurnKind::Alone,
             };
             let leaks = number.is_some_and(|it| ROUTES[it].leaks);
-            for kind in [Some(kind), leaks.then_some(WindowKind::Again)].into_iter().flatten() {
+            for kind in [Some(kind), leaks.then_some(TurnKind::Again)].into_iter().flatten() {
                 let window = sim.window(number, round, kind, now_s);
                 now_s = window.rested_s + 0.01;
                 windows.push(window);
@@ -184,17 +184,17 @@ fn scanned(seed: u64, strangers: bool) -> (ScanRecord, Vec<f64>) {
     let company = sim.company(&asked, now_s);
     if strangers {
         // One from before, and one that begins and ends transactions all the time from the first request on.
-        sim.spans.push((1, -9.0, -8.0, f64::INFINITY, Doing::Idle));
+        sim.spans.push((1, -9.0, -8.0, f64::INFINITY, SessionActivity::Idle));
         let mut at_s = 1.0;
         while at_s < company.to_s {
-            sim.spans.push((2, at_s, at_s, at_s + 0.03, Doing::Idle));
+            sim.spans.push((2, at_s, at_s, at_s + 0.03, SessionActivity::Idle));
             at_s += sim.random.random_range(0.2..0.6);
         }
     }
     let looks = sim.looks(company.to_s + 1.0);
     let plan = ScanPlan { users: 3, rounds: 3, requests: 63, seconds: 9.0, company_s: 20.0, seed };
     let routes: Vec<(String, f64)> = ROUTES.iter().map(|it| (it.name.to_owned(), 1.0 / 7.0)).collect();
-    let scanned = Scanned {
+    let scanned = ScanInput {
         plan,
         routes: &routes,
         looks: &looks,

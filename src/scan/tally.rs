@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::THRESHOLDS;
-use super::seen::{Doing, Look, Sight, Wave, Window};
+use super::seen::{Batch, SessionActivity, SessionObservation, SessionPoll, Turn};
 
 /// A transaction cannot begin before its request, but a query's travel may make it seem so: by less than this.
 const TRAVEL_S: f64 = 0.001;
@@ -20,9 +20,9 @@ pub const GAP_S: f64 = 0.5;
 
 /// Session seconds of a wave.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct WaveTally {
+pub struct BatchTally {
     /// Its requests.
-    pub wave: Wave,
+    pub wave: Batch,
     /// How long transactions could begin in it.
     pub lasted_s: f64,
     /// Idle in transaction.
@@ -41,9 +41,9 @@ pub struct WaveTally {
 
 /// What came of a window.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct WindowTally {
+pub struct TurnTally {
     /// Of each wave.
-    pub waves: Vec<WaveTally>,
+    pub waves: Vec<BatchTally>,
     /// Sessions whose transaction began in it, and that were idle in it at the last look of the rest; `None` when a
     /// request had no answer, or nobody looked.
     pub left_behind: Option<u64>,
@@ -51,7 +51,7 @@ pub struct WindowTally {
     pub has_gap: bool,
 }
 
-impl WindowTally {
+impl TurnTally {
     /// Session seconds idle in transaction.
     #[must_use]
     pub fn idle_s(&self) -> f64 {
@@ -61,14 +61,14 @@ impl WindowTally {
 
 /// Adds up what was seen of each window. Looks and windows are ascending in time.
 #[must_use]
-pub fn tally(looks: &[Look], windows: &[Window]) -> Vec<WindowTally> {
+pub fn tally(looks: &[SessionPoll], windows: &[Turn]) -> Vec<TurnTally> {
     windows.iter().map(|window| one(looks, window)).collect()
 }
 
-fn one(looks: &[Look], window: &Window) -> WindowTally {
+fn one(looks: &[SessionPoll], window: &Turn) -> TurnTally {
     let first = looks.partition_point(|look| look.at_s < window.from_s);
     let end = looks.partition_point(|look| look.at_s <= window.rested_s);
-    let mut waves: Vec<WaveTally> = (0..window.waves.len()).map(|index| empty(window, index)).collect();
+    let mut waves: Vec<BatchTally> = (0..window.waves.len()).map(|index| empty(window, index)).collect();
     let mut has_gap = first >= end;
     for index in first..end {
         // The time that a look stands for: half of that to its neighbours.
@@ -87,17 +87,17 @@ fn one(looks: &[Look], window: &Window) -> WindowTally {
     }
     let unanswered = window.waves.iter().any(|wave| wave.unanswered > 0);
     let last = looks[first..end].last().filter(|_| !unanswered && !has_gap);
-    WindowTally { left_behind: last.map(|look| left_behind(look, window)), waves, has_gap }
+    TurnTally { left_behind: last.map(|look| left_behind(look, window)), waves, has_gap }
 }
 
-fn empty(window: &Window, index: usize) -> WaveTally {
+fn empty(window: &Turn, index: usize) -> BatchTally {
     let wave = window.waves[index];
     let until_s = window.waves.get(index + 1).map_or(window.to_s + AFTERMATH_S, |next| next.from_s);
-    WaveTally { wave, lasted_s: until_s - wave.from_s, ..WaveTally::default() }
+    BatchTally { wave, lasted_s: until_s - wave.from_s, ..BatchTally::default() }
 }
 
 /// The wave in which a transaction began.
-fn wave_of(window: &Window, began_s: f64) -> Option<usize> {
+fn wave_of(window: &Turn, began_s: f64) -> Option<usize> {
     if began_s > window.to_s + AFTERMATH_S {
         return None;
     }
@@ -106,17 +106,18 @@ fn wave_of(window: &Window, began_s: f64) -> Option<usize> {
 
 /// Sessions that are idle in a transaction which began in the window.
 #[must_use]
-pub fn left_behind(look: &Look, window: &Window) -> u64 {
-    let left = look.sights.iter().filter(|it| it.doing == Doing::Idle && wave_of(window, it.began_s).is_some());
+pub fn left_behind(look: &SessionPoll, window: &Turn) -> u64 {
+    let left =
+        look.sights.iter().filter(|it| it.doing == SessionActivity::Idle && wave_of(window, it.began_s).is_some());
     left.map(|it| it.pid).collect::<BTreeSet<_>>().len() as u64
 }
 
-impl WaveTally {
-    fn add(&mut self, sight: &Sight, at_s: f64, weight_s: f64) {
+impl BatchTally {
+    fn add(&mut self, sight: &SessionObservation, at_s: f64, weight_s: f64) {
         match sight.doing {
-            Doing::Active => self.active_s += weight_s,
-            Doing::WaitsForLock => self.lock_s += weight_s,
-            Doing::Idle => {
+            SessionActivity::Active => self.active_s += weight_s,
+            SessionActivity::WaitsForLock => self.lock_s += weight_s,
+            SessionActivity::Idle => {
                 let idle_for_s = (at_s - sight.since_s).max(0.0);
                 self.idle_s += weight_s;
                 self.beyond_s += if idle_for_s > THRESHOLDS.pause_s { weight_s } else { 0.0 };
@@ -132,15 +133,16 @@ impl WaveTally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::scan::WindowKind;
+    use crate::record::scan::TurnKind;
 
-    fn window(waves: &[(f64, f64)], rested_s: f64) -> Window {
-        let wave = |(from_s, to_s): &(f64, f64)| Wave { from_s: *from_s, to_s: *to_s, requests: 1, ..Wave::default() };
+    fn window(waves: &[(f64, f64)], rested_s: f64) -> Turn {
+        let wave =
+            |(from_s, to_s): &(f64, f64)| Batch { from_s: *from_s, to_s: *to_s, requests: 1, ..Batch::default() };
         let to_s = waves.last().expect("a wave").1;
-        Window {
+        Turn {
             route: Some(0),
             round: 1,
-            kind: WindowKind::Alone,
+            kind: TurnKind::Alone,
             from_s: waves[0].0,
             to_s,
             rested_s,
@@ -150,15 +152,15 @@ mod tests {
     }
 
     /// Looks every 10 ms; spans are (pid, transaction began, idle from, idle to).
-    fn looks(to_s: f64, spans: &[(i32, f64, f64, f64)]) -> Vec<Look> {
+    fn looks(to_s: f64, spans: &[(i32, f64, f64, f64)]) -> Vec<SessionPoll> {
         let at = |tick: u32| 0.003 + f64::from(tick) * 0.01;
         let sights = |at_s: f64| {
             let open = spans.iter().filter(|span| (span.2..span.3).contains(&at_s));
-            open.map(|span| Sight {
+            open.map(|span| SessionObservation {
                 pid: span.0,
                 began_s: span.1,
                 since_s: span.2,
-                doing: Doing::Idle,
+                doing: SessionActivity::Idle,
                 statement: Some("SELECT 1".into()),
             })
             .collect()
@@ -166,7 +168,7 @@ mod tests {
         std::iter::successors(Some(0), |n| Some(n + 1))
             .map(at)
             .take_while(|at_s| *at_s < to_s)
-            .map(|at_s| Look { at_s, sights: sights(at_s) })
+            .map(|at_s| SessionPoll { at_s, sights: sights(at_s) })
             .collect()
     }
 

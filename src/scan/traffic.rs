@@ -35,7 +35,7 @@ impl Traffic {
 
 /// The whole traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Whole {
+pub struct MixForecast {
     /// Requests a second.
     pub rps: Option<f64>,
     /// Requests a second of this mix at which the pools are full, at most.
@@ -43,7 +43,7 @@ pub struct Whole {
 }
 
 /// Fills in what each route does to the pools, and sorts them, most harmful first.
-pub fn reckon(routes: &mut [ScanRoute], traffic: Option<Traffic>, capacity: Option<u32>) -> Whole {
+pub fn reckon(routes: &mut [ScanRoute], traffic: Option<Traffic>, capacity: Option<u32>) -> MixForecast {
     let rps = traffic.and_then(|traffic| traffic.rps(routes));
     let full_at = |busy_s: f64| capacity.map(f64::from).filter(|_| busy_s > 0.0).map(|sessions| sessions / busy_s);
     for route in &mut *routes {
@@ -59,7 +59,7 @@ pub fn reckon(routes: &mut [ScanRoute], traffic: Option<Traffic>, capacity: Opti
         let ((rank_a, harm_a), (rank_b, harm_b)) = (harm(a), harm(b));
         rank_a.cmp(&rank_b).then(harm_b.total_cmp(&harm_a)).then_with(|| a.route.cmp(&b.route))
     });
-    Whole { rps, pool_full_at_rps: per_request.and_then(full_at) }
+    MixForecast { rps, pool_full_at_rps: per_request.and_then(full_at) }
 }
 
 /// What is named comes first, and what leaves sessions behind before all, since that ends with no request.
@@ -142,9 +142,9 @@ mod tests {
     fn what_is_not_known_stays_unknown() {
         let mut routes = [unmeasured("GET /a", 1.0)];
         let whole = reckon(&mut routes, Some(Traffic::Users { users: 2, think_s: 1.0, most_rps: Some(9.0) }), Some(30));
-        assert_eq!((whole, routes[0].sessions_held), (Whole::default(), None));
+        assert_eq!((whole, routes[0].sessions_held), (MixForecast::default(), None));
         let mut routes = [route("GET /a", 1.0, 0.1, 0.2, ScanVerdict::Holds)];
-        assert_eq!(reckon(&mut routes, None, None), Whole::default());
+        assert_eq!(reckon(&mut routes, None, None), MixForecast::default());
         assert_eq!(reckon(&mut routes, Some(Traffic::Rate(50.0)), None).rps, Some(50.0));
         assert!((routes[0].sessions_held.unwrap() - 5.0).abs() < 1e-9);
     }

@@ -4,7 +4,7 @@ use crate::record::scan::{Estimate, ScanThresholds, ScanVerdict};
 
 /// What is known of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Known {
+pub struct RouteEvidence {
     /// Requests, those that failed, and those without an answer.
     pub requests: u64,
     /// Failed.
@@ -27,7 +27,7 @@ pub struct Known {
 
 /// A verdict, and a word on it where it needs one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
+pub struct RouteVerdict {
     /// The verdict.
     pub verdict: ScanVerdict,
     /// Whether it holds in company and not alone.
@@ -36,7 +36,7 @@ pub struct Judged {
     pub because: Option<String>,
 }
 
-impl Judged {
+impl RouteVerdict {
     fn plain(verdict: ScanVerdict) -> Self {
         Self { verdict, only_in_company: false, because: None }
     }
@@ -48,20 +48,26 @@ impl Judged {
 
 /// Judges a route.
 #[must_use]
-pub fn judge(known: &Known, thresholds: &ScanThresholds) -> Judged {
+pub fn judge(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict {
     if known.windows_with_left >= 2 && !known.others_left {
-        return Judged::plain(ScanVerdict::Leaks);
+        return RouteVerdict::plain(ScanVerdict::Leaks);
     }
     let holds = |held: Option<Estimate>| held.is_some_and(|held| held.low >= thresholds.held_s);
     if known.others_unseen && (holds(known.beyond_s) || holds(known.in_company_s)) {
-        return Judged::unknown("it may be others who hold: there was no turn without requests, or nobody saw it");
+        return RouteVerdict::unknown(
+            "it may be others who hold: there was no turn without requests, or nobody saw it",
+        );
     }
     if holds(known.beyond_s) {
-        return Judged::plain(ScanVerdict::Holds);
+        return RouteVerdict::plain(ScanVerdict::Holds);
     }
     if holds(known.in_company_s) {
         let because = "it holds while other routes are asked for too, and not alone".to_owned();
-        return Judged { only_in_company: true, because: Some(because), ..Judged::plain(ScanVerdict::Holds) };
+        return RouteVerdict {
+            only_in_company: true,
+            because: Some(because),
+            ..RouteVerdict::plain(ScanVerdict::Holds)
+        };
     }
     not_named(known, thresholds)
 }
@@ -70,37 +76,39 @@ pub fn judge(known: &Known, thresholds: &ScanThresholds) -> Judged {
 const MOST_FAILED: f64 = 0.05;
 
 /// Fine, if that is known.
-fn not_named(known: &Known, thresholds: &ScanThresholds) -> Judged {
+fn not_named(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict {
     if known.requests == 0 {
-        return Judged::unknown("not one request was sent");
+        return RouteVerdict::unknown("not one request was sent");
     }
     if known.failures as f64 > MOST_FAILED * known.requests as f64 {
-        return Judged::unknown(format!("{} of {} requests failed", known.failures, known.requests));
+        return RouteVerdict::unknown(format!("{} of {} requests failed", known.failures, known.requests));
     }
     if known.windows_with_left >= 1 && known.others_left {
-        return Judged::unknown(
+        return RouteVerdict::unknown(
             "sessions stay in a transaction after it, and after turns without requests, too: `[database] applications` \
              says whose count",
         );
     }
     if known.windows_with_left == 1 {
-        return Judged::unknown("a session was left in a transaction once, and not again");
+        return RouteVerdict::unknown("a session was left in a transaction once, and not again");
     }
     let Some(beyond_s) = known.beyond_s else {
-        return Judged::unknown("too few requests, or a gap in what was seen of them");
+        return RouteVerdict::unknown("too few requests, or a gap in what was seen of them");
     };
     if beyond_s.high >= thresholds.held_s {
         let (low, high) = (beyond_s.low, beyond_s.high);
         let limit = thresholds.held_s;
-        return Judged::unknown(format!("{low:.3} to {high:.3} s per request is too wide to tell from {limit:.3} s"));
+        return RouteVerdict::unknown(format!(
+            "{low:.3} to {high:.3} s per request is too wide to tell from {limit:.3} s"
+        ));
     }
     if known.windows_judged == 0 {
-        return Judged::unknown(format!(
+        return RouteVerdict::unknown(format!(
             "{} requests had no answer: whether they leave sessions behind cannot be told",
             known.unanswered
         ));
     }
-    Judged::plain(ScanVerdict::Fine)
+    RouteVerdict::plain(ScanVerdict::Fine)
 }
 
 #[cfg(test)]
@@ -112,7 +120,7 @@ mod tests {
         Estimate { value: f64::midpoint(low, high), low, high }
     }
 
-    fn verdict(known: Known) -> (ScanVerdict, bool) {
+    fn verdict(known: RouteEvidence) -> (ScanVerdict, bool) {
         let judged = judge(&known, &THRESHOLDS);
         assert_eq!(judged.because.is_some(), judged.verdict == ScanVerdict::Unknown || judged.only_in_company);
         (judged.verdict, judged.only_in_company)
@@ -120,29 +128,43 @@ mod tests {
 
     #[test]
     fn a_verdict_needs_figures_that_are_sure() {
-        let fine = Known { requests: 60, beyond_s: Some(between(0.0, 0.001)), windows_judged: 3, ..Known::default() };
+        let fine = RouteEvidence {
+            requests: 60,
+            beyond_s: Some(between(0.0, 0.001)),
+            windows_judged: 3,
+            ..RouteEvidence::default()
+        };
         assert_eq!(verdict(fine), (ScanVerdict::Fine, false));
-        let holds = Known { beyond_s: Some(between(0.14, 0.16)), ..fine };
+        let holds = RouteEvidence { beyond_s: Some(between(0.14, 0.16)), ..fine };
         assert_eq!(verdict(holds), (ScanVerdict::Holds, false));
-        assert_eq!(verdict(Known { others_unseen: true, ..fine }), (ScanVerdict::Fine, false));
-        assert_eq!(verdict(Known { windows_with_left: 2, ..holds }), (ScanVerdict::Leaks, false));
-        assert_eq!(verdict(Known { in_company_s: Some(between(0.1, 0.3)), ..fine }), (ScanVerdict::Holds, true));
-        assert_eq!(verdict(Known { in_company_s: Some(between(0.01, 0.3)), ..fine }), (ScanVerdict::Fine, false));
+        assert_eq!(verdict(RouteEvidence { others_unseen: true, ..fine }), (ScanVerdict::Fine, false));
+        assert_eq!(verdict(RouteEvidence { windows_with_left: 2, ..holds }), (ScanVerdict::Leaks, false));
+        assert_eq!(
+            verdict(RouteEvidence { in_company_s: Some(between(0.1, 0.3)), ..fine }),
+            (ScanVerdict::Holds, true)
+        );
+        assert_eq!(
+            verdict(RouteEvidence { in_company_s: Some(between(0.01, 0.3)), ..fine }),
+            (ScanVerdict::Fine, false)
+        );
         for unknown in [
-            Known { beyond_s: Some(between(0.01, 0.06)), ..fine },
-            Known { beyond_s: None, ..fine },
-            Known { others_unseen: true, ..holds },
-            Known { others_unseen: true, in_company_s: Some(between(0.1, 0.3)), ..fine },
-            Known { failures: 40, ..fine },
-            Known { windows_with_left: 1, ..fine },
-            Known { windows_with_left: 3, others_left: true, ..fine },
-            Known { windows_judged: 0, unanswered: 3, ..fine },
-            Known { windows_judged: 3, ..Known::default() },
+            RouteEvidence { beyond_s: Some(between(0.01, 0.06)), ..fine },
+            RouteEvidence { beyond_s: None, ..fine },
+            RouteEvidence { others_unseen: true, ..holds },
+            RouteEvidence { others_unseen: true, in_company_s: Some(between(0.1, 0.3)), ..fine },
+            RouteEvidence { failures: 40, ..fine },
+            RouteEvidence { windows_with_left: 1, ..fine },
+            RouteEvidence { windows_with_left: 3, others_left: true, ..fine },
+            RouteEvidence { windows_judged: 0, unanswered: 3, ..fine },
+            RouteEvidence { windows_judged: 3, ..RouteEvidence::default() },
         ] {
             assert_eq!(verdict(unknown).0, ScanVerdict::Unknown, "{unknown:?}");
         }
-        assert_eq!(verdict(Known { windows_with_left: 3, others_left: true, ..holds }), (ScanVerdict::Holds, false));
-        let failing = Known { failures: 60, ..holds };
+        assert_eq!(
+            verdict(RouteEvidence { windows_with_left: 3, others_left: true, ..holds }),
+            (ScanVerdict::Holds, false)
+        );
+        let failing = RouteEvidence { failures: 60, ..holds };
         assert_eq!(verdict(failing).0, ScanVerdict::Holds, "what fails and holds, holds");
     }
 }

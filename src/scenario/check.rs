@@ -20,7 +20,7 @@ use crate::units::Span;
 /// How bad a [`Problem`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Severity {
+pub enum ProblemSeverity {
     /// The scenario cannot be run.
     Error,
     /// It can, but the figures would mislead.
@@ -31,7 +31,7 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// How bad it is.
-    pub severity: Severity,
+    pub severity: ProblemSeverity,
     /// The key that would have to change.
     pub key: KeyPath,
     /// What is wrong, to be read after the key: `is 0: above 0 is needed`.
@@ -84,14 +84,14 @@ pub(super) struct Problems(pub(super) Vec<Problem>);
 
 impl Problems {
     pub(super) fn error(&mut self, key: &[&str], message: impl Into<String>) {
-        self.push(Severity::Error, key, message.into());
+        self.push(ProblemSeverity::Error, key, message.into());
     }
 
     pub(super) fn warning(&mut self, key: &[&str], message: impl Into<String>) {
-        self.push(Severity::Warning, key, message.into());
+        self.push(ProblemSeverity::Warning, key, message.into());
     }
 
-    fn push(&mut self, severity: Severity, key: &[&str], message: String) {
+    fn push(&mut self, severity: ProblemSeverity, key: &[&str], message: String) {
         self.0.push(Problem { severity, key: KeyPath::of(key.iter().copied()), message, meant: None });
     }
 

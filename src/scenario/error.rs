@@ -9,7 +9,7 @@ use super::builtin;
 use super::check::Problem;
 use super::fault::Fault;
 use super::key::{KeyPath, nearest};
-use super::locate::Place;
+use super::locate::SourcePosition;
 use super::overrides::OverrideError;
 
 /// Why there is no scenario to run. All of these are requests that make no sense as they stand: exit code 2.
@@ -50,7 +50,7 @@ pub enum ScenarioError {
         /// The file.
         path: PathBuf,
         /// The first byte that is wrong.
-        place: Place,
+        place: SourcePosition,
         /// What is wrong with it.
         #[source]
         source: Utf8Error,
@@ -121,7 +121,7 @@ pub enum Site {
         /// The file's name, or the built-in's.
         name: String,
         /// The place.
-        place: Place,
+        place: SourcePosition,
     },
     /// A flag or variable, as the person wrote it.
     Override(String),

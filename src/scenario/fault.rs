@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::key::{KeyPath, nearest};
-use super::locate::Part;
+use super::locate::PathPart;
 
 /// What is wrong with the value, or the name, of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,11 +56,11 @@ impl Fault {
 
     /// What of `key` is at fault: its name, or its value.
     #[must_use]
-    pub fn part(&self, key: &KeyPath) -> Part {
+    pub fn part(&self, key: &KeyPath) -> PathPart {
         match self {
-            Self::UnknownKey { .. } => Part::Key,
-            Self::UnknownName { seen, .. } if key.names().last() == Some(seen) => Part::Key,
-            _ => Part::Value,
+            Self::UnknownKey { .. } => PathPart::Key,
+            Self::UnknownName { seen, .. } if key.names().last() == Some(seen) => PathPart::Key,
+            _ => PathPart::Value,
         }
     }
 
@@ -84,7 +84,7 @@ impl Fault {
         match self {
             Self::UnknownKey { allowed } => format!("`{key}` is no key: {}", allowed_list(allowed)),
             Self::UnknownName { seen, allowed } => {
-                let holder = if self.part(key) == Part::Key { key.parent() } else { key.clone() };
+                let holder = if self.part(key) == PathPart::Key { key.parent() } else { key.clone() };
                 format!("`{holder}` says `{seen}`: {}", allowed_list(allowed))
             }
             Self::Missing { name } => format!("`{}` is missing", key.child(name)),

@@ -9,14 +9,14 @@ use super::key::{KeyPath, place_in_list};
 
 /// A place in a text, as editors count: both from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct SourcePosition {
     /// Line, from 1.
     pub line: usize,
     /// Character in the line, from 1.
     pub column: usize,
 }
 
-impl Place {
+impl SourcePosition {
     /// The place of the byte `offset`, which may lie past the end.
     #[must_use]
     pub fn of(text: &str, offset: usize) -> Self {
@@ -29,7 +29,7 @@ impl Place {
 
 /// What of a setting is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum PathPart {
     /// The key: for a message on the name.
     Key,
     /// The value: for a message on what it is set to.
@@ -54,11 +54,11 @@ impl<'a> Locator<'a> {
 
     /// The place of `key`; of the nearest table around it when it is not in the text; the start when nothing is.
     #[must_use]
-    pub fn place(&self, key: &KeyPath, part: Part) -> Place {
-        Place::of(self.text, self.span(key, part).map_or(0, |span| span.start))
+    pub fn place(&self, key: &KeyPath, part: PathPart) -> SourcePosition {
+        SourcePosition::of(self.text, self.span(key, part).map_or(0, |span| span.start))
     }
 
-    fn span(&self, key: &KeyPath, part: Part) -> Option<Range<usize>> {
+    fn span(&self, key: &KeyPath, part: PathPart) -> Option<Range<usize>> {
         let mut table: &dyn TableLike = self.document.as_table();
         let mut list: Option<&Item> = None;
         let mut found = None;
@@ -69,10 +69,10 @@ impl<'a> Locator<'a> {
                 continue;
             }
             let Some((written, item)) = table.get_key_value(name) else { break };
-            let part = if depth + 1 == key.names().len() { part } else { Part::Value };
+            let part = if depth + 1 == key.names().len() { part } else { PathPart::Value };
             found = match part {
-                Part::Key => written.span().or(item.span()),
-                Part::Value => item_span(item).or(written.span()),
+                PathPart::Key => written.span().or(item.span()),
+                PathPart::Value => item_span(item).or(written.span()),
             }
             .or(found);
             list = Some(item);
@@ -122,7 +122,7 @@ mod tests {
 
     const TEXT: &str = "a = 1 # é\n[b.c]\n\"ü\" = 2\n\"x y\" = { d = 4 }\n";
 
-    fn at(names: &[&str], part: Part) -> (usize, usize) {
+    fn at(names: &[&str], part: PathPart) -> (usize, usize) {
         let locator = Locator::new(TEXT).unwrap();
         let place = locator.place(&KeyPath::of(names.iter().copied()), part);
         (place.line, place.column)
@@ -130,11 +130,11 @@ mod tests {
 
     #[test]
     fn keys_and_values_are_found_where_an_editor_shows_them() {
-        assert_eq!(at(&["a"], Part::Key), (1, 1));
-        assert_eq!(at(&["a"], Part::Value), (1, 5));
-        assert_eq!(at(&["b", "c"], Part::Value), (2, 1));
-        assert_eq!(at(&["b", "c", "x y", "d"], Part::Key), (4, 11));
-        assert_eq!(at(&["b", "c", "x y", "d"], Part::Value), (4, 15));
+        assert_eq!(at(&["a"], PathPart::Key), (1, 1));
+        assert_eq!(at(&["a"], PathPart::Value), (1, 5));
+        assert_eq!(at(&["b", "c"], PathPart::Value), (2, 1));
+        assert_eq!(at(&["b", "c", "x y", "d"], PathPart::Key), (4, 11));
+        assert_eq!(at(&["b", "c", "x y", "d"], PathPart::Value), (4, 15));
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
         let text = "[[r]]\na = 1\n[[r]]\na = 2\ns = [{ b = 1 }, { b = 2 }]\n";
         let locator = Locator::new(text).unwrap();
         let at = |key: KeyPath| {
-            let place = locator.place(&key, Part::Value);
+            let place = locator.place(&key, PathPart::Value);
             (place.line, place.column)
         };
         let second = KeyPath::of(["r"]).item(1);
@@ -155,14 +155,14 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_placed_at_the_table_around_it() {
-        assert_eq!(at(&["b", "c", "gone"], Part::Value), (2, 1));
-        assert_eq!(at(&["gone"], Part::Value), (1, 1));
-        assert_eq!(at(&[], Part::Key), (1, 1));
+        assert_eq!(at(&["b", "c", "gone"], PathPart::Value), (2, 1));
+        assert_eq!(at(&["gone"], PathPart::Value), (1, 1));
+        assert_eq!(at(&[], PathPart::Key), (1, 1));
     }
 
     #[test]
     fn a_place_past_the_end_or_inside_a_character_is_no_panic() {
-        assert_eq!(Place::of("é", 1), Place { line: 1, column: 1 });
-        assert_eq!(Place::of("é\n", 99), Place { line: 2, column: 1 });
+        assert_eq!(SourcePosition::of("é", 1), SourcePosition { line: 1, column: 1 });
+        assert_eq!(SourcePosition::of("é\n", 99), SourcePosition { line: 2, column: 1 });
     }
 }

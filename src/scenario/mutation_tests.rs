@@ -11,7 +11,7 @@ use super::error::{ScenarioError, Site};
 use super::overrides::Override;
 use super::service::tests::SHOP;
 use super::source::problems;
-use super::{Experiment, check::Severity};
+use super::{Experiment, check::ProblemSeverity};
 
 /// One thing that happens to a text.
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ fn assert_read_well(text: &str, overrides: &[Override]) {
             for located in &found {
                 assert_in_bounds(&located.site, text);
             }
-            let refused = found.iter().any(|it| it.problem.severity == Severity::Error);
+            let refused = found.iter().any(|it| it.problem.severity == ProblemSeverity::Error);
             assert_eq!(refused, read.is_err(), "{found:?}");
         }
         Err(_) => assert!(read.is_err()),

@@ -16,11 +16,11 @@ use serde_path_to_error::Segment;
 use toml_edit::DocumentMut;
 
 use super::builtin;
-use super::check::{Problem, Severity, check};
+use super::check::{Problem, ProblemSeverity, check};
 use super::error::{KeyFault, LocatedProblem, ScenarioError, Site};
 use super::fault::Fault;
 use super::key::{KeyPath, nearest};
-use super::locate::{Locator, Part, Place};
+use super::locate::{Locator, PathPart, SourcePosition};
 use super::overrides::{self, Override};
 use super::route::Tool;
 use super::{Experiment, Scenario, ServiceScenario};
@@ -67,7 +67,7 @@ fn read_text(path: &Path) -> Result<String, ScenarioError> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
-        let place = Place::of(&before, valid);
+        let place = SourcePosition::of(&before, valid);
         ScenarioError::NotText { path: path.to_owned(), place, source: error.utf8_error() }
     })
 }
@@ -201,7 +201,7 @@ fn choosing_variants(overrides: &[Override]) -> Vec<Override> {
 }
 
 fn accepted<T>((read, mut problems): (T, Vec<LocatedProblem>)) -> Result<T, ScenarioError> {
-    problems.retain(|it| it.problem.severity == Severity::Error);
+    problems.retain(|it| it.problem.severity == ProblemSeverity::Error);
     if problems.is_empty() { Ok(read) } else { Err(ScenarioError::Refused { problems }) }
 }
 
@@ -222,7 +222,7 @@ fn read<T: Readable>(
     text: &str,
     overrides: &[Override],
 ) -> Result<(T, Vec<LocatedProblem>), ScenarioError> {
-    let source = Source { name, text, locator: locator(name, text)?, overrides: overrides::in_order(overrides) };
+    let source = GivenText { name, text, locator: locator(name, text)?, overrides: overrides::in_order(overrides) };
     let alone: T = source.read_alone()?;
     let whole = source.read_merged(&alone)?.completed(&source.locator);
     let of_text: HashSet<Problem> = alone.problems().into_iter().collect();
@@ -234,7 +234,7 @@ fn read<T: Readable>(
 fn fewest(problems: Vec<Problem>) -> impl Iterator<Item = Problem> {
     let mut seen = [0; 2];
     problems.into_iter().filter(move |problem| {
-        let seen = &mut seen[usize::from(problem.severity == Severity::Error)];
+        let seen = &mut seen[usize::from(problem.severity == ProblemSeverity::Error)];
         *seen += 1;
         *seen <= MOST_PROBLEMS
     })
@@ -243,20 +243,20 @@ fn fewest(problems: Vec<Problem>) -> impl Iterator<Item = Problem> {
 fn locator<'a>(name: &str, text: &'a str) -> Result<Locator<'a>, ScenarioError> {
     Locator::new(text).map_err(|error| {
         let offset = error.span().map_or(text.len(), |span| span.start);
-        let site = Site::Text { name: name.to_owned(), place: Place::of(text, offset) };
+        let site = Site::Text { name: name.to_owned(), place: SourcePosition::of(text, offset) };
         ScenarioError::Syntax { site, reason: error.message().replace('\n', ", ") }
     })
 }
 
 /// One text with what is set beside it.
-struct Source<'a> {
+struct GivenText<'a> {
     name: &'a str,
     text: &'a str,
     locator: Locator<'a>,
     overrides: Vec<&'a Override>,
 }
 
-impl Source<'_> {
+impl GivenText<'_> {
     fn read_alone<T: Readable>(&self) -> Result<T, ScenarioError> {
         deserialize(self.text).map_err(|(key, fault)| {
             let meant = fault.meant(&key, &T::known_keys());
@@ -274,27 +274,27 @@ impl Source<'_> {
         self.overrides.iter().for_each(|it| overrides::merge(&mut document, it));
         deserialize(&document.to_string()).map_err(|(key, fault)| {
             let meant = fault.meant(&key, &T::known_keys()).or_else(|| alone.entry_meant(&key));
-            ScenarioError::Key(Box::new(KeyFault { site: self.site(&key, Part::Value), key, fault, meant }))
+            ScenarioError::Key(Box::new(KeyFault { site: self.site(&key, PathPart::Value), key, fault, meant }))
         })
     }
 
     /// A problem that the text has by itself is not blamed on an override, which may concern a neighbouring key.
     fn locate(&self, problem: Problem, of_text: &HashSet<Problem>) -> LocatedProblem {
         let site = if of_text.contains(&problem) {
-            self.site_in_text(&problem.key, Part::Value)
+            self.site_in_text(&problem.key, PathPart::Value)
         } else {
-            self.site(&problem.key, Part::Value)
+            self.site(&problem.key, PathPart::Value)
         };
         LocatedProblem { site, problem }
     }
 
     /// The override that has the last word on `key`; else its place in the text.
-    fn site(&self, key: &KeyPath, part: Part) -> Site {
+    fn site(&self, key: &KeyPath, part: PathPart) -> Site {
         let last_word = self.overrides.iter().rev().find(|it| it.key.overlaps(key));
         last_word.map_or_else(|| self.site_in_text(key, part), |it| Site::Override(it.to_string()))
     }
 
-    fn site_in_text(&self, key: &KeyPath, part: Part) -> Site {
+    fn site_in_text(&self, key: &KeyPath, part: PathPart) -> Site {
         Site::Text { name: self.name.to_owned(), place: self.locator.place(key, part) }
     }
 }

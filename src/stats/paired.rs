@@ -6,7 +6,7 @@
 //! wrong is in `docs/GATE-PAIRED.md`; the simulation behind the figures is `src/gate/paired/simulation.rs`.
 
 use super::multiple::holm;
-use super::signed_rank::{Interval, MOST_PAIRS, estimate, interval, p_greater};
+use super::signed_rank::{CoverageInterval, MOST_PAIRS, estimate, interval, p_greater};
 
 /// One metric over all pairs.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Worsening {
 
 /// What is found of one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Finding {
+pub enum PairedFinding {
     /// The ratio is within 1 + δ.
     NoWorse,
     /// The ratio is beyond 1 + δ, but chance alone could have made it.
@@ -30,9 +30,9 @@ pub enum Finding {
 
 /// What all pairs say about one metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evidence {
+pub struct PairedEvidence {
     /// What it comes to.
-    pub finding: Finding,
+    pub finding: PairedFinding,
     /// The pairs.
     pub pairs: usize,
     /// The exact one-sided p-value.
@@ -42,18 +42,18 @@ pub struct Evidence {
     /// Hodges–Lehmann estimate of the differences' centre: the logarithm of a ratio, up is worse.
     pub centre: f64,
     /// Its distribution-free interval, with at most α on either side; `None` with too few pairs for that.
-    pub interval: Option<Interval>,
+    pub interval: Option<CoverageInterval>,
 }
 
 /// Judges each metric, so that with a chance of `alpha` at most any of them is called worse by mistake.
 ///
 /// `None` without a metric, without a pair, with more than [`MOST_PAIRS`], or when a difference is not a number.
-pub fn judge(metrics: &[Worsening], alpha: f64) -> Option<Vec<Evidence>> {
+pub fn judge(metrics: &[Worsening], alpha: f64) -> Option<Vec<PairedEvidence>> {
     let p_values: Vec<f64> = metrics.iter().map(|it| p_greater(&it.differences)).collect::<Option<_>>()?;
     let adjusted = holm(&p_values);
     let judged = metrics.iter().zip(p_values).zip(adjusted).map(|((metric, p_value), p_adjusted)| {
         let centre = estimate(&metric.differences)?;
-        Some(Evidence {
+        Some(PairedEvidence {
             finding: finding(centre > metric.margin, p_adjusted <= alpha),
             pairs: metric.differences.len(),
             p_value,
@@ -65,11 +65,11 @@ pub fn judge(metrics: &[Worsening], alpha: f64) -> Option<Vec<Evidence>> {
     judged.collect::<Option<Vec<_>>>().filter(|judged| !judged.is_empty())
 }
 
-fn finding(is_large: bool, is_significant: bool) -> Finding {
+fn finding(is_large: bool, is_significant: bool) -> PairedFinding {
     match (is_large, is_significant) {
-        (false, _) => Finding::NoWorse,
-        (true, false) => Finding::Unclear,
-        (true, true) => Finding::Worse,
+        (false, _) => PairedFinding::NoWorse,
+        (true, false) => PairedFinding::Unclear,
+        (true, true) => PairedFinding::Worse,
     }
 }
 
@@ -79,10 +79,10 @@ fn finding(is_large: bool, is_significant: bool) -> Finding {
 /// each difference, so what comes of anything else lies between, and to stop here costs no error rate. (Strictly so
 /// without ties; a tie to come can move the p-value past α by a pattern or two.)
 pub fn is_settled(metrics: &[Worsening], planned: usize, alpha: f64) -> bool {
-    let findings = |metrics: &[Worsening]| -> Option<Vec<Finding>> {
+    let findings = |metrics: &[Worsening]| -> Option<Vec<PairedFinding>> {
         Some(judge(metrics, alpha)?.iter().map(|it| it.finding).collect())
     };
-    let with_rest = |direction: f64| -> Option<Vec<Finding>> {
+    let with_rest = |direction: f64| -> Option<Vec<PairedFinding>> {
         let completed: Vec<_> = metrics.iter().map(|it| completed(it, planned, direction)).collect();
         findings(&completed)
     };

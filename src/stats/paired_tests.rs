@@ -15,14 +15,14 @@ fn metrics(differences: &[Vec<f64>]) -> Vec<Worsening> {
     differences.iter().map(|it| metric(it)).collect()
 }
 
-fn findings(differences: &[Vec<f64>], alpha: f64) -> Vec<Finding> {
+fn findings(differences: &[Vec<f64>], alpha: f64) -> Vec<PairedFinding> {
     judge(&metrics(differences), alpha).unwrap().iter().map(|it| it.finding).collect()
 }
 
 #[test]
 fn a_doubling_in_seven_of_seven_pairs_is_worse() {
     let evidence = judge(&[metric(&ALWAYS_UP)], 0.01).unwrap()[0];
-    assert_eq!(evidence.finding, Finding::Worse);
+    assert_eq!(evidence.finding, PairedFinding::Worse);
     assert!((evidence.p_value - 1.0 / 128.0).abs() < 1e-12, "{evidence:?}");
     assert!((1.9..2.1).contains(&evidence.centre.exp()), "{evidence:?}");
     let interval = evidence.interval.unwrap();
@@ -32,7 +32,7 @@ fn a_doubling_in_seven_of_seven_pairs_is_worse() {
 #[test]
 fn a_large_ratio_in_six_pairs_is_unclear_and_not_passed() {
     let evidence = judge(&[metric(&ALWAYS_UP[..6])], 0.01).unwrap()[0];
-    assert_eq!((evidence.finding, evidence.interval), (Finding::Unclear, None));
+    assert_eq!((evidence.finding, evidence.interval), (PairedFinding::Unclear, None));
 }
 
 #[test]
@@ -40,16 +40,16 @@ fn a_significant_ratio_within_the_smallest_effect_is_no_worse() {
     let small: Vec<f64> = ALWAYS_UP.iter().map(|it| it / 10.0).collect();
     let evidence = judge(&[metric(&small)], 0.01).unwrap()[0];
     assert!(evidence.p_value <= 0.01 && evidence.centre < 1.1_f64.ln(), "{evidence:?}");
-    assert_eq!(evidence.finding, Finding::NoWorse);
+    assert_eq!(evidence.finding, PairedFinding::NoWorse);
 }
 
 #[test]
 fn a_metric_among_three_needs_nine_pairs() {
     let three = |pairs: &[f64]| [pairs.to_vec(), pairs.to_vec(), vec![0.0; pairs.len()]];
-    let expected = [Finding::Unclear, Finding::Unclear, Finding::NoWorse];
+    let expected = [PairedFinding::Unclear, PairedFinding::Unclear, PairedFinding::NoWorse];
     assert_eq!(findings(&three(&ALWAYS_UP), 0.01), expected);
     let nine = [&ALWAYS_UP[..], &[0.7, 0.8]].concat();
-    let expected = [Finding::Worse, Finding::Worse, Finding::NoWorse];
+    let expected = [PairedFinding::Worse, PairedFinding::Worse, PairedFinding::NoWorse];
     assert_eq!(findings(&three(&nine), 0.01), expected);
 }
 

@@ -80,7 +80,7 @@ fn normal(random: &mut SmallRng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::paired::{Finding, Worsening, judge};
+    use crate::stats::paired::{PairedFinding, Worsening, judge};
 
     const ALPHA: f64 = 0.01;
     /// ln 1.1
@@ -93,7 +93,7 @@ mod tests {
         let mut random = SmallRng::seed_from_u64(1);
         let found = |_: &u32| {
             let differences = (0..10).map(|_| ratio.ln() + 0.4 * normal(&mut random)).collect();
-            judge(&[Worsening { differences, margin: MARGIN }], ALPHA).unwrap()[0].finding == Finding::Worse
+            judge(&[Worsening { differences, margin: MARGIN }], ALPHA).unwrap()[0].finding == PairedFinding::Worse
         };
         let found = (0..1000).filter(found).count();
         assert!((760..=840).contains(&found), "{found} of 1000");

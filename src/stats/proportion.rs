@@ -2,7 +2,7 @@
 
 use statrs::distribution::{Beta, ContinuousCDF};
 
-use super::signed_rank::Interval;
+use super::signed_rank::CoverageInterval;
 
 /// The exact interval of Clopper and Pearson (1934) for a rate, after `hits` of `trials`.
 ///
@@ -14,7 +14,7 @@ use super::signed_rank::Interval;
 /// // None of three: the rule may still be wrong seven times of ten.
 /// assert!((clopper_pearson(0, 3, 0.95).unwrap().high - 0.7076).abs() < 1e-4);
 /// ```
-pub fn clopper_pearson(hits: u64, trials: u64, confidence: f64) -> Option<Interval> {
+pub fn clopper_pearson(hits: u64, trials: u64, confidence: f64) -> Option<CoverageInterval> {
     if trials == 0 || hits > trials {
         return None;
     }
@@ -23,7 +23,7 @@ pub fn clopper_pearson(hits: u64, trials: u64, confidence: f64) -> Option<Interv
     let misses = trials - hits;
     let low = if hits == 0 { 0.0 } else { quantile(hits, misses + 1, tail)? };
     let high = if misses == 0 { 1.0 } else { quantile(hits + 1, misses, 1.0 - tail)? };
-    Some(Interval { low, high, confidence })
+    Some(CoverageInterval { low, high, confidence })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub type Point = (f64, f64);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduced {
     width_s: f64,
-    intervals: BTreeMap<i64, Interval>,
+    intervals: BTreeMap<i64, ReducedInterval>,
 }
 
 impl Default for Reduced {
@@ -29,7 +29,7 @@ impl Default for Reduced {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Interval {
+struct ReducedInterval {
     first: Point,
     last: Point,
     min: Point,
@@ -37,7 +37,7 @@ struct Interval {
     sum: f64,
 }
 
-impl Interval {
+impl ReducedInterval {
     fn of(point: Point) -> Self {
         Self { first: point, last: point, min: point, max: point, sum: point.1 }
     }
@@ -69,7 +69,7 @@ impl Interval {
 impl Reduced {
     /// Adds a value; values may come in any order.
     pub fn push(&mut self, at_s: f64, value: f64) {
-        let interval = Interval::of((at_s, value));
+        let interval = ReducedInterval::of((at_s, value));
         add(&mut self.intervals, index(at_s, self.width_s), &interval);
         while self.intervals.len() > INTERVALS_MAX {
             self.width_s *= 2.0;
@@ -91,7 +91,7 @@ impl Reduced {
 
     /// What is to be drawn, in order of time.
     pub fn points(&self) -> impl Iterator<Item = Point> + '_ {
-        self.intervals.values().flat_map(Interval::points)
+        self.intervals.values().flat_map(ReducedInterval::points)
     }
 
     /// The largest value and when it was seen, the first of several; `None` without any.
@@ -110,7 +110,7 @@ impl Reduced {
     }
 }
 
-fn add(intervals: &mut BTreeMap<i64, Interval>, index: i64, interval: &Interval) {
+fn add(intervals: &mut BTreeMap<i64, ReducedInterval>, index: i64, interval: &ReducedInterval) {
     intervals.entry(index).and_modify(|known| known.add(interval)).or_insert(*interval);
 }
 

@@ -14,7 +14,7 @@ pub const MOST_PAIRS: usize = 60;
 
 /// An interval that covers the true value at least this often, whatever the distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Interval {
+pub struct CoverageInterval {
     /// Its lower end.
     pub low: f64,
     /// Its upper end.
@@ -98,14 +98,14 @@ fn median_of_sorted(values: &[f64]) -> f64 {
 ///
 /// Distribution-free, and exact without ties; with ties it covers at least as often. `None` as for [`p_greater`], and
 /// when there are too few differences for so small a tail: K of them leave out at least 2⁻ᴷ.
-pub fn interval(differences: &[f64], tail: f64) -> Option<Interval> {
+pub fn interval(differences: &[f64], tail: f64) -> Option<CoverageInterval> {
     if !is_usable(differences) {
         return None;
     }
     let (left_out, missed) = left_out(differences.len(), tail)?;
     let averages = walsh_averages(differences);
     let (low, high) = (averages[left_out], averages[averages.len() - 1 - left_out]);
-    Some(Interval { low, high, confidence: 1.0 - 2.0 * missed })
+    Some(CoverageInterval { low, high, confidence: 1.0 - 2.0 * missed })
 }
 
 /// How many of the smallest Walsh averages of `pairs` differences lie below an interval with this tail, and how often

@@ -12,7 +12,7 @@ use crate::scenario::Balance;
 /// All replicas, and the requests in flight.
 #[derive(Debug)]
 pub struct Fleet {
-    replicas: Vec<Target>,
+    replicas: Vec<Replica>,
     /// Requests in flight, by the route's place among the plan's labels.
     in_flight: Vec<AtomicU32>,
     labels: Arc<[String]>,
@@ -20,7 +20,7 @@ pub struct Fleet {
 
 /// One replica.
 #[derive(Debug)]
-struct Target {
+struct Replica {
     url: Url,
     up: AtomicBool,
     in_flight: AtomicU32,
@@ -34,7 +34,7 @@ impl Fleet {
     pub fn new(urls: &[String], labels: Arc<[String]>) -> Result<Self, SwarmError> {
         let target = |url: &String| {
             let parsed = Url::parse(url).map_err(|_unparsable| SwarmError::Url { url: url.clone() })?;
-            Ok(Target { url: parsed, up: AtomicBool::new(true), in_flight: AtomicU32::new(0) })
+            Ok(Replica { url: parsed, up: AtomicBool::new(true), in_flight: AtomicU32::new(0) })
         };
         Ok(Self {
             replicas: urls.iter().map(target).collect::<Result<_, SwarmError>>()?,
@@ -77,7 +77,7 @@ impl Fleet {
     /// load balancer without a healthy backend still tries.
     pub(super) fn choose(&self, balance: Balance, home: usize) -> usize {
         let (count, home) = (self.replicas.len(), home % self.replicas.len());
-        let any_up = self.replicas.iter().any(Target::is_up);
+        let any_up = self.replicas.iter().any(Replica::is_up);
         let usable = |place: &usize| !any_up || self.replicas[*place].is_up();
         // Starting at the user's own spreads ties evenly.
         let mut from_home = (0..count).map(|step| (home + step) % count).filter(usable);
@@ -89,7 +89,7 @@ impl Fleet {
     }
 }
 
-impl Target {
+impl Replica {
     fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
@@ -97,7 +97,7 @@ impl Target {
 
 /// A request in flight.
 pub(super) struct Boarded<'a> {
-    target: &'a Target,
+    target: &'a Replica,
     by_route: &'a AtomicU32,
 }
 

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use reqwest::Method;
 
 use super::judge::Mask;
-use super::plan::{Class, ClassWeight, Content, Plan, Task};
+use super::plan::{Class, ClassWeight, Content, LoadPlan, Task};
 use crate::scenario::route::TaskRoute;
 use crate::scenario::{Load, UserClass};
 
 /// The events of the fixtures' first server, whose id is the MD5 of its name.
 const SERVER_STREAM: &str = "/servers/fa767f034cb523b80bf39cc29de32ea5/sse";
 
-impl Plan {
+impl LoadPlan {
     /// What the users of the reference gateway do.
     #[must_use]
     pub fn of_gateway(load: &Load) -> Self {

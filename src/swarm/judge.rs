@@ -134,19 +134,19 @@ fn encoding(headers: &HeaderMap) -> String {
 /// `{"detail": …}` and `{"error": …}` as their text, anything else as it came.
 fn detail(body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Detail {
+    struct DetailBody {
         #[serde(alias = "error", alias = "message")]
         detail: String,
     }
-    match serde_json::from_slice::<Detail>(body) {
-        Ok(Detail { detail }) => detail,
+    match serde_json::from_slice::<DetailBody>(body) {
+        Ok(DetailBody { detail }) => detail,
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     }
 }
 
 fn json_rpc_error(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct RpcErrorBody {
         error: Option<RpcError>,
     }
     #[derive(Deserialize)]
@@ -156,9 +156,9 @@ fn json_rpc_error(body: &[u8]) -> Option<String> {
         #[serde(default)]
         data: serde_json::Value,
     }
-    match serde_json::from_slice::<Answer>(body) {
-        Ok(Answer { error: None }) => None,
-        Ok(Answer { error: Some(RpcError { code, message, data }) }) => Some(match data.as_str() {
+    match serde_json::from_slice::<RpcErrorBody>(body) {
+        Ok(RpcErrorBody { error: None }) => None,
+        Ok(RpcErrorBody { error: Some(RpcError { code, message, data }) }) => Some(match data.as_str() {
             Some(data) => format!("JSON-RPC {code} {message}: {data}"),
             None => format!("JSON-RPC {code} {message}"),
         }),

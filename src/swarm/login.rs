@@ -20,14 +20,14 @@ const AT_ONCE: usize = 4;
 
 /// How somebody becomes known.
 #[derive(Clone, Debug)]
-pub enum Credentials {
+pub enum LoginCredentials {
     /// They are.
     Known(Identity),
     /// By a login.
     Login(Box<LoginRequest>),
 }
 
-impl Credentials {
+impl LoginCredentials {
     /// What would let others be them, as far as it is known before a login.
     pub(crate) fn secrets(&self) -> Vec<String> {
         match self {
@@ -64,15 +64,15 @@ impl fmt::Debug for LoginRequest {
 pub async fn log_in(
     client: &Client,
     base: &Url,
-    credentials: &[Credentials],
+    credentials: &[LoginCredentials],
     most: Option<Rate>,
 ) -> Result<Vec<Identity>, SwarmError> {
     let ceiling = most.map(|rate| Ceiling::of(rate.get()));
     let ceiling = ceiling.as_ref();
     let known = credentials.iter().map(|it| async move {
         match it {
-            Credentials::Known(identity) => Ok(identity.clone()),
-            Credentials::Login(request) => {
+            LoginCredentials::Known(identity) => Ok(identity.clone()),
+            LoginCredentials::Login(request) => {
                 if let Some(ceiling) = ceiling {
                     tokio::time::sleep_until(ceiling.next_place().into()).await;
                 }

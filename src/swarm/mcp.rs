@@ -24,7 +24,7 @@ const ID: u64 = 1;
 
 /// A session that is open.
 #[derive(Clone, Debug)]
-pub(super) struct Session {
+pub(super) struct McpSession {
     /// `None` where the server keeps none.
     id: Option<HeaderValue>,
     protocol: HeaderValue,
@@ -49,7 +49,7 @@ pub(super) fn initialize(url: Url) -> Request {
 }
 
 /// What tells the server that the session is in use.
-pub(super) fn initialized(url: Url, session: &Session) -> Request {
+pub(super) fn initialized(url: Url, session: &McpSession) -> Request {
     let mut request = post(url, &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     session.join(request.headers_mut());
     request
@@ -63,7 +63,7 @@ fn post(url: Url, message: &Value) -> Request {
     request
 }
 
-impl Session {
+impl McpSession {
     /// The session that an answer to `initialize` opens.
     ///
     /// # Errors
@@ -216,11 +216,11 @@ mod tests {
         let headers = HeaderMap::from_iter([(SESSION_ID, HeaderValue::from_static("abc"))]);
         let answer = json!({ "id": 1, "result": { "protocolVersion": "2025-03-26" } }).to_string();
         let mut joined = HeaderMap::new();
-        Session::opened(&headers, answer.as_bytes()).unwrap().join(&mut joined);
+        McpSession::opened(&headers, answer.as_bytes()).unwrap().join(&mut joined);
         assert_eq!(
             (&joined[SESSION_ID], &joined[PROTOCOL_VERSION]),
             (&"abc".parse().unwrap(), &"2025-03-26".parse().unwrap())
         );
-        assert!(Session::opened(&headers, b"{}").unwrap_err().contains("protocolVersion"));
+        assert!(McpSession::opened(&headers, b"{}").unwrap_err().contains("protocolVersion"));
     }
 }

@@ -44,13 +44,13 @@ use crate::scenario::{Pace, Workload};
 use ceiling::Ceiling;
 use fleet::Fleet;
 pub use identity::Identity;
-pub use login::{Credentials, LoginRequest, log_in};
+pub use login::{LoginCredentials, LoginRequest, log_in};
 use open::Schedule;
-pub use plan::Plan;
+pub use plan::LoadPlan;
 use profile::Profile;
 use recorder::Recorder;
 pub use service::Files;
-pub use solo::{Asked, Ended, Soloist};
+pub use solo::{FinishedRequest, RequestStatus, ScanUser};
 
 /// Why a swarm could not load anything.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +150,7 @@ impl Swarm {
     ///
     /// # Errors
     /// [`SwarmError`] when a replica's address is no URL.
-    pub fn new(pace: &Pace, plan: Plan, identities: Vec<Identity>, fleet: Arc<Fleet>) -> Result<Self, SwarmError> {
+    pub fn new(pace: &Pace, plan: LoadPlan, identities: Vec<Identity>, fleet: Arc<Fleet>) -> Result<Self, SwarmError> {
         Self::through(reqwest::Client::builder(), pace, plan, identities, fleet)
     }
 
@@ -162,7 +162,7 @@ impl Swarm {
     pub fn among_strangers(
         client: reqwest::ClientBuilder,
         pace: &Pace,
-        plan: Plan,
+        plan: LoadPlan,
         identities: Vec<Identity>,
         fleet: Arc<Fleet>,
         known: &[String],
@@ -181,7 +181,7 @@ impl Swarm {
     fn through(
         client: reqwest::ClientBuilder,
         pace: &Pace,
-        plan: Plan,
+        plan: LoadPlan,
         identities: Vec<Identity>,
         fleet: Arc<Fleet>,
     ) -> Result<Self, SwarmError> {

@@ -14,12 +14,12 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Url};
 
 use super::judge::Mask;
-use super::template::{Drawn, Known};
+use super::template::{Drawn, HoleValues};
 use crate::units::Span;
 
 /// Everything that a load consists of.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct LoadPlan {
     /// The routes as the record names them, without repetition.
     pub(super) labels: Arc<[String]>,
     /// The names of what users know: columns of theirs, and what is captured.
@@ -29,7 +29,7 @@ pub struct Plan {
     pub(super) weights: Vec<ClassWeight>,
 }
 
-impl Plan {
+impl LoadPlan {
     /// The routes as the record names them, without repetition.
     pub fn labels(&self) -> Arc<[String]> {
         Arc::clone(&self.labels)
@@ -88,7 +88,7 @@ impl Task {
     ///
     /// # Errors
     /// Why it cannot be sent, in words.
-    pub(super) fn request(&self, base: &Url, random: &mut SmallRng, known: &Known) -> Result<Request, String> {
+    pub(super) fn request(&self, base: &Url, random: &mut SmallRng, known: &HoleValues) -> Result<Request, String> {
         let mut request = Request::new(self.method.clone(), base.clone());
         match &self.content {
             Content::Fixed { path, body } => {

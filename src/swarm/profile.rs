@@ -9,11 +9,11 @@ use crate::scenario::{Pace, Workload};
 
 /// The level of a load over its time.
 #[derive(Clone, Debug)]
-pub(super) struct Profile(Vec<Line>);
+pub(super) struct Profile(Vec<Segment>);
 
 /// A straight line.
 #[derive(Clone, Copy, Debug)]
-struct Line {
+struct Segment {
     /// Its time, in seconds since the load began.
     from: f64,
     to: f64,
@@ -34,7 +34,7 @@ impl Profile {
         let mut at = (0.0, 0.0);
         let mut go = |lasting: f64, level: f64| {
             if lasting > 0.0 {
-                lines.push(Line { from: at.0, to: at.0 + lasting, low: at.1, high: level });
+                lines.push(Segment { from: at.0, to: at.0 + lasting, low: at.1, high: level });
             }
             at = (at.0 + lasting, level);
         };
@@ -73,7 +73,7 @@ impl Profile {
     }
 }
 
-impl Line {
+impl Segment {
     fn slope(&self) -> f64 {
         (self.high - self.low) / (self.to - self.from)
     }
@@ -173,7 +173,7 @@ mod tests {
         ) {
             let stages: Vec<_> = std::iter::once((first, 1)).chain(stages).collect();
             let profile = Profile::of(&pace(open(500.0), ramp_up, 0, &stages));
-            let due: f64 = profile.0.iter().map(Line::area).sum();
+            let due: f64 = profile.0.iter().map(Segment::area).sum();
             let mut last = 0.0;
             let mut number = 0.0;
             while number < due - 1e-6 {

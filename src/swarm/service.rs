@@ -9,7 +9,7 @@ use reqwest::Method;
 
 use super::SwarmError;
 use super::judge::{Expected, Mask};
-use super::plan::{Capture, Class, ClassWeight, Content, Plan, Task};
+use super::plan::{Capture, Class, ClassWeight, Content, LoadPlan, Task};
 use super::template::Drawn;
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::ServiceRoute;
@@ -26,7 +26,7 @@ pub struct Files {
     pub columns: BTreeSet<String>,
 }
 
-impl Plan {
+impl LoadPlan {
     /// What the users of a service do.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    fn plan(rest: &str, base: &str) -> (ServiceScenario, Plan) {
+    fn plan(rest: &str, base: &str) -> (ServiceScenario, LoadPlan) {
         let text = format!("name = \"x\"\n[target]\nurl = \"{base}\"\n[load]\nchange_data = true\n{rest}");
         let scenario = ServiceScenario::from_text("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
         let files = Files {
@@ -117,7 +117,7 @@ mod tests {
             bodies: BTreeMap::from([("order.bin".into(), Bytes::from_static(b"\x00\xff{id}"))]),
             ..Files::default()
         };
-        let plan = Plan::of_service(&scenario, &files).unwrap();
+        let plan = LoadPlan::of_service(&scenario, &files).unwrap();
         (scenario, plan)
     }
 

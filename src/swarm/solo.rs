@@ -18,18 +18,18 @@ pub(super) const NO_ANSWER: &str = "no answer within";
 
 /// One request that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct FinishedRequest {
     /// When it was sent.
     pub sent: Instant,
     /// When it was over.
     pub done: Instant,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: RequestStatus,
 }
 
 /// How a request ended, without its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum RequestStatus {
     /// With the answer that was asked for.
     Good,
     /// With another one, or none because the connection broke.
@@ -40,7 +40,7 @@ pub enum Ended {
     CutOff,
 }
 
-impl Ended {
+impl RequestStatus {
     pub(super) fn of(outcome: &RequestOutcome) -> Self {
         match outcome {
             RequestOutcome::Success => Self::Good,
@@ -53,7 +53,7 @@ impl Ended {
 
 /// A user of a swarm that does not run by itself.
 #[derive(Clone)]
-pub struct Soloist {
+pub struct ScanUser {
     shared: Arc<Shared>,
     user: User,
     clock: Clock,
@@ -63,12 +63,12 @@ pub struct Soloist {
 
 impl Swarm {
     /// All users, told what to do by somebody else; what they do is counted as ever.
-    pub fn soloists(self, clock: Clock) -> Vec<Soloist> {
+    pub fn soloists(self, clock: Clock) -> Vec<ScanUser> {
         let shared = self.shared;
         // One who is told when to ask is no part of an open workload.
         let Workload::Closed { users } = self.workload else { return Vec::new() };
         shared.active.store(users, Ordering::Relaxed);
-        let one = |index| Soloist {
+        let one = |index| ScanUser {
             user: User::new(&shared, index, 0),
             shared: Arc::clone(&shared),
             clock,
@@ -78,7 +78,7 @@ impl Swarm {
     }
 }
 
-impl Soloist {
+impl ScanUser {
     /// Another user of the same swarm, of this number.
     #[must_use]
     pub fn another(&self, index: u32) -> Self {
@@ -88,7 +88,7 @@ impl Soloist {
     /// Asks once for the route of this place among the plan's labels; `None` when nothing of the plan does that, or when it
     /// was told to stop before. What must come before it (the steps of a journey whose answers it needs, the opening of a
     /// session) is asked for at the first time, and anew after a failure.
-    pub async fn ask(&mut self, route: usize, stop: &CancellationToken) -> Option<Asked> {
+    pub async fn ask(&mut self, route: usize, stop: &CancellationToken) -> Option<FinishedRequest> {
         let shared = Arc::clone(&self.shared);
         let class = &shared.classes[0];
         if let Some(asked) = self.open_session(&shared, route, stop).await {
@@ -106,7 +106,7 @@ impl Soloist {
         if !self.prepared.contains(&task) {
             let mut all_good = true;
             for before in class.before(task) {
-                all_good &= self.go(&shared, *before, stop).await?.ended == Ended::Good;
+                all_good &= self.go(&shared, *before, stop).await?.ended == RequestStatus::Good;
             }
             if all_good {
                 self.prepared.insert(task);
@@ -116,7 +116,7 @@ impl Soloist {
             self.go(&shared, task, stop).await?;
         }
         let asked = self.go(&shared, task, stop).await?;
-        if asked.ended != Ended::Good {
+        if asked.ended != RequestStatus::Good {
             // What was captured may be used up.
             self.prepared.remove(&task);
         }
@@ -124,13 +124,18 @@ impl Soloist {
     }
 
     /// Opens a session once more, where that is what is asked for.
-    async fn open_session(&mut self, shared: &Shared, route: usize, stop: &CancellationToken) -> Option<Asked> {
+    async fn open_session(
+        &mut self,
+        shared: &Shared,
+        route: usize,
+        stop: &CancellationToken,
+    ) -> Option<FinishedRequest> {
         let task = shared.classes[0].task_that_opens(route)?;
         self.user.forget_sessions();
         self.go(shared, task, stop).await
     }
 
-    async fn go(&mut self, shared: &Shared, task: usize, stop: &CancellationToken) -> Option<Asked> {
+    async fn go(&mut self, shared: &Shared, task: usize, stop: &CancellationToken) -> Option<FinishedRequest> {
         stop.run_until_cancelled(self.user.place(shared, task)).await?;
         self.user.plan(task);
         Some(self.user.step(shared, self.clock, None, stop).await)

@@ -19,7 +19,7 @@ use crate::scenario::service::{ServiceRoute, Values};
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// What a user fills holes with, by the place of each name among the plan's.
-pub(super) type Known = [Option<Arc<str>>];
+pub(super) type HoleValues = [Option<Arc<str>>];
 
 /// A request with holes, and what fills them.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ pub(super) struct Drawn {
     path: Template,
     query: Vec<(String, Template)>,
     headers: Vec<(HeaderName, Template)>,
-    body: Body,
-    values: Vec<Source>,
+    body: BodyTemplate,
+    values: Vec<ValueSource>,
 }
 
 #[derive(Debug)]
-enum Body {
+enum BodyTemplate {
     None,
     /// A value must be escaped in it.
     Json(Template),
@@ -44,7 +44,7 @@ enum Body {
 
 /// Where a parameter's values come from.
 #[derive(Debug)]
-enum Source {
+enum ValueSource {
     List(Vec<String>),
     Range(i64, i64),
     /// The user knows it: its name, and its place.
@@ -70,10 +70,10 @@ impl Drawn {
         let names: Vec<&str> = own.chain(of_users).collect();
         let template = |text: &str| Template::read(text, &names);
         let values = names.iter().map(|name| match route.params.get(*name) {
-            Some(values) => Source::of(values, files),
-            None => Source::User((*name).to_owned(), known.iter().position(|it| it == name).unwrap_or(0)),
+            Some(values) => ValueSource::of(values, files),
+            None => ValueSource::User((*name).to_owned(), known.iter().position(|it| it == name).unwrap_or(0)),
         });
-        let (body, content_type) = Body::of(route, files, template);
+        let (body, content_type) = BodyTemplate::of(route, files, template);
         let headers = content_type.map(|it| ("Content-Type", it)).into_iter().chain(mcp::accepts(route));
         let headers = headers.chain(route.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let headers = headers.map(|(name, value)| {
@@ -94,11 +94,11 @@ impl Drawn {
     ///
     /// # Errors
     /// Why it cannot be sent, in words.
-    pub(super) fn fill(&self, request: &mut Request, random: &mut SmallRng, known: &Known) -> Result<(), String> {
+    pub(super) fn fill(&self, request: &mut Request, random: &mut SmallRng, known: &HoleValues) -> Result<(), String> {
         let drawn: Vec<Option<Cow<'_, str>>> = self.values.iter().map(|source| source.draw(random, known)).collect();
         let filled = |template: &Template, written: fn(&str) -> String| {
             let unknown = |place: usize| match &self.values[place] {
-                Source::User(name, _) => format!("not sent: nothing fills `{{{name}}}`"),
+                ValueSource::User(name, _) => format!("not sent: nothing fills `{{{name}}}`"),
                 _ => "not sent: a hole has no value".to_owned(),
             };
             template.filled(&drawn, written).map_err(unknown)
@@ -118,11 +118,11 @@ impl Drawn {
             request.headers_mut().insert(name, value);
         }
         let body = match &self.body {
-            Body::None => return Ok(()),
-            Body::Json(body) => filled(body, in_json)?.into(),
-            Body::Text(body) => filled(body, str::to_owned)?.into(),
-            Body::File(bytes) => bytes.clone(),
-            Body::Form(pairs) => {
+            BodyTemplate::None => return Ok(()),
+            BodyTemplate::Json(body) => filled(body, in_json)?.into(),
+            BodyTemplate::Text(body) => filled(body, str::to_owned)?.into(),
+            BodyTemplate::File(bytes) => bytes.clone(),
+            BodyTemplate::Form(pairs) => {
                 let mut form = reqwest::Url::parse("form:").map_err(|error| error.to_string())?;
                 for (name, value) in pairs {
                     form.query_pairs_mut().append_pair(name, &filled(value, str::to_owned)?);
@@ -135,7 +135,7 @@ impl Drawn {
     }
 }
 
-impl Body {
+impl BodyTemplate {
     fn of(route: &ServiceRoute, files: &Files, template: impl Fn(&str) -> Template) -> (Self, Option<&'static str>) {
         if let Some(call) = &route.mcp {
             return (Self::Json(template(&mcp::call(call).to_string())), Some("application/json"));
@@ -163,7 +163,7 @@ fn in_json(value: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-impl Source {
+impl ValueSource {
     fn of(values: &Values, files: &Files) -> Self {
         let lines = |file: &PathBuf| files.lines.get(file).cloned().unwrap_or_default();
         match values {
@@ -173,7 +173,7 @@ impl Source {
         }
     }
 
-    fn draw<'a>(&'a self, random: &mut SmallRng, known: &'a Known) -> Option<Cow<'a, str>> {
+    fn draw<'a>(&'a self, random: &mut SmallRng, known: &'a HoleValues) -> Option<Cow<'a, str>> {
         match self {
             Self::List(list) if list.is_empty() => None,
             Self::List(list) => Some(Cow::Borrowed(&list[random.random_range(0..list.len())])),

@@ -17,12 +17,12 @@ use super::ceiling::Ceiling;
 use super::fleet::Fleet;
 use super::identity::Identity;
 use super::judge::{Mask, READ_MOST, STREAM_READ, judge};
-use super::mcp::{self, Session};
+use super::mcp::{self, McpSession};
 use super::open::Schedule;
 use super::plan::{Capture, Class, Task};
 use super::profile::Profile;
 use super::recorder::{Recorder, RequestOutcome};
-use super::solo::{Asked, Ended, NO_ANSWER};
+use super::solo::{FinishedRequest, NO_ANSWER, RequestStatus};
 use crate::redact::Redactor;
 use crate::scenario::Balance;
 use crate::units::Span;
@@ -66,7 +66,7 @@ pub(super) struct User {
     /// What fills holes, by the place of its name: columns of the identity's, and what was captured in this turn.
     known: Vec<Option<Arc<str>>>,
     /// Sessions that are open, by the replica's place.
-    sessions: BTreeMap<usize, Session>,
+    sessions: BTreeMap<usize, McpSession>,
 }
 
 impl User {
@@ -137,7 +137,7 @@ impl User {
         clock: Clock,
         planned: Option<Instant>,
         stop: &CancellationToken,
-    ) -> Asked {
+    ) -> FinishedRequest {
         let place = self.next(shared);
         let task = shared.classes[self.class].task(place);
         let replica = shared.fleet.choose(shared.balance, self.index as usize);
@@ -164,7 +164,7 @@ impl User {
             // What comes after a failed step would fail for no fault of its own.
             _ => self.ahead.clear(),
         }
-        let asked = Asked { sent, done, ended: Ended::of(&outcome) };
+        let asked = FinishedRequest { sent, done, ended: RequestStatus::of(&outcome) };
         shared.recorder.record(self.index, route, clock.phase(done), done - planned.unwrap_or(sent), outcome);
         asked
     }
@@ -193,7 +193,7 @@ impl User {
         let answer = exchange(shared, task, request).await?;
         let session = match judge(&Mask::None, answer.status, &answer.headers, &answer.body) {
             RequestOutcome::Failure(text) => return Err(text),
-            _ => Session::opened(&answer.headers, &answer.body)?,
+            _ => McpSession::opened(&answer.headers, &answer.body)?,
         };
         let mut request = mcp::initialized(url, &session);
         self.identity.sign(request.headers_mut());
@@ -212,7 +212,7 @@ impl User {
             session.join(request.headers_mut());
         }
         let answer = exchange(shared, task, request).await?;
-        if task.opening.is_some() && Session::is_gone(answer.status) {
+        if task.opening.is_some() && McpSession::is_gone(answer.status) {
             self.sessions.remove(&replica);
         }
         match judge(&task.mask, answer.status, &answer.headers, &answer.body) {
@@ -250,14 +250,14 @@ impl User {
 const LONGEST_CAPTURE: usize = 8192;
 
 /// An answer, as far as it is kept.
-struct Answer {
+struct KeptAnswer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
 /// Sends a request and waits for the whole answer.
-async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<Answer, String> {
+async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<KeptAnswer, String> {
     let answer = async {
         let mut response = shared.client.execute(request).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
@@ -270,7 +270,7 @@ async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<Answ
             }
             _ => response.bytes().await?,
         };
-        Ok(Answer { status, headers, body })
+        Ok(KeptAnswer { status, headers, body })
     };
     answer.await.map_err(|error| transport_error(&error, task.timeout.unwrap_or(shared.client_timeout)))
 }

@@ -27,7 +27,7 @@ pub(super) const POOLER_STOP_STEPS: [(Signal, Duration); 2] =
 pub(super) const FAST_TICK: Duration = Duration::from_millis(5);
 
 /// What happened while a child was waited for.
-pub(super) enum Event {
+pub(super) enum ChildEvent {
     /// It ended.
     Ended(ExitStatus),
     /// The run is over: stdin is closed, or a signal came.
@@ -35,16 +35,16 @@ pub(super) enum Event {
 }
 
 /// The run is over.
-pub(super) struct Stop;
+pub(super) struct StopSignal;
 
 /// A child that does not outlive this value.
-pub(super) struct Running {
+pub(super) struct RunningChild {
     program: PathBuf,
     child: Child,
     stop_steps: &'static [(Signal, Duration)],
 }
 
-impl Running {
+impl RunningChild {
     /// Starts `command`, its output appended to `log`.
     pub(super) fn start(command: Command, log: &Path) -> Result<Self, KeeperError> {
         Self::start_to_stop_by(&STOP_STEPS, command, log)
@@ -72,14 +72,18 @@ impl Running {
     }
 
     /// Waits until it ends or the run does, looking at it once per `tick`.
-    pub(super) fn wait_or_order(&mut self, orders: &Receiver<Stop>, tick: Duration) -> Result<Event, KeeperError> {
+    pub(super) fn wait_or_order(
+        &mut self,
+        orders: &Receiver<StopSignal>,
+        tick: Duration,
+    ) -> Result<ChildEvent, KeeperError> {
         loop {
             if let Some(status) = self.try_wait()? {
-                return Ok(Event::Ended(status));
+                return Ok(ChildEvent::Ended(status));
             }
             match orders.recv_timeout(tick) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(Event::Told),
+                Ok(StopSignal) | Err(RecvTimeoutError::Disconnected) => return Ok(ChildEvent::Told),
             }
         }
     }
@@ -114,7 +118,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningChild {
     fn drop(&mut self) {
         // Reached with a living child only after an error or a panic. Otherwise `try_wait` repeats the status.
         if matches!(self.child.try_wait(), Ok(None))

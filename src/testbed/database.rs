@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use gateway_under_test::settings::{DatabaseHost, DatabaseSettings, Route};
+use gateway_under_test::settings::{DatabaseHost, DatabaseRoute, DatabaseSettings};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
@@ -198,7 +198,7 @@ impl Database {
             user,
             password,
             dbname,
-            route: if self.pgbouncer().is_some() { Route::TransactionPooler } else { Route::Direct },
+            route: if self.pgbouncer().is_some() { DatabaseRoute::TransactionPooler } else { DatabaseRoute::Direct },
             statement_timeout: limits.statement_timeout.duration(),
             idle_in_transaction_session_timeout: limits.idle_in_transaction_session_timeout.duration(),
         }

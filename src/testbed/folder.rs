@@ -27,7 +27,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 
 use super::account::ServerAccount;
-use super::process::{FOLDER_PREFIX, OWNER_FILE, Owner, command_line, parse_pid, stop};
+use super::process::{FOLDER_PREFIX, FolderOwner, OWNER_FILE, command_line, parse_pid, stop};
 use super::{command, pgbouncer};
 
 /// The port in the name of the socket. Nothing listens on it: the folder alone makes the socket unique.
@@ -99,7 +99,7 @@ pub(super) fn owned_folder(temp_dir: &Path) -> io::Result<PathBuf> {
     let parent = place_for_folders(temp_dir)?;
     let path = parent.join(format!("{FOLDER_PREFIX}{}-{:08x}", process::id(), rand::random::<u32>()));
     DirBuilder::new().mode(0o700).create(&path)?;
-    fs::write(path.join(OWNER_FILE), Owner::of_this_process().to_line())?;
+    fs::write(path.join(OWNER_FILE), FolderOwner::of_this_process().to_line())?;
     Ok(path)
 }
 
@@ -127,7 +127,7 @@ pub fn sweep_stale(temp_dir: &Path) -> usize {
 fn is_stale(folder: &Path) -> bool {
     // The folder itself, not what a link by that name points to.
     let ours = fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == geteuid().as_raw());
-    ours && Owner::of(folder).is_some_and(|owner| !owner.is_alive())
+    ours && FolderOwner::of(folder).is_some_and(|owner| !owner.is_alive())
 }
 
 /// Stops the server that a vanished keeper left in `folder`, and removes the folder; false when it is still there.
@@ -212,7 +212,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = ClusterFolder::create(temp.path(), None).unwrap();
         let path = folder.path().to_owned();
-        assert_eq!(Owner::of(&path), Some(Owner::of_this_process()));
+        assert_eq!(FolderOwner::of(&path), Some(FolderOwner::of_this_process()));
         assert_eq!(sweep_stale(temp.path()), 0, "its owner is alive");
         assert!(path.exists());
         drop(folder);
@@ -230,11 +230,11 @@ mod tests {
     #[test]
     fn a_process_with_the_number_of_the_owner_is_not_the_owner() {
         let temp = tempfile::tempdir().unwrap();
-        let me = Owner::of_this_process();
+        let me = FolderOwner::of_this_process();
         let folder = folder_of(temp.path(), me.pid.as_raw());
         assert_eq!(sweep_stale(temp.path()), 0, "without a start time the number decides");
         let Some(started) = me.started else { return };
-        let earlier = Owner { started: Some(started - 1), ..me };
+        let earlier = FolderOwner { started: Some(started - 1), ..me };
         fs::write(folder.join(OWNER_FILE), earlier.to_line()).unwrap();
         assert_eq!(sweep_stale(temp.path()), 1);
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::account::{AccountError, ServerAccount};
-use super::child::{Event, FAST_TICK, POOLER_STOP_STEPS, Running, STOP_STEPS, Stop};
+use super::child::{ChildEvent, FAST_TICK, POOLER_STOP_STEPS, RunningChild, STOP_STEPS, StopSignal};
 use super::folder::{ClusterFolder, PORT};
 use super::pgbouncer::{self, PgBouncerPlan};
 
@@ -160,9 +160,9 @@ pub fn keep() -> Result<(), KeeperError> {
     outcome
 }
 
-fn listen_for_signals(sender: Sender<Stop>) -> Result<(), KeeperError> {
+fn listen_for_signals(sender: Sender<StopSignal>) -> Result<(), KeeperError> {
     // A failed send means that the keeper is stopping already.
-    ctrlc::set_handler(move || drop(sender.send(Stop))).map_err(KeeperError::Signals)
+    ctrlc::set_handler(move || drop(sender.send(StopSignal))).map_err(KeeperError::Signals)
 }
 
 /// The plan; `None` when the run ended before it wrote one.
@@ -175,12 +175,12 @@ fn read_plan(stdin: &mut impl BufRead) -> Result<Option<KeeperPlan>, KeeperError
     serde_json::from_str(&line).map(Some).map_err(|error| KeeperError::Plan(error.into()))
 }
 
-fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<Stop>) {
+fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<StopSignal>) {
     // The thread is not joined: it may sit in its read when the keeper ends for another reason.
     thread::spawn(move || {
         let end = io::copy(&mut stdin, &mut io::sink());
         tracing::debug!("the lifeline ended: {end:?}");
-        drop(sender.send(Stop));
+        drop(sender.send(StopSignal));
     });
 }
 
@@ -210,11 +210,11 @@ impl KeeperError {
     }
 }
 
-fn run(plan: &KeeperPlan, orders: &Receiver<Stop>) -> Result<(), KeeperError> {
+fn run(plan: &KeeperPlan, orders: &Receiver<StopSignal>) -> Result<(), KeeperError> {
     let account = ServerAccount::choose()?;
     let folder = ClusterFolder::create(&plan.temp_dir, account)
         .map_err(|source| KeeperError::Folder { temp_dir: plan.temp_dir.clone(), source })?;
-    let house = House { plan, folder, account };
+    let house = ClusterSupervisor { plan, folder, account };
     house.check_reachable()?;
     match house.init(orders)? {
         ControlFlow::Continue(()) => house.serve(orders),
@@ -223,13 +223,13 @@ fn run(plan: &KeeperPlan, orders: &Receiver<Stop>) -> Result<(), KeeperError> {
 }
 
 /// A folder, what is to live in it, and as whom.
-struct House<'a> {
+struct ClusterSupervisor<'a> {
     plan: &'a KeeperPlan,
     folder: ClusterFolder,
     account: Option<ServerAccount>,
 }
 
-impl House<'_> {
+impl ClusterSupervisor<'_> {
     fn check_reachable(&self) -> Result<(), AccountError> {
         let Some(account) = self.account else { return Ok(()) };
         account.can_enter(self.folder.path())?;
@@ -239,23 +239,23 @@ impl House<'_> {
     }
 
     /// Makes the data folder; breaks when the run ended meanwhile.
-    fn init(&self, orders: &Receiver<Stop>) -> Result<ControlFlow<()>, KeeperError> {
+    fn init(&self, orders: &Receiver<StopSignal>) -> Result<ControlFlow<()>, KeeperError> {
         let mut command = self.command(&self.plan.initdb);
         command.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         command.arg(format!("--username={SUPERUSER}")).arg("--pgdata").arg(self.folder.data());
-        let mut initdb = Running::start(command, &self.folder.log())?;
+        let mut initdb = RunningChild::start(command, &self.folder.log())?;
         match initdb.wait_or_order(orders, FAST_TICK)? {
-            Event::Ended(status) if status.success() => Ok(ControlFlow::Continue(())),
-            Event::Ended(status) => Err(ended(&self.plan.initdb, status, &self.folder.log())),
-            Event::Told => {
+            ChildEvent::Ended(status) if status.success() => Ok(ControlFlow::Continue(())),
+            ChildEvent::Ended(status) => Err(ended(&self.plan.initdb, status, &self.folder.log())),
+            ChildEvent::Told => {
                 initdb.stop()?;
                 Ok(ControlFlow::Break(()))
             }
         }
     }
 
-    fn serve(&self, orders: &Receiver<Stop>) -> Result<(), KeeperError> {
-        let mut postgres = Running::start(self.server_command(), &self.folder.log())?;
+    fn serve(&self, orders: &Receiver<StopSignal>) -> Result<(), KeeperError> {
+        let mut postgres = RunningChild::start(self.server_command(), &self.folder.log())?;
         // Dropped before the server when something fails.
         let mut pooler = self.plan.pgbouncer.as_ref().map(|plan| self.start_pooler(plan)).transpose()?;
         report(&KeeperReport::Started(StartedServer {
@@ -277,22 +277,22 @@ impl House<'_> {
             }
             match orders.recv_timeout(SLOW_TICK) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(StopSignal) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         // Whatever becomes of it, the server is stopped.
-        let stopped = pooler.as_mut().map_or(Ok(()), Running::stop);
+        let stopped = pooler.as_mut().map_or(Ok(()), RunningChild::stop);
         postgres.stop()?;
         stopped
     }
 
     /// Starts `PgBouncer`, and writes down which process it is, for whoever has to clear up after this one.
-    fn start_pooler(&self, plan: &PgBouncerPlan) -> Result<Running, KeeperError> {
+    fn start_pooler(&self, plan: &PgBouncerPlan) -> Result<RunningChild, KeeperError> {
         let folder = self.folder.path();
         let ini = plan.write_files(folder, &self.folder.socket_dir()).map_err(KeeperError::PoolerFiles)?;
         let mut command = self.command(&plan.program);
         command.arg(ini);
-        let pooler = Running::start_to_stop_by(&POOLER_STOP_STEPS, command, &plan.log_in(folder))?;
+        let pooler = RunningChild::start_to_stop_by(&POOLER_STOP_STEPS, command, &plan.log_in(folder))?;
         fs::write(pgbouncer::pid_in(folder), pooler.id().to_string()).map_err(KeeperError::PoolerFiles)?;
         Ok(pooler)
     }

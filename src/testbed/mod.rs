@@ -42,7 +42,7 @@ use told::{backend_settings, replica_settings};
 
 pub use account::AccountError;
 pub use seed::SeedError;
-pub use serving::Running;
+pub use serving::ServedGateway;
 
 /// Hidden subcommand of a gateway replica.
 pub const REPLICA_SUBCOMMAND: &str = "serve-replica";
@@ -128,7 +128,7 @@ impl TestbedError {
 
 /// What a testbed is made of, apart from the scenario.
 #[derive(Clone, Debug)]
-pub struct Premises {
+pub struct TestbedConfig {
     /// The PostgreSQL to use.
     pub database: DatabaseSource,
     /// Where children write their logs; in the private cluster's own folder when there is no other.
@@ -224,7 +224,11 @@ impl Testbed {
     ///
     /// # Cancel safety
     /// Dropped halfway, every child ends on its own, a moment later.
-    pub async fn start(scenario: &Scenario, scope: SessionScope, premises: &Premises) -> Result<Self, TestbedError> {
+    pub async fn start(
+        scenario: &Scenario,
+        scope: SessionScope,
+        premises: &TestbedConfig,
+    ) -> Result<Self, TestbedError> {
         let log = premises.logs.as_ref().map(|folder| folder.join(format!("pgbouncer.{}.log", scope.name())));
         let database = premises.database.open(scenario, log).await?;
         let jwt_secret = premises.jwt_secret.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
@@ -325,7 +329,7 @@ impl Testbed {
 async fn start_services(
     scenario: &Scenario,
     scope: SessionScope,
-    premises: &Premises,
+    premises: &TestbedConfig,
     database: &Database,
     jwt_secret: &str,
 ) -> Result<(Service, Vec<Service>, Callers), TestbedError> {

@@ -51,13 +51,13 @@ pub(super) fn process_exists(pid: Pid) -> bool {
 
 /// The process that a folder belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(super) struct FolderOwner {
     pub(super) pid: Pid,
     /// Clock ticks from boot to the start of the process; `None` where the system does not tell.
     pub(super) started: Option<u64>,
 }
 
-impl Owner {
+impl FolderOwner {
     pub(super) fn of_this_process() -> Self {
         let pid = Pid::this();
         Self { pid, started: ProcessStat::of(pid).map(|stat| stat.started) }

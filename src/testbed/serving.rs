@@ -1,6 +1,6 @@
 //! A testbed that serves by itself, without a load: what `rbac-bench gateway` runs.
 
-use super::{DatabaseSource, Premises, Testbed, TestbedError, limits, seed, sweep_leftovers};
+use super::{DatabaseSource, Testbed, TestbedConfig, TestbedError, limits, seed, sweep_leftovers};
 use crate::scenario::{Scenario, SessionScope};
 
 /// Clients that a gateway served alone should be able to take at once.
@@ -8,7 +8,7 @@ const GATEWAY_CLIENTS: u32 = 1000;
 
 /// A testbed that serves by itself: what `rbac-bench gateway` runs.
 #[derive(Debug)]
-pub struct Running {
+pub struct ServedGateway {
     /// The testbed.
     pub testbed: Testbed,
     /// Its variant.
@@ -23,7 +23,7 @@ pub struct Running {
     _logs: Option<tempfile::TempDir>,
 }
 
-impl Running {
+impl ServedGateway {
     /// Starts the first variant of a scenario, its first replica on `port`; `jwt_secret` as in [`Premises`].
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Running {
             DatabaseSource::Own(_) => Some(tempfile::tempdir().map_err(TestbedError::Logs)?),
         };
         let password = format!("{:016x}", rand::random::<u64>());
-        let premises = Premises {
+        let premises = TestbedConfig {
             database,
             logs: logs.as_ref().map(|folder| folder.path().to_owned()),
             port,

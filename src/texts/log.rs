@@ -1,6 +1,6 @@
 //! Texts in a log: a line each, but for Python's tracebacks, whose last line says what and whose lines before say where.
 
-use super::{LONGEST, Tally};
+use super::{LONGEST, PatternCounts};
 
 /// What begins a traceback.
 const TRACEBACK: &str = "Traceback (most recent call last):";
@@ -8,7 +8,7 @@ const TRACEBACK: &str = "Traceback (most recent call last):";
 /// Counts the texts of a log as it is read. Of a traceback only its last [`LONGEST`] bytes are kept.
 #[derive(Debug, Default)]
 pub struct LogReader {
-    tally: Tally,
+    tally: PatternCounts,
     /// The traceback that goes on.
     traceback: Option<String>,
     /// What stands before each of its lines, such as a container's name.
@@ -18,7 +18,7 @@ pub struct LogReader {
 impl LogReader {
     /// Counts on from what other logs told.
     #[must_use]
-    pub fn after(tally: Tally) -> Self {
+    pub fn after(tally: PatternCounts) -> Self {
         Self { tally, ..Self::default() }
     }
 
@@ -49,7 +49,7 @@ impl LogReader {
 
     /// What was met.
     #[must_use]
-    pub fn end(self) -> Tally {
+    pub fn end(self) -> PatternCounts {
         self.tally
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 use serde::Serialize;
 
 pub use log::LogReader;
-pub use tally::{Tally, Told};
+pub use tally::{PatternCount, PatternCounts};
 
 /// Bytes of one text that are read. Whatever is longer says what it has to say before.
 pub const LONGEST: usize = 8_192;
@@ -65,7 +65,7 @@ impl TextKind {
 
 /// The limits that a text tells; `None` is one that it does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Limits {
+pub struct PoolLimits {
     /// Connections of the pool.
     pub size: Option<u32>,
     /// Connections beyond them.
@@ -82,7 +82,7 @@ pub struct Recognised {
     /// Who says it: `SQLAlchemy`, `PostgreSQL`, `PgBouncer`.
     pub library: &'static str,
     /// The limits it tells.
-    pub limits: Limits,
+    pub limits: PoolLimits,
 }
 
 /// Recognises a text, or a line of a log; `None` when it is none of those that are known.

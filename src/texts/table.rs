@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Limits, Recognised, TextKind};
+use super::{PoolLimits, Recognised, TextKind};
 use TextKind::{
     AdminShutdown, IdleInTransactionTimeout, LeakSuspected, LockTimeout, PendingRollback, PgbouncerIdleTransaction,
     PgbouncerMaxClients, PgbouncerOther, PgbouncerQueryWait, PoolExhausted, PoolTimeout, StatementTimeout,
@@ -114,7 +114,7 @@ pub(super) fn recognise(text: &str) -> Option<Recognised> {
         let count = |name: &str| group(name).and_then(|it| it.parse::<u32>().ok());
         let seconds = |name: &str| group(name).and_then(|it| it.trim_end_matches('.').parse::<f64>().ok());
         let timeout_s = seconds("s").or_else(|| seconds("ms").map(|ms| ms / 1e3));
-        let limits = Limits { size: count("size"), overflow: count("overflow"), timeout_s };
+        let limits = PoolLimits { size: count("size"), overflow: count("overflow"), timeout_s };
         Some(Recognised { kind: entry.kind, library: entry.library, limits })
     })
 }

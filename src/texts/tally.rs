@@ -4,28 +4,28 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Limits, Recognised, TextKind, recognise};
+use super::{PoolLimits, Recognised, TextKind, recognise};
 
 /// What is known of one kind of text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Told {
+pub struct PatternCount {
     /// How often it was met.
     pub count: u64,
     /// The limits it told last.
-    pub limits: Limits,
+    pub limits: PoolLimits,
 }
 
 /// Who tells of an error. `PgBouncer` logs the end of one session up to three times: what it told the client, that it
 /// closes the client, and that it closes the server connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Voice {
+enum LogSource {
     Whoever,
     PoolerError,
     ClosesClient,
     ClosesServer,
 }
 
-impl Voice {
+impl LogSource {
     fn of(kind: TextKind, text: &str) -> Self {
         if !kind.is_pgbouncer() {
             return Self::Whoever;
@@ -44,19 +44,19 @@ impl Voice {
 
 /// Recognised texts, counted.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
-    told: BTreeMap<(TextKind, &'static str), Told>,
-    voices: BTreeMap<(TextKind, &'static str, Voice), u64>,
+pub struct PatternCounts {
+    told: BTreeMap<(TextKind, &'static str), PatternCount>,
+    voices: BTreeMap<(TextKind, &'static str, LogSource), u64>,
 }
 
-impl Tally {
+impl PatternCounts {
     /// Counts a text that was met `count` times, if it is known. What several voices tell of the same happened as often
     /// as the one says that says it most often.
     pub fn add(&mut self, text: &str, count: u64) {
         if let Some(Recognised { kind, library, limits }) = recognise(text) {
-            let voice = self.voices.entry((kind, library, Voice::of(kind, text))).or_default();
+            let voice = self.voices.entry((kind, library, LogSource::of(kind, text))).or_default();
             *voice += count;
-            let told = self.told.entry((kind, library)).or_insert(Told { count: 0, limits });
+            let told = self.told.entry((kind, library)).or_insert(PatternCount { count: 0, limits });
             told.count = told.count.max(*voice);
             told.limits = limits;
         }
@@ -71,7 +71,7 @@ impl Tally {
     }
 
     /// What was met, by kind and library.
-    pub fn iter(&self) -> impl Iterator<Item = (TextKind, &'static str, &Told)> {
+    pub fn iter(&self) -> impl Iterator<Item = (TextKind, &'static str, &PatternCount)> {
         self.told.iter().map(|((kind, library), told)| (*kind, *library, told))
     }
 }
@@ -80,13 +80,13 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn counts(tally: &Tally) -> Vec<(TextKind, u64)> {
+    fn counts(tally: &PatternCounts) -> Vec<(TextKind, u64)> {
         tally.iter().map(|(kind, _, told)| (kind, told.count)).collect()
     }
 
     #[test]
     fn one_end_of_a_session_in_the_log_of_pgbouncer_is_counted_once() {
-        let mut tally = Tally::default();
+        let mut tally = PatternCounts::default();
         for line in [
             "2026-11-24 23:37:59.517 UTC [7] LOG C-0x56: rbac/postgres@unix(9):6432 closing because: idle transaction timeout (age=2s)",
             "2026-11-24 23:37:59.517 UTC [7] WARNING C-0x56: rbac/postgres@unix(9):6432 pooler error: idle transaction timeout",
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn whoever_else_met_the_same_errors_does_not_make_them_more() {
-        let (mut ours, mut theirs) = (Tally::default(), Tally::default());
+        let (mut ours, mut theirs) = (PatternCounts::default(), PatternCounts::default());
         ours.add("timed out waiting for connection", 3);
         theirs.add("timed out waiting for connection", 5);
         ours.also_seen(theirs);

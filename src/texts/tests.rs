@@ -12,11 +12,11 @@ use super::*;
 /// (text, kind, library, (size, overflow, timeout)). Beside each, where its wording is from: a library's source as
 /// published (`src`), a published issue or post with the text as somebody met it (`met`), `PostgreSQL`'s or
 /// `PgBouncer`'s documented message (`doc`), or a run of this program's testbed (`run`).
-type Known = (&'static str, TextKind, &'static str, (Option<u32>, Option<u32>, Option<f64>));
+type KnownText = (&'static str, TextKind, &'static str, (Option<u32>, Option<u32>, Option<f64>));
 
 const NONE: (Option<u32>, Option<u32>, Option<f64>) = (None, None, None);
 
-const KNOWN: [Known; 42] = [
+const KNOWN: [KnownText; 42] = [
     // run; SQLAlchemy, pool/impl.py
     (
         "sqlalchemy.exc.TimeoutError: QueuePool limit of size 20 overflow 10 reached, connection timed out, timeout 60.00 (Background on this error at: https://sqlalche.me/e/20/3o7r)",
@@ -206,7 +206,7 @@ const KNOWN: [Known; 42] = [
 #[test]
 fn each_known_text_is_recognised_with_its_limits() {
     for (text, kind, library, (size, overflow, timeout_s)) in KNOWN {
-        let limits = Limits { size, overflow, timeout_s };
+        let limits = PoolLimits { size, overflow, timeout_s };
         assert_eq!(recognise(text), Some(Recognised { kind, library, limits }), "{text}");
     }
     let log = "2026-01-22 12:00:00 UTC [7] LOG C-0x1: db/app@1:2 closing because: idle transaction timeout (age=2s)";

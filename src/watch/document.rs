@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::groups::{Arranged, Root};
-use super::model::Model;
+use super::groups::{Arranged, RootSession};
+use super::model::WatchModel;
 use crate::monitor::sessions::Session;
 use crate::record::{Format, PoolSample};
 
@@ -12,7 +12,7 @@ const LISTED: usize = 200;
 
 /// The document; `docs/FORMATS.md` describes it.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub struct WatchJson<'a> {
     format: Format,
     database_url: &'a str,
     postgres_version: &'a str,
@@ -23,13 +23,13 @@ pub struct Document<'a> {
     /// `null` before the first look.
     sessions: Option<Sessions>,
     oldest_transaction_s: Option<f64>,
-    transactions: Vec<Transaction<'a>>,
+    transactions: Vec<TransactionJson<'a>>,
     transactions_left_out: usize,
     by_statement: Vec<ByStatement<'a>>,
     by_application: Vec<ByApplication<'a>>,
     blocking: Vec<Blocking<'a>>,
     waiting_untraced: u32,
-    pools: Vec<Pool<'a>>,
+    pools: Vec<PoolJson<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ struct Sessions {
 }
 
 #[derive(Debug, Serialize)]
-struct Transaction<'a> {
+struct TransactionJson<'a> {
     pid: i32,
     state: &'static str,
     age_s: Option<f64>,
@@ -95,15 +95,15 @@ struct Blocking<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Pool<'a> {
+struct PoolJson<'a> {
     url: &'a str,
     #[serde(flatten)]
     sample: &'a PoolSample,
 }
 
-impl<'a> Document<'a> {
+impl<'a> WatchJson<'a> {
     /// What `model` knows.
-    pub fn of(model: &'a Model) -> Self {
+    pub fn of(model: &'a WatchModel) -> Self {
         let look = model.look.as_ref().map(|(_, look)| look);
         let transactions = look.map_or(&[][..], |look| &look.transactions[..]);
         let max_connections = model.server.max_connections;
@@ -139,8 +139,8 @@ fn sessions(look: &Arranged, max_connections: u32) -> Sessions {
     }
 }
 
-fn transaction(session: &Session) -> Transaction<'_> {
-    Transaction {
+fn transaction(session: &Session) -> TransactionJson<'_> {
+    TransactionJson {
         pid: session.pid,
         state: session.state.name(),
         age_s: session.transaction_s,
@@ -178,7 +178,7 @@ fn by_application(look: &Arranged) -> Vec<ByApplication<'_>> {
     groups.collect()
 }
 
-fn blocking(root: &Root) -> Blocking<'_> {
+fn blocking(root: &RootSession) -> Blocking<'_> {
     let session = root.session.as_ref();
     Blocking {
         pid: root.pid,
@@ -191,10 +191,10 @@ fn blocking(root: &Root) -> Blocking<'_> {
     }
 }
 
-fn pools(model: &Model) -> Vec<Pool<'_>> {
+fn pools(model: &WatchModel) -> Vec<PoolJson<'_>> {
     let named = model.pools.iter().map(|(number, pool)| {
         let url = model.target.pools.get((*number as usize).wrapping_sub(1));
-        Pool { url: url.map_or("", String::as_str), sample: &pool.sample }
+        PoolJson { url: url.map_or("", String::as_str), sample: &pool.sample }
     });
     named.collect()
 }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_document_says_what_it_is_and_has_what_the_screen_has() {
         let model = model(1_000);
-        let document = serde_json::to_value(Document::of(&model)).unwrap();
+        let document = serde_json::to_value(WatchJson::of(&model)).unwrap();
         assert_eq!(document["format"]["name"], "rbac-bench/watch");
         assert_eq!(document["sessions"]["idle_in_transaction"], 600);
         assert_eq!(document["transactions"].as_array().unwrap().len(), LISTED);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnose::normalise;
-use crate::monitor::sessions::{Look, Session, SessionState};
+use crate::monitor::sessions::{Session, SessionSnapshot, SessionState};
 use crate::record::ActivitySample;
 
 /// Groups that are kept of each kind: the largest.
@@ -22,7 +22,7 @@ pub struct Arranged {
     /// All sessions by `application_name`, most in a transaction first.
     pub applications: Vec<ApplicationGroup>,
     /// Who blocks others and waits for nobody, most behind first.
-    pub roots: Vec<Root>,
+    pub roots: Vec<RootSession>,
     /// Sessions that wait for a lock and were not asked for whom.
     pub untraced: u32,
 }
@@ -91,7 +91,7 @@ pub struct ApplicationGroup {
 
 /// A session that blocks others and waits for none.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Root {
+pub struct RootSession {
     /// Its process; 0 is a prepared transaction.
     pub pid: i32,
     /// The session; `None` when it is none of this database's clients.
@@ -111,7 +111,7 @@ pub struct Waiter {
 
 impl Arranged {
     /// Puts a look in order.
-    pub fn of(look: Look) -> Self {
+    pub fn of(look: SessionSnapshot) -> Self {
         let mut counts = Counts::default();
         look.sessions.iter().for_each(|session| counts.add(session));
         let waits_untraced = |session: &&Session| session.waits_for_lock && session.blocked_by.is_empty();
@@ -191,7 +191,7 @@ fn by_application(sessions: &[Session]) -> Vec<ApplicationGroup> {
 /// Whoever is in the way of others and waits for nobody, with all that wait behind. A waiter is behind each root that
 /// it depends on; a ring of waiters (a deadlock that the server has not resolved yet) has no root, so that its first
 /// member stands for one.
-fn roots(sessions: &[Session]) -> Vec<Root> {
+fn roots(sessions: &[Session]) -> Vec<RootSession> {
     let by_pid: BTreeMap<i32, &Session> = sessions.iter().map(|session| (session.pid, session)).collect();
     let mut behind = BTreeMap::<i32, Vec<i32>>::new();
     for session in sessions {
@@ -202,7 +202,7 @@ fn roots(sessions: &[Session]) -> Vec<Root> {
     }
     let waits = |pid: &i32| by_pid.get(pid).is_some_and(|session| !session.blocked_by.is_empty());
     let free = behind.keys().filter(|pid| !waits(pid)).copied();
-    let mut roots: Vec<Root> = free.map(|pid| root(pid, &by_pid, &behind)).collect();
+    let mut roots: Vec<RootSession> = free.map(|pid| root(pid, &by_pid, &behind)).collect();
     let mut reached: BTreeSet<i32> =
         roots.iter().flat_map(|root| root.behind.iter().map(|waiter| waiter.session.pid)).collect();
     for pid in by_pid.keys().filter(|pid| waits(pid)) {
@@ -219,7 +219,7 @@ fn roots(sessions: &[Session]) -> Vec<Root> {
 }
 
 /// Walks from a root outwards, each session once, at its shortest distance.
-fn root(pid: i32, by_pid: &BTreeMap<i32, &Session>, behind: &BTreeMap<i32, Vec<i32>>) -> Root {
+fn root(pid: i32, by_pid: &BTreeMap<i32, &Session>, behind: &BTreeMap<i32, Vec<i32>>) -> RootSession {
     let mut seen = BTreeSet::from([pid]);
     let mut waiters = Vec::new();
     let mut ring = vec![pid];
@@ -235,7 +235,7 @@ fn root(pid: i32, by_pid: &BTreeMap<i32, &Session>, behind: &BTreeMap<i32, Vec<i
         }
         ring = next;
     }
-    Root { pid, session: by_pid.get(&pid).map(|session| (*session).clone()), behind: waiters }
+    RootSession { pid, session: by_pid.get(&pid).map(|session| (*session).clone()), behind: waiters }
 }
 
 #[cfg(test)]
@@ -245,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn arranged(sessions: Vec<Session>) -> Arranged {
-        Arranged::of(Look { sessions, took_ms: 1.0 })
+        Arranged::of(SessionSnapshot { sessions, took_ms: 1.0 })
     }
 
     fn waiting(pid: i32, blocked_by: &[i32]) -> Session {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn tree(arranged: &Arranged) -> Vec<(i32, Vec<(i32, u32)>)> {
-        let behind = |root: &Root| root.behind.iter().map(|it| (it.session.pid, it.depth)).collect();
+        let behind = |root: &RootSession| root.behind.iter().map(|it| (it.session.pid, it.depth)).collect();
         arranged.roots.iter().map(|root| (root.pid, behind(root))).collect()
     }
 

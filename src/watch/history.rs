@@ -51,7 +51,7 @@ impl Bin {
 
 /// The last bins; one in which nothing was seen is a gap.
 #[derive(Clone, Debug)]
-pub struct History {
+pub struct WatchHistory {
     bin_s: f64,
     /// Number of the newest bin, counted from the beginning.
     newest: u64,
@@ -59,7 +59,7 @@ pub struct History {
     bins: VecDeque<Option<Bin>>,
 }
 
-impl History {
+impl WatchHistory {
     /// Without anything. A bin is as long as it must be for a poll every `interval_s` to fall into each.
     pub fn new(interval_s: f64) -> Self {
         let bin_s = if interval_s.is_finite() { (2.0 * interval_s).max(1.0) } else { 1.0 };
@@ -129,13 +129,13 @@ mod tests {
         ActivitySample { idle_in_transaction, ..ActivitySample::default() }
     }
 
-    fn shown(history: &History, width: usize, each: usize) -> Vec<Option<u32>> {
+    fn shown(history: &WatchHistory, width: usize, each: usize) -> Vec<Option<u32>> {
         history.columns(width, each).into_iter().map(|bin| bin.map(|bin| bin.idle_in_transaction)).collect()
     }
 
     #[test]
     fn a_second_shows_its_most_and_a_second_without_a_sample_is_a_gap() {
-        let mut history = History::new(0.1);
+        let mut history = WatchHistory::new(0.1);
         for (at_s, count) in [(0.1, 3), (0.9, 5), (0.95, 1), (1.5, 7), (4.2, 2)] {
             history.take(at_s, &sample(count));
         }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn it_does_not_grow_with_time() {
-        let mut history = History::new(0.1);
+        let mut history = WatchHistory::new(0.1);
         history.take(0.0, &sample(1));
         history.take(1e9, &sample(2));
         assert_eq!(history.bins.len(), BINS);
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn bins_are_long_enough_for_slow_polls() {
-        assert!((History::new(5.0).bin_s() - 10.0).abs() < 1e-9);
-        assert!((History::new(0.1).bin_s() - 1.0).abs() < 1e-9);
+        assert!((WatchHistory::new(5.0).bin_s() - 10.0).abs() < 1e-9);
+        assert!((WatchHistory::new(0.1).bin_s() - 1.0).abs() < 1e-9);
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::Event;
 
-use super::document::Document;
+use super::document::WatchJson;
 use super::figures::{age, clock, count};
 use super::live::Display;
-use super::model::Model;
-use super::panes::{Row, columns, nothing, rows};
-use super::ui::{Asked, Pane, Ui};
+use super::model::WatchModel;
+use super::panes::{PaneRow, columns, nothing, rows};
+use super::ui::{Pane, Ui, UserAction};
 use crate::render::text::plain;
 
 /// Rows of each table of a page.
@@ -22,7 +22,7 @@ const WIDTH: usize = 120;
 
 /// What is written each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum LineKind {
     /// A line for people.
     Line,
     /// A JSON document in a line.
@@ -30,41 +30,41 @@ pub enum Kind {
 }
 
 /// Writes what is known once an interval.
-pub struct Lines<'a> {
+pub struct WatchLines<'a> {
     /// Where to.
     pub out: &'a mut dyn Write,
     /// How often.
     pub interval: Duration,
     /// What.
-    pub kind: Kind,
+    pub kind: LineKind,
 }
 
-impl Display for Lines<'_> {
+impl Display for WatchLines<'_> {
     fn interval(&self) -> Duration {
         self.interval
     }
 
-    fn show(&mut self, model: &Model) -> io::Result<()> {
+    fn show(&mut self, model: &WatchModel) -> io::Result<()> {
         if model.look.is_none() && model.lost.is_none() {
             return Ok(());
         }
         match self.kind {
-            Kind::Line => writeln!(self.out, "{}", line(model))?,
-            Kind::Document => {
-                serde_json::to_writer(&mut self.out, &Document::of(model))?;
+            LineKind::Line => writeln!(self.out, "{}", line(model))?,
+            LineKind::Document => {
+                serde_json::to_writer(&mut self.out, &WatchJson::of(model))?;
                 writeln!(self.out)?;
             }
         }
         self.out.flush()
     }
 
-    fn take(&mut self, _: &Event, _: &Model) -> io::Result<Asked> {
-        Ok(Asked::Nothing)
+    fn take(&mut self, _: &Event, _: &WatchModel) -> io::Result<UserAction> {
+        Ok(UserAction::Nothing)
     }
 }
 
 /// The figures of this moment in a line.
-pub fn line(model: &Model) -> String {
+pub fn line(model: &WatchModel) -> String {
     let time = clock(model.target.started_unix_s + model.now_s);
     if let Some((since_s, why)) = &model.lost {
         return format!("{time} UTC  no answer for {}: {}", age(Some(model.now_s - since_s)), plain(why));
@@ -87,7 +87,7 @@ pub fn line(model: &Model) -> String {
 }
 
 /// Everything at one instant, as tables.
-pub fn page(model: &Model, width: Option<usize>) -> String {
+pub fn page(model: &WatchModel, width: Option<usize>) -> String {
     let width = width.unwrap_or(WIDTH).max(20);
     let ui = Ui::new(false);
     let mut page = format!(
@@ -107,7 +107,7 @@ pub fn page(model: &Model, width: Option<usize>) -> String {
             continue;
         }
         let heads = columns(pane).iter().map(|(head, _)| (*head).to_owned()).collect();
-        for cells in std::iter::once(heads).chain(rows.iter().take(PAGE_ROWS).map(Row::cells)) {
+        for cells in std::iter::once(heads).chain(rows.iter().take(PAGE_ROWS).map(PaneRow::cells)) {
             let _ = writeln!(page, "{}", cut(row(pane, &cells).trim_end(), width));
         }
         if rows.len() > PAGE_ROWS {
@@ -142,7 +142,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::sessions::Seen;
+    use crate::monitor::sessions::PollEvent;
     use crate::watch::simulated::model;
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         let said = line(&model);
         assert!(said.starts_with("11:07:39 UTC  35 idle in transaction · oldest 12.5 s · "), "{said}");
         assert!(said.contains(" · 40 × SELECT role_id FROM user_roles WHERE user_email = ?"), "{said}");
-        model.see(60.0, Seen::Lost("gone\u{1b}[2J".to_owned()));
+        model.see(60.0, PollEvent::Lost("gone\u{1b}[2J".to_owned()));
         model.advance(63.0);
         assert_eq!(line(&model), "11:07:43 UTC  no answer for 3.00 s: gone\\u{1b}[2J");
     }

@@ -11,12 +11,12 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::model::{Model, Target};
-use super::recording::Recorder;
-use super::ui::Asked;
+use super::model::{WatchModel, WatchTarget};
+use super::recording::WatchRecorder;
+use super::ui::UserAction;
 use crate::database::Database;
-use crate::monitor::sessions::{Looker, Seen};
-use crate::monitor::{GaugeNames, Monitor, MonitorError, Probe, Sink, Watch, Watched, Whose};
+use crate::monitor::sessions::{Looker, PollEvent};
+use crate::monitor::{GaugeNames, HealthProbe, Monitor, MonitorError, MonitorResult, SessionFilter, Sink, Watch};
 use crate::record::store::StoreError;
 use crate::record::{Outcome, Sample};
 use crate::scenario::Health;
@@ -29,13 +29,13 @@ const SHORTEST_PULSE: Duration = Duration::from_millis(50);
 
 /// What is watched, and how.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct WatchPlan {
     /// The database.
     pub database: Database,
     /// The same as it is shown.
-    pub target: Target,
+    pub target: WatchTarget,
     /// Whose sessions.
-    pub whose: Whose,
+    pub whose: SessionFilter,
     /// Pages of gauges, one for each pool or process.
     pub metrics: Vec<String>,
     /// What the gauges on them are called.
@@ -76,7 +76,7 @@ impl WatchError {
 
 /// How watching ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ExitReason {
     /// Somebody asked for it.
     Asked,
     /// The time was over.
@@ -96,25 +96,25 @@ pub trait Display {
     ///
     /// # Errors
     /// When there is nobody to show it to.
-    fn show(&mut self, model: &Model) -> io::Result<()>;
+    fn show(&mut self, model: &WatchModel) -> io::Result<()>;
 
     /// Takes what the terminal reports, and shows what comes of it.
     ///
     /// # Errors
     /// When there is nobody to show it to.
-    fn take(&mut self, event: &Event, model: &Model) -> io::Result<Asked>;
+    fn take(&mut self, event: &Event, model: &WatchModel) -> io::Result<UserAction>;
 }
 
 /// What comes in.
-pub(super) enum Happened {
+pub(super) enum WatchEvent {
     Sample(Sample),
-    Seen(Seen),
+    Seen(PollEvent),
     Terminal(Event),
     TerminalGone,
 }
 
 /// The way in.
-pub(super) type Happenings = Sender<(Instant, Happened)>;
+pub(super) type Happenings = Sender<(Instant, WatchEvent)>;
 
 /// Watches until it is asked to end, the time is over, or `stop`.
 ///
@@ -123,11 +123,11 @@ pub(super) type Happenings = Sender<(Instant, Happened)>;
 /// # Errors
 /// [`WatchError`]; a record that was begun says why it ended.
 pub async fn watch(
-    plan: Plan,
+    plan: WatchPlan,
     display: &mut dyn Display,
     read_keys: bool,
     stop: &CancellationToken,
-) -> Result<(Ended, Option<PathBuf>), WatchError> {
+) -> Result<(ExitReason, Option<PathBuf>), WatchError> {
     let looker = Looker::connect(&plan.database, &plan.whose).await?;
     let server = looker.server().clone();
     let epoch = Instant::now();
@@ -136,17 +136,17 @@ pub async fn watch(
     let sink = Arc::new(Inlet { send: send.clone(), dropped: Arc::clone(&dropped) });
     let keys = read_keys.then(|| super::screen::Keys::read(send.clone())).transpose()?;
     let recorder = match &plan.record {
-        Some(folder) => Some(Recorder::begin(folder, &plan, &server).await?),
+        Some(folder) => Some(WatchRecorder::begin(folder, &plan, &server).await?),
         None => None,
     };
     let monitor = Monitor::start(monitored(&plan, epoch), sink).await;
     let ending = CancellationToken::new();
-    let mut owner = Owner { model: Model::new(plan.target.clone(), server), recorder, epoch };
+    let mut owner = NameLookup { model: WatchModel::new(plan.target.clone(), server), recorder, epoch };
     let watched = match monitor {
         Err(error) => Err(error.into()),
         Ok(monitor) => {
             let looks = send.clone();
-            let look = move |at, seen| drop(looks.try_send((at, Happened::Seen(seen))));
+            let look = move |at, seen| drop(looks.try_send((at, WatchEvent::Seen(seen))));
             let looking = tokio::spawn(looker.run(plan.database.clone(), plan.interval, look, ending.clone()));
             let ended = owner.run(&mut happenings, display, plan.duration, stop).await;
             ending.cancel();
@@ -161,7 +161,7 @@ pub async fn watch(
     owner.close(watched, plan.duration.is_some(), dropped.load(Ordering::Relaxed)).await
 }
 
-fn monitored(plan: &Plan, epoch: Instant) -> Watch {
+fn monitored(plan: &WatchPlan, epoch: Instant) -> Watch {
     Watch {
         database: plan.database.clone(),
         interval: plan.counts_interval,
@@ -172,7 +172,7 @@ fn monitored(plan: &Plan, epoch: Instant) -> Watch {
         gauges: plan.metrics.clone(),
         gauge_names: plan.gauge_names.clone(),
         health: Health::default(),
-        probe: Probe::default(),
+        probe: HealthProbe::default(),
         pgbouncer: None,
     }
 }
@@ -185,7 +185,7 @@ struct Inlet {
 
 impl Sink for Inlet {
     fn take(&self, at: Instant, sample: Sample) {
-        if self.send.try_send((at, Happened::Sample(sample))).is_err() {
+        if self.send.try_send((at, WatchEvent::Sample(sample))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -197,20 +197,20 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Who owns what is known.
-struct Owner {
-    model: Model,
-    recorder: Option<Recorder>,
+struct NameLookup {
+    model: WatchModel,
+    recorder: Option<WatchRecorder>,
     epoch: Instant,
 }
 
-impl Owner {
+impl NameLookup {
     async fn run(
         &mut self,
-        happenings: &mut Receiver<(Instant, Happened)>,
+        happenings: &mut Receiver<(Instant, WatchEvent)>,
         display: &mut dyn Display,
         duration: Option<Duration>,
         stop: &CancellationToken,
-    ) -> Result<Ended, WatchError> {
+    ) -> Result<ExitReason, WatchError> {
         let mut ticks = tokio::time::interval(display.interval());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let over = async {
@@ -223,57 +223,57 @@ impl Owner {
         loop {
             let happened = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(Ended::Stopped),
-                () = &mut over => return Ok(Ended::Elapsed),
+                () = stop.cancelled() => return Ok(ExitReason::Stopped),
+                () = &mut over => return Ok(ExitReason::Elapsed),
                 _ = ticks.tick() => None,
                 happened = happenings.recv() => happened,
             };
-            if matches!(happened, Some((_, Happened::TerminalGone))) {
-                return Ok(Ended::ReaderGone);
+            if matches!(happened, Some((_, WatchEvent::TerminalGone))) {
+                return Ok(ExitReason::ReaderGone);
             }
             let asked = match happened {
                 None => self.tick(display),
                 Some((at, happened)) => self.take(at, happened, display),
             };
             match asked {
-                Ok(Asked::Quit) => return Ok(Ended::Asked),
-                Ok(Asked::Nothing) => {}
-                Err(WatchError::Show(error)) if is_gone(&error) => return Ok(Ended::ReaderGone),
+                Ok(UserAction::Quit) => return Ok(ExitReason::Asked),
+                Ok(UserAction::Nothing) => {}
+                Err(WatchError::Show(error)) if is_gone(&error) => return Ok(ExitReason::ReaderGone),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn tick(&mut self, display: &mut dyn Display) -> Result<Asked, WatchError> {
+    fn tick(&mut self, display: &mut dyn Display) -> Result<UserAction, WatchError> {
         self.model.advance(self.epoch.elapsed().as_secs_f64());
         if let Some(recorder) = &mut self.recorder {
             recorder.flush()?;
             self.model.recording = Some(recorder.shown());
         }
         display.show(&self.model)?;
-        Ok(Asked::Nothing)
+        Ok(UserAction::Nothing)
     }
 
-    fn take(&mut self, at: Instant, happened: Happened, display: &mut dyn Display) -> Result<Asked, WatchError> {
+    fn take(&mut self, at: Instant, happened: WatchEvent, display: &mut dyn Display) -> Result<UserAction, WatchError> {
         let at_s = at.saturating_duration_since(self.epoch).as_secs_f64();
         match happened {
-            Happened::Sample(sample) => {
+            WatchEvent::Sample(sample) => {
                 self.model.take(at_s, &sample);
                 if let Some(recorder) = &mut self.recorder {
                     recorder.append(at_s, sample)?;
                 }
             }
-            Happened::Seen(seen) => self.model.see(at_s, seen),
-            Happened::Terminal(event) => return Ok(display.take(&event, &self.model)?),
-            Happened::TerminalGone => {}
+            WatchEvent::Seen(seen) => self.model.see(at_s, seen),
+            WatchEvent::Terminal(event) => return Ok(display.take(&event, &self.model)?),
+            WatchEvent::TerminalGone => {}
         }
-        Ok(Asked::Nothing)
+        Ok(UserAction::Nothing)
     }
 
     /// What came in while the monitor was being stopped.
-    fn keep_the_rest(&mut self, happenings: &mut Receiver<(Instant, Happened)>) -> Result<(), WatchError> {
+    fn keep_the_rest(&mut self, happenings: &mut Receiver<(Instant, WatchEvent)>) -> Result<(), WatchError> {
         while let Ok((at, happened)) = happenings.try_recv() {
-            if let (Happened::Sample(sample), Some(recorder)) = (happened, &mut self.recorder) {
+            if let (WatchEvent::Sample(sample), Some(recorder)) = (happened, &mut self.recorder) {
                 recorder.append(at.saturating_duration_since(self.epoch).as_secs_f64(), sample)?;
             }
         }
@@ -282,14 +282,14 @@ impl Owner {
 
     async fn close(
         self,
-        watched: Result<(Ended, Watched), WatchError>,
+        watched: Result<(ExitReason, MonitorResult), WatchError>,
         timed: bool,
         dropped: u64,
-    ) -> Result<(Ended, Option<PathBuf>), WatchError> {
+    ) -> Result<(ExitReason, Option<PathBuf>), WatchError> {
         let Some(recorder) = self.recorder else { return watched.map(|(ended, _)| (ended, None)) };
         let outcome = match &watched {
             // Without a time to end at, a signal is as good an end as a key.
-            Ok((Ended::Stopped | Ended::ReaderGone, _)) if timed => Outcome::Interrupted,
+            Ok((ExitReason::Stopped | ExitReason::ReaderGone, _)) if timed => Outcome::Interrupted,
             Ok(_) => Outcome::Finished,
             Err(error) => Outcome::Failed { error: error.to_string() },
         };

@@ -20,5 +20,5 @@ mod simulated;
 pub mod ui;
 pub mod view;
 
-pub use model::{Model, Target};
+pub use model::{WatchModel, WatchTarget};
 pub use ui::Ui;

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::groups::Arranged;
-use super::history::History;
-use crate::monitor::sessions::{Seen, Server};
+use super::history::WatchHistory;
+use crate::monitor::sessions::{PollEvent, ServerLimits};
 use crate::record::{ActivitySample, CountersSample, Event, PoolSample, Sample};
 
 /// Events that are kept.
@@ -23,7 +23,7 @@ const LONG_EPISODE_S: f64 = 10.0;
 
 /// What is watched, and how often.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub struct WatchTarget {
     /// The database's URL without its password.
     pub url: String,
     /// The pages of gauges, without credentials, in order.
@@ -38,15 +38,15 @@ pub struct Target {
 
 /// Everything that a view may show. Times are seconds since watching began.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct WatchModel {
     /// What is watched.
-    pub target: Target,
+    pub target: WatchTarget,
     /// The server; as it was last known while it does not answer.
-    pub server: Server,
+    pub server: ServerLimits,
     /// The present.
     pub now_s: f64,
     /// Sessions over time.
-    pub history: History,
+    pub history: WatchHistory,
     /// The latest counts, and when they were taken.
     pub activity: Option<(f64, ActivitySample)>,
     /// The latest look, and when it was taken.
@@ -54,7 +54,7 @@ pub struct Model {
     /// Since when the server does not answer, and why; `None` while it does.
     pub lost: Option<(f64, String)>,
     /// The pools by number, counted from 1.
-    pub pools: BTreeMap<u32, Pool>,
+    pub pools: BTreeMap<u32, PoolView>,
     /// What the server counted since watching began.
     pub counters: Option<CountersSample>,
     /// What happened, oldest first.
@@ -65,7 +65,7 @@ pub struct Model {
 
 /// A pool as its gauges tell it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
+pub struct PoolView {
     /// When they were read last.
     pub at_s: f64,
     /// What they said.
@@ -83,11 +83,11 @@ pub struct Recording {
     pub samples: u64,
 }
 
-impl Model {
+impl WatchModel {
     /// Before anything was seen.
-    pub fn new(target: Target, server: Server) -> Self {
+    pub fn new(target: WatchTarget, server: ServerLimits) -> Self {
         Self {
-            history: History::new(target.counts_interval_s),
+            history: WatchHistory::new(target.counts_interval_s),
             target,
             server,
             now_s: 0.0,
@@ -131,9 +131,9 @@ impl Model {
     }
 
     /// Takes what came of a look.
-    pub fn see(&mut self, at_s: f64, seen: Seen) {
+    pub fn see(&mut self, at_s: f64, seen: PollEvent) {
         match seen {
-            Seen::Look(look) => {
+            PollEvent::Look(look) => {
                 let took_ms = look.took_ms;
                 let arranged = Arranged::of(look);
                 // A look counts too, where the monitor's connection is not back yet.
@@ -143,11 +143,11 @@ impl Model {
                 }
                 self.look = Some((at_s, arranged));
             }
-            Seen::Lost(why) => {
+            PollEvent::Lost(why) => {
                 self.note(at_s, format!("the server does not answer: {why}"));
                 self.lost = Some((at_s, why));
             }
-            Seen::Back(server) => {
+            PollEvent::Back(server) => {
                 let gone_s = self.lost.take().map_or(0.0, |(since_s, _)| at_s - since_s);
                 self.note(at_s, format!("the server answers again after {gone_s:.1} s"));
                 self.server = server;
@@ -177,7 +177,7 @@ impl Model {
         }
         let before = self.pools.get(&sample.replica).and_then(|pool| pool.peak);
         let peak = before.max(sample.checked_out);
-        self.pools.insert(sample.replica, Pool { at_s, sample: sample.clone(), peak });
+        self.pools.insert(sample.replica, PoolView { at_s, sample: sample.clone(), peak });
     }
 
     /// A failing poll says the same each time: it is kept once.
@@ -200,12 +200,12 @@ mod tests {
     #[test]
     fn a_lost_server_is_lost_since_the_first_failure_and_until_it_answers() {
         let mut model = model(0);
-        model.see(3.0, Seen::Lost("connection closed".to_owned()));
+        model.see(3.0, PollEvent::Lost("connection closed".to_owned()));
         model.advance(9.0);
         assert_eq!(model.lost, Some((3.0, "connection closed".to_owned())));
-        let server = Server { version: "16.1".to_owned(), ..model.server.clone() };
-        model.see(10.0, Seen::Back(server));
-        model.see(10.1, Seen::Look(look(4)));
+        let server = ServerLimits { version: "16.1".to_owned(), ..model.server.clone() };
+        model.see(10.0, PollEvent::Back(server));
+        model.see(10.1, PollEvent::Look(look(4)));
         assert_eq!((model.lost.clone(), model.server.version.as_str()), (None, "16.1"));
         let said: Vec<&str> = model.happenings.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(said, ["the server does not answer: connection closed", "the server answers again after 7.0 s"]);

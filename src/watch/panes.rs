@@ -6,8 +6,8 @@
 use std::cmp::Reverse;
 
 use super::figures::{age, count};
-use super::groups::{ApplicationGroup, Root, StatementGroup, Waiter};
-use super::model::{Model, Pool};
+use super::groups::{ApplicationGroup, RootSession, StatementGroup, Waiter};
+use super::model::{PoolView, WatchModel};
 use super::ui::{Pane, Ui};
 use crate::monitor::sessions::{Session, SessionState};
 use crate::render::text::plain;
@@ -17,7 +17,7 @@ const DEEPEST: u32 = 6;
 
 /// A row before it is written.
 #[derive(Clone, Copy, Debug)]
-pub enum Row<'a> {
+pub enum PaneRow<'a> {
     /// A session in a transaction.
     Session(&'a Session),
     /// A statement.
@@ -25,11 +25,11 @@ pub enum Row<'a> {
     /// An application.
     Application(&'a ApplicationGroup),
     /// Who blocks others.
-    Root(&'a Root),
+    Root(&'a RootSession),
     /// Who waits behind.
     Waiter(&'a Waiter),
     /// A pool, its number and its name.
-    Pool(u32, &'a str, &'a Pool),
+    Pool(u32, &'a str, &'a PoolView),
     /// Something that happened, and how long ago.
     Event(f64, &'a str),
 }
@@ -51,7 +51,7 @@ pub enum Tone {
 
 /// The whole text of a row, and what it is about. Both harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detail {
+pub struct PaneDetail {
     /// What it is.
     pub title: String,
     /// The text.
@@ -59,7 +59,7 @@ pub struct Detail {
 }
 
 /// All rows of a pane, in the chosen order.
-pub fn rows<'a>(pane: Pane, model: &'a Model, ui: &Ui) -> Vec<Row<'a>> {
+pub fn rows<'a>(pane: Pane, model: &'a WatchModel, ui: &Ui) -> Vec<PaneRow<'a>> {
     let order = ui.order(pane);
     let look = model.look.as_ref().map(|(_, look)| look);
     match pane {
@@ -70,14 +70,14 @@ pub fn rows<'a>(pane: Pane, model: &'a Model, ui: &Ui) -> Vec<Row<'a>> {
                 2 => sessions.sort_by(|a, b| a.application_name.cmp(&b.application_name)),
                 _ => {}
             }
-            sessions.into_iter().map(Row::Session).collect()
+            sessions.into_iter().map(PaneRow::Session).collect()
         }
         Pane::Statements => {
             let mut groups: Vec<_> = look.into_iter().flat_map(|look| &look.statements).collect();
             if order == 1 {
                 groups.sort_by(|a, b| b.oldest_s.total_cmp(&a.oldest_s));
             }
-            groups.into_iter().map(Row::Statement).collect()
+            groups.into_iter().map(PaneRow::Statement).collect()
         }
         Pane::Applications => {
             let mut groups: Vec<_> = look.into_iter().flat_map(|look| &look.applications).collect();
@@ -86,36 +86,36 @@ pub fn rows<'a>(pane: Pane, model: &'a Model, ui: &Ui) -> Vec<Row<'a>> {
                 2 => groups.sort_by(|a, b| a.application_name.cmp(&b.application_name)),
                 _ => {}
             }
-            groups.into_iter().map(Row::Application).collect()
+            groups.into_iter().map(PaneRow::Application).collect()
         }
         Pane::Blocking => {
-            let mut roots: Vec<&Root> = look.into_iter().flat_map(|look| &look.roots).collect();
+            let mut roots: Vec<&RootSession> = look.into_iter().flat_map(|look| &look.roots).collect();
             if order == 1 {
                 roots.sort_by(|a, b| transaction_s(b).total_cmp(&transaction_s(a)));
             }
             roots
                 .into_iter()
-                .flat_map(|root| std::iter::once(Row::Root(root)).chain(root.behind.iter().map(Row::Waiter)))
+                .flat_map(|root| std::iter::once(PaneRow::Root(root)).chain(root.behind.iter().map(PaneRow::Waiter)))
                 .collect()
         }
         Pane::Pools => {
-            let mut pools: Vec<(&u32, &Pool)> = model.pools.iter().collect();
+            let mut pools: Vec<(&u32, &PoolView)> = model.pools.iter().collect();
             if order == 1 {
                 pools.sort_by_key(|(_, pool)| Reverse(pool.sample.checked_out));
             }
-            pools.into_iter().map(|(number, pool)| Row::Pool(*number, pool_name(model, *number), pool)).collect()
+            pools.into_iter().map(|(number, pool)| PaneRow::Pool(*number, pool_name(model, *number), pool)).collect()
         }
         Pane::Events => {
-            model.happenings.iter().rev().map(|(at_s, text)| Row::Event(model.now_s - at_s, text)).collect()
+            model.happenings.iter().rev().map(|(at_s, text)| PaneRow::Event(model.now_s - at_s, text)).collect()
         }
     }
 }
 
-fn transaction_s(root: &Root) -> f64 {
+fn transaction_s(root: &RootSession) -> f64 {
     root.session.as_ref().and_then(|session| session.transaction_s).unwrap_or(0.0)
 }
 
-fn pool_name(model: &Model, number: u32) -> &str {
+fn pool_name(model: &WatchModel, number: u32) -> &str {
     let index = (number as usize).wrapping_sub(1);
     model.target.pools.get(index).map_or("", String::as_str)
 }
@@ -145,7 +145,7 @@ pub fn columns(pane: Pane) -> &'static [(&'static str, u16)] {
 }
 
 /// What a pane says when it has no row.
-pub fn nothing(pane: Pane, model: &Model) -> &'static str {
+pub fn nothing(pane: Pane, model: &WatchModel) -> &'static str {
     match pane {
         Pane::Pools if model.target.pools.is_empty() => "--metrics-url shows the pools of an application here",
         Pane::Events => "nothing happened so far",
@@ -157,7 +157,7 @@ pub fn nothing(pane: Pane, model: &Model) -> &'static str {
     }
 }
 
-impl Row<'_> {
+impl PaneRow<'_> {
     /// The cells, as many as the pane has columns.
     pub fn cells(&self) -> Vec<String> {
         match self {
@@ -221,30 +221,34 @@ impl Row<'_> {
     }
 
     /// Everything that is known of it.
-    pub fn detail(&self) -> Detail {
+    pub fn detail(&self) -> PaneDetail {
         match self {
             Self::Session(it) => session_detail(it, ""),
-            Self::Root(Root { session: Some(it), behind, .. }) => {
+            Self::Root(RootSession { session: Some(it), behind, .. }) => {
                 session_detail(it, &format!("{} sessions wait behind it\n", behind.len()))
             }
-            Self::Root(it) => Detail { title: root(it)[0].clone(), text: root(it)[5].clone() },
+            Self::Root(it) => PaneDetail { title: root(it)[0].clone(), text: root(it)[5].clone() },
             Self::Waiter(it) => session_detail(&it.session, ""),
             Self::Statement(it) => {
                 let title = format!("{} sessions, {} of them idle in transaction", it.sessions, it.idle_in_transaction);
-                Detail { title, text: line(&it.statement) }
+                PaneDetail { title, text: line(&it.statement) }
             }
-            Self::Application(it) => Detail { title: "application_name".to_owned(), text: plain(&it.application_name) },
+            Self::Application(it) => {
+                PaneDetail { title: "application_name".to_owned(), text: plain(&it.application_name) }
+            }
             Self::Pool(number, url, it) => {
                 let errors = it.sample.errors.iter().map(|(text, count)| format!("{count} × {}", plain(text)));
                 let lines: Vec<String> = std::iter::once(plain(url)).chain(errors).collect();
-                Detail { title: format!("pool {number}"), text: lines.join("\n") }
+                PaneDetail { title: format!("pool {number}"), text: lines.join("\n") }
             }
-            Self::Event(ago_s, what) => Detail { title: format!("{} ago", age(Some(*ago_s)).trim()), text: line(what) },
+            Self::Event(ago_s, what) => {
+                PaneDetail { title: format!("{} ago", age(Some(*ago_s)).trim()), text: line(what) }
+            }
         }
     }
 }
 
-fn root(root: &Root) -> Vec<String> {
+fn root(root: &RootSession) -> Vec<String> {
     let behind = root.behind.len().to_string();
     if let Some(it) = &root.session {
         let (pid, application) = (it.pid.to_string(), name(&it.application_name));
@@ -257,7 +261,7 @@ fn root(root: &Root) -> Vec<String> {
     vec![pid, behind, "–".to_owned(), age(None), String::new(), what.to_owned()]
 }
 
-fn session_detail(session: &Session, more: &str) -> Detail {
+fn session_detail(session: &Session, more: &str) -> PaneDetail {
     let told = |what: &str, value: Option<&str>| value.map_or_else(String::new, |it| format!("{what} {}\n", plain(it)));
     let blocked_by: Vec<String> = session.blocked_by.iter().map(ToString::to_string).collect();
     let text = format!(
@@ -272,7 +276,7 @@ fn session_detail(session: &Session, more: &str) -> Detail {
         told("behind", (!blocked_by.is_empty()).then(|| blocked_by.join(", ")).as_deref()),
         statement(session),
     );
-    Detail { title: format!("process {}", session.pid), text }
+    PaneDetail { title: format!("process {}", session.pid), text }
 }
 
 fn tone(session: &Session) -> Tone {
@@ -321,7 +325,7 @@ mod tests {
     #[test]
     fn each_row_has_a_cell_for_each_column() {
         let mut model = model(50);
-        model.see(60.0, crate::monitor::sessions::Seen::Lost("gone".to_owned()));
+        model.see(60.0, crate::monitor::sessions::PollEvent::Lost("gone".to_owned()));
         let ui = Ui::new(false);
         for pane in Pane::ALL {
             let rows = rows(pane, &model, &ui);
@@ -335,7 +339,7 @@ mod tests {
         let model = model(50);
         let mut ui = Ui::new(false);
         let ages = |ui: &Ui| -> Vec<f64> {
-            let of = |row: &Row| if let Row::Session(it) = row { it.transaction_s } else { None };
+            let of = |row: &PaneRow| if let PaneRow::Session(it) = row { it.transaction_s } else { None };
             rows(Pane::Transactions, &model, ui).iter().filter_map(of).collect()
         };
         assert!(ages(&ui).is_sorted_by(|a, b| a >= b));
@@ -353,7 +357,7 @@ mod tests {
             user: Some("a\u{0}b".to_owned()),
             ..session(7, SessionState::IdleInTransaction, Some(1.0))
         };
-        let row = Row::Session(&hostile);
+        let row = PaneRow::Session(&hostile);
         let shown = [row.cells().concat(), row.detail().text.replace('\n', "")].concat();
         assert!(!shown.chars().any(char::is_control) && !shown.contains('\u{202e}'), "{shown}");
         assert!(shown.len() < 20_000);
@@ -363,8 +367,9 @@ mod tests {
     fn a_prepared_transaction_in_the_way_is_named() {
         let mut sessions = look(10).sessions;
         sessions[8].blocked_by = vec![0];
-        let arranged = crate::watch::groups::Arranged::of(crate::monitor::sessions::Look { sessions, took_ms: 1.0 });
-        let cells = Row::Root(&arranged.roots[0]).cells();
+        let arranged =
+            crate::watch::groups::Arranged::of(crate::monitor::sessions::SessionSnapshot { sessions, took_ms: 1.0 });
+        let cells = PaneRow::Root(&arranged.roots[0]).cells();
         assert_eq!((cells[0].as_str(), cells[1].as_str()), ("prepared", "1"));
         assert!(cells[5].contains("pg_prepared_xacts"));
     }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::live::{Plan, WatchError};
+use super::live::{WatchError, WatchPlan};
 use super::model::Recording;
 use crate::database::Database;
-use crate::monitor::sessions::Server;
-use crate::monitor::{ServerCounters, Watched as Monitored, read_counters};
+use crate::monitor::sessions::ServerLimits;
+use crate::monitor::{MonitorResult as Monitored, ServerCounters, read_counters};
 use crate::record::store::{RunFolder, SampleWriter, for_each_sample};
 use crate::record::summary::{Measured, RequestTotals};
 use crate::record::{
@@ -21,7 +21,7 @@ use crate::units::Span;
 const VARIANT: &str = "watched";
 
 /// A record that is being kept.
-pub(super) struct Recorder {
+pub(super) struct WatchRecorder {
     folder: RunFolder,
     writer: SampleWriter,
     record: RunRecord,
@@ -34,9 +34,9 @@ pub(super) struct Recorder {
     samples: u64,
 }
 
-impl Recorder {
+impl WatchRecorder {
     /// Makes the folder, which must not exist, and writes down what is watched.
-    pub(super) async fn begin(folder: &Path, plan: &Plan, server: &Server) -> Result<Self, WatchError> {
+    pub(super) async fn begin(folder: &Path, plan: &WatchPlan, server: &ServerLimits) -> Result<Self, WatchError> {
         let name = folder.file_name().map_or_else(|| "watch".to_owned(), |name| name.to_string_lossy().into_owned());
         if folder.exists() {
             return Err(WatchError::Exists(folder.to_owned()));

@@ -18,9 +18,9 @@ use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::bounded::Bounded;
-use super::live::{Display, Happened, Happenings};
-use super::model::Model;
-use super::ui::{Asked, Ui};
+use super::live::{Display, Happenings, WatchEvent};
+use super::model::WatchModel;
+use super::ui::{Ui, UserAction};
 use super::view::draw;
 
 /// Between two pictures, when nothing else asks for one.
@@ -34,7 +34,7 @@ pub struct Screen {
     terminal: Terminal<Bounded<CrosstermBackend<Stdout>>>,
     ui: Ui,
     /// What is shown while the view stands still.
-    paused: Option<Model>,
+    paused: Option<WatchModel>,
 }
 
 impl Screen {
@@ -53,7 +53,7 @@ impl Screen {
         Ok(Self { terminal, ui: Ui::new(color), paused: None })
     }
 
-    fn draw(&mut self, model: &Model) -> io::Result<()> {
+    fn draw(&mut self, model: &WatchModel) -> io::Result<()> {
         let shown = self.paused.as_ref().unwrap_or(model);
         self.terminal.draw(|frame| draw(frame, shown, &self.ui))?;
         Ok(())
@@ -72,15 +72,15 @@ impl Display for Screen {
         REDRAW
     }
 
-    fn show(&mut self, model: &Model) -> io::Result<()> {
+    fn show(&mut self, model: &WatchModel) -> io::Result<()> {
         self.draw(model)
     }
 
-    fn take(&mut self, event: &Event, model: &Model) -> io::Result<Asked> {
+    fn take(&mut self, event: &Event, model: &WatchModel) -> io::Result<UserAction> {
         if let Event::Key(key) = event {
             let shown = self.paused.as_ref().unwrap_or(model);
-            if self.ui.key(*key, shown) == Asked::Quit {
-                return Ok(Asked::Quit);
+            if self.ui.key(*key, shown) == UserAction::Quit {
+                return Ok(UserAction::Quit);
             }
             match (self.ui.paused, &self.paused) {
                 (true, None) => self.paused = Some(model.clone()),
@@ -89,7 +89,7 @@ impl Display for Screen {
             }
         }
         self.draw(model)?;
-        Ok(Asked::Nothing)
+        Ok(UserAction::Nothing)
     }
 }
 
@@ -111,7 +111,7 @@ impl Keys {
         let listen = move || {
             while !stopped.load(Ordering::Relaxed) {
                 let Some(heard) = next(&terminal) else { continue };
-                let last = matches!(heard, Happened::TerminalGone);
+                let last = matches!(heard, WatchEvent::TerminalGone);
                 // A full queue loses a key, which can be pressed again.
                 if send.blocking_send((Instant::now(), heard)).is_err() || last {
                     return;
@@ -124,15 +124,15 @@ impl Keys {
 }
 
 /// What the terminal reports within [`LISTEN`]; `None` when that is nothing.
-fn next(terminal: &Input) -> Option<Happened> {
+fn next(terminal: &Input) -> Option<WatchEvent> {
     // Reading a terminal that has hung up gives an end of file again and again, without an error.
     if terminal.is_gone() {
-        return Some(Happened::TerminalGone);
+        return Some(WatchEvent::TerminalGone);
     }
     match event::poll(LISTEN) {
         Ok(false) => None,
-        Ok(true) => Some(event::read().map_or(Happened::TerminalGone, Happened::Terminal)),
-        Err(_) => Some(Happened::TerminalGone),
+        Ok(true) => Some(event::read().map_or(WatchEvent::TerminalGone, WatchEvent::Terminal)),
+        Err(_) => Some(WatchEvent::TerminalGone),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sessions for tests.
 
-use super::model::{Model, Target};
-use crate::monitor::sessions::{Look, Seen, Server, Session, SessionState};
+use super::model::{WatchModel, WatchTarget};
+use crate::monitor::sessions::{PollEvent, ServerLimits, Session, SessionSnapshot, SessionState};
 use crate::record::{ActivitySample, PoolSample, Sample};
 
 /// A session in `state`, with a transaction of this age.
@@ -24,7 +24,7 @@ pub(super) fn session(pid: i32, state: SessionState, transaction_s: Option<f64>)
 }
 
 /// `count` sessions: most idle in transaction, some active, some waiting behind the first, the rest idle.
-pub(super) fn look(count: u32) -> Look {
+pub(super) fn look(count: u32) -> SessionSnapshot {
     let sessions = (0..count).map(|index| {
         let pid = 1_000 + i32::try_from(index).unwrap_or(0);
         let age = Some(f64::from(count - index) * 0.25);
@@ -42,7 +42,7 @@ pub(super) fn look(count: u32) -> Look {
             _ => session(pid, SessionState::Idle, None),
         }
     });
-    Look { sessions: sessions.collect(), took_ms: 3.2 }
+    SessionSnapshot { sessions: sessions.collect(), took_ms: 3.2 }
 }
 
 /// A pool with so many connections out.
@@ -60,16 +60,16 @@ pub(super) fn pool(replica: u32, checked_out: Option<u32>) -> PoolSample {
 }
 
 /// A minute of watching, with `count` sessions at its end.
-pub(super) fn model(count: u32) -> Model {
-    let target = Target {
+pub(super) fn model(count: u32) -> WatchModel {
+    let target = WatchTarget {
         url: "postgresql://watcher@db.example:5432/app".to_owned(),
         pools: vec!["http://gw-1:9100/metrics".to_owned(), "http://gw-2:9100/metrics".to_owned()],
         interval_s: 1.0,
         counts_interval_s: 0.1,
         started_unix_s: 1_795_000_000.0,
     };
-    let server = Server { version: "15.18".to_owned(), max_connections: 1_100, database: "app".to_owned() };
-    let mut model = Model::new(target, server);
+    let server = ServerLimits { version: "15.18".to_owned(), max_connections: 1_100, database: "app".to_owned() };
+    let mut model = WatchModel::new(target, server);
     for second in 0..60_u32 {
         // Between 20 and 24 seconds nothing was seen.
         if (20..24).contains(&second) {
@@ -88,7 +88,7 @@ pub(super) fn model(count: u32) -> Model {
         };
         model.take(f64::from(second), &Sample::Activity(activity));
     }
-    model.see(59.2, Seen::Look(look(count)));
+    model.see(59.2, PollEvent::Look(look(count)));
     model.take(59.3, &Sample::Pools(pool(1, Some(30))));
     model.take(59.3, &Sample::Pools(pool(2, None)));
     model.advance(59.5);

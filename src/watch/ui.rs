@@ -2,8 +2,8 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::model::Model;
-use super::panes::{self, Detail};
+use super::model::WatchModel;
+use super::panes::{self, PaneDetail};
 
 /// A table of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct Ui {
     /// Whether the help is shown.
     pub help: bool,
     /// The row whose whole text is shown.
-    pub detail: Option<Detail>,
+    pub detail: Option<PaneDetail>,
     selected: [usize; Pane::ALL.len()],
     order: [usize; Pane::ALL.len()],
     zoom: usize,
@@ -82,7 +82,7 @@ pub struct Ui {
 
 /// What a key asks of whoever runs the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum UserAction {
     /// Nothing more than to draw again.
     Nothing,
     /// To end.
@@ -120,18 +120,18 @@ impl Ui {
     }
 
     /// Takes a key. `model` is what the person sees.
-    pub fn key(&mut self, key: KeyEvent, model: &Model) -> Asked {
+    pub fn key(&mut self, key: KeyEvent, model: &WatchModel) -> UserAction {
         if key.kind == KeyEventKind::Release {
-            return Asked::Nothing;
+            return UserAction::Nothing;
         }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
-            KeyCode::Char('c') if control => return Asked::Quit,
+            KeyCode::Char('c') if control => return UserAction::Quit,
             // A terminal whose other end closes sends a NUL, which reads as Ctrl-Space.
             _ if control => {}
-            KeyCode::Char('q') => return Asked::Quit,
+            KeyCode::Char('q') => return UserAction::Quit,
             // It closes what lies on top first; any key closes the help, Enter what it has opened.
-            KeyCode::Esc if !self.help && self.detail.is_none() => return Asked::Quit,
+            KeyCode::Esc if !self.help && self.detail.is_none() => return UserAction::Quit,
             code if self.help || code == KeyCode::Esc => self.close(),
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => {
                 self.detail = None;
@@ -144,10 +144,10 @@ impl Ui {
             KeyCode::Char('-') => self.zoom = (self.zoom + 1).min(ZOOMS.len() - 1),
             code => self.walk(code, model),
         }
-        Asked::Nothing
+        UserAction::Nothing
     }
 
-    fn walk(&mut self, code: KeyCode, model: &Model) {
+    fn walk(&mut self, code: KeyCode, model: &WatchModel) {
         let count = Pane::ALL.len();
         let rows = panes::rows(self.pane, model, self).len();
         let at = self.selected(self.pane, rows);
@@ -167,10 +167,10 @@ impl Ui {
         self.selected[self.pane.index()] = to.min(last);
     }
 
-    fn toggle_detail(&mut self, model: &Model) {
+    fn toggle_detail(&mut self, model: &WatchModel) {
         let rows = panes::rows(self.pane, model, self);
         let row = rows.get(self.selected(self.pane, rows.len()));
-        self.detail = row.filter(|_| self.detail.is_none()).map(panes::Row::detail);
+        self.detail = row.filter(|_| self.detail.is_none()).map(panes::PaneRow::detail);
     }
 
     fn go(&mut self, index: usize) {
@@ -194,26 +194,26 @@ mod tests {
     use super::*;
     use crate::watch::simulated::model;
 
-    fn press(ui: &mut Ui, code: KeyCode) -> Asked {
+    fn press(ui: &mut Ui, code: KeyCode) -> UserAction {
         ui.key(KeyEvent::new(code, KeyModifiers::NONE), &model(50))
     }
 
     #[test]
     fn q_escape_and_control_c_quit_but_escape_closes_what_lies_on_top_first() {
         let mut ui = Ui::new(false);
-        assert_eq!(press(&mut ui, KeyCode::Char('q')), Asked::Quit);
+        assert_eq!(press(&mut ui, KeyCode::Char('q')), UserAction::Quit);
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(ui.key(control_c, &model(0)), Asked::Quit);
+        assert_eq!(ui.key(control_c, &model(0)), UserAction::Quit);
         let nul = KeyEvent::new(KeyCode::Char(' '), KeyModifiers::CONTROL);
-        assert_eq!((ui.key(nul, &model(0)), ui.paused), (Asked::Nothing, false));
+        assert_eq!((ui.key(nul, &model(0)), ui.paused), (UserAction::Nothing, false));
         press(&mut ui, KeyCode::Char('?'));
         assert!(ui.help);
-        assert_eq!(press(&mut ui, KeyCode::Esc), Asked::Nothing);
+        assert_eq!(press(&mut ui, KeyCode::Esc), UserAction::Nothing);
         assert!(!ui.help);
         press(&mut ui, KeyCode::Enter);
         assert!(ui.detail.is_some());
-        assert_eq!(press(&mut ui, KeyCode::Esc), Asked::Nothing);
-        assert_eq!((press(&mut ui, KeyCode::Esc), ui.detail.is_none()), (Asked::Quit, true));
+        assert_eq!(press(&mut ui, KeyCode::Esc), UserAction::Nothing);
+        assert_eq!((press(&mut ui, KeyCode::Esc), ui.detail.is_none()), (UserAction::Quit, true));
     }
 
     #[test]

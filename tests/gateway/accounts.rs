@@ -7,12 +7,12 @@ use gateway_under_test::rbac::permissions::is_known;
 use gateway_under_test::settings::{Audit, SessionScope};
 use serde_json::{Value, json};
 
-use crate::gateway::{Answer, Gateway, PASSWORD, Specimen, id_of, token};
+use crate::gateway::{Answer, Gateway, PASSWORD, SeededDatabase, id_of, token};
 
 const DEVELOPER: &str = "user-2@example.com";
 
-async fn start() -> (Specimen, Gateway) {
-    let specimen = Specimen::start().await;
+async fn start() -> (SeededDatabase, Gateway) {
+    let specimen = SeededDatabase::start().await;
     let gateway = specimen.gateway(SessionScope::Scoped);
     (specimen, gateway)
 }

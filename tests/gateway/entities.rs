@@ -6,10 +6,10 @@ use axum::http::Method;
 use gateway_under_test::settings::SessionScope;
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Specimen, id_of, token};
+use crate::gateway::{Gateway, SeededDatabase, id_of, token};
 
-async fn start() -> (Specimen, Gateway, String) {
-    let specimen = Specimen::start().await;
+async fn start() -> (SeededDatabase, Gateway, String) {
+    let specimen = SeededDatabase::start().await;
     let gateway = specimen.gateway(SessionScope::Scoped);
     let owner = token("user-1@example.com", json!([id_of(&specimen, "team-1").await]));
     (specimen, gateway, owner)

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::gateway::{Gateway, Specimen, id_of, token};
+use crate::gateway::{Gateway, SeededDatabase, id_of, token};
 
 /// Only a hang takes this long.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -77,7 +77,7 @@ fn checked_out(gateway: &Gateway) -> u64 {
 }
 
 /// The same while nothing moves: the server sees as many in a transaction, aborted or not.
-async fn out(specimen: &Specimen, gateway: &Gateway, name: &str) -> u64 {
+async fn out(specimen: &SeededDatabase, gateway: &Gateway, name: &str) -> u64 {
     let in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle'";
     let row = specimen.database.query_one(in_transaction, &[&format!("{name}/worker-1")]).await.unwrap();
     let checked_out = checked_out(gateway);
@@ -91,7 +91,7 @@ async fn out(specimen: &Specimen, gateway: &Gateway, name: &str) -> u64 {
 
 /// What is out while three calls stand before their plugin, two pages before their rendering, and two streams are open;
 /// and then, when the calls have got as far as the backend.
-async fn out_at_both_gates(specimen: &Specimen, scope: SessionScope) -> (u64, u64) {
+async fn out_at_both_gates(specimen: &SeededDatabase, scope: SessionScope) -> (u64, u64) {
     let [hook, render, backend] = [(); 3].map(|()| Gate::closed());
     let url = backend_behind(backend.clone()).await;
     let room = |settings: &mut Settings| {
@@ -141,7 +141,7 @@ async fn out_at_both_gates(specimen: &Specimen, scope: SessionScope) -> (u64, u6
 
 #[tokio::test]
 async fn no_connection_is_out_while_everything_slow_stands_still_unless_the_scope_holds_it() {
-    let specimen = Specimen::start().await;
+    let specimen = SeededDatabase::start().await;
     for (scope, at_the_hook, at_the_backend) in [
         (Scoped, 0, 0),
         (EndpointShared, 0, 0),

@@ -37,7 +37,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 const USERS: &str = "60";
 
 /// A seeded database, and everything that serves from it.
-pub(crate) struct Specimen {
+pub(crate) struct SeededDatabase {
     pub(crate) database: Client,
     settings: DatabaseSettings,
     password_hash: String,
@@ -64,7 +64,7 @@ impl Answer {
     }
 }
 
-impl Specimen {
+impl SeededDatabase {
     /// Schema and data in the database of this process.
     pub(crate) async fn start() -> Self {
         let (mut database, connection) = cluster().await.config().connect(NoTls).await.unwrap();
@@ -230,7 +230,7 @@ impl Gateway {
 }
 
 /// Ids as the fixture makes them.
-pub(crate) async fn id_of(specimen: &Specimen, name: &str) -> String {
+pub(crate) async fn id_of(specimen: &SeededDatabase, name: &str) -> String {
     specimen.database.query_one("SELECT md5($1)", &[&name]).await.unwrap().get(0)
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Specimen, id_of, token};
+use crate::gateway::{Gateway, SeededDatabase, id_of, token};
 
 const METHODS: [&str; 14] = [
     "ping",
@@ -68,8 +68,8 @@ fn bodies() -> impl Strategy<Value = String> {
     prop_oneof![4 => call, 1 => any_json().prop_map(|it| it.to_string()), 1 => ".{0,64}"]
 }
 
-async fn start() -> (Specimen, Gateway, String) {
-    let specimen = Specimen::start().await;
+async fn start() -> (SeededDatabase, Gateway, String) {
+    let specimen = SeededDatabase::start().await;
     let gateway = specimen.gateway(SessionScope::Scoped);
     let owner = token("user-1@example.com", json!([id_of(&specimen, "team-1").await]));
     (specimen, gateway, owner)

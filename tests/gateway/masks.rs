@@ -4,10 +4,10 @@ use axum::http::Method;
 use gateway_under_test::settings::{DatabaseHost, Masks, SessionScope};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Specimen, token};
+use crate::gateway::{Gateway, SeededDatabase, token};
 
 /// A gateway whose database cannot be reached.
-fn cut_off(specimen: &Specimen, masks: Masks) -> Gateway {
+fn cut_off(specimen: &SeededDatabase, masks: Masks) -> Gateway {
     specimen.gateway_with(SessionScope::Scoped, |settings| {
         settings.masks = masks;
         settings.database.host = DatabaseHost::Socket("/nowhere".into());
@@ -33,7 +33,7 @@ async fn statuses(gateway: &Gateway, user: &str) -> Vec<(String, u16)> {
 
 #[tokio::test]
 async fn a_failure_of_the_database_has_the_face_that_was_asked_for() {
-    let specimen = Specimen::start().await;
+    let specimen = SeededDatabase::start().await;
     let user = token("user-1@example.com", json!([]));
     // /health, a list as administrator and as user, one, JSON-RPC.
     for (masks, wanted) in [
@@ -49,7 +49,7 @@ async fn a_failure_of_the_database_has_the_face_that_was_asked_for() {
 
 #[tokio::test]
 async fn a_masked_list_is_empty_over_mcp_and_counted_as_an_error_all_the_same() {
-    let specimen = Specimen::start().await;
+    let specimen = SeededDatabase::start().await;
     let gateway = cut_off(&specimen, Masks::On);
     let admin = token("admin@example.com", Value::Null);
     for (method, key) in [("tools/list", "tools"), ("prompts/list", "prompts")] {

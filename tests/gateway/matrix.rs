@@ -9,7 +9,7 @@ use gateway_under_test::routes;
 use gateway_under_test::settings::SessionScope;
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Specimen, claims, id_of, sign, sign_with, token};
+use crate::gateway::{Gateway, SeededDatabase, claims, id_of, sign, sign_with, token};
 
 /// What the callers with a good token get, by route. Callers are columns:
 ///
@@ -60,7 +60,7 @@ const MATRIX: &[(&str, &str, [u16; 6])] = &[
 pub(crate) const CALLERS: [&str; 6] = ["viewer", "developer", "owner", "stranger", "platform", "public"];
 
 /// Tokens of [`CALLERS`].
-pub(crate) async fn good_tokens(specimen: &Specimen) -> [String; 6] {
+pub(crate) async fn good_tokens(specimen: &SeededDatabase) -> [String; 6] {
     let team = id_of(specimen, "team-1").await;
     let other = id_of(specimen, "team-2").await;
     [
@@ -75,7 +75,7 @@ pub(crate) async fn good_tokens(specimen: &Specimen) -> [String; 6] {
 
 /// Tokens that nobody is let in with, and why. All say that they are the platform administrator's, or a user's who
 /// could otherwise read.
-async fn bad_tokens(specimen: &Specimen) -> Vec<(&'static str, Option<String>)> {
+async fn bad_tokens(specimen: &SeededDatabase) -> Vec<(&'static str, Option<String>)> {
     let team = json!([id_of(specimen, "team-1").await]);
     let admin = |jti: &str| {
         let mut claims = claims("admin@example.com", jti);
@@ -98,7 +98,7 @@ async fn bad_tokens(specimen: &Specimen) -> Vec<(&'static str, Option<String>)> 
 }
 
 /// Ids of the entities that the paths name.
-pub(crate) async fn path_of(specimen: &Specimen, path: &str) -> String {
+pub(crate) async fn path_of(specimen: &SeededDatabase, path: &str) -> String {
     // Of the fixture's entities those that belong to team 1.
     let entities = [
         ("{tool}", "tool-33"),
@@ -120,8 +120,8 @@ async fn status(gateway: &Gateway, method: &str, path: &str, token: Option<&str>
     gateway.ask(&method.parse().unwrap(), path, token, body.as_ref()).await.status
 }
 
-pub(crate) async fn specimen() -> Specimen {
-    let specimen = Specimen::start().await;
+pub(crate) async fn specimen() -> SeededDatabase {
+    let specimen = SeededDatabase::start().await;
     let denied = "UPDATE email_users SET is_active = false WHERE email = 'user-5@example.com';
                   INSERT INTO token_revocations (jti, revoked_by) VALUES ('revoked', 'admin@example.com')";
     specimen.database.batch_execute(denied).await.unwrap();

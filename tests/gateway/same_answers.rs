@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Specimen, claims, id_of, sign};
+use crate::gateway::{Gateway, SeededDatabase, claims, id_of, sign};
 
 const ROLES: [&str; 4] = ["platform_viewer", "viewer", "developer", "team_admin"];
 const USER: &str = "user-7@example.com";
@@ -34,7 +34,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 /// Makes the database as the case says, and gives the token.
-async fn prepare(specimen: &Specimen, teams: &[String], case: &Case) -> String {
+async fn prepare(specimen: &SeededDatabase, teams: &[String], case: &Case) -> String {
     let database = &specimen.database;
     database.execute("DELETE FROM user_roles WHERE user_email = $1", &[&USER]).await.unwrap();
     database.execute("UPDATE email_users SET is_admin = $2 WHERE email = $1", &[&USER, &case.is_admin]).await.unwrap();
@@ -78,7 +78,7 @@ async fn answers(gateway: &Gateway, token: &str, hidden: &str) -> Vec<(u16, Stri
 fn every_session_scope_gives_the_same_answers() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (specimen, gateways, teams, hidden) = runtime.block_on(async {
-        let specimen = Specimen::start().await;
+        let specimen = SeededDatabase::start().await;
         let mut gateways = Vec::new();
         for scope in SessionScope::ALL {
             gateways.push((scope, specimen.gateway(scope)));

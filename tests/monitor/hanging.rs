@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rbac_bench::monitor::Whose;
-use rbac_bench::monitor::sessions::{Looker, Seen};
+use rbac_bench::monitor::SessionFilter;
+use rbac_bench::monitor::sessions::{Looker, PollEvent};
 use rbac_bench::record::{Event, Sample};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,12 +97,12 @@ async fn whoever_looks_at_a_server_that_hangs_can_stop_looking() {
     let server = server().await;
     let between = Between::before(&server.config(), server.port());
     let database = between.config(&server.config()).into();
-    let looker = Looker::connect(&database, &Whose::everybody()).await.unwrap();
+    let looker = Looker::connect(&database, &SessionFilter::everybody()).await.unwrap();
     let (seen, mut looks) = tokio::sync::mpsc::unbounded_channel();
     let stop = CancellationToken::new();
     let take = move |_, what| {
         // Once nobody listens, nobody asks.
-        let _gone = seen.send(matches!(what, Seen::Look(_)));
+        let _gone = seen.send(matches!(what, PollEvent::Look(_)));
     };
     let looking = tokio::spawn(looker.run(database, Duration::from_millis(50), take, stop.clone()));
     assert_eq!(looks.recv().await, Some(true));

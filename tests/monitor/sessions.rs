@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rbac_bench::monitor::{self, Whose};
+use rbac_bench::monitor::{self, SessionFilter};
 use rbac_bench::record::{EpisodeEnd, Sample};
 
 use crate::watching::{Watching, server, session};
@@ -121,7 +121,7 @@ async fn only_sessions_of_the_named_applications_and_users_count_where_others_sh
         held.push(client);
     }
     let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let whose = Whose { applications: named(&["shop", "shop/*"]), users: named(&["app"]) };
+    let whose = SessionFilter { applications: named(&["shop", "shop/*"]), users: named(&["app"]) };
     let watching = Watching::start_for(&config, whose).await;
     let from_s = watching.now_s();
     watching
@@ -153,7 +153,7 @@ async fn only_sessions_of_the_named_applications_and_users_count_where_others_sh
 #[tokio::test]
 async fn other_sessions_that_come_and_go_between_two_polls_are_in_no_pulse() {
     let mut server = server().await;
-    let whose = Whose { applications: vec!["shop".to_owned()], ..Whose::everybody() };
+    let whose = SessionFilter { applications: vec!["shop".to_owned()], ..SessionFilter::everybody() };
     let watching = Watching::start_for(&server.config(), whose).await;
     // One of the watched application works without holding anything.
     let own = session(&server.config(), "shop").await;

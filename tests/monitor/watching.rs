@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rbac_bench::monitor::{GaugeNames, Monitor, Probe, Sink, Watch, Watched, Whose};
+use rbac_bench::monitor::{GaugeNames, HealthProbe, Monitor, MonitorResult, SessionFilter, Sink, Watch};
 use rbac_bench::record::summary::{Measured, RequestTotals};
 use rbac_bench::record::{Event, Phases, Sample, Stamped, Summary};
 use rbac_bench::scenario::{Health, SessionScope};
@@ -61,16 +61,16 @@ pub(crate) struct Watching {
 /// What it has seen.
 pub(crate) struct Seen {
     pub(crate) samples: Vec<Stamped>,
-    pub(crate) watched: Watched,
+    pub(crate) watched: MonitorResult,
 }
 
 impl Watching {
     /// At the default rates.
     pub(crate) async fn start(database: &Config) -> Self {
-        Self::start_for(database, Whose::everybody()).await
+        Self::start_for(database, SessionFilter::everybody()).await
     }
 
-    pub(crate) async fn start_for(database: &Config, whose: Whose) -> Self {
+    pub(crate) async fn start_for(database: &Config, whose: SessionFilter) -> Self {
         let epoch = Instant::now();
         let watch = Watch {
             database: database.into(),
@@ -82,7 +82,7 @@ impl Watching {
             gauges: Vec::new(),
             gauge_names: GaugeNames::default(),
             health: Health::default(),
-            probe: Probe::default(),
+            probe: HealthProbe::default(),
             pgbouncer: None,
         };
         let kept = Arc::new(Keep { epoch, samples: Mutex::new(Vec::new()) });

@@ -41,7 +41,7 @@ pub(crate) async fn database_settings() -> DatabaseSettings {
         user: cluster.config().get_user().unwrap().to_owned(),
         password: None,
         dbname: DATABASE.to_owned(),
-        route: gateway_under_test::settings::Route::Direct,
+        route: gateway_under_test::settings::DatabaseRoute::Direct,
         statement_timeout: Duration::ZERO,
         idle_in_transaction_session_timeout: Duration::ZERO,
     }

@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
 use super::DbError;
 use super::polled::{PolledSocket, SocketWait, drive, polled};
-use crate::settings::{Checkout, DatabaseHost, DatabaseSettings, Route};
+use crate::settings::{Checkout, DatabaseHost, DatabaseRoute, DatabaseSettings};
 
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -42,7 +42,7 @@ pub(crate) fn config(application_name: &str, settings: &DatabaseSettings) -> Con
         config.password(password);
     }
     config.port(settings.port).user(&settings.user).dbname(&settings.dbname).application_name(application_name);
-    if settings.route == Route::Direct {
+    if settings.route == DatabaseRoute::Direct {
         config.options(format!(
             "-c statement_timeout={} -c idle_in_transaction_session_timeout={}",
             settings.statement_timeout.as_millis(),
@@ -98,7 +98,7 @@ impl std::fmt::Display for Address {
 
 impl Connector {
     pub(super) fn new(application_name: &str, settings: &DatabaseSettings, checkout: Checkout) -> Self {
-        let types = (settings.route == Route::TransactionPooler).then(Arc::default);
+        let types = (settings.route == DatabaseRoute::TransactionPooler).then(Arc::default);
         Self { config: config(application_name, settings), address: Address::of(settings), checkout, types }
     }
 
@@ -118,12 +118,12 @@ impl Connector {
         Ok(BlockingConnection { session: self.statements(client), connection: Some(connection), end: None, wait })
     }
 
-    fn statements(&self, client: Client) -> Statements {
+    fn statements(&self, client: Client) -> PreparedStatements {
         let known = match &self.types {
-            Some(types) => Known::Types(Arc::clone(types)),
-            None => Known::Prepared(HashMap::new()),
+            Some(types) => KnownStatement::Types(Arc::clone(types)),
+            None => KnownStatement::Prepared(HashMap::new()),
         };
-        Statements { client, known }
+        PreparedStatements { client, known }
     }
 
     async fn connect_async(&self) -> Result<AsyncConnection, DbError> {
@@ -204,7 +204,7 @@ impl Connection {
 
 /// A connection that the calling thread drives.
 pub struct BlockingConnection {
-    session: Statements,
+    session: PreparedStatements,
     /// `None` once the server has closed it.
     connection: Option<PolledConnection>,
     /// Why it closed, when it said so.
@@ -225,17 +225,17 @@ impl BlockingConnection {
 
 /// A connection that the event loop drives.
 pub struct AsyncConnection {
-    session: Statements,
+    session: PreparedStatements,
     end: Arc<Mutex<Option<tokio_postgres::Error>>>,
 }
 
 /// A client, and what it knows of the statements that it repeats.
-struct Statements {
+struct PreparedStatements {
     client: Client,
-    known: Known,
+    known: KnownStatement,
 }
 
-enum Known {
+enum KnownStatement {
     /// The statements it has prepared by name, since psycopg prepares what it repeats.
     Prepared(HashMap<&'static str, Statement>),
     /// The types of their parameters, with which a statement needs no name.
@@ -245,7 +245,7 @@ enum Known {
 /// The types of statements' parameters, by statement.
 type ParameterTypes = Mutex<HashMap<&'static str, Arc<[Type]>>>;
 
-impl Statements {
+impl PreparedStatements {
     async fn query(
         &mut self,
         begin: Begin,
@@ -256,7 +256,7 @@ impl Statements {
         let client = &*client;
         let rows = async {
             match known {
-                Known::Prepared(statements) => {
+                KnownStatement::Prepared(statements) => {
                     let statement = if let Some(known) = statements.get(sql) {
                         known.clone()
                     } else {
@@ -265,7 +265,7 @@ impl Statements {
                     };
                     client.query(&statement, params).await
                 }
-                Known::Types(known) => {
+                KnownStatement::Types(known) => {
                     let types = types_of(client, known, sql, params).await?;
                     let with_types: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
                     client.query_typed(sql, &with_types).await

@@ -24,7 +24,7 @@ pub use connection::{Connection, Connector};
 pub use gauges::PoolGauges;
 pub use hold::HoldClock;
 pub use migrations::migrate;
-pub use pool::{Limits, Order, PoolTimeout, QueuePool};
+pub use pool::{HandOutOrder, PoolTimeout, QueueLimits, QueuePool};
 pub use session::Session;
 
 /// Why a session could not do what it was asked.
@@ -78,7 +78,7 @@ impl DbError {
 
 /// One worker's database: where it connects, and the pool of what it has.
 #[derive(Clone)]
-pub struct Database {
+pub struct GatewayDatabase {
     connector: Arc<Connector>,
     pool: Arc<QueuePool<Connection>>,
     checkout: Checkout,
@@ -86,7 +86,7 @@ pub struct Database {
     clock: Arc<HoldClock>,
 }
 
-impl Database {
+impl GatewayDatabase {
     /// A database whose pool is empty: connections are made when sessions need them.
     #[must_use]
     pub fn new(
@@ -96,11 +96,11 @@ impl Database {
         checkout: Checkout,
         gauges: Arc<PoolGauges>,
     ) -> Self {
-        let limits = Limits {
+        let limits = QueueLimits {
             size: pool.size as usize,
             max_overflow: Some(pool.max_overflow as usize),
             timeout: pool.timeout,
-            order: Order::Fifo,
+            order: HandOutOrder::Fifo,
             recycle: pool.recycle,
         };
         Self {

@@ -26,7 +26,7 @@ use crate::settings::Checkout;
 
 /// The limits of a pool, by SQLAlchemy's names.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct QueueLimits {
     /// Connections kept.
     pub size: usize,
     /// Connections beyond `size`; `None` is SQLAlchemy's −1, no limit.
@@ -34,14 +34,14 @@ pub struct Limits {
     /// How long a checkout waits.
     pub timeout: Duration,
     /// Which idle connection is taken first.
-    pub order: Order,
+    pub order: HandOutOrder,
     /// A connection older than this is replaced when it is next taken.
     pub recycle: Option<Duration>,
 }
 
 /// Which idle connection is taken first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum HandOutOrder {
     /// The one that has been idle longest: SQLAlchemy's default.
     #[default]
     Fifo,
@@ -67,12 +67,12 @@ pub struct PoolTimeout {
 
 /// A pool of connections `C`.
 pub struct QueuePool<C> {
-    limits: Limits,
-    state: Mutex<State<C>>,
+    limits: QueueLimits,
+    state: Mutex<PoolState<C>>,
     gauges: Arc<PoolGauges>,
 }
 
-struct State<C> {
+struct PoolState<C> {
     /// Slots that nobody has, longest idle first; at most `size`.
     idle: VecDeque<Slot<C>>,
     /// Slots that exist, idle or out.
@@ -86,12 +86,12 @@ struct State<C> {
 /// The right to one connection, with the connection if there is one.
 struct Slot<C> {
     connection: Option<(C, Instant)>,
-    history: History,
+    history: ConnectionHistory,
 }
 
 /// Whether a slot has ever had a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum History {
+enum ConnectionHistory {
     /// Never: if connecting fails, the slot is forgotten.
     New,
     /// It has: the slot stays, though the connection may go.
@@ -100,7 +100,7 @@ enum History {
 
 impl<C> Slot<C> {
     const fn new() -> Self {
-        Self { connection: None, history: History::New }
+        Self { connection: None, history: ConnectionHistory::New }
     }
 }
 
@@ -113,10 +113,10 @@ enum Admission<C> {
 impl<C> QueuePool<C> {
     /// An empty pool.
     #[must_use]
-    pub fn new(limits: Limits, gauges: Arc<PoolGauges>) -> Self {
+    pub fn new(limits: QueueLimits, gauges: Arc<PoolGauges>) -> Self {
         let capacity = limits.max_overflow.map_or(u64::MAX, |overflow| (limits.size + overflow) as u64);
         gauges.max.store(capacity, Ordering::Relaxed);
-        let state = State { idle: VecDeque::new(), slots: 0, waiters: VecDeque::new(), valid_since: None };
+        let state = PoolState { idle: VecDeque::new(), slots: 0, waiters: VecDeque::new(), valid_since: None };
         Self { limits, state: Mutex::new(state), gauges }
     }
 
@@ -132,7 +132,7 @@ impl<C> QueuePool<C> {
             Admission::Slot(slot) => return Ok(self.lease(slot)),
             Admission::Wait(receiver) => receiver,
         };
-        let mut turn = Turn { pool: Arc::clone(self), receiver };
+        let mut turn = PoolTurn { pool: Arc::clone(self), receiver };
         let started = Instant::now();
         let served = match checkout {
             Checkout::Blocking => block_until(&mut turn.receiver, started + self.limits.timeout),
@@ -153,8 +153,8 @@ impl<C> QueuePool<C> {
     fn admit(&self) -> Admission<C> {
         let mut state = self.lock();
         let idle = match self.limits.order {
-            Order::Fifo => state.idle.pop_front(),
-            Order::Lifo => state.idle.pop_back(),
+            HandOutOrder::Fifo => state.idle.pop_front(),
+            HandOutOrder::Lifo => state.idle.pop_back(),
         };
         let admission = if let Some(slot) = idle {
             Admission::Slot(slot)
@@ -206,7 +206,7 @@ impl<C> QueuePool<C> {
                 Err(unclaimed) => slot = unclaimed,
             }
         }
-        let surplus = if slot.history == History::New || state.idle.len() >= self.limits.size {
+        let surplus = if slot.history == ConnectionHistory::New || state.idle.len() >= self.limits.size {
             state.slots -= 1;
             Some(slot)
         } else {
@@ -219,7 +219,7 @@ impl<C> QueuePool<C> {
         drop(surplus);
     }
 
-    fn publish(&self, state: &State<C>) {
+    fn publish(&self, state: &PoolState<C>) {
         let gauges = &self.gauges;
         let idle = state.idle.len();
         gauges.checked_in.store(idle as u64, Ordering::Relaxed);
@@ -228,7 +228,7 @@ impl<C> QueuePool<C> {
         gauges.waiters.store(state.waiters.len() as u64, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<C>> {
+    fn lock(&self) -> MutexGuard<'_, PoolState<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -250,7 +250,7 @@ impl<C> Lease<C> {
     pub fn fill(&mut self, connection: C) {
         if let Some(slot) = self.slot.as_mut() {
             slot.connection = Some((connection, Instant::now()));
-            slot.history = History::Used;
+            slot.history = ConnectionHistory::Used;
         }
     }
 
@@ -281,19 +281,19 @@ impl<C> Drop for Lease<C> {
 }
 
 /// A place in the queue.
-struct Turn<C> {
+struct PoolTurn<C> {
     pool: Arc<QueuePool<C>>,
     receiver: oneshot::Receiver<Slot<C>>,
 }
 
-impl<C> Turn<C> {
+impl<C> PoolTurn<C> {
     fn take_late(&mut self) -> Option<Slot<C>> {
         self.receiver.close();
         self.receiver.try_recv().ok().flatten()
     }
 }
 
-impl<C> Drop for Turn<C> {
+impl<C> Drop for PoolTurn<C> {
     fn drop(&mut self) {
         match self.take_late() {
             Some(slot) => self.pool.give_back(slot),

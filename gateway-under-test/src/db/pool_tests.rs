@@ -14,10 +14,15 @@ use super::*;
 /// How long a condition may take to come about.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-const THREE_PLUS_TWO: Limits =
-    Limits { size: 3, max_overflow: Some(2), timeout: Duration::from_secs(1), order: Order::Fifo, recycle: None };
+const THREE_PLUS_TWO: QueueLimits = QueueLimits {
+    size: 3,
+    max_overflow: Some(2),
+    timeout: Duration::from_secs(1),
+    order: HandOutOrder::Fifo,
+    recycle: None,
+};
 
-const ONE: Limits = Limits { size: 1, max_overflow: Some(0), ..THREE_PLUS_TWO };
+const ONE: QueueLimits = QueueLimits { size: 1, max_overflow: Some(0), ..THREE_PLUS_TWO };
 
 /// A fake connection.
 struct Fake {
@@ -42,7 +47,7 @@ struct Bench {
 
 /// The gauges at one moment.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct PoolCounts {
     checked_out: u64,
     checked_in: u64,
     overflow: u64,
@@ -51,15 +56,15 @@ struct Seen {
 }
 
 impl Bench {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: QueueLimits) -> Self {
         let gauges = Arc::<PoolGauges>::default();
         let pool = Arc::new(QueuePool::new(limits, Arc::clone(&gauges)));
         Self { pool, gauges, made: Arc::default(), alive: Arc::default() }
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> PoolCounts {
         let load = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);
-        Seen {
+        PoolCounts {
             checked_out: load(&self.gauges.checked_out),
             checked_in: load(&self.gauges.checked_in),
             overflow: load(&self.gauges.overflow),
@@ -131,7 +136,8 @@ fn ids(leases: &mut [Lease<Fake>]) -> Vec<usize> {
 #[test]
 fn a_pool_starts_empty_and_its_gauges_follow_every_step() {
     let bench = Bench::new(THREE_PLUS_TWO);
-    let seen = |checked_out, checked_in, overflow| Seen { checked_out, checked_in, overflow, waiters: 0, timeouts: 0 };
+    let seen =
+        |checked_out, checked_in, overflow| PoolCounts { checked_out, checked_in, overflow, waiters: 0, timeouts: 0 };
     assert_eq!(bench.seen(), seen(0, 0, 0));
     assert_eq!(bench.gauges.max.load(Ordering::Relaxed), 5);
 
@@ -156,8 +162,8 @@ fn an_idle_connection_is_taken_before_a_new_one_is_made() {
 
 #[test]
 fn the_connection_idle_longest_is_taken_first_unless_the_last_used_is_asked_for() {
-    for (order, expected) in [(Order::Fifo, [1, 2, 0]), (Order::Lifo, [0, 2, 1])] {
-        let bench = Bench::new(Limits { order, ..THREE_PLUS_TWO });
+    for (order, expected) in [(HandOutOrder::Fifo, [1, 2, 0]), (HandOutOrder::Lifo, [0, 2, 1])] {
+        let bench = Bench::new(QueueLimits { order, ..THREE_PLUS_TWO });
         let mut leases = bench.take_many(3);
         leases.rotate_left(1);
         // Returned as 1, 2, 0.
@@ -178,14 +184,14 @@ fn of_five_out_of_three_plus_two_the_first_three_returned_are_kept() {
 
 #[test]
 fn of_three_out_of_one_plus_two_one_stays() {
-    let bench = Bench::new(Limits { size: 1, ..THREE_PLUS_TWO });
+    let bench = Bench::new(QueueLimits { size: 1, ..THREE_PLUS_TWO });
     bench.take_many(3).drain(..).for_each(drop);
     assert_eq!((bench.alive(), bench.seen().overflow), (1, 0));
 }
 
 #[test]
 fn a_pool_without_an_overflow_limit_never_waits() {
-    let bench = Bench::new(Limits { max_overflow: None, ..THREE_PLUS_TWO });
+    let bench = Bench::new(QueueLimits { max_overflow: None, ..THREE_PLUS_TWO });
     let leases = bench.take_many(1000);
     assert_eq!((bench.seen().checked_out, bench.seen().overflow), (1000, 997));
     drop(leases);
@@ -237,14 +243,14 @@ async fn a_slot_outlives_the_connection_in_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_beyond_the_size_goes_straight_to_a_waiter() {
-    let bench = Bench::new(Limits { size: 1, max_overflow: Some(1), ..THREE_PLUS_TWO });
+    let bench = Bench::new(QueueLimits { size: 1, max_overflow: Some(1), ..THREE_PLUS_TWO });
     let mut leases = bench.take_many(2);
     let mut waiting = bench.queue();
     assert_eq!(bench.seen().waiters, 1);
     leases.pop();
     let mut served = poll(&mut waiting).unwrap().unwrap();
     assert_eq!((id(&mut served), bench.alive()), (1, 2));
-    assert_eq!(bench.seen(), Seen { checked_out: 2, checked_in: 0, overflow: 1, waiters: 0, timeouts: 0 });
+    assert_eq!(bench.seen(), PoolCounts { checked_out: 2, checked_in: 0, overflow: 1, waiters: 0, timeouts: 0 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,7 +266,7 @@ async fn an_async_checkout_that_waits_in_vain_says_what_sqlalchemy_says() {
         "QueuePool limit of size 3 overflow 2 reached, connection timed out, timeout 1.00 \
          (Background on this error at: https://sqlalche.me/e/20/3o7r)"
     );
-    assert_eq!(bench.seen(), Seen { checked_out: 5, checked_in: 0, overflow: 2, waiters: 0, timeouts: 1 });
+    assert_eq!(bench.seen(), PoolCounts { checked_out: 5, checked_in: 0, overflow: 2, waiters: 0, timeouts: 1 });
     drop(leases);
     assert_eq!(bench.alive(), 3);
 }
@@ -268,7 +274,7 @@ async fn an_async_checkout_that_waits_in_vain_says_what_sqlalchemy_says() {
 #[test]
 fn a_blocking_checkout_that_waits_in_vain_says_what_sqlalchemy_says() {
     let timeout = Duration::from_millis(50);
-    let bench = Bench::new(Limits { timeout, ..ONE });
+    let bench = Bench::new(QueueLimits { timeout, ..ONE });
     let _lease = bench.take();
     let started = Instant::now();
     let error = bench.pool.checkout(Checkout::Blocking).now_or_never().expect("it blocks").err().unwrap();
@@ -278,7 +284,7 @@ fn a_blocking_checkout_that_waits_in_vain_says_what_sqlalchemy_says() {
         "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 0.05 \
          (Background on this error at: https://sqlalche.me/e/20/3o7r)"
     );
-    assert_eq!(bench.seen(), Seen { checked_out: 1, checked_in: 0, overflow: 0, waiters: 0, timeouts: 1 });
+    assert_eq!(bench.seen(), PoolCounts { checked_out: 1, checked_in: 0, overflow: 0, waiters: 0, timeouts: 1 });
     assert!(bench.gauges.wait_micros.load(Ordering::Relaxed) >= 50_000);
 }
 
@@ -304,7 +310,7 @@ async fn waiting_tasks_are_served_in_the_order_in_which_they_came() {
 
 #[test]
 fn waiting_threads_are_served_in_the_order_in_which_they_came() {
-    let bench = Bench::new(Limits { timeout: DEADLINE, ..ONE });
+    let bench = Bench::new(QueueLimits { timeout: DEADLINE, ..ONE });
     let lease = bench.take();
     let served = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -342,7 +348,7 @@ async fn a_slot_on_its_way_to_a_dropped_wait_goes_to_the_next() {
     drop(first);
     assert_eq!(id(&mut poll(&mut second).unwrap().unwrap()), 0);
     drop(second);
-    assert_eq!(bench.seen(), Seen { checked_out: 0, checked_in: 1, overflow: 0, waiters: 0, timeouts: 0 });
+    assert_eq!(bench.seen(), PoolCounts { checked_out: 0, checked_in: 1, overflow: 0, waiters: 0, timeouts: 0 });
 }
 
 #[test]
@@ -374,7 +380,7 @@ fn the_late_report_of_an_old_disconnect_leaves_the_younger_connections_alone() {
 #[test]
 fn a_connection_is_replaced_at_the_first_checkout_after_its_age() {
     let recycle = Duration::from_millis(30);
-    let bench = Bench::new(Limits { recycle: Some(recycle), ..ONE });
+    let bench = Bench::new(QueueLimits { recycle: Some(recycle), ..ONE });
     let before = Instant::now();
     drop(bench.take());
     loop {
@@ -393,8 +399,12 @@ fn a_connection_is_replaced_at_the_first_checkout_after_its_age() {
 /// Threads that take, give back, lose patience and drop their waits, as fast as they can.
 #[test]
 fn no_race_between_threads_loses_or_doubles_a_slot() {
-    let bench =
-        Bench::new(Limits { size: 2, max_overflow: Some(1), timeout: Duration::from_micros(300), ..THREE_PLUS_TWO });
+    let bench = Bench::new(QueueLimits {
+        size: 2,
+        max_overflow: Some(1),
+        timeout: Duration::from_micros(300),
+        ..THREE_PLUS_TWO
+    });
     let out = AtomicUsize::new(0);
     let served = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -465,35 +475,35 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// What the pool should be, kept by plain counting.
-struct Model {
+struct PoolModel {
     size: usize,
     capacity: usize,
     idle: usize,
     slots: usize,
     /// Who waits, first come first; with the history of the slot that was handed over.
-    queue: Vec<Option<History>>,
+    queue: Vec<Option<ConnectionHistory>>,
     timeouts: usize,
 }
 
-impl Model {
+impl PoolModel {
     /// The history of the slot that a checkout gets, or `None` if it has to queue.
-    fn checkout(&mut self) -> Option<History> {
+    fn checkout(&mut self) -> Option<ConnectionHistory> {
         if self.idle > 0 {
             self.idle -= 1;
-            Some(History::Used)
+            Some(ConnectionHistory::Used)
         } else if self.slots < self.capacity {
             self.slots += 1;
-            Some(History::New)
+            Some(ConnectionHistory::New)
         } else {
             self.queue.push(None);
             None
         }
     }
 
-    fn give_back(&mut self, history: History) {
+    fn give_back(&mut self, history: ConnectionHistory) {
         if let Some(waiter) = self.queue.iter_mut().find(|waiter| waiter.is_none()) {
             *waiter = Some(history);
-        } else if history == History::New || self.idle == self.size {
+        } else if history == ConnectionHistory::New || self.idle == self.size {
             self.slots -= 1;
         } else {
             self.idle += 1;
@@ -508,16 +518,16 @@ impl Model {
 /// The pool and its model side by side.
 struct Twin {
     bench: Bench,
-    model: Model,
-    held: Vec<(Lease<Fake>, History)>,
+    model: PoolModel,
+    held: Vec<(Lease<Fake>, ConnectionHistory)>,
     waiting: Vec<Waiting>,
 }
 
 impl Twin {
     fn new(size: usize, max_overflow: usize) -> Self {
-        let bench = Bench::new(Limits { size, max_overflow: Some(max_overflow), ..THREE_PLUS_TWO });
+        let bench = Bench::new(QueueLimits { size, max_overflow: Some(max_overflow), ..THREE_PLUS_TWO });
         let capacity = size + max_overflow;
-        let model = Model { size, capacity, idle: 0, slots: 0, queue: Vec::new(), timeouts: 0 };
+        let model = PoolModel { size, capacity, idle: 0, slots: 0, queue: Vec::new(), timeouts: 0 };
         Self { bench, model, held: Vec::new(), waiting: Vec::new() }
     }
 
@@ -572,7 +582,7 @@ impl Twin {
     fn connect(&mut self, holder: usize) {
         let (lease, history) = &mut self.held[holder];
         self.bench.connect(lease);
-        *history = History::Used;
+        *history = ConnectionHistory::Used;
     }
 
     fn give_back(&mut self, holder: usize) {
@@ -602,11 +612,11 @@ impl Twin {
     }
 
     fn check(&mut self) {
-        let Model { size, capacity, idle, slots, timeouts, .. } = self.model;
+        let PoolModel { size, capacity, idle, slots, timeouts, .. } = self.model;
         let handed_over = self.model.handed_over();
         assert!(slots <= capacity && idle <= size);
         assert_eq!(slots, idle + self.held.len() + handed_over, "no slot is lost, none is there twice");
-        let expected = Seen {
+        let expected = PoolCounts {
             checked_out: (slots - idle) as u64,
             checked_in: idle as u64,
             overflow: slots.saturating_sub(size) as u64,

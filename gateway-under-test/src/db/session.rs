@@ -11,12 +11,12 @@ use tokio_postgres::Row;
 use super::connection::{Begin, Connection, Params};
 use super::hold::{Hold, HoldClock};
 use super::pool::Lease;
-use super::{Database, DbError};
+use super::{DbError, GatewayDatabase};
 use crate::settings::PrePing;
 
 /// A unit of work on one connection, taken lazily.
 pub struct Session {
-    database: Database,
+    database: GatewayDatabase,
     /// Where its holding is counted beside the worker's: its request, if it belongs to one.
     clock: Option<Arc<HoldClock>>,
     /// The connection, from the first statement to the end of the transaction.
@@ -25,12 +25,12 @@ pub struct Session {
 
 struct Held {
     lease: Lease<Connection>,
-    transaction: Transaction,
+    transaction: TransactionState,
     hold: Hold,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Transaction {
+enum TransactionState {
     NotBegun,
     Open,
     /// A statement has failed: only a rollback is allowed.
@@ -38,7 +38,7 @@ enum Transaction {
 }
 
 impl Session {
-    pub(super) fn new(database: Database, clock: Option<Arc<HoldClock>>) -> Self {
+    pub(super) fn new(database: GatewayDatabase, clock: Option<Arc<HoldClock>>) -> Self {
         Self { database, clock, held: None }
     }
 
@@ -52,17 +52,17 @@ impl Session {
     pub async fn query(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
         let held = self.hold().await?;
         let begin = match held.transaction {
-            Transaction::NotBegun => Begin::First,
-            Transaction::Open => Begin::No,
-            Transaction::Failed => return Err(DbError::PendingRollback),
+            TransactionState::NotBegun => Begin::First,
+            TransactionState::Open => Begin::No,
+            TransactionState::Failed => return Err(DbError::PendingRollback),
         };
         let Some(connection) = held.lease.connection() else { return Err(DbError::PendingRollback) };
         // Taken back below: whatever interrupts this leaves a transaction that wants a rollback.
-        held.transaction = Transaction::Failed;
+        held.transaction = TransactionState::Failed;
         held.hold.idle_ends();
         let result = connection.query(begin, sql, params).await;
         match &result {
-            Ok(_) => held.transaction = Transaction::Open,
+            Ok(_) => held.transaction = TransactionState::Open,
             Err(error) if connection.is_lost_with(error) => {
                 held.lease.invalidate();
                 return result;
@@ -78,7 +78,7 @@ impl Session {
     /// # Errors
     /// [`DbError`] when the server did not commit; the connection is given back all the same.
     pub async fn commit(&mut self) -> Result<(), DbError> {
-        if self.held.as_ref().is_some_and(|held| held.transaction == Transaction::Failed) {
+        if self.held.as_ref().is_some_and(|held| held.transaction == TransactionState::Failed) {
             self.rollback().await?;
             return Err(DbError::PendingRollback);
         }
@@ -98,14 +98,14 @@ impl Session {
     /// # Errors
     /// As [`Session::commit`] and [`Session::rollback`].
     pub async fn release(&mut self) -> Result<(), DbError> {
-        let failed = self.held.as_ref().is_some_and(|held| held.transaction == Transaction::Failed);
+        let failed = self.held.as_ref().is_some_and(|held| held.transaction == TransactionState::Failed);
         if failed { self.rollback().await } else { self.commit().await }
     }
 
     async fn end(&mut self, command: &'static str) -> Result<(), DbError> {
         let Some(mut held) = self.held.take() else { return Ok(()) };
         // With no transaction open there is nothing to tell the server: reset on return is silent then.
-        if held.transaction == Transaction::NotBegun {
+        if held.transaction == TransactionState::NotBegun {
             return Ok(());
         }
         let Some(connection) = held.lease.connection() else { return Ok(()) };
@@ -132,7 +132,7 @@ impl Session {
                 lease.fill(self.database.connector.connect().await?);
             }
             let clocks = [Some(Arc::clone(&self.database.clock)), self.clock.clone()].into_iter().flatten().collect();
-            self.held = Some(Held { lease, transaction: Transaction::NotBegun, hold: Hold::begin(clocks) });
+            self.held = Some(Held { lease, transaction: TransactionState::NotBegun, hold: Hold::begin(clocks) });
         }
         self.held.as_mut().ok_or(DbError::PendingRollback)
     }
@@ -156,7 +156,7 @@ impl Drop for Session {
     /// server rolls back.
     fn drop(&mut self) {
         if let Some(held) = &mut self.held
-            && held.transaction != Transaction::NotBegun
+            && held.transaction != TransactionState::NotBegun
         {
             held.lease.discard();
         }

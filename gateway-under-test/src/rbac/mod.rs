@@ -13,7 +13,7 @@ use axum::extract::Request;
 
 use crate::auth::{Claims, TeamScope};
 use crate::error::GatewayError;
-use crate::masks::Place;
+use crate::masks::MaskedFailure;
 use crate::request::{RequestSession, WorkSession};
 use crate::settings::Audit;
 use crate::worker::Worker;
@@ -74,7 +74,7 @@ impl Caller {
         let checked = self.check(&mut work, permissions).await;
         let ended = work.done().await;
         let user = checked.and_then(|user| ended.map(|()| user).map_err(GatewayError::from));
-        user.map_err(|error| self.masked(error, Place::PermissionCheck))?.ok_or(GatewayError::Forbidden)
+        user.map_err(|error| self.masked(error, MaskedFailure::PermissionCheck))?.ok_or(GatewayError::Forbidden)
     }
 
     /// The user, if they have one of the `wanted` permissions; the audit is told where it was a matter of roles.
@@ -97,7 +97,7 @@ impl Caller {
         &self.claims.sub
     }
 
-    pub(crate) fn masked(&self, error: GatewayError, place: Place) -> GatewayError {
+    pub(crate) fn masked(&self, error: GatewayError, place: MaskedFailure) -> GatewayError {
         self.worker.settings.masks.over(error, place)
     }
 
@@ -111,7 +111,7 @@ impl Caller {
             return Ok(administrator(email, teams));
         }
         let users = work.query(queries::USER_FLAGS, &[&email, &teams.ids()]).await;
-        let users = users.map_err(|error| self.masked(error.into(), Place::Authentication))?;
+        let users = users.map_err(|error| self.masked(error.into(), MaskedFailure::Authentication))?;
         let user = users.first().ok_or(GatewayError::Unauthorized("User not found in database"))?;
         if !user.get::<_, bool>("is_active") {
             return Err(GatewayError::Unauthorized("Account disabled"));

@@ -165,7 +165,7 @@ pub async fn with_session(State(worker): State<Arc<Worker>>, request: Request, n
     let serving = Arc::clone(&worker);
     let handler = tokio::spawn(async move {
         let worker = serving;
-        let running = Running::new(&worker.gauges);
+        let running = RunningHandler::new(&worker.gauges);
         let mut response = next.run(request).await;
         session.tell(worker.settings.session_scope, &mut response);
         if let Some(ServerFault(why)) = response.extensions().get() {
@@ -232,16 +232,16 @@ impl Drop for Cancelled {
 }
 
 /// Counts a handler for as long as it runs.
-struct Running<'a>(&'a AtomicU64);
+struct RunningHandler<'a>(&'a AtomicU64);
 
-impl<'a> Running<'a> {
+impl<'a> RunningHandler<'a> {
     fn new(gauges: &'a WorkerGauges) -> Self {
         gauges.handlers.fetch_add(1, Ordering::Relaxed);
         Self(&gauges.handlers)
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningHandler<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -17,7 +17,7 @@ use crate::worker::Worker;
 
 /// What the page of all lists shows.
 #[derive(Serialize)]
-struct Page {
+struct ListsPage {
     email: String,
     tools: Vec<ToolEntry>,
     servers: Vec<ServerEntry>,
@@ -59,7 +59,7 @@ pub async fn index(
     caller.require_permission(Tools::KIND.read_permission).await?;
     caller.require_permission(Servers::KIND.read_permission).await?;
     let Caller { worker, session, .. } = caller;
-    let page = Page {
+    let page = ListsPage {
         tools: lists::tools(&worker, &session, &user).await?,
         servers: lists::servers(&worker, &session, &user).await?,
         email: user.email,

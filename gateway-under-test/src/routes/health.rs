@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::db::{Database, DbError, Session};
+use crate::db::{DbError, GatewayDatabase, Session};
 use crate::settings::{Checkout, Masks, SessionScope};
 use crate::worker::Worker;
 
@@ -40,7 +40,7 @@ pub async fn ready(State(worker): State<Arc<Worker>>) -> (StatusCode, Json<Value
 }
 
 async fn check(worker: &Worker) -> Result<(), String> {
-    let probe = Probe {
+    let probe = ProbeSession {
         database: worker.database.clone(),
         kept: worker.settings.scopes().any(|it| it == SessionScope::NeverCommitted).then(|| Arc::clone(&worker.probe)),
     };
@@ -61,13 +61,13 @@ async fn check(worker: &Worker) -> Result<(), String> {
 }
 
 /// What asks the database whether it is there.
-struct Probe {
-    database: Database,
+struct ProbeSession {
+    database: GatewayDatabase,
     /// A session that is never ended: hold pattern H7.
     kept: Option<Arc<Mutex<Session>>>,
 }
 
-impl Probe {
+impl ProbeSession {
     async fn select_one(self) -> Result<(), DbError> {
         match self.kept {
             None => {

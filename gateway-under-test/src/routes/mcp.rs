@@ -62,12 +62,12 @@ async fn accept_json(mut request: Request) -> Request {
 }
 
 /// Who asks, and of which virtual server.
-struct Asked<'a> {
+struct McpRequest<'a> {
     caller: &'a Caller,
     server: Option<&'a str>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> McpRequest<'a> {
     fn of(context: &'a RequestContext<RoleServer>) -> Result<Self, ErrorData> {
         let parts = context.extensions.get::<Parts>();
         let caller = parts.and_then(|parts| parts.extensions.get::<Caller>());
@@ -145,7 +145,7 @@ impl ServerHandler for Federation {
         _page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Asked::of(&context)?.list(List::Tools).await
+        McpRequest::of(&context)?.list(List::Tools).await
     }
 
     async fn call_tool(
@@ -153,8 +153,8 @@ impl ServerHandler for Federation {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let asked = Asked::of(&context)?;
-        let Asked { caller, server } = asked;
+        let asked = McpRequest::of(&context)?;
+        let McpRequest { caller, server } = asked;
         let user = asked.permitted_here("tools.execute").await?;
         let no_such_tool = || ErrorData::invalid_params("no such tool", None);
         if let Some(server) = server {
@@ -177,7 +177,7 @@ impl ServerHandler for Federation {
         _page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Asked::of(&context)?.list(List::Resources).await
+        McpRequest::of(&context)?.list(List::Resources).await
     }
 
     async fn read_resource(
@@ -185,7 +185,7 @@ impl ServerHandler for Federation {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let asked = Asked::of(&context)?;
+        let asked = McpRequest::of(&context)?;
         if asked.server.is_some() {
             asked.permitted_here(List::Resources.permission()).await?;
         }
@@ -199,7 +199,7 @@ impl ServerHandler for Federation {
         _page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Asked::of(&context)?.list(List::Prompts).await
+        McpRequest::of(&context)?.list(List::Prompts).await
     }
 
     async fn get_prompt(
@@ -207,7 +207,7 @@ impl ServerHandler for Federation {
         request: GetPromptRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        let asked = Asked::of(&context)?;
+        let asked = McpRequest::of(&context)?;
         if asked.server.is_some() {
             asked.permitted_here(List::Prompts.permission()).await?;
         }

@@ -52,11 +52,11 @@ struct ResourceUri {
 }
 
 /// What a call came to: a result, or one of JSON-RPC's errors.
-type Outcome = Result<Box<RawValue>, RpcError>;
+type CallOutcome = Result<Box<RawValue>, RpcError>;
 
 /// What the client gets.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct RpcAnswer<'a> {
     jsonrpc: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
@@ -124,7 +124,7 @@ fn no_object(body: &[u8]) -> serde_json::Error {
     read.err().unwrap_or_else(|| serde::de::Error::custom("a call is an object"))
 }
 
-async fn dispatch(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayError> {
+async fn dispatch(caller: &Caller, call: &Call<'_>) -> Result<CallOutcome, GatewayError> {
     match call.method.as_str() {
         "ping" => Ok(Ok(raw(&json!({})))),
         "initialize" => Ok(Ok(raw(&protocol::initialized(call.protocol_version().as_deref())))),
@@ -162,7 +162,7 @@ async fn dispatch(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayEr
     }
 }
 
-async fn call_tool(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayError> {
+async fn call_tool(caller: &Caller, call: &Call<'_>) -> Result<CallOutcome, GatewayError> {
     let user = caller.require_permission("tools.execute").await?;
     let Some(params) = call.params else { return Ok(Err(RpcError::invalid_params("params are missing"))) };
     match found(tool_call::call(&caller.worker, &caller.session, &user, params).await)? {
@@ -173,7 +173,7 @@ async fn call_tool(caller: &Caller, call: &Call<'_>) -> Result<Outcome, GatewayE
 }
 
 /// Before the protocol had `tools/call`, the name of a tool was the method: still so, for old clients.
-async fn call_by_name(caller: &Caller, tool: &str, arguments: Option<&RawValue>) -> Result<Outcome, GatewayError> {
+async fn call_by_name(caller: &Caller, tool: &str, arguments: Option<&RawValue>) -> Result<CallOutcome, GatewayError> {
     let user = caller.require_permission("tools.execute").await?;
     let params = raw(&json!({ "name": tool, "arguments": arguments.map(RawValue::get).and_then(value_of) }));
     match found(tool_call::call(&caller.worker, &caller.session, &user, &params).await)? {
@@ -188,7 +188,7 @@ fn value_of(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-async fn subscribed(caller: &Caller, call: &Call<'_>, what: Subscription) -> Result<Outcome, GatewayError> {
+async fn subscribed(caller: &Caller, call: &Call<'_>, what: Subscription) -> Result<CallOutcome, GatewayError> {
     match call.params::<ResourceUri>() {
         Ok(ResourceUri { uri }) => found(catalogue::subscribe(caller, &uri, what).await.map(|()| raw(&json!({})))),
         Err(error) => Ok(Err(error)),
@@ -201,7 +201,7 @@ struct LogLevel {
 }
 
 /// The protocol's levels. Clients of this gateway are sent no log, so that the level only has to be one.
-fn set_level(call: &Call<'_>) -> Outcome {
+fn set_level(call: &Call<'_>) -> CallOutcome {
     const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
     let LogLevel { level } = call.params()?;
     if LEVELS.contains(&level.as_str()) {
@@ -211,7 +211,7 @@ fn set_level(call: &Call<'_>) -> Outcome {
     }
 }
 
-async fn listed(caller: &Caller, list: List) -> Result<Outcome, GatewayError> {
+async fn listed(caller: &Caller, list: List) -> Result<CallOutcome, GatewayError> {
     catalogue::list(caller, list, None).await.and_then(json_text).map(Ok)
 }
 
@@ -231,12 +231,12 @@ fn json_text(text: String) -> Result<Box<RawValue>, GatewayError> {
     RawValue::from_string(text).map_err(|error| GatewayError::Invalid(error.to_string()))
 }
 
-fn answer(outcome: Outcome, id: &Value) -> Response {
+fn answer(outcome: CallOutcome, id: &Value) -> Response {
     let (result, error) = match outcome {
         Ok(result) => (Some(result), None),
         Err(error) => (None, Some(error)),
     };
-    Json(Answer { jsonrpc: "2.0", result, error, id }).into_response()
+    Json(RpcAnswer { jsonrpc: "2.0", result, error, id }).into_response()
 }
 
 /// A value as JSON text, written once and then copied into the answer.

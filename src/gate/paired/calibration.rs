@@ -4,12 +4,12 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
-use super::{Ended, Trial};
+use super::{PairsEnd, Trial};
 use crate::gate::Verdict;
-use crate::stats::paired::{Finding, Worsening, judge};
+use crate::stats::paired::{PairedFinding, Worsening, judge};
 use crate::stats::power::{scatter, smallest_ratio};
 use crate::stats::proportion::clopper_pearson;
-use crate::stats::signed_rank::Interval;
+use crate::stats::signed_rank::CoverageInterval;
 
 /// Trials that are drawn from the pairs.
 const DRAWS: u32 = 20_000;
@@ -21,7 +21,7 @@ const CONFIDENCE: f64 = 0.95;
 
 /// How often something happened, and how sure one can be of its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Rate {
+pub struct ErrorRate {
     /// It happened so often.
     pub hits: u64,
     /// Of so many.
@@ -32,10 +32,10 @@ pub struct Rate {
     pub high: f64,
 }
 
-impl Rate {
+impl ErrorRate {
     /// `None` without a trial.
     fn of(hits: u64, trials: u64) -> Option<Self> {
-        let Interval { low, high, .. } = clopper_pearson(hits, trials, CONFIDENCE)?;
+        let CoverageInterval { low, high, .. } = clopper_pearson(hits, trials, CONFIDENCE)?;
         Some(Self { hits, trials, low, high })
     }
 
@@ -61,12 +61,12 @@ pub struct RuleNoise {
 pub struct Calibration {
     /// Trials as they were measured, in the order of time: how many of those with a verdict failed. `None` when there was
     /// none.
-    pub measured: Option<Rate>,
+    pub measured: Option<ErrorRate>,
     /// Complete trials beside them that were inconclusive.
     pub inconclusive: u64,
     /// Trials drawn from the measured pairs, arms swapped at random: how many failed. Its interval is about the drawing
     /// alone, not about the pairs that were never measured. `None` without a pair to draw.
-    pub drawn: Option<Rate>,
+    pub drawn: Option<ErrorRate>,
     /// The noise of each rule.
     pub rules: Vec<RuleNoise>,
     /// Pairs that were measured in all, and whose figures are all to be used.
@@ -76,13 +76,13 @@ pub struct Calibration {
 /// What trials with the same variant in both arms say. All have the same rules and the same plan.
 pub fn calibrate(trials: &[Trial]) -> Calibration {
     let complete: Vec<&Trial> = trials.iter().filter(|trial| trial.is_complete()).collect();
-    let verdicts: Vec<Verdict> = complete.iter().map(|trial| trial.verdict(Ended::AllPairs)).collect();
+    let verdicts: Vec<Verdict> = complete.iter().map(|trial| trial.verdict(PairsEnd::AllPairs)).collect();
     let count = |wanted: Verdict| verdicts.iter().filter(|it| **it == wanted).count() as u64;
     let sound = trials.iter().flat_map(|trial| &trial.pairs).filter(|pair| pair.fault().is_none()).cloned().collect();
     let pooled = trials.first().map(|first| Trial { pairs: sound, ..first.clone() });
     let (failed, passed) = (count(Verdict::Failed), count(Verdict::Passed));
     Calibration {
-        measured: Rate::of(failed, failed + passed),
+        measured: ErrorRate::of(failed, failed + passed),
         inconclusive: count(Verdict::Inconclusive),
         drawn: pooled.as_ref().and_then(drawn),
         rules: pooled.as_ref().map(noise).unwrap_or_default(),
@@ -94,7 +94,7 @@ pub fn calibrate(trials: &[Trial]) -> Calibration {
 ///
 /// What this asks: with differences as large as this machine makes them, how often does the rule fail when their signs
 /// are chance alone? It cannot show that the order of the windows matters; the trials as they were measured can.
-fn drawn(pooled: &Trial) -> Option<Rate> {
+fn drawn(pooled: &Trial) -> Option<ErrorRate> {
     let Trial { pairs, plan, .. } = pooled;
     if pairs.is_empty() {
         return None;
@@ -110,9 +110,9 @@ fn drawn(pooled: &Trial) -> Option<Rate> {
             margin: it.margin,
         };
         let judged = judge(&worsenings.iter().map(redrawn).collect::<Vec<_>>(), plan.alpha);
-        judged.is_some_and(|all| all.iter().any(|it| it.finding == Finding::Worse))
+        judged.is_some_and(|all| all.iter().any(|it| it.finding == PairedFinding::Worse))
     };
-    Rate::of((0..DRAWS).filter(fails).count() as u64, DRAWS.into())
+    ErrorRate::of((0..DRAWS).filter(fails).count() as u64, DRAWS.into())
 }
 
 fn noise(pooled: &Trial) -> Vec<RuleNoise> {

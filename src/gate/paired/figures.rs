@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PairedRule;
 use crate::compare::Side;
-use crate::gate::{Kind, Metric, Missing, Rule, measure, quality_issues};
+use crate::gate::{Metric, MetricKind, Missing, Rule, measure, quality_issues};
 use crate::units::Unit;
 
 /// Which of the two is measured.
@@ -30,7 +30,7 @@ impl Arm {
 /// In which order the two arms of a pair are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum PairOrder {
     /// A coin for each pair. Then each sign pattern is as likely as any other by design, when nothing is worse, whatever
     /// the machine does in the meantime: drift, and neighbours who stay for longer than a window.
     #[default]
@@ -40,7 +40,7 @@ pub enum Order {
     Abba,
 }
 
-impl Order {
+impl PairOrder {
     /// The arms of a pair, counted from 0; `coin` is a fair one.
     pub const fn arms(self, pair: usize, coin: bool) -> [Arm; 2] {
         let baseline_first = match self {
@@ -53,7 +53,7 @@ impl Order {
 
 /// One figure of one window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reading {
+pub struct WindowFigure {
     /// In the metric's unit.
     pub value: f64,
     /// The logarithm that is compared; see [`Reading::of_count`] and its sisters for what was added before.
@@ -66,7 +66,7 @@ const HALF: f64 = 0.5;
 /// Added to an age, in seconds: what a poll of the database takes, and less than anybody would call a long transaction.
 const POLL_S: f64 = 1e-3;
 
-impl Reading {
+impl WindowFigure {
     /// A number of things, whole or a mean: ln(x + ½).
     pub fn of_count(value: f64) -> Self {
         Self { value, log: (value + HALF).ln() }
@@ -96,15 +96,15 @@ impl Reading {
 /// The figures of one window, in the order of the rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct WindowFigures(Vec<Figure>);
+pub struct WindowFigures(Vec<FigureJson>);
 
 /// A figure, or why it is not to be used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Figure {
+enum FigureJson {
     Read {
         #[serde(flatten)]
-        reading: Reading,
+        reading: WindowFigure,
         /// Why it is no evidence that a candidate is good, such as requests that failed; worse it may be all the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caveat: Option<String>,
@@ -128,30 +128,32 @@ impl WindowFigures {
                 Arm::Candidate => issue.spares_failures(),
             });
             match (fault, reading(rule, side)) {
-                (Some(issue), _) => Figure::Faulty { fault: issue.to_string() },
-                (None, Err(missing)) => Figure::Faulty { fault: missing.to_string() },
+                (Some(issue), _) => FigureJson::Faulty { fault: issue.to_string() },
+                (None, Err(missing)) => FigureJson::Faulty { fault: missing.to_string() },
                 // A share ends at 1: a limit that no candidate can exceed proves nothing.
                 (None, Ok(reading)) if arm == Arm::Baseline && is_beyond_all(rule, reading.value * allowed_ratio) => {
                     let fault = "the limit would be 100 % or more, which no candidate can exceed".to_owned();
-                    Figure::Faulty { fault }
+                    FigureJson::Faulty { fault }
                 }
-                (None, Ok(reading)) => Figure::Read { reading, caveat: concerning().next().map(ToString::to_string) },
+                (None, Ok(reading)) => {
+                    FigureJson::Read { reading, caveat: concerning().next().map(ToString::to_string) }
+                }
             }
         };
         Self(rules.iter().map(figure).collect())
     }
 
     /// Figures that were read before.
-    pub fn from_readings(readings: Vec<Reading>) -> Self {
-        Self(readings.into_iter().map(|reading| Figure::Read { reading, caveat: None }).collect())
+    pub fn from_readings(readings: Vec<WindowFigure>) -> Self {
+        Self(readings.into_iter().map(|reading| FigureJson::Read { reading, caveat: None }).collect())
     }
 
     /// The figure of a rule, or why it is not to be used.
-    pub(super) fn reading(&self, rule: usize) -> Result<Reading, &str> {
+    pub(super) fn reading(&self, rule: usize) -> Result<WindowFigure, &str> {
         match self.0.get(rule) {
-            Some(Figure::Read { reading, .. }) if reading.log.is_finite() => Ok(*reading),
-            Some(Figure::Read { .. }) => Err("the figure has no logarithm"),
-            Some(Figure::Faulty { fault }) => Err(fault),
+            Some(FigureJson::Read { reading, .. }) if reading.log.is_finite() => Ok(*reading),
+            Some(FigureJson::Read { .. }) => Err("the figure has no logarithm"),
+            Some(FigureJson::Faulty { fault }) => Err(fault),
             None => Err("the figure was not recorded"),
         }
     }
@@ -159,8 +161,8 @@ impl WindowFigures {
     /// Why the figure of a rule is no evidence that a candidate is good; `None` when it is.
     pub(super) fn caveat(&self, rule: usize) -> Option<&str> {
         match self.0.get(rule)? {
-            Figure::Read { caveat, .. } => caveat.as_deref(),
-            Figure::Faulty { .. } => None,
+            FigureJson::Read { caveat, .. } => caveat.as_deref(),
+            FigureJson::Faulty { .. } => None,
         }
     }
 
@@ -175,15 +177,15 @@ pub(super) fn is_beyond_all(rule: &Rule, limit: f64) -> bool {
     rule.metric.unit() == Unit::Ratio && rule.op.is_upper_bound() && limit >= 1.0
 }
 
-fn reading(rule: &Rule, side: Side<'_>) -> Result<Reading, Missing> {
+fn reading(rule: &Rule, side: Side<'_>) -> Result<WindowFigure, Missing> {
     let value = measure(rule, side)?;
     let phases = side.measured.phases;
     let finished = Rule { metric: Metric::Requests, aggregate: None, ..rule.clone() };
     Ok(match (rule.metric.unit(), rule.metric.kind()) {
-        (Unit::Ratio, _) => Reading::of_share(value, measure(&finished, side)?),
-        (Unit::PerSecond, _) => Reading::of_rate(value, phases.steady_to_s - phases.steady_from_s),
-        (Unit::Seconds, Kind::Gauge) => Reading::of_age(value),
-        (Unit::Milliseconds | Unit::Seconds, _) => Reading::of_latency(value),
-        (Unit::Count | Unit::SessionSeconds, _) => Reading::of_count(value),
+        (Unit::Ratio, _) => WindowFigure::of_share(value, measure(&finished, side)?),
+        (Unit::PerSecond, _) => WindowFigure::of_rate(value, phases.steady_to_s - phases.steady_from_s),
+        (Unit::Seconds, MetricKind::Gauge) => WindowFigure::of_age(value),
+        (Unit::Milliseconds | Unit::Seconds, _) => WindowFigure::of_latency(value),
+        (Unit::Count | Unit::SessionSeconds, _) => WindowFigure::of_count(value),
     })
 }

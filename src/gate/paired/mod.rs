@@ -13,16 +13,16 @@ mod simulation;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Asked, GateReport, Verdict};
+use super::{GateReport, ParsedRule, Verdict};
 use crate::stats::paired::{Worsening, fewest_pairs, is_settled};
 use crate::stats::signed_rank::MOST_PAIRS;
 
-pub use figures::{Arm, Order, Reading, WindowFigures};
+pub use figures::{Arm, PairOrder, WindowFigure, WindowFigures};
 pub use rules::{DEFAULT_RULES, PairedRule, PairedRuleError};
 
 /// How many pairs, and how sure one must be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct PairPlan {
     /// Pairs to measure.
     pub pairs: usize,
     /// α: how often a gate may fail though nothing is worse, 0–1.
@@ -64,7 +64,7 @@ pub enum PlanError {
     NoRules,
 }
 
-impl Plan {
+impl PairPlan {
     /// The plan, if any of `rules` rules can fail by it.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Pair {
 /// Why no more pairs were measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ended {
+pub enum PairsEnd {
     /// All that were planned have been.
     AllPairs,
     /// The rest could not change the verdict.
@@ -121,7 +121,7 @@ pub enum Ended {
 #[derive(Clone, Debug)]
 pub struct Trial {
     rules: Vec<PairedRule>,
-    plan: Plan,
+    plan: PairPlan,
     pairs: Vec<Pair>,
 }
 
@@ -130,7 +130,7 @@ impl Trial {
     ///
     /// # Errors
     /// [`PlanError`] when no rule could ever fail.
-    pub fn new(rules: Vec<PairedRule>, plan: Plan) -> Result<Self, PlanError> {
+    pub fn new(rules: Vec<PairedRule>, plan: PairPlan) -> Result<Self, PlanError> {
         let plan = plan.checked(rules.len())?;
         Ok(Self { rules, plan, pairs: Vec::new() })
     }
@@ -141,7 +141,7 @@ impl Trial {
     }
 
     /// The plan.
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> PairPlan {
         self.plan
     }
 
@@ -172,12 +172,12 @@ impl Trial {
     }
 
     /// The verdict on what was measured, with its reasons.
-    pub fn report(&self, ended: Ended) -> GateReport {
+    pub fn report(&self, ended: PairsEnd) -> GateReport {
         outcome::report(self, ended)
     }
 
     /// The verdict alone, which is much quicker to have.
-    pub fn verdict(&self, ended: Ended) -> Verdict {
+    pub fn verdict(&self, ended: PairsEnd) -> Verdict {
         outcome::verdict(self, ended)
     }
 
@@ -215,7 +215,7 @@ fn difference(rule: &PairedRule, index: usize, pair: &Pair) -> Option<f64> {
 ///
 /// # Errors
 /// [`PairedRuleError`].
-pub fn paired_rules(asked: Vec<Asked>) -> Result<Vec<PairedRule>, PairedRuleError> {
+pub fn paired_rules(asked: Vec<ParsedRule>) -> Result<Vec<PairedRule>, PairedRuleError> {
     asked.into_iter().map(PairedRule::new).collect()
 }
 

@@ -1,38 +1,38 @@
 //! From what the pairs say to verdicts, and to what would settle those that are none.
 
-use super::{Ended, PairedRule, Trial};
+use super::{PairedRule, PairsEnd, Trial};
 use crate::gate::{GateReport, Paired, RatioEstimate, RuleOutcome, Verdict};
-use crate::stats::paired::{Evidence, Finding, judge};
+use crate::stats::paired::{PairedEvidence, PairedFinding, judge};
 use crate::stats::power::{pairs_needed, scatter, smallest_ratio};
 use crate::stats::signed_rank::MOST_PAIRS;
 
 /// The verdicts with all that is to be known about them.
-pub(super) fn report(trial: &Trial, ended: Ended) -> GateReport {
-    GateReport::of(judged(trial, ended, Detail::Explained))
+pub(super) fn report(trial: &Trial, ended: PairsEnd) -> GateReport {
+    GateReport::of(judged(trial, ended, ReasonDetail::Explained))
 }
 
 /// The same verdict without the explanations, which take longer than the judging.
-pub(super) fn verdict(trial: &Trial, ended: Ended) -> Verdict {
-    GateReport::of(judged(trial, ended, Detail::Bare)).verdict
+pub(super) fn verdict(trial: &Trial, ended: PairsEnd) -> Verdict {
+    GateReport::of(judged(trial, ended, ReasonDetail::Bare)).verdict
 }
 
 /// How much is said of a verdict.
 #[derive(Clone, Copy)]
-enum Detail {
+enum ReasonDetail {
     Bare,
     Explained,
 }
 
-fn judged(trial: &Trial, ended: Ended, detail: Detail) -> Vec<RuleOutcome> {
+fn judged(trial: &Trial, ended: PairsEnd, detail: ReasonDetail) -> Vec<RuleOutcome> {
     let evidence = judge(&trial.worsenings(), trial.plan.alpha);
     let of_rule = |(index, rule)| {
-        let judged = Judged { trial, index, rule, ended };
+        let judged = PairedEvaluation { trial, index, rule, ended };
         match (trial.fault(index), evidence.as_ref().and_then(|all| all.get(index))) {
             (Some((pair, fault)), _) => judged.none(format!("in pair {pair}, {fault}")),
             (None, None) => judged.none("no pair of windows was measured".to_owned()),
             (None, Some(evidence)) => match detail {
-                Detail::Bare => judged.bare(evidence),
-                Detail::Explained => judged.explained(evidence),
+                ReasonDetail::Bare => judged.bare(evidence),
+                ReasonDetail::Explained => judged.explained(evidence),
             },
         }
     };
@@ -40,14 +40,14 @@ fn judged(trial: &Trial, ended: Ended, detail: Detail) -> Vec<RuleOutcome> {
 }
 
 /// One rule of a trial.
-struct Judged<'a> {
+struct PairedEvaluation<'a> {
     trial: &'a Trial,
     index: usize,
     rule: &'a PairedRule,
-    ended: Ended,
+    ended: PairsEnd,
 }
 
-impl Judged<'_> {
+impl PairedEvaluation<'_> {
     fn none(&self, reason: String) -> RuleOutcome {
         let asked = self.rule.asked();
         RuleOutcome {
@@ -64,11 +64,11 @@ impl Judged<'_> {
         }
     }
 
-    fn bare(&self, evidence: &Evidence) -> RuleOutcome {
+    fn bare(&self, evidence: &PairedEvidence) -> RuleOutcome {
         RuleOutcome { verdict: self.verdict(evidence.finding), reason: None, ..self.none(String::new()) }
     }
 
-    fn explained(&self, evidence: &Evidence) -> RuleOutcome {
+    fn explained(&self, evidence: &PairedEvidence) -> RuleOutcome {
         let bare = self.bare(evidence);
         let verdict = bare.verdict;
         let [baseline, candidate] = self.medians();
@@ -82,40 +82,42 @@ impl Judged<'_> {
     }
 
     /// Passing needs every pair, and a candidate that did its work; what has failed on fewer, has.
-    fn verdict(&self, finding: Finding) -> Verdict {
+    fn verdict(&self, finding: PairedFinding) -> Verdict {
         match (finding, self.ended) {
-            (Finding::NoWorse, _) if self.trial.caveat(self.index).is_some() => Verdict::Inconclusive,
-            (Finding::Worse, _) => Verdict::Failed,
-            (Finding::Unclear, _) | (Finding::NoWorse, Ended::OutOfTime | Ended::Interrupted) => Verdict::Inconclusive,
-            (Finding::NoWorse, Ended::AllPairs | Ended::Settled) => Verdict::Passed,
+            (PairedFinding::NoWorse, _) if self.trial.caveat(self.index).is_some() => Verdict::Inconclusive,
+            (PairedFinding::Worse, _) => Verdict::Failed,
+            (PairedFinding::Unclear, _) | (PairedFinding::NoWorse, PairsEnd::OutOfTime | PairsEnd::Interrupted) => {
+                Verdict::Inconclusive
+            }
+            (PairedFinding::NoWorse, PairsEnd::AllPairs | PairsEnd::Settled) => Verdict::Passed,
         }
     }
 
-    fn reason(&self, evidence: &Evidence, verdict: Verdict) -> String {
+    fn reason(&self, evidence: &PairedEvidence, verdict: Verdict) -> String {
         let ratio = self.rule.ratio(evidence.centre);
         let allowed = self.rule.allowed_ratio();
         let alpha = self.trial.plan.alpha * 100.0;
         let significant = evidence.p_adjusted <= self.trial.plan.alpha;
         match (evidence.finding, verdict) {
-            (Finding::Worse, _) => format!("worse: × {ratio:.2} is beyond × {allowed:.2}, and not by chance"),
-            (Finding::Unclear, _) => {
+            (PairedFinding::Worse, _) => format!("worse: × {ratio:.2} is beyond × {allowed:.2}, and not by chance"),
+            (PairedFinding::Unclear, _) => {
                 format!("× {ratio:.2} is beyond × {allowed:.2}, but chance alone does that more often than {alpha} %")
             }
-            (Finding::NoWorse, Verdict::Passed) if significant => {
+            (PairedFinding::NoWorse, Verdict::Passed) if significant => {
                 format!("worse, and by so little that it is allowed: × {ratio:.2} is within × {allowed:.2}")
             }
-            (Finding::NoWorse, Verdict::Passed) => format!("not worse: × {ratio:.2} is within × {allowed:.2}"),
-            (Finding::NoWorse, _) if let Some((pair, caveat)) = self.trial.caveat(self.index) => {
+            (PairedFinding::NoWorse, Verdict::Passed) => format!("not worse: × {ratio:.2} is within × {allowed:.2}"),
+            (PairedFinding::NoWorse, _) if let Some((pair, caveat)) = self.trial.caveat(self.index) => {
                 format!("inconclusive: pair {pair}, candidate: {caveat}")
             }
-            (Finding::NoWorse, _) => {
-                let why = if self.ended == Ended::Interrupted { "interrupted" } else { "the time was over" };
+            (PairedFinding::NoWorse, _) => {
+                let why = if self.ended == PairsEnd::Interrupted { "interrupted" } else { "the time was over" };
                 format!("{why} after {} of {} pairs", evidence.pairs, self.trial.plan.pairs)
             }
         }
     }
 
-    fn paired(&self, evidence: &Evidence, verdict: Verdict) -> Paired {
+    fn paired(&self, evidence: &PairedEvidence, verdict: Verdict) -> Paired {
         let ends = evidence.interval.map(|it| [self.rule.ratio(it.low), self.rule.ratio(it.high)]);
         let ratio = RatioEstimate {
             value: self.rule.ratio(evidence.centre),
@@ -137,7 +139,7 @@ impl Judged<'_> {
     }
 
     fn is_cut_short(&self) -> bool {
-        matches!(self.ended, Ended::OutOfTime | Ended::Interrupted)
+        matches!(self.ended, PairsEnd::OutOfTime | PairsEnd::Interrupted)
     }
 
     /// What Holm leaves to the first of several rules.
@@ -145,7 +147,7 @@ impl Judged<'_> {
         self.trial.plan.alpha / self.trial.rules.len() as f64
     }
 
-    fn would_settle(&self, evidence: &Evidence, scatter: Option<f64>) -> String {
+    fn would_settle(&self, evidence: &PairedEvidence, scatter: Option<f64>) -> String {
         let planned = self.trial.plan.pairs;
         if self.is_cut_short() && evidence.pairs < planned {
             return format!("the other {} pairs (a longer `--max-duration`)", planned - evidence.pairs);

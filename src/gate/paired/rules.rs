@@ -1,6 +1,6 @@
 //! Which rules pairs can judge.
 
-use crate::gate::{Aggregate, Asked, Limit, Metric, Op, Rule};
+use crate::gate::{Aggregate, Limit, Metric, Op, ParsedRule, Rule};
 
 /// What is asked when nothing is: the two signs of a held session, and what users feel of it.
 pub const DEFAULT_RULES: [&str; 3] = [
@@ -62,7 +62,7 @@ enum Worse {
 /// A rule that pairs can judge.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairedRule {
-    asked: Asked,
+    asked: ParsedRule,
     worse: Worse,
     /// 0.10 for `<=+10%`, −0.10 for `>=-10%`.
     change: f64,
@@ -73,7 +73,7 @@ impl PairedRule {
     ///
     /// # Errors
     /// [`PairedRuleError`].
-    pub fn new(asked: Asked) -> Result<Self, PairedRuleError> {
+    pub fn new(asked: ParsedRule) -> Result<Self, PairedRuleError> {
         let rule = asked.rule.text.clone();
         if asked.rule.metric == Metric::Hold {
             return Err(PairedRuleError::Scan { rule });
@@ -97,7 +97,7 @@ impl PairedRule {
     }
 
     /// The rule as it was asked.
-    pub fn asked(&self) -> &Asked {
+    pub fn asked(&self) -> &ParsedRule {
         &self.asked
     }
 

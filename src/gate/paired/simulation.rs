@@ -19,7 +19,7 @@ const BETWEEN_S: usize = 3;
 
 /// A machine on which nothing is ever quite the same.
 #[derive(Clone, Copy, Debug)]
-struct Machine {
+struct SimulatedMachine {
     /// Standard deviation of the logarithm of what is looked at.
     noise: f64,
     /// How much of a second's deviation is left in the next.
@@ -31,13 +31,13 @@ struct Machine {
 }
 
 /// A machine of one's own, a shared one, and a bad day.
-const MACHINES: [Machine; 6] = [
-    Machine { noise: 0.10, persistence: 0.5, drift: 1.0, neighbour: 1.0 },
-    Machine { noise: 0.20, persistence: 0.8, drift: 1.3, neighbour: 1.0 },
-    Machine { noise: 0.20, persistence: 0.8, drift: 1.0, neighbour: 1.5 },
-    Machine { noise: 0.30, persistence: 0.9, drift: 1.3, neighbour: 1.3 },
-    Machine { noise: 0.30, persistence: 0.9, drift: 0.6, neighbour: 1.5 },
-    Machine { noise: 0.40, persistence: 0.9, drift: 1.5, neighbour: 1.5 },
+const MACHINES: [SimulatedMachine; 6] = [
+    SimulatedMachine { noise: 0.10, persistence: 0.5, drift: 1.0, neighbour: 1.0 },
+    SimulatedMachine { noise: 0.20, persistence: 0.8, drift: 1.3, neighbour: 1.0 },
+    SimulatedMachine { noise: 0.20, persistence: 0.8, drift: 1.0, neighbour: 1.5 },
+    SimulatedMachine { noise: 0.30, persistence: 0.9, drift: 1.3, neighbour: 1.3 },
+    SimulatedMachine { noise: 0.30, persistence: 0.9, drift: 0.6, neighbour: 1.5 },
+    SimulatedMachine { noise: 0.40, persistence: 0.9, drift: 1.5, neighbour: 1.5 },
 ];
 
 /// The neighbour comes once a minute or so, and stays for half of one.
@@ -45,8 +45,8 @@ const NEIGHBOUR_COMES: f64 = 1.0 / 60.0;
 const NEIGHBOUR_LEAVES: f64 = 1.0 / 30.0;
 
 /// The state of a machine.
-struct Running {
-    machine: Machine,
+struct MachineState {
+    machine: SimulatedMachine,
     deviation: f64,
     neighbour: bool,
     /// The logarithm of the trend, and what a second adds.
@@ -55,8 +55,8 @@ struct Running {
     random: SmallRng,
 }
 
-impl Running {
-    fn new(machine: Machine, seconds: usize, seed: u64) -> Self {
+impl MachineState {
+    fn new(machine: SimulatedMachine, seconds: usize, seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let deviation = machine.noise * normal(&mut random);
         let neighbour = random.random_bool(1.0 / 3.0);
@@ -65,7 +65,7 @@ impl Running {
 
     /// The next second's factor.
     fn second(&mut self) -> f64 {
-        let Machine { noise, persistence, neighbour, .. } = self.machine;
+        let SimulatedMachine { noise, persistence, neighbour, .. } = self.machine;
         let fresh = noise * (1.0 - persistence * persistence).sqrt();
         self.deviation = persistence * self.deviation + fresh * normal(&mut self.random);
         self.trend += self.trend_a_second;
@@ -92,29 +92,38 @@ fn normal(random: &mut SmallRng) -> f64 {
 const LEVEL: f64 = 20.0;
 
 /// One gate from its first window to its verdict, as the module at the top runs it.
-fn gate(machine: Machine, order: Order, rules: &[PairedRule], pairs: usize, effect: f64, seed: u64) -> Verdict {
+fn gate(
+    machine: SimulatedMachine,
+    order: PairOrder,
+    rules: &[PairedRule],
+    pairs: usize,
+    effect: f64,
+    seed: u64,
+) -> Verdict {
     let mut coins = SmallRng::seed_from_u64(!seed);
-    let mut trial = Trial::new(rules.to_vec(), Plan { pairs, alpha: 0.01 }).unwrap();
+    let mut trial = Trial::new(rules.to_vec(), PairPlan { pairs, alpha: 0.01 }).unwrap();
     let seconds = 2 * pairs * (BETWEEN_S + SETTLE_S + MEASURED_S);
     // Every rule has a course of its own: rules that go together are wrong together, and so less often.
-    let mut courses: Vec<Running> =
-        (0..rules.len() as u64).map(|rule| Running::new(machine, seconds, seed * 8 + rule)).collect();
+    let mut courses: Vec<MachineState> =
+        (0..rules.len() as u64).map(|rule| MachineState::new(machine, seconds, seed * 8 + rule)).collect();
     while !trial.is_complete() && !trial.is_settled() {
         let mut window = |arm: Arm| {
             let level = if arm == Arm::Candidate { LEVEL * effect } else { LEVEL };
-            WindowFigures::from_readings(courses.iter_mut().map(|it| Reading::of_count(it.window(level))).collect())
+            WindowFigures::from_readings(
+                courses.iter_mut().map(|it| WindowFigure::of_count(it.window(level))).collect(),
+            )
         };
         let arms = order.arms(trial.pairs().len(), coins.random());
         let [first, second] = arms.map(&mut window);
         let (baseline, candidate) = if arms[0] == Arm::Baseline { (first, second) } else { (second, first) };
         trial.push(Pair { baseline, candidate });
     }
-    let ended = if trial.is_complete() { Ended::AllPairs } else { Ended::Settled };
+    let ended = if trial.is_complete() { PairsEnd::AllPairs } else { PairsEnd::Settled };
     trial.verdict(ended)
 }
 
 /// How often the gate fails on a machine.
-fn failures(machine: Machine, order: Order, count: usize, pairs: usize, effect: f64, gates: u64) -> f64 {
+fn failures(machine: SimulatedMachine, order: PairOrder, count: usize, pairs: usize, effect: f64, gates: u64) -> f64 {
     let rules = paired_rules(DEFAULT_RULES[..count].iter().map(|text| asked(text)).collect()).unwrap();
     let fails = |seed: &u64| gate(machine, order, &rules, pairs, effect, *seed) == Verdict::Failed;
     (0..gates).filter(fails).count() as f64 / gates as f64
@@ -128,7 +137,7 @@ const MANY: u64 = 20_000;
 const PLANS: [(usize, usize); 4] = [(1, 7), (1, 10), (3, 10), (1, 20)];
 
 /// At α = 1 %, on every machine and by every plan.
-fn false_alarms(order: Order, gates: u64) -> Vec<(String, f64)> {
+fn false_alarms(order: PairOrder, gates: u64) -> Vec<(String, f64)> {
     let cells = MACHINES.iter().flat_map(|machine| PLANS.iter().map(move |plan| (machine, plan)));
     cells
         .map(|(machine, (rules, pairs))| {
@@ -140,13 +149,13 @@ fn false_alarms(order: Order, gates: u64) -> Vec<(String, f64)> {
 
 /// For a doubled mean, with ten pairs and one rule.
 fn power(gates: u64) -> Vec<(String, f64)> {
-    let seen = |machine: &Machine| failures(*machine, Order::Drawn, 1, 10, 2.0, gates);
+    let seen = |machine: &SimulatedMachine| failures(*machine, PairOrder::Drawn, 1, 10, 2.0, gates);
     MACHINES.iter().map(|machine| (format!("{machine:?}"), seen(machine))).collect()
 }
 
 #[test]
 fn a_gate_of_equal_arms_fails_at_most_once_in_eighty() {
-    let cells = false_alarms(Order::Drawn, FEW);
+    let cells = false_alarms(PairOrder::Drawn, FEW);
     let all = cells.iter().map(|(_, rate)| rate).sum::<f64>() / cells.len() as f64;
     assert!(all <= 0.0125, "{all} over {cells:#?}");
 }
@@ -161,8 +170,8 @@ fn a_doubled_mean_is_seen_nineteen_times_of_twenty_with_ten_pairs() {
 #[test]
 #[ignore = "five minutes optimised; `make bench` runs it"]
 fn the_error_rates_of_the_paired_gate_at_full_length() {
-    let drawn = false_alarms(Order::Drawn, MANY);
-    let abba = false_alarms(Order::Abba, MANY);
+    let drawn = false_alarms(PairOrder::Drawn, MANY);
+    let abba = false_alarms(PairOrder::Abba, MANY);
     let power = power(MANY / 10);
     for ((cell, drawn), (_, abba)) in drawn.iter().zip(&abba) {
         println!("false alarms: drawn {:4.2} %, abba {:4.2} %  {cell}", drawn * 100.0, abba * 100.0);

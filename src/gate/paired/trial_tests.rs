@@ -4,7 +4,7 @@ use crate::scenario::Scenario;
 use crate::scenario::builtin::DEFAULT;
 
 /// A rule as it would be read from the command line.
-pub(super) fn asked(rule: &str) -> Asked {
+pub(super) fn asked(rule: &str) -> ParsedRule {
     let scenario = Scenario::from_text(DEFAULT.name, DEFAULT.text, &[]).unwrap();
     let written = GateRule {
         rule: rule.to_owned(),
@@ -13,7 +13,7 @@ pub(super) fn asked(rule: &str) -> Asked {
         variants: Vec::new(),
         windows: None,
     };
-    Asked::read(&written, &routes(&scenario.into())).unwrap_or_else(|error| panic!("{error}"))
+    ParsedRule::read(&written, &routes(&scenario.into())).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn rule(text: &str) -> PairedRule {
@@ -24,11 +24,11 @@ const IDLE: &str = "idle_in_transaction.mean<=+10% vs baseline";
 
 fn trial(rules: &[&str], pairs: usize) -> Trial {
     let rules = rules.iter().map(|text| rule(text)).collect();
-    Trial::new(rules, Plan { pairs, alpha: 0.01 }).unwrap()
+    Trial::new(rules, PairPlan { pairs, alpha: 0.01 }).unwrap()
 }
 
-fn pair(baseline: &[Reading], candidate: &[Reading]) -> Pair {
-    let figures = |readings: &[Reading]| WindowFigures::from_readings(readings.to_vec());
+fn pair(baseline: &[WindowFigure], candidate: &[WindowFigure]) -> Pair {
+    let figures = |readings: &[WindowFigure]| WindowFigures::from_readings(readings.to_vec());
     Pair { baseline: figures(baseline), candidate: figures(candidate) }
 }
 
@@ -37,14 +37,14 @@ fn counted(factor: f64, pairs: u32) -> Trial {
     let mut trial = trial(&[IDLE], 10);
     for index in 0..pairs {
         let wobble = 1.0 + f64::from(index) / 200.0;
-        trial.push(pair(&[Reading::of_count(40.0)], &[Reading::of_count(40.0 * factor * wobble)]));
+        trial.push(pair(&[WindowFigure::of_count(40.0)], &[WindowFigure::of_count(40.0 * factor * wobble)]));
     }
     trial
 }
 
 #[test]
 fn a_doubled_mean_fails_and_says_by_how_much() {
-    let report = counted(2.0, 10).report(Ended::AllPairs);
+    let report = counted(2.0, 10).report(PairsEnd::AllPairs);
     assert_eq!(report.verdict, Verdict::Failed);
     let outcome = &report.rules[0];
     let paired = outcome.paired.as_ref().unwrap();
@@ -58,7 +58,7 @@ fn a_doubled_mean_fails_and_says_by_how_much() {
 
 #[test]
 fn the_same_in_both_arms_passes() {
-    let report = counted(1.0, 10).report(Ended::AllPairs);
+    let report = counted(1.0, 10).report(PairsEnd::AllPairs);
     assert_eq!(report.verdict, Verdict::Passed, "{report:?}");
 }
 
@@ -66,9 +66,9 @@ fn the_same_in_both_arms_passes() {
 fn a_large_ratio_by_chance_is_inconclusive_and_says_how_many_pairs_would_settle_it() {
     let mut trial = trial(&[IDLE], 10);
     for factor in [0.4, 3.0, 2.0, 0.7, 2.5, 1.9, 0.8, 2.2, 1.6, 0.9] {
-        trial.push(pair(&[Reading::of_count(40.0)], &[Reading::of_count(40.0 * factor)]));
+        trial.push(pair(&[WindowFigure::of_count(40.0)], &[WindowFigure::of_count(40.0 * factor)]));
     }
-    let report = trial.report(Ended::AllPairs);
+    let report = trial.report(PairsEnd::AllPairs);
     assert_eq!(report.verdict, Verdict::Inconclusive);
     let settle = report.rules[0].paired.as_ref().unwrap().would_settle.clone().unwrap();
     assert!(settle.contains("--pairs"), "{settle}");
@@ -76,12 +76,12 @@ fn a_large_ratio_by_chance_is_inconclusive_and_says_how_many_pairs_would_settle_
 
 #[test]
 fn time_that_is_over_is_no_pass_but_what_failed_by_then_has() {
-    let early = counted(1.0, 5).report(Ended::OutOfTime);
+    let early = counted(1.0, 5).report(PairsEnd::OutOfTime);
     assert_eq!(early.verdict, Verdict::Inconclusive);
     assert!(early.rules[0].reason.as_ref().unwrap().contains("after 5 of 10 pairs"), "{early:?}");
     assert!(early.rules[0].paired.as_ref().unwrap().would_settle.as_ref().unwrap().contains("--max-duration"));
-    assert_eq!(counted(1.0, 8).report(Ended::Settled).verdict, Verdict::Passed);
-    assert_eq!(counted(2.0, 8).report(Ended::OutOfTime).verdict, Verdict::Failed);
+    assert_eq!(counted(1.0, 8).report(PairsEnd::Settled).verdict, Verdict::Passed);
+    assert_eq!(counted(2.0, 8).report(PairsEnd::OutOfTime).verdict, Verdict::Failed);
 }
 
 #[test]
@@ -89,10 +89,10 @@ fn a_gate_that_was_settled_early_says_what_its_plan_could_have_seen() {
     let rules = ["latency.p95<=+10% vs baseline", "transaction_age.p50<=+10% vs baseline", IDLE];
     let mut trial = trial(&rules, 10);
     for index in 0..7 {
-        let figures = |factor: f64| [8.0, 8.0, 8.0].map(|it| Reading::of_latency(it * factor));
+        let figures = |factor: f64| [8.0, 8.0, 8.0].map(|it| WindowFigure::of_latency(it * factor));
         trial.push(pair(&figures(1.0), &figures(1.0 + f64::from(index) / 200.0)));
     }
-    let report = trial.report(Ended::Settled);
+    let report = trial.report(PairsEnd::Settled);
     assert_eq!(report.verdict, Verdict::Passed);
     for rule in &report.rules {
         let paired = rule.paired.as_ref().unwrap();
@@ -103,7 +103,7 @@ fn a_gate_that_was_settled_early_says_what_its_plan_could_have_seen() {
 
 #[test]
 fn without_a_pair_nothing_has_passed() {
-    let report = trial(&[IDLE], 10).report(Ended::Interrupted);
+    let report = trial(&[IDLE], 10).report(PairsEnd::Interrupted);
     assert_eq!(report.verdict, Verdict::Inconclusive);
     assert_eq!(report.rules[0].measured, None);
 }
@@ -112,7 +112,7 @@ fn without_a_pair_nothing_has_passed() {
 fn a_faulty_figure_makes_its_rule_inconclusive_and_no_other() {
     let mut trial = trial(&[IDLE, "latency.p95<=+10% vs baseline"], 10);
     for index in 0..10 {
-        let readings = |factor: f64| [Reading::of_count(40.0 * factor), Reading::of_latency(8.0)];
+        let readings = |factor: f64| [WindowFigure::of_count(40.0 * factor), WindowFigure::of_latency(8.0)];
         let mut pair = pair(&readings(1.0), &readings(3.0 + f64::from(index) / 50.0));
         if index == 4 {
             pair.candidate = serde_json::from_str(r#"[{"value":120,"log":4.8},{"fault":"a gap"}]"#).unwrap();
@@ -120,7 +120,7 @@ fn a_faulty_figure_makes_its_rule_inconclusive_and_no_other() {
         }
         trial.push(pair);
     }
-    let report = trial.report(Ended::AllPairs);
+    let report = trial.report(PairsEnd::AllPairs);
     let verdicts: Vec<Verdict> = report.rules.iter().map(|it| it.verdict).collect();
     assert_eq!(verdicts, [Verdict::Failed, Verdict::Inconclusive]);
     assert_eq!(report.rules[1].reason.as_deref(), Some("in pair 5, a gap"));
@@ -130,10 +130,10 @@ fn a_faulty_figure_makes_its_rule_inconclusive_and_no_other() {
 fn where_more_is_better_less_fails() {
     let mut trial = trial(&["throughput>=-10% vs baseline"], 7);
     for index in 0..7 {
-        let rate = |value: f64| [Reading::of_rate(value + f64::from(index), 15.0)];
+        let rate = |value: f64| [WindowFigure::of_rate(value + f64::from(index), 15.0)];
         trial.push(pair(&rate(1000.0), &rate(500.0)));
     }
-    let report = trial.report(Ended::AllPairs);
+    let report = trial.report(PairsEnd::AllPairs);
     assert_eq!(report.verdict, Verdict::Failed, "{report:?}");
     let ratio = report.rules[0].paired.as_ref().unwrap().ratio.unwrap();
     assert!(ratio.value < 0.52 && ratio.low <= Some(ratio.value) && Some(ratio.value) <= ratio.high, "{ratio:?}");
@@ -144,11 +144,11 @@ fn nothing_idle_in_either_arm_is_no_difference_and_a_handful_of_milliseconds_nei
     let mut trial = trial(&[IDLE, "transaction_age.p50<=+10% vs baseline"], 10);
     for _ in 0..10 {
         trial.push(pair(
-            &[Reading::of_count(0.0), Reading::of_age(0.0)],
-            &[Reading::of_count(0.04), Reading::of_age(0.0)],
+            &[WindowFigure::of_count(0.0), WindowFigure::of_age(0.0)],
+            &[WindowFigure::of_count(0.04), WindowFigure::of_age(0.0)],
         ));
     }
-    assert_eq!(trial.report(Ended::AllPairs).verdict, Verdict::Passed);
+    assert_eq!(trial.report(PairsEnd::AllPairs).verdict, Verdict::Passed);
 }
 
 #[test]
@@ -167,22 +167,22 @@ fn every_default_rule_can_be_judged() {
 
 #[test]
 fn a_plan_by_which_nothing_could_fail_is_refused_with_what_is_needed() {
-    let refused = |rules, pairs, alpha| Plan { pairs, alpha }.checked(rules).unwrap_err().to_string();
+    let refused = |rules, pairs, alpha| PairPlan { pairs, alpha }.checked(rules).unwrap_err().to_string();
     assert!(refused(1, 6, 0.01).contains("at least 7 are needed"), "{}", refused(1, 6, 0.01));
     assert!(refused(3, 8, 0.01).contains("at least 9 are needed"));
     assert!(refused(1, 61, 0.01).contains("at most 60"));
     assert!(refused(1, 10, 0.0).contains("above 0 %"));
     assert!(refused(0, 10, 0.01).contains("no rule"));
-    assert!(Plan { pairs: 7, alpha: 0.01 }.checked(1).is_ok());
+    assert!(PairPlan { pairs: 7, alpha: 0.01 }.checked(1).is_ok());
 }
 
 #[test]
 fn abba_takes_turns_and_a_drawn_order_follows_the_coin() {
     use Arm::{Baseline, Candidate};
-    let abba: Vec<Arm> = (0..4).flat_map(|pair| Order::Abba.arms(pair, true)).collect();
+    let abba: Vec<Arm> = (0..4).flat_map(|pair| PairOrder::Abba.arms(pair, true)).collect();
     assert_eq!(abba, [Baseline, Candidate, Candidate, Baseline, Baseline, Candidate, Candidate, Baseline]);
-    assert_eq!(Order::Drawn.arms(1, true), [Baseline, Candidate]);
-    assert_eq!(Order::Drawn.arms(1, false), [Candidate, Baseline]);
+    assert_eq!(PairOrder::Drawn.arms(1, true), [Baseline, Candidate]);
+    assert_eq!(PairOrder::Drawn.arms(1, false), [Candidate, Baseline]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::QualityIssue;
 use super::find::explained_s;
 use crate::compare::Side;
-use crate::gate::measure::Window;
+use crate::gate::measure::TimeSlice;
 use crate::record::Sample;
 
 /// More of the requests than this share may not fail: of all, and of a route that a rule names.
@@ -51,7 +51,7 @@ fn failed_of(ratio: f64, finished: u64) -> u64 {
 /// The longest stretch of the steady phase in which requests failed, or were in flight all the time, and none succeeded;
 /// `None` when it is short. Requests may be in flight for as long as those that were answered explain.
 fn without_success(side: Side<'_>) -> Option<QualityIssue> {
-    let Window { from_s, to_s } = Window::steady(side);
+    let TimeSlice { from_s, to_s } = TimeSlice::steady(side);
     let loads = side.samples.iter().filter(|it| it.variant == side.variant).filter_map(|it| match &it.sample {
         Sample::Load(load) => Some((it.at_s, load)),
         _ => None,

@@ -3,7 +3,7 @@
 use super::gaps::{self, longest_gap};
 use super::{QualityIssue, failing};
 use crate::compare::Side;
-use crate::gate::measure::Window;
+use crate::gate::measure::TimeSlice;
 use crate::record::{Sample, ScheduleRecord, Stamped};
 use crate::scenario::Workload;
 
@@ -96,7 +96,7 @@ fn cut_off(side: Side<'_>) -> Option<QualityIssue> {
 /// than that one, or a third of the steady phase.
 pub(super) fn explained_s(side: Side<'_>) -> f64 {
     let longest_s = side.measured.summary.latency_max_ms.map_or(0.0, |ms| ms / 1000.0);
-    let Window { from_s, to_s } = Window::steady(side);
+    let TimeSlice { from_s, to_s } = TimeSlice::steady(side);
     (2.0 * longest_s).min((to_s - from_s) / 3.0).max(longest_s).max(SHORTEST_STALL_S)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::QualityIssue;
 use crate::compare::Side;
-use crate::gate::measure::Window;
+use crate::gate::measure::TimeSlice;
 use crate::gate::rule::Metric;
 use crate::record::{PoolSample, Sample, Stamped};
 use crate::scenario::Experiment;
@@ -44,15 +44,15 @@ pub(super) fn longest_gap(side: Side<'_>, kind: impl Fn(&&Stamped) -> bool) -> O
 
 /// The longest time in the steady phase between two of `times`, which ascend.
 fn gap(side: Side<'_>, times: impl Iterator<Item = f64>) -> Option<f64> {
-    let Window { from_s, to_s } = Window::steady(side);
+    let TimeSlice { from_s, to_s } = TimeSlice::steady(side);
     let inside = times.filter(|at| (from_s..=to_s).contains(at));
     let times: Vec<f64> = std::iter::once(from_s).chain(inside).chain(std::iter::once(to_s)).collect();
     times.windows(2).map(|pair| pair[1] - pair[0]).max_by(f64::total_cmp)
 }
 
-type Gauge = (Metric, fn(&PoolSample) -> bool);
+type PoolGauge = (Metric, fn(&PoolSample) -> bool);
 
-const POOL_GAUGES: [Gauge; 3] = [
+const POOL_GAUGES: [PoolGauge; 3] = [
     (Metric::PoolCheckedOut, |pool| pool.checked_out.is_some()),
     (Metric::PoolPending, |pool| pool.pending.is_some()),
     (Metric::PoolTimeouts, |pool| pool.timeouts.is_some()),

@@ -42,7 +42,7 @@ pub enum Metric {
 
 /// Of what kind a metric is, which decides on its aggregates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// A value at each instant, over the steady phase.
     Gauge,
     /// A value for each of many events, of which percentiles are asked.
@@ -116,7 +116,7 @@ impl Metric {
 
     /// Its kind.
     #[must_use]
-    pub const fn kind(self) -> Kind {
+    pub const fn kind(self) -> MetricKind {
         match self {
             Self::IdleInTransaction
             | Self::TransactionAge
@@ -124,10 +124,10 @@ impl Metric {
             | Self::WaitingForLock
             | Self::PoolCheckedOut
             | Self::PoolPending
-            | Self::ReplicasHealthy => Kind::Gauge,
-            Self::Latency | Self::PoolWait => Kind::Distribution,
+            | Self::ReplicasHealthy => MetricKind::Gauge,
+            Self::Latency | Self::PoolWait => MetricKind::Distribution,
             Self::FailureRate | Self::Throughput | Self::Goodput | Self::Requests | Self::PoolTimeouts | Self::Hold => {
-                Kind::Figure
+                MetricKind::Figure
             }
         }
     }
@@ -195,12 +195,12 @@ impl Metric {
     #[must_use]
     pub const fn aggregates(self) -> &'static [Aggregate] {
         match self.kind() {
-            Kind::Gauge => {
+            MetricKind::Gauge => {
                 &[Aggregate::Max, Aggregate::Mean, Aggregate::P50, Aggregate::P95, Aggregate::Last, Aggregate::Min]
             }
-            Kind::Distribution => &[Aggregate::P50, Aggregate::P95, Aggregate::P99, Aggregate::Max],
-            Kind::Figure if matches!(self, Self::Hold) => &[Aggregate::Seconds],
-            Kind::Figure => &[],
+            MetricKind::Distribution => &[Aggregate::P50, Aggregate::P95, Aggregate::P99, Aggregate::Max],
+            MetricKind::Figure if matches!(self, Self::Hold) => &[Aggregate::Seconds],
+            MetricKind::Figure => &[],
         }
     }
 
@@ -230,9 +230,9 @@ impl Metric {
     #[must_use]
     pub const fn default_aggregate(self) -> Option<Aggregate> {
         match self.kind() {
-            Kind::Gauge if matches!(self, Self::ReplicasHealthy) => Some(Aggregate::Min),
-            Kind::Gauge => Some(Aggregate::Max),
-            Kind::Distribution | Kind::Figure => None,
+            MetricKind::Gauge if matches!(self, Self::ReplicasHealthy) => Some(Aggregate::Min),
+            MetricKind::Gauge => Some(Aggregate::Max),
+            MetricKind::Distribution | MetricKind::Figure => None,
         }
     }
 }

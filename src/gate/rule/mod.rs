@@ -16,7 +16,7 @@ use std::fmt;
 use crate::units::Unit;
 
 pub use error::{RuleError, RuleFault};
-pub use metric::{Aggregate, Kind, Metric};
+pub use metric::{Aggregate, Metric, MetricKind};
 
 /// One rule, read.
 #[derive(Clone, Debug, PartialEq)]

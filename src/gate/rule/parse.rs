@@ -13,7 +13,7 @@ impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
-        let mut cursor = Cursor { text: text.trim(), at: 0 };
+        let mut cursor = RuleCursor { text: text.trim(), at: 0 };
         let (metric, aggregate) = metric_and_aggregate(&mut cursor)?;
         let before = route_before(&mut cursor);
         let op = operator(&mut cursor)?;
@@ -31,13 +31,13 @@ impl FromStr for Rule {
 }
 
 /// A place in the rule.
-struct Cursor<'a> {
+struct RuleCursor<'a> {
     text: &'a str,
     /// In bytes.
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> RuleCursor<'a> {
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
@@ -72,7 +72,7 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '-'
 }
 
-fn metric_and_aggregate(cursor: &mut Cursor<'_>) -> Result<(Metric, Option<Aggregate>), RuleError> {
+fn metric_and_aggregate(cursor: &mut RuleCursor<'_>) -> Result<(Metric, Option<Aggregate>), RuleError> {
     let seen = cursor.take_while(is_name);
     let Some(metric) = Metric::ALL.into_iter().find(|metric| metric.name() == seen) else {
         let allowed = Metric::ALL.map(Metric::name).to_vec();
@@ -99,7 +99,7 @@ fn metric_and_aggregate(cursor: &mut Cursor<'_>) -> Result<(Metric, Option<Aggre
 }
 
 /// `for ROUTE` may stand before the operator too: `hold.seconds for GET /reports/{id} < 50ms`.
-fn route_before(cursor: &mut Cursor<'_>) -> Option<(usize, String)> {
+fn route_before(cursor: &mut RuleCursor<'_>) -> Option<(usize, String)> {
     let at = cursor.at + cursor.rest().len() - cursor.rest().trim_start().len();
     let route = cursor.text[at..].strip_prefix("for ")?;
     let from = cursor.text.len() - route.len();
@@ -109,7 +109,7 @@ fn route_before(cursor: &mut Cursor<'_>) -> Option<(usize, String)> {
     Some((at, route[..end].trim().to_owned()))
 }
 
-fn operator(cursor: &mut Cursor<'_>) -> Result<Op, RuleError> {
+fn operator(cursor: &mut RuleCursor<'_>) -> Result<Op, RuleError> {
     cursor.skip_blanks();
     let at = cursor.at;
     let found = OPERATORS.into_iter().find(|op| cursor.take(op.symbol()));
@@ -121,14 +121,14 @@ fn operator(cursor: &mut Cursor<'_>) -> Result<Op, RuleError> {
 }
 
 /// What follows the value.
-struct Tail {
+struct RuleTail {
     route: Option<String>,
     vs_baseline: bool,
 }
 
 const VS_BASELINE: &str = "vs baseline";
 
-fn tail(cursor: &mut Cursor<'_>, metric: Metric, before: Option<(usize, String)>) -> Result<Tail, RuleError> {
+fn tail(cursor: &mut RuleCursor<'_>, metric: Metric, before: Option<(usize, String)>) -> Result<RuleTail, RuleError> {
     cursor.skip_blanks();
     let from = cursor.at;
     let whole = cursor.rest();
@@ -139,7 +139,7 @@ fn tail(cursor: &mut Cursor<'_>, metric: Metric, before: Option<(usize, String)>
     cursor.at = cursor.text.len();
     if let Some((at, route)) = before.filter(|_| rest.is_empty()) {
         return if metric.is_by_route() {
-            Ok(Tail { route: Some(route), vs_baseline })
+            Ok(RuleTail { route: Some(route), vs_baseline })
         } else {
             Err(cursor.error(at, RuleFault::NotByRoute { metric: metric.name() }, None))
         };
@@ -148,7 +148,7 @@ fn tail(cursor: &mut Cursor<'_>, metric: Metric, before: Option<(usize, String)>
         return Err(cursor.error(from, RuleFault::NoRoute { metric: metric.name() }, None));
     }
     if rest.is_empty() {
-        return Ok(Tail { route: None, vs_baseline });
+        return Ok(RuleTail { route: None, vs_baseline });
     }
     let Some(route) = rest.strip_prefix("for").filter(|route| route.starts_with(char::is_whitespace)) else {
         let meant = nearest(rest, [VS_BASELINE]).map(str::to_owned);
@@ -157,19 +157,19 @@ fn tail(cursor: &mut Cursor<'_>, metric: Metric, before: Option<(usize, String)>
     if !metric.is_by_route() {
         return Err(cursor.error(from, RuleFault::NotByRoute { metric: metric.name() }, None));
     }
-    Ok(Tail { route: Some(route.trim().to_owned()), vs_baseline })
+    Ok(RuleTail { route: Some(route.trim().to_owned()), vs_baseline })
 }
 
 const RELATIVE_FORM: &str = "a value against the baseline is a change in per cent, such as `+10%` or `-5%`";
 
-fn relative(cursor: &Cursor<'_>, at: usize, value: &str) -> Result<Limit, RuleError> {
+fn relative(cursor: &RuleCursor<'_>, at: usize, value: &str) -> Result<Limit, RuleError> {
     let number = value.strip_suffix('%').filter(|_| value.starts_with(['+', '-']));
     let percent = number.and_then(|number| number.parse::<f64>().ok()).filter(|it| it.is_finite() && *it >= -100.0);
     let fault = RuleFault::Baseline { allowed: RELATIVE_FORM };
     percent.map(|percent| Limit::Relative { change: percent / 100.0 }).ok_or_else(|| cursor.error(at, fault, None))
 }
 
-fn absolute(cursor: &Cursor<'_>, at: usize, value: &str, unit: Unit) -> Result<Limit, RuleError> {
+fn absolute(cursor: &RuleCursor<'_>, at: usize, value: &str, unit: Unit) -> Result<Limit, RuleError> {
     if value.starts_with('+') {
         let allowed = "a change needs a baseline: write `vs baseline` after it";
         return Err(cursor.error(at, RuleFault::Baseline { allowed }, None));

@@ -15,13 +15,13 @@ static NOTHING: Value = Value::Null;
 
 /// The document.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct OpenApiDocument {
     pub(super) root: Value,
     /// `3.0.3`.
     pub(super) version: String,
 }
 
-impl Document {
+impl OpenApiDocument {
     /// Reads JSON or YAML.
     pub(super) fn read(text: &str, origin: &str) -> Result<Self, InitError> {
         let no_document = |reason: String| InitError::NoDocument { origin: origin.to_owned(), reason };
@@ -144,8 +144,8 @@ pub(super) fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn document(text: &str) -> Document {
-        Document::read(text, "a").unwrap_or_else(|error| panic!("{error}"))
+    fn document(text: &str) -> OpenApiDocument {
+        OpenApiDocument::read(text, "a").unwrap_or_else(|error| panic!("{error}"))
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
             ("openapi: 4.0.0", "says `openapi: 4.0.0`"),
             ("just words", "has no `openapi`"),
         ] {
-            let error = Document::read(text, "`x`").expect_err(text).to_string();
+            let error = OpenApiDocument::read(text, "`x`").expect_err(text).to_string();
             assert!(error.contains(told), "{text}: {error}");
         }
     }

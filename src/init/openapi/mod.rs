@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Draft, DraftRoute, InitError, MOST_ROUTES, name_from, short};
 use crate::scenario::service::BaseUrl;
-use document::{Document, list, members, text};
+use document::{OpenApiDocument, list, members, text};
 
 /// The methods that become routes. `HEAD`, `OPTIONS` and `TRACE` do nothing that a pool would notice.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -19,7 +19,7 @@ const HEALTH: [&str; 8] = ["health", "healthz", "health-check", "healthcheck", "
 
 /// Where a document comes from, and where its service is.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub struct OpenApiSource {
     /// Its name in messages: "`shop.json`".
     pub origin: String,
     /// The service's base URL, when the person says it.
@@ -32,8 +32,8 @@ pub struct Source {
 ///
 /// # Errors
 /// When the text is no such document, or has nothing that can be asked for.
-pub fn draft(document: &str, source: &Source) -> Result<Draft, InitError> {
-    let document = Document::read(document, &source.origin)?;
+pub fn draft(document: &str, source: &OpenApiSource) -> Result<Draft, InitError> {
+    let document = OpenApiDocument::read(document, &source.origin)?;
     let title = text(document.get(&document.root, "info"), "title").map_or_else(String::new, short);
     let name = name_from(&title);
     let mut notes = Vec::new();
@@ -79,7 +79,7 @@ fn cut(routes: &mut Vec<DraftRoute>, notes: &mut Vec<String>) {
 }
 
 /// Method, path, what the path's operations share, and each operation.
-fn operations(document: &Document) -> impl Iterator<Item = (&'static str, &str, &Value, &Value)> {
+fn operations(document: &OpenApiDocument) -> impl Iterator<Item = (&'static str, &str, &Value, &Value)> {
     const NAMES: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
     let paths = members(document.get(&document.root, "paths")).filter(|(path, _)| path.starts_with('/'));
     paths.flat_map(|(path, item)| {
@@ -96,7 +96,7 @@ fn tells_health(path: &str) -> bool {
 
 /// Where the service is: what the person says, else the host that gave the document, else a server of the document on
 /// this machine. Another server is not written down: it may be the real one.
-fn target(document: &Document, source: &Source) -> (Option<BaseUrl>, Vec<String>) {
+fn target(document: &OpenApiDocument, source: &OpenApiSource) -> (Option<BaseUrl>, Vec<String>) {
     let servers: Vec<String> = list(document.root.get("servers")).iter().filter_map(server_url).collect();
     let first = servers.first().map_or("", String::as_str);
     let base_path = path_of(first);

@@ -3,10 +3,10 @@
 use reqwest::header::HeaderName;
 use serde_json::Value;
 
-use super::document::{Document, list, members, text};
-use super::schema::{self, Guess, Place};
+use super::document::{OpenApiDocument, list, members, text};
+use super::schema::{self, Guess, ValuePlace};
 use super::security::{SECRET_HEADERS, header_identity};
-use crate::init::{Body, DraftIdentity, DraftRoute, MOST_VALUES, short, todo, todo_values, with_cautions};
+use crate::init::{BodyFormat, DraftIdentity, DraftRoute, MOST_VALUES, short, todo, todo_values, with_cautions};
 use crate::scenario::service::{RouteName, Values, is_secret_name, is_token};
 
 /// A route, and an identity that a header of it asks for.
@@ -17,7 +17,7 @@ pub(super) struct Found {
 
 /// The operation as a route; why it is none.
 pub(super) fn route(
-    document: &Document,
+    document: &OpenApiDocument,
     service: &str,
     method: &str,
     path: &str,
@@ -27,7 +27,7 @@ pub(super) fn route(
     if streams(document, operation) {
         return Err("answers with a stream, which does not end".to_owned());
     }
-    let mut building = Building {
+    let mut building = RouteBuilder {
         document,
         service,
         used: Vec::new(),
@@ -49,13 +49,13 @@ pub(super) fn route(
     if !matches!(method, "GET" | "DELETE") {
         building.body(document.get(operation, "requestBody"));
     }
-    let Building { route, identity, .. } = building;
+    let RouteBuilder { route, identity, .. } = building;
     let read = route.route.parse::<RouteName>();
     read.map(|_| Found { route: with_cautions(route), identity })
         .map_err(|_refused| "has a path that cannot be written as a template".to_owned())
 }
 
-fn streams(document: &Document, operation: &Value) -> bool {
+fn streams(document: &OpenApiDocument, operation: &Value) -> bool {
     let answers = members(document.get(operation, "responses")).map(|(_, answer)| document.resolve(answer));
     answers
         .flat_map(|answer| members(document.get(answer, "content")))
@@ -63,7 +63,7 @@ fn streams(document: &Document, operation: &Value) -> bool {
 }
 
 /// The operation's own parameters, and those of its path that it does not replace.
-fn parameters<'a>(document: &'a Document, item: &'a Value, operation: &'a Value) -> Vec<&'a Value> {
+fn parameters<'a>(document: &'a OpenApiDocument, item: &'a Value, operation: &'a Value) -> Vec<&'a Value> {
     let key =
         |parameter: &Value| (text(parameter, "in").map(str::to_owned), text(parameter, "name").map(str::to_owned));
     let own: Vec<&Value> = list(operation.get("parameters")).iter().map(|it| document.resolve(it)).collect();
@@ -72,8 +72,8 @@ fn parameters<'a>(document: &'a Document, item: &'a Value, operation: &'a Value)
     shared.into_iter().chain(own).collect()
 }
 
-struct Building<'a> {
-    document: &'a Document,
+struct RouteBuilder<'a> {
+    document: &'a OpenApiDocument,
     service: &'a str,
     /// The document's name of each hole of the path, and the scenario's.
     used: Vec<(String, String)>,
@@ -83,7 +83,7 @@ struct Building<'a> {
     identity: Option<DraftIdentity>,
 }
 
-impl Building<'_> {
+impl RouteBuilder<'_> {
     fn describe(&mut self, operation: &Value) {
         let summary = text(operation, "summary").or_else(|| text(operation, "description"));
         self.route.comments.extend(summary.map(short).filter(|it| !it.is_empty()));
@@ -131,7 +131,7 @@ impl Building<'_> {
             Some("path") => {
                 let ours = self.used.iter().find(|(theirs, _)| theirs == name).map(|(_, ours)| ours.clone());
                 if let Some(ours) = ours {
-                    let values = self.guessed(parameter, name, Place::Path);
+                    let values = self.guessed(parameter, name, ValuePlace::Path);
                     self.route.params.push((ours, values));
                 }
             }
@@ -165,7 +165,7 @@ impl Building<'_> {
 
     /// A text for query or header: the value itself where there is one, else a hole.
     fn value(&mut self, parameter: &Value, name: &str) -> String {
-        let values = self.guessed(parameter, name, Place::Beside);
+        let values = self.guessed(parameter, name, ValuePlace::Beside);
         if let Values::List(list) = &values
             && let [only] = list.as_slice()
             && !only.to_string().starts_with(crate::scenario::service::todo::MARK)
@@ -177,7 +177,7 @@ impl Building<'_> {
         format!("{{{ours}}}")
     }
 
-    fn guessed(&mut self, parameter: &Value, name: &str, place: Place) -> Values {
+    fn guessed(&mut self, parameter: &Value, name: &str, place: ValuePlace) -> Values {
         if is_secret_name(name) {
             // An example of it may be somebody's.
             return todo_values(&format!("{name}: {{ file = \"…\" }} keeps it out of the scenario"));
@@ -223,9 +223,9 @@ impl Building<'_> {
         let media = self.document.resolve(media);
         let mut body = schema::body(self.document, media);
         without_secrets(&mut body);
-        let text = |text: String| Body::Text { text, content_type: short(kind) };
+        let text = |text: String| BodyFormat::Text { text, content_type: short(kind) };
         self.route.body = Some(if kind.starts_with("application/json") {
-            Body::of_json(body)
+            BodyFormat::of_json(body)
         } else if kind.contains("json") {
             text(body.to_string())
         } else if kind.contains("x-www-form-urlencoded") {

@@ -3,13 +3,13 @@
 
 use serde_json::{Map, Value};
 
-use super::document::{Budget, Document, list, members};
+use super::document::{Budget, OpenApiDocument, list, members};
 use crate::init::{short, todo, todo_values};
 use crate::scenario::service::{Scalar, Values};
 
 /// Where a value will stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ValuePlace {
     /// In the path, where it mostly names a thing that must exist.
     Path,
     /// In the query or a header.
@@ -28,7 +28,7 @@ pub(super) enum Guess {
 }
 
 /// Values for a parameter, or a header.
-pub(super) fn values(document: &Document, parameter: &Value, name: &str, place: Place) -> Guess {
+pub(super) fn values(document: &OpenApiDocument, parameter: &Value, name: &str, place: ValuePlace) -> Guess {
     let content = members(document.get(parameter, "content")).next().map(|(_, content)| content);
     let schema = document
         .flat(parameter.get("schema").or_else(|| content?.get("schema")).unwrap_or(&Value::Null), &mut Budget::new());
@@ -44,7 +44,7 @@ fn told(values: &[Value]) -> Option<Guess> {
     (!values.is_empty()).then_some(Guess::Told(Values::List(values)))
 }
 
-fn of_schema(document: &Document, schema: &Map<String, Value>, name: &str, place: Place) -> Option<Guess> {
+fn of_schema(document: &OpenApiDocument, schema: &Map<String, Value>, name: &str, place: ValuePlace) -> Option<Guess> {
     told(&examples_of_schema(schema))
         .or_else(|| told(&schema.get("default").cloned().into_iter().collect::<Vec<_>>()))
         .or_else(|| told(&list(schema.get("enum")).iter().chain(schema.get("const")).cloned().collect::<Vec<_>>()))
@@ -52,14 +52,20 @@ fn of_schema(document: &Document, schema: &Map<String, Value>, name: &str, place
 }
 
 /// In words: "id (integer), values that exist".
-fn wanted(document: &Document, parameter: &Value, schema: &Map<String, Value>, name: &str, place: Place) -> String {
+fn wanted(
+    document: &OpenApiDocument,
+    parameter: &Value,
+    schema: &Map<String, Value>,
+    name: &str,
+    place: ValuePlace,
+) -> String {
     let described = document.get(parameter, "description").as_str().or_else(|| schema.get("description")?.as_str());
     let kind = match (type_of(schema), schema.get("format").and_then(Value::as_str)) {
         (_, Some(format)) => format,
         (Some(kind), None) => kind,
         (None, None) => "text",
     };
-    let exist = if place == Place::Path { ", values that exist" } else { "" };
+    let exist = if place == ValuePlace::Path { ", values that exist" } else { "" };
     match described.map(short).filter(|text| !text.is_empty()) {
         Some(text) => format!("{name} ({kind}){exist}: {text}"),
         None => format!("{name} ({kind}){exist}"),
@@ -67,7 +73,7 @@ fn wanted(document: &Document, parameter: &Value, schema: &Map<String, Value>, n
 }
 
 /// `example`, and the values of `examples`.
-fn examples(document: &Document, holder: &Value) -> Vec<Value> {
+fn examples(document: &OpenApiDocument, holder: &Value) -> Vec<Value> {
     let named =
         members(document.get(holder, "examples")).map(|(_, example)| document.get(document.resolve(example), "value"));
     holder.get("example").into_iter().chain(named).filter(|it| !it.is_null()).cloned().collect()
@@ -98,8 +104,8 @@ pub(super) fn type_of(schema: &Map<String, Value>) -> Option<&str> {
     }
 }
 
-fn by_form(document: &Document, schema: &Map<String, Value>, name: &str, place: Place) -> Option<Guess> {
-    let exists = place == Place::Path || names_a_thing(name);
+fn by_form(document: &OpenApiDocument, schema: &Map<String, Value>, name: &str, place: ValuePlace) -> Option<Guess> {
+    let exists = place == ValuePlace::Path || names_a_thing(name);
     match type_of(schema)? {
         "integer" => match bounds(schema) {
             (Some(from), Some(to)) if from <= to => Some(Guess::MadeUp(Values::Range { from, to })),
@@ -167,7 +173,7 @@ fn within(from: Option<i64>, to: Option<i64>) -> i64 {
 }
 
 /// A body of this schema. What is not known is marked where it stands.
-pub(super) fn body(document: &Document, media: &Value) -> Value {
+pub(super) fn body(document: &OpenApiDocument, media: &Value) -> Value {
     let told = examples(document, media).into_iter().next();
     told.unwrap_or_else(|| {
         sample(document, media.get("schema").unwrap_or(&Value::Null), "body", DEEPEST, &mut Budget::new())
@@ -176,7 +182,7 @@ pub(super) fn body(document: &Document, media: &Value) -> Value {
 
 const DEEPEST: usize = 8;
 
-fn sample(document: &Document, schema: &Value, name: &str, depth: usize, budget: &mut Budget) -> Value {
+fn sample(document: &OpenApiDocument, schema: &Value, name: &str, depth: usize, budget: &mut Budget) -> Value {
     let schema = document.flat(schema, budget);
     let told = examples_of_schema(&schema).into_iter().next();
     let told = told.or_else(|| schema.get("default").filter(|it| !it.is_null()).cloned());
@@ -210,7 +216,7 @@ fn sample(document: &Document, schema: &Value, name: &str, depth: usize, budget:
 }
 
 /// What the schema asks for, and nothing else.
-fn object(document: &Document, schema: &Map<String, Value>, depth: usize, budget: &mut Budget) -> Value {
+fn object(document: &OpenApiDocument, schema: &Map<String, Value>, depth: usize, budget: &mut Budget) -> Value {
     let required: Vec<&str> = list(schema.get("required")).iter().filter_map(Value::as_str).collect();
     let properties = schema.get("properties").unwrap_or(&Value::Null);
     let wanted = members(properties).filter(|(name, _)| required.contains(&name.as_str()));
@@ -233,8 +239,8 @@ mod tests {
 
     use super::*;
 
-    fn guess(parameter: &Value, name: &str, place: Place) -> Guess {
-        let document = Document { root: json!({}), version: "3.1.0".to_owned() };
+    fn guess(parameter: &Value, name: &str, place: ValuePlace) -> Guess {
+        let document = OpenApiDocument { root: json!({}), version: "3.1.0".to_owned() };
         values(&document, parameter, name, place)
     }
 
@@ -248,7 +254,7 @@ mod tests {
 
     #[test]
     fn examples_come_before_defaults_before_names_before_forms() {
-        use Place::{Beside, Path};
+        use ValuePlace::{Beside, Path};
         let told = |values| Guess::Told(values);
         let made_up = |values| Guess::MadeUp(values);
         for (parameter, name, place, expected) in [
@@ -304,13 +310,13 @@ mod tests {
     #[test]
     fn ids_and_words_are_not_made_up() {
         for (schema, name, place) in [
-            (json!({"type": "integer"}), "id", Place::Path),
-            (json!({"type": "integer", "minimum": 1}), "id", Place::Path),
-            (json!({"type": "string", "format": "uuid"}), "order", Place::Path),
-            (json!({"type": "string", "format": "uuid"}), "user_id", Place::Beside),
-            (json!({"type": "integer"}), "userId", Place::Beside),
-            (json!({"type": "string"}), "q", Place::Beside),
-            (json!({}), "anything", Place::Beside),
+            (json!({"type": "integer"}), "id", ValuePlace::Path),
+            (json!({"type": "integer", "minimum": 1}), "id", ValuePlace::Path),
+            (json!({"type": "string", "format": "uuid"}), "order", ValuePlace::Path),
+            (json!({"type": "string", "format": "uuid"}), "user_id", ValuePlace::Beside),
+            (json!({"type": "integer"}), "userId", ValuePlace::Beside),
+            (json!({"type": "string"}), "q", ValuePlace::Beside),
+            (json!({}), "anything", ValuePlace::Beside),
         ] {
             let guess = guess(&json!({"schema": schema}), name, place);
             assert!(matches!(guess, Guess::Unknown(_)), "{schema}: {guess:?}");
@@ -324,7 +330,7 @@ mod tests {
                 "day": {"type": "string", "format": "date"}, "self": {"anyOf": [{"type": "null"}, {"$ref": "#/Small"}]},
                 "owner_id": {"type": "integer"}, "id": {"type": "integer", "readOnly": true}}},
             "Small": {"required": ["ok", "lines"], "properties": {"ok": {"type": "boolean"}, "lines": {"type": "array", "items": {"enum": ["x"]}}}}});
-        let document = Document { root, version: "3.1.0".to_owned() };
+        let document = OpenApiDocument { root, version: "3.1.0".to_owned() };
         let body = body(&document, &json!({"schema": {"$ref": "#/Order"}}));
         let expected = json!({"article": "TODO: article (string)", "count": 5, "day": "2026-01-15",
             "self": {"ok": false, "lines": ["x"]}, "owner_id": "TODO: owner_id (integer)"});
@@ -335,7 +341,7 @@ mod tests {
     fn a_schema_without_an_end_ends() {
         let root = json!({"openapi": "3.1.0", "Tree": {"type": "object", "required": ["a", "b", "c"], "properties": {
             "a": {"$ref": "#/Tree"}, "b": {"$ref": "#/Tree"}, "c": {"$ref": "#/Tree"}}}});
-        let document = Document { root, version: "3.1.0".to_owned() };
+        let document = OpenApiDocument { root, version: "3.1.0".to_owned() };
         let body = body(&document, &json!({"schema": {"$ref": "#/Tree"}}));
         assert!(body.to_string().len() < 200_000, "{}", body.to_string().len());
     }

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::document::{Document, list, members, text};
+use super::document::{OpenApiDocument, list, members, text};
 use crate::init::{DraftIdentity, short, todo, variable_from};
 
 /// Headers that hold a secret although no scheme says so.
 pub(super) const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
 
 /// The identity that most operations ask for, and what is to be said of the others.
-pub(super) fn identities(document: &Document, name: &str, operations: &[&Value]) -> (Vec<DraftIdentity>, Vec<String>) {
+pub(super) fn identities(
+    document: &OpenApiDocument,
+    name: &str,
+    operations: &[&Value],
+) -> (Vec<DraftIdentity>, Vec<String>) {
     let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
     for operation in operations {
         let requirements = operation.get("security").or_else(|| document.root.get("security"));

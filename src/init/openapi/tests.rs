@@ -9,7 +9,7 @@ const SHOP: &str = include_str!("../../../fixtures/openapi/shop-fastapi-3.1.json
 
 fn made(document: &str, target: Option<&str>) -> Draft {
     let target = target.map(|url| url.parse().unwrap());
-    let source = Source { origin: "`a`".to_owned(), target, found_at: None };
+    let source = OpenApiSource { origin: "`a`".to_owned(), target, found_at: None };
     draft(document, &source).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -54,7 +54,7 @@ fn routes_that_change_data_are_fine_too_once_they_are_switched_on() {
 fn with_servers(servers: &str, target: Option<&str>, found_at: Option<&str>) -> (Option<String>, String) {
     let text = format!(r#"{{"openapi": "3.1.0", "servers": {servers}, "paths": {{"/a": {{"get": {{}}}}}}}}"#);
     let url = |text: &str| text.parse::<BaseUrl>().unwrap();
-    let source = Source { origin: "`a`".to_owned(), target: target.map(url), found_at: found_at.map(url) };
+    let source = OpenApiSource { origin: "`a`".to_owned(), target: target.map(url), found_at: found_at.map(url) };
     let draft = draft(&text, &source).unwrap();
     (draft.target.map(|url| url.to_string()), draft.target_comments.join("\n"))
 }
@@ -99,7 +99,7 @@ fn what_is_not_as_it_should_be_is_as_if_it_were_not_there() {
         r#"{"/a": {"get": {"parameters": [{"in": "header", "name": "a b", "required": true, "example": "x\ny"}]}}}"#,
     ] {
         let text = format!(r#"{{"openapi": "3.1.0", "info": {{"title": "\"\n#"}}, "paths": {paths}}}"#);
-        let draft = draft(&text, &Source::default()).unwrap_or_else(|error| panic!("{paths}: {error}"));
+        let draft = draft(&text, &OpenApiSource::default()).unwrap_or_else(|error| panic!("{paths}: {error}"));
         written(&draft);
     }
 }
@@ -107,6 +107,7 @@ fn what_is_not_as_it_should_be_is_as_if_it_were_not_there() {
 #[test]
 fn a_document_without_a_route_says_what_was_left_out() {
     let text = r#"{"openapi": "3.0.0", "paths": {"/health": {"get": {}}, "/x": {"options": {}}}}"#;
-    let error = draft(text, &Source { origin: "`a`".to_owned(), ..Source::default() }).unwrap_err().to_string();
+    let error =
+        draft(text, &OpenApiSource { origin: "`a`".to_owned(), ..OpenApiSource::default() }).unwrap_err().to_string();
     assert_eq!(error, "`a` has no route that can be asked for: GET /health: it is asked as the service's health");
 }

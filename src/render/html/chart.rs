@@ -154,7 +154,7 @@ fn significant(value: f64) -> String {
 }
 
 /// A line of a panel.
-pub(super) struct Line<'a> {
+pub(super) struct ChartLine<'a> {
     pub(super) series: &'a Reduced,
     /// Which of the panel's lines: solid, dashed, dotted.
     pub(super) stroke: usize,
@@ -171,7 +171,7 @@ pub(super) struct Panel<'a> {
     pub(super) height_px: u32,
     /// Steps of time, at most.
     pub(super) ticks: f64,
-    pub(super) lines: Vec<Line<'a>>,
+    pub(super) lines: Vec<ChartLine<'a>>,
     pub(super) limit: Option<f64>,
     pub(super) phases: Option<Phases>,
     /// What a screen reader says instead.
@@ -243,7 +243,7 @@ impl Panel<'_> {
     }
 
     /// The points of the inner drawing, parted where nothing was seen for too long.
-    fn segments(&self, line: &Line<'_>) -> Vec<Vec<Point>> {
+    fn segments(&self, line: &ChartLine<'_>) -> Vec<Vec<Point>> {
         let gap_s = line.gap_s.max(line.series.width_s() * 2.0);
         let mut segments: Vec<Vec<Point>> = Vec::new();
         let mut before_s = f64::NEG_INFINITY;
@@ -326,7 +326,7 @@ mod tests {
         for at_s in [0.0, 0.1, 0.2, 5.0, 5.1] {
             series.push(at_s, 1.0);
         }
-        let line = Line { series: &series, stroke: 0, gap_s: 0.5 };
+        let line = ChartLine { series: &series, stroke: 0, gap_s: 0.5 };
         let panel = Panel {
             axis: Axis { from_s: 0.0, to_s: 10.0 },
             scale: Scale::linear(1.0),
@@ -357,7 +357,7 @@ mod tests {
                 hue: 0,
                 height_px: 100,
             ticks: WIDE,
-                lines: vec![Line { series: &series, stroke: 0, gap_s: 0.5 }],
+                lines: vec![ChartLine { series: &series, stroke: 0, gap_s: 0.5 }],
                 limit: None,
                 phases: None,
                 label: String::new(),

@@ -1,6 +1,6 @@
 //! What the script reads: numbers under names of ours. No text of a run is in it.
 
-use super::Column;
+use super::ReportColumn;
 use super::chart::Axis;
 use super::overtime::{METRICS, axis, largest};
 use crate::stats::reduced::Point;
@@ -16,7 +16,7 @@ const HOLD_S: f64 = 1.5;
 
 /// How many instants there are, and the step between them in seconds.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most INSTANTS_MAX, and not negative")]
-pub(super) fn instants(axis: Axis, columns: &[Column<'_>]) -> (usize, f64) {
+pub(super) fn instants(axis: Axis, columns: &[ReportColumn<'_>]) -> (usize, f64) {
     let interval = columns.iter().map(|it| it.run.record.scenario.interval().secs()).fold(f64::INFINITY, f64::min);
     let span_s = axis.to_s - axis.from_s;
     let step_s = interval.max(STEP_MIN_S).max(span_s / INSTANTS_MAX);
@@ -24,7 +24,7 @@ pub(super) fn instants(axis: Axis, columns: &[Column<'_>]) -> (usize, f64) {
 }
 
 /// `{"from", "step", "span", "count", "series": {"0.idle": [[unit], values…]}}`, as JSON.
-pub(super) fn json(columns: &[Column<'_>]) -> String {
+pub(super) fn json(columns: &[ReportColumn<'_>]) -> String {
     let Some(axis) = axis(columns) else { return "null".to_owned() };
     let (count, step_s) = instants(axis, columns);
     let mut series = Vec::new();

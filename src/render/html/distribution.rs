@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Column;
+use super::ReportColumn;
 use super::chart::{Scale, figure, tick_name};
 use super::overtime::mark;
 use crate::record::LatencyPoint;
@@ -18,8 +18,8 @@ const NAMED: [f64; 6] = [50.0, 90.0, 95.0, 99.0, 99.9, 99.99];
 const LONGEST: f64 = 4.35;
 
 /// Chart and table; nothing when no record has a distribution.
-pub(super) fn section(columns: &[Column<'_>]) -> Markup {
-    let with: Vec<(&Column<'_>, &[LatencyPoint])> = columns
+pub(super) fn section(columns: &[ReportColumn<'_>]) -> Markup {
+    let with: Vec<(&ReportColumn<'_>, &[LatencyPoint])> = columns
         .iter()
         .filter_map(|column| Some((column, column.variant?.latency_distribution.as_slice())))
         .filter(|(_, points)| !points.is_empty())
@@ -61,7 +61,7 @@ fn percent(place: f64) -> String {
     format!("{:.2}%", (place / LONGEST).clamp(0.0, 1.0) * 100.0)
 }
 
-fn chart(with: &[(&Column<'_>, &[LatencyPoint])]) -> Markup {
+fn chart(with: &[(&ReportColumn<'_>, &[LatencyPoint])]) -> Markup {
     let all = || with.iter().flat_map(|(_, points)| points.iter().map(|point| point.ms));
     let scale =
         Scale::log(all().filter(|ms| *ms > 0.0).fold(f64::INFINITY, f64::min).min(1e9), all().fold(0.0, f64::max));
@@ -113,7 +113,7 @@ fn path(points: &[LatencyPoint], scale: Scale) -> String {
     points.iter().take(200).enumerate().map(step).collect()
 }
 
-fn table(with: &[(&Column<'_>, &[LatencyPoint])]) -> Markup {
+fn table(with: &[(&ReportColumn<'_>, &[LatencyPoint])]) -> Markup {
     html! {
         div.scroll {
             table.figures {

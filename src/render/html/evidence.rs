@@ -6,7 +6,7 @@ use super::figures::sampled_and_counted;
 use super::overtime::mark;
 use super::story::started;
 use super::text::{ERROR_MAX, NAME_MAX, SCENARIO_MAX, plain};
-use super::{Column, Run};
+use super::{ReportColumn, ReportedRun};
 use crate::record::{ErrorRecord, RouteRecord, SeenBy, VariantRecord};
 use crate::render::numbers::{count, percent, seconds, seconds_of_ms};
 
@@ -14,8 +14,8 @@ use crate::render::numbers::{count, percent, seconds, seconds_of_ms};
 const ROWS_SHOWN: usize = 200;
 
 /// Requests by route, as a table that sorts.
-pub(super) fn routes(columns: &[Column<'_>]) -> Markup {
-    let all: Vec<(&Column<'_>, &RouteRecord)> = columns
+pub(super) fn routes(columns: &[ReportColumn<'_>]) -> Markup {
+    let all: Vec<(&ReportColumn<'_>, &RouteRecord)> = columns
         .iter()
         .flat_map(|column| column.variant.iter().flat_map(move |it| it.routes.iter().map(move |route| (column, route))))
         .collect();
@@ -46,7 +46,7 @@ pub(super) fn routes(columns: &[Column<'_>]) -> Markup {
     }
 }
 
-fn route_row(column: &Column<'_>, route: &RouteRecord) -> Markup {
+fn route_row(column: &ReportColumn<'_>, route: &RouteRecord) -> Markup {
     let failed = (route.requests > 0).then(|| route.failures as f64 / route.requests as f64);
     let latencies = [route.latency_p50_ms, route.latency_p95_ms, route.latency_p99_ms, route.latency_max_ms];
     html! {
@@ -65,8 +65,8 @@ fn more(rows: usize) -> Markup {
 }
 
 /// Errors with their texts and counts.
-pub(super) fn errors(columns: &[Column<'_>]) -> Markup {
-    let all: Vec<(&Column<'_>, &ErrorRecord)> = columns
+pub(super) fn errors(columns: &[ReportColumn<'_>]) -> Markup {
+    let all: Vec<(&ReportColumn<'_>, &ErrorRecord)> = columns
         .iter()
         .flat_map(|column| column.variant.iter().flat_map(move |it| it.errors.iter().map(move |error| (column, error))))
         .collect();
@@ -103,7 +103,7 @@ pub(super) fn errors(columns: &[Column<'_>]) -> Markup {
 }
 
 /// A question, and how a variant answers it.
-type Doubt = (&'static str, fn(&Column<'_>, &VariantRecord) -> String);
+type Doubt = (&'static str, fn(&ReportColumn<'_>, &VariantRecord) -> String);
 
 const DOUBTS: [Doubt; 17] = [
     ("Did it run to its end?", |_, it| if it.complete { "yes".to_owned() } else { "no: it was cut short".to_owned() }),
@@ -157,8 +157,8 @@ fn generator_cpu(variant: &VariantRecord) -> String {
 }
 
 /// How far the figures can be believed.
-pub(super) fn doubts(runs: &[Run<'_>], columns: &[Column<'_>]) -> Markup {
-    let measured: Vec<(&Column<'_>, &VariantRecord)> =
+pub(super) fn doubts(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>]) -> Markup {
+    let measured: Vec<(&ReportColumn<'_>, &VariantRecord)> =
         columns.iter().filter_map(|column| Some((column, column.variant?))).take(ROWS_SHOWN).collect();
     html! {
         section aria-labelledby="h-doubts" {
@@ -196,18 +196,18 @@ pub(super) fn doubts(runs: &[Run<'_>], columns: &[Column<'_>]) -> Markup {
     }
 }
 
-fn machine(run: &Run<'_>) -> String {
+fn machine(run: &ReportedRun<'_>) -> String {
     let machine = &run.record.machine;
     let cores = count(machine.cores.map(|cores| cores as u64));
     format!("{} {}, {cores} cores", plain(&machine.os, NAME_MAX), plain(&machine.arch, NAME_MAX))
 }
 
-fn of_runs(question: &str, runs: &[Run<'_>], answer: fn(&Run<'_>) -> String) -> Markup {
+fn of_runs(question: &str, runs: &[ReportedRun<'_>], answer: fn(&ReportedRun<'_>) -> String) -> Markup {
     html! { tr { th scope="row" { (question) } @for run in runs { td { (answer(run)) } } } }
 }
 
 /// Each different scenario, as it can be run again.
-pub(super) fn scenarios(runs: &[Run<'_>]) -> Markup {
+pub(super) fn scenarios(runs: &[ReportedRun<'_>]) -> Markup {
     let mut texts: Vec<(Vec<&str>, String)> = Vec::new();
     for run in runs {
         // A scenario that was read can be written: the error would be a mistake of ours, and is said.

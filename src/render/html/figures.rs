@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::overtime::mark;
 use super::story::started;
 use super::text::{NAME_MAX, plain};
-use super::{Column, Run};
+use super::{ReportColumn, ReportedRun};
 use crate::record::{Summary, VariantRecord};
 use crate::render::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
 use crate::render::table::{INCIDENT_ROWS, ROWS, counter_is_lower_bound};
@@ -28,8 +28,8 @@ const MEANINGS: [&str; 9] = [
 ];
 
 /// Each metric of each column, and by how much it changed when there are two.
-pub(super) fn side_by_side(runs: &[Run<'_>], columns: &[Column<'_>]) -> Markup {
-    let measured: Vec<(&Column<'_>, &VariantRecord)> =
+pub(super) fn side_by_side(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>]) -> Markup {
+    let measured: Vec<(&ReportColumn<'_>, &VariantRecord)> =
         columns.iter().filter_map(|column| Some((column, column.variant?))).collect();
     if measured.is_empty() {
         return html! {};
@@ -120,8 +120,8 @@ const TREND: [TrendColumn; 7] = [
 ];
 
 /// A row for each variant of each run, in the order in which they were given.
-pub(super) fn trend(columns: &[Column<'_>]) -> Markup {
-    let measured: Vec<(&Column<'_>, &Summary)> =
+pub(super) fn trend(columns: &[ReportColumn<'_>]) -> Markup {
+    let measured: Vec<(&ReportColumn<'_>, &Summary)> =
         columns.iter().filter_map(|column| Some((column, &column.variant?.summary))).take(TREND_ROWS).collect();
     let largest = |of: fn(&Summary) -> Option<f64>| measured.iter().filter_map(|(_, it)| of(it)).fold(0.0, f64::max);
     html! {

@@ -39,7 +39,7 @@ const SIDE_BY_SIDE: usize = 2;
 
 /// One run of a report.
 #[derive(Clone, Copy, Debug)]
-pub struct Run<'a> {
+pub struct ReportedRun<'a> {
     /// What it is called: its folder.
     pub name: &'a str,
     /// What was run, and what came of it.
@@ -53,8 +53,8 @@ pub struct Run<'a> {
 }
 
 /// One variant of one run: a column of tables, a lane of charts.
-struct Column<'a> {
-    run: &'a Run<'a>,
+struct ReportColumn<'a> {
+    run: &'a ReportedRun<'a>,
     /// `held`; with the run's number before it when there are several.
     label: String,
     /// Which colour and mark it has, from 0; the same variant has the same in every run.
@@ -66,7 +66,7 @@ struct Column<'a> {
 }
 
 /// The file.
-pub fn page(runs: &[Run<'_>]) -> String {
+pub fn page(runs: &[ReportedRun<'_>]) -> String {
     let columns = columns(runs);
     let title = match runs {
         [run] => plain(run.record.scenario.title(), NAME_MAX),
@@ -94,7 +94,7 @@ pub fn page(runs: &[Run<'_>]) -> String {
     .into_string()
 }
 
-fn body(runs: &[Run<'_>], columns: &[Column<'_>], title: &str) -> Markup {
+fn body(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>], title: &str) -> Markup {
     html! {
         (story::head(runs, title))
         @if runs.len() > SIDE_BY_SIDE {
@@ -117,7 +117,7 @@ fn body(runs: &[Run<'_>], columns: &[Column<'_>], title: &str) -> Markup {
 }
 
 /// The columns of all runs, each run's variants in the scenario's order.
-fn columns<'a>(runs: &'a [Run<'a>]) -> Vec<Column<'a>> {
+fn columns<'a>(runs: &'a [ReportedRun<'a>]) -> Vec<ReportColumn<'a>> {
     let mut hues: Vec<VariantName> = Vec::new();
     let mut columns = Vec::new();
     for (index, run) in runs.iter().enumerate() {
@@ -135,7 +135,7 @@ fn columns<'a>(runs: &'a [Run<'a>]) -> Vec<Column<'a>> {
                 _ => format!("{} {}", index + 1, scope.name()),
             };
             let variant = run.record.variants.get(&scope);
-            columns.push(Column { run, label, hue, variant, lane: run.timeline.lanes.get(&scope) });
+            columns.push(ReportColumn { run, label, hue, variant, lane: run.timeline.lanes.get(&scope) });
         }
     }
     columns

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::Column;
-use super::chart::{Axis, Line, Panel, SMALL, Scale, WIDE, clock, figure, time_row};
+use super::ReportColumn;
+use super::chart::{Axis, ChartLine, Panel, SMALL, Scale, WIDE, clock, figure, time_row};
 use super::strip;
 use crate::record::timeline::Lane;
 use crate::stats::reduced::{Point, Reduced};
@@ -16,19 +16,19 @@ const TABLE_ROWS: usize = 24;
 const GAP_OF_SECONDS_S: f64 = 3.0;
 
 /// What is drawn of one metric.
-pub(super) struct Metric {
+pub(super) struct ChartMetric {
     title: &'static str,
     about: &'static str,
     unit: Unit,
     log: bool,
     /// What limits it.
-    limit: Limit,
+    limit: LimitLine,
     lines: &'static [MetricLine],
 }
 
 /// What limits a metric.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Limit {
+enum LimitLine {
     None,
     /// The pools' capacity.
     Pools,
@@ -36,8 +36,8 @@ enum Limit {
     PgBouncer,
 }
 
-impl Limit {
-    fn of(self, column: &Column<'_>) -> Option<f64> {
+impl LimitLine {
+    fn of(self, column: &ReportColumn<'_>) -> Option<f64> {
         let scenario = &column.run.record.scenario;
         match self {
             Self::None => None,
@@ -60,15 +60,15 @@ pub(super) struct MetricLine {
     pub(super) fast: bool,
 }
 
-impl Metric {
+impl ChartMetric {
     pub(super) fn lines(&self) -> impl Iterator<Item = &'static MetricLine> + use<> {
         self.lines.iter()
     }
 
     /// What only some runs have is left out where none has it.
-    fn is_drawn(&self, columns: &[Column<'_>]) -> bool {
+    fn is_drawn(&self, columns: &[ReportColumn<'_>]) -> bool {
         let has = |lane: &Lane| self.lines.iter().any(|line| !(line.series)(lane).is_empty());
-        self.limit != Limit::PgBouncer || columns.iter().filter_map(|column| column.lane).any(has)
+        self.limit != LimitLine::PgBouncer || columns.iter().filter_map(|column| column.lane).any(has)
     }
 
     /// What the script calls the unit.
@@ -83,63 +83,63 @@ impl Metric {
 }
 
 /// All metrics, from the symptom to the users.
-pub(super) const METRICS: [Metric; 6] = [
-    Metric {
+pub(super) const METRICS: [ChartMetric; 6] = [
+    ChartMetric {
         title: "Sessions idle in transaction",
         about: "what PostgreSQL sees, beside what the pools have given out and may give out",
         unit: Unit::Count,
         log: false,
-        limit: Limit::Pools,
+        limit: LimitLine::Pools,
         lines: &[
             MetricLine { key: "idle", name: "idle in transaction", series: |it| &it.idle_in_transaction, fast: true },
             MetricLine { key: "out", name: "out of the pools", series: |it| &it.pool_checked_out, fast: false },
         ],
     },
-    Metric {
+    ChartMetric {
         title: "Oldest transaction",
         about: "age of the oldest open transaction at each poll",
         unit: Unit::Seconds,
         log: false,
-        limit: Limit::None,
+        limit: LimitLine::None,
         lines: &[MetricLine { key: "age", name: "age", series: |it| &it.oldest_transaction_s, fast: true }],
     },
-    Metric {
+    ChartMetric {
         title: "Requests a second",
         about: "finished, and failed of those, over each second",
         unit: Unit::PerSecond,
         log: false,
-        limit: Limit::None,
+        limit: LimitLine::None,
         lines: &[
             MetricLine { key: "rps", name: "finished", series: |it| &it.throughput_rps, fast: false },
             MetricLine { key: "failed", name: "failed", series: |it| &it.failures_rps, fast: false },
         ],
     },
-    Metric {
+    ChartMetric {
         title: "Latency",
         about: "of the requests that finished within each second; a logarithmic scale, a gap where none finished",
         unit: Unit::Milliseconds,
         log: true,
-        limit: Limit::None,
+        limit: LimitLine::None,
         lines: &[
             MetricLine { key: "p50", name: "p50", series: |it| &it.latency_p50_ms, fast: false },
             MetricLine { key: "p95", name: "p95", series: |it| &it.latency_p95_ms, fast: false },
             MetricLine { key: "p99", name: "p99", series: |it| &it.latency_p99_ms, fast: false },
         ],
     },
-    Metric {
+    ChartMetric {
         title: "Waiting for a pool",
         about: "checkouts that wait, in all pools; a gap where a replica did not answer",
         unit: Unit::Count,
         log: false,
-        limit: Limit::None,
+        limit: LimitLine::None,
         lines: &[MetricLine { key: "pending", name: "waiting", series: |it| &it.pool_pending, fast: false }],
     },
-    Metric {
+    ChartMetric {
         title: "PgBouncer",
         about: "its server connections, lent and free, beside how many it may open, and its clients that wait for one",
         unit: Unit::Count,
         log: false,
-        limit: Limit::PgBouncer,
+        limit: LimitLine::PgBouncer,
         lines: &[
             MetricLine { key: "lent", name: "lent", series: |it| &it.pgbouncer_active, fast: false },
             MetricLine { key: "free", name: "free", series: |it| &it.pgbouncer_idle, fast: false },
@@ -149,7 +149,7 @@ pub(super) const METRICS: [Metric; 6] = [
 ];
 
 /// All charts; nothing without samples. Small ones when there are many runs.
-pub(super) fn section(columns: &[Column<'_>], small: bool) -> Markup {
+pub(super) fn section(columns: &[ReportColumn<'_>], small: bool) -> Markup {
     let Some(axis) = axis(columns) else { return html! {} };
     html! {
         section.overtime.small[small] id="overtime" aria-labelledby="h-overtime" {
@@ -168,7 +168,7 @@ pub(super) fn section(columns: &[Column<'_>], small: bool) -> Markup {
 }
 
 /// From zero, or the first sample before it, to the last sample of any.
-pub(super) fn axis(columns: &[Column<'_>]) -> Option<Axis> {
+pub(super) fn axis(columns: &[ReportColumn<'_>]) -> Option<Axis> {
     let spans = || columns.iter().filter_map(|column| column.lane?.span_s);
     let to_s = spans().map(|span| span.1).reduce(f64::max)?;
     let from_s = spans().map(|span| span.0).fold(0.0, f64::min);
@@ -176,7 +176,7 @@ pub(super) fn axis(columns: &[Column<'_>]) -> Option<Axis> {
 }
 
 /// Values at one instant, read by pointer or keyboard. The script shows it.
-fn instant(axis: Axis, columns: &[Column<'_>]) -> Markup {
+fn instant(axis: Axis, columns: &[ReportColumn<'_>]) -> Markup {
     let count = super::data::instants(axis, columns).0;
     html! {
         div.instant {
@@ -188,7 +188,7 @@ fn instant(axis: Axis, columns: &[Column<'_>]) -> Markup {
     }
 }
 
-fn figure_of(metric: &Metric, axis: Axis, columns: &[Column<'_>], small: bool) -> Markup {
+fn figure_of(metric: &ChartMetric, axis: Axis, columns: &[ReportColumn<'_>], small: bool) -> Markup {
     let limit = columns.iter().filter_map(|column| metric.limit.of(column)).reduce(f64::max);
     let scale = scale(metric, columns, limit);
     html! {
@@ -212,7 +212,7 @@ fn figure_of(metric: &Metric, axis: Axis, columns: &[Column<'_>], small: bool) -
     }
 }
 
-fn scale(metric: &Metric, columns: &[Column<'_>], limit: Option<f64>) -> Scale {
+fn scale(metric: &ChartMetric, columns: &[ReportColumn<'_>], limit: Option<f64>) -> Scale {
     let all =
         || columns.iter().filter_map(|it| it.lane).flat_map(|lane| metric.lines.iter().map(|it| (it.series)(lane)));
     let largest = all().filter_map(Reduced::max).map(|peak| peak.1).fold(0.0, f64::max);
@@ -225,15 +225,15 @@ fn scale(metric: &Metric, columns: &[Column<'_>], limit: Option<f64>) -> Scale {
 }
 
 fn panel<'a>(
-    metric: &'a Metric,
+    metric: &'a ChartMetric,
     axis: Axis,
     scale: Scale,
-    column: &Column<'_>,
+    column: &ReportColumn<'_>,
     lane: &'a Lane,
     small: bool,
 ) -> Panel<'a> {
     let monitor_s = column.run.record.scenario.interval().secs();
-    let lines = metric.lines.iter().enumerate().map(|(stroke, line)| Line {
+    let lines = metric.lines.iter().enumerate().map(|(stroke, line)| ChartLine {
         series: (line.series)(lane),
         stroke,
         gap_s: if line.fast { (monitor_s * 5.0).max(0.5) } else { GAP_OF_SECONDS_S },
@@ -254,7 +254,7 @@ fn panel<'a>(
 }
 
 /// Which variant, and which line is which; the script writes the values of an instant over the peaks.
-fn key(metric: &Metric, index: usize, column: &Column<'_>) -> Markup {
+fn key(metric: &ChartMetric, index: usize, column: &ReportColumn<'_>) -> Markup {
     html! {
         p class={ "key hue" (column.hue % 6) } {
             b { (mark(column.hue)) " " (column.label) }
@@ -286,7 +286,7 @@ fn peak(unit: Unit, series: &Reduced) -> String {
 }
 
 /// The values behind a chart, for those who do not see it.
-fn table(metric: &Metric, axis: Axis, columns: &[Column<'_>]) -> Markup {
+fn table(metric: &ChartMetric, axis: Axis, columns: &[ReportColumn<'_>]) -> Markup {
     let width_s = (axis.to_s - axis.from_s) / TABLE_ROWS as f64;
     let lines = || {
         columns

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Column;
+use super::ReportColumn;
 use super::overtime::mark;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::scan::{ScanRecord, ScanRoute};
@@ -13,8 +13,8 @@ use crate::render::scan::{held, millis, per_second, remarks};
 const ROWS_SHOWN: usize = 200;
 
 /// The routes, as a table that sorts; nothing where nothing was scanned.
-pub(super) fn section(columns: &[Column<'_>]) -> Markup {
-    let scans: Vec<(&Column<'_>, &ScanRecord)> =
+pub(super) fn section(columns: &[ReportColumn<'_>]) -> Markup {
+    let scans: Vec<(&ReportColumn<'_>, &ScanRecord)> =
         columns.iter().filter_map(|column| Some((column, column.variant?.scan.as_ref()?))).collect();
     if scans.is_empty() {
         return html! {};
@@ -49,7 +49,7 @@ pub(super) fn section(columns: &[Column<'_>]) -> Markup {
     }
 }
 
-fn row(column: &Column<'_>, route: &ScanRoute) -> Markup {
+fn row(column: &ReportColumn<'_>, route: &ScanRoute) -> Markup {
     let seen = route.held_s_per_request.map(|it| it.value);
     html! {
         tr {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Run;
+use super::ReportedRun;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::{Outcome, RunRecord, Summary};
 use crate::render::numbers::{change, count, percent, seconds, whole};
@@ -13,7 +13,7 @@ use crate::scenario::{SessionScope, VariantName};
 const NOTES_SHOWN: usize = 10;
 
 /// Title, shape, warnings, and what happened in a sentence or two.
-pub(super) fn head(runs: &[Run<'_>], title: &str) -> Markup {
+pub(super) fn head(runs: &[ReportedRun<'_>], title: &str) -> Markup {
     html! {
         header {
             h1 { (title) }
@@ -52,7 +52,7 @@ pub(super) fn started(record: &RunRecord) -> String {
 }
 
 /// What the reader must know before believing anything below.
-fn warnings(run: &Run<'_>) -> Vec<String> {
+fn warnings(run: &ReportedRun<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     match &run.record.outcome {
         Outcome::Finished => {}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::Column;
+use super::ReportColumn;
 use super::chart::{Axis, SMALL, WIDE, clock, phases, time_row};
 use super::overtime::mark;
 use crate::record::timeline::{EventKind, Lane};
@@ -41,7 +41,7 @@ const KINDS: [(EventKind, &str, [&str; 2], &str); 12] = [
 ];
 
 /// Strips and marks of all columns.
-pub(super) fn figure_of(axis: Axis, columns: &[Column<'_>], small: bool) -> Markup {
+pub(super) fn figure_of(axis: Axis, columns: &[ReportColumn<'_>], small: bool) -> Markup {
     html! {
         figure.chart {
             figcaption {
@@ -82,7 +82,7 @@ fn total(events: &Reduced) -> u64 {
     events.sums().map(|event| event.1).sum::<f64>() as u64
 }
 
-fn strip(axis: Axis, column: &Column<'_>, lane: &Lane) -> Markup {
+fn strip(axis: Axis, column: &ReportColumn<'_>, lane: &Lane) -> Markup {
     let replicas: Vec<_> = lane.replica_up.iter().take(REPLICAS_SHOWN).collect();
     let events: Vec<_> = KINDS.iter().filter_map(|kind| Some((kind, lane.events.get(&kind.0)?))).collect();
     let rows = u32::try_from(replicas.len() + events.len()).unwrap_or(u32::MAX).max(1);
@@ -146,7 +146,7 @@ fn marks(happened: &Reduced, axis: Axis) -> Vec<Point> {
     marks.into_values().collect()
 }
 
-fn table(axis: Axis, columns: &[Column<'_>]) -> Markup {
+fn table(axis: Axis, columns: &[ReportColumn<'_>]) -> Markup {
     html! {
         details {
             summary { "The events as a table" }

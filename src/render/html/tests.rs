@@ -61,9 +61,9 @@ fn pools(replica: u32, value: u32, timeouts: u64) -> PoolSample {
     }
 }
 
-fn run<'a>(record: &'a RunRecord, timeline: &'a Timeline) -> Run<'a> {
+fn run<'a>(record: &'a RunRecord, timeline: &'a Timeline) -> ReportedRun<'a> {
     let samples = Some(SamplesRead { samples: 10, unreadable: 0, cut_off: false });
-    Run { name: "2026-11-23T10-12-04-issue-2318", record, timeline, samples, gate: None }
+    ReportedRun { name: "2026-11-23T10-12-04-issue-2318", record, timeline, samples, gate: None }
 }
 
 /// The text between two marks.
@@ -119,7 +119,7 @@ fn a_run_that_was_killed_has_a_report_that_says_so() {
     record.outcome = Outcome::Running;
     record.variants.remove(&VariantName::SCOPED);
     let samples = Some(SamplesRead { samples: 10, unreadable: 2, cut_off: true });
-    let page = page(&[Run { samples, ..run(&record, &timeline) }]);
+    let page = page(&[ReportedRun { samples, ..run(&record, &timeline) }]);
     for said in [
         "This run has no end: its process was killed, or it still goes on.",
         "No figures of scoped: only its samples are there",
@@ -134,7 +134,7 @@ fn a_run_that_was_killed_has_a_report_that_says_so() {
 #[test]
 fn without_samples_there_is_a_report_without_charts_over_time() {
     let (record, nothing) = (fixture(), Timeline::default());
-    let page = page(&[Run { samples: None, ..run(&record, &nothing) }]);
+    let page = page(&[ReportedRun { samples: None, ..run(&record, &nothing) }]);
     assert!(page.contains("There are no samples: nothing can be drawn over time."));
     assert!(page.contains("Before and after") && !page.contains("id=\"overtime\""));
     assert_eq!(between(&page, "id=\"data\">", "</script>"), "null");
@@ -220,7 +220,7 @@ proptest! {
     fn hostile_text_changes_no_element_and_leaves_no_control_character(text in hostile(), name in hostile()) {
         let timeline = timeline(1);
         let (record, harmless) = (poisoned(&text), poisoned("x"));
-        let page_of = |record, name| page(&[Run { name, ..run(record, &timeline) }]);
+        let page_of = |record, name| page(&[ReportedRun { name, ..run(record, &timeline) }]);
         let page = page_of(&record, &name);
         prop_assert_eq!(skeleton(&page), skeleton(&page_of(&harmless, "x")));
         prop_assert!(page.chars().all(harmless_character));
@@ -252,7 +252,7 @@ fn verdicts_of_a_gate_are_shown_and_their_texts_do_nothing() {
         paired: None,
     };
     let gate = GateReport::of(vec![rule]);
-    let page = page(&[Run { gate: Some(&gate), ..run(&record, &timeline) }]);
+    let page = page(&[ReportedRun { gate: Some(&gate), ..run(&record, &timeline) }]);
     let verdicts = between(&page, "id=\"h-gate\"", "</section>");
     assert!(verdicts.contains("✘ failed") && verdicts.contains("27.0 s") && verdicts.contains("800 ms"), "{verdicts}");
     assert!(verdicts.contains("for &lt;b&gt;") && verdicts.contains("␛[31m"), "{verdicts}");

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Run;
+use super::ReportedRun;
 use super::chart::figure;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::gate::{GateReport, RuleOutcome, Verdict};
@@ -13,8 +13,8 @@ use crate::units::Unit;
 const RULES_SHOWN: usize = 200;
 
 /// The verdicts of each run that has a gate; nothing when none has.
-pub(super) fn section(runs: &[Run<'_>]) -> Markup {
-    let gated: Vec<(&Run<'_>, &GateReport)> = runs.iter().filter_map(|run| Some((run, run.gate?))).collect();
+pub(super) fn section(runs: &[ReportedRun<'_>]) -> Markup {
+    let gated: Vec<(&ReportedRun<'_>, &GateReport)> = runs.iter().filter_map(|run| Some((run, run.gate?))).collect();
     if gated.is_empty() {
         return html! {};
     }

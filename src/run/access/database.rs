@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use super::super::guard::{Guard, GuardError};
+use super::super::guard::{GuardError, RemoteGuard};
 use super::{AccessError, DATABASE_URL, DatabaseUrl, read_secret, variable};
 use crate::database::{Database, UrlError};
 use crate::monitor::Console;
@@ -15,7 +15,7 @@ use crate::scenario::ServiceScenario;
 pub(super) async fn of_service(
     scenario: &ServiceScenario,
     given: Option<&DatabaseUrl>,
-    guard: &mut Guard,
+    guard: &mut RemoteGuard,
 ) -> Result<Database, AccessError> {
     let access = &scenario.database;
     let (url, from) = if let Some(given) = given {
@@ -37,7 +37,7 @@ pub(super) async fn of_service(
 pub(super) async fn console(
     scenario: &ServiceScenario,
     given: Option<&Console>,
-    guard: &mut Guard,
+    guard: &mut RemoteGuard,
 ) -> Result<Option<Console>, AccessError> {
     let mut console: Console = match (given, &scenario.pgbouncer) {
         (Some(given), _) => given.clone(),
@@ -49,7 +49,7 @@ pub(super) async fn console(
 }
 
 /// Asks the guard about every host of a database, and pins them to the addresses that they have.
-pub(super) async fn admit(config: &mut Config, guard: &mut Guard) -> Result<(), GuardError> {
+pub(super) async fn admit(config: &mut Config, guard: &mut RemoteGuard) -> Result<(), GuardError> {
     let ports = config.get_ports().to_vec();
     let mut admitted = Vec::new();
     for (index, host) in config.get_hosts().to_vec().iter().enumerate() {
@@ -132,7 +132,7 @@ mod tests {
         ] {
             let mut database = parsed(url).unwrap();
             let shown = database.masked_url();
-            admit(database.config_mut(), &mut Guard::allowing(&[])).await.unwrap();
+            admit(database.config_mut(), &mut RemoteGuard::allowing(&[])).await.unwrap();
             let config = database.config();
             let (count, addresses) = (config.get_hosts().len(), config.get_hostaddrs());
             assert_eq!((addresses.len(), count % 2), (count, 0));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::RunOptions;
-use super::guard::{Guard, GuardError, is_loopback};
+use super::guard::{GuardError, RemoteGuard, is_loopback};
 use super::identities::{Everybody, credentials};
 use super::secrets::Secrets;
 use crate::database::{Database, UrlError};
@@ -20,7 +20,7 @@ use crate::monitor::{Console, ConsoleUrlError};
 use crate::redact;
 use crate::scenario::service::{TlsFiles, Values};
 use crate::scenario::{Pace, ServiceScenario};
-use crate::swarm::{Credentials, Files};
+use crate::swarm::{Files, LoginCredentials};
 use crate::tls::{ClientTls, TlsFileError};
 use crate::units::Rate;
 
@@ -137,11 +137,11 @@ impl std::fmt::Debug for DatabaseUrl {
 /// All that is needed to load a service and to watch its database.
 #[derive(Debug)]
 pub(super) struct Access {
-    pub(super) guard: Guard,
+    pub(super) guard: RemoteGuard,
     pub(super) database: Database,
     /// The console of the `PgBouncer` that is watched: the one that was given, or else the scenario's.
     pub(super) pgbouncer: Option<Console>,
-    pub(super) credentials: Vec<Credentials>,
+    pub(super) credentials: Vec<LoginCredentials>,
     pub(super) files: Files,
     pub(super) secrets: Secrets,
     /// Whether a URL of the service leads to another machine.
@@ -151,7 +151,7 @@ pub(super) struct Access {
 impl Access {
     /// Reads what the scenario names, and asks the guard about every host.
     pub(super) async fn open(scenario: &ServiceScenario, options: &RunOptions) -> Result<Self, AccessError> {
-        let mut guard = Guard::allowing(&options.allow_remote);
+        let mut guard = RemoteGuard::allowing(&options.allow_remote);
         let mut is_elsewhere = false;
         for url in scenario.variant_names().into_iter().flat_map(|variant| scenario.urls(variant)) {
             let addresses = guard.admit(url.host(), url.port()).await?;
@@ -187,7 +187,7 @@ impl Access {
 /// A console that was given beside a scenario of the reference gateway, its host admitted.
 pub(super) async fn admitted(console: &Console, allowed: &[String]) -> Result<Console, AccessError> {
     let mut console = console.clone();
-    database::admit(console.database_mut().config_mut(), &mut Guard::allowing(allowed)).await?;
+    database::admit(console.database_mut().config_mut(), &mut RemoteGuard::allowing(allowed)).await?;
     Ok(console)
 }
 
@@ -197,7 +197,7 @@ pub(super) async fn admitted(console: &Console, allowed: &[String]) -> Result<Co
 /// [`AccessError::Guard`].
 pub async fn check_host(database: &Database, allowed: &[String]) -> Result<(), AccessError> {
     let mut database = database.clone();
-    Ok(database::admit(database.config_mut(), &mut Guard::allowing(allowed)).await?)
+    Ok(database::admit(database.config_mut(), &mut RemoteGuard::allowing(allowed)).await?)
 }
 
 pub(super) fn variable(name: &str, key: &'static str) -> Result<String, AccessError> {

@@ -14,19 +14,19 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::looks::Looks;
-use super::{Place, Subject};
+use super::looks::PollLog;
+use super::{ScanProgress, ScanTarget};
 use crate::monitor::{ServerCounters, read_counters};
-use crate::record::scan::{ScanRoute, ScanVerdict, WindowKind};
+use crate::record::scan::{ScanRoute, ScanVerdict, TurnKind};
 use crate::run::RunError;
-use crate::run::arm::Arm;
-use crate::run::progress::Stage;
+use crate::run::arm::VariantRun;
+use crate::run::progress::RunStage;
 use crate::scan::THRESHOLDS;
 use crate::scan::design;
-use crate::scan::report::{self, Scanned};
-use crate::scan::seen::{Company, Wave, Window};
+use crate::scan::report::{self, ScanInput};
+use crate::scan::seen::{Batch, ConcurrentPhase, Turn};
 use crate::scan::tally::left_behind;
-use crate::swarm::{Clock, Ended, Soloist};
+use crate::swarm::{Clock, RequestStatus, ScanUser};
 
 /// Users of a wave begin within this time, so that they neither march in step with one another nor with the looks.
 const JITTER: Duration = Duration::from_millis(30);
@@ -50,27 +50,27 @@ const SHORTEST_SPAN_S: f64 = 0.4;
 const COMPANY_MAX: usize = 40;
 
 /// Who decides.
-pub(super) struct Conductor<'a> {
-    arm: &'a Arm<'a>,
-    subject: &'a Subject<'a>,
-    looks: &'a Looks,
+pub(super) struct ScanScheduler<'a> {
+    arm: &'a VariantRun<'a>,
+    subject: &'a ScanTarget<'a>,
+    looks: &'a PollLog,
     clock: Clock,
-    place: Place,
+    place: ScanProgress,
 }
 
 /// What was done.
 #[derive(Default)]
-pub(super) struct Conducted {
-    pub(super) windows: Vec<Window>,
-    pub(super) company: Option<Company>,
+pub(super) struct ScanLog {
+    pub(super) windows: Vec<Turn>,
+    pub(super) company: Option<ConcurrentPhase>,
     pub(super) counted_s: Option<f64>,
 }
 
 /// The users, and what they have left behind.
-struct Turn {
-    soloists: Vec<Soloist>,
+struct SchedulerState {
+    soloists: Vec<ScanUser>,
     random: SmallRng,
-    done: Conducted,
+    done: ScanLog,
     /// Routes that are asked for no more.
     leaking: BTreeSet<usize>,
     counters: Option<ServerCounters>,
@@ -99,23 +99,23 @@ impl From<RunError> for Halt {
     }
 }
 
-impl<'a> Conductor<'a> {
+impl<'a> ScanScheduler<'a> {
     pub(super) fn new(
-        arm: &'a Arm<'a>,
-        subject: &'a Subject<'a>,
-        looks: &'a Looks,
+        arm: &'a VariantRun<'a>,
+        subject: &'a ScanTarget<'a>,
+        looks: &'a PollLog,
         clock: Clock,
-        place: Place,
+        place: ScanProgress,
     ) -> Self {
         Self { arm, subject, looks, clock, place }
     }
 
     /// Asks for everything; what was done before an interruption is kept.
-    pub(super) async fn conduct(&self, soloists: Vec<Soloist>) -> Result<Conducted, RunError> {
-        let mut turn = Turn {
+    pub(super) async fn conduct(&self, soloists: Vec<ScanUser>) -> Result<ScanLog, RunError> {
+        let mut turn = SchedulerState {
             soloists,
             random: SmallRng::seed_from_u64(self.subject.settings.plan.seed),
-            done: Conducted::default(),
+            done: ScanLog::default(),
             leaking: BTreeSet::new(),
             counters: None,
             told: BTreeSet::new(),
@@ -126,7 +126,7 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    async fn all(&self, turn: &mut Turn) -> Result<(), Halt> {
+    async fn all(&self, turn: &mut SchedulerState) -> Result<(), Halt> {
         let plan = self.subject.settings.plan;
         let before = self.counters().await?;
         turn.counters = before;
@@ -142,7 +142,7 @@ impl<'a> Conductor<'a> {
         }
         turn.done.counted_s = turn.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
         if plan.company_s > 0.0 && self.asked(turn).len() > 1 {
-            self.place.set(Stage::Company, format!("{} routes", self.asked(turn).len()));
+            self.place.set(RunStage::Company, format!("{} routes", self.asked(turn).len()));
             turn.done.company = Some(self.company(turn).await?);
             self.pause(REST).await?;
         }
@@ -150,24 +150,24 @@ impl<'a> Conductor<'a> {
     }
 
     /// The routes that are still asked for.
-    fn asked(&self, turn: &Turn) -> Vec<usize> {
+    fn asked(&self, turn: &SchedulerState) -> Vec<usize> {
         (0..self.subject.routes.len()).filter(|route| !turn.leaking.contains(route)).collect()
     }
 
-    fn say(&self, turn: &Turn, round: u32, route: Option<usize>) {
+    fn say(&self, turn: &SchedulerState, round: u32, route: Option<usize>) {
         let name = route.map_or("nothing", |route| &self.subject.routes[route].0);
         let windows = (self.subject.settings.plan.rounds as usize + 1) * (self.subject.routes.len() + 1);
         let number = turn.done.windows.len() + 1;
-        let stage = if round == 0 { Stage::First } else { Stage::Alone };
+        let stage = if round == 0 { RunStage::First } else { RunStage::Alone };
         self.place.set(stage, format!("{number}/{} {name}", windows.max(number)));
     }
 
     /// Tells who would be named by what was seen so far, and was not told yet.
-    fn tell(&self, turn: &mut Turn) {
+    fn tell(&self, turn: &mut SchedulerState) {
         let looks = self.looks.so_far();
         // Where no session was seen at all, the routes may use another database than the one that is watched.
         let observed = looks.iter().any(|look| !look.sights.is_empty());
-        let record = report::record(&Scanned {
+        let record = report::record(&ScanInput {
             plan: self.subject.settings.plan,
             routes: &self.subject.routes,
             looks: &looks,
@@ -188,15 +188,15 @@ impl<'a> Conductor<'a> {
     }
 
     /// A route alone, and once more when it leaves sessions behind.
-    async fn one(&self, turn: &mut Turn, round: u32, route: Option<usize>) -> Result<(), Halt> {
+    async fn one(&self, turn: &mut SchedulerState, round: u32, route: Option<usize>) -> Result<(), Halt> {
         let kind = match route {
-            None => WindowKind::Quiet,
-            Some(_) if round == 0 => WindowKind::First,
-            Some(_) => WindowKind::Alone,
+            None => TurnKind::Quiet,
+            Some(_) if round == 0 => TurnKind::First,
+            Some(_) => TurnKind::Alone,
         };
         let left = self.window(turn, round, route, kind).await?;
         if let Some(route) = route.filter(|_| left)
-            && self.window(turn, round, Some(route), WindowKind::Again).await?
+            && self.window(turn, round, Some(route), TurnKind::Again).await?
         {
             turn.leaking.insert(route);
         }
@@ -204,29 +204,35 @@ impl<'a> Conductor<'a> {
     }
 
     /// One window and its rest; whether sessions were left behind.
-    async fn window(&self, turn: &mut Turn, round: u32, route: Option<usize>, kind: WindowKind) -> Result<bool, Halt> {
+    async fn window(
+        &self,
+        turn: &mut SchedulerState,
+        round: u32,
+        route: Option<usize>,
+        kind: TurnKind,
+    ) -> Result<bool, Halt> {
         let from_s = self.now_s();
         let waves = match route {
             Some(route) => self.waves(turn, route, round).await?,
             None => vec![self.quiet(from_s).await?],
         };
         let to_s = waves.iter().map(|wave| wave.to_s).fold(from_s, f64::max);
-        let window = Window { route, round, kind, from_s, to_s, rested_s: to_s, waves, counted_s: None };
+        let window = Turn { route, round, kind, from_s, to_s, rested_s: to_s, waves, counted_s: None };
         let left = self.rest(&window).await?;
         let counters = self.counters().await?;
         let before = std::mem::replace(&mut turn.counters, counters);
         let counted_s = counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
-        turn.done.windows.push(Window { rested_s: self.now_s(), counted_s, ..window });
+        turn.done.windows.push(Turn { rested_s: self.now_s(), counted_s, ..window });
         Ok(left)
     }
 
-    async fn quiet(&self, from_s: f64) -> Result<Wave, Halt> {
+    async fn quiet(&self, from_s: f64) -> Result<Batch, Halt> {
         self.pause(QUIET).await?;
-        Ok(Wave { from_s, to_s: self.now_s(), ..Wave::default() })
+        Ok(Batch { from_s, to_s: self.now_s(), ..Batch::default() })
     }
 
     /// Wave after wave, until there are enough or it took too long; a single one in the first turn.
-    async fn waves(&self, turn: &mut Turn, route: usize, round: u32) -> Result<Vec<Wave>, Halt> {
+    async fn waves(&self, turn: &mut SchedulerState, route: usize, round: u32) -> Result<Vec<Batch>, Halt> {
         let plan = self.subject.settings.plan;
         let enough = match round {
             0 => 1,
@@ -244,8 +250,8 @@ impl<'a> Conductor<'a> {
     }
 
     /// Each user asks once.
-    async fn wave(&self, turn: &mut Turn, route: usize) -> Result<Wave, Stopped> {
-        let mut wave = Wave { from_s: self.now_s(), ..Wave::default() };
+    async fn wave(&self, turn: &mut SchedulerState, route: usize) -> Result<Batch, Stopped> {
+        let mut wave = Batch { from_s: self.now_s(), ..Batch::default() };
         let mut asking = JoinSet::new();
         for mut soloist in turn.soloists.drain(..) {
             let (later, stop) = (turn.random.random_range(Duration::ZERO..JITTER), self.arm.stop.clone());
@@ -258,10 +264,10 @@ impl<'a> Conductor<'a> {
         while let Some(joined) = asking.join_next().await {
             let Ok((soloist, asked)) = joined else { continue };
             turn.soloists.push(soloist);
-            let Some(asked) = asked.filter(|it| it.ended != Ended::CutOff) else { return Err(Stopped) };
+            let Some(asked) = asked.filter(|it| it.ended != RequestStatus::CutOff) else { return Err(Stopped) };
             wave.requests += 1;
-            wave.failures += u32::from(asked.ended != Ended::Good);
-            wave.unanswered += u32::from(asked.ended == Ended::Unanswered);
+            wave.failures += u32::from(asked.ended != RequestStatus::Good);
+            wave.unanswered += u32::from(asked.ended == RequestStatus::Unanswered);
             wave.response_s += (asked.done - asked.sent).as_secs_f64();
         }
         wave.to_s = self.now_s();
@@ -269,7 +275,7 @@ impl<'a> Conductor<'a> {
     }
 
     /// Rests until no session of this window is in a transaction, or is known to stay there; whether any does.
-    async fn rest(&self, window: &Window) -> Result<bool, Stopped> {
+    async fn rest(&self, window: &Turn) -> Result<bool, Stopped> {
         self.pause(REST).await?;
         loop {
             // As many looks as a rest needs: the last one decides.
@@ -282,7 +288,7 @@ impl<'a> Conductor<'a> {
     }
 
     /// All routes together, each switched on and off by itself.
-    async fn company(&self, turn: &mut Turn) -> Result<Company, Halt> {
+    async fn company(&self, turn: &mut SchedulerState) -> Result<ConcurrentPhase, Halt> {
         let routes = self.asked(turn);
         let plan = self.subject.settings.plan;
         let mix = design::mix(routes.len(), plan.seed);
@@ -290,7 +296,7 @@ impl<'a> Conductor<'a> {
         let span = Duration::from_secs_f64((plan.company_s / spans.max(1) as f64).max(SHORTEST_SPAN_S));
         let each = (2 * COMPANY_MAX / routes.len().max(1)).clamp(1, plan.users as usize);
         let (began, from_s) = (Instant::now(), self.now_s());
-        let Some(first) = turn.soloists.first() else { return Ok(Company::default()) };
+        let Some(first) = turn.soloists.first() else { return Ok(ConcurrentPhase::default()) };
         let mut asking = JoinSet::new();
         for (route, on) in routes.iter().zip(&mix) {
             for _ in 0..each {
@@ -309,7 +315,7 @@ impl<'a> Conductor<'a> {
             return Err(Halt::Stopped);
         }
         let at_s = |(route, sent, done)| (route, self.looks.at_s(sent), self.looks.at_s(done));
-        Ok(Company { from_s, to_s: self.now_s(), requests: requests.into_iter().map(at_s).collect() })
+        Ok(ConcurrentPhase { from_s, to_s: self.now_s(), requests: requests.into_iter().map(at_s).collect() })
     }
 
     /// The server's own count, beside what was seen; `None` when it gives none, as with all its connections taken.
@@ -337,7 +343,7 @@ struct Member {
 }
 
 impl Member {
-    async fn live(mut self, mut soloist: Soloist, stop: CancellationToken) -> Vec<(usize, Instant, Instant)> {
+    async fn live(mut self, mut soloist: ScanUser, stop: CancellationToken) -> Vec<(usize, Instant, Instant)> {
         let mut asked = Vec::new();
         while let Some((on, ends)) = self.now() {
             let think = Duration::from_millis(self.random.random_range(THINK_MS));

@@ -3,32 +3,32 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::monitor::closeup::{CloseSession, Closeup};
+use crate::monitor::closeup::{CloseSession, ScanPoll};
 use crate::monitor::sessions::SessionState;
-use crate::scan::report::Statements;
-use crate::scan::seen::{Doing, Look, Sight};
+use crate::scan::report::StatementTexts;
+use crate::scan::seen::{SessionActivity, SessionObservation, SessionPoll};
 
 /// All looks, shared between who takes them and who decides by them.
 #[derive(Clone)]
-pub(super) struct Looks {
+pub(super) struct PollLog {
     epoch: Instant,
     taken: Arc<Mutex<Taken>>,
 }
 
 #[derive(Default)]
 struct Taken {
-    looks: Vec<Look>,
-    statements: Statements,
+    looks: Vec<SessionPoll>,
+    statements: StatementTexts,
 }
 
-impl Looks {
+impl PollLog {
     /// None yet; times count from `epoch`.
     pub(super) fn since(epoch: Instant) -> Self {
         Self { epoch, taken: Arc::default() }
     }
 
     /// Who keeps what is handed to it.
-    pub(super) fn taker(&self) -> Arc<dyn Fn(Closeup) + Send + Sync> {
+    pub(super) fn taker(&self) -> Arc<dyn Fn(ScanPoll) + Send + Sync> {
         let looks = self.clone();
         Arc::new(move |closeup| looks.keep(&closeup))
     }
@@ -42,37 +42,37 @@ impl Looks {
     }
 
     /// What `of` makes of the latest look; `None` when there is none since `at_s`.
-    pub(super) fn latest_since<T>(&self, at_s: f64, of: impl Fn(&Look) -> T) -> Option<T> {
+    pub(super) fn latest_since<T>(&self, at_s: f64, of: impl Fn(&SessionPoll) -> T) -> Option<T> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.looks.last().filter(|look| look.at_s >= at_s).map(of)
     }
 
     /// Those that were taken so far, in order of time.
-    pub(super) fn so_far(&self) -> Vec<Look> {
+    pub(super) fn so_far(&self) -> Vec<SessionPoll> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).looks.clone()
     }
 
     /// All of them, in order of time.
-    pub(super) fn take(&self) -> Vec<Look> {
+    pub(super) fn take(&self) -> Vec<SessionPoll> {
         std::mem::take(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner).looks)
     }
 
-    fn keep(&self, closeup: &Closeup) {
+    fn keep(&self, closeup: &ScanPoll) {
         let at_s = self.at_s(closeup.at);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let sights = closeup.sessions.iter().filter_map(|it| sight(it, at_s, &mut taken.statements)).collect();
-        taken.looks.push(Look { at_s, sights });
+        taken.looks.push(SessionPoll { at_s, sights });
     }
 }
 
-fn sight(session: &CloseSession, at_s: f64, statements: &mut Statements) -> Option<Sight> {
+fn sight(session: &CloseSession, at_s: f64, statements: &mut StatementTexts) -> Option<SessionObservation> {
     let doing = match session.state {
-        SessionState::IdleInTransaction | SessionState::Aborted => Doing::Idle,
-        SessionState::Active if session.waits_for_lock => Doing::WaitsForLock,
-        SessionState::Active => Doing::Active,
+        SessionState::IdleInTransaction | SessionState::Aborted => SessionActivity::Idle,
+        SessionState::Active if session.waits_for_lock => SessionActivity::WaitsForLock,
+        SessionState::Active => SessionActivity::Active,
         SessionState::Idle | SessionState::Other => return None,
     };
-    Some(Sight {
+    Some(SessionObservation {
         pid: session.pid,
         began_s: at_s - session.transaction_s,
         since_s: at_s - session.state_s,

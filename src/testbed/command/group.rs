@@ -39,12 +39,12 @@ pub enum GroupError {
 }
 
 /// The processes of a command that was started as the leader of a group.
-pub(super) struct Group {
+pub(super) struct ProcessGroup {
     leader: Pid,
     ended: Option<ExitStatus>,
 }
 
-impl Group {
+impl ProcessGroup {
     /// The group of a child that leads one.
     pub(super) fn of(leader: &Child) -> Self {
         Self { leader: Pid::from_raw(leader.id().cast_signed()), ended: None }
@@ -173,7 +173,7 @@ mod tests {
             Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let mut group = Group::of(&child);
+        let mut group = ProcessGroup::of(&child);
         let short = [(Signal::SIGTERM, Duration::from_millis(100)), (Signal::SIGKILL, Duration::from_mins(1))];
         group.stop_by(&short).unwrap();
         assert_eq!(killpg(group.leader, None), Err(Errno::ESRCH));

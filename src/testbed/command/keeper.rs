@@ -12,9 +12,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::CommandPlan;
-use super::group::{Group, GroupError};
+use super::group::{GroupError, ProcessGroup};
 use super::leftover::ServiceFolder;
-use super::log::{Log, Tail};
+use super::log::{LogFile, ServiceLog};
 
 /// The hidden subcommand under which the program is this keeper.
 pub const SUBCOMMAND: &str = "keep-service";
@@ -63,7 +63,7 @@ pub enum CommandKeeperError {
 }
 
 /// The run is over.
-struct Stop;
+struct ServiceStop;
 
 /// Runs the keeper on this process's stdin and stdout, until it is told to stop or the command has ended.
 ///
@@ -73,7 +73,7 @@ pub fn keep() -> Result<(), CommandKeeperError> {
     let mut stdin = BufReader::new(io::stdin());
     let (sender, orders) = mpsc::channel();
     let on_signal = sender.clone();
-    ctrlc::set_handler(move || drop(on_signal.send(Stop))).map_err(CommandKeeperError::Signals)?;
+    ctrlc::set_handler(move || drop(on_signal.send(ServiceStop))).map_err(CommandKeeperError::Signals)?;
     let mut line = String::new();
     stdin.read_line(&mut line).map_err(CommandKeeperError::Plan)?;
     if line.is_empty() {
@@ -90,20 +90,20 @@ pub fn keep() -> Result<(), CommandKeeperError> {
     }
 }
 
-fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<Stop>) {
+fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<ServiceStop>) {
     // The thread is not joined: it may sit in its read when the keeper ends for another reason.
     thread::spawn(move || {
         let end = io::copy(&mut stdin, &mut io::sink());
         tracing::debug!("the lifeline ended: {end:?}");
-        drop(sender.send(Stop));
+        drop(sender.send(ServiceStop));
     });
 }
 
 /// Starts the command with nothing to read, and everything it writes in the log.
-fn start(plan: &CommandPlan) -> io::Result<(Group, Tail, ServiceFolder)> {
-    let log = Log::create(&plan.log, &plan.secrets)?;
+fn start(plan: &CommandPlan) -> io::Result<(ProcessGroup, ServiceLog, ServiceFolder)> {
+    let log = LogFile::create(&plan.log, &plan.secrets)?;
     let (reader, writer) = io::pipe()?;
-    Group::adopt_orphans();
+    ProcessGroup::adopt_orphans();
     let folder = plan.folder.canonicalize()?;
     let (program, arguments) = plan.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program_in(&folder, program));
@@ -114,7 +114,7 @@ fn start(plan: &CommandPlan) -> io::Result<(Group, Tail, ServiceFolder)> {
     let child = command.spawn()?;
     // Ours are closed, so that the pipe ends with the last process that writes to it.
     drop(command);
-    let group = Group::of(&child);
+    let group = ProcessGroup::of(&child);
     if let Err(error) = traces.started(&child) {
         // Its processes are found by the mark then.
         tracing::debug!("nothing is written down of the service: {error}");
@@ -127,7 +127,7 @@ fn program_in(folder: &Path, program: &str) -> PathBuf {
     if program.contains('/') { folder.join(program) } else { PathBuf::from(program) }
 }
 
-fn serve(mut group: Group, tail: &Tail, orders: &Receiver<Stop>) -> Result<(), CommandKeeperError> {
+fn serve(mut group: ProcessGroup, tail: &ServiceLog, orders: &Receiver<ServiceStop>) -> Result<(), CommandKeeperError> {
     report(&CommandReport::Started { pid: group.id() });
     loop {
         if let Some(status) = group.leader_ended()? {
@@ -139,7 +139,7 @@ fn serve(mut group: Group, tail: &Tail, orders: &Receiver<Stop>) -> Result<(), C
         }
         match orders.recv_timeout(TICK) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(ServiceStop) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     group.stop()?;

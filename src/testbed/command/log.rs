@@ -26,7 +26,7 @@ const LONGEST_TOLD: usize = 400;
 const MOST_HELD: usize = 16;
 
 /// A log that is being written.
-pub(super) struct Log {
+pub(super) struct LogFile {
     path: PathBuf,
     file: File,
     size: u64,
@@ -37,12 +37,12 @@ pub(super) struct Log {
 }
 
 /// The log of a command that runs.
-pub(super) struct Tail {
+pub(super) struct ServiceLog {
     last: Arc<Mutex<VecDeque<String>>>,
     writer: JoinHandle<()>,
 }
 
-impl Log {
+impl LogFile {
     /// A new log at `path`, in which the secrets are redacted.
     pub(super) fn create(path: &Path, secrets: &[String]) -> io::Result<Self> {
         let file = File::create(path)?;
@@ -51,7 +51,7 @@ impl Log {
     }
 
     /// Takes everything that comes through `pipe`, on a thread of its own, until the last writer has closed it.
-    pub(super) fn follow(mut self, pipe: impl Read + Send + 'static) -> Tail {
+    pub(super) fn follow(mut self, pipe: impl Read + Send + 'static) -> ServiceLog {
         let last = Arc::clone(&self.last);
         // A full disk must not stop the service: the pipe is read on, and what came is lost.
         let mut failed = false;
@@ -65,7 +65,7 @@ impl Log {
                 tracing::debug!("something of the log `{}` is lost", self.path.display());
             }
         });
-        Tail { last, writer }
+        ServiceLog { last, writer }
     }
 
     fn take(&mut self, line: &[u8]) -> io::Result<()> {
@@ -97,7 +97,7 @@ impl Log {
     }
 }
 
-impl Tail {
+impl ServiceLog {
     /// The last lines, oldest first, once the pipe has ended or `patience` has.
     pub(super) fn last_words(&self, patience: Duration) -> Vec<String> {
         let deadline = Instant::now() + patience;
@@ -151,7 +151,7 @@ mod tests {
     fn written(secrets: &[&str], text: &str) -> (String, Vec<String>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("service.log");
-        let log = Log::create(&path, &secrets.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        let log = LogFile::create(&path, &secrets.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         let said = log.follow(io::Cursor::new(text.as_bytes().to_vec())).last_words(Duration::from_mins(1));
         (fs::read_to_string(&path).unwrap(), said, folder)
     }

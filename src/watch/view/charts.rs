@@ -10,7 +10,7 @@ use super::theme::Theme;
 use crate::record::ActivitySample;
 use crate::watch::figures::{age, count};
 use crate::watch::history::Bin;
-use crate::watch::model::Model;
+use crate::watch::model::WatchModel;
 use crate::watch::ui::Ui;
 
 const LABEL: u16 = 20;
@@ -18,7 +18,7 @@ const VALUE: u16 = 8;
 const MOST: u16 = 12;
 
 /// A line of the charts: its name, the present figure, and the same of a column.
-struct Series {
+struct ChartSeries {
     name: &'static str,
     now: fn(&ActivitySample) -> String,
     of: fn(&Bin) -> f64,
@@ -27,36 +27,36 @@ struct Series {
 }
 
 /// The most important first: a low screen loses the rest.
-const SERIES: [Series; 5] = [
-    Series {
+const SERIES: [ChartSeries; 5] = [
+    ChartSeries {
         name: "idle in transaction",
         now: |it| count(Some(it.idle_in_transaction_total())),
         of: |bin| f64::from(bin.idle_in_transaction),
         write: whole,
         style: Theme::holds,
     },
-    Series {
+    ChartSeries {
         name: "oldest transaction",
         now: |it| age(it.oldest_transaction_s),
         of: |bin| bin.oldest_s,
         write: |seconds| age(Some(seconds)),
         style: Theme::bad,
     },
-    Series {
+    ChartSeries {
         name: "waiting for a lock",
         now: |it| count(Some(it.waiting_for_lock)),
         of: |bin| f64::from(bin.waiting_for_lock),
         write: whole,
         style: Theme::waits,
     },
-    Series {
+    ChartSeries {
         name: "active",
         now: |it| count(Some(it.active)),
         of: |bin| f64::from(bin.active),
         write: whole,
         style: Theme::works,
     },
-    Series {
+    ChartSeries {
         name: "idle",
         now: |it| count(Some(it.idle)),
         of: |bin| f64::from(bin.idle),
@@ -76,7 +76,7 @@ pub(super) fn height(available: u16, each: u16) -> u16 {
 }
 
 /// Draws as many series as there is height for, evenly.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &WatchModel, ui: &Ui, theme: Theme) {
     let shown = usize::from(area.height).min(SERIES.len());
     let rows = Layout::vertical(vec![Constraint::Fill(1); shown]).split(area);
     for (series, row) in SERIES.iter().zip(rows.iter()) {
@@ -84,7 +84,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, th
     }
 }
 
-fn draw_series(frame: &mut Frame<'_>, area: Rect, series: &Series, model: &Model, ui: &Ui, theme: Theme) {
+fn draw_series(frame: &mut Frame<'_>, area: Rect, series: &ChartSeries, model: &WatchModel, ui: &Ui, theme: Theme) {
     let most_width = if area.width >= 60 { MOST } else { 0 };
     let [label, value, _, bars, most] = Layout::horizontal([
         Constraint::Length(LABEL),

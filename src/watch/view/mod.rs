@@ -13,7 +13,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::figures::{age, clock, count};
-use super::model::Model;
+use super::model::WatchModel;
 use super::ui::{Pane, Ui};
 use crate::render::text::plain;
 use theme::Theme;
@@ -25,7 +25,7 @@ const WIDE: (u16, u16) = (140, 40);
 const FOOTER_FROM: u16 = 6;
 
 /// Draws everything.
-pub fn draw(frame: &mut Frame<'_>, model: &Model, ui: &Ui) {
+pub fn draw(frame: &mut Frame<'_>, model: &WatchModel, ui: &Ui) {
     let area = frame.area();
     if area.is_empty() {
         return;
@@ -51,7 +51,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, ui: &Ui) {
 }
 
 /// Charts above the pane that is chosen.
-fn draw_one(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Theme) {
+fn draw_one(frame: &mut Frame<'_>, area: Rect, model: &WatchModel, ui: &Ui, theme: Theme) {
     let charts = charts::height(area.height, 1);
     let tabs = u16::from(area.height > charts);
     let [above, names, below] =
@@ -62,7 +62,7 @@ fn draw_one(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Th
 }
 
 /// Everything at once.
-fn draw_all(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Theme) {
+fn draw_all(frame: &mut Frame<'_>, area: Rect, model: &WatchModel, ui: &Ui, theme: Theme) {
     let charts = charts::height(area.height, if area.height >= 50 { 3 } else { 2 });
     let [above, middle, below] =
         Layout::vertical([Constraint::Length(charts), Constraint::Fill(3), Constraint::Fill(2)]).areas(area);
@@ -80,7 +80,7 @@ fn draw_all(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Th
     tables::draw_titled(frame, bottom, Pane::Events, model, ui, theme);
 }
 
-fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Theme) {
+fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &WatchModel, ui: &Ui, theme: Theme) {
     let (status, style) = match (&model.lost, ui.paused) {
         (Some(_), _) => ("LOST".to_owned(), theme.alarm()),
         (None, true) => ("paused".to_owned(), Theme::strong()),
@@ -103,14 +103,14 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: T
     frame.render_widget(Paragraph::new(line), second);
 }
 
-fn lost(model: &Model, since_s: f64, why: &str) -> String {
+fn lost(model: &WatchModel, since_s: f64, why: &str) -> String {
     let at = clock(model.target.started_unix_s + since_s);
     let gone = age(Some(model.now_s - since_s));
     format!("no answer since {at} UTC ({gone}), trying again; all below is older. {}", plain(why))
 }
 
 /// The most important first: a narrow screen loses the rest.
-fn figures(model: &Model, theme: Theme) -> Line<'static> {
+fn figures(model: &WatchModel, theme: Theme) -> Line<'static> {
     let Some((_, activity)) = &model.activity else { return Line::from("waiting for the first counts …") };
     let aborted = activity.idle_in_transaction_aborted;
     let mut spans =
@@ -131,7 +131,7 @@ fn figures(model: &Model, theme: Theme) -> Line<'static> {
     Line::from(spans)
 }
 
-fn draw_foot(frame: &mut Frame<'_>, area: Rect, model: &Model, ui: &Ui, theme: Theme) {
+fn draw_foot(frame: &mut Frame<'_>, area: Rect, model: &WatchModel, ui: &Ui, theme: Theme) {
     if area.is_empty() {
         return;
     }

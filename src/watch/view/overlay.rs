@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
-use crate::watch::panes::Detail;
+use crate::watch::panes::PaneDetail;
 
 const HELP: &str = "\
 q, Esc, Ctrl-C   quit
@@ -34,7 +34,7 @@ pub(super) fn draw_help(frame: &mut Frame<'_>, area: Rect) {
 }
 
 /// A row's whole text, over the panes.
-pub(super) fn draw_detail(frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
+pub(super) fn draw_detail(frame: &mut Frame<'_>, area: Rect, detail: &PaneDetail) {
     let place = centred(area, area.width.saturating_sub(4), area.height.saturating_sub(2));
     frame.render_widget(Clear, place);
     let block = Block::bordered().title(format!(" {} – Esc closes ", detail.title));

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table};
 
 use super::theme::Theme;
-use crate::watch::model::Model;
+use crate::watch::model::WatchModel;
 use crate::watch::panes::{columns, nothing, rows};
 use crate::watch::ui::{Pane, Ui};
 
@@ -36,7 +36,7 @@ pub(super) fn names(width: u16, ui: &Ui, theme: Theme) -> Line<'static> {
 }
 
 /// A pane with its title above.
-pub(super) fn draw_titled(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &Model, ui: &Ui, theme: Theme) {
+pub(super) fn draw_titled(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &WatchModel, ui: &Ui, theme: Theme) {
     let [title, table] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let chosen = pane == ui.pane;
     let number = Pane::ALL.iter().position(|it| *it == pane).unwrap_or(0) + 1;
@@ -51,7 +51,7 @@ pub(super) fn draw_titled(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: 
 }
 
 /// A pane: the heads of its columns, the rows around the selected one, and how many there are.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &Model, ui: &Ui, theme: Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &WatchModel, ui: &Ui, theme: Theme) {
     if area.is_empty() {
         return;
     }
@@ -88,22 +88,22 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &Model,
 }
 
 /// A column that is shown.
-struct Column {
+struct TableColumn {
     index: usize,
     head: &'static str,
     width: Constraint,
 }
 
 /// The columns for which there is room beside the text in the last one.
-fn fitting(pane: Pane, width: u16) -> Vec<Column> {
+fn fitting(pane: Pane, width: u16) -> Vec<TableColumn> {
     let mut left = width.saturating_sub(TEXT);
     let all = columns(pane).iter().enumerate();
     let fits = all.filter_map(|(index, (head, width))| {
         if *width == 0 {
-            return Some(Column { index, head, width: Constraint::Min(0) });
+            return Some(TableColumn { index, head, width: Constraint::Min(0) });
         }
         left = left.checked_sub(width + 1)?;
-        Some(Column { index, head, width: Constraint::Length(*width) })
+        Some(TableColumn { index, head, width: Constraint::Length(*width) })
     });
     fits.collect()
 }

@@ -8,31 +8,31 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 
 use super::draw;
-use crate::monitor::sessions::{Look, Seen, Session, SessionState};
+use crate::monitor::sessions::{PollEvent, Session, SessionSnapshot, SessionState};
 use crate::record::{ActivitySample, Event, Sample};
-use crate::watch::model::{Model, Recording};
+use crate::watch::model::{Recording, WatchModel};
 use crate::watch::simulated::{model, pool, session};
 use crate::watch::ui::Ui;
 
-fn screen(width: u16, height: u16, model: &Model, ui: &Ui) -> Terminal<TestBackend> {
+fn screen(width: u16, height: u16, model: &WatchModel, ui: &Ui) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, model, ui)).unwrap();
     terminal
 }
 
-fn shown(width: u16, height: u16, model: &Model, ui: &Ui) -> String {
+fn shown(width: u16, height: u16, model: &WatchModel, ui: &Ui) -> String {
     screen(width, height, model, ui).backend().to_string()
 }
 
-fn press(ui: &mut Ui, model: &Model, codes: &[KeyCode]) {
+fn press(ui: &mut Ui, model: &WatchModel, codes: &[KeyCode]) {
     for code in codes {
         ui.key(KeyEvent::new(*code, KeyModifiers::NONE), model);
     }
 }
 
-fn lost() -> Model {
+fn lost() -> WatchModel {
     let mut model = model(50);
-    model.see(59.6, Seen::Lost("cannot read pg_stat_activity: connection closed".to_owned()));
+    model.see(59.6, PollEvent::Lost("cannot read pg_stat_activity: connection closed".to_owned()));
     model.advance(83.0);
     model
 }
@@ -167,9 +167,9 @@ proptest! {
         model.take(at_s, &Sample::Activity(activity));
         model.take(at_s, &Sample::Pools(pool(idle, Some(idle))));
         model.take(at_s, &Sample::Event(Event::PollFailed { error: format!("\u{1b}{idle}") }));
-        model.see(at_s, Seen::Look(Look { sessions, took_ms: at_s }));
+        model.see(at_s, PollEvent::Look(SessionSnapshot { sessions, took_ms: at_s }));
         if what == 0 {
-            model.see(at_s, Seen::Lost("why\n".to_owned()));
+            model.see(at_s, PollEvent::Lost("why\n".to_owned()));
         }
         model.advance(at_s);
         let mut ui = Ui::new(color);

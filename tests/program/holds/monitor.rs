@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use rbac_bench::monitor::{Monitor, Sink, Watch, Whose};
+use rbac_bench::monitor::{Monitor, SessionFilter, Sink, Watch};
 use rbac_bench::record::{Sample, Stamped};
 use rbac_bench::scenario::{Health, SessionScope};
 
@@ -32,13 +32,13 @@ async fn the_monitor_agrees_with_what_the_specimen_says_it_held_to_one_per_cent(
         database: specimen.database_url.parse().expect("a connection string"),
         interval: Duration::from_millis(100),
         pulse: Duration::from_millis(50),
-        whose: Whose::everybody(),
+        whose: SessionFilter::everybody(),
         epoch: *EPOCH,
         replicas: Vec::new(),
         gauge_names: rbac_bench::monitor::GaugeNames::default(),
         gauges: Vec::new(),
         health: Health::default(),
-        probe: rbac_bench::monitor::Probe::default(),
+        probe: rbac_bench::monitor::HealthProbe::default(),
         pgbouncer: None,
     };
     let samples = Arc::new(Samples::default());

@@ -3,7 +3,7 @@
 /// One kind: its routes, its permissions, its statements.
 ///
 /// Parameters `$2`, `$3`, `$4` of every statement are those of `visible!`; an entity that they hide does not exist.
-pub struct Kind {
+pub struct EntityKind {
     /// Path of the list: `/tools`.
     pub list_path: &'static str,
     /// Path of one entity.
@@ -21,7 +21,7 @@ pub struct Kind {
 /// A kind of entity, for the handlers that are the same for all.
 pub trait Entity: Send + Sync + 'static {
     /// Its kind.
-    const KIND: Kind;
+    const KIND: EntityKind;
 }
 
 /// Who sees what, in SQL. `$2` is whether all teams are meant, `$3` the teams of the token, `$4` the e-mail, null for a
@@ -40,7 +40,7 @@ macro_rules! entity {
         pub struct $name;
 
         impl Entity for $name {
-            const KIND: Kind = Kind {
+            const KIND: EntityKind = EntityKind {
                 list_path: concat!("/", $table),
                 item_path: concat!("/", $table, "/{id}"),
                 read_permission: concat!($table, ".read"),

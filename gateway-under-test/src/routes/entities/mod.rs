@@ -21,7 +21,7 @@ use crate::auth::TeamScope;
 use crate::db::DbError;
 use crate::db::connection::Params;
 use crate::error::GatewayError;
-use crate::masks::Place;
+use crate::masks::MaskedFailure;
 use crate::rbac::{Caller, Guard, User};
 use kind::{Entity, visible};
 
@@ -104,7 +104,7 @@ pub struct ListQuery {
 
 /// A page of a list with its name, when it was asked for with `include_pagination`.
 #[derive(Serialize)]
-struct Page<'a> {
+struct EntityPage<'a> {
     #[serde(flatten)]
     entities: std::collections::BTreeMap<&'a str, Vec<&'a RawValue>>,
     #[serde(rename = "nextCursor")]
@@ -112,12 +112,12 @@ struct Page<'a> {
 }
 
 /// Where a page begins: after the entity of this time and id.
-struct Cursor {
+struct PageCursor {
     micros: i64,
     id: String,
 }
 
-impl Cursor {
+impl PageCursor {
     fn parse(text: &str) -> Result<Self, GatewayError> {
         let parts = text.split_once('-').and_then(|(micros, id)| Some((micros.parse().ok()?, id)));
         let (micros, id) =
@@ -229,7 +229,7 @@ async fn list_of<E: Entity>(caller: &Caller, user: &User, uri: &Uri) -> Result<R
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(GatewayError::Invalid(format!("invalid limit {limit}: expected 1 to {LARGEST_PAGE}")));
     }
-    let after = asked.cursor.as_deref().map(Cursor::parse).transpose()?;
+    let after = asked.cursor.as_deref().map(PageCursor::parse).transpose()?;
     let (micros, id) = after.map(|cursor| (cursor.micros, cursor.id)).unzip();
     let tags: Option<Vec<&str>> = asked.tags.as_ref().map(|tags| tags.split(',').map(str::trim).collect());
     let Viewer { all_teams, teams, own } = Viewer::of(user);
@@ -257,7 +257,7 @@ async fn list_of<E: Entity>(caller: &Caller, user: &User, uri: &Uri) -> Result<R
     let last = shown.last().filter(|_| more);
     let next_cursor = last.map(|row| format!("{}-{}", row.get::<_, i64>(1), row.get::<_, &str>(2)));
     let name = E::KIND.list_path.trim_start_matches('/');
-    Ok(Json(Page { entities: [(name, entities)].into(), next_cursor }).into_response())
+    Ok(Json(EntityPage { entities: [(name, entities)].into(), next_cursor }).into_response())
 }
 
 /// `GET /tools/{id}` and the like.
@@ -271,7 +271,7 @@ pub async fn read<E: Entity>(
 ) -> Result<Response, GatewayError> {
     let Viewer { all_teams, teams, own } = Viewer::of(&user);
     let rows = query(&caller, E::KIND.by_id, &[&existing(&id)?, &all_teams, &teams, &own]).await;
-    let rows = rows.map_err(|error| caller.masked(error.into(), Place::EntityById))?;
+    let rows = rows.map_err(|error| caller.masked(error.into(), MaskedFailure::EntityById))?;
     rows.first().map(|row| as_json(row.get(0))).ok_or(GatewayError::NotFound)
 }
 

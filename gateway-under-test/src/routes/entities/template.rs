@@ -9,7 +9,7 @@ use crate::error::GatewayError;
 const LONGEST: usize = 1024 * 1024;
 
 /// A part of a template.
-enum Part<'a> {
+enum TemplatePart<'a> {
     Text(&'a str),
     Argument(&'a str),
 }
@@ -22,8 +22,8 @@ pub(in crate::routes) fn fill(template: &str, arguments: &Map<String, Value>) ->
     let mut filled = String::new();
     for part in parts(template)? {
         match part {
-            Part::Text(text) => filled.push_str(text),
-            Part::Argument(name) => match arguments.get(name) {
+            TemplatePart::Text(text) => filled.push_str(text),
+            TemplatePart::Argument(name) => match arguments.get(name) {
                 Some(Value::String(text)) => filled.push_str(text),
                 Some(value) => filled.push_str(&value.to_string()),
                 None => {}
@@ -36,7 +36,7 @@ pub(in crate::routes) fn fill(template: &str, arguments: &Map<String, Value>) ->
     Ok(filled)
 }
 
-fn parts(template: &str) -> Result<Vec<Part<'_>>, GatewayError> {
+fn parts(template: &str) -> Result<Vec<TemplatePart<'_>>, GatewayError> {
     let mut found = Vec::new();
     let mut rest = template;
     while let Some(open) = rest.find("{{") {
@@ -51,12 +51,12 @@ fn parts(template: &str) -> Result<Vec<Part<'_>>, GatewayError> {
                 "template: only the name of an argument may stand in `{{ }}`".to_owned(),
             ));
         }
-        found.push(Part::Text(text));
-        found.push(Part::Argument(name));
+        found.push(TemplatePart::Text(text));
+        found.push(TemplatePart::Argument(name));
         rest = &after[close + 2..];
     }
-    found.push(Part::Text(rest));
-    let program = |part: &Part<'_>| matches!(part, Part::Text(text) if text.contains("{%") || text.contains("{#"));
+    found.push(TemplatePart::Text(rest));
+    let program = |part: &TemplatePart<'_>| matches!(part, TemplatePart::Text(text) if text.contains("{%") || text.contains("{#"));
     if found.iter().any(program) {
         return Err(GatewayError::Invalid("template: `{%` and `{#` are not understood".to_owned()));
     }
