@@ -34,7 +34,7 @@ fn temp_dir_with_mode(mode: u32) -> TempDir {
 }
 
 fn home(temp: &Path) -> ClusterHome {
-    ClusterHome { keeper: PathBuf::from(env!("CARGO_BIN_EXE_rbac-bench")), temp_dir: temp.to_owned() }
+    ClusterHome { supervisor: PathBuf::from(env!("CARGO_BIN_EXE_rbac-bench")), temp_dir: temp.to_owned() }
 }
 
 async fn server() -> ServerBinaries {
@@ -248,12 +248,12 @@ fn sigkill_of_the_parent_during_initdb_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn sigkill_of_the_keeper_is_swept_up_by_the_next_run() {
+async fn sigkill_of_the_supervisor_is_swept_up_by_the_next_run() {
     let temp = temp_dir();
     let cluster = start(temp.path(), &ClusterPlan::for_connections(20)).await.unwrap();
     let mut alive = start(temp.path(), &ClusterPlan::for_connections(20)).await.unwrap();
     let postmaster = cluster.postmaster_pid();
-    signal(cluster.keeper_pid().unwrap(), Signal::SIGKILL);
+    signal(cluster.supervisor_pid().unwrap(), Signal::SIGKILL);
     // Leaked, so that nothing but the sweeping can be what cleans up.
     let folder = cluster.folder().to_owned();
     std::mem::forget(cluster);
@@ -262,28 +262,28 @@ async fn sigkill_of_the_keeper_is_swept_up_by_the_next_run() {
     wait_for("stale folder to sweep", || (sweep_stale(temp.path()) == 1).then_some(()));
     assert!(!folder.exists());
     wait_until_nothing("processes", || processes_in(&folder));
-    assert_eq!(ask(&alive.config(), "SELECT 1::text").await, "1", "the one with a living keeper serves on");
+    assert_eq!(ask(&alive.config(), "SELECT 1::text").await, "1", "the one with a living supervisor serves on");
     alive.stop().await.unwrap();
     assert_nothing_left(&temp);
 }
 
 #[tokio::test]
-async fn stop_cleans_up_when_the_keeper_was_killed() {
+async fn stop_cleans_up_when_the_supervisor_was_killed() {
     let temp = temp_dir();
     let mut cluster = start(temp.path(), &ClusterPlan::for_connections(20)).await.unwrap();
-    signal(cluster.keeper_pid().unwrap(), Signal::SIGKILL);
+    signal(cluster.supervisor_pid().unwrap(), Signal::SIGKILL);
     let error = cluster.stop().await.unwrap_err().to_string();
-    assert_eq!(error, "the keeper of PostgreSQL ended without a word (signal: 9 (SIGKILL))");
+    assert_eq!(error, "the supervisor of PostgreSQL ended without a word (signal: 9 (SIGKILL))");
     assert_nothing_left(&temp);
 }
 
 #[tokio::test]
-async fn sigterm_to_the_keeper_stops_the_server() {
+async fn sigterm_to_the_supervisor_stops_the_server() {
     let temp = temp_dir();
     let mut cluster = start(temp.path(), &ClusterPlan::for_connections(20)).await.unwrap();
-    signal(cluster.keeper_pid().unwrap(), Signal::SIGTERM);
+    signal(cluster.supervisor_pid().unwrap(), Signal::SIGTERM);
     let error = cluster.gone().await;
-    assert!(matches!(&error, ClusterError::KeeperGone { status } if status.success()), "{error}");
+    assert!(matches!(&error, ClusterError::SupervisorGone { status } if status.success()), "{error}");
     assert_nothing_left(&temp);
 }
 
@@ -314,14 +314,14 @@ async fn a_server_that_cannot_start_says_why() {
 }
 
 #[tokio::test]
-async fn a_keeper_that_is_none_is_one_clear_error() {
+async fn a_supervisor_that_is_none_is_one_clear_error() {
     let temp = temp_dir();
     let plan = ClusterPlan::for_connections(20);
     let binaries = server().await;
     let mut home = home(temp.path());
-    home.keeper = PathBuf::from("/nowhere/rbac-bench");
+    home.supervisor = PathBuf::from("/nowhere/rbac-bench");
     let error = PgCluster::start(&binaries, &plan, &home).await.unwrap_err().to_string();
-    assert_eq!(error, "starting the keeper of PostgreSQL, `/nowhere/rbac-bench`");
+    assert_eq!(error, "starting the supervisor of PostgreSQL, `/nowhere/rbac-bench`");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ use tracing_subscriber::EnvFilter;
 use crate::redact;
 use crate::render::text::plain;
 use crate::scenario::overrides::{self, Override};
-use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, command, keeper};
+use crate::testbed::{BACKEND_SUBCOMMAND, REPLICA_SUBCOMMAND, command, supervisor};
 use error::CliError;
 use exit::Exit;
 use redacted::Redacted;
@@ -118,12 +118,12 @@ pub enum Command {
     /// The slow service behind the gateway, with settings on standard input
     #[command(name = BACKEND_SUBCOMMAND, hide = true)]
     ServeBackend,
-    /// The keeper of the private PostgreSQL, with its plan on standard input
-    #[command(name = keeper::SUBCOMMAND, hide = true)]
-    KeepPostgres,
-    /// The keeper of a service that a scenario's command starts, with its plan on standard input
-    #[command(name = command::keeper::SUBCOMMAND, hide = true)]
-    KeepService,
+    /// The supervisor of the private PostgreSQL, with its plan on standard input
+    #[command(name = supervisor::SUBCOMMAND, hide = true)]
+    SupervisePostgres,
+    /// The supervisor of a service that a scenario's command starts, with its plan on standard input
+    #[command(name = command::supervisor::SUBCOMMAND, hide = true)]
+    SuperviseService,
 }
 
 /// Runs the program with the arguments and the environment of this process.
@@ -181,8 +181,8 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CliError> {
         Command::ServeReplica => Ok(gateway_under_test::replica::serve_until_stdin_closes().map(|()| Exit::Ok)?),
         Command::ServeBackend => Ok(gateway_under_test::backend::serve_until_stdin_closes().map(|()| Exit::Ok)?),
         // It has told its parent what went wrong, on its standard output.
-        Command::KeepPostgres => Ok(keeper::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
-        Command::KeepService => Ok(command::keeper::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
+        Command::SupervisePostgres => Ok(supervisor::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
+        Command::SuperviseService => Ok(command::supervisor::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
     }
 }
 

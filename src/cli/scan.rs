@@ -50,10 +50,10 @@ pub struct ScanArgs {
     pub rounds: u32,
     /// The longest turn of a route in one round; a request that is under way is waited for
     #[arg(long, value_name = "D", default_value = "8s")]
-    pub seconds: Span,
+    pub max_turn: Span,
     /// How long all are asked for together; 0s for not at all
     #[arg(long, value_name = "D", default_value = "20s", value_parser = company)]
-    pub company: Span,
+    pub concurrent: Span,
     /// Requests a second of the traffic that harm is reckoned for, instead of what the scenario's load would come to
     #[arg(long, value_name = "RPS", value_parser = rate)]
     pub rate: Option<f64>,
@@ -105,8 +105,8 @@ impl ScanArgs {
             users: self.users,
             rounds: self.rounds,
             requests: self.requests,
-            seconds: self.seconds.secs(),
-            company_s: self.company.secs(),
+            seconds: self.max_turn.secs(),
+            concurrent_s: self.concurrent.secs(),
             seed: self.seed,
         };
         ScanSettings { plan, rate: self.rate }
@@ -148,7 +148,7 @@ pub(super) fn run(
     }
     match interrupted {
         Some(exit) => Ok(exit),
-        None => told(&finished),
+        None => exit_of(&finished),
     }
 }
 
@@ -169,7 +169,7 @@ fn measure(
 }
 
 /// A scan that can tell of no route has told nothing.
-fn told(finished: &Finished) -> Result<Exit, CliError> {
+fn exit_of(finished: &Finished) -> Result<Exit, CliError> {
     let record = &finished.record;
     let empty = record.variants.iter().find(|(_, variant)| variant.summary.requests == 0);
     if let Some((variant, _)) = empty.filter(|_| record.outcome == Outcome::Finished) {

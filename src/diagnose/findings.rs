@@ -1,8 +1,8 @@
 //! Findings about sessions that are held, and about nothing being wrong, or nothing being known.
 
 use super::attribute::{Attribution, Basis, MOST_SESSIONS, RouteHold};
+use super::observations::{Observations, STAY};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
-use super::seen::{Observations, STAY};
 use super::timeline::TimelineRow;
 use super::titles::{listed, percent, seconds};
 use super::{Finding, FindingKind};

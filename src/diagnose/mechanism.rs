@@ -1,8 +1,8 @@
 //! What comes of it: full pools, loops that stand still, waits for locks, busy sessions, `PgBouncer`.
 
 use super::blocking::{RootState, WaitQueue};
+use super::observations::Observations;
 use super::pattern::HoldPattern;
-use super::seen::Observations;
 use super::timeline::TimelineRow;
 use super::titles::{percent, seconds};
 use super::{Finding, FindingKind};

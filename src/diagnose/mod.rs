@@ -10,13 +10,13 @@ mod attribute;
 #[cfg(test)]
 mod background_tests;
 mod blocking;
-pub mod company;
+pub mod concurrent;
 mod findings;
 mod mechanism;
 mod nnls;
+mod observations;
 mod pattern;
 mod regression;
-mod seen;
 mod server;
 #[cfg(test)]
 mod simulated;
@@ -39,7 +39,7 @@ pub use statements::normalise;
 use crate::record::{RunRecord, Stamped, VariantRecord};
 use crate::scenario::{Experiment, PgBouncer, VariantName};
 use crate::texts::PatternCounts;
-use seen::Observations;
+use observations::Observations;
 
 /// What kind of thing is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

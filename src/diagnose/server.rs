@@ -1,7 +1,7 @@
 //! What the server itself tells: sessions that it refused or ended, transactions that nobody is left to end, and sessions
 //! that do not count.
 
-use super::seen::Observations;
+use super::observations::Observations;
 use super::titles::seconds;
 use super::{Evidence, Finding, FindingKind};
 use crate::record::{CountersSample, Sample};

@@ -2,7 +2,7 @@
 //! application writes them into its statements.
 
 use super::findings::{FEWEST_POLLS, WATCHED};
-use super::seen::Observations;
+use super::observations::Observations;
 use super::statements::StatementHold;
 use super::timeline::TimelineRow;
 use super::titles::{percent, seconds};

@@ -14,14 +14,15 @@ use crate::record::scan::{Estimate, ScanRoute, ScanVerdict};
 pub(super) fn measure(rule: &Rule, side: Side<'_>) -> Result<Estimate, Missing> {
     let route = scanned(rule, side)?;
     // Nothing of others was subtracted.
-    let others_unseen = side.measured.scan.as_ref().is_some_and(|scan| scan.sight.strangers_idle.is_none());
+    let others_unseen =
+        side.measured.scan.as_ref().is_some_and(|scan| scan.sampling.other_sessions_idle_mean.is_none());
     let doubtful = others_unseen || 2 * route.failures > route.requests || route.left_behind != Some(0);
     if route.verdict == ScanVerdict::Unknown && doubtful {
-        return Err(Missing::NotTold(route.because.clone().unwrap_or_default()));
+        return Err(Missing::NotTold(route.reason.clone().unwrap_or_default()));
     }
-    let in_company = route.held_in_company_s_per_request.filter(|_| route.only_in_company);
+    let in_company = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
     let held = in_company.or(route.held_s_per_request);
-    held.ok_or_else(|| Missing::NotTold(route.because.clone().unwrap_or_default()))
+    held.ok_or_else(|| Missing::NotTold(route.reason.clone().unwrap_or_default()))
 }
 
 fn scanned<'a>(rule: &Rule, side: Side<'a>) -> Result<&'a ScanRoute, Missing> {
@@ -69,15 +70,15 @@ mod tests {
     fn scanned(route: ScanRoute) -> RunRecord {
         let text = include_str!("../../fixtures/records/issue-2318.json");
         let mut record: RunRecord = serde_json::from_str(text).expect("the fixture is a record of this version");
-        let plan = ScanPlan { users: 3, rounds: 3, requests: 60, seconds: 8.0, company_s: 0.0, seed: 1 };
+        let plan = ScanPlan { users: 3, rounds: 3, requests: 60, seconds: 8.0, concurrent_s: 0.0, seed: 1 };
         let scan = ScanRecord {
             plan,
             thresholds: THRESHOLDS,
-            sight: ScanSampling { strangers_idle: Some(0.0), ..ScanSampling::default() },
+            sampling: ScanSampling { other_sessions_idle_mean: Some(0.0), ..ScanSampling::default() },
             traffic_rps: None,
             pool_full_at_rps: None,
             routes: vec![route],
-            windows: Vec::new(),
+            turns: Vec::new(),
         };
         record.variants.get_mut(&VariantName::HELD).expect("the fixture has it").scan = Some(scan);
         record
@@ -118,14 +119,14 @@ mod tests {
         assert_eq!(judged(unmeasured("GET /b", 1.0)), None, "another route");
         let mut record = scanned(route(ScanVerdict::Unknown, 0.14, 0.16));
         let variant = record.variants.get_mut(&VariantName::HELD).expect("the fixture has it");
-        variant.scan.as_mut().expect("it was scanned").sight.strangers_idle = None;
+        variant.scan.as_mut().expect("it was scanned").sampling.other_sessions_idle_mean = None;
         let rule: Rule = "hold.seconds < 50ms for GET /a".parse().expect("a rule");
         let side = Side::of(&record, VariantName::HELD, &[]).expect("the fixture has it");
         assert!(measure(&rule, side).is_err(), "it may be others who hold");
         let in_company = Estimate { value: 0.2, low: 0.1, high: 0.3 };
         let only_there = ScanRoute {
-            only_in_company: true,
-            held_in_company_s_per_request: Some(in_company),
+            only_concurrent: true,
+            held_concurrent_s_per_request: Some(in_company),
             ..route(ScanVerdict::Holds, 0.0, 0.001)
         };
         assert_eq!(judged(only_there), Some(Verdict::Failed));

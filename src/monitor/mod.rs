@@ -7,27 +7,27 @@
 //! Three tiers: `pulse` for totals, `rows` for who (`episodes` and `holds` make more of them), `counters` to
 //! check both by; `blocking` where somebody waits for a lock. `docs/MONITOR.md` says how exact each is.
 
+mod adaptive;
 mod blocking;
 mod clock;
-pub mod closeup;
 mod connection;
 mod cost;
 mod counters;
-mod ease;
 mod elsewhere;
 mod episodes;
 mod figures;
 mod health;
 mod holds;
-mod line;
-mod others;
 mod paces;
 mod pgbouncer;
 mod pools;
 mod prometheus;
 mod pulse;
+mod reconnecting;
 mod rows;
+pub mod scan_poll;
 mod schedule;
+mod session_filter;
 pub mod sessions;
 mod watcher;
 mod working;
@@ -46,9 +46,9 @@ pub use crate::scenario::service::GaugeName;
 pub use counters::ServerCounters;
 pub use elsewhere::{Elsewhere, elsewhere};
 pub use health::{Good, HealthProbe};
-pub use others::SessionFilter;
 pub use pgbouncer::{Console, ConsoleUrlError, PgBouncerFault, PgBouncerWatch};
 pub use pools::{Counted, GaugeNames, read_once as read_pools};
+pub use session_filter::SessionFilter;
 pub use watcher::{MonitorResult, PollStats};
 
 /// What is watched.

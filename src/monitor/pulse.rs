@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use super::clock::ServerTime;
-use super::others::Wanted;
+use super::session_filter::Wanted;
 use super::{APPLICATION_NAME, count};
 
 /// $1: the database; $2: processes that are no client's session. An idle transaction waits for its client; an aborted

@@ -11,7 +11,7 @@ use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::clock::ServerTime;
-use super::others::Wanted;
+use super::session_filter::Wanted;
 use super::{APPLICATION_NAME, count};
 
 /// $1: the database; $2: what has changed since is told; $3: our own name; $4, $5: whose sessions are ours, users and

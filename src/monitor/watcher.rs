@@ -4,20 +4,20 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::adaptive::AdaptiveInterval;
 use super::clock::{ClockReading, Clocks, ServerTime};
 use super::connection::{Trouble, in_time};
 use super::cost::thread_cpu_s;
 use super::counters::{self, ServerCounters};
-use super::ease::AdaptiveInterval;
 use super::episodes::{Longest, Tracker};
 use super::figures::figures;
 use super::holds::{GAP_S, Holds};
-use super::line::{ReconnectingClient, Restored};
-use super::others::Wanted;
 use super::paces::Paces;
 use super::pulse::{Pulse, feel, feel_wanted};
+use super::reconnecting::{ReconnectingClient, Restored};
 use super::rows::{RowPoll, look};
 use super::schedule::skipped;
+use super::session_filter::Wanted;
 use super::working::Working;
 use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{

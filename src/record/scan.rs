@@ -11,7 +11,7 @@ pub struct ScanRecord {
     /// What a verdict needs.
     pub thresholds: ScanThresholds,
     /// How well it could be seen.
-    pub sight: ScanSampling,
+    pub sampling: ScanSampling,
     /// Requests a second of the whole traffic that harm is reckoned for; `None` when it is not known.
     pub traffic_rps: Option<f64>,
     /// Requests a second of this mix of routes at which the pools are full, at most; `None` when the pools' capacity is
@@ -20,7 +20,7 @@ pub struct ScanRecord {
     /// The routes, most harmful first.
     pub routes: Vec<ScanRoute>,
     /// What was done, in order of time.
-    pub windows: Vec<ScanTurn>,
+    pub turns: Vec<ScanTurn>,
 }
 
 impl ScanRecord {
@@ -29,11 +29,11 @@ impl ScanRecord {
     pub fn of_unknown(self, because: &str) -> Self {
         let unknown = |route: ScanRoute| ScanRoute {
             verdict: ScanVerdict::Unknown,
-            because: Some(because.to_owned()),
-            only_in_company: false,
+            reason: Some(because.to_owned()),
+            only_concurrent: false,
             held_s_per_request: None,
             held_beyond_pauses_s: None,
-            held_in_company_s_per_request: None,
+            held_concurrent_s_per_request: None,
             ..route
         };
         Self { routes: self.routes.into_iter().map(unknown).collect(), pool_full_at_rps: None, ..self }
@@ -53,7 +53,7 @@ pub struct ScanPlan {
     pub seconds: f64,
     /// How long the routes are asked for together, in seconds; 0 when they were not: one route has no company, and a scan
     /// may end before.
-    pub company_s: f64,
+    pub concurrent_s: f64,
     /// Seed of all random choices.
     pub seed: u64,
 }
@@ -73,16 +73,16 @@ pub struct ScanThresholds {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanSampling {
     /// Looks at the sessions.
-    pub looks: u64,
+    pub polls: u64,
     /// Their rate; `None` without any.
-    pub look_rate_hz: Option<f64>,
+    pub poll_rate_hz: Option<f64>,
     /// The longest time between two looks, in seconds; `None` with fewer than two.
     pub longest_gap_s: Option<f64>,
     /// Sessions that were idle in transaction before the first request: of others, and not counted.
-    pub strangers_before: u32,
+    pub other_sessions_before: u32,
     /// Session seconds a second idle in transaction while nothing was asked for, in transactions that began then: of
     /// others, and subtracted; `None` when there was no such time, or a gap in what was seen of it.
-    pub strangers_idle: Option<f64>,
+    pub other_sessions_idle_mean: Option<f64>,
     /// Session seconds idle in transaction from the first request alone to the last, strangers included, by the looks.
     pub sampled_s: f64,
     /// The same by the server's own counter, which lacks transactions that are open, and hears of others late; `None` when
@@ -158,13 +158,13 @@ pub struct ScanRoute {
     /// The last statement of most of the idle time, values as `?`.
     pub statement: Option<String>,
     /// The same per request in company; `None` when it was not asked for in company, or nobody can tell.
-    pub held_in_company_s_per_request: Option<Estimate>,
+    pub held_concurrent_s_per_request: Option<Estimate>,
     /// Whether it holds in company and not alone.
-    pub only_in_company: bool,
+    pub only_concurrent: bool,
     /// The verdict.
     pub verdict: ScanVerdict,
     /// Why the verdict is what it is, where that needs a word.
-    pub because: Option<String>,
+    pub reason: Option<String>,
     /// Sessions that it keeps idle in transaction at the mean under the traffic: held seconds × rate. `None` when one of
     /// the two is not known, or it leaks.
     pub sessions_held: Option<f64>,
@@ -177,11 +177,11 @@ pub struct ScanRoute {
 #[serde(rename_all = "snake_case")]
 pub enum TurnKind {
     /// The first requests of a route: they warm the service up, and show whether it leaves sessions behind.
-    First,
+    Warmup,
     /// A route alone.
-    Alone,
+    Isolated,
     /// The same again, since sessions were left behind.
-    Again,
+    Recheck,
     /// Nothing is asked for: what is seen is others'.
     Quiet,
 }
@@ -200,7 +200,7 @@ pub struct ScanTurn {
     /// The last answer.
     pub to_s: f64,
     /// The end of the rest.
-    pub rested_s: f64,
+    pub cooldown_end_s: f64,
     /// Requests that were sent.
     pub requests: u64,
     /// Those that failed.

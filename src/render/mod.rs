@@ -6,7 +6,6 @@
 pub mod calibration;
 pub mod compare;
 pub mod diagnosis;
-mod doubts;
 pub mod gate;
 pub mod github;
 pub mod html;
@@ -14,6 +13,7 @@ pub mod json;
 pub mod junit;
 mod numbers;
 pub mod openmetrics;
+mod quality_issues;
 pub mod scan;
 pub mod table;
 pub mod text;

@@ -60,7 +60,7 @@ pub fn json<'a>(record: &'a RunRecord, folder: &'a Path) -> ScanJson<'a> {
         traffic_rps: scan.traffic_rps,
         pool_capacity: capacity,
         pool_full_at_rps: scan.pool_full_at_rps,
-        sight: scan.sight,
+        sight: scan.sampling,
     };
     ScanJson {
         format: Format { name: "rbac-bench/scan".to_owned(), version: 1 },
@@ -112,9 +112,12 @@ fn why_not_asked(experiment: &Experiment) -> &'static str {
 fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option<usize>) {
     let plan = scan.plan;
     text.push('\n');
-    let rate = scan.sight.look_rate_hz.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
-    let company =
-        if plan.company_s > 0.0 { format!(", then {} together", seconds(Some(plan.company_s))) } else { String::new() };
+    let rate = scan.sampling.poll_rate_hz.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
+    let company = if plan.concurrent_s > 0.0 {
+        format!(", then {} together", seconds(Some(plan.concurrent_s)))
+    } else {
+        String::new()
+    };
     let how = format!(
         "{variant}: {} users at a time, up to {} requests of each route alone in {} rounds{company}; {rate} looks a second",
         plan.users, plan.requests, plan.rounds
@@ -187,7 +190,7 @@ pub(super) fn per_second(value: Option<f64>) -> String {
 
 /// `0.151 s (0.150–0.152)`: in company, where a route holds only there; of a leak what was seen of it.
 pub(super) fn held(route: &ScanRoute) -> String {
-    let in_company = route.held_in_company_s_per_request.filter(|_| route.only_in_company);
+    let in_company = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
     match in_company.or(route.held_s_per_request) {
         None => "–".to_owned(),
         Some(held) if route.verdict == ScanVerdict::Leaks => format!("≥ {:.3} s", held.value),
@@ -204,8 +207,8 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
             "{name} leaves sessions in a transaction: {} were still open after the last answer.",
             count(route.left_behind)
         ),
-        ScanVerdict::Holds if route.only_in_company => {
-            let held = route.held_in_company_s_per_request.map(|it| it.value);
+        ScanVerdict::Holds if route.only_concurrent => {
+            let held = route.held_concurrent_s_per_request.map(|it| it.value);
             format!("{name} holds its session in company, {} per request, and not alone.", seconds(held))
         }
         ScanVerdict::Holds => {
@@ -215,7 +218,7 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
         ScanVerdict::Fine | ScanVerdict::Unknown => format!("{name}: cannot tell."),
     };
     prose(text, &said, width);
-    if let Some(because) = route.because.as_ref().filter(|_| !route.only_in_company) {
+    if let Some(because) = route.reason.as_ref().filter(|_| !route.only_concurrent) {
         prose(text, &format!("  {because}"), width);
     }
     if let Some(statement) = &route.statement {
@@ -235,22 +238,22 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
             per_second(Some(rps))
         ));
     }
-    let sight = scan.sight;
+    let sight = scan.sampling;
     said.push(format!(
         "Idle time while routes were asked for alone, sampled / counted by the server: {} / {}; it hears of a session's \
          time late, and of open transactions not at all.",
         seconds(Some(sight.sampled_s)),
         sight.counted_s.map_or_else(|| "–".to_owned(), |it| format!("≥ {}", seconds(Some(it))))
     ));
-    if sight.strangers_before > 0 || sight.strangers_idle.is_some_and(|it| it > 0.0) {
+    if sight.other_sessions_before > 0 || sight.other_sessions_idle_mean.is_some_and(|it| it > 0.0) {
         said.push(format!(
             "Others were idle in transaction too, which is not counted: {} sessions from before, and {} sessions at the \
              mean while nothing was asked for.",
-            sight.strangers_before,
-            quantity(sight.strangers_idle, Unit::Count)
+            sight.other_sessions_before,
+            quantity(sight.other_sessions_idle_mean, Unit::Count)
         ));
     }
-    if sight.strangers_idle.is_none() {
+    if sight.other_sessions_idle_mean.is_none() {
         said.push("Whether others were idle in transaction while nothing was asked for cannot be told.".to_owned());
     }
     said

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::doubts::doubts;
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
+use super::quality_issues::doubts;
 use super::text::plain;
 use crate::record::{MachineLoad, Outcome, RunRecord, SeenBy, Summary, VariantRecord};
 use crate::scenario::{Experiment, Reference, ServiceScenario, VariantName};

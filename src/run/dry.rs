@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::RunError;
 use super::access::{DATABASE_URL, files};
-use super::guard::RemoteGuard;
+use super::remote_guard::RemoteGuard;
 use crate::record::Format;
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::{BaseUrl, IdentitySource, ServiceRoute};

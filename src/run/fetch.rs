@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::LOCATION;
 
-use super::guard::{GuardError, RemoteGuard};
+use super::remote_guard::{GuardError, RemoteGuard};
 use crate::scenario::service::BaseUrl;
 
 /// The longest document.

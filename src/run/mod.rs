@@ -4,23 +4,23 @@
 //! replaced when a variant ends. Teardown does not listen to the token that ended the run; it has its own deadlines.
 
 mod access;
-mod arm;
 mod collector;
 pub mod dry;
 mod errors;
 mod fetch;
-mod guard;
 mod identities;
 mod machine;
 mod machine_load;
 mod preflight;
 pub mod progress;
+mod remote_guard;
 mod scan;
 mod secrets;
 mod service;
 mod started;
 mod target_sessions;
 mod variant;
+mod variant_run;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,10 +38,10 @@ use access::Access;
 pub use access::{AccessError, DatabaseUrl, check_host};
 use collector::Collector;
 pub use fetch::{FetchError, LONGEST_DOCUMENT, fetch};
-pub use guard::GuardError;
 pub(crate) use machine::this as this_machine;
 pub use preflight::{Preflight, PreflightState, preflight};
 use progress::Progress;
+pub use remote_guard::GuardError;
 pub use scan::ScanSettings;
 pub use started::StartError;
 

@@ -113,7 +113,7 @@ fn command(scenario: &ServiceScenario, variant: VariantName) -> Option<Preflight
     Some(Preflight::bad(what, format!("there is no program `{program}`"), Some(cure)))
 }
 
-/// Where the program of a command is, as its keeper would find it.
+/// Where the program of a command is, as its supervisor would find it.
 fn find(program: &str, command: &ServiceCommand) -> Option<PathBuf> {
     let is_program = |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file();
     if program.contains('/') {

@@ -40,11 +40,11 @@ pub enum RunStage {
     /// All users run.
     Steady,
     /// A scan asks for each route for the first time.
-    First,
+    Warmup,
     /// A scan asks for each route alone.
-    Alone,
+    Isolation,
     /// A scan asks for all routes together.
-    Company,
+    Concurrent,
     /// The load has ended, requests are still being worked on.
     Draining,
     /// Everything is being stopped.
@@ -58,9 +58,9 @@ impl RunStage {
             Self::Starting => "starting",
             Self::RampUp => "ramp",
             Self::Steady => "steady",
-            Self::First => "first requests",
-            Self::Alone => "alone",
-            Self::Company => "in company",
+            Self::Warmup => "first requests",
+            Self::Isolation => "alone",
+            Self::Concurrent => "in company",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
         }

@@ -3,8 +3,8 @@
 //!
 //! What the figures come to is `scan`'s to say: here is decided what is asked for when.
 
-mod conductor;
-mod looks;
+mod poll_log;
+mod scheduler;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
-use super::arm::{Loaded, Round, VariantRun};
 use super::progress::RunStage;
+use super::variant_run::{Loaded, Round, VariantRun};
 use crate::database::Database;
-use crate::monitor::closeup::ScanPoller;
+use crate::monitor::scan_poll::ScanPoller;
 use crate::record::ScanRecord;
 use crate::record::scan::ScanPlan;
 use crate::scan::report::{self, ScanInput};
@@ -24,11 +24,11 @@ use crate::scan::traffic::Traffic;
 use crate::scenario::{Pace, Workload};
 use crate::swarm::Swarm;
 use crate::units::{Rate, Span};
-use conductor::ScanScheduler;
-use looks::PollLog;
+use poll_log::PollLog;
+use scheduler::ScanScheduler;
 
 /// Time between two looks: what is held for five of them is measured to a tenth in one request.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The monitor looks more often than at a load of minutes.
 pub(super) const MONITOR_INTERVAL: Duration = Duration::from_millis(50);
@@ -53,7 +53,7 @@ impl ScanSettings {
     /// How long it may take, for whoever shows progress.
     pub(super) fn expected(&self, of: &Pace, routes: usize) -> Pace {
         let turns = (u64::from(self.plan.rounds) + 1) * (routes as u64 + 1);
-        let duration = Span::from(Duration::from_secs_f64(turns as f64 * TURN_S + self.plan.company_s));
+        let duration = Span::from(Duration::from_secs_f64(turns as f64 * TURN_S + self.plan.concurrent_s));
         Pace { ramp_up: Span::ZERO, settle: Span::ZERO, duration, ..of.clone() }
     }
 }
@@ -79,7 +79,7 @@ impl ScanProgress {
 
     fn get(&self) -> (RunStage, Option<String>) {
         let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        place.map_or((RunStage::Alone, None), |(stage, detail)| (stage, Some(detail)))
+        place.map_or((RunStage::Isolation, None), |(stage, detail)| (stage, Some(detail)))
     }
 }
 
@@ -95,14 +95,14 @@ pub(super) async fn scan(
     let everybody = round.watch.whose.is_everybody();
     let looker = ScanPoller::connect(subject.database, &round.watch.whose).await?;
     let looking = CancellationToken::new();
-    let ended = tokio::spawn(looker.run(LOOK_INTERVAL, looking.clone(), looks.taker()));
+    let ended = tokio::spawn(looker.run(POLL_INTERVAL, looking.clone(), looks.taker()));
     // Whatever happens, nobody looks on afterwards.
     let guard = looking.drop_guard();
     let place = ScanProgress::default();
     let conductor = ScanScheduler::new(arm, subject, &looks, round.clock, place.clone());
-    let soloists = swarm.soloists(round.clock);
+    let soloists = swarm.scan_users(round.clock);
     let work = async {
-        let conducted = conductor.conduct(soloists).await;
+        let conducted = conductor.run(soloists).await;
         drop(guard);
         conducted
     };
@@ -121,9 +121,9 @@ pub(super) async fn scan(
     let record = report::record(&ScanInput {
         plan: subject.settings.plan,
         routes: &subject.routes,
-        looks: &looks,
-        windows: &conducted.windows,
-        company: conducted.company.as_ref(),
+        polls: &looks,
+        turns: &conducted.turns,
+        concurrent: conducted.company.as_ref(),
         // The server counts for the whole database: others' sessions are in it.
         counted_s: conducted.counted_s.filter(|_| everybody),
         traffic: subject.traffic,

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::access::Access;
-use super::arm::{Loaded, Round, RunFacts, VariantRun, open_at_end};
 use super::collector::Collector;
 use super::progress::{Progress, RunStage};
 use super::scan::{self, ScanSettings};
 use super::started::StartedService;
 use super::target_sessions::{attributed, database_ports};
+use super::variant_run::{Loaded, Round, RunFacts, VariantRun, open_at_end};
 use crate::database::Database;
 use crate::monitor::{self, GaugeNames, Good, HealthProbe, PgBouncerWatch, ServerCounters, SessionFilter, Watch};
 use crate::record::{ScanRecord, SessionsElsewhere, SessionsLost, VariantRecord, not_observed};

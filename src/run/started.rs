@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
-use super::guard::RemoteGuard;
+use super::remote_guard::RemoteGuard;
 use crate::scenario::service::{BaseUrl, ServiceCommand};
 use crate::scenario::{ServiceScenario, VariantName};
 use crate::testbed::command::{CommandError, CommandPlan, StartedCommand, last_words, log_file};

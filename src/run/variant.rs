@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
-use super::arm::{Loaded, RunFacts, VariantRun, open_at_end};
 use super::collector::Collector;
 use super::progress::{Progress, RunStage};
+use super::variant_run::{Loaded, RunFacts, VariantRun, open_at_end};
 use crate::monitor::{self, Console, GaugeNames, HealthProbe, PgBouncerWatch, SessionFilter, Watch};
 use crate::record::{SessionsLost, VariantRecord};
 use crate::scenario::{Scenario, SessionScope};

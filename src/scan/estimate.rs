@@ -10,7 +10,7 @@ use super::tally::BatchTally;
 use crate::record::scan::Estimate;
 
 /// Fewer waves have no spread to speak of.
-pub const FEWEST_WAVES: usize = 3;
+pub const MIN_BATCHES: usize = 3;
 
 /// What others do, in session seconds a second, and its standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -74,12 +74,12 @@ pub fn per_request(
     strangers: SessionRate,
     step_s: f64,
 ) -> Option<Estimate> {
-    let requests: f64 = waves.iter().map(|it| f64::from(it.wave.requests)).sum();
-    if waves.len() < FEWEST_WAVES || requests <= 0.0 {
+    let requests: f64 = waves.iter().map(|it| f64::from(it.batch.requests)).sum();
+    if waves.len() < MIN_BATCHES || requests <= 0.0 {
         return None;
     }
     let pairs: Vec<(f64, f64)> =
-        waves.iter().map(|it| (value(it) - strangers.value * it.lasted_s, f64::from(it.wave.requests))).collect();
+        waves.iter().map(|it| (value(it) - strangers.value * it.lasted_s, f64::from(it.batch.requests))).collect();
     let mean = pairs.iter().map(|(y, _)| y).sum::<f64>() / requests;
     let spread = ratio_error(&pairs, mean)?;
     let of_strangers = strangers.error * waves.iter().map(|it| it.lasted_s).sum::<f64>() / requests;
@@ -98,10 +98,10 @@ fn student(freedom: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::seen::Batch;
+    use crate::scan::observation::Batch;
 
     fn wave(idle_s: f64, requests: u32) -> BatchTally {
-        BatchTally { wave: Batch { requests, ..Batch::default() }, lasted_s: 0.5, idle_s, ..BatchTally::default() }
+        BatchTally { batch: Batch { requests, ..Batch::default() }, lasted_s: 0.5, idle_s, ..BatchTally::default() }
     }
 
     fn estimated(waves: &[BatchTally], strangers: SessionRate) -> Option<Estimate> {

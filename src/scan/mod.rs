@@ -7,8 +7,8 @@
 
 pub mod design;
 pub mod estimate;
+pub mod observation;
 pub mod report;
-pub mod seen;
 #[cfg(test)]
 mod simulated_tests;
 pub mod tally;

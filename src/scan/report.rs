@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::THRESHOLDS;
 use super::estimate::{OtherSessionRates, SessionRate, per_request};
-use super::seen::{ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
+use super::observation::{ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
 use super::tally::{BatchTally, TurnTally, tally};
 use super::traffic::{Traffic, reckon};
 use super::verdict::{RouteEvidence, RouteVerdict, judge};
-use crate::diagnose::company::{MixHold, MixRow, in_mix};
+use crate::diagnose::concurrent::{MixHold, MixRow, in_mix};
 use crate::diagnose::normalise;
 use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSampling, ScanTurn, ScanVerdict, TurnKind};
 
@@ -28,11 +28,11 @@ pub struct ScanInput<'a> {
     /// The routes by number, and the share of the traffic of each.
     pub routes: &'a [(String, f64)],
     /// Ascending in time.
-    pub looks: &'a [SessionPoll],
+    pub polls: &'a [SessionPoll],
     /// Ascending in time.
-    pub windows: &'a [Turn],
+    pub turns: &'a [Turn],
     /// The mix; `None` when there was none.
-    pub company: Option<&'a ConcurrentPhase>,
+    pub concurrent: Option<&'a ConcurrentPhase>,
     /// The server's count from the first window alone to the last.
     pub counted_s: Option<f64>,
     /// The traffic that harm is reckoned for.
@@ -44,16 +44,16 @@ pub struct ScanInput<'a> {
 /// The record.
 #[must_use]
 pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
-    let tallies = tally(scanned.looks, scanned.windows);
-    let both = || scanned.windows.iter().zip(&tallies);
+    let tallies = tally(scanned.polls, scanned.turns);
+    let both = || scanned.turns.iter().zip(&tallies);
     let quiet: Vec<&BatchTally> = both()
         .filter(|(window, tally)| window.route.is_none() && !tally.has_gap)
-        .flat_map(|(_, tally)| &tally.waves)
+        .flat_map(|(_, tally)| &tally.batches)
         .collect();
     let strangers = OtherSessionRates::of(&quiet);
-    let sight = sight(scanned, strangers.as_ref());
+    let sight = sampling(scanned, strangers.as_ref());
     let rows = |sessions: fn(&SessionObservation, f64) -> bool| {
-        scanned.company.map(|it| mix(scanned, it, sessions)).unwrap_or_default()
+        scanned.concurrent.map(|it| mix(scanned, it, sessions)).unwrap_or_default()
     };
     let others_left =
         both().any(|(window, tally)| window.route.is_none() && tally.left_behind.is_some_and(|it| it > 0));
@@ -64,7 +64,7 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
         .enumerate()
         .map(|(index, (name, share))| {
             let own: Vec<(&Turn, &TurnTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
-            let company = company.of(index, scanned.company);
+            let company = company.of(index, scanned.concurrent);
             one(
                 name,
                 *share,
@@ -75,13 +75,13 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
         .collect();
     let whole = reckon(&mut routes, scanned.traffic, scanned.pool_capacity);
     ScanRecord {
-        plan: ScanPlan { company_s: scanned.company.map_or(0.0, |_| scanned.plan.company_s), ..scanned.plan },
+        plan: ScanPlan { concurrent_s: scanned.concurrent.map_or(0.0, |_| scanned.plan.concurrent_s), ..scanned.plan },
         thresholds: THRESHOLDS,
-        sight,
+        sampling: sight,
         traffic_rps: whole.rps,
         pool_full_at_rps: whole.pool_full_at_rps,
         routes,
-        windows: both().map(|(window, tally)| told(scanned, window, tally)).collect(),
+        turns: both().map(|(window, tally)| turn_record(scanned, window, tally)).collect(),
     }
 }
 
@@ -135,15 +135,15 @@ fn is_beyond_pause(sight: &SessionObservation, at_s: f64) -> bool {
 
 fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_>) -> ScanRoute {
     let seen = |(_, tally): &&(&Turn, &TurnTally)| !tally.has_gap;
-    let warm = own.iter().filter(seen).filter(|(window, _)| window.kind != TurnKind::First);
-    let mut waves: Vec<&BatchTally> = warm.flat_map(|(_, tally)| &tally.waves).collect();
+    let warm = own.iter().filter(seen).filter(|(window, _)| window.kind != TurnKind::Warmup);
+    let mut waves: Vec<&BatchTally> = warm.flat_map(|(_, tally)| &tally.batches).collect();
     if waves.is_empty() {
         // A route that leaks is not asked for again: its first requests are all there are.
-        waves = own.iter().filter(seen).flat_map(|(_, tally)| &tally.waves).collect();
+        waves = own.iter().filter(seen).flat_map(|(_, tally)| &tally.batches).collect();
     }
     let sum = |value: fn(&BatchTally) -> f64| waves.iter().map(|it| value(it)).sum::<f64>();
     let count = |value: fn(&BatchTally) -> u32| waves.iter().map(|it| u64::from(value(it))).sum::<u64>();
-    let requests = count(|it| it.wave.requests);
+    let requests = count(|it| it.batch.requests);
     let lasted_s = sum(|it| it.lasted_s);
     let each = |seconds: f64| (requests > 0).then(|| seconds / requests as f64);
     let without = |seconds: f64, rate: f64| each((seconds - rate * lasted_s).max(0.0));
@@ -151,7 +151,7 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
     let estimate = |value: fn(&BatchTally) -> f64, rate: SessionRate| per_request(&waves, value, rate, context.step_s);
     let held = estimate(|it| it.idle_s, strangers.idle);
     let beyond_s = estimate(|it| it.beyond_s, strangers.beyond);
-    let response_s = each(sum(|it| it.wave.response_s));
+    let response_s = each(sum(|it| it.batch.response_s));
     let left: Vec<u64> = own.iter().filter_map(|(_, tally)| tally.left_behind).collect();
     let in_company = |hold: Option<&MixHold>| {
         hold.and_then(|hold| hold.held_s).map(|it| Estimate { value: it.value, low: it.low, high: it.high })
@@ -160,16 +160,16 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
     let beyond_in_company = in_company(context.company.beyond).filter(|held| is_plausible(held, beyond_s, longer_s));
     let known = RouteEvidence {
         requests,
-        failures: count(|it| it.wave.failures),
-        unanswered: count(|it| it.wave.unanswered),
+        failures: count(|it| it.batch.failures),
+        unanswered: count(|it| it.batch.unanswered),
         beyond_s,
-        in_company_s: beyond_in_company,
-        others_unseen: context.strangers.is_none(),
-        others_left: context.others_left,
-        windows_with_left: left.iter().filter(|left| **left > 0).count() as u64,
-        windows_judged: left.len() as u64,
+        concurrent_s: beyond_in_company,
+        other_sessions_unseen: context.strangers.is_none(),
+        other_sessions_leak: context.others_left,
+        turns_with_leak: left.iter().filter(|left| **left > 0).count() as u64,
+        turns_judged: left.len() as u64,
     };
-    let RouteVerdict { verdict, only_in_company, because } = judge(&known, &THRESHOLDS);
+    let RouteVerdict { verdict, only_concurrent: only_in_company, reason: because } = judge(&known, &THRESHOLDS);
     let leaks = verdict == ScanVerdict::Leaks;
     // Too few waves for an interval, but what was left behind was seen.
     let seen_s = each(sum(|it| it.idle_s)).filter(|_| leaks);
@@ -187,10 +187,10 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
         left_behind: (!left.is_empty()).then(|| left.iter().sum()),
         statement: statement(&waves).filter(|_| verdict != ScanVerdict::Fine),
         // Who is named by what is beyond pauses is told with all of it.
-        held_in_company_s_per_request: beyond_in_company.and(in_company(context.company.all).or(beyond_in_company)),
-        only_in_company,
+        held_concurrent_s_per_request: beyond_in_company.and(in_company(context.company.all).or(beyond_in_company)),
+        only_concurrent: only_in_company,
         verdict,
-        because: because.map(|it| with_others(it, context)),
+        reason: because.map(|it| with_others(it, context)),
         ..unmeasured(name, share)
     }
 }
@@ -224,10 +224,10 @@ pub fn unmeasured(name: &str, share: f64) -> ScanRoute {
         longest_hold_s: None,
         left_behind: None,
         statement: None,
-        held_in_company_s_per_request: None,
-        only_in_company: false,
+        held_concurrent_s_per_request: None,
+        only_concurrent: false,
         verdict: ScanVerdict::Unknown,
-        because: None,
+        reason: None,
         sessions_held: None,
         pool_full_at_rps: None,
     }
@@ -242,18 +242,18 @@ fn statement(waves: &[&BatchTally]) -> Option<String> {
     all.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(statement, _)| statement)
 }
 
-fn told(scanned: &ScanInput<'_>, window: &Turn, tally: &TurnTally) -> ScanTurn {
-    let count = |value: fn(&BatchTally) -> u32| tally.waves.iter().map(|it| u64::from(value(it))).sum();
+fn turn_record(scanned: &ScanInput<'_>, window: &Turn, tally: &TurnTally) -> ScanTurn {
+    let count = |value: fn(&BatchTally) -> u32| tally.batches.iter().map(|it| u64::from(value(it))).sum();
     ScanTurn {
         route: window.route.and_then(|route| scanned.routes.get(route)).map(|(name, _)| name.clone()),
         round: window.round,
         kind: window.kind,
         from_s: window.from_s,
         to_s: window.to_s,
-        rested_s: window.rested_s,
-        requests: count(|it| it.wave.requests),
-        failures: count(|it| it.wave.failures),
-        unanswered: count(|it| it.wave.unanswered),
+        cooldown_end_s: window.cooldown_end_s,
+        requests: count(|it| it.batch.requests),
+        failures: count(|it| it.batch.failures),
+        unanswered: count(|it| it.batch.unanswered),
         held_s: tally.idle_s(),
         counted_s: window.counted_s,
         left_behind: tally.left_behind,
@@ -261,26 +261,26 @@ fn told(scanned: &ScanInput<'_>, window: &Turn, tally: &TurnTally) -> ScanTurn {
 }
 
 fn step_s(sight: &ScanSampling) -> f64 {
-    sight.look_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip)
+    sight.poll_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip)
 }
 
-fn sight(scanned: &ScanInput<'_>, strangers: Option<&OtherSessionRates>) -> ScanSampling {
-    let looks = scanned.looks;
-    let from_s = scanned.windows.first().map_or(0.0, |it| it.from_s);
-    let to_s = scanned.windows.last().map_or(0.0, |it| it.rested_s);
+fn sampling(scanned: &ScanInput<'_>, strangers: Option<&OtherSessionRates>) -> ScanSampling {
+    let looks = scanned.polls;
+    let from_s = scanned.turns.first().map_or(0.0, |it| it.from_s);
+    let to_s = scanned.turns.last().map_or(0.0, |it| it.cooldown_end_s);
     let lasted_s = looks.first().zip(looks.last()).map(|(first, last)| last.at_s - first.at_s);
-    let idle = |look: &SessionPoll| look.sights.iter().filter(|it| it.doing == SessionActivity::Idle).count();
+    let idle = |look: &SessionPoll| look.sessions.iter().filter(|it| it.activity == SessionActivity::Idle).count();
     let before = looks.iter().take_while(|look| look.at_s < from_s).last().map_or(0, idle);
     let inside: Vec<&SessionPoll> = looks.iter().filter(|look| (from_s..=to_s).contains(&look.at_s)).collect();
     let area = |pair: &[&SessionPoll]| {
         (pair[1].at_s - pair[0].at_s) * f64::midpoint(idle(pair[0]) as f64, idle(pair[1]) as f64)
     };
     ScanSampling {
-        looks: looks.len() as u64,
-        look_rate_hz: lasted_s.filter(|it| *it > 0.0).map(|it| (looks.len() as f64 - 1.0) / it),
+        polls: looks.len() as u64,
+        poll_rate_hz: lasted_s.filter(|it| *it > 0.0).map(|it| (looks.len() as f64 - 1.0) / it),
         longest_gap_s: looks.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).reduce(f64::max),
-        strangers_before: u32::try_from(before).unwrap_or(u32::MAX),
-        strangers_idle: strangers.map(|it| it.idle.value),
+        other_sessions_before: u32::try_from(before).unwrap_or(u32::MAX),
+        other_sessions_idle_mean: strangers.map(|it| it.idle.value),
         sampled_s: inside.windows(2).map(area).sum(),
         counted_s: scanned.counted_s,
     }
@@ -300,11 +300,12 @@ fn mix(
     requests.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut requests = requests.into_iter().peekable();
     let mut on = Vec::new();
-    for look in scanned.looks.iter().filter(|look| (company.from_s..=company.to_s).contains(&look.at_s)) {
+    for look in scanned.polls.iter().filter(|look| (company.from_s..=company.to_s).contains(&look.at_s)) {
         if rows.last().is_some_and(|last| look.at_s - last.at_s < ROW_S) {
             continue;
         }
-        let own = look.sights.iter().filter(|it| it.doing == SessionActivity::Idle && it.began_s >= company.from_s);
+        let own =
+            look.sessions.iter().filter(|it| it.activity == SessionActivity::Idle && it.began_s >= company.from_s);
         let idle = own.filter(|it| counts(it, look.at_s)).count();
         let mut in_flight = vec![0; names.len()];
         on.extend(std::iter::from_fn(|| requests.next_if(|(_, from_s, _)| *from_s <= look.at_s)));

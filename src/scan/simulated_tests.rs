@@ -6,8 +6,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::design;
+use super::observation::{Batch, ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
 use super::report::{ScanInput, record};
-use super::seen::{Batch, ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
 use crate::record::scan::{ScanPlan, ScanRecord, ScanRoute, ScanVerdict, TurnKind};
 
 /// What a request does, in seconds: first it waits without a session, then it is in a transaction.
@@ -80,12 +80,12 @@ impl Simulation {
             let waves = vec![Batch { from_s, to_s: from_s + 1.5, ..Batch::default() }];
             return window(None, round, kind, waves);
         };
-        for _ in 0..if kind == TurnKind::Alone { 7 } else { 1 } {
+        for _ in 0..if kind == TurnKind::Isolated { 7 } else { 1 } {
             let mut wave = Batch { from_s: now_s, to_s: now_s, requests: 3, ..Batch::default() };
             for _ in 0..3 {
                 let sent_s = now_s + self.random.random_range(0.0..0.03);
                 let (done_s, idle_s) = self.ask(route, sent_s, false);
-                if kind == TurnKind::Alone {
+                if kind == TurnKind::Isolated {
                     self.truth[route].0 += idle_s;
                     self.truth[route].1 += 1;
                 }
@@ -141,10 +141,10 @@ impl Simulation {
                 pid: span.0,
                 began_s: span.1,
                 since_s: span.2,
-                doing: span.4,
+                activity: span.4,
                 statement: (span.4 == SessionActivity::Idle).then(|| Arc::clone(&statement)),
             };
-            looks.push(SessionPoll { at_s, sights: open.iter().map(sight).collect() });
+            looks.push(SessionPoll { at_s, sessions: open.iter().map(sight).collect() });
         }
         looks
     }
@@ -152,7 +152,16 @@ impl Simulation {
 
 fn window(route: Option<usize>, round: u32, kind: TurnKind, waves: Vec<Batch>) -> Turn {
     let to_s = waves.iter().map(|wave| wave.to_s).fold(0.0, f64::max);
-    Turn { route, round, kind, from_s: waves[0].from_s, to_s, rested_s: to_s + 0.4, waves, counted_s: None }
+    Turn {
+        route,
+        round,
+        kind,
+        from_s: waves[0].from_s,
+        to_s,
+        cooldown_end_s: to_s + 0.4,
+        batches: waves,
+        counted_s: None,
+    }
 }
 
 /// A scan, and the true seconds of each route.
@@ -169,13 +178,13 @@ fn scanned(seed: u64, strangers: bool) -> (ScanRecord, Vec<f64>) {
         for number in design::order(&asked.clone(), seed, round) {
             let kind = match number {
                 None => TurnKind::Quiet,
-                Some(_) if round == 0 => TurnKind::First,
-                Some(_) => TurnKind::Alone,
+                Some(_) if round == 0 => TurnKind::Warmup,
+                Some(_) => TurnKind::Isolated,
             };
             let leaks = number.is_some_and(|it| ROUTES[it].leaks);
-            for kind in [Some(kind), leaks.then_some(TurnKind::Again)].into_iter().flatten() {
+            for kind in [Some(kind), leaks.then_some(TurnKind::Recheck)].into_iter().flatten() {
                 let window = sim.window(number, round, kind, now_s);
-                now_s = window.rested_s + 0.01;
+                now_s = window.cooldown_end_s + 0.01;
                 windows.push(window);
             }
             asked.retain(|it| !leaks || Some(*it) != number);
@@ -192,14 +201,14 @@ fn scanned(seed: u64, strangers: bool) -> (ScanRecord, Vec<f64>) {
         }
     }
     let looks = sim.looks(company.to_s + 1.0);
-    let plan = ScanPlan { users: 3, rounds: 3, requests: 63, seconds: 9.0, company_s: 20.0, seed };
+    let plan = ScanPlan { users: 3, rounds: 3, requests: 63, seconds: 9.0, concurrent_s: 20.0, seed };
     let routes: Vec<(String, f64)> = ROUTES.iter().map(|it| (it.name.to_owned(), 1.0 / 7.0)).collect();
     let scanned = ScanInput {
         plan,
         routes: &routes,
-        looks: &looks,
-        windows: &windows,
-        company: Some(&company),
+        polls: &looks,
+        turns: &windows,
+        concurrent: Some(&company),
         counted_s: None,
         traffic: None,
         pool_capacity: Some(1000),
@@ -208,7 +217,7 @@ fn scanned(seed: u64, strangers: bool) -> (ScanRecord, Vec<f64>) {
 }
 
 fn named(record: &ScanRecord) -> Vec<(&str, ScanVerdict, bool)> {
-    let all = record.routes.iter().map(|it| (it.route.as_str(), it.verdict, it.only_in_company));
+    let all = record.routes.iter().map(|it| (it.route.as_str(), it.verdict, it.only_concurrent));
     let mut named: Vec<_> = all.filter(|it| it.1 != ScanVerdict::Fine).collect();
     named.sort_unstable_by_key(|it| it.0);
     named
@@ -240,7 +249,7 @@ fn exactly_the_planted_routes_are_named_and_their_seconds_are_within_a_tenth() {
         let first = record.routes.first().expect("a route");
         assert_eq!((first.route.as_str(), first.left_behind), ("GET /leaks", Some(6)));
         assert_eq!(of(&record, "GET /holds").statement.as_deref(), Some("SELECT ?"));
-        assert_eq!(record.sight.strangers_before, u32::from(seed % 2 == 1));
+        assert_eq!(record.sampling.other_sessions_before, u32::from(seed % 2 == 1));
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::THRESHOLDS;
-use super::seen::{Batch, SessionActivity, SessionObservation, SessionPoll, Turn};
+use super::observation::{Batch, SessionActivity, SessionObservation, SessionPoll, Turn};
 
 /// A transaction cannot begin before its request, but a query's travel may make it seem so: by less than this.
 const TRAVEL_S: f64 = 0.001;
@@ -22,7 +22,7 @@ pub const GAP_S: f64 = 0.5;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchTally {
     /// Its requests.
-    pub wave: Batch,
+    pub batch: Batch,
     /// How long transactions could begin in it.
     pub lasted_s: f64,
     /// Idle in transaction.
@@ -43,7 +43,7 @@ pub struct BatchTally {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnTally {
     /// Of each wave.
-    pub waves: Vec<BatchTally>,
+    pub batches: Vec<BatchTally>,
     /// Sessions whose transaction began in it, and that were idle in it at the last look of the rest; `None` when a
     /// request had no answer, or nobody looked.
     pub left_behind: Option<u64>,
@@ -55,7 +55,7 @@ impl TurnTally {
     /// Session seconds idle in transaction.
     #[must_use]
     pub fn idle_s(&self) -> f64 {
-        self.waves.iter().map(|wave| wave.idle_s).sum()
+        self.batches.iter().map(|wave| wave.idle_s).sum()
     }
 }
 
@@ -67,54 +67,56 @@ pub fn tally(looks: &[SessionPoll], windows: &[Turn]) -> Vec<TurnTally> {
 
 fn one(looks: &[SessionPoll], window: &Turn) -> TurnTally {
     let first = looks.partition_point(|look| look.at_s < window.from_s);
-    let end = looks.partition_point(|look| look.at_s <= window.rested_s);
-    let mut waves: Vec<BatchTally> = (0..window.waves.len()).map(|index| empty(window, index)).collect();
+    let end = looks.partition_point(|look| look.at_s <= window.cooldown_end_s);
+    let mut waves: Vec<BatchTally> = (0..window.batches.len()).map(|index| empty(window, index)).collect();
     let mut has_gap = first >= end;
     for index in first..end {
         // The time that a look stands for: half of that to its neighbours.
         let before_s = index.checked_sub(1).map_or(window.from_s, |it| looks[it].at_s).max(window.from_s);
-        let after_s = looks.get(index + 1).map_or(window.rested_s, |it| it.at_s).min(window.rested_s);
+        let after_s = looks.get(index + 1).map_or(window.cooldown_end_s, |it| it.at_s).min(window.cooldown_end_s);
         let look = &looks[index];
         has_gap |= look.at_s - before_s > GAP_S || after_s - look.at_s > GAP_S;
         // At the ends the whole of it, since there is no other look.
         let half = |gap_s: f64, whole: bool| if whole { gap_s } else { gap_s / 2.0 };
         let weight_s = half(look.at_s - before_s, index == first) + half(after_s - look.at_s, index + 1 == end);
-        for sight in &look.sights {
-            if let Some(wave) = wave_of(window, sight.began_s) {
+        for sight in &look.sessions {
+            if let Some(wave) = batch_of(window, sight.began_s) {
                 waves[wave].add(sight, look.at_s, weight_s);
             }
         }
     }
-    let unanswered = window.waves.iter().any(|wave| wave.unanswered > 0);
+    let unanswered = window.batches.iter().any(|wave| wave.unanswered > 0);
     let last = looks[first..end].last().filter(|_| !unanswered && !has_gap);
-    TurnTally { left_behind: last.map(|look| left_behind(look, window)), waves, has_gap }
+    TurnTally { left_behind: last.map(|look| left_behind(look, window)), batches: waves, has_gap }
 }
 
 fn empty(window: &Turn, index: usize) -> BatchTally {
-    let wave = window.waves[index];
-    let until_s = window.waves.get(index + 1).map_or(window.to_s + AFTERMATH_S, |next| next.from_s);
-    BatchTally { wave, lasted_s: until_s - wave.from_s, ..BatchTally::default() }
+    let wave = window.batches[index];
+    let until_s = window.batches.get(index + 1).map_or(window.to_s + AFTERMATH_S, |next| next.from_s);
+    BatchTally { batch: wave, lasted_s: until_s - wave.from_s, ..BatchTally::default() }
 }
 
 /// The wave in which a transaction began.
-fn wave_of(window: &Turn, began_s: f64) -> Option<usize> {
+fn batch_of(window: &Turn, began_s: f64) -> Option<usize> {
     if began_s > window.to_s + AFTERMATH_S {
         return None;
     }
-    window.waves.partition_point(|wave| wave.from_s - TRAVEL_S <= began_s).checked_sub(1)
+    window.batches.partition_point(|wave| wave.from_s - TRAVEL_S <= began_s).checked_sub(1)
 }
 
 /// Sessions that are idle in a transaction which began in the window.
 #[must_use]
 pub fn left_behind(look: &SessionPoll, window: &Turn) -> u64 {
-    let left =
-        look.sights.iter().filter(|it| it.doing == SessionActivity::Idle && wave_of(window, it.began_s).is_some());
+    let left = look
+        .sessions
+        .iter()
+        .filter(|it| it.activity == SessionActivity::Idle && batch_of(window, it.began_s).is_some());
     left.map(|it| it.pid).collect::<BTreeSet<_>>().len() as u64
 }
 
 impl BatchTally {
     fn add(&mut self, sight: &SessionObservation, at_s: f64, weight_s: f64) {
-        match sight.doing {
+        match sight.activity {
             SessionActivity::Active => self.active_s += weight_s,
             SessionActivity::WaitsForLock => self.lock_s += weight_s,
             SessionActivity::Idle => {
@@ -142,11 +144,11 @@ mod tests {
         Turn {
             route: Some(0),
             round: 1,
-            kind: TurnKind::Alone,
+            kind: TurnKind::Isolated,
             from_s: waves[0].0,
             to_s,
-            rested_s,
-            waves: waves.iter().map(wave).collect(),
+            cooldown_end_s: rested_s,
+            batches: waves.iter().map(wave).collect(),
             counted_s: None,
         }
     }
@@ -160,7 +162,7 @@ mod tests {
                 pid: span.0,
                 began_s: span.1,
                 since_s: span.2,
-                doing: SessionActivity::Idle,
+                activity: SessionActivity::Idle,
                 statement: Some("SELECT 1".into()),
             })
             .collect()
@@ -168,7 +170,7 @@ mod tests {
         std::iter::successors(Some(0), |n| Some(n + 1))
             .map(at)
             .take_while(|at_s| *at_s < to_s)
-            .map(|at_s| SessionPoll { at_s, sights: sights(at_s) })
+            .map(|at_s| SessionPoll { at_s, sessions: sights(at_s) })
             .collect()
     }
 
@@ -177,11 +179,11 @@ mod tests {
         let window = window(&[(1.0, 1.2), (1.25, 1.4)], 2.0);
         let looks = looks(3.0, &[(1, 1.01, 1.02, 1.12), (2, 1.05, 1.1, 1.35), (3, 1.3, 1.31, 1.33)]);
         let tally = &tally(&looks, &[window])[0];
-        assert!((tally.waves[0].idle_s - 0.35).abs() < 0.015, "{tally:?}");
-        assert!((tally.waves[1].idle_s - 0.02).abs() < 0.011, "{tally:?}");
-        assert!((tally.waves[0].beyond_s - 0.33).abs() < 0.015, "{tally:?}");
-        assert!((tally.waves[0].longest_s - 0.25).abs() < 0.011 && tally.left_behind == Some(0));
-        assert!((tally.waves[0].statements["SELECT 1"] - tally.waves[0].idle_s).abs() < 1e-9);
+        assert!((tally.batches[0].idle_s - 0.35).abs() < 0.015, "{tally:?}");
+        assert!((tally.batches[1].idle_s - 0.02).abs() < 0.011, "{tally:?}");
+        assert!((tally.batches[0].beyond_s - 0.33).abs() < 0.015, "{tally:?}");
+        assert!((tally.batches[0].longest_s - 0.25).abs() < 0.011 && tally.left_behind == Some(0));
+        assert!((tally.batches[0].statements["SELECT 1"] - tally.batches[0].idle_s).abs() < 1e-9);
     }
 
     #[test]
@@ -197,7 +199,7 @@ mod tests {
         let looks = looks(3.0, &[(1, 1.01, 1.02, 9.0), (2, 1.01, 1.02, 1.6)]);
         let mut window = window(&[(1.0, 1.2)], 2.0);
         assert_eq!(tally(&looks, std::slice::from_ref(&window))[0].left_behind, Some(1));
-        window.waves[0].unanswered = 1;
+        window.batches[0].unanswered = 1;
         assert_eq!(tally(&looks, &[window])[0].left_behind, None);
     }
 

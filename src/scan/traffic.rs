@@ -78,7 +78,7 @@ fn held_s(route: &ScanRoute) -> Option<f64> {
     if route.verdict == ScanVerdict::Leaks {
         return None;
     }
-    let in_company = route.held_in_company_s_per_request.filter(|_| route.only_in_company);
+    let in_company = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
     in_company.or(route.held_s_per_request).map(|held| held.value)
 }
 

@@ -14,15 +14,15 @@ pub struct RouteEvidence {
     /// Idle seconds beyond pauses per request, alone; `None` when there were too few requests, or nobody looked.
     pub beyond_s: Option<Estimate>,
     /// The same in company; `None` when it is not named there.
-    pub in_company_s: Option<Estimate>,
+    pub concurrent_s: Option<Estimate>,
     /// Whether nobody knows what others did.
-    pub others_unseen: bool,
+    pub other_sessions_unseen: bool,
     /// Whether a session was left in a transaction while nothing was asked for.
-    pub others_left: bool,
+    pub other_sessions_leak: bool,
     /// Windows after which sessions were left behind.
-    pub windows_with_left: u64,
+    pub turns_with_leak: u64,
     /// Windows of which it is known whether.
-    pub windows_judged: u64,
+    pub turns_judged: u64,
 }
 
 /// A verdict, and a word on it where it needs one.
@@ -31,29 +31,29 @@ pub struct RouteVerdict {
     /// The verdict.
     pub verdict: ScanVerdict,
     /// Whether it holds in company and not alone.
-    pub only_in_company: bool,
+    pub only_concurrent: bool,
     /// Why.
-    pub because: Option<String>,
+    pub reason: Option<String>,
 }
 
 impl RouteVerdict {
     fn plain(verdict: ScanVerdict) -> Self {
-        Self { verdict, only_in_company: false, because: None }
+        Self { verdict, only_concurrent: false, reason: None }
     }
 
     fn unknown(because: impl Into<String>) -> Self {
-        Self { because: Some(because.into()), ..Self::plain(ScanVerdict::Unknown) }
+        Self { reason: Some(because.into()), ..Self::plain(ScanVerdict::Unknown) }
     }
 }
 
 /// Judges a route.
 #[must_use]
 pub fn judge(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict {
-    if known.windows_with_left >= 2 && !known.others_left {
+    if known.turns_with_leak >= 2 && !known.other_sessions_leak {
         return RouteVerdict::plain(ScanVerdict::Leaks);
     }
     let holds = |held: Option<Estimate>| held.is_some_and(|held| held.low >= thresholds.held_s);
-    if known.others_unseen && (holds(known.beyond_s) || holds(known.in_company_s)) {
+    if known.other_sessions_unseen && (holds(known.beyond_s) || holds(known.concurrent_s)) {
         return RouteVerdict::unknown(
             "it may be others who hold: there was no turn without requests, or nobody saw it",
         );
@@ -61,11 +61,11 @@ pub fn judge(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
     if holds(known.beyond_s) {
         return RouteVerdict::plain(ScanVerdict::Holds);
     }
-    if holds(known.in_company_s) {
+    if holds(known.concurrent_s) {
         let because = "it holds while other routes are asked for too, and not alone".to_owned();
         return RouteVerdict {
-            only_in_company: true,
-            because: Some(because),
+            only_concurrent: true,
+            reason: Some(because),
             ..RouteVerdict::plain(ScanVerdict::Holds)
         };
     }
@@ -83,13 +83,13 @@ fn not_named(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
     if known.failures as f64 > MOST_FAILED * known.requests as f64 {
         return RouteVerdict::unknown(format!("{} of {} requests failed", known.failures, known.requests));
     }
-    if known.windows_with_left >= 1 && known.others_left {
+    if known.turns_with_leak >= 1 && known.other_sessions_leak {
         return RouteVerdict::unknown(
             "sessions stay in a transaction after it, and after turns without requests, too: `[database] applications` \
              says whose count",
         );
     }
-    if known.windows_with_left == 1 {
+    if known.turns_with_leak == 1 {
         return RouteVerdict::unknown("a session was left in a transaction once, and not again");
     }
     let Some(beyond_s) = known.beyond_s else {
@@ -102,7 +102,7 @@ fn not_named(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
             "{low:.3} to {high:.3} s per request is too wide to tell from {limit:.3} s"
         ));
     }
-    if known.windows_judged == 0 {
+    if known.turns_judged == 0 {
         return RouteVerdict::unknown(format!(
             "{} requests had no answer: whether they leave sessions behind cannot be told",
             known.unanswered
@@ -122,8 +122,8 @@ mod tests {
 
     fn verdict(known: RouteEvidence) -> (ScanVerdict, bool) {
         let judged = judge(&known, &THRESHOLDS);
-        assert_eq!(judged.because.is_some(), judged.verdict == ScanVerdict::Unknown || judged.only_in_company);
-        (judged.verdict, judged.only_in_company)
+        assert_eq!(judged.reason.is_some(), judged.verdict == ScanVerdict::Unknown || judged.only_concurrent);
+        (judged.verdict, judged.only_concurrent)
     }
 
     #[test]
@@ -131,37 +131,37 @@ mod tests {
         let fine = RouteEvidence {
             requests: 60,
             beyond_s: Some(between(0.0, 0.001)),
-            windows_judged: 3,
+            turns_judged: 3,
             ..RouteEvidence::default()
         };
         assert_eq!(verdict(fine), (ScanVerdict::Fine, false));
         let holds = RouteEvidence { beyond_s: Some(between(0.14, 0.16)), ..fine };
         assert_eq!(verdict(holds), (ScanVerdict::Holds, false));
-        assert_eq!(verdict(RouteEvidence { others_unseen: true, ..fine }), (ScanVerdict::Fine, false));
-        assert_eq!(verdict(RouteEvidence { windows_with_left: 2, ..holds }), (ScanVerdict::Leaks, false));
+        assert_eq!(verdict(RouteEvidence { other_sessions_unseen: true, ..fine }), (ScanVerdict::Fine, false));
+        assert_eq!(verdict(RouteEvidence { turns_with_leak: 2, ..holds }), (ScanVerdict::Leaks, false));
         assert_eq!(
-            verdict(RouteEvidence { in_company_s: Some(between(0.1, 0.3)), ..fine }),
+            verdict(RouteEvidence { concurrent_s: Some(between(0.1, 0.3)), ..fine }),
             (ScanVerdict::Holds, true)
         );
         assert_eq!(
-            verdict(RouteEvidence { in_company_s: Some(between(0.01, 0.3)), ..fine }),
+            verdict(RouteEvidence { concurrent_s: Some(between(0.01, 0.3)), ..fine }),
             (ScanVerdict::Fine, false)
         );
         for unknown in [
             RouteEvidence { beyond_s: Some(between(0.01, 0.06)), ..fine },
             RouteEvidence { beyond_s: None, ..fine },
-            RouteEvidence { others_unseen: true, ..holds },
-            RouteEvidence { others_unseen: true, in_company_s: Some(between(0.1, 0.3)), ..fine },
+            RouteEvidence { other_sessions_unseen: true, ..holds },
+            RouteEvidence { other_sessions_unseen: true, concurrent_s: Some(between(0.1, 0.3)), ..fine },
             RouteEvidence { failures: 40, ..fine },
-            RouteEvidence { windows_with_left: 1, ..fine },
-            RouteEvidence { windows_with_left: 3, others_left: true, ..fine },
-            RouteEvidence { windows_judged: 0, unanswered: 3, ..fine },
-            RouteEvidence { windows_judged: 3, ..RouteEvidence::default() },
+            RouteEvidence { turns_with_leak: 1, ..fine },
+            RouteEvidence { turns_with_leak: 3, other_sessions_leak: true, ..fine },
+            RouteEvidence { turns_judged: 0, unanswered: 3, ..fine },
+            RouteEvidence { turns_judged: 3, ..RouteEvidence::default() },
         ] {
             assert_eq!(verdict(unknown).0, ScanVerdict::Unknown, "{unknown:?}");
         }
         assert_eq!(
-            verdict(RouteEvidence { windows_with_left: 3, others_left: true, ..holds }),
+            verdict(RouteEvidence { turns_with_leak: 3, other_sessions_leak: true, ..holds }),
             (ScanVerdict::Holds, false)
         );
         let failing = RouteEvidence { failures: 60, ..holds };

@@ -26,9 +26,9 @@ mod open;
 mod plan;
 mod profile;
 pub mod recorder;
+mod scan_user;
 mod service;
 pub mod sketch;
-mod solo;
 mod template;
 mod user;
 
@@ -49,8 +49,8 @@ use open::Schedule;
 pub use plan::LoadPlan;
 use profile::Profile;
 use recorder::Recorder;
+pub use scan_user::{FinishedRequest, RequestStatus, ScanUser};
 pub use service::Files;
-pub use solo::{FinishedRequest, RequestStatus, ScanUser};
 
 /// Why a swarm could not load anything.
 #[derive(Debug, thiserror::Error)]

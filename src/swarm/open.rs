@@ -46,9 +46,9 @@ pub(super) async fn run(
         idle: Mutex::default(),
     });
     let (keep_on, told) = channel();
-    let keeper = Arc::clone(&crowd);
+    let supervisor = Arc::clone(&crowd);
     let thread = std::thread::Builder::new().name("schedule".to_owned());
-    let thread = thread.spawn(move || keeper.keep_schedule(&told)).map_err(SwarmError::Schedule)?;
+    let thread = thread.spawn(move || supervisor.keep_schedule(&told)).map_err(SwarmError::Schedule)?;
     tokio::select! {
         () = tokio::time::sleep_until(clock.steady_to.into()) => ended.cancel(),
         () = ended.cancelled() => {}

@@ -22,7 +22,7 @@ use super::open::Schedule;
 use super::plan::{Capture, Class, Task};
 use super::profile::Profile;
 use super::recorder::{Recorder, RequestOutcome};
-use super::solo::{FinishedRequest, NO_ANSWER, RequestStatus};
+use super::scan_user::{FinishedRequest, NO_ANSWER, RequestStatus};
 use crate::redact::Redactor;
 use crate::scenario::Balance;
 use crate::units::Span;
@@ -164,7 +164,7 @@ impl User {
             // What comes after a failed step would fail for no fault of its own.
             _ => self.ahead.clear(),
         }
-        let asked = FinishedRequest { sent, done, ended: RequestStatus::of(&outcome) };
+        let asked = FinishedRequest { sent, done, status: RequestStatus::of(&outcome) };
         shared.recorder.record(self.index, route, clock.phase(done), done - planned.unwrap_or(sent), outcome);
         asked
     }

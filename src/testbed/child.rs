@@ -1,4 +1,4 @@
-//! A program of the server as the keeper's child: started, waited for, ended.
+//! A program of the server as the supervisor's child: started, waited for, ended.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::keeper::KeeperError;
+use super::supervisor::SupervisorError;
 
 /// How long the server may take to obey each signal: fast shutdown, immediate shutdown, no more asking.
 pub(super) const STOP_STEPS: [(Signal, Duration); 3] = [
@@ -46,7 +46,7 @@ pub(super) struct RunningChild {
 
 impl RunningChild {
     /// Starts `command`, its output appended to `log`.
-    pub(super) fn start(command: Command, log: &Path) -> Result<Self, KeeperError> {
+    pub(super) fn start(command: Command, log: &Path) -> Result<Self, SupervisorError> {
         Self::start_to_stop_by(&STOP_STEPS, command, log)
     }
 
@@ -55,13 +55,13 @@ impl RunningChild {
         stop_steps: &'static [(Signal, Duration)],
         mut command: Command,
         log: &Path,
-    ) -> Result<Self, KeeperError> {
+    ) -> Result<Self, SupervisorError> {
         let program = PathBuf::from(command.get_program());
         let start = || {
             let out = File::options().create(true).append(true).open(log)?;
             command.stdout(out.try_clone()?).stderr(out).spawn()
         };
-        let failed = |source| KeeperError::Program { program: program.clone(), source };
+        let failed = |source| SupervisorError::Program { program: program.clone(), source };
         let child = { start }().map_err(failed)?;
         Ok(Self { program, child, stop_steps })
     }
@@ -76,7 +76,7 @@ impl RunningChild {
         &mut self,
         orders: &Receiver<StopSignal>,
         tick: Duration,
-    ) -> Result<ChildEvent, KeeperError> {
+    ) -> Result<ChildEvent, SupervisorError> {
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(ChildEvent::Ended(status));
@@ -89,7 +89,7 @@ impl RunningChild {
     }
 
     /// Ends the child, step by step harder, and waits for it.
-    pub(super) fn stop(&mut self) -> Result<(), KeeperError> {
+    pub(super) fn stop(&mut self) -> Result<(), SupervisorError> {
         for (signal, patience) in self.stop_steps {
             let deadline = Instant::now() + *patience;
             self.send(*signal);
@@ -100,7 +100,7 @@ impl RunningChild {
                 thread::sleep(FAST_TICK);
             }
         }
-        Err(KeeperError::Survived { program: self.program.clone(), pid: self.child.id() })
+        Err(SupervisorError::Survived { program: self.program.clone(), pid: self.child.id() })
     }
 
     /// To the child alone: a server passes it on to its sessions, which are in groups of their own.
@@ -113,8 +113,8 @@ impl RunningChild {
     }
 
     /// How it ended, if it did.
-    pub(super) fn try_wait(&mut self) -> Result<Option<ExitStatus>, KeeperError> {
-        self.child.try_wait().map_err(|source| KeeperError::Program { program: self.program.clone(), source })
+    pub(super) fn try_wait(&mut self) -> Result<Option<ExitStatus>, SupervisorError> {
+        self.child.try_wait().map_err(|source| SupervisorError::Program { program: self.program.clone(), source })
     }
 }
 

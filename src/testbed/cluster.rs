@@ -1,7 +1,7 @@
 //! A private, throw-away PostgreSQL server.
 //!
 //! Reached through a Unix socket in a folder that only this user can enter, durability off, gone at the end. The
-//! server is not a child of this process but of a [`keeper`], which outlives it by as long as it
+//! server is not a child of this process but of a [`supervisor`], which outlives it by as long as it
 //! takes to stop the server and to remove the folder.
 
 use std::env;
@@ -16,9 +16,9 @@ use tokio_postgres::NoTls;
 
 use super::binaries::ServerBinaries;
 use super::folder;
-use super::keeper::{self, KeeperPlan, SUPERUSER, StartedServer};
-use super::lifeline::Keeper;
+use super::lifeline::Supervisor;
 use super::pgbouncer::{CONSOLE, POOLER_PORT};
+use super::supervisor::{self, SUPERUSER, StartedServer, SupervisorPlan};
 
 pub use super::plan::ClusterPlan;
 
@@ -40,8 +40,8 @@ const READY_POLL: Duration = Duration::from_millis(20);
 /// Where a cluster is put, and which program keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterHome {
-    /// The program with the subcommand [`keeper::SUBCOMMAND`].
-    pub keeper: PathBuf,
+    /// The program with the subcommand [`supervisor::SUBCOMMAND`].
+    pub supervisor: PathBuf,
     /// The folder in which the cluster's own is made; `/tmp` is used when it is too deep for a socket.
     pub temp_dir: PathBuf,
 }
@@ -52,27 +52,27 @@ impl ClusterHome {
     /// # Errors
     /// When the system does not tell which program this is.
     pub fn of_this_program() -> io::Result<Self> {
-        Ok(Self { keeper: env::current_exe()?, temp_dir: env::temp_dir() })
+        Ok(Self { supervisor: env::current_exe()?, temp_dir: env::temp_dir() })
     }
 }
 
 /// Why a private cluster could not be started or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The keeper cannot be started.
-    #[error("starting the keeper of PostgreSQL, `{}`", .program.display())]
-    SpawnKeeper {
+    /// The supervisor cannot be started.
+    #[error("starting the supervisor of PostgreSQL, `{}`", .program.display())]
+    SpawnSupervisor {
         /// The program.
         program: PathBuf,
         /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// The pipes to the keeper broke.
-    #[error("talking to the keeper of PostgreSQL")]
+    /// The pipes to the supervisor broke.
+    #[error("talking to the supervisor of PostgreSQL")]
     Talk(#[source] io::Error),
-    /// The keeper said something that is no report.
-    #[error("the keeper of PostgreSQL said {line:?}, which is no report")]
+    /// The supervisor said something that is no report.
+    #[error("the supervisor of PostgreSQL said {line:?}, which is no report")]
     Gibberish {
         /// What it said.
         line: String,
@@ -80,19 +80,19 @@ pub enum ClusterError {
         #[source]
         source: serde_json::Error,
     },
-    /// The keeper ended without saying why.
-    #[error("the keeper of PostgreSQL ended without a word ({status})")]
-    KeeperGone {
+    /// The supervisor ended without saying why.
+    #[error("the supervisor of PostgreSQL ended without a word ({status})")]
+    SupervisorGone {
         /// How it ended.
         status: ExitStatus,
     },
-    /// The keeper made no server in time.
-    #[error("the keeper of PostgreSQL made no cluster within {INIT_DEADLINE:?}")]
+    /// The supervisor made no server in time.
+    #[error("the supervisor of PostgreSQL made no cluster within {INIT_DEADLINE:?}")]
     NoReport,
     /// There is no server, or no longer one.
     #[error("no private PostgreSQL: {reason}")]
     Failed {
-        /// What happened, in the keeper's words, with its causes.
+        /// What happened, in the supervisor's words, with its causes.
         reason: String,
         /// The last lines of the server's log, oldest first.
         log: Vec<String>,
@@ -109,7 +109,7 @@ pub enum ClusterError {
         free_mb: u64,
     },
     /// The server runs and does not answer.
-    #[error("PostgreSQL gave no answer within {READY_DEADLINE:?}, its log says `{}`", keeper::log_reason(.log))]
+    #[error("PostgreSQL gave no answer within {READY_DEADLINE:?}, its log says `{}`", supervisor::log_reason(.log))]
     NoAnswer {
         /// What the last attempt saw; `None` when it was still waiting.
         #[source]
@@ -125,7 +125,7 @@ pub enum ClusterError {
         source: Option<tokio_postgres::Error>,
     },
     /// `PgBouncer` runs and does not answer.
-    #[error("PgBouncer gave no answer within {READY_DEADLINE:?}, its log says `{}`", keeper::log_reason(.log))]
+    #[error("PgBouncer gave no answer within {READY_DEADLINE:?}, its log says `{}`", supervisor::log_reason(.log))]
     NoPooler {
         /// What the last attempt saw.
         #[source]
@@ -160,7 +160,7 @@ fn check_space(folder: &Path) -> Result<(), ClusterError> {
 pub struct PgCluster {
     version: String,
     server: StartedServer,
-    keeper: Keeper,
+    supervisor: Supervisor,
     /// Whether [`stop`](Self::stop) came to its end: one that was given up half way must be repeatable.
     stopped: bool,
 }
@@ -172,25 +172,25 @@ impl PgCluster {
     /// When any step fails; nothing is left behind then.
     ///
     /// # Cancel safety
-    /// The keeper removes a cluster whose start was dropped.
+    /// The supervisor removes a cluster whose start was dropped.
     pub async fn start(
         binaries: &ServerBinaries,
         plan: &ClusterPlan,
         home: &ClusterHome,
     ) -> Result<Self, ClusterError> {
         check_space(&home.temp_dir)?;
-        let mut keeper = Keeper::spawn(&home.keeper)?;
-        let order = KeeperPlan {
+        let mut supervisor = Supervisor::spawn(&home.supervisor)?;
+        let order = SupervisorPlan {
             initdb: binaries.initdb(),
             postgres: binaries.postgres(),
             temp_dir: home.temp_dir.clone(),
             settings: plan.all_settings(),
             pgbouncer: plan.pgbouncer.clone(),
         };
-        match Box::pin(start_server(&mut keeper, &order)).await {
-            Ok(server) => Ok(Self { version: binaries.version.clone(), server, keeper, stopped: false }),
+        match Box::pin(start_server(&mut supervisor, &order)).await {
+            Ok(server) => Ok(Self { version: binaries.version.clone(), server, supervisor, stopped: false }),
             Err(error) => {
-                keeper.end().await;
+                supervisor.end().await;
                 Err(error)
             }
         }
@@ -221,9 +221,9 @@ impl PgCluster {
         &self.server.folder
     }
 
-    /// The process of the keeper; `None` once it has ended.
-    pub fn keeper_pid(&self) -> Option<u32> {
-        self.keeper.pid()
+    /// The process of the supervisor; `None` once it has ended.
+    pub fn supervisor_pid(&self) -> Option<u32> {
+        self.supervisor.pid()
     }
 
     /// The process of the server itself.
@@ -258,7 +258,7 @@ impl PgCluster {
     /// # Cancel safety
     /// Safe: nothing that was read is lost.
     pub async fn gone(&mut self) -> ClusterError {
-        self.keeper.next_failure().await
+        self.supervisor.next_failure().await
     }
 
     /// Stops the server and waits until its folder is gone, at most about 16 s. A second call does nothing.
@@ -269,13 +269,13 @@ impl PgCluster {
         if self.stopped {
             return Ok(());
         }
-        let outcome = self.keeper.end().await;
+        let outcome = self.supervisor.end().await;
         self.sweep_leftovers().await?;
         self.stopped = true;
         outcome.map_or(Ok(()), Err)
     }
 
-    /// Does the keeper's work when the keeper could not.
+    /// Does the supervisor's work when the supervisor could not.
     async fn sweep_leftovers(&self) -> Result<(), ClusterError> {
         let folder = self.server.folder.clone();
         let swept = spawn_blocking(move || !folder.exists() || folder::sweep(&folder)).await;
@@ -288,7 +288,7 @@ impl PgCluster {
 
 impl Drop for PgCluster {
     fn drop(&mut self) {
-        // Closing the lifeline is the killing: the keeper stops the server, and SIGKILL to it would only prevent that.
+        // Closing the lifeline is the killing: the supervisor stops the server, and SIGKILL to it would only prevent that.
         if !self.stopped {
             tracing::warn!(
                 "the PostgreSQL in `{}` was not stopped before it was dropped",
@@ -298,12 +298,12 @@ impl Drop for PgCluster {
     }
 }
 
-async fn start_server(keeper: &mut Keeper, plan: &KeeperPlan) -> Result<StartedServer, ClusterError> {
-    keeper.order(plan).await?;
-    let server = timeout(INIT_DEADLINE, keeper.started()).await.ok().ok_or(ClusterError::NoReport)??;
+async fn start_server(supervisor: &mut Supervisor, plan: &SupervisorPlan) -> Result<StartedServer, ClusterError> {
+    supervisor.order(plan).await?;
+    let server = timeout(INIT_DEADLINE, supervisor.started()).await.ok().ok_or(ClusterError::NoReport)??;
     let outcome = tokio::select! {
         outcome = async { set_up(&server).await?; wait_for_pooler(&server).await } => outcome,
-        error = keeper.next_failure() => Err(error),
+        error = supervisor.next_failure() => Err(error),
     };
     outcome.map(|()| server)
 }
@@ -319,7 +319,7 @@ async fn set_up(server: &StartedServer) -> Result<(), ClusterError> {
             _ if Instant::now() < deadline => sleep(READY_POLL).await,
             last => {
                 let source = last.ok().and_then(Result::err);
-                return Err(ClusterError::NoAnswer { source, log: keeper::log_tail(&server.log) });
+                return Err(ClusterError::NoAnswer { source, log: supervisor::log_tail(&server.log) });
             }
         }
     }
@@ -334,7 +334,7 @@ async fn wait_for_pooler(server: &StartedServer) -> Result<(), ClusterError> {
         match config.connect(NoTls).await {
             Ok(_) => return Ok(()),
             Err(_) if Instant::now() < deadline => sleep(READY_POLL).await,
-            Err(source) => return Err(ClusterError::NoPooler { source, log: keeper::log_tail(log) }),
+            Err(source) => return Err(ClusterError::NoPooler { source, log: supervisor::log_tail(log) }),
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 use super::cluster::{self, ClusterError, PgCluster};
-use super::keeper;
+use super::supervisor;
 use crate::database::TlsMode;
 use crate::scenario::Scenario;
 
@@ -185,7 +185,7 @@ impl Database {
         let (host, port, user, password, dbname) = match self {
             Self::Private(cluster) => {
                 let host = DatabaseHost::Socket(cluster.socket_dir().to_owned());
-                (host, cluster.gateway_port(), keeper::SUPERUSER.to_owned(), None, cluster::DATABASE.to_owned())
+                (host, cluster.gateway_port(), supervisor::SUPERUSER.to_owned(), None, cluster::DATABASE.to_owned())
             }
             Self::Own { database, .. } => {
                 let OwnDatabase { host, port, user, dbname, .. } = database.as_ref();

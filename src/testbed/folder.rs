@@ -1,13 +1,13 @@
-//! The temporary folder of a keeper: who owns it, and how it goes away with what a killed keeper has left running.
+//! The temporary folder of a supervisor: who owns it, and how it goes away with what a killed supervisor has left running.
 //!
 //! ```text
-//! rbac-bench-<pid of the keeper>-<random>/
-//!   owner.pid      the keeper's pid and start time
+//! rbac-bench-<pid of the supervisor>-<random>/
+//!   owner.pid      the supervisor's pid and start time
 //!   data/          the cluster
 //!   s/             the socket
 //!   postgres.log   what initdb and postgres say
 //!   pgbouncer.*    configuration, users, process and (unless it has another place) log of a PgBouncer
-//!   service.json   of the keeper of a service instead of all these: how its processes are found
+//!   service.json   of the supervisor of a service instead of all these: how its processes are found
 //! ```
 //!
 //! A folder has an owner from the instant it exists, since its name says which; `owner.pid` then tells that process
@@ -113,9 +113,9 @@ fn place_for_folders(temp_dir: &Path) -> io::Result<PathBuf> {
     Path::new(SHORT_TEMP_DIR).canonicalize()
 }
 
-/// Removes the folders in `temp_dir` whose keeper is gone, and stops what it has left running.
+/// Removes the folders in `temp_dir` whose supervisor is gone, and stops what it has left running.
 ///
-/// Only folders of this user with a name that a keeper gave are looked at; one with a living keeper is left alone.
+/// Only folders of this user with a name that a supervisor gave are looked at; one with a living supervisor is left alone.
 /// Returns how many were removed. To be called before a run; it takes up to fifteen seconds per folder.
 pub fn sweep_stale(temp_dir: &Path) -> usize {
     let Ok(place) = place_for_folders(temp_dir) else { return 0 };
@@ -130,7 +130,7 @@ fn is_stale(folder: &Path) -> bool {
     ours && FolderOwner::of(folder).is_some_and(|owner| !owner.is_alive())
 }
 
-/// Stops the server that a vanished keeper left in `folder`, and removes the folder; false when it is still there.
+/// Stops the server that a vanished supervisor left in `folder`, and removes the folder; false when it is still there.
 pub(super) fn sweep(folder: &Path) -> bool {
     if let Some(pooler) = leftover_pooler(folder) {
         stop(pooler, Signal::SIGTERM);
@@ -173,8 +173,8 @@ fn leftover_postmaster(data: &Path) -> Option<Pid> {
     is_program_on(&command_line(pid)?, "postgres", data).then(|| Pid::from_raw(pid))
 }
 
-/// The same for the `PgBouncer` in front of it: by the file that its keeper wrote, and among all processes where the
-/// keeper was killed before it could write.
+/// The same for the `PgBouncer` in front of it: by the file that its supervisor wrote, and among all processes where the
+/// supervisor was killed before it could write.
 fn leftover_pooler(folder: &Path) -> Option<Pid> {
     let ini = pgbouncer::ini_in(folder);
     let is_it = |pid: &Pid| command_line(pid.as_raw()).is_some_and(|line| is_program_on(&line, "pgbouncer", &ini));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_keeper_made_is_left_alone() {
+    fn what_no_supervisor_made_is_left_alone() {
         let temp = tempfile::tempdir().unwrap();
         for name in ["rbac-bench-notes", "rbac-bench-1-draft", "rbac-bench--1-0123abcd", "other-2147483640-0123abcd"] {
             fs::create_dir(temp.path().join(name)).unwrap();
@@ -267,7 +267,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_pooler_whose_keeper_was_killed_before_it_wrote_down_its_process_is_stopped() {
+    fn a_pooler_whose_supervisor_was_killed_before_it_wrote_down_its_process_is_stopped() {
         let temp = tempfile::tempdir().unwrap();
         let folder = folder_of(temp.path(), NOBODY);
         let ini = pgbouncer::ini_in(&folder);

@@ -1,4 +1,4 @@
-//! The keeper of PostgreSQL, seen from the run: a child, and the pipe whose end is its signal to stop.
+//! The supervisor of PostgreSQL, seen from the run: a child, and the pipe whose end is its signal to stop.
 
 use std::io;
 use std::path::Path;
@@ -10,31 +10,31 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::cluster::ClusterError;
-use super::keeper::{self, KeeperPlan, KeeperReport, StartedServer};
+use super::supervisor::{self, StartedServer, SupervisorPlan, SupervisorReport};
 
-/// How long the keeper may take to stop what it keeps and to remove the folder; its own steps add up to 12 s.
+/// How long the supervisor may take to stop what it keeps and to remove the folder; its own steps add up to 12 s.
 const STOP_DEADLINE: Duration = Duration::from_secs(16);
 
-/// The keeper's process, seen from the run.
+/// The supervisor's process, seen from the run.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct Supervisor {
     child: Child,
-    /// Its stdin; `None` once the keeper was told to end.
+    /// Its stdin; `None` once the supervisor was told to end.
     lifeline: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
 }
 
-impl Keeper {
-    /// Starts the program as a keeper.
+impl Supervisor {
+    /// Starts the program as a supervisor.
     pub(super) fn spawn(program: &Path) -> Result<Self, ClusterError> {
-        let failed = |source| ClusterError::SpawnKeeper { program: program.to_owned(), source };
+        let failed = |source| ClusterError::SpawnSupervisor { program: program.to_owned(), source };
         let mut child = Command::new(program)
-            .arg(keeper::SUBCOMMAND)
+            .arg(supervisor::SUBCOMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // What it has to say it reports; the same on stderr would reach the user twice.
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal goes to the whole foreground group. The keeper has to survive it.
+            // Ctrl-C in a terminal goes to the whole foreground group. The supervisor has to survive it.
             .process_group(0)
             .spawn()
             .map_err(failed)?;
@@ -45,7 +45,7 @@ impl Keeper {
     }
 
     /// Sends the plan.
-    pub(super) async fn order(&mut self, plan: &KeeperPlan) -> Result<(), ClusterError> {
+    pub(super) async fn order(&mut self, plan: &SupervisorPlan) -> Result<(), ClusterError> {
         let mut line = serde_json::to_vec(plan).map_err(|error| ClusterError::Talk(error.into()))?;
         line.push(b'\n');
         match &mut self.lifeline {
@@ -60,27 +60,27 @@ impl Keeper {
     /// Safe: nothing that was read is lost.
     pub(super) async fn started(&mut self) -> Result<StartedServer, ClusterError> {
         match self.next_report().await? {
-            KeeperReport::Started(server) => Ok(server),
-            KeeperReport::Failed { reason, log } => Err(ClusterError::Failed { reason, log }),
+            SupervisorReport::Started(server) => Ok(server),
+            SupervisorReport::Failed { reason, log } => Err(ClusterError::Failed { reason, log }),
         }
     }
 
-    async fn next_report(&mut self) -> Result<KeeperReport, ClusterError> {
+    async fn next_report(&mut self) -> Result<SupervisorReport, ClusterError> {
         match self.reports.next_line().await.map_err(ClusterError::Talk)? {
             Some(line) => serde_json::from_str(&line).map_err(|source| ClusterError::Gibberish { line, source }),
-            None => Err(ClusterError::KeeperGone { status: self.child.wait().await.map_err(ClusterError::Talk)? }),
+            None => Err(ClusterError::SupervisorGone { status: self.child.wait().await.map_err(ClusterError::Talk)? }),
         }
     }
 
-    /// Waits for the keeper to report that the server is gone.
+    /// Waits for the supervisor to report that the server is gone.
     ///
     /// # Cancel safety
     /// Safe: nothing that was read is lost.
     pub(super) async fn next_failure(&mut self) -> ClusterError {
         loop {
             match self.next_report().await {
-                Ok(KeeperReport::Started(_)) => {}
-                Ok(KeeperReport::Failed { reason, log }) => return ClusterError::Failed { reason, log },
+                Ok(SupervisorReport::Started(_)) => {}
+                Ok(SupervisorReport::Failed { reason, log }) => return ClusterError::Failed { reason, log },
                 Err(error) => return error,
             }
         }
@@ -91,22 +91,24 @@ impl Keeper {
         self.child.id()
     }
 
-    /// Lets the keeper end, by force if it takes too long; gives the failure that it reported, if any.
+    /// Lets the supervisor end, by force if it takes too long; gives the failure that it reported, if any.
     pub(super) async fn end(&mut self) -> Option<ClusterError> {
         self.lifeline = None;
         let Ok(last) = timeout(STOP_DEADLINE, self.next_failure()).await else {
-            tracing::warn!("the keeper of PostgreSQL did not end within {STOP_DEADLINE:?}");
+            tracing::warn!("the supervisor of PostgreSQL did not end within {STOP_DEADLINE:?}");
             if let Err(error) = self.child.kill().await {
-                tracing::warn!("killing the keeper of PostgreSQL: {error}");
+                tracing::warn!("killing the supervisor of PostgreSQL: {error}");
             }
             return None;
         };
         match last {
-            ClusterError::KeeperGone { status } if status.success() => None,
+            ClusterError::SupervisorGone { status } if status.success() => None,
             error => {
-                // After its last report the keeper has yet to end.
+                // After its last report the supervisor has yet to end.
                 if timeout(STOP_DEADLINE, self.child.wait()).await.is_err() {
-                    tracing::warn!("the keeper of PostgreSQL did not end within {STOP_DEADLINE:?} of its last report");
+                    tracing::warn!(
+                        "the supervisor of PostgreSQL did not end within {STOP_DEADLINE:?} of its last report"
+                    );
                 }
                 Some(error)
             }

@@ -1,7 +1,7 @@
 //! Where an experiment runs: a private PostgreSQL cluster, gateway replicas, the slow backend.
 //!
 //! PostgreSQL comes from [`binaries`] (found, or fetched by [`download`]), lives in a temporary [`folder`] as an
-//! unprivileged account, is the child of a [`keeper`], and is seen by the run as a [`cluster`]; so does a [`pgbouncer`]
+//! unprivileged account, is the child of a [`supervisor`], and is seen by the run as a [`cluster`]; so does a [`pgbouncer`]
 //! in front of it, where the scenario asks for one. The gateway replicas and the backend are [`service`]s: this program
 //! again, as child processes. Nothing outlives the run: every child ends when the pipe to its standard input closes,
 //! which the system does even after SIGKILL.
@@ -9,12 +9,12 @@
 mod account;
 pub mod binaries;
 mod child;
+mod child_settings;
 pub mod cluster;
 pub mod command;
 pub mod database;
 pub mod download;
 pub mod folder;
-pub mod keeper;
 mod lifeline;
 pub mod limits;
 pub mod pgbouncer;
@@ -24,7 +24,7 @@ mod seed;
 pub mod service;
 mod serving;
 pub mod speed;
-mod told;
+pub mod supervisor;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,12 +33,12 @@ use gateway_under_test::settings::Settings;
 use reqwest::header::HeaderValue;
 
 use crate::scenario::{Scenario, SessionScope};
+use child_settings::{backend_settings, replica_settings};
 use cluster::{ClusterHome, ClusterPlan, PgCluster};
 use database::{Database, OwnDatabase};
 use pgbouncer::PgBouncerPlan;
 use seed::Callers;
 use service::Service;
-use told::{backend_settings, replica_settings};
 
 pub use account::AccountError;
 pub use seed::SeedError;

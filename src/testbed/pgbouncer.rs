@@ -1,6 +1,6 @@
 //! `PgBouncer` in front of the private PostgreSQL: where its program lies, and what it is told.
 //!
-//! It is a second child of the [`keeper`](super::keeper), beside the server, and so ends with it. It listens on a socket
+//! It is a second child of the [`supervisor`](super::supervisor), beside the server, and so ends with it. It listens on a socket
 //! in the same folder as the server's, under another number, and trusts whoever can enter that folder.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::binaries::SearchPlaces;
 use super::cluster::DATABASE;
 use super::folder::PORT;
-use super::keeper::SUPERUSER;
+use super::supervisor::SUPERUSER;
 use crate::scenario::{PgBouncer, ServerResetQuery};
 
 /// The number in the name of its socket.
@@ -92,7 +92,7 @@ fn parse_version(said: &str) -> Option<String> {
     version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
 }
 
-/// What the keeper is asked for beside the server.
+/// What the supervisor is asked for beside the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PgBouncerPlan {
     /// The executable.
@@ -180,7 +180,7 @@ pub(super) fn ini_in(folder: &Path) -> PathBuf {
     folder.join("pgbouncer.ini")
 }
 
-/// Where the keeper writes down its process, in a cluster's folder.
+/// Where the supervisor writes down its process, in a cluster's folder.
 pub(super) fn pid_in(folder: &Path) -> PathBuf {
     folder.join("pgbouncer.pid")
 }

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// What the folder of a keeper begins with; its process number follows.
+/// What the folder of a supervisor begins with; its process number follows.
 pub(super) const FOLDER_PREFIX: &str = "rbac-bench-";
 
 /// The file in it that says who that was.

@@ -26,8 +26,8 @@ pub(crate) async fn server_of(folder: Option<&Path>) -> PgCluster {
     let server = binaries::find(folder, &places).await.unwrap();
     let mut plan = ClusterPlan::for_connections(250);
     plan.settings.insert("max_prepared_transactions".to_owned(), "10".to_owned());
-    let keeper = PathBuf::from(env!("CARGO_BIN_EXE_rbac-bench"));
-    PgCluster::start(&server, &plan, &ClusterHome { keeper, temp_dir: std::env::temp_dir() }).await.unwrap()
+    let supervisor = PathBuf::from(env!("CARGO_BIN_EXE_rbac-bench"));
+    PgCluster::start(&server, &plan, &ClusterHome { supervisor, temp_dir: std::env::temp_dir() }).await.unwrap()
 }
 
 /// A session of `application`.

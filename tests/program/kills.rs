@@ -71,7 +71,7 @@ impl Scene {
     /// Waits until there is a supervisor, a record, or this line.
     fn wait_for(&self, run: &mut Started, stage: &str) {
         let is_there = || match stage {
-            SUPERVISED => self.runs(" keep-"),
+            SUPERVISED => self.runs(" supervise-"),
             SERVING => self.runs("serve-replica"),
             _ => self.record().join("record.json").exists(),
         };
@@ -105,7 +105,7 @@ impl Scene {
     fn strike(&self, run: &Started, victim: Victim) {
         if victim != Victim::Run {
             let deadline = Instant::now() + HANG;
-            while !self.kill(" keep-") {
+            while !self.kill(" supervise-") {
                 assert!(Instant::now() < deadline, "there is no supervisor: {:?}", self.place.processes());
             }
         }

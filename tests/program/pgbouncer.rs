@@ -116,11 +116,11 @@ fn sigkill_leaves_no_pgbouncer_behind() {
 }
 
 #[test]
-fn what_a_killed_keeper_leaves_is_cleared_up_by_the_run_or_by_the_next_one() {
+fn what_a_killed_supervisor_leaves_is_cleared_up_by_the_run_or_by_the_next_one() {
     let place = Place::new();
     let run = loading(&place);
-    let (keeper, pooler) = (pid_of(&place, "keep-postgres"), pid_of(&place, "pgbouncer.ini"));
-    kill(keeper, Signal::SIGKILL).unwrap();
+    let (supervisor, pooler) = (pid_of(&place, "supervise-postgres"), pid_of(&place, "pgbouncer.ini"));
+    kill(supervisor, Signal::SIGKILL).unwrap();
     run.signal(Signal::SIGKILL);
     run.wait();
     assert!(kill(pooler, None).is_ok(), "nobody is left to stop it");

@@ -1,6 +1,6 @@
 //! One private PostgreSQL for all tests of a process, and a look at it from outside.
 //!
-//! Nobody stops it: its keeper does when this process ends, and removes its folder.
+//! Nobody stops it: its supervisor does when this process ends, and removes its folder.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -28,8 +28,8 @@ async fn start() -> PgCluster {
     for (name, value) in [("log_statement", "all"), ("log_line_prefix", "%a|")] {
         plan.settings.insert(name.to_owned(), value.to_owned());
     }
-    let keeper = PathBuf::from(env!("CARGO_BIN_EXE_rbac-bench"));
-    PgCluster::start(&server, &plan, &ClusterHome { keeper, temp_dir: std::env::temp_dir() }).await.unwrap()
+    let supervisor = PathBuf::from(env!("CARGO_BIN_EXE_rbac-bench"));
+    PgCluster::start(&server, &plan, &ClusterHome { supervisor, temp_dir: std::env::temp_dir() }).await.unwrap()
 }
 
 /// The server as a gateway is told of it, without any timeout.

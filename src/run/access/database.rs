@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use super::super::guard::{GuardError, RemoteGuard};
+use super::super::remote_guard::{GuardError, RemoteGuard};
 use super::{AccessError, DATABASE_URL, DatabaseUrl, read_secret, variable};
 use crate::database::{Database, UrlError};
 use crate::monitor::Console;

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::RunOptions;
-use super::guard::{GuardError, RemoteGuard, is_loopback};
 use super::identities::{Everybody, credentials};
+use super::remote_guard::{GuardError, RemoteGuard, is_loopback};
 use super::secrets::Secrets;
 use crate::database::{Database, UrlError};
 use crate::monitor::{Console, ConsoleUrlError};

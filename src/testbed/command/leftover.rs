@@ -1,4 +1,4 @@
-//! What a keeper writes down of the service that it starts, so that a later run finds and ends it when both keeper and run
+//! What a supervisor writes down of the service that it starts, so that a later run finds and ends it when both supervisor and run
 //! were killed.
 
 use std::fs;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::testbed::folder::{owned_folder, remove};
 use crate::testbed::process::{ProcessStat, command_line, process_exists};
 
-/// The variable that every process of the service inherits; its value is the name of the keeper's folder.
+/// The variable that every process of the service inherits; its value is the name of the supervisor's folder.
 const MARK: &str = "RBAC_BENCH_SERVICE";
 
 const FILE: &str = "service.json";
@@ -25,7 +25,7 @@ const STEPS: [(Signal, Duration); 2] =
     [(Signal::SIGTERM, Duration::from_secs(5)), (Signal::SIGKILL, Duration::from_secs(2))];
 const POLL: Duration = Duration::from_millis(10);
 
-/// The folder of a keeper of a service. Removed when dropped.
+/// The folder of a supervisor of a service. Removed when dropped.
 #[derive(Debug)]
 pub(super) struct ServiceFolder {
     path: PathBuf,
@@ -91,7 +91,7 @@ impl Drop for ServiceFolder {
     }
 }
 
-/// Ends the processes of a service whose keeper has left this folder, if it is one of a service; false when some are left.
+/// Ends the processes of a service whose supervisor has left this folder, if it is one of a service; false when some are left.
 pub(in crate::testbed) fn stop(folder: &Path) -> bool {
     let trace = fs::read(folder.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok());
     trace.is_none_or(|trace| stop_traced(&trace))

@@ -1,14 +1,14 @@
-//! A service of one's own that the run starts: the command of a scenario, held by a keeper of its own.
+//! A service of one's own that the run starts: the command of a scenario, held by a supervisor of its own.
 //!
-//! The keeper is this program again, in a process group of its own, with a pipe as its lifeline: the system closes that
-//! when the run ends, in whatever way, and the keeper ends the command with its whole process group. If the keeper itself
+//! The supervisor is this program again, in a process group of its own, with a pipe as its lifeline: the system closes that
+//! when the run ends, in whatever way, and the supervisor ends the command with its whole process group. If the supervisor itself
 //! is killed, its run ends the service; otherwise the next start does (`leftover`). What the command writes goes into a `log` that has a bound and
 //! holds no secret that is known.
 
 mod group;
-pub mod keeper;
 pub(in crate::testbed) mod leftover;
 mod log;
+pub mod supervisor;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,15 +22,15 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use keeper::{CommandReport, SUBCOMMAND};
+use supervisor::{CommandReport, SUBCOMMAND};
 
-/// How long the keeper may take to end the command: its own steps add up to less.
+/// How long the supervisor may take to end the command: its own steps add up to less.
 const STOP_DEADLINE: Duration = Duration::from_secs(17);
 
-/// How long the keeper may take to say that the command's process exists.
+/// How long the supervisor may take to say that the command's process exists.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a keeper is asked for: one line of JSON on its standard input.
+/// What a supervisor is asked for: one line of JSON on its standard input.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandPlan {
     /// The program and its arguments.
@@ -54,11 +54,11 @@ impl fmt::Debug for CommandPlan {
 /// Why the command of a scenario does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The program cannot find itself, or not start as a keeper.
-    #[error("cannot start this program as the keeper of the service")]
-    Keeper(#[source] std::io::Error),
-    /// The keeper's pipes broke.
-    #[error("cannot talk to the keeper of the service")]
+    /// The program cannot find itself, or not start as a supervisor.
+    #[error("cannot start this program as the supervisor of the service")]
+    Supervisor(#[source] std::io::Error),
+    /// The supervisor's pipes broke.
+    #[error("cannot talk to the supervisor of the service")]
     Talk(#[source] std::io::Error),
     /// The command could not be started.
     #[error("cannot start `{command}` in `{}`: {reason}", folder.display())]
@@ -70,9 +70,9 @@ pub enum CommandError {
         /// What the system said.
         reason: String,
     },
-    /// The keeper says nothing.
-    #[error("the keeper of the service did not start `{command}` within {START_DEADLINE:?}")]
-    KeeperSilent {
+    /// The supervisor says nothing.
+    #[error("the supervisor of the service did not start `{command}` within {START_DEADLINE:?}")]
+    SupervisorSilent {
         /// The program and its arguments.
         command: String,
     },
@@ -86,9 +86,9 @@ pub enum CommandError {
         /// The last lines that it wrote, oldest first.
         said: Vec<String>,
     },
-    /// The keeper died.
-    #[error("the keeper of the service has died, and nobody knows what became of `{command}`")]
-    KeeperGone {
+    /// The supervisor died.
+    #[error("the supervisor of the service has died, and nobody knows what became of `{command}`")]
+    SupervisorGone {
         /// The program and its arguments.
         command: String,
     },
@@ -110,8 +110,8 @@ pub fn last_words(said: &[String]) -> String {
 #[derive(Debug)]
 pub struct StartedCommand {
     command: String,
-    keeper: Child,
-    /// The keeper's standard input; `None` once it was told to end.
+    supervisor: Child,
+    /// The supervisor's standard input; `None` once it was told to end.
     lifeline: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
@@ -123,7 +123,7 @@ impl StartedCommand {
     /// # Errors
     /// [`CommandError`]; nothing is left running then.
     pub async fn start(plan: &CommandPlan, stop: &CancellationToken) -> Result<Option<Self>, CommandError> {
-        let mut started = Self::keeper(plan)?;
+        let mut started = Self::supervisor(plan)?;
         let asked = stop.run_until_cancelled(timeout(START_DEADLINE, started.ask(plan))).await;
         let command = started.command.clone();
         let error = match asked {
@@ -131,37 +131,37 @@ impl StartedCommand {
             Some(Ok(Ok(Some(CommandReport::Failed { reason })))) => {
                 Some(CommandError::Start { command, folder: plan.folder.clone(), reason })
             }
-            Some(Ok(Ok(Some(CommandReport::Ended { .. }) | None))) => Some(CommandError::KeeperGone { command }),
+            Some(Ok(Ok(Some(CommandReport::Ended { .. }) | None))) => Some(CommandError::SupervisorGone { command }),
             Some(Ok(Err(error))) => Some(error),
-            Some(Err(_elapsed)) => Some(CommandError::KeeperSilent { command }),
+            Some(Err(_elapsed)) => Some(CommandError::SupervisorSilent { command }),
             None => None,
         };
         started.stop().await;
         error.map_or(Ok(None), Err)
     }
 
-    /// A keeper that has not been told anything yet.
-    fn keeper(plan: &CommandPlan) -> Result<Self, CommandError> {
-        let program = std::env::current_exe().map_err(CommandError::Keeper)?;
-        let mut keeper = Command::new(program)
+    /// A supervisor that has not been told anything yet.
+    fn supervisor(plan: &CommandPlan) -> Result<Self, CommandError> {
+        let program = std::env::current_exe().map_err(CommandError::Supervisor)?;
+        let mut supervisor = Command::new(program)
             .arg(SUBCOMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // What it has to say it reports.
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal goes to the whole foreground group. The keeper has to survive it.
+            // Ctrl-C in a terminal goes to the whole foreground group. The supervisor has to survive it.
             .process_group(0)
             .spawn()
-            .map_err(CommandError::Keeper)?;
-        let missing = || CommandError::Keeper(std::io::Error::other("no pipe"));
-        let lifeline = keeper.stdin.take().ok_or_else(missing)?;
-        let stdout = keeper.stdout.take().ok_or_else(missing)?;
+            .map_err(CommandError::Supervisor)?;
+        let missing = || CommandError::Supervisor(std::io::Error::other("no pipe"));
+        let lifeline = supervisor.stdin.take().ok_or_else(missing)?;
+        let stdout = supervisor.stdout.take().ok_or_else(missing)?;
         let command = shown(&plan.words);
         let reports = BufReader::new(stdout).lines();
-        Ok(Self { command, keeper, lifeline: Some(lifeline), reports, log: plan.log.clone() })
+        Ok(Self { command, supervisor, lifeline: Some(lifeline), reports, log: plan.log.clone() })
     }
 
-    /// Tells the keeper what to start, and hears what became of it.
+    /// Tells the supervisor what to start, and hears what became of it.
     async fn ask(&mut self, plan: &CommandPlan) -> Result<Option<CommandReport>, CommandError> {
         let mut line = serde_json::to_vec(plan).map_err(|error| CommandError::Talk(error.into()))?;
         line.push(b'\n');
@@ -179,7 +179,7 @@ impl StartedCommand {
         let command = self.command.clone();
         match self.report().await {
             Ok(Some(CommandReport::Ended { status, said })) => CommandError::Ended { command, status, said },
-            Ok(_) => CommandError::KeeperGone { command },
+            Ok(_) => CommandError::SupervisorGone { command },
             Err(error) => error,
         }
     }
@@ -202,16 +202,19 @@ impl StartedCommand {
     /// Ends it, with its whole process group.
     pub async fn stop(mut self) {
         self.lifeline = None;
-        match timeout(STOP_DEADLINE, self.keeper.wait()).await {
+        match timeout(STOP_DEADLINE, self.supervisor.wait()).await {
             Ok(Ok(status)) if status.success() => {}
             Ok(ended) => {
-                tracing::debug!("the keeper of `{}` has ended before its time: {ended:?}", self.command);
+                tracing::debug!("the supervisor of `{}` has ended before its time: {ended:?}", self.command);
                 super::sweep_leftovers().await;
             }
             Err(_elapsed) => {
-                tracing::warn!("the keeper of `{}` did not end within {STOP_DEADLINE:?} and is killed", self.command);
-                if let Err(error) = self.keeper.kill().await {
-                    tracing::warn!("killing the keeper of `{}`: {error}", self.command);
+                tracing::warn!(
+                    "the supervisor of `{}` did not end within {STOP_DEADLINE:?} and is killed",
+                    self.command
+                );
+                if let Err(error) = self.supervisor.kill().await {
+                    tracing::warn!("killing the supervisor of `{}`: {error}", self.command);
                 }
                 super::sweep_leftovers().await;
             }

@@ -32,7 +32,7 @@ impl Bench {
             let (user, name) = (config.get_user().expect("a user"), config.get_dbname().expect("a database"));
             format!("host={} port={} user={user} dbname={name}", cluster.socket_dir().display(), cluster.port())
         });
-        // The server's keeper lives as long as what started it.
+        // The server's supervisor lives as long as what started it.
         std::mem::forget(runtime);
         Self { place: Place::new(), database }
     }

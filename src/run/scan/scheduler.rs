@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! first     a wave of each route: warms the service up; who leaves sessions behind is asked once more, and then no more
-//! rounds    each route alone, wave after wave, in random order, a rest after each; one turn in which nothing is asked
+//! rounds    each route alone, wave after wave, in random order, a rest after each; one state in which nothing is asked
 //! company   all of them, each switched on and off by itself
 //! ```
 
@@ -14,17 +14,17 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::looks::PollLog;
+use super::poll_log::PollLog;
 use super::{ScanProgress, ScanTarget};
 use crate::monitor::{ServerCounters, read_counters};
 use crate::record::scan::{ScanRoute, ScanVerdict, TurnKind};
 use crate::run::RunError;
-use crate::run::arm::VariantRun;
 use crate::run::progress::RunStage;
+use crate::run::variant_run::VariantRun;
 use crate::scan::THRESHOLDS;
 use crate::scan::design;
+use crate::scan::observation::{Batch, ConcurrentPhase, Turn};
 use crate::scan::report::{self, ScanInput};
-use crate::scan::seen::{Batch, ConcurrentPhase, Turn};
 use crate::scan::tally::left_behind;
 use crate::swarm::{Clock, RequestStatus, ScanUser};
 
@@ -32,12 +32,12 @@ use crate::swarm::{Clock, RequestStatus, ScanUser};
 const JITTER: Duration = Duration::from_millis(30);
 
 /// The shortest rest after a window: what a service does after its answer is over by then.
-const REST: Duration = Duration::from_millis(400);
+const COOLDOWN: Duration = Duration::from_millis(400);
 
 /// How often a longer rest looks whether sessions are still in a transaction.
-const REST_POLL: Duration = Duration::from_millis(50);
+const COOLDOWN_POLL: Duration = Duration::from_millis(50);
 
-/// A turn in which nothing is asked for.
+/// A state in which nothing is asked for.
 const QUIET: Duration = Duration::from_millis(1500);
 
 /// Think time in the mix, in milliseconds.
@@ -47,35 +47,35 @@ const THINK_MS: std::ops::Range<u64> = 20..120;
 const SHORTEST_SPAN_S: f64 = 0.4;
 
 /// Requests that the mix has in flight at most, about.
-const COMPANY_MAX: usize = 40;
+const CONCURRENT_MAX: usize = 40;
 
 /// Who decides.
 pub(super) struct ScanScheduler<'a> {
     arm: &'a VariantRun<'a>,
-    subject: &'a ScanTarget<'a>,
-    looks: &'a PollLog,
+    target: &'a ScanTarget<'a>,
+    polls: &'a PollLog,
     clock: Clock,
-    place: ScanProgress,
+    progress: ScanProgress,
 }
 
 /// What was done.
 #[derive(Default)]
 pub(super) struct ScanLog {
-    pub(super) windows: Vec<Turn>,
+    pub(super) turns: Vec<Turn>,
     pub(super) company: Option<ConcurrentPhase>,
     pub(super) counted_s: Option<f64>,
 }
 
 /// The users, and what they have left behind.
 struct SchedulerState {
-    soloists: Vec<ScanUser>,
+    users: Vec<ScanUser>,
     random: SmallRng,
     done: ScanLog,
     /// Routes that are asked for no more.
     leaking: BTreeSet<usize>,
     counters: Option<ServerCounters>,
     /// Routes of which was told that they would be named by what was seen so far, each with its verdict.
-    told: BTreeSet<(String, &'static str)>,
+    announced: BTreeSet<(String, &'static str)>,
 }
 
 /// The scan was interrupted.
@@ -107,72 +107,72 @@ impl<'a> ScanScheduler<'a> {
         clock: Clock,
         place: ScanProgress,
     ) -> Self {
-        Self { arm, subject, looks, clock, place }
+        Self { arm, target: subject, polls: looks, clock, progress: place }
     }
 
     /// Asks for everything; what was done before an interruption is kept.
-    pub(super) async fn conduct(&self, soloists: Vec<ScanUser>) -> Result<ScanLog, RunError> {
-        let mut turn = SchedulerState {
-            soloists,
-            random: SmallRng::seed_from_u64(self.subject.settings.plan.seed),
+    pub(super) async fn run(&self, soloists: Vec<ScanUser>) -> Result<ScanLog, RunError> {
+        let mut state = SchedulerState {
+            users: soloists,
+            random: SmallRng::seed_from_u64(self.target.settings.plan.seed),
             done: ScanLog::default(),
             leaking: BTreeSet::new(),
             counters: None,
-            told: BTreeSet::new(),
+            announced: BTreeSet::new(),
         };
-        match self.all(&mut turn).await {
-            Ok(()) | Err(Halt::Stopped) => Ok(turn.done),
+        match self.all(&mut state).await {
+            Ok(()) | Err(Halt::Stopped) => Ok(state.done),
             Err(Halt::Failed(error)) => Err(error),
         }
     }
 
-    async fn all(&self, turn: &mut SchedulerState) -> Result<(), Halt> {
-        let plan = self.subject.settings.plan;
+    async fn all(&self, state: &mut SchedulerState) -> Result<(), Halt> {
+        let plan = self.target.settings.plan;
         let before = self.counters().await?;
-        turn.counters = before;
-        self.pause(REST).await?;
+        state.counters = before;
+        self.pause(COOLDOWN).await?;
         for round in 0..=plan.rounds {
-            for route in design::order(&self.asked(turn), plan.seed, round) {
-                self.say(turn, round, route);
-                self.one(turn, round, route).await?;
+            for route in design::order(&self.asked(state), plan.seed, round) {
+                self.show_turn(state, round, route);
+                self.one(state, round, route).await?;
             }
             if (1..plan.rounds).contains(&round) {
-                self.tell(turn);
+                self.announce(state);
             }
         }
-        turn.done.counted_s = turn.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
-        if plan.company_s > 0.0 && self.asked(turn).len() > 1 {
-            self.place.set(RunStage::Company, format!("{} routes", self.asked(turn).len()));
-            turn.done.company = Some(self.company(turn).await?);
-            self.pause(REST).await?;
+        state.done.counted_s = state.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
+        if plan.concurrent_s > 0.0 && self.asked(state).len() > 1 {
+            self.progress.set(RunStage::Concurrent, format!("{} routes", self.asked(state).len()));
+            state.done.company = Some(self.concurrent_phase(state).await?);
+            self.pause(COOLDOWN).await?;
         }
         Ok(())
     }
 
     /// The routes that are still asked for.
-    fn asked(&self, turn: &SchedulerState) -> Vec<usize> {
-        (0..self.subject.routes.len()).filter(|route| !turn.leaking.contains(route)).collect()
+    fn asked(&self, state: &SchedulerState) -> Vec<usize> {
+        (0..self.target.routes.len()).filter(|route| !state.leaking.contains(route)).collect()
     }
 
-    fn say(&self, turn: &SchedulerState, round: u32, route: Option<usize>) {
-        let name = route.map_or("nothing", |route| &self.subject.routes[route].0);
-        let windows = (self.subject.settings.plan.rounds as usize + 1) * (self.subject.routes.len() + 1);
-        let number = turn.done.windows.len() + 1;
-        let stage = if round == 0 { RunStage::First } else { RunStage::Alone };
-        self.place.set(stage, format!("{number}/{} {name}", windows.max(number)));
+    fn show_turn(&self, state: &SchedulerState, round: u32, route: Option<usize>) {
+        let name = route.map_or("nothing", |route| &self.target.routes[route].0);
+        let windows = (self.target.settings.plan.rounds as usize + 1) * (self.target.routes.len() + 1);
+        let number = state.done.turns.len() + 1;
+        let stage = if round == 0 { RunStage::Warmup } else { RunStage::Isolation };
+        self.progress.set(stage, format!("{number}/{} {name}", windows.max(number)));
     }
 
     /// Tells who would be named by what was seen so far, and was not told yet.
-    fn tell(&self, turn: &mut SchedulerState) {
-        let looks = self.looks.so_far();
+    fn announce(&self, state: &mut SchedulerState) {
+        let looks = self.polls.so_far();
         // Where no session was seen at all, the routes may use another database than the one that is watched.
-        let observed = looks.iter().any(|look| !look.sights.is_empty());
+        let observed = looks.iter().any(|look| !look.sessions.is_empty());
         let record = report::record(&ScanInput {
-            plan: self.subject.settings.plan,
-            routes: &self.subject.routes,
-            looks: &looks,
-            windows: &turn.done.windows,
-            company: None,
+            plan: self.target.settings.plan,
+            routes: &self.target.routes,
+            polls: &looks,
+            turns: &state.done.turns,
+            concurrent: None,
             counted_s: None,
             traffic: None,
             pool_capacity: None,
@@ -181,48 +181,48 @@ impl<'a> ScanScheduler<'a> {
         let is_all_fine = observed && record.routes.iter().all(|route| route.verdict == ScanVerdict::Fine);
         let named = record.routes.into_iter().filter(guilty);
         let new: Vec<ScanRoute> =
-            named.filter(|route| turn.told.insert((route.route.clone(), route.verdict.name()))).collect();
+            named.filter(|route| state.announced.insert((route.route.clone(), route.verdict.name()))).collect();
         if is_all_fine || !new.is_empty() {
             self.arm.progress.so_far(self.arm.name, &new);
         }
     }
 
     /// A route alone, and once more when it leaves sessions behind.
-    async fn one(&self, turn: &mut SchedulerState, round: u32, route: Option<usize>) -> Result<(), Halt> {
+    async fn one(&self, state: &mut SchedulerState, round: u32, route: Option<usize>) -> Result<(), Halt> {
         let kind = match route {
             None => TurnKind::Quiet,
-            Some(_) if round == 0 => TurnKind::First,
-            Some(_) => TurnKind::Alone,
+            Some(_) if round == 0 => TurnKind::Warmup,
+            Some(_) => TurnKind::Isolated,
         };
-        let left = self.window(turn, round, route, kind).await?;
+        let left = self.turn(state, round, route, kind).await?;
         if let Some(route) = route.filter(|_| left)
-            && self.window(turn, round, Some(route), TurnKind::Again).await?
+            && self.turn(state, round, Some(route), TurnKind::Recheck).await?
         {
-            turn.leaking.insert(route);
+            state.leaking.insert(route);
         }
         Ok(())
     }
 
     /// One window and its rest; whether sessions were left behind.
-    async fn window(
+    async fn turn(
         &self,
-        turn: &mut SchedulerState,
+        state: &mut SchedulerState,
         round: u32,
         route: Option<usize>,
         kind: TurnKind,
     ) -> Result<bool, Halt> {
         let from_s = self.now_s();
         let waves = match route {
-            Some(route) => self.waves(turn, route, round).await?,
+            Some(route) => self.batches(state, route, round).await?,
             None => vec![self.quiet(from_s).await?],
         };
         let to_s = waves.iter().map(|wave| wave.to_s).fold(from_s, f64::max);
-        let window = Turn { route, round, kind, from_s, to_s, rested_s: to_s, waves, counted_s: None };
-        let left = self.rest(&window).await?;
+        let window = Turn { route, round, kind, from_s, to_s, cooldown_end_s: to_s, batches: waves, counted_s: None };
+        let left = self.cool_down(&window).await?;
         let counters = self.counters().await?;
-        let before = std::mem::replace(&mut turn.counters, counters);
+        let before = std::mem::replace(&mut state.counters, counters);
         let counted_s = counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
-        turn.done.windows.push(Turn { rested_s: self.now_s(), counted_s, ..window });
+        state.done.turns.push(Turn { cooldown_end_s: self.now_s(), counted_s, ..window });
         Ok(left)
     }
 
@@ -231,9 +231,9 @@ impl<'a> ScanScheduler<'a> {
         Ok(Batch { from_s, to_s: self.now_s(), ..Batch::default() })
     }
 
-    /// Wave after wave, until there are enough or it took too long; a single one in the first turn.
-    async fn waves(&self, turn: &mut SchedulerState, route: usize, round: u32) -> Result<Vec<Batch>, Halt> {
-        let plan = self.subject.settings.plan;
+    /// Wave after wave, until there are enough or it took too long; a single one in the first state.
+    async fn batches(&self, state: &mut SchedulerState, route: usize, round: u32) -> Result<Vec<Batch>, Halt> {
+        let plan = self.target.settings.plan;
         let enough = match round {
             0 => 1,
             _ => plan.requests.div_ceil(plan.rounds.max(1)).div_ceil(plan.users.max(1)).max(1),
@@ -244,17 +244,17 @@ impl<'a> ScanScheduler<'a> {
             if number > 0 && began.elapsed().as_secs_f64() >= plan.seconds {
                 break;
             }
-            waves.push(self.wave(turn, route).await?);
+            waves.push(self.batch(state, route).await?);
         }
         Ok(waves)
     }
 
     /// Each user asks once.
-    async fn wave(&self, turn: &mut SchedulerState, route: usize) -> Result<Batch, Stopped> {
+    async fn batch(&self, state: &mut SchedulerState, route: usize) -> Result<Batch, Stopped> {
         let mut wave = Batch { from_s: self.now_s(), ..Batch::default() };
         let mut asking = JoinSet::new();
-        for mut soloist in turn.soloists.drain(..) {
-            let (later, stop) = (turn.random.random_range(Duration::ZERO..JITTER), self.arm.stop.clone());
+        for mut soloist in state.users.drain(..) {
+            let (later, stop) = (state.random.random_range(Duration::ZERO..JITTER), self.arm.stop.clone());
             asking.spawn(async move {
                 stop.run_until_cancelled(tokio::time::sleep(later)).await;
                 let asked = soloist.ask(route, &stop).await;
@@ -263,11 +263,11 @@ impl<'a> ScanScheduler<'a> {
         }
         while let Some(joined) = asking.join_next().await {
             let Ok((soloist, asked)) = joined else { continue };
-            turn.soloists.push(soloist);
-            let Some(asked) = asked.filter(|it| it.ended != RequestStatus::CutOff) else { return Err(Stopped) };
+            state.users.push(soloist);
+            let Some(asked) = asked.filter(|it| it.status != RequestStatus::CutOff) else { return Err(Stopped) };
             wave.requests += 1;
-            wave.failures += u32::from(asked.ended != RequestStatus::Good);
-            wave.unanswered += u32::from(asked.ended == RequestStatus::Unanswered);
+            wave.failures += u32::from(asked.status != RequestStatus::Succeeded);
+            wave.unanswered += u32::from(asked.status == RequestStatus::Unanswered);
             wave.response_s += (asked.done - asked.sent).as_secs_f64();
         }
         wave.to_s = self.now_s();
@@ -275,28 +275,28 @@ impl<'a> ScanScheduler<'a> {
     }
 
     /// Rests until no session of this window is in a transaction, or is known to stay there; whether any does.
-    async fn rest(&self, window: &Turn) -> Result<bool, Stopped> {
-        self.pause(REST).await?;
+    async fn cool_down(&self, window: &Turn) -> Result<bool, Stopped> {
+        self.pause(COOLDOWN).await?;
         loop {
             // As many looks as a rest needs: the last one decides.
-            let left = self.looks.latest_since(window.to_s, |look| left_behind(look, window)).unwrap_or(0);
+            let left = self.polls.latest_since(window.to_s, |look| left_behind(look, window)).unwrap_or(0);
             if left == 0 || self.now_s() - window.to_s > THRESHOLDS.left_behind_after_s {
                 return Ok(left > 0);
             }
-            self.pause(REST_POLL).await?;
+            self.pause(COOLDOWN_POLL).await?;
         }
     }
 
     /// All routes together, each switched on and off by itself.
-    async fn company(&self, turn: &mut SchedulerState) -> Result<ConcurrentPhase, Halt> {
-        let routes = self.asked(turn);
-        let plan = self.subject.settings.plan;
+    async fn concurrent_phase(&self, state: &mut SchedulerState) -> Result<ConcurrentPhase, Halt> {
+        let routes = self.asked(state);
+        let plan = self.target.settings.plan;
         let mix = design::mix(routes.len(), plan.seed);
         let spans = mix.first().map_or(0, Vec::len);
-        let span = Duration::from_secs_f64((plan.company_s / spans.max(1) as f64).max(SHORTEST_SPAN_S));
-        let each = (2 * COMPANY_MAX / routes.len().max(1)).clamp(1, plan.users as usize);
+        let span = Duration::from_secs_f64((plan.concurrent_s / spans.max(1) as f64).max(SHORTEST_SPAN_S));
+        let each = (2 * CONCURRENT_MAX / routes.len().max(1)).clamp(1, plan.users as usize);
         let (began, from_s) = (Instant::now(), self.now_s());
-        let Some(first) = turn.soloists.first() else { return Ok(ConcurrentPhase::default()) };
+        let Some(first) = state.users.first() else { return Ok(ConcurrentPhase::default()) };
         let mut asking = JoinSet::new();
         for (route, on) in routes.iter().zip(&mix) {
             for _ in 0..each {
@@ -314,13 +314,13 @@ impl<'a> ScanScheduler<'a> {
         if self.arm.stop.is_cancelled() {
             return Err(Halt::Stopped);
         }
-        let at_s = |(route, sent, done)| (route, self.looks.at_s(sent), self.looks.at_s(done));
+        let at_s = |(route, sent, done)| (route, self.polls.at_s(sent), self.polls.at_s(done));
         Ok(ConcurrentPhase { from_s, to_s: self.now_s(), requests: requests.into_iter().map(at_s).collect() })
     }
 
     /// The server's own count, beside what was seen; `None` when it gives none, as with all its connections taken.
     async fn counters(&self) -> Result<Option<ServerCounters>, Stopped> {
-        let read = self.arm.stop.run_until_cancelled(read_counters(self.subject.database)).await.ok_or(Stopped)?;
+        let read = self.arm.stop.run_until_cancelled(read_counters(self.target.database)).await.ok_or(Stopped)?;
         Ok(read.inspect_err(|error| tracing::debug!("the server's own count is missing: {error}")).ok())
     }
 

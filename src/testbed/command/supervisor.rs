@@ -1,4 +1,4 @@
-//! The keeper of a service that a scenario's command starts: reads a [`CommandPlan`], starts the command in a process
+//! The supervisor of a service that a scenario's command starts: reads a [`CommandPlan`], starts the command in a process
 //! group of its own, reports, and ends it when its own standard input closes.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,8 +16,8 @@ use super::group::{GroupError, ProcessGroup};
 use super::leftover::ServiceFolder;
 use super::log::{LogFile, ServiceLog};
 
-/// The hidden subcommand under which the program is this keeper.
-pub const SUBCOMMAND: &str = "keep-service";
+/// The hidden subcommand under which the program is this supervisor.
+pub const SUBCOMMAND: &str = "supervise-service";
 
 /// How often the command is looked at: rarely, so that watching does not disturb what is measured.
 const TICK: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long the log may take to hear the last words of a command that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// What the keeper says: a line of JSON each.
+/// What the supervisor says: a line of JSON each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum CommandReport {
@@ -48,14 +48,14 @@ pub enum CommandReport {
     },
 }
 
-/// Why the keeper failed.
+/// Why the supervisor failed.
 #[derive(Debug, thiserror::Error)]
-pub enum CommandKeeperError {
+pub enum CommandSupervisorError {
     /// The plan cannot be read from stdin.
     #[error("reading the command from stdin")]
     Plan(#[source] io::Error),
     /// The handler for SIGINT, SIGTERM and SIGHUP cannot be set.
-    #[error("setting the signal handler of the keeper")]
+    #[error("setting the signal handler of the supervisor")]
     Signals(#[source] ctrlc::Error),
     /// The command's processes cannot be waited for.
     #[error(transparent)]
@@ -65,21 +65,21 @@ pub enum CommandKeeperError {
 /// The run is over.
 struct ServiceStop;
 
-/// Runs the keeper on this process's stdin and stdout, until it is told to stop or the command has ended.
+/// Runs the supervisor on this process's stdin and stdout, until it is told to stop or the command has ended.
 ///
 /// # Errors
-/// [`CommandKeeperError`].
-pub fn keep() -> Result<(), CommandKeeperError> {
+/// [`CommandSupervisorError`].
+pub fn keep() -> Result<(), CommandSupervisorError> {
     let mut stdin = BufReader::new(io::stdin());
     let (sender, orders) = mpsc::channel();
     let on_signal = sender.clone();
-    ctrlc::set_handler(move || drop(on_signal.send(ServiceStop))).map_err(CommandKeeperError::Signals)?;
+    ctrlc::set_handler(move || drop(on_signal.send(ServiceStop))).map_err(CommandSupervisorError::Signals)?;
     let mut line = String::new();
-    stdin.read_line(&mut line).map_err(CommandKeeperError::Plan)?;
+    stdin.read_line(&mut line).map_err(CommandSupervisorError::Plan)?;
     if line.is_empty() {
         return Ok(());
     }
-    let plan = serde_json::from_str(&line).map_err(|error| CommandKeeperError::Plan(error.into()))?;
+    let plan = serde_json::from_str(&line).map_err(|error| CommandSupervisorError::Plan(error.into()))?;
     listen_for_end(stdin, sender);
     match start(&plan) {
         Ok((group, tail, _folder)) => serve(group, &tail, &orders),
@@ -91,7 +91,7 @@ pub fn keep() -> Result<(), CommandKeeperError> {
 }
 
 fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<ServiceStop>) {
-    // The thread is not joined: it may sit in its read when the keeper ends for another reason.
+    // The thread is not joined: it may sit in its read when the supervisor ends for another reason.
     thread::spawn(move || {
         let end = io::copy(&mut stdin, &mut io::sink());
         tracing::debug!("the lifeline ended: {end:?}");
@@ -127,7 +127,11 @@ fn program_in(folder: &Path, program: &str) -> PathBuf {
     if program.contains('/') { folder.join(program) } else { PathBuf::from(program) }
 }
 
-fn serve(mut group: ProcessGroup, tail: &ServiceLog, orders: &Receiver<ServiceStop>) -> Result<(), CommandKeeperError> {
+fn serve(
+    mut group: ProcessGroup,
+    tail: &ServiceLog,
+    orders: &Receiver<ServiceStop>,
+) -> Result<(), CommandSupervisorError> {
     report(&CommandReport::Started { pid: group.id() });
     loop {
         if let Some(status) = group.leader_ended()? {
@@ -163,6 +167,6 @@ fn report(report: &CommandReport) {
         .and_then(|line| writeln!(stdout, "{line}"))
         .and_then(|()| stdout.flush());
     if let Err(error) = written {
-        tracing::debug!("nobody reads the keeper's report: {error}");
+        tracing::debug!("nobody reads the supervisor's report: {error}");
     }
 }

@@ -24,14 +24,14 @@ pub struct FinishedRequest {
     /// When it was over.
     pub done: Instant,
     /// How it ended.
-    pub ended: RequestStatus,
+    pub status: RequestStatus,
 }
 
 /// How a request ended, without its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestStatus {
     /// With the answer that was asked for.
-    Good,
+    Succeeded,
     /// With another one, or none because the connection broke.
     Failed,
     /// Nothing came in time.
@@ -43,7 +43,7 @@ pub enum RequestStatus {
 impl RequestStatus {
     pub(super) fn of(outcome: &RequestOutcome) -> Self {
         match outcome {
-            RequestOutcome::Success => Self::Good,
+            RequestOutcome::Success => Self::Succeeded,
             RequestOutcome::Failure(text) if text.starts_with(NO_ANSWER) => Self::Unanswered,
             RequestOutcome::Failure(_) => Self::Failed,
             RequestOutcome::CutOff => Self::CutOff,
@@ -63,7 +63,7 @@ pub struct ScanUser {
 
 impl Swarm {
     /// All users, told what to do by somebody else; what they do is counted as ever.
-    pub fn soloists(self, clock: Clock) -> Vec<ScanUser> {
+    pub fn scan_users(self, clock: Clock) -> Vec<ScanUser> {
         let shared = self.shared;
         // One who is told when to ask is no part of an open workload.
         let Workload::Closed { users } = self.workload else { return Vec::new() };
@@ -106,7 +106,7 @@ impl ScanUser {
         if !self.prepared.contains(&task) {
             let mut all_good = true;
             for before in class.before(task) {
-                all_good &= self.go(&shared, *before, stop).await?.ended == RequestStatus::Good;
+                all_good &= self.go(&shared, *before, stop).await?.status == RequestStatus::Succeeded;
             }
             if all_good {
                 self.prepared.insert(task);
@@ -116,7 +116,7 @@ impl ScanUser {
             self.go(&shared, task, stop).await?;
         }
         let asked = self.go(&shared, task, stop).await?;
-        if asked.ended != RequestStatus::Good {
+        if asked.status != RequestStatus::Succeeded {
             // What was captured may be used up.
             self.prepared.remove(&task);
         }

@@ -14,7 +14,7 @@ pub struct SessionObservation {
     /// Since when it does what it does.
     pub since_s: f64,
     /// What it does.
-    pub doing: SessionActivity,
+    pub activity: SessionActivity,
     /// The last statement of an idle one.
     pub statement: Option<Arc<str>>,
 }
@@ -36,7 +36,7 @@ pub struct SessionPoll {
     /// When.
     pub at_s: f64,
     /// The sessions.
-    pub sights: Vec<SessionObservation>,
+    pub sessions: Vec<SessionObservation>,
 }
 
 /// A few requests that were sent together, and awaited together.
@@ -70,9 +70,9 @@ pub struct Turn {
     /// The last answer.
     pub to_s: f64,
     /// The end of the rest.
-    pub rested_s: f64,
+    pub cooldown_end_s: f64,
     /// The requests, in order of time; of a quiet window one without any, for its whole time.
-    pub waves: Vec<Batch>,
+    pub batches: Vec<Batch>,
     /// Session seconds that the server counted more at its end than at its beginning; `None` when it does not count.
     pub counted_s: Option<f64>,
 }

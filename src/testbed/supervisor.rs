@@ -1,9 +1,9 @@
-//! The keeper: the process that PostgreSQL is a child of, so that it cannot outlive the run.
+//! The supervisor: the process that PostgreSQL is a child of, so that it cannot outlive the run.
 //!
 //! A destructor does not run after SIGKILL, but a pipe is closed by the system in any case. The run starts this
-//! same program with [`SUBCOMMAND`] in a process group of its own and holds its stdin open. The keeper reads one
-//! line, a [`KeeperPlan`]; makes the folder, the cluster, the server and what is wanted in front of it; answers with one
-//! line, a [`KeeperReport`]; and waits. When its stdin ends, or it is told to terminate, it stops what it has started
+//! same program with [`SUBCOMMAND`] in a process group of its own and holds its stdin open. The supervisor reads one
+//! line, a [`SupervisorPlan`]; makes the folder, the cluster, the server and what is wanted in front of it; answers with one
+//! line, a [`SupervisorReport`]; and waits. When its stdin ends, or it is told to terminate, it stops what it has started
 //! and removes the folder.
 //!
 //! What it leaves behind when it is killed itself is left to [`super::folder::sweep_stale`].
@@ -29,8 +29,8 @@ use super::child::{ChildEvent, FAST_TICK, POOLER_STOP_STEPS, RunningChild, STOP_
 use super::folder::{ClusterFolder, PORT};
 use super::pgbouncer::{self, PgBouncerPlan};
 
-/// The hidden subcommand under which the program is the keeper.
-pub const SUBCOMMAND: &str = "keep-postgres";
+/// The hidden subcommand under which the program is the supervisor.
+pub const SUBCOMMAND: &str = "supervise-postgres";
 
 /// The superuser of a private cluster.
 pub(super) const SUPERUSER: &str = "postgres";
@@ -41,9 +41,9 @@ const SLOW_TICK: Duration = Duration::from_millis(200);
 /// Lines of the log that go into a report.
 const LOG_TAIL: usize = 12;
 
-/// What the keeper is asked for: one line of JSON on its stdin.
+/// What the supervisor is asked for: one line of JSON on its stdin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeeperPlan {
+pub struct SupervisorPlan {
     /// The program `initdb`.
     pub initdb: PathBuf,
     /// The program `postgres`.
@@ -57,10 +57,10 @@ pub struct KeeperPlan {
     pub pgbouncer: Option<PgBouncerPlan>,
 }
 
-/// What the keeper says: one line of JSON on its stdout, and a second one when the server ends by itself.
+/// What the supervisor says: one line of JSON on its stdout, and a second one when the server ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum KeeperReport {
+pub enum SupervisorReport {
     /// The server's process exists; it may not answer yet.
     Started(StartedServer),
     /// There is no server, or no longer one, and its folder is gone.
@@ -90,14 +90,14 @@ pub struct StartedServer {
     pub pgbouncer_log: Option<PathBuf>,
 }
 
-/// Why the keeper failed.
+/// Why the supervisor failed.
 #[derive(Debug, thiserror::Error)]
-pub enum KeeperError {
+pub enum SupervisorError {
     /// The plan cannot be read from stdin.
     #[error("reading the plan of the cluster from stdin")]
     Plan(#[source] io::Error),
     /// The handler for SIGINT, SIGTERM and SIGHUP cannot be set.
-    #[error("setting the signal handler of the keeper")]
+    #[error("setting the signal handler of the supervisor")]
     Signals(#[source] ctrlc::Error),
     /// There is nobody to run the server as.
     #[error(transparent)]
@@ -143,11 +143,11 @@ pub enum KeeperError {
     },
 }
 
-/// Runs the keeper on this process's stdin and stdout, until it is told to stop.
+/// Runs the supervisor on this process's stdin and stdout, until it is told to stop.
 ///
 /// # Errors
 /// When the cluster cannot be made or its server ends by itself; the reason is also reported on stdout.
-pub fn keep() -> Result<(), KeeperError> {
+pub fn keep() -> Result<(), SupervisorError> {
     let mut stdin = BufReader::new(io::stdin());
     let (sender, orders) = mpsc::channel();
     listen_for_signals(sender.clone())?;
@@ -155,28 +155,28 @@ pub fn keep() -> Result<(), KeeperError> {
     listen_for_end(stdin, sender);
     let outcome = run(&plan, &orders);
     if let Err(error) = &outcome {
-        report(&KeeperReport::Failed { reason: chain(error), log: error.log().to_vec() });
+        report(&SupervisorReport::Failed { reason: chain(error), log: error.log().to_vec() });
     }
     outcome
 }
 
-fn listen_for_signals(sender: Sender<StopSignal>) -> Result<(), KeeperError> {
-    // A failed send means that the keeper is stopping already.
-    ctrlc::set_handler(move || drop(sender.send(StopSignal))).map_err(KeeperError::Signals)
+fn listen_for_signals(sender: Sender<StopSignal>) -> Result<(), SupervisorError> {
+    // A failed send means that the supervisor is stopping already.
+    ctrlc::set_handler(move || drop(sender.send(StopSignal))).map_err(SupervisorError::Signals)
 }
 
 /// The plan; `None` when the run ended before it wrote one.
-fn read_plan(stdin: &mut impl BufRead) -> Result<Option<KeeperPlan>, KeeperError> {
+fn read_plan(stdin: &mut impl BufRead) -> Result<Option<SupervisorPlan>, SupervisorError> {
     let mut line = String::new();
-    stdin.read_line(&mut line).map_err(KeeperError::Plan)?;
+    stdin.read_line(&mut line).map_err(SupervisorError::Plan)?;
     if line.is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(&line).map(Some).map_err(|error| KeeperError::Plan(error.into()))
+    serde_json::from_str(&line).map(Some).map_err(|error| SupervisorError::Plan(error.into()))
 }
 
 fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<StopSignal>) {
-    // The thread is not joined: it may sit in its read when the keeper ends for another reason.
+    // The thread is not joined: it may sit in its read when the supervisor ends for another reason.
     thread::spawn(move || {
         let end = io::copy(&mut stdin, &mut io::sink());
         tracing::debug!("the lifeline ended: {end:?}");
@@ -185,23 +185,23 @@ fn listen_for_end(mut stdin: impl Read + Send + 'static, sender: Sender<StopSign
 }
 
 /// Writes a report. A run that is gone cannot read it, and its end arrives by stdin; so a failure is ignored.
-fn report(report: &KeeperReport) {
+fn report(report: &SupervisorReport) {
     let mut stdout = io::stdout().lock();
     let written = serde_json::to_string(report)
         .map_err(io::Error::from)
         .and_then(|line| writeln!(stdout, "{line}"))
         .and_then(|()| stdout.flush());
     if let Err(error) = written {
-        tracing::debug!("nobody reads the keeper's report: {error}");
+        tracing::debug!("nobody reads the supervisor's report: {error}");
     }
 }
 
-fn chain(error: &KeeperError) -> String {
+fn chain(error: &SupervisorError) -> String {
     let causes = std::iter::successors(error.source(), |cause| (**cause).source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-impl KeeperError {
+impl SupervisorError {
     fn log(&self) -> &[String] {
         match self {
             Self::Ended { log, .. } => log,
@@ -210,10 +210,10 @@ impl KeeperError {
     }
 }
 
-fn run(plan: &KeeperPlan, orders: &Receiver<StopSignal>) -> Result<(), KeeperError> {
+fn run(plan: &SupervisorPlan, orders: &Receiver<StopSignal>) -> Result<(), SupervisorError> {
     let account = ServerAccount::choose()?;
     let folder = ClusterFolder::create(&plan.temp_dir, account)
-        .map_err(|source| KeeperError::Folder { temp_dir: plan.temp_dir.clone(), source })?;
+        .map_err(|source| SupervisorError::Folder { temp_dir: plan.temp_dir.clone(), source })?;
     let house = ClusterSupervisor { plan, folder, account };
     house.check_reachable()?;
     match house.init(orders)? {
@@ -224,7 +224,7 @@ fn run(plan: &KeeperPlan, orders: &Receiver<StopSignal>) -> Result<(), KeeperErr
 
 /// A folder, what is to live in it, and as whom.
 struct ClusterSupervisor<'a> {
-    plan: &'a KeeperPlan,
+    plan: &'a SupervisorPlan,
     folder: ClusterFolder,
     account: Option<ServerAccount>,
 }
@@ -239,7 +239,7 @@ impl ClusterSupervisor<'_> {
     }
 
     /// Makes the data folder; breaks when the run ended meanwhile.
-    fn init(&self, orders: &Receiver<StopSignal>) -> Result<ControlFlow<()>, KeeperError> {
+    fn init(&self, orders: &Receiver<StopSignal>) -> Result<ControlFlow<()>, SupervisorError> {
         let mut command = self.command(&self.plan.initdb);
         command.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         command.arg(format!("--username={SUPERUSER}")).arg("--pgdata").arg(self.folder.data());
@@ -254,11 +254,11 @@ impl ClusterSupervisor<'_> {
         }
     }
 
-    fn serve(&self, orders: &Receiver<StopSignal>) -> Result<(), KeeperError> {
+    fn serve(&self, orders: &Receiver<StopSignal>) -> Result<(), SupervisorError> {
         let mut postgres = RunningChild::start(self.server_command(), &self.folder.log())?;
         // Dropped before the server when something fails.
         let mut pooler = self.plan.pgbouncer.as_ref().map(|plan| self.start_pooler(plan)).transpose()?;
-        report(&KeeperReport::Started(StartedServer {
+        report(&SupervisorReport::Started(StartedServer {
             folder: self.folder.path().to_owned(),
             socket_dir: self.folder.socket_dir(),
             port: PORT,
@@ -287,13 +287,13 @@ impl ClusterSupervisor<'_> {
     }
 
     /// Starts `PgBouncer`, and writes down which process it is, for whoever has to clear up after this one.
-    fn start_pooler(&self, plan: &PgBouncerPlan) -> Result<RunningChild, KeeperError> {
+    fn start_pooler(&self, plan: &PgBouncerPlan) -> Result<RunningChild, SupervisorError> {
         let folder = self.folder.path();
-        let ini = plan.write_files(folder, &self.folder.socket_dir()).map_err(KeeperError::PoolerFiles)?;
+        let ini = plan.write_files(folder, &self.folder.socket_dir()).map_err(SupervisorError::PoolerFiles)?;
         let mut command = self.command(&plan.program);
         command.arg(ini);
         let pooler = RunningChild::start_to_stop_by(&POOLER_STOP_STEPS, command, &plan.log_in(folder))?;
-        fs::write(pgbouncer::pid_in(folder), pooler.id().to_string()).map_err(KeeperError::PoolerFiles)?;
+        fs::write(pgbouncer::pid_in(folder), pooler.id().to_string()).map_err(SupervisorError::PoolerFiles)?;
         Ok(pooler)
     }
 
@@ -324,8 +324,8 @@ impl ClusterSupervisor<'_> {
     }
 }
 
-fn ended(program: &Path, status: ExitStatus, log: &Path) -> KeeperError {
-    KeeperError::Ended { program: program.to_owned(), status, log: log_tail(log) }
+fn ended(program: &Path, status: ExitStatus, log: &Path) -> SupervisorError {
+    SupervisorError::Ended { program: program.to_owned(), status, log: log_tail(log) }
 }
 
 /// The names that PostgreSQL's programs read: `PGDATA`, `PGHOST`, `PGOPTIONS` and the like.
@@ -383,9 +383,9 @@ mod tests {
 
     #[test]
     fn a_report_is_one_line() {
-        let report = KeeperReport::Failed { reason: "two\nlines".to_owned(), log: Vec::new() };
+        let report = SupervisorReport::Failed { reason: "two\nlines".to_owned(), log: Vec::new() };
         let line = serde_json::to_string(&report).unwrap();
         assert!(!line.contains('\n'));
-        assert_eq!(serde_json::from_str::<KeeperReport>(&line).unwrap(), report);
+        assert_eq!(serde_json::from_str::<SupervisorReport>(&line).unwrap(), report);
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::monitor::closeup::{CloseSession, ScanPoll};
+use crate::monitor::scan_poll::{CloseSession, ScanPoll};
 use crate::monitor::sessions::SessionState;
+use crate::scan::observation::{SessionActivity, SessionObservation, SessionPoll};
 use crate::scan::report::StatementTexts;
-use crate::scan::seen::{SessionActivity, SessionObservation, SessionPoll};
 
 /// All looks, shared between who takes them and who decides by them.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub(super) struct PollLog {
 
 #[derive(Default)]
 struct Taken {
-    looks: Vec<SessionPoll>,
+    polls: Vec<SessionPoll>,
     statements: StatementTexts,
 }
 
@@ -44,24 +44,24 @@ impl PollLog {
     /// What `of` makes of the latest look; `None` when there is none since `at_s`.
     pub(super) fn latest_since<T>(&self, at_s: f64, of: impl Fn(&SessionPoll) -> T) -> Option<T> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.looks.last().filter(|look| look.at_s >= at_s).map(of)
+        taken.polls.last().filter(|look| look.at_s >= at_s).map(of)
     }
 
     /// Those that were taken so far, in order of time.
     pub(super) fn so_far(&self) -> Vec<SessionPoll> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).looks.clone()
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).polls.clone()
     }
 
     /// All of them, in order of time.
     pub(super) fn take(&self) -> Vec<SessionPoll> {
-        std::mem::take(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner).looks)
+        std::mem::take(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner).polls)
     }
 
     fn keep(&self, closeup: &ScanPoll) {
         let at_s = self.at_s(closeup.at);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let sights = closeup.sessions.iter().filter_map(|it| sight(it, at_s, &mut taken.statements)).collect();
-        taken.looks.push(SessionPoll { at_s, sights });
+        taken.polls.push(SessionPoll { at_s, sessions: sights });
     }
 }
 
@@ -76,7 +76,7 @@ fn sight(session: &CloseSession, at_s: f64, statements: &mut StatementTexts) -> 
         pid: session.pid,
         began_s: at_s - session.transaction_s,
         since_s: at_s - session.state_s,
-        doing,
+        activity: doing,
         statement: session.statement.as_deref().map(|text| statements.once(text)),
     })
 }
