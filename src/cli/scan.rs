@@ -20,10 +20,10 @@ use crate::scenario::Experiment;
 use crate::scenario::overrides::Override;
 use crate::units::Span;
 
-/// Which route of a service holds a session: each alone, then all in company
+/// Which route of a service holds a session: each alone, then all in the concurrent phase
 ///
 /// Asks for every route of a service's scenario alone, a few users at a time, in random order and several rounds with
-/// rests between them, and looks at the sessions a hundred times a second; then for all together, each switched on and off
+/// rests between them, and polls the sessions a hundred times a second; then for all together, each switched on and off
 /// by itself. The result names the routes that hold a session in a transaction across slow work, and those that leave one
 /// behind. docs/SCAN.md says how exact it is.
 #[derive(Clone, Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub struct ScanArgs {
     #[arg(long, value_name = "D", default_value = "8s")]
     pub max_turn: Span,
     /// How long all are asked for together; 0s for not at all
-    #[arg(long, value_name = "D", default_value = "20s", value_parser = company)]
+    #[arg(long, value_name = "D", default_value = "20s", value_parser = concurrent)]
     pub concurrent: Span,
     /// Requests a second of the traffic that harm is reckoned for, instead of what the scenario's load would come to
     #[arg(long, value_name = "RPS", value_parser = rate)]
@@ -88,10 +88,10 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| format!("`{text}` is no number of requests a second"))
 }
 
-/// Each look at the sessions is kept until the end.
+/// Each poll of the sessions is kept until the end.
 const LONGEST_COMPANY: Span = Span::from_secs(600);
 
-fn company(text: &str) -> Result<Span, String> {
+fn concurrent(text: &str) -> Result<Span, String> {
     let span: Span = text.parse().map_err(|error: crate::units::SpanError| error.to_string())?;
     if span > LONGEST_COMPANY {
         return Err(format!("it is {span}: allowed is at most {LONGEST_COMPANY}"));

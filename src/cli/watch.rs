@@ -25,10 +25,10 @@ use crate::watch::live::{ExitReason, WatchError, WatchPlan, watch};
 use crate::watch::screen::Screen;
 use crate::watch::{WatchModel, WatchTarget};
 
-/// The shortest time between two looks: a shorter one would load the server for nothing that an eye could see.
+/// The shortest time between two polls: a shorter one would load the server for nothing that an eye could see.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Sessions are counted so many times as often as they are looked at one by one, but not more often than this.
+/// Sessions are counted so many times as often as they are polled one by one, but not more often than this.
 const COUNTS_PER_LOOK: u32 = 10;
 const COUNTS_SHORTEST: Duration = Duration::from_millis(50);
 
@@ -70,13 +70,13 @@ pub struct WatchArgs {
     /// otherwise as the reference gateway calls it
     #[arg(long, value_name = "WHAT=METRIC", value_parser = parse_gauge, requires = "metrics_url")]
     pub gauge: Vec<(WatchedGauge, GaugeName)>,
-    /// Time between two looks at the sessions; they are counted ten times as often
+    /// Time between two polls of the sessions; they are counted ten times as often
     #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval)]
     pub interval: Span,
     /// End after this long
     #[arg(long, value_name = "D")]
     pub duration: Option<Span>,
-    /// Look once, write what was seen, and end
+    /// Poll once, write what was seen, and end
     #[arg(long, conflicts_with_all = ["duration", "record"])]
     pub once: bool,
     /// Write JSON instead: one document with `--once`, otherwise one in a line each interval
@@ -184,14 +184,14 @@ fn plan(args: &WatchArgs, database: &OwnDatabase) -> WatchPlan {
 }
 
 async fn look_once(plan: &WatchPlan) -> Result<WatchModel, MonitorError> {
-    let looker = Looker::connect(&plan.database, &plan.whose).await?;
-    let (look, pools) = tokio::join!(looker.look(), read_pools(&plan.metrics, &plan.gauge_names));
-    let mut model = WatchModel::new(plan.target.clone(), looker.server().clone());
+    let poller = Looker::connect(&plan.database, &plan.whose).await?;
+    let (poll, pools) = tokio::join!(poller.poll(), read_pools(&plan.metrics, &plan.gauge_names));
+    let mut model = WatchModel::new(plan.target.clone(), poller.server().clone());
     for pool in pools? {
         model.take(0.0, &Sample::Pools(pool));
     }
-    model.see(0.0, PollEvent::Look(look?));
-    looker.close().await;
+    model.see(0.0, PollEvent::Poll(poll?));
+    poller.close().await;
     Ok(model)
 }
 

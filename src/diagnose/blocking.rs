@@ -6,10 +6,10 @@ use super::statements::normalise;
 use crate::record::{BlockingRoot, Sample, Stamped};
 use crate::scenario::VariantName;
 
-/// Two looks at the graph further apart than this are of two queues; while a queue lasts, the monitor looks each second.
+/// Two polls of the graph further apart than this are of two queues; while a queue lasts, the monitor polls each second.
 const GAP_S: f64 = 2.5;
 
-/// How long the last look at a queue stands for: half of the time until the next one that found none.
+/// How long the last poll of a queue stands for: half of the time until the next one that found none.
 const LAST_LOOK_S: f64 = 0.5;
 
 /// What the root of a queue was doing.
@@ -37,13 +37,13 @@ pub(super) struct WaitQueue {
     /// The oldest that its transaction was seen.
     pub(super) oldest_s: f64,
     /// How often it was seen.
-    pub(super) looks: u32,
+    pub(super) polls: u32,
 }
 
 /// All roots from `from_s` to `to_s`, most waiting behind them first. `samples` ascending in time.
 pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName) -> Vec<WaitQueue> {
     let wanted = |stamped: &&Stamped| stamped.variant == of && (from_s..=to_s).contains(&stamped.at_s);
-    let looks: Vec<_> = samples
+    let polls: Vec<_> = samples
         .iter()
         .filter(wanted)
         .filter_map(|stamped| match &stamped.sample {
@@ -52,8 +52,8 @@ pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName
         })
         .collect();
     let mut found = BTreeMap::<(RootState, String), WaitQueue>::new();
-    for (index, (at_s, blocking)) in looks.iter().enumerate() {
-        let until_next = looks.get(index + 1).map_or(f64::INFINITY, |(next_s, _)| next_s - at_s);
+    for (index, (at_s, blocking)) in polls.iter().enumerate() {
+        let until_next = polls.get(index + 1).map_or(f64::INFINITY, |(next_s, _)| next_s - at_s);
         let lasts_s = if until_next < GAP_S { until_next } else { LAST_LOOK_S };
         // Who is gone between two questions, and a process without a state, says nothing of itself.
         for root in blocking.roots.iter().filter(|root| root.state.is_some() || root.pid == 0) {
@@ -65,12 +65,12 @@ pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName
                 blocked_s: 0.0,
                 most: 0,
                 oldest_s: 0.0,
-                looks: 0,
+                polls: 0,
             });
             known.blocked_s += f64::from(root.blocked) * lasts_s;
             known.most = known.most.max(root.blocked);
             known.oldest_s = known.oldest_s.max(root.age_s.unwrap_or(0.0));
-            known.looks += 1;
+            known.polls += 1;
         }
     }
     let mut roots: Vec<WaitQueue> = found.into_values().collect();
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::record::BlockingSample;
 
-    fn look(at_s: f64, state: Option<&str>, statement: &str, blocked: u32) -> Stamped {
+    fn poll(at_s: f64, state: Option<&str>, statement: &str, blocked: u32) -> Stamped {
         let root = BlockingRoot {
             pid: if state.is_some() { 7 } else { 0 },
             state: state.map(str::to_owned),
@@ -107,14 +107,14 @@ mod tests {
     #[test]
     fn who_makes_the_most_wait_comes_first_whatever_the_values_of_its_statement() {
         let samples = [
-            look(1.0, Some("idle in transaction"), "UPDATE t SET n = 1 WHERE id = 5", 10),
-            look(2.0, Some("idle in transaction"), "UPDATE t SET n = 2 WHERE id = 6", 20),
-            look(4.0, Some("active"), "VACUUM t", 4),
-            look(7.0, None, "", 1),
-            look(9.0, Some("active"), "VACUUM t", 400),
+            poll(1.0, Some("idle in transaction"), "UPDATE t SET n = 1 WHERE id = 5", 10),
+            poll(2.0, Some("idle in transaction"), "UPDATE t SET n = 2 WHERE id = 6", 20),
+            poll(4.0, Some("active"), "VACUUM t", 4),
+            poll(7.0, None, "", 1),
+            poll(9.0, Some("active"), "VACUUM t", 400),
         ];
         let roots = roots(&samples, 0.0, 8.0, VariantName::HELD);
-        let seen: Vec<_> = roots.iter().map(|it| (it.state, it.statement.as_str(), it.most, it.looks)).collect();
+        let seen: Vec<_> = roots.iter().map(|it| (it.state, it.statement.as_str(), it.most, it.polls)).collect();
         assert_eq!(
             seen,
             [
@@ -123,7 +123,7 @@ mod tests {
                 (RootState::Prepared, "", 1, 1),
             ]
         );
-        // 10 for 1 s, then 20 for 2 s; the last look of a queue counts for half a second.
+        // 10 for 1 s, then 20 for 2 s; the last poll of a queue counts for half a second.
         assert!((roots[0].blocked_s - 50.0).abs() < 1e-9, "{roots:?}");
         assert!((roots[1].blocked_s - 2.0).abs() < 1e-9, "{roots:?}");
         assert!((roots[0].oldest_s - 2.0).abs() < 1e-9);

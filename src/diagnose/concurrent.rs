@@ -4,7 +4,7 @@ use super::attribute::{AttributionInput, HoldInterval, attribute};
 use super::timeline::{LoadTimeline, TimelineRow};
 use crate::record::ActivitySample;
 
-/// One look at the sessions while a mix ran.
+/// One poll of the sessions while a mix ran.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixRow {
     /// When, in seconds.

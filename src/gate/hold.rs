@@ -7,7 +7,7 @@ use super::rule::Rule;
 use crate::compare::Side;
 use crate::record::scan::{Estimate, ScanRoute, ScanVerdict};
 
-/// The seconds that a request of the rule's route holds a session, in company where it does only there.
+/// The seconds that a request of the rule's route holds a session, in the concurrent phase where it does only there.
 ///
 /// # Errors
 /// [`Missing`] when no scan was made, or it cannot tell.
@@ -20,8 +20,8 @@ pub(super) fn measure(rule: &Rule, side: Side<'_>) -> Result<Estimate, Missing> 
     if route.verdict == ScanVerdict::Unknown && doubtful {
         return Err(Missing::NotTold(route.reason.clone().unwrap_or_default()));
     }
-    let in_company = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
-    let held = in_company.or(route.held_s_per_request);
+    let concurrent = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
+    let held = concurrent.or(route.held_s_per_request);
     held.ok_or_else(|| Missing::NotTold(route.reason.clone().unwrap_or_default()))
 }
 
@@ -123,10 +123,10 @@ mod tests {
         let rule: Rule = "hold.seconds < 50ms for GET /a".parse().expect("a rule");
         let side = Side::of(&record, VariantName::HELD, &[]).expect("the fixture has it");
         assert!(measure(&rule, side).is_err(), "it may be others who hold");
-        let in_company = Estimate { value: 0.2, low: 0.1, high: 0.3 };
+        let concurrent = Estimate { value: 0.2, low: 0.1, high: 0.3 };
         let only_there = ScanRoute {
             only_concurrent: true,
-            held_concurrent_s_per_request: Some(in_company),
+            held_concurrent_s_per_request: Some(concurrent),
             ..route(ScanVerdict::Holds, 0.0, 0.001)
         };
         assert_eq!(judged(only_there), Some(Verdict::Failed));

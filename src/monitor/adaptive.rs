@@ -1,14 +1,14 @@
-//! How rarely one may look: as long as the totals stay as exact as they should be, rarer looks cost less and say the same.
+//! How rarely one may poll: as long as the totals stay as exact as they should be, rarer polls cost less and say the same.
 //!
 //! Pure. Of the last ten seconds the standard error of their idle time is known (`stats::Series::integral_error`). Sessions
-//! that hold for a second differ little from one look to the next, and four looks a second tell as much of them as twenty;
-//! of holds of a tenth of a second each look is needed.
+//! that hold for a second differ little from one poll to the next, and four polls a second tell as much of them as twenty;
+//! of holds of a tenth of a second each poll is needed.
 
 use std::collections::VecDeque;
 
 use crate::stats::Series;
 
-/// What is looked back at.
+/// What is averaged over.
 const WINDOW_S: f64 = 10.0;
 
 /// The standard error of the idle time of such a window, relative to it, that is small enough.
@@ -17,10 +17,10 @@ const ENOUGH: f64 = 0.005;
 /// Never rarer by more than this.
 const RAREST: u32 = 4;
 
-/// What changes by more than this from one look to the next is worth every look: sessions, and a share of them.
+/// What changes by more than this from one poll to the next is worth every poll: sessions, and a share of them.
 const JUMP: (f64, f64) = (5.0, 0.2);
 
-/// Sessions idle in transaction at the last looks.
+/// Sessions idle in transaction at the last polls.
 #[derive(Debug)]
 pub(super) struct AdaptiveInterval {
     points: VecDeque<(f64, f64)>,
@@ -34,7 +34,7 @@ impl Default for AdaptiveInterval {
 }
 
 impl AdaptiveInterval {
-    /// Takes what a look found; whether that is something new, so that the next one is due as soon as usual.
+    /// Takes what a poll found; whether that is something new, so that the next one is due as soon as usual.
     pub(super) fn take(&mut self, at_s: f64, idle: u32) -> bool {
         let idle = f64::from(idle);
         let jumped = self.points.back().is_some_and(|(_, last)| (idle - last).abs() > JUMP.0.max(JUMP.1 * last));
@@ -54,14 +54,14 @@ impl AdaptiveInterval {
         self.factor = 1;
     }
 
-    /// Once a second: by how much looks may be rarer than usual.
+    /// Once a second: by how much polls may be rarer than usual.
     pub(super) fn factor(&mut self) -> u32 {
         let span_s = self.points.back().zip(self.points.front()).map_or(0.0, |(last, first)| last.0 - first.0);
         let series: Series = self.points.iter().copied().collect();
         let error = series.integral_error().zip(series.integral_seen()).filter(|(_, total)| *total > 0.0);
         self.factor = match error.map(|(error, total)| error / total) {
             Some(error) if error > ENOUGH => (self.factor / 2).max(1),
-            // Half as many looks are about twice as wrong.
+            // Half as many polls are about twice as wrong.
             Some(error) if span_s > 0.9 * WINDOW_S && 2.0 * error < ENOUGH => (self.factor * 2).min(RAREST),
             // With nothing idle, whatever comes is new.
             None => 1,

@@ -1,7 +1,7 @@
 //! Idle-in-transaction episodes: a session from the statement after which it waits in a transaction to what it does next.
 //!
-//! Pure. An episode begins at `state_change`. When a later look finds the session elsewhere, its `query_start` is the
-//! end, which makes both exact for episodes longer than two intervals, however rarely one looks. Shorter ones are missed
+//! Pure. An episode begins at `state_change`. When a later poll finds the session elsewhere, its `query_start` is the
+//! end, which makes both exact for episodes longer than two intervals, however rarely one polls. Shorter ones are missed
 //! or cut, so that totals come from plain counting and not from here.
 
 use std::collections::HashMap;
@@ -55,9 +55,9 @@ impl EndedEpisode {
 }
 
 impl Tracker {
-    /// Takes a look at `now_s`: all sessions that do something, and those that went idle since the last look. `at_s`
+    /// Takes a poll at `now_s`: all sessions that do something, and those that went idle since the last poll. `at_s`
     /// gives the time of the record for one of the server.
-    pub(super) fn look(
+    pub(super) fn poll(
         &mut self,
         now_s: f64,
         rows: &[SessionRow],
@@ -147,7 +147,7 @@ impl Open {
         Closed { open: self, ended_s, end }
     }
 
-    /// Between two looks, nobody knows when.
+    /// Between two polls, nobody knows when.
     fn gone(self, now_s: f64) -> Closed {
         let ended_s = f64::midpoint(self.last_seen_s, now_s.max(self.last_seen_s));
         Closed { open: self, ended_s, end: EpisodeEnd::SessionGone }
@@ -189,7 +189,7 @@ const LINES_MAX: usize = 20;
 const SHORTEST_S: f64 = 0.2;
 
 impl Longest {
-    /// For looks every `interval_s`: what is shorter than two of them is not exact.
+    /// For polls every `interval_s`: what is shorter than two of them is not exact.
     pub(super) fn new(interval_s: f64) -> Self {
         Self { shortest_s: SHORTEST_S.max(2.0 * interval_s), waiting: Vec::new(), ended: 0, told: 0 }
     }
@@ -248,10 +248,10 @@ mod tests {
     fn an_episode_lasts_from_state_change_to_the_start_of_what_came_next() {
         let mut tracker = Tracker::default();
         let held = row(1, RowState::IdleInTransaction, 1.02, 1.01, Some(1.0));
-        assert_eq!(tracker.look(1.1, std::slice::from_ref(&held), at_s), []);
-        assert_eq!(tracker.look(1.2, &[held], at_s), []);
+        assert_eq!(tracker.poll(1.1, std::slice::from_ref(&held), at_s), []);
+        assert_eq!(tracker.poll(1.2, &[held], at_s), []);
         // COMMIT began at 1.25; the session is idle since 1.251.
-        let ended = tracker.look(1.3, &[row(1, RowState::Idle, 1.251, 1.25, None)], at_s);
+        let ended = tracker.poll(1.3, &[row(1, RowState::Idle, 1.251, 1.25, None)], at_s);
         assert_eq!(span(&ended), [(1.02, 1.25, EpisodeEnd::Committed)]);
         assert_eq!((ended[0].sample.statement.as_deref(), &*ended[0].sample.application_name), (Some("SELECT 1"), APP));
         assert_eq!(tracker.open().count(), 0);
@@ -260,12 +260,12 @@ mod tests {
     #[test]
     fn the_next_statement_of_the_same_transaction_ends_an_episode_and_may_begin_another() {
         let mut tracker = Tracker::default();
-        tracker.look(1.1, &[row(1, RowState::IdleInTransaction, 1.02, 1.01, Some(1.0))], at_s);
-        let ended = tracker.look(1.2, &[row(1, RowState::IdleInTransaction, 1.17, 1.15, Some(1.0))], at_s);
+        tracker.poll(1.1, &[row(1, RowState::IdleInTransaction, 1.02, 1.01, Some(1.0))], at_s);
+        let ended = tracker.poll(1.2, &[row(1, RowState::IdleInTransaction, 1.17, 1.15, Some(1.0))], at_s);
         assert_eq!(span(&ended), [(1.02, 1.15, EpisodeEnd::NextStatement)]);
-        let ended = tracker.look(1.3, &[row(1, RowState::Active, 1.22, 1.22, Some(1.0))], at_s);
+        let ended = tracker.poll(1.3, &[row(1, RowState::Active, 1.22, 1.22, Some(1.0))], at_s);
         assert_eq!(span(&ended), [(1.17, 1.22, EpisodeEnd::NextStatement)]);
-        let open = tracker.look(1.4, &[row(1, RowState::IdleInTransaction, 1.35, 1.34, Some(1.33))], at_s);
+        let open = tracker.poll(1.4, &[row(1, RowState::IdleInTransaction, 1.35, 1.34, Some(1.33))], at_s);
         assert_eq!(open, []);
         assert_eq!(span(&tracker.end_all(EpisodeEnd::StillOpen)), [(1.35, 1.4, EpisodeEnd::StillOpen)]);
     }
@@ -273,10 +273,10 @@ mod tests {
     #[test]
     fn a_session_that_is_gone_ended_between_two_looks_and_its_pid_may_come_again() {
         let mut tracker = Tracker::default();
-        tracker.look(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
+        tracker.poll(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
         let again =
             SessionRow { backend_start: ServerTime(9), ..row(1, RowState::IdleInTransaction, 1.18, 1.18, Some(1.18)) };
-        let ended = tracker.look(1.2, &[again], at_s);
+        let ended = tracker.poll(1.2, &[again], at_s);
         let [(began, ended, end)] = span(&ended)[..] else { panic!("{ended:?}") };
         assert!((began - 1.0).abs() < 1e-9 && (ended - 1.15).abs() < 1e-9, "{began} {ended}");
         assert_eq!(end, EpisodeEnd::SessionGone);
@@ -286,9 +286,9 @@ mod tests {
     #[test]
     fn an_aborted_transaction_has_no_beginning_and_is_as_old_as_its_state() {
         let mut tracker = Tracker::default();
-        tracker.look(5.0, &[row(1, RowState::IdleInTransactionAborted, 2.0, 1.9, None)], at_s);
+        tracker.poll(5.0, &[row(1, RowState::IdleInTransactionAborted, 2.0, 1.9, None)], at_s);
         assert!(tracker.open().all(|open| (open.transaction_began_s - 2.0).abs() < 1e-9));
-        let ended = tracker.look(5.1, &[row(1, RowState::Idle, 5.06, 5.05, None)], at_s);
+        let ended = tracker.poll(5.1, &[row(1, RowState::Idle, 5.06, 5.05, None)], at_s);
         assert!(ended[0].sample.aborted);
         assert_eq!(span(&ended), [(2.0, 5.05, EpisodeEnd::Committed)]);
     }
@@ -296,8 +296,8 @@ mod tests {
     #[test]
     fn a_clock_that_goes_astray_keeps_an_end_between_the_looks() {
         let mut tracker = Tracker::default();
-        tracker.look(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
-        let ended = tracker.look(1.2, &[row(1, RowState::Idle, 900.0, 900.0, None)], at_s);
+        tracker.poll(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
+        let ended = tracker.poll(1.2, &[row(1, RowState::Idle, 900.0, 900.0, None)], at_s);
         assert_eq!(span(&ended), [(1.0, 1.2, EpisodeEnd::Committed)]);
     }
 
@@ -305,7 +305,7 @@ mod tests {
     fn the_longest_of_a_second_get_a_line_and_short_ones_none() {
         let ended = |length_s: f64| {
             let mut tracker = Tracker::default();
-            tracker.look(length_s, &[row(1, RowState::IdleInTransaction, 0.0, 0.0, Some(0.0))], at_s);
+            tracker.poll(length_s, &[row(1, RowState::IdleInTransaction, 0.0, 0.0, Some(0.0))], at_s);
             tracker.end_all(EpisodeEnd::Committed)
         };
         let mut longest = Longest::new(0.1);
@@ -348,14 +348,14 @@ mod tests {
                     let xact = state.is_idle_in_transaction().then_some(since);
                     row(*pid, state, since, since, xact)
                 }).collect();
-                ended.extend(tracker.look(now, &rows, at_s));
+                ended.extend(tracker.poll(now, &rows, at_s));
                 now += 0.1;
             }
             prop_assert_eq!(ended.len(), truth.len());
             let sum = |lengths: &mut dyn Iterator<Item = f64>| lengths.sum::<f64>();
             let seen_s = sum(&mut ended.iter().map(EndedEpisode::length_s));
             let true_s = sum(&mut truth.iter().map(|it| it.2 - it.1));
-            // The beginning is exact; an end may be hidden by the next episode that begins before the next look.
+            // The beginning is exact; an end may be hidden by the next episode that begins before the next poll.
             prop_assert!(seen_s >= true_s - 1e-3 && seen_s <= true_s + 0.1 * truth.len() as f64, "{} for {}", seen_s, true_s);
             for it in &ended {
                 prop_assert!(truth.iter().any(|(pid, from, _)| *pid == it.sample.pid && (from - it.sample.began_s).abs() < 1e-5));

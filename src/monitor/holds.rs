@@ -9,7 +9,7 @@ use crate::record::{BreakdownSample, HoldGroup};
 /// Groups that are told.
 const GROUPS_MAX: usize = 50;
 
-/// Between two looks that are further apart, nothing is known.
+/// Between two polls that are further apart, nothing is known.
 pub(super) const GAP_S: f64 = 1.0;
 
 /// A transaction that was open so long before second 0, when the load began, is none of the load's: clocks are compared to a
@@ -24,7 +24,7 @@ struct OpenGroup {
     statement: Option<Arc<str>>,
     application_name: Arc<str>,
     earlier: bool,
-    /// At the last look, and at the one before.
+    /// At the last poll, and at the one before.
     sessions: u32,
     sessions_before: u32,
     oldest_s: f64,
@@ -41,8 +41,8 @@ pub(super) struct Holds {
 }
 
 impl Holds {
-    /// Takes the episodes that go on at `now_s`. Between two looks, the number of sessions is taken to change evenly.
-    pub(super) fn look(&mut self, now_s: f64, tracker: &mut Tracker, gap_s: f64) {
+    /// Takes the episodes that go on at `now_s`. Between two polls, the number of sessions is taken to change evenly.
+    pub(super) fn poll(&mut self, now_s: f64, tracker: &mut Tracker, gap_s: f64) {
         for group in self.groups.values_mut() {
             (group.sessions_before, group.sessions, group.oldest_s) = (group.sessions, 0, 0.0);
         }
@@ -66,7 +66,7 @@ impl Holds {
         }
     }
 
-    /// Nothing was seen for a while: the next look continues nothing.
+    /// Nothing was seen for a while: the next poll continues nothing.
     pub(super) fn interrupted(&mut self) {
         self.last_s = None;
     }
@@ -128,7 +128,7 @@ mod tests {
     use crate::monitor::clock::ServerTime;
     use crate::monitor::rows::{RowState, SessionRow};
 
-    /// Looks ten times a second; `held` says of each statement how many sessions are idle in transaction after it.
+    /// Polls ten times a second; `held` says of each statement how many sessions are idle in transaction after it.
     fn watched(ticks: u32, held: impl Fn(u32) -> Vec<(&'static str, i32)>) -> BreakdownSample {
         let (mut tracker, mut holds) = (Tracker::default(), Holds::default());
         for tick in 0..ticks {
@@ -148,8 +148,8 @@ mod tests {
                     ..SessionRow::default()
                 })
                 .collect();
-            tracker.look(now_s, &rows, |time| time.0 as f64 / 1e6);
-            holds.look(now_s, &mut tracker, GAP_S);
+            tracker.poll(now_s, &rows, |time| time.0 as f64 / 1e6);
+            holds.poll(now_s, &mut tracker, GAP_S);
         }
         holds.take()
     }
@@ -160,7 +160,7 @@ mod tests {
         let [first, second] = &breakdown.groups[..] else { panic!("{breakdown:?}") };
         assert_eq!((first.statement.as_str(), first.application_name.as_str()), ("SELECT 1", "GET /tools"));
         assert!((first.idle_s.unwrap() - 3.0).abs() < 1e-9, "{first:?}");
-        assert!((second.idle_s.unwrap() - 0.55).abs() < 1e-9, "from between two looks on: {second:?}");
+        assert!((second.idle_s.unwrap() - 0.55).abs() < 1e-9, "from between two polls on: {second:?}");
         assert_eq!((first.sessions, second.sessions, breakdown.left_out_s), (3, 1, None));
         assert!((first.oldest_s - 1.0).abs() < 1e-9);
     }
@@ -176,8 +176,8 @@ mod tests {
             statement: Some("SELECT 1".to_owned()),
             ..SessionRow::default()
         };
-        tracker.look(2.0, &[session(1, -60), session(2, 1)], |time| time.0 as f64 / 1e6);
-        holds.look(2.0, &mut tracker, GAP_S);
+        tracker.poll(2.0, &[session(1, -60), session(2, 1)], |time| time.0 as f64 / 1e6);
+        holds.poll(2.0, &mut tracker, GAP_S);
         let ages: Vec<(bool, f64)> = holds.take().groups.iter().map(|group| (group.earlier, group.oldest_s)).collect();
         assert_eq!(ages.len(), 2);
         assert!(ages.contains(&(true, 62.0)) && ages.contains(&(false, 1.0)), "{ages:?}");
@@ -201,14 +201,14 @@ mod tests {
             ..SessionRow::default()
         };
         for now_s in [0.0, 0.1, 5.0, 5.1] {
-            tracker.look(now_s, std::slice::from_ref(&row), |_| 0.0);
-            holds.look(now_s, &mut tracker, GAP_S);
+            tracker.poll(now_s, std::slice::from_ref(&row), |_| 0.0);
+            holds.poll(now_s, &mut tracker, GAP_S);
         }
         assert!((holds.take().groups[0].idle_s.unwrap() - 0.2).abs() < 1e-9);
-        tracker.look(5.2, &[], |_| 0.0);
-        holds.look(5.2, &mut tracker, GAP_S);
+        tracker.poll(5.2, &[], |_| 0.0);
+        holds.poll(5.2, &mut tracker, GAP_S);
         assert!((holds.take().groups[0].idle_s.unwrap() - 0.05).abs() < 1e-9);
-        holds.look(5.3, &mut tracker, GAP_S);
+        holds.poll(5.3, &mut tracker, GAP_S);
         assert_eq!(holds.take().groups, []);
         assert!(holds.groups.is_empty() && holds.numbers.is_empty());
     }

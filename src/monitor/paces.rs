@@ -37,7 +37,7 @@ impl Paces {
         next_tick(began, self.tick, due, now)
     }
 
-    /// Looks as rarely as `factor` says; at the rows at most half as often, since they tell who.
+    /// Polls as rarely as `factor` says; at the rows at most half as often, since they tell who.
     pub(super) fn eased(&mut self, factor: u32) -> impl Iterator<Item = Event> + use<> {
         [self.pulse.eased(factor), self.rows.eased(factor.min(2))].into_iter().flatten()
     }

@@ -60,7 +60,7 @@ pub struct GaugeNames {
 pub enum Counted {
     /// From the replica's own start.
     SinceStart,
-    /// From the first look at it: it may have run for days.
+    /// From the first reading: it may have run for days.
     SinceFirstLook,
 }
 

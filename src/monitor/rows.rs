@@ -120,7 +120,7 @@ impl SessionRow {
     }
 }
 
-/// One look at all sessions.
+/// One poll of all sessions.
 #[derive(Debug)]
 pub(super) struct RowPoll {
     /// When it was asked for: everything that changes later is told next time.
@@ -137,14 +137,14 @@ pub(super) struct RowPoll {
     /// Client sessions of our database that do not count, and those of them that are idle in transaction.
     pub(super) strangers: u32,
     pub(super) strangers_idle: u32,
-    /// Those that do something, or did since the last look.
+    /// Those that do something, or did since the last poll.
     pub(super) rows: Vec<SessionRow>,
     /// Processes in a transaction in our database that are no client's session, or our own.
     pub(super) no_clients: Vec<i32>,
 }
 
-/// Looks; tells what has changed since `since`.
-pub(super) async fn look(
+/// Polls; tells what has changed since `since`.
+pub(super) async fn poll(
     client: &Client,
     statement: &Statement,
     database: u32,

@@ -1,4 +1,4 @@
-//! Every session in a transaction, looked at so often that a hold of a few hundredths of a second is measured: for a scan,
+//! Every session in a transaction, polled so often that a hold of a few hundredths of a second is measured: for a scan,
 //! in which there are few of them.
 //!
 //! On a connection of its own, beside the monitor's tiers. As everywhere, it is outside any transaction, and our own
@@ -54,7 +54,7 @@ pub struct ScanPoll {
     pub sessions: Vec<CloseSession>,
 }
 
-/// The connection that looks.
+/// The connection that polls.
 pub struct ScanPoller {
     client: Client,
     ending: Ending,
@@ -63,7 +63,7 @@ pub struct ScanPoller {
 }
 
 impl ScanPoller {
-    /// Connects, to look at the sessions of `whose`. Whether the role sees them, is the monitor's to check.
+    /// Connects, to poll the sessions of `whose`. Whether the role sees them, is the monitor's to check.
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection.
@@ -81,7 +81,7 @@ impl ScanPoller {
         tokio::time::timeout(POLL_TIMEOUT, connecting).await.map_err(|_elapsed| MonitorError::Silent)?
     }
 
-    /// Looks every `interval` until `stop`, and hands each look to `take`.
+    /// Polls every `interval` until `stop`, and hands each poll to `take`.
     ///
     /// # Errors
     /// [`MonitorError`] when the server does not answer: what would be missing cannot be had again.
@@ -95,8 +95,8 @@ impl ScanPoller {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ended = Ok(());
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            match tokio::time::timeout(POLL_TIMEOUT, self.look()).await {
-                Ok(Ok(look)) => take(look),
+            match tokio::time::timeout(POLL_TIMEOUT, self.poll()).await {
+                Ok(Ok(poll)) => take(poll),
                 Ok(Err(source)) => ended = Err(MonitorError::Query { what: "pg_stat_activity", source }),
                 Err(_elapsed) => ended = Err(MonitorError::Silent),
             }
@@ -108,7 +108,7 @@ impl ScanPoller {
         ended
     }
 
-    async fn look(&self) -> Result<ScanPoll, tokio_postgres::Error> {
+    async fn poll(&self) -> Result<ScanPoll, tokio_postgres::Error> {
         let asked = Instant::now();
         let (users, applications) = (self.whose.names(), self.whose.patterns());
         let row = self.client.query_one(&self.query, &[&APPLICATION_NAME, &users, &applications]).await?;

@@ -10,7 +10,7 @@ const TOO_MUCH: f64 = 0.20;
 /// It becomes as frequent again when it would then take less than this.
 const LITTLE: f64 = 0.10;
 
-/// Polls that are looked at before the pace is changed.
+/// Polls that are considered before the pace is changed.
 const WINDOW: usize = 20;
 
 /// Never rarer than usual by more than this: polls further apart than a second would leave gaps.
@@ -28,7 +28,7 @@ pub(super) struct TierPace {
     tier: &'static str,
     usual: Duration,
     factor: u32,
-    /// How much rarer one may look without saying less.
+    /// How much rarer one may poll without saying less.
     ease: u32,
     many: bool,
     costs: Vec<Duration>,

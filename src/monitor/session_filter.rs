@@ -61,7 +61,7 @@ fn pattern(name: &str) -> String {
     pattern + rest
 }
 
-/// Whose sessions are wanted, as a look asks for them; `None`: any.
+/// Whose sessions are wanted, as a poll asks for them; `None`: any.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     /// Oids of roles.

@@ -1,7 +1,7 @@
 //! Each session by itself, for whoever looks at an incident: what it does, since when, its last statement, and who is in
 //! its way.
 //!
-//! A look costs more than the counts of the monitor's tiers: it is taken about once a second, on a connection of its
+//! A poll costs more than the counts of the monitor's tiers: it is taken about once a second, on a connection of its
 //! own, which is made anew when it was lost.
 
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ WHERE backend_type = 'client backend' AND datname = current_database() AND appli
   AND ($3::text[] IS NULL OR usename = ANY ($3)) AND ($4::text[] IS NULL OR application_name LIKE ANY ($4))
 ORDER BY pid";
 
-/// What takes longer than a look may is not to burden the server any further.
+/// What takes longer than a poll may is not to burden the server any further.
 const SETTINGS: &str = "SET statement_timeout = 5000";
 
 const SERVER: &str = "\
@@ -47,7 +47,7 @@ SELECT wanted FROM unnest($1::text[]) AS wanted WHERE wanted NOT IN (SELECT roln
 /// The longest pause between two attempts to connect again.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// A look may take this share of the time; otherwise the next one is put off.
+/// A poll may take this share of the time; otherwise the next one is put off.
 const COST_SHARE: u32 = 10;
 
 /// What a session does.
@@ -129,7 +129,7 @@ pub struct SessionSnapshot {
     pub took_ms: f64,
 }
 
-/// The server that is looked at.
+/// The server that is polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Its version, as it says it: `15.18`.
@@ -140,18 +140,18 @@ pub struct ServerLimits {
     pub database: String,
 }
 
-/// What came of looking.
+/// What polling gave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PollEvent {
     /// The sessions.
-    Look(SessionSnapshot),
+    Poll(SessionSnapshot),
     /// The server does not answer, and why. Said once.
     Lost(String),
     /// It answers again.
     Back(ServerLimits),
 }
 
-/// The connection that looks.
+/// The connection that polls.
 pub struct Looker {
     client: Client,
     ending: Ending,
@@ -161,7 +161,7 @@ pub struct Looker {
 }
 
 impl Looker {
-    /// Connects, and checks that the role sees what it must. It will look at the sessions of `whose`.
+    /// Connects, and checks that the role sees what it must. It will poll the sessions of `whose`.
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection, or it would show nothing.
@@ -190,17 +190,17 @@ impl Looker {
         &self.server
     }
 
-    /// Takes one look.
+    /// Takes one poll.
     ///
     /// # Errors
     /// [`MonitorError`] when the server does not answer.
-    pub async fn look(&self) -> Result<SessionSnapshot, MonitorError> {
+    pub async fn poll(&self) -> Result<SessionSnapshot, MonitorError> {
         let asked = Instant::now();
         let traced = i32::try_from(TRACED).unwrap_or(i32::MAX);
         let (users, applications) = (self.whose.names(), self.whose.patterns());
         let parameters: [&(dyn ToSql + Sync); 4] = [&APPLICATION_NAME, &traced, &users, &applications];
-        let looking = self.client.query(&self.sessions, &parameters);
-        let rows = tokio::time::timeout(POLL_TIMEOUT, looking)
+        let polling = self.client.query(&self.sessions, &parameters);
+        let rows = tokio::time::timeout(POLL_TIMEOUT, polling)
             .await
             .map_err(|_elapsed| MonitorError::Silent)?
             .map_err(|source| MonitorError::Query { what: "pg_stat_activity", source })?;
@@ -213,7 +213,7 @@ impl Looker {
         close(self.client, self.ending).await;
     }
 
-    /// Looks every `interval` until `stop`, and connects again when the server was lost. `take` gets the instant at
+    /// Polls every `interval` until `stop`, and connects again when the server was lost. `take` gets the instant at
     /// which each thing was seen.
     pub async fn run(
         self,
@@ -223,16 +223,16 @@ impl Looker {
         stop: CancellationToken,
     ) {
         let whose = self.whose.clone();
-        let mut looker = Some(self);
+        let mut poller = Some(self);
         let mut pause = interval;
         loop {
             let began = Instant::now();
             let seeing = async {
-                match &looker {
-                    Some(looker) => looker.look().await.map(PollEvent::Look),
+                match &poller {
+                    Some(poller) => poller.poll().await.map(PollEvent::Poll),
                     None => Self::connect(&database, &whose).await.map(|fresh| {
                         let server = fresh.server.clone();
-                        looker = Some(fresh);
+                        poller = Some(fresh);
                         PollEvent::Back(server)
                     }),
                 }
@@ -240,16 +240,16 @@ impl Looker {
             let Some(seen) = stop.run_until_cancelled(seeing).await else { break };
             match seen {
                 Ok(seen) => {
-                    pause = if matches!(seen, PollEvent::Look(_)) {
+                    pause = if matches!(seen, PollEvent::Poll(_)) {
                         interval.max(began.elapsed() * COST_SHARE).saturating_sub(began.elapsed())
                     } else {
                         Duration::ZERO
                     };
                     take(began, seen);
                 }
-                Err(error) if looker.is_some() => {
+                Err(error) if poller.is_some() => {
                     take(began, PollEvent::Lost(with_causes(&error)));
-                    looker = None;
+                    poller = None;
                     pause = Duration::from_millis(250);
                 }
                 Err(error) => {
@@ -261,8 +261,8 @@ impl Looker {
                 break;
             }
         }
-        if let Some(looker) = looker {
-            looker.close().await;
+        if let Some(poller) = poller {
+            poller.close().await;
         }
     }
 }

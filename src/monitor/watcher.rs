@@ -15,7 +15,7 @@ use super::holds::{GAP_S, Holds};
 use super::paces::Paces;
 use super::pulse::{Pulse, feel, feel_wanted};
 use super::reconnecting::{ReconnectingClient, Restored};
-use super::rows::{RowPoll, look};
+use super::rows::{RowPoll, poll};
 use super::schedule::skipped;
 use super::session_filter::Wanted;
 use super::working::Working;
@@ -79,7 +79,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Connects, and looks at what there is before the load begins.
+    /// Connects, and polls what there is before the load begins.
     pub(super) async fn start(watch: Watch) -> Result<Self, MonitorError> {
         let line = ReconnectingClient::open(&watch.database).await?;
         let Some(up) = line.link() else { return Err(MonitorError::Silent) };
@@ -192,8 +192,8 @@ impl Watcher {
             return;
         }
         let Some(link) = self.line.link() else { return };
-        let looking = look(&link.client, &link.rows, link.server.database, self.since, &self.wanted);
-        match in_time(looking).await {
+        let polling = poll(&link.client, &link.rows, link.server.database, self.since, &self.wanted);
+        match in_time(polling).await {
             Ok(seen) => self.saw_rows(seen, sink),
             Err(trouble) => {
                 self.stats.missed += 1;
@@ -228,11 +228,11 @@ impl Watcher {
             self.holds.interrupted();
         } else {
             let clocks = &self.clocks;
-            let ended = self.tracker.look(now_s, &seen.rows, |time| now_s - clocks.age_s(seen.now, time));
+            let ended = self.tracker.poll(now_s, &seen.rows, |time| now_s - clocks.age_s(seen.now, time));
             self.longest.add(ended);
-            // Looks that were slowed down are no gaps.
+            // Polls that were slowed down are no gaps.
             let gap_s = GAP_S.max(3.0 * self.paces.rows.interval().as_secs_f64());
-            self.holds.look(now_s, &mut self.tracker, gap_s);
+            self.holds.poll(now_s, &mut self.tracker, gap_s);
             self.since = if self.tracker.lacks_statements() { ServerTime::EVER } else { seen.began };
         }
         self.waiters = seen.rows.iter().filter(|row| row.waits_for_lock).map(|row| row.pid).collect();
@@ -385,7 +385,7 @@ impl Watcher {
         self.line.link().is_some()
     }
 
-    /// Looks as rarely as `factor` says.
+    /// Polls as rarely as `factor` says.
     fn eased(&mut self, factor: u32, sink: &dyn Sink) {
         for event in self.paces.eased(factor) {
             self.happened(event, sink);

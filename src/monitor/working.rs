@@ -15,10 +15,10 @@ pub(super) struct Working {
 
 impl Working {
     /// Takes a poll.
-    pub(super) fn take(&mut self, look: &RowPoll) {
-        let since = *self.since.get_or_insert(look.began);
+    pub(super) fn take(&mut self, poll: &RowPoll) {
+        let since = *self.since.get_or_insert(poll.began);
         let worked = |row: &&SessionRow| row.query_start.max(row.xact_start).is_some_and(|at| at >= since);
-        self.pids.extend(look.rows.iter().filter(worked).map(|row| row.pid));
+        self.pids.extend(poll.rows.iter().filter(worked).map(|row| row.pid));
     }
 
     /// How many; `None` without a poll.

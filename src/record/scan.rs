@@ -1,4 +1,4 @@
-//! What a scan found: every route alone, and all in company, in a mix designed to tell them apart.
+//! What a scan found: every route alone, and all in the concurrent phase, in a mix designed to tell them apart.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,10 +26,10 @@ pub struct ScanRecord {
 impl ScanRecord {
     /// The same with no verdict on any route, for this reason: the figures are of other sessions than the routes'.
     #[must_use]
-    pub fn of_unknown(self, because: &str) -> Self {
+    pub fn of_unknown(self, reason: &str) -> Self {
         let unknown = |route: ScanRoute| ScanRoute {
             verdict: ScanVerdict::Unknown,
-            reason: Some(because.to_owned()),
+            reason: Some(reason.to_owned()),
             only_concurrent: false,
             held_s_per_request: None,
             held_beyond_pauses_s: None,
@@ -51,7 +51,7 @@ pub struct ScanPlan {
     pub requests: u32,
     /// The longest that a route is asked for alone in one round, in seconds.
     pub seconds: f64,
-    /// How long the routes are asked for together, in seconds; 0 when they were not: one route has no company, and a scan
+    /// How long the routes are asked for together, in seconds; 0 when they were not: one route has no concurrent phase, and a scan
     /// may end before.
     pub concurrent_s: f64,
     /// Seed of all random choices.
@@ -72,18 +72,18 @@ pub struct ScanThresholds {
 /// How well it could be seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanSampling {
-    /// Looks at the sessions.
+    /// Polls of the sessions.
     pub polls: u64,
     /// Their rate; `None` without any.
     pub poll_rate_hz: Option<f64>,
-    /// The longest time between two looks, in seconds; `None` with fewer than two.
+    /// The longest time between two polls, in seconds; `None` with fewer than two.
     pub longest_gap_s: Option<f64>,
     /// Sessions that were idle in transaction before the first request: of others, and not counted.
     pub other_sessions_before: u32,
     /// Session seconds a second idle in transaction while nothing was asked for, in transactions that began then: of
     /// others, and subtracted; `None` when there was no such time, or a gap in what was seen of it.
     pub other_sessions_idle_mean: Option<f64>,
-    /// Session seconds idle in transaction from the first request alone to the last, strangers included, by the looks.
+    /// Session seconds idle in transaction from the first request alone to the last, other sessions included, by the polls.
     pub sampled_s: f64,
     /// The same by the server's own counter, which lacks transactions that are open, and hears of others late; `None` when
     /// it does not count.
@@ -157,9 +157,9 @@ pub struct ScanRoute {
     pub left_behind: Option<u64>,
     /// The last statement of most of the idle time, values as `?`.
     pub statement: Option<String>,
-    /// The same per request in company; `None` when it was not asked for in company, or nobody can tell.
+    /// The same per request in the concurrent phase; `None` when it was not asked for in the concurrent phase, or nobody can tell.
     pub held_concurrent_s_per_request: Option<Estimate>,
-    /// Whether it holds in company and not alone.
+    /// Whether it holds in the concurrent phase and not alone.
     pub only_concurrent: bool,
     /// The verdict.
     pub verdict: ScanVerdict,
@@ -172,7 +172,7 @@ pub struct ScanRoute {
     pub pool_full_at_rps: Option<f64>,
 }
 
-/// What is done in a window.
+/// What is done in a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnKind {
@@ -209,7 +209,7 @@ pub struct ScanTurn {
     pub unanswered: u64,
     /// Session seconds idle in transaction, in transactions that began in it.
     pub held_s: f64,
-    /// What the server's counter said more at its end than at its beginning, the window before it included as far as that
+    /// What the server's counter said more at its end than at its beginning, the turn before it included as far as that
     /// was reported late; `None` when it does not count.
     pub counted_s: Option<f64>,
     /// Sessions left in a transaction; `None` when a request was not answered, whose transaction may well be open.

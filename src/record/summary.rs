@@ -169,8 +169,8 @@ fn whole(value: f64) -> u32 {
     value as u32
 }
 
-/// Sessions idle in transaction, aborted ones included, at each look and at each pulse. A pulse does not see aborted ones:
-/// they are as many as at the last look.
+/// Sessions idle in transaction, aborted ones included, at each poll and at each pulse. A pulse does not see aborted ones:
+/// they are as many as at the last poll.
 pub fn idle_in_transaction<'a>(samples: impl IntoIterator<Item = &'a Stamped>, window: impl Fn(f64) -> bool) -> Series {
     let mut aborted = 0;
     let mut points: Vec<(f64, f64)> = Vec::new();
@@ -180,7 +180,7 @@ pub fn idle_in_transaction<'a>(samples: impl IntoIterator<Item = &'a Stamped>, w
                 aborted = activity.idle_in_transaction_aborted;
                 activity.idle_in_transaction_total()
             }
-            // The look at that very instant has said it.
+            // The poll at that very instant has said it.
             Sample::Pulse(_) if points.last().is_some_and(|last| last.0 >= stamped.at_s) => continue,
             Sample::Pulse(pulse) => pulse.idle_in_transaction + aborted,
             _ => continue,
@@ -355,7 +355,7 @@ mod tests {
         let summary = summary(&samples, &RequestTotals::default());
         assert_eq!(summary.idle_in_transaction_peak, Some(12));
         assert!((summary.idle_in_transaction_mean.unwrap() - 9.0).abs() < 1e-9);
-        assert_eq!(summary.polls, 2, "a pulse is no look");
+        assert_eq!(summary.polls, 2, "a pulse is no poll");
     }
 
     #[test]

@@ -41,7 +41,7 @@ struct ScanVariantJson {
     traffic_rps: Option<f64>,
     pool_capacity: Option<u32>,
     pool_full_at_rps: Option<f64>,
-    sight: ScanSampling,
+    sampling: ScanSampling,
 }
 
 /// The scans of a run, by variant, in the scenario's order.
@@ -60,7 +60,7 @@ pub fn json<'a>(record: &'a RunRecord, folder: &'a Path) -> ScanJson<'a> {
         traffic_rps: scan.traffic_rps,
         pool_capacity: capacity,
         pool_full_at_rps: scan.pool_full_at_rps,
-        sight: scan.sampling,
+        sampling: scan.sampling,
     };
     ScanJson {
         format: Format { name: "rbac-bench/scan".to_owned(), version: 1 },
@@ -113,13 +113,13 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
     let plan = scan.plan;
     text.push('\n');
     let rate = scan.sampling.poll_rate_hz.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
-    let company = if plan.concurrent_s > 0.0 {
+    let concurrent = if plan.concurrent_s > 0.0 {
         format!(", then {} together", seconds(Some(plan.concurrent_s)))
     } else {
         String::new()
     };
     let how = format!(
-        "{variant}: {} users at a time, up to {} requests of each route alone in {} rounds{company}; {rate} looks a second",
+        "{variant}: {} users at a time, up to {} requests of each route alone in {} rounds{concurrent}; {rate} polls a second",
         plan.users, plan.requests, plan.rounds
     );
     prose(text, &how, width);
@@ -188,10 +188,10 @@ pub(super) fn per_second(value: Option<f64>) -> String {
     }
 }
 
-/// `0.151 s (0.150–0.152)`: in company, where a route holds only there; of a leak what was seen of it.
+/// `0.151 s (0.150–0.152)`: in the concurrent phase, where a route holds only there; of a leak what was seen of it.
 pub(super) fn held(route: &ScanRoute) -> String {
-    let in_company = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
-    match in_company.or(route.held_s_per_request) {
+    let concurrent = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
+    match concurrent.or(route.held_s_per_request) {
         None => "–".to_owned(),
         Some(held) if route.verdict == ScanVerdict::Leaks => format!("≥ {:.3} s", held.value),
         Some(Estimate { value, low, high }) => format!("{value:.3} s ({low:.3}–{high:.3})"),
@@ -209,7 +209,7 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
         ),
         ScanVerdict::Holds if route.only_concurrent => {
             let held = route.held_concurrent_s_per_request.map(|it| it.value);
-            format!("{name} holds its session in company, {} per request, and not alone.", seconds(held))
+            format!("{name} holds its session in concurrent, {} per request, and not alone.", seconds(held))
         }
         ScanVerdict::Holds => {
             let longest = seconds(route.longest_hold_s);
@@ -218,8 +218,8 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
         ScanVerdict::Fine | ScanVerdict::Unknown => format!("{name}: cannot tell."),
     };
     prose(text, &said, width);
-    if let Some(because) = route.reason.as_ref().filter(|_| !route.only_concurrent) {
-        prose(text, &format!("  {because}"), width);
+    if let Some(reason) = route.reason.as_ref().filter(|_| !route.only_concurrent) {
+        prose(text, &format!("  {reason}"), width);
     }
     if let Some(statement) = &route.statement {
         prose(text, &format!("  last statement: {statement}"), width);
@@ -238,22 +238,22 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
             per_second(Some(rps))
         ));
     }
-    let sight = scan.sampling;
+    let sampling = scan.sampling;
     said.push(format!(
         "Idle time while routes were asked for alone, sampled / counted by the server: {} / {}; it hears of a session's \
          time late, and of open transactions not at all.",
-        seconds(Some(sight.sampled_s)),
-        sight.counted_s.map_or_else(|| "–".to_owned(), |it| format!("≥ {}", seconds(Some(it))))
+        seconds(Some(sampling.sampled_s)),
+        sampling.counted_s.map_or_else(|| "–".to_owned(), |it| format!("≥ {}", seconds(Some(it))))
     ));
-    if sight.other_sessions_before > 0 || sight.other_sessions_idle_mean.is_some_and(|it| it > 0.0) {
+    if sampling.other_sessions_before > 0 || sampling.other_sessions_idle_mean.is_some_and(|it| it > 0.0) {
         said.push(format!(
             "Others were idle in transaction too, which is not counted: {} sessions from before, and {} sessions at the \
              mean while nothing was asked for.",
-            sight.other_sessions_before,
-            quantity(sight.other_sessions_idle_mean, Unit::Count)
+            sampling.other_sessions_before,
+            quantity(sampling.other_sessions_idle_mean, Unit::Count)
         ));
     }
-    if sight.other_sessions_idle_mean.is_none() {
+    if sampling.other_sessions_idle_mean.is_none() {
         said.push("Whether others were idle in transaction while nothing was asked for cannot be told.".to_owned());
     }
     said

@@ -154,7 +154,7 @@ async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Acc
         SessionFilter { applications: scenario.database.applications.clone(), users: scenario.database.users.clone() };
     let looked = async {
         let looker = Looker::connect(&access.database, &whose).await?;
-        let look = looker.look().await;
+        let look = looker.poll().await;
         looker.close().await;
         let groups = crate::monitor::elsewhere(&access.database, None).await?;
         Ok::<_, MonitorError>((look?.sessions.len(), groups))

@@ -58,9 +58,9 @@ impl RunStage {
             Self::Starting => "starting",
             Self::RampUp => "ramp",
             Self::Steady => "steady",
-            Self::Warmup => "first requests",
-            Self::Isolation => "alone",
-            Self::Concurrent => "in company",
+            Self::Warmup => "warmup",
+            Self::Isolation => "isolation",
+            Self::Concurrent => "concurrent",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
         }

@@ -1,5 +1,5 @@
 //! A scan of one variant: every route alone in turn, in several rounds with rests between them, and then all together in
-//! a mix that is designed to tell them apart; and meanwhile, looks at the sessions.
+//! a mix that is designed to tell them apart; and meanwhile, polls the sessions.
 //!
 //! What the figures come to is `scan`'s to say: here is decided what is asked for when.
 
@@ -27,10 +27,10 @@ use crate::units::{Rate, Span};
 use poll_log::PollLog;
 use scheduler::ScanScheduler;
 
-/// Time between two looks: what is held for five of them is measured to a tenth in one request.
+/// Time between two polls: what is held for five of them is measured to a tenth in one request.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The monitor looks more often than at a load of minutes.
+/// The monitor polls more often than at a load of minutes.
 pub(super) const MONITOR_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) const MONITOR_PULSE: Duration = Duration::from_millis(25);
 
@@ -78,35 +78,35 @@ impl ScanProgress {
     }
 
     fn get(&self) -> (RunStage, Option<String>) {
-        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        place.map_or((RunStage::Isolation, None), |(stage, detail)| (stage, Some(detail)))
+        let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        progress.map_or((RunStage::Isolation, None), |(stage, detail)| (stage, Some(detail)))
     }
 }
 
-/// Scans: asks, and looks on; what was done until it was interrupted is told, too.
+/// Scans: asks and polls; what was done before an interruption is kept.
 pub(super) async fn scan(
     arm: &VariantRun<'_>,
-    subject: &ScanTarget<'_>,
+    target: &ScanTarget<'_>,
     swarm: Swarm,
     round: Round,
     died: impl Future<Output = RunError>,
 ) -> Result<(Loaded, ScanRecord), RunError> {
-    let looks = PollLog::since(round.clock.started);
+    let polls = PollLog::since(round.clock.started);
     let everybody = round.watch.whose.is_everybody();
-    let looker = ScanPoller::connect(subject.database, &round.watch.whose).await?;
-    let looking = CancellationToken::new();
-    let ended = tokio::spawn(looker.run(POLL_INTERVAL, looking.clone(), looks.taker()));
-    // Whatever happens, nobody looks on afterwards.
-    let guard = looking.drop_guard();
-    let place = ScanProgress::default();
-    let conductor = ScanScheduler::new(arm, subject, &looks, round.clock, place.clone());
-    let soloists = swarm.scan_users(round.clock);
+    let poller = ScanPoller::connect(target.database, &round.watch.whose).await?;
+    let polling = CancellationToken::new();
+    let ended = tokio::spawn(poller.run(POLL_INTERVAL, polling.clone(), polls.taker()));
+    // Whatever happens, no poll follows.
+    let guard = polling.drop_guard();
+    let progress = ScanProgress::default();
+    let scheduler = ScanScheduler::new(arm, target, &polls, round.clock, progress.clone());
+    let users = swarm.scan_users(round.clock);
     let work = async {
-        let conducted = conductor.run(soloists).await;
+        let log = scheduler.run(users).await;
         drop(guard);
-        conducted
+        log
     };
-    // A look that failed leaves a hole that no figure may bridge.
+    // A poll that failed leaves a hole that no figure may bridge.
     let blind = async {
         match ended.await {
             Ok(Err(error)) => RunError::from(error),
@@ -116,18 +116,18 @@ pub(super) async fn scan(
     let died = async {
         tokio::select! { error = died => error, error = blind => error }
     };
-    let (loaded, conducted) = arm.around(round, &|| place.get(), work, died).await?;
-    let looks = looks.take();
+    let (loaded, log) = arm.around(round, &|| progress.get(), work, died).await?;
+    let polls = polls.take();
     let record = report::record(&ScanInput {
-        plan: subject.settings.plan,
-        routes: &subject.routes,
-        polls: &looks,
-        turns: &conducted.turns,
-        concurrent: conducted.company.as_ref(),
+        plan: target.settings.plan,
+        routes: &target.routes,
+        polls: &polls,
+        turns: &log.turns,
+        concurrent: log.concurrent.as_ref(),
         // The server counts for the whole database: others' sessions are in it.
-        counted_s: conducted.counted_s.filter(|_| everybody),
-        traffic: subject.traffic,
-        pool_capacity: subject.pool_capacity,
+        counted_s: log.counted_s.filter(|_| everybody),
+        traffic: target.traffic,
+        pool_capacity: target.pool_capacity,
     });
     Ok((loaded, record))
 }

@@ -1,7 +1,7 @@
-//! Seconds per request from waves, with an interval.
+//! Seconds per request from batches, with an interval.
 //!
-//! A wave is one observation: its requests go together, and the next wave begins when all of them are over. The estimate
-//! is the ratio of sums, its error from the spread of the waves (Cochran, Sampling Techniques, 6.4), with what others
+//! A batch is one observation: its requests go together, and the next batch begins when all of them are over. The estimate
+//! is the ratio of sums, its error from the spread of the batches (Cochran, Sampling Techniques, 6.4), with what others
 //! did meanwhile subtracted and its error added.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -9,7 +9,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::tally::BatchTally;
 use crate::record::scan::Estimate;
 
-/// Fewer waves have no spread to speak of.
+/// Fewer batches have no spread to speak of.
 pub const MIN_BATCHES: usize = 3;
 
 /// What others do, in session seconds a second, and its standard error.
@@ -35,7 +35,7 @@ pub struct SessionRate {
 }
 
 impl OtherSessionRates {
-    /// What is seen in the windows in which nothing is asked for; `None` without such a window.
+    /// What is seen in the turns in which nothing is asked for; `None` without such a turn.
     #[must_use]
     pub fn of(quiet: &[&BatchTally]) -> Option<Self> {
         let lasted_s: f64 = quiet.iter().map(|it| it.lasted_s).sum();
@@ -65,25 +65,27 @@ fn ratio_error(pairs: &[(f64, f64)], ratio: f64) -> Option<f64> {
     (pairs.len() >= 2 && mean_x > 0.0).then(|| (squares / (count * (count - 1.0))).sqrt() / mean_x)
 }
 
-/// Seconds per request of what `value` gives of a wave, of which strangers have a share; `None` with too few waves.
-/// `step_s` is the time between two looks: what is shorter may be seen or not.
+/// Seconds per request of what `value` gives of a batch, of which other sessions have a share; `None` with too few batches.
+/// `step_s` is the time between two polls: what is shorter may be seen or not.
 #[must_use]
 pub fn per_request(
-    waves: &[&BatchTally],
+    batches: &[&BatchTally],
     value: fn(&BatchTally) -> f64,
-    strangers: SessionRate,
+    other_sessions: SessionRate,
     step_s: f64,
 ) -> Option<Estimate> {
-    let requests: f64 = waves.iter().map(|it| f64::from(it.batch.requests)).sum();
-    if waves.len() < MIN_BATCHES || requests <= 0.0 {
+    let requests: f64 = batches.iter().map(|it| f64::from(it.batch.requests)).sum();
+    if batches.len() < MIN_BATCHES || requests <= 0.0 {
         return None;
     }
-    let pairs: Vec<(f64, f64)> =
-        waves.iter().map(|it| (value(it) - strangers.value * it.lasted_s, f64::from(it.batch.requests))).collect();
+    let pairs: Vec<(f64, f64)> = batches
+        .iter()
+        .map(|it| (value(it) - other_sessions.value * it.lasted_s, f64::from(it.batch.requests)))
+        .collect();
     let mean = pairs.iter().map(|(y, _)| y).sum::<f64>() / requests;
     let spread = ratio_error(&pairs, mean)?;
-    let of_strangers = strangers.error * waves.iter().map(|it| it.lasted_s).sum::<f64>() / requests;
-    let half = student(waves.len() as f64 - 1.0) * spread.hypot(of_strangers);
+    let of_strangers = other_sessions.error * batches.iter().map(|it| it.lasted_s).sum::<f64>() / requests;
+    let half = student(batches.len() as f64 - 1.0) * spread.hypot(of_strangers);
     // What was never seen was seen fewer than three times, at 95 %.
     let least = 3.0 * step_s / requests;
     Some(Estimate { value: mean.max(0.0), low: (mean - half).max(0.0), high: (mean + half).max(mean.max(0.0) + least) })
@@ -100,45 +102,48 @@ mod tests {
     use super::*;
     use crate::scan::observation::Batch;
 
-    fn wave(idle_s: f64, requests: u32) -> BatchTally {
+    fn batch(idle_s: f64, requests: u32) -> BatchTally {
         BatchTally { batch: Batch { requests, ..Batch::default() }, lasted_s: 0.5, idle_s, ..BatchTally::default() }
     }
 
-    fn estimated(waves: &[BatchTally], strangers: SessionRate) -> Option<Estimate> {
-        per_request(&waves.iter().collect::<Vec<_>>(), |it| it.idle_s, strangers, 0.01)
+    fn estimated(batches: &[BatchTally], other_sessions: SessionRate) -> Option<Estimate> {
+        per_request(&batches.iter().collect::<Vec<_>>(), |it| it.idle_s, other_sessions, 0.01)
     }
 
     #[test]
     fn equal_waves_give_their_seconds_and_different_ones_an_interval() {
         let equal =
-            estimated(&[wave(0.3, 3), wave(0.3, 3), wave(0.2, 2)], SessionRate::default()).expect("three waves");
+            estimated(&[batch(0.3, 3), batch(0.3, 3), batch(0.2, 2)], SessionRate::default()).expect("three batches");
         assert!((equal.value - 0.1).abs() < 1e-9 && (equal.low - 0.1).abs() < 1e-9, "{equal:?}");
         let different =
-            estimated(&[wave(0.2, 2), wave(0.3, 2), wave(0.4, 2)], SessionRate::default()).expect("three waves");
+            estimated(&[batch(0.2, 2), batch(0.3, 2), batch(0.4, 2)], SessionRate::default()).expect("three batches");
         // 0.15 ± 4.303 · 0.05 / √3
         assert!((different.value - 0.15).abs() < 1e-9 && (different.low - 0.0258).abs() < 1e-3, "{different:?}");
         assert!((different.high - 0.2742).abs() < 1e-3, "{different:?}");
-        assert_eq!(estimated(&[wave(0.2, 2), wave(0.3, 2)], SessionRate::default()), None);
+        assert_eq!(estimated(&[batch(0.2, 2), batch(0.3, 2)], SessionRate::default()), None);
     }
 
     #[test]
     fn nothing_seen_is_not_nothing_for_certain() {
-        let waves = vec![wave(0.0, 3); 10];
-        let none = estimated(&waves, SessionRate::default()).expect("ten waves");
+        let batches = vec![batch(0.0, 3); 10];
+        let none = estimated(&batches, SessionRate::default()).expect("ten batches");
         assert_eq!((none.value, none.low), (0.0, 0.0));
-        assert!((none.high - 0.001).abs() < 1e-9, "three looks of 10 ms over thirty requests: {none:?}");
+        assert!((none.high - 0.001).abs() < 1e-9, "three polls of 10 ms over thirty requests: {none:?}");
     }
 
     #[test]
     fn what_strangers_do_is_subtracted_and_makes_it_less_sure() {
-        let waves = vec![wave(0.3, 2); 8];
-        let alone = estimated(&waves, SessionRate::default()).expect("eight waves");
-        let among = estimated(&waves, SessionRate { value: 0.2, error: 0.05 }).expect("eight waves");
+        let batches = vec![batch(0.3, 2); 8];
+        let alone = estimated(&batches, SessionRate::default()).expect("eight batches");
+        let among = estimated(&batches, SessionRate { value: 0.2, error: 0.05 }).expect("eight batches");
         assert!((among.value - 0.1).abs() < 1e-9, "0.3 s less 0.2 × 0.5 s for two: {among:?}");
         assert!(among.high - among.low > alone.high - alone.low);
-        let quiet = [wave(0.1, 0), wave(0.0, 0)];
-        let strangers = OtherSessionRates::of(&quiet.iter().collect::<Vec<_>>()).expect("two quiet windows");
-        assert!((strangers.idle.value - 0.1).abs() < 1e-9 && strangers.idle.error > 0.05, "{strangers:?}");
-        assert_eq!(OtherSessionRates::of(&[]), None, "nobody looked");
+        let quiet = [batch(0.1, 0), batch(0.0, 0)];
+        let other_sessions = OtherSessionRates::of(&quiet.iter().collect::<Vec<_>>()).expect("two quiet turns");
+        assert!(
+            (other_sessions.idle.value - 0.1).abs() < 1e-9 && other_sessions.idle.error > 0.05,
+            "{other_sessions:?}"
+        );
+        assert_eq!(OtherSessionRates::of(&[]), None, "nobody polled");
     }
 }

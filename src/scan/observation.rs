@@ -1,4 +1,4 @@
-//! What a scan did and saw: windows of requests, and looks at the sessions.
+//! What a scan did and saw: turns of requests, and polls of the sessions.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ pub struct Turn {
     pub to_s: f64,
     /// The end of the rest.
     pub cooldown_end_s: f64,
-    /// The requests, in order of time; of a quiet window one without any, for its whole time.
+    /// The requests, in order of time; of a quiet turn one without any, for its whole time.
     pub batches: Vec<Batch>,
     /// Session seconds that the server counted more at its end than at its beginning; `None` when it does not count.
     pub counted_s: Option<f64>,

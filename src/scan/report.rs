@@ -16,7 +16,7 @@ use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSamplin
 /// Time between two rows of the regression.
 const ROW_S: f64 = 0.05;
 
-/// Who holds only in company, waits there: its answers take longer than alone by at least this share of what it holds.
+/// Who holds only in the concurrent phase, waits there: its answers take longer than alone by at least this share of what it holds.
 /// A route that is merely asked for while another one waits for it does not.
 const LONGER_BY: f64 = 0.5;
 
@@ -33,7 +33,7 @@ pub struct ScanInput<'a> {
     pub turns: &'a [Turn],
     /// The mix; `None` when there was none.
     pub concurrent: Option<&'a ConcurrentPhase>,
-    /// The server's count from the first window alone to the last.
+    /// The server's count from the first turn alone to the last.
     pub counted_s: Option<f64>,
     /// The traffic that harm is reckoned for.
     pub traffic: Option<Traffic>,
@@ -47,29 +47,28 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
     let tallies = tally(scanned.polls, scanned.turns);
     let both = || scanned.turns.iter().zip(&tallies);
     let quiet: Vec<&BatchTally> = both()
-        .filter(|(window, tally)| window.route.is_none() && !tally.has_gap)
+        .filter(|(turn, tally)| turn.route.is_none() && !tally.has_gap)
         .flat_map(|(_, tally)| &tally.batches)
         .collect();
-    let strangers = OtherSessionRates::of(&quiet);
-    let sight = sampling(scanned, strangers.as_ref());
+    let other_sessions = OtherSessionRates::of(&quiet);
+    let session = sampling(scanned, other_sessions.as_ref());
     let rows = |sessions: fn(&SessionObservation, f64) -> bool| {
         scanned.concurrent.map(|it| mix(scanned, it, sessions)).unwrap_or_default()
     };
-    let others_left =
-        both().any(|(window, tally)| window.route.is_none() && tally.left_behind.is_some_and(|it| it > 0));
-    let company = ConcurrentHolds { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
+    let others_left = both().any(|(turn, tally)| turn.route.is_none() && tally.left_behind.is_some_and(|it| it > 0));
+    let concurrent = ConcurrentHolds { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
     let mut routes: Vec<ScanRoute> = scanned
         .routes
         .iter()
         .enumerate()
         .map(|(index, (name, share))| {
-            let own: Vec<(&Turn, &TurnTally)> = both().filter(|(window, _)| window.route == Some(index)).collect();
-            let company = company.of(index, scanned.concurrent);
+            let own: Vec<(&Turn, &TurnTally)> = both().filter(|(turn, _)| turn.route == Some(index)).collect();
+            let concurrent = concurrent.of(index, scanned.concurrent);
             one(
                 name,
                 *share,
                 &own,
-                &Context { strangers, others_left, step_s: step_s(&sight), company, names: scanned.routes },
+                &Context { other_sessions, others_left, step_s: step_s(&session), concurrent, names: scanned.routes },
             )
         })
         .collect();
@@ -77,22 +76,22 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
     ScanRecord {
         plan: ScanPlan { concurrent_s: scanned.concurrent.map_or(0.0, |_| scanned.plan.concurrent_s), ..scanned.plan },
         thresholds: THRESHOLDS,
-        sampling: sight,
+        sampling: session,
         traffic_rps: whole.rps,
         pool_full_at_rps: whole.pool_full_at_rps,
         routes,
-        turns: both().map(|(window, tally)| turn_record(scanned, window, tally)).collect(),
+        turns: both().map(|(turn, tally)| turn_record(scanned, turn, tally)).collect(),
     }
 }
 
-/// Beside a route's own windows.
+/// Beside a route's own turns.
 struct Context<'a> {
     /// `None` when nobody knows.
-    strangers: Option<OtherSessionRates>,
+    other_sessions: Option<OtherSessionRates>,
     /// Whether they left sessions in a transaction.
     others_left: bool,
     step_s: f64,
-    company: ConcurrentHold<'a>,
+    concurrent: ConcurrentHold<'a>,
     names: &'a [(String, f64)],
 }
 
@@ -111,67 +110,69 @@ struct ConcurrentHold<'a> {
 }
 
 impl ConcurrentHolds {
-    fn of(&self, route: usize, company: Option<&ConcurrentPhase>) -> ConcurrentHold<'_> {
+    fn of(&self, route: usize, concurrent: Option<&ConcurrentPhase>) -> ConcurrentHold<'_> {
         let find = |holds: &'_ [MixHold]| holds.iter().position(|hold| hold.route == route);
         ConcurrentHold {
             all: find(&self.all).and_then(|it| self.all.get(it)),
             beyond: find(&self.beyond).and_then(|it| self.beyond.get(it)),
-            response_s: company.and_then(|it| response_s(it, route)),
+            response_s: concurrent.and_then(|it| response_s(it, route)),
         }
     }
 }
 
 /// The mean response time of a route in the mix.
-fn response_s(company: &ConcurrentPhase, route: usize) -> Option<f64> {
-    let own = || company.requests.iter().filter(|request| request.0 == route);
+fn response_s(concurrent: &ConcurrentPhase, route: usize) -> Option<f64> {
+    let own = || concurrent.requests.iter().filter(|request| request.0 == route);
     let count = own().count();
     (count > 0).then(|| own().map(|(_, from_s, to_s)| to_s - from_s).sum::<f64>() / count as f64)
 }
 
 /// Whether a session is idle for longer than from one statement to the next.
-fn is_beyond_pause(sight: &SessionObservation, at_s: f64) -> bool {
-    at_s - sight.since_s > THRESHOLDS.pause_s
+fn is_beyond_pause(session: &SessionObservation, at_s: f64) -> bool {
+    at_s - session.since_s > THRESHOLDS.pause_s
 }
 
 fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_>) -> ScanRoute {
     let seen = |(_, tally): &&(&Turn, &TurnTally)| !tally.has_gap;
-    let warm = own.iter().filter(seen).filter(|(window, _)| window.kind != TurnKind::Warmup);
-    let mut waves: Vec<&BatchTally> = warm.flat_map(|(_, tally)| &tally.batches).collect();
-    if waves.is_empty() {
+    let warm = own.iter().filter(seen).filter(|(turn, _)| turn.kind != TurnKind::Warmup);
+    let mut batches: Vec<&BatchTally> = warm.flat_map(|(_, tally)| &tally.batches).collect();
+    if batches.is_empty() {
         // A route that leaks is not asked for again: its first requests are all there are.
-        waves = own.iter().filter(seen).flat_map(|(_, tally)| &tally.batches).collect();
+        batches = own.iter().filter(seen).flat_map(|(_, tally)| &tally.batches).collect();
     }
-    let sum = |value: fn(&BatchTally) -> f64| waves.iter().map(|it| value(it)).sum::<f64>();
-    let count = |value: fn(&BatchTally) -> u32| waves.iter().map(|it| u64::from(value(it))).sum::<u64>();
+    let sum = |value: fn(&BatchTally) -> f64| batches.iter().map(|it| value(it)).sum::<f64>();
+    let count = |value: fn(&BatchTally) -> u32| batches.iter().map(|it| u64::from(value(it))).sum::<u64>();
     let requests = count(|it| it.batch.requests);
     let lasted_s = sum(|it| it.lasted_s);
     let each = |seconds: f64| (requests > 0).then(|| seconds / requests as f64);
     let without = |seconds: f64, rate: f64| each((seconds - rate * lasted_s).max(0.0));
-    let strangers = context.strangers.unwrap_or_default();
-    let estimate = |value: fn(&BatchTally) -> f64, rate: SessionRate| per_request(&waves, value, rate, context.step_s);
-    let held = estimate(|it| it.idle_s, strangers.idle);
-    let beyond_s = estimate(|it| it.beyond_s, strangers.beyond);
+    let other_sessions = context.other_sessions.unwrap_or_default();
+    let estimate =
+        |value: fn(&BatchTally) -> f64, rate: SessionRate| per_request(&batches, value, rate, context.step_s);
+    let held = estimate(|it| it.idle_s, other_sessions.idle);
+    let beyond_s = estimate(|it| it.beyond_s, other_sessions.beyond);
     let response_s = each(sum(|it| it.batch.response_s));
     let left: Vec<u64> = own.iter().filter_map(|(_, tally)| tally.left_behind).collect();
-    let in_company = |hold: Option<&MixHold>| {
+    let concurrent_hold = |hold: Option<&MixHold>| {
         hold.and_then(|hold| hold.held_s).map(|it| Estimate { value: it.value, low: it.low, high: it.high })
     };
-    let longer_s = context.company.response_s.zip(response_s).map(|(company_s, alone_s)| company_s - alone_s);
-    let beyond_in_company = in_company(context.company.beyond).filter(|held| is_plausible(held, beyond_s, longer_s));
+    let longer_s = context.concurrent.response_s.zip(response_s).map(|(company_s, alone_s)| company_s - alone_s);
+    let beyond_concurrent =
+        concurrent_hold(context.concurrent.beyond).filter(|held| is_plausible(held, beyond_s, longer_s));
     let known = RouteEvidence {
         requests,
         failures: count(|it| it.batch.failures),
         unanswered: count(|it| it.batch.unanswered),
         beyond_s,
-        concurrent_s: beyond_in_company,
-        other_sessions_unseen: context.strangers.is_none(),
+        concurrent_s: beyond_concurrent,
+        other_sessions_unseen: context.other_sessions.is_none(),
         other_sessions_leak: context.others_left,
         turns_with_leak: left.iter().filter(|left| **left > 0).count() as u64,
         turns_judged: left.len() as u64,
     };
-    let RouteVerdict { verdict, only_concurrent: only_in_company, reason: because } = judge(&known, &THRESHOLDS);
+    let RouteVerdict { verdict, only_concurrent, reason } = judge(&known, &THRESHOLDS);
     let leaks = verdict == ScanVerdict::Leaks;
-    // Too few waves for an interval, but what was left behind was seen.
+    // Too few batches for an interval, but what was left behind was seen.
     let seen_s = each(sum(|it| it.idle_s)).filter(|_| leaks);
     let held = held.or(seen_s.map(|value| Estimate { value, low: value, high: value }));
     ScanRoute {
@@ -181,16 +182,17 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
         held_s_per_request: held,
         held_beyond_pauses_s: beyond_s,
         hold_ratio: held.zip(response_s).filter(|(_, response)| *response > 0.0).map(|(held, it)| held.value / it),
-        active_s_per_request: without(sum(|it| it.active_s), strangers.active),
-        lock_wait_s_per_request: without(sum(|it| it.lock_s), strangers.lock),
-        longest_hold_s: waves.iter().map(|it| it.longest_s).reduce(f64::max).filter(|longest| *longest > 0.0),
+        active_s_per_request: without(sum(|it| it.active_s), other_sessions.active),
+        lock_wait_s_per_request: without(sum(|it| it.lock_s), other_sessions.lock),
+        longest_hold_s: batches.iter().map(|it| it.longest_s).reduce(f64::max).filter(|longest| *longest > 0.0),
         left_behind: (!left.is_empty()).then(|| left.iter().sum()),
-        statement: statement(&waves).filter(|_| verdict != ScanVerdict::Fine),
-        // Who is named by what is beyond pauses is told with all of it.
-        held_concurrent_s_per_request: beyond_in_company.and(in_company(context.company.all).or(beyond_in_company)),
-        only_concurrent: only_in_company,
+        statement: statement(&batches).filter(|_| verdict != ScanVerdict::Fine),
+        // Who is named by what is beyond pauses is said with all of it.
+        held_concurrent_s_per_request: beyond_concurrent
+            .and(concurrent_hold(context.concurrent.all).or(beyond_concurrent)),
+        only_concurrent,
         verdict,
-        reason: because.map(|it| with_others(it, context)),
+        reason: reason.map(|it| with_others(it, context)),
         ..unmeasured(name, share)
     }
 }
@@ -201,10 +203,10 @@ fn is_plausible(held: &Estimate, alone: Option<Estimate>, longer_s: Option<f64>)
 }
 
 /// Whom else the mix may mean.
-fn with_others(because: String, context: &Context<'_>) -> String {
-    let others = context.company.beyond.map_or(&[][..], |hold| &hold.or_else);
+fn with_others(reason: String, context: &Context<'_>) -> String {
+    let others = context.concurrent.beyond.map_or(&[][..], |hold| &hold.or_else);
     let names: Vec<&str> = others.iter().filter_map(|it| context.names.get(*it)).map(|it| it.0.as_str()).collect();
-    if names.is_empty() { because } else { format!("{because}; or it is {}", names.join(" or ")) }
+    if names.is_empty() { reason } else { format!("{reason}; or it is {}", names.join(" or ")) }
 }
 
 /// A route of which nothing is known.
@@ -234,53 +236,53 @@ pub fn unmeasured(name: &str, share: f64) -> ScanRoute {
 }
 
 /// The statement after which most of the time was idle.
-fn statement(waves: &[&BatchTally]) -> Option<String> {
+fn statement(batches: &[&BatchTally]) -> Option<String> {
     let mut all = BTreeMap::<String, f64>::new();
-    for (statement, idle_s) in waves.iter().flat_map(|wave| &wave.statements) {
+    for (statement, idle_s) in batches.iter().flat_map(|batch| &batch.statements) {
         *all.entry(normalise(statement)).or_default() += idle_s;
     }
     all.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(statement, _)| statement)
 }
 
-fn turn_record(scanned: &ScanInput<'_>, window: &Turn, tally: &TurnTally) -> ScanTurn {
+fn turn_record(scanned: &ScanInput<'_>, turn: &Turn, tally: &TurnTally) -> ScanTurn {
     let count = |value: fn(&BatchTally) -> u32| tally.batches.iter().map(|it| u64::from(value(it))).sum();
     ScanTurn {
-        route: window.route.and_then(|route| scanned.routes.get(route)).map(|(name, _)| name.clone()),
-        round: window.round,
-        kind: window.kind,
-        from_s: window.from_s,
-        to_s: window.to_s,
-        cooldown_end_s: window.cooldown_end_s,
+        route: turn.route.and_then(|route| scanned.routes.get(route)).map(|(name, _)| name.clone()),
+        round: turn.round,
+        kind: turn.kind,
+        from_s: turn.from_s,
+        to_s: turn.to_s,
+        cooldown_end_s: turn.cooldown_end_s,
         requests: count(|it| it.batch.requests),
         failures: count(|it| it.batch.failures),
         unanswered: count(|it| it.batch.unanswered),
         held_s: tally.idle_s(),
-        counted_s: window.counted_s,
+        counted_s: turn.counted_s,
         left_behind: tally.left_behind,
     }
 }
 
-fn step_s(sight: &ScanSampling) -> f64 {
-    sight.poll_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip)
+fn step_s(session: &ScanSampling) -> f64 {
+    session.poll_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip)
 }
 
-fn sampling(scanned: &ScanInput<'_>, strangers: Option<&OtherSessionRates>) -> ScanSampling {
-    let looks = scanned.polls;
+fn sampling(scanned: &ScanInput<'_>, other_sessions: Option<&OtherSessionRates>) -> ScanSampling {
+    let polls = scanned.polls;
     let from_s = scanned.turns.first().map_or(0.0, |it| it.from_s);
     let to_s = scanned.turns.last().map_or(0.0, |it| it.cooldown_end_s);
-    let lasted_s = looks.first().zip(looks.last()).map(|(first, last)| last.at_s - first.at_s);
-    let idle = |look: &SessionPoll| look.sessions.iter().filter(|it| it.activity == SessionActivity::Idle).count();
-    let before = looks.iter().take_while(|look| look.at_s < from_s).last().map_or(0, idle);
-    let inside: Vec<&SessionPoll> = looks.iter().filter(|look| (from_s..=to_s).contains(&look.at_s)).collect();
+    let lasted_s = polls.first().zip(polls.last()).map(|(first, last)| last.at_s - first.at_s);
+    let idle = |poll: &SessionPoll| poll.sessions.iter().filter(|it| it.activity == SessionActivity::Idle).count();
+    let before = polls.iter().take_while(|poll| poll.at_s < from_s).last().map_or(0, idle);
+    let inside: Vec<&SessionPoll> = polls.iter().filter(|poll| (from_s..=to_s).contains(&poll.at_s)).collect();
     let area = |pair: &[&SessionPoll]| {
         (pair[1].at_s - pair[0].at_s) * f64::midpoint(idle(pair[0]) as f64, idle(pair[1]) as f64)
     };
     ScanSampling {
-        polls: looks.len() as u64,
-        poll_rate_hz: lasted_s.filter(|it| *it > 0.0).map(|it| (looks.len() as f64 - 1.0) / it),
-        longest_gap_s: looks.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).reduce(f64::max),
+        polls: polls.len() as u64,
+        poll_rate_hz: lasted_s.filter(|it| *it > 0.0).map(|it| (polls.len() as f64 - 1.0) / it),
+        longest_gap_s: polls.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).reduce(f64::max),
         other_sessions_before: u32::try_from(before).unwrap_or(u32::MAX),
-        other_sessions_idle_mean: strangers.map(|it| it.idle.value),
+        other_sessions_idle_mean: other_sessions.map(|it| it.idle.value),
         sampled_s: inside.windows(2).map(area).sum(),
         counted_s: scanned.counted_s,
     }
@@ -289,36 +291,36 @@ fn sampling(scanned: &ScanInput<'_>, strangers: Option<&OtherSessionRates>) -> S
 /// Who holds in the mix, of those idle sessions that count. Of such that were in a transaction before it, nothing is asked.
 fn mix(
     scanned: &ScanInput<'_>,
-    company: &ConcurrentPhase,
+    concurrent: &ConcurrentPhase,
     counts: fn(&SessionObservation, f64) -> bool,
 ) -> Vec<MixHold> {
     let names: Vec<String> = scanned.routes.iter().map(|(name, _)| name.clone()).collect();
     let mut finished = vec![0; names.len()];
-    company.requests.iter().for_each(|(route, ..)| finished[*route] += 1);
+    concurrent.requests.iter().for_each(|(route, ..)| finished[*route] += 1);
     let mut rows: Vec<MixRow> = Vec::new();
-    let mut requests = company.requests.clone();
+    let mut requests = concurrent.requests.clone();
     requests.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut requests = requests.into_iter().peekable();
     let mut on = Vec::new();
-    for look in scanned.polls.iter().filter(|look| (company.from_s..=company.to_s).contains(&look.at_s)) {
-        if rows.last().is_some_and(|last| look.at_s - last.at_s < ROW_S) {
+    for poll in scanned.polls.iter().filter(|poll| (concurrent.from_s..=concurrent.to_s).contains(&poll.at_s)) {
+        if rows.last().is_some_and(|last| poll.at_s - last.at_s < ROW_S) {
             continue;
         }
         let own =
-            look.sessions.iter().filter(|it| it.activity == SessionActivity::Idle && it.began_s >= company.from_s);
-        let idle = own.filter(|it| counts(it, look.at_s)).count();
+            poll.sessions.iter().filter(|it| it.activity == SessionActivity::Idle && it.began_s >= concurrent.from_s);
+        let idle = own.filter(|it| counts(it, poll.at_s)).count();
         let mut in_flight = vec![0; names.len()];
-        on.extend(std::iter::from_fn(|| requests.next_if(|(_, from_s, _)| *from_s <= look.at_s)));
-        on.retain(|(_, _, to_s)| look.at_s < *to_s);
+        on.extend(std::iter::from_fn(|| requests.next_if(|(_, from_s, _)| *from_s <= poll.at_s)));
+        on.retain(|(_, _, to_s)| poll.at_s < *to_s);
         for (route, ..) in &on {
             in_flight[*route] += 1;
         }
-        rows.push(MixRow { at_s: look.at_s, in_flight, idle: u32::try_from(idle).unwrap_or(u32::MAX) });
+        rows.push(MixRow { at_s: poll.at_s, in_flight, idle: u32::try_from(idle).unwrap_or(u32::MAX) });
     }
     in_mix(&rows, &names, &finished, scanned.pool_capacity)
 }
 
-/// Statements are told again at each look: each is kept once.
+/// Statements are said again at each poll: each is kept once.
 #[derive(Debug, Default)]
 pub struct StatementTexts(BTreeSet<Arc<str>>);
 

@@ -73,15 +73,15 @@ impl Simulation {
         (now_s, idle_s)
     }
 
-    fn window(&mut self, number: Option<usize>, round: u32, kind: TurnKind, from_s: f64) -> Turn {
-        let mut waves = Vec::new();
+    fn turn(&mut self, number: Option<usize>, round: u32, kind: TurnKind, from_s: f64) -> Turn {
+        let mut batches = Vec::new();
         let mut now_s = from_s;
         let Some(route) = number else {
-            let waves = vec![Batch { from_s, to_s: from_s + 1.5, ..Batch::default() }];
-            return window(None, round, kind, waves);
+            let batches = vec![Batch { from_s, to_s: from_s + 1.5, ..Batch::default() }];
+            return turn(None, round, kind, batches);
         };
         for _ in 0..if kind == TurnKind::Isolated { 7 } else { 1 } {
-            let mut wave = Batch { from_s: now_s, to_s: now_s, requests: 3, ..Batch::default() };
+            let mut batch = Batch { from_s: now_s, to_s: now_s, requests: 3, ..Batch::default() };
             for _ in 0..3 {
                 let sent_s = now_s + self.random.random_range(0.0..0.03);
                 let (done_s, idle_s) = self.ask(route, sent_s, false);
@@ -89,16 +89,16 @@ impl Simulation {
                     self.truth[route].0 += idle_s;
                     self.truth[route].1 += 1;
                 }
-                wave.to_s = wave.to_s.max(done_s);
-                wave.response_s += done_s - sent_s;
+                batch.to_s = batch.to_s.max(done_s);
+                batch.response_s += done_s - sent_s;
             }
-            now_s = wave.to_s + 0.001;
-            waves.push(wave);
+            now_s = batch.to_s + 0.001;
+            batches.push(batch);
         }
-        window(number, round, kind, waves)
+        turn(number, round, kind, batches)
     }
 
-    fn company(&mut self, routes: &[usize], from_s: f64) -> ConcurrentPhase {
+    fn concurrent(&mut self, routes: &[usize], from_s: f64) -> ConcurrentPhase {
         let mix = design::mix(routes.len(), 5);
         let span_s = 20.0 / mix[0].len() as f64;
         let mut requests = Vec::new();
@@ -125,10 +125,10 @@ impl Simulation {
         ConcurrentPhase { from_s, to_s, requests }
     }
 
-    fn looks(&mut self, to_s: f64) -> Vec<SessionPoll> {
+    fn polls(&mut self, to_s: f64) -> Vec<SessionPoll> {
         let statement: Arc<str> = "SELECT 7".into();
         self.spans.sort_by(|a, b| a.2.total_cmp(&b.2));
-        let (mut looks, mut open, mut next, mut at_s) = (Vec::new(), Vec::<Span>::new(), 0, 0.0);
+        let (mut polls, mut open, mut next, mut at_s) = (Vec::new(), Vec::<Span>::new(), 0, 0.0);
         while at_s < to_s {
             // Now and then the machine is busy.
             at_s += if self.random.random_bool(0.02) { 0.04 } else { self.random.random_range(0.009..0.012) };
@@ -137,42 +137,42 @@ impl Simulation {
                 next += 1;
             }
             open.retain(|span| span.3 > at_s);
-            let sight = |span: &Span| SessionObservation {
+            let session = |span: &Span| SessionObservation {
                 pid: span.0,
                 began_s: span.1,
                 since_s: span.2,
                 activity: span.4,
                 statement: (span.4 == SessionActivity::Idle).then(|| Arc::clone(&statement)),
             };
-            looks.push(SessionPoll { at_s, sessions: open.iter().map(sight).collect() });
+            polls.push(SessionPoll { at_s, sessions: open.iter().map(session).collect() });
         }
-        looks
+        polls
     }
 }
 
-fn window(route: Option<usize>, round: u32, kind: TurnKind, waves: Vec<Batch>) -> Turn {
-    let to_s = waves.iter().map(|wave| wave.to_s).fold(0.0, f64::max);
+fn turn(route: Option<usize>, round: u32, kind: TurnKind, batches: Vec<Batch>) -> Turn {
+    let to_s = batches.iter().map(|batch| batch.to_s).fold(0.0, f64::max);
     Turn {
         route,
         round,
         kind,
-        from_s: waves[0].from_s,
+        from_s: batches[0].from_s,
         to_s,
         cooldown_end_s: to_s + 0.4,
-        batches: waves,
+        batches: batches,
         counted_s: None,
     }
 }
 
 /// A scan, and the true seconds of each route.
-fn scanned(seed: u64, strangers: bool) -> (ScanRecord, Vec<f64>) {
+fn scanned(seed: u64, other_sessions: bool) -> (ScanRecord, Vec<f64>) {
     let mut sim = Simulation {
         random: SmallRng::seed_from_u64(seed),
         spans: Vec::new(),
         next_pid: 1000,
         truth: vec![(0.0, 0); ROUTES.len()],
     };
-    let (mut windows, mut now_s) = (Vec::new(), 1.0);
+    let (mut turns, mut now_s) = (Vec::new(), 1.0);
     let mut asked: Vec<usize> = (0..ROUTES.len()).collect();
     for round in 0..=3 {
         for number in design::order(&asked.clone(), seed, round) {
@@ -183,32 +183,32 @@ fn scanned(seed: u64, strangers: bool) -> (ScanRecord, Vec<f64>) {
             };
             let leaks = number.is_some_and(|it| ROUTES[it].leaks);
             for kind in [Some(kind), leaks.then_some(TurnKind::Recheck)].into_iter().flatten() {
-                let window = sim.window(number, round, kind, now_s);
-                now_s = window.cooldown_end_s + 0.01;
-                windows.push(window);
+                let turn = sim.turn(number, round, kind, now_s);
+                now_s = turn.cooldown_end_s + 0.01;
+                turns.push(turn);
             }
             asked.retain(|it| !leaks || Some(*it) != number);
         }
     }
-    let company = sim.company(&asked, now_s);
-    if strangers {
+    let concurrent = sim.concurrent(&asked, now_s);
+    if other_sessions {
         // One from before, and one that begins and ends transactions all the time from the first request on.
         sim.spans.push((1, -9.0, -8.0, f64::INFINITY, SessionActivity::Idle));
         let mut at_s = 1.0;
-        while at_s < company.to_s {
+        while at_s < concurrent.to_s {
             sim.spans.push((2, at_s, at_s, at_s + 0.03, SessionActivity::Idle));
             at_s += sim.random.random_range(0.2..0.6);
         }
     }
-    let looks = sim.looks(company.to_s + 1.0);
+    let polls = sim.polls(concurrent.to_s + 1.0);
     let plan = ScanPlan { users: 3, rounds: 3, requests: 63, seconds: 9.0, concurrent_s: 20.0, seed };
     let routes: Vec<(String, f64)> = ROUTES.iter().map(|it| (it.name.to_owned(), 1.0 / 7.0)).collect();
     let scanned = ScanInput {
         plan,
         routes: &routes,
-        polls: &looks,
-        turns: &windows,
-        concurrent: Some(&company),
+        polls: &polls,
+        turns: &turns,
+        concurrent: Some(&concurrent),
         counted_s: None,
         traffic: None,
         pool_capacity: Some(1000),

@@ -1,7 +1,7 @@
-//! What the sessions did for each wave of requests: session seconds, by the transactions that began in it.
+//! What the sessions did for each batch of requests: session seconds, by the transactions that began in it.
 //!
-//! A transaction belongs to the wave in which it began, and is followed until the rest of the window is over. So what was
-//! open before is nobody's here: a stranger's, or what another route left behind.
+//! A transaction belongs to the batch in which it began, and is followed until the rest of the turn is over. So what was
+//! open before is nobody's here: another session's, or what another route left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ const TRAVEL_S: f64 = 0.001;
 /// What begins so long after the last answer is of others.
 pub const AFTERMATH_S: f64 = 0.1;
 
-/// Two looks further apart have a gap between them, in which nothing is known.
+/// Two polls further apart have a gap between them, in which nothing is known.
 pub const GAP_S: f64 = 0.5;
 
-/// Session seconds of a wave.
+/// Session seconds of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchTally {
     /// Its requests.
@@ -39,15 +39,15 @@ pub struct BatchTally {
     pub statements: BTreeMap<Arc<str>, f64>,
 }
 
-/// What came of a window.
+/// What came of a turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnTally {
-    /// Of each wave.
+    /// Of each batch.
     pub batches: Vec<BatchTally>,
-    /// Sessions whose transaction began in it, and that were idle in it at the last look of the rest; `None` when a
-    /// request had no answer, or nobody looked.
+    /// Sessions whose transaction began in it, and that were idle in it at the last poll of the rest; `None` when a
+    /// request had no answer, or nobody polled.
     pub left_behind: Option<u64>,
-    /// Whether there is a gap between looks: then it says nothing.
+    /// Whether there is a gap between polls: then it says nothing.
     pub has_gap: bool,
 }
 
@@ -55,76 +55,74 @@ impl TurnTally {
     /// Session seconds idle in transaction.
     #[must_use]
     pub fn idle_s(&self) -> f64 {
-        self.batches.iter().map(|wave| wave.idle_s).sum()
+        self.batches.iter().map(|batch| batch.idle_s).sum()
     }
 }
 
-/// Adds up what was seen of each window. Looks and windows are ascending in time.
+/// Adds up what was seen of each turn. Polls and turns are ascending in time.
 #[must_use]
-pub fn tally(looks: &[SessionPoll], windows: &[Turn]) -> Vec<TurnTally> {
-    windows.iter().map(|window| one(looks, window)).collect()
+pub fn tally(polls: &[SessionPoll], turns: &[Turn]) -> Vec<TurnTally> {
+    turns.iter().map(|turn| one(polls, turn)).collect()
 }
 
-fn one(looks: &[SessionPoll], window: &Turn) -> TurnTally {
-    let first = looks.partition_point(|look| look.at_s < window.from_s);
-    let end = looks.partition_point(|look| look.at_s <= window.cooldown_end_s);
-    let mut waves: Vec<BatchTally> = (0..window.batches.len()).map(|index| empty(window, index)).collect();
+fn one(polls: &[SessionPoll], turn: &Turn) -> TurnTally {
+    let first = polls.partition_point(|poll| poll.at_s < turn.from_s);
+    let end = polls.partition_point(|poll| poll.at_s <= turn.cooldown_end_s);
+    let mut batches: Vec<BatchTally> = (0..turn.batches.len()).map(|index| empty(turn, index)).collect();
     let mut has_gap = first >= end;
     for index in first..end {
-        // The time that a look stands for: half of that to its neighbours.
-        let before_s = index.checked_sub(1).map_or(window.from_s, |it| looks[it].at_s).max(window.from_s);
-        let after_s = looks.get(index + 1).map_or(window.cooldown_end_s, |it| it.at_s).min(window.cooldown_end_s);
-        let look = &looks[index];
-        has_gap |= look.at_s - before_s > GAP_S || after_s - look.at_s > GAP_S;
-        // At the ends the whole of it, since there is no other look.
+        // The time that a poll stands for: half of that to its neighbours.
+        let before_s = index.checked_sub(1).map_or(turn.from_s, |it| polls[it].at_s).max(turn.from_s);
+        let after_s = polls.get(index + 1).map_or(turn.cooldown_end_s, |it| it.at_s).min(turn.cooldown_end_s);
+        let poll = &polls[index];
+        has_gap |= poll.at_s - before_s > GAP_S || after_s - poll.at_s > GAP_S;
+        // At the ends the whole of it, since there is no other poll.
         let half = |gap_s: f64, whole: bool| if whole { gap_s } else { gap_s / 2.0 };
-        let weight_s = half(look.at_s - before_s, index == first) + half(after_s - look.at_s, index + 1 == end);
-        for sight in &look.sessions {
-            if let Some(wave) = batch_of(window, sight.began_s) {
-                waves[wave].add(sight, look.at_s, weight_s);
+        let weight_s = half(poll.at_s - before_s, index == first) + half(after_s - poll.at_s, index + 1 == end);
+        for session in &poll.sessions {
+            if let Some(batch) = batch_of(turn, session.began_s) {
+                batches[batch].add(session, poll.at_s, weight_s);
             }
         }
     }
-    let unanswered = window.batches.iter().any(|wave| wave.unanswered > 0);
-    let last = looks[first..end].last().filter(|_| !unanswered && !has_gap);
-    TurnTally { left_behind: last.map(|look| left_behind(look, window)), batches: waves, has_gap }
+    let unanswered = turn.batches.iter().any(|batch| batch.unanswered > 0);
+    let last = polls[first..end].last().filter(|_| !unanswered && !has_gap);
+    TurnTally { left_behind: last.map(|poll| left_behind(poll, turn)), batches: batches, has_gap }
 }
 
-fn empty(window: &Turn, index: usize) -> BatchTally {
-    let wave = window.batches[index];
-    let until_s = window.batches.get(index + 1).map_or(window.to_s + AFTERMATH_S, |next| next.from_s);
-    BatchTally { batch: wave, lasted_s: until_s - wave.from_s, ..BatchTally::default() }
+fn empty(turn: &Turn, index: usize) -> BatchTally {
+    let batch = turn.batches[index];
+    let until_s = turn.batches.get(index + 1).map_or(turn.to_s + AFTERMATH_S, |next| next.from_s);
+    BatchTally { batch: batch, lasted_s: until_s - batch.from_s, ..BatchTally::default() }
 }
 
-/// The wave in which a transaction began.
-fn batch_of(window: &Turn, began_s: f64) -> Option<usize> {
-    if began_s > window.to_s + AFTERMATH_S {
+/// The batch in which a transaction began.
+fn batch_of(turn: &Turn, began_s: f64) -> Option<usize> {
+    if began_s > turn.to_s + AFTERMATH_S {
         return None;
     }
-    window.batches.partition_point(|wave| wave.from_s - TRAVEL_S <= began_s).checked_sub(1)
+    turn.batches.partition_point(|batch| batch.from_s - TRAVEL_S <= began_s).checked_sub(1)
 }
 
-/// Sessions that are idle in a transaction which began in the window.
+/// Sessions that are idle in a transaction which began in the turn.
 #[must_use]
-pub fn left_behind(look: &SessionPoll, window: &Turn) -> u64 {
-    let left = look
-        .sessions
-        .iter()
-        .filter(|it| it.activity == SessionActivity::Idle && batch_of(window, it.began_s).is_some());
+pub fn left_behind(poll: &SessionPoll, turn: &Turn) -> u64 {
+    let left =
+        poll.sessions.iter().filter(|it| it.activity == SessionActivity::Idle && batch_of(turn, it.began_s).is_some());
     left.map(|it| it.pid).collect::<BTreeSet<_>>().len() as u64
 }
 
 impl BatchTally {
-    fn add(&mut self, sight: &SessionObservation, at_s: f64, weight_s: f64) {
-        match sight.activity {
+    fn add(&mut self, session: &SessionObservation, at_s: f64, weight_s: f64) {
+        match session.activity {
             SessionActivity::Active => self.active_s += weight_s,
             SessionActivity::WaitsForLock => self.lock_s += weight_s,
             SessionActivity::Idle => {
-                let idle_for_s = (at_s - sight.since_s).max(0.0);
+                let idle_for_s = (at_s - session.since_s).max(0.0);
                 self.idle_s += weight_s;
                 self.beyond_s += if idle_for_s > THRESHOLDS.pause_s { weight_s } else { 0.0 };
                 self.longest_s = self.longest_s.max(idle_for_s);
-                if let Some(statement) = &sight.statement {
+                if let Some(statement) = &session.statement {
                     *self.statements.entry(Arc::clone(statement)).or_default() += weight_s;
                 }
             }
@@ -137,26 +135,26 @@ mod tests {
     use super::*;
     use crate::record::scan::TurnKind;
 
-    fn window(waves: &[(f64, f64)], rested_s: f64) -> Turn {
-        let wave =
+    fn turn(batches: &[(f64, f64)], rested_s: f64) -> Turn {
+        let batch =
             |(from_s, to_s): &(f64, f64)| Batch { from_s: *from_s, to_s: *to_s, requests: 1, ..Batch::default() };
-        let to_s = waves.last().expect("a wave").1;
+        let to_s = batches.last().expect("a batch").1;
         Turn {
             route: Some(0),
             round: 1,
             kind: TurnKind::Isolated,
-            from_s: waves[0].0,
+            from_s: batches[0].0,
             to_s,
             cooldown_end_s: rested_s,
-            batches: waves.iter().map(wave).collect(),
+            batches: batches.iter().map(batch).collect(),
             counted_s: None,
         }
     }
 
-    /// Looks every 10 ms; spans are (pid, transaction began, idle from, idle to).
-    fn looks(to_s: f64, spans: &[(i32, f64, f64, f64)]) -> Vec<SessionPoll> {
+    /// Polls every 10 ms; spans are (pid, transaction began, idle from, idle to).
+    fn polls(to_s: f64, spans: &[(i32, f64, f64, f64)]) -> Vec<SessionPoll> {
         let at = |tick: u32| 0.003 + f64::from(tick) * 0.01;
-        let sights = |at_s: f64| {
+        let sessions = |at_s: f64| {
             let open = spans.iter().filter(|span| (span.2..span.3).contains(&at_s));
             open.map(|span| SessionObservation {
                 pid: span.0,
@@ -170,15 +168,15 @@ mod tests {
         std::iter::successors(Some(0), |n| Some(n + 1))
             .map(at)
             .take_while(|at_s| *at_s < to_s)
-            .map(|at_s| SessionPoll { at_s, sessions: sights(at_s) })
+            .map(|at_s| SessionPoll { at_s, sessions: sessions(at_s) })
             .collect()
     }
 
     #[test]
     fn idle_time_belongs_to_the_wave_in_which_its_transaction_began() {
-        let window = window(&[(1.0, 1.2), (1.25, 1.4)], 2.0);
-        let looks = looks(3.0, &[(1, 1.01, 1.02, 1.12), (2, 1.05, 1.1, 1.35), (3, 1.3, 1.31, 1.33)]);
-        let tally = &tally(&looks, &[window])[0];
+        let turn = turn(&[(1.0, 1.2), (1.25, 1.4)], 2.0);
+        let polls = polls(3.0, &[(1, 1.01, 1.02, 1.12), (2, 1.05, 1.1, 1.35), (3, 1.3, 1.31, 1.33)]);
+        let tally = &tally(&polls, &[turn])[0];
         assert!((tally.batches[0].idle_s - 0.35).abs() < 0.015, "{tally:?}");
         assert!((tally.batches[1].idle_s - 0.02).abs() < 0.011, "{tally:?}");
         assert!((tally.batches[0].beyond_s - 0.33).abs() < 0.015, "{tally:?}");
@@ -188,28 +186,28 @@ mod tests {
 
     #[test]
     fn what_was_open_before_and_what_begins_after_is_nobodys() {
-        let window = window(&[(1.0, 1.2)], 2.0);
-        let looks = looks(3.0, &[(1, 0.5, 0.6, 9.0), (2, 1.5, 1.5, 1.9)]);
-        let tally = &tally(&looks, &[window])[0];
+        let turn = turn(&[(1.0, 1.2)], 2.0);
+        let polls = polls(3.0, &[(1, 0.5, 0.6, 9.0), (2, 1.5, 1.5, 1.9)]);
+        let tally = &tally(&polls, &[turn])[0];
         assert_eq!((tally.idle_s(), tally.left_behind, tally.has_gap), (0.0, Some(0), false));
     }
 
     #[test]
     fn a_session_that_is_still_idle_after_the_rest_was_left_behind_unless_a_request_is_still_on() {
-        let looks = looks(3.0, &[(1, 1.01, 1.02, 9.0), (2, 1.01, 1.02, 1.6)]);
-        let mut window = window(&[(1.0, 1.2)], 2.0);
-        assert_eq!(tally(&looks, std::slice::from_ref(&window))[0].left_behind, Some(1));
-        window.batches[0].unanswered = 1;
-        assert_eq!(tally(&looks, &[window])[0].left_behind, None);
+        let polls = polls(3.0, &[(1, 1.01, 1.02, 9.0), (2, 1.01, 1.02, 1.6)]);
+        let mut turn = turn(&[(1.0, 1.2)], 2.0);
+        assert_eq!(tally(&polls, std::slice::from_ref(&turn))[0].left_behind, Some(1));
+        turn.batches[0].unanswered = 1;
+        assert_eq!(tally(&polls, &[turn])[0].left_behind, None);
     }
 
     #[test]
     fn a_window_that_nobody_looked_at_says_nothing() {
-        let mut looks = looks(3.0, &[(1, 1.01, 1.02, 9.0)]);
-        looks.retain(|look| !(1.1..1.8).contains(&look.at_s));
-        let window = window(&[(1.0, 1.2)], 2.0);
-        let seen = &tally(&looks, std::slice::from_ref(&window))[0];
+        let mut polls = polls(3.0, &[(1, 1.01, 1.02, 9.0)]);
+        polls.retain(|poll| !(1.1..1.8).contains(&poll.at_s));
+        let turn = turn(&[(1.0, 1.2)], 2.0);
+        let seen = &tally(&polls, std::slice::from_ref(&turn))[0];
         assert!(seen.has_gap && seen.left_behind.is_none());
-        assert!(tally(&[], &[window])[0].has_gap);
+        assert!(tally(&[], &[turn])[0].has_gap);
     }
 }

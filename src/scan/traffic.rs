@@ -73,13 +73,13 @@ fn rank(route: &ScanRoute) -> u8 {
     }
 }
 
-/// Idle seconds per request under the traffic: in company, where that is more. What leaks holds without an end.
+/// Idle seconds per request under the traffic: in the concurrent phase, where that is more. What leaks holds without an end.
 fn held_s(route: &ScanRoute) -> Option<f64> {
     if route.verdict == ScanVerdict::Leaks {
         return None;
     }
-    let in_company = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
-    in_company.or(route.held_s_per_request).map(|held| held.value)
+    let concurrent_hold = route.held_concurrent_s_per_request.filter(|_| route.only_concurrent);
+    concurrent_hold.or(route.held_s_per_request).map(|held| held.value)
 }
 
 /// Seconds that a request keeps a session, by its transaction.

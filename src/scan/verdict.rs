@@ -11,17 +11,17 @@ pub struct RouteEvidence {
     pub failures: u64,
     /// Without an answer.
     pub unanswered: u64,
-    /// Idle seconds beyond pauses per request, alone; `None` when there were too few requests, or nobody looked.
+    /// Idle seconds beyond pauses per request, alone; `None` when there were too few requests, or nobody polled.
     pub beyond_s: Option<Estimate>,
-    /// The same in company; `None` when it is not named there.
+    /// The same in the concurrent phase; `None` when it is not named there.
     pub concurrent_s: Option<Estimate>,
     /// Whether nobody knows what others did.
     pub other_sessions_unseen: bool,
     /// Whether a session was left in a transaction while nothing was asked for.
     pub other_sessions_leak: bool,
-    /// Windows after which sessions were left behind.
+    /// Turns after which sessions were left behind.
     pub turns_with_leak: u64,
-    /// Windows of which it is known whether.
+    /// Turns of which it is known whether.
     pub turns_judged: u64,
 }
 
@@ -30,7 +30,7 @@ pub struct RouteEvidence {
 pub struct RouteVerdict {
     /// The verdict.
     pub verdict: ScanVerdict,
-    /// Whether it holds in company and not alone.
+    /// Whether it holds in the concurrent phase and not alone.
     pub only_concurrent: bool,
     /// Why.
     pub reason: Option<String>,
@@ -41,8 +41,8 @@ impl RouteVerdict {
         Self { verdict, only_concurrent: false, reason: None }
     }
 
-    fn unknown(because: impl Into<String>) -> Self {
-        Self { reason: Some(because.into()), ..Self::plain(ScanVerdict::Unknown) }
+    fn unknown(reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::plain(ScanVerdict::Unknown) }
     }
 }
 
@@ -62,12 +62,8 @@ pub fn judge(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
         return RouteVerdict::plain(ScanVerdict::Holds);
     }
     if holds(known.concurrent_s) {
-        let because = "it holds while other routes are asked for too, and not alone".to_owned();
-        return RouteVerdict {
-            only_concurrent: true,
-            reason: Some(because),
-            ..RouteVerdict::plain(ScanVerdict::Holds)
-        };
+        let reason = "it holds while other routes are asked for too, and not alone".to_owned();
+        return RouteVerdict { only_concurrent: true, reason: Some(reason), ..RouteVerdict::plain(ScanVerdict::Holds) };
     }
     not_named(known, thresholds)
 }
@@ -104,7 +100,7 @@ fn not_named(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
     }
     if known.turns_judged == 0 {
         return RouteVerdict::unknown(format!(
-            "{} requests had no answer: whether they leave sessions behind cannot be told",
+            "{} requests had no answer: whether they leave sessions behind cannot be announced",
             known.unanswered
         ));
     }

@@ -20,7 +20,7 @@ pub struct WatchJson<'a> {
     taken_unix_s: f64,
     /// `null` while the server answers.
     lost: Option<Lost<'a>>,
-    /// `null` before the first look.
+    /// `null` before the first poll.
     sessions: Option<Sessions>,
     oldest_transaction_s: Option<f64>,
     transactions: Vec<TransactionJson<'a>>,
@@ -104,30 +104,30 @@ struct PoolJson<'a> {
 impl<'a> WatchJson<'a> {
     /// What `model` knows.
     pub fn of(model: &'a WatchModel) -> Self {
-        let look = model.look.as_ref().map(|(_, look)| look);
-        let transactions = look.map_or(&[][..], |look| &look.transactions[..]);
+        let poll = model.poll.as_ref().map(|(_, poll)| poll);
+        let transactions = poll.map_or(&[][..], |poll| &poll.transactions[..]);
         let max_connections = model.server.max_connections;
         Self {
             format: Format { name: "rbac-bench/watch".to_owned(), version: 1 },
             database_url: &model.target.url,
             postgres_version: &model.server.version,
-            taken_unix_s: model.target.started_unix_s + model.look.as_ref().map_or(model.now_s, |(at_s, _)| *at_s),
+            taken_unix_s: model.target.started_unix_s + model.poll.as_ref().map_or(model.now_s, |(at_s, _)| *at_s),
             lost: model.lost.as_ref().map(|(since_s, error)| Lost { for_s: model.now_s - since_s, error }),
-            sessions: look.map(|look| sessions(look, max_connections)),
-            oldest_transaction_s: look.and_then(Arranged::oldest_s),
+            sessions: poll.map(|poll| sessions(poll, max_connections)),
+            oldest_transaction_s: poll.and_then(Arranged::oldest_s),
             transactions: transactions.iter().take(LISTED).map(transaction).collect(),
             transactions_left_out: transactions.len().saturating_sub(LISTED),
-            by_statement: look.map_or_else(Vec::new, by_statement),
-            by_application: look.map_or_else(Vec::new, by_application),
-            blocking: look.map_or_else(Vec::new, |look| look.roots.iter().map(blocking).collect()),
-            waiting_untraced: look.map_or(0, |look| look.untraced),
+            by_statement: poll.map_or_else(Vec::new, by_statement),
+            by_application: poll.map_or_else(Vec::new, by_application),
+            blocking: poll.map_or_else(Vec::new, |poll| poll.roots.iter().map(blocking).collect()),
+            waiting_untraced: poll.map_or(0, |poll| poll.untraced),
             pools: pools(model),
         }
     }
 }
 
-fn sessions(look: &Arranged, max_connections: u32) -> Sessions {
-    let counts = look.counts;
+fn sessions(poll: &Arranged, max_connections: u32) -> Sessions {
+    let counts = poll.counts;
     Sessions {
         total: counts.sessions,
         active: counts.active,
@@ -154,8 +154,8 @@ fn transaction(session: &Session) -> TransactionJson<'_> {
     }
 }
 
-fn by_statement(look: &Arranged) -> Vec<ByStatement<'_>> {
-    let groups = look.statements.iter().map(|group| ByStatement {
+fn by_statement(poll: &Arranged) -> Vec<ByStatement<'_>> {
+    let groups = poll.statements.iter().map(|group| ByStatement {
         statement: &group.statement,
         sessions: group.sessions,
         idle_in_transaction: group.idle_in_transaction,
@@ -165,8 +165,8 @@ fn by_statement(look: &Arranged) -> Vec<ByStatement<'_>> {
     groups.collect()
 }
 
-fn by_application(look: &Arranged) -> Vec<ByApplication<'_>> {
-    let groups = look.applications.iter().map(|group| ByApplication {
+fn by_application(poll: &Arranged) -> Vec<ByApplication<'_>> {
+    let groups = poll.applications.iter().map(|group| ByApplication {
         application_name: &group.application_name,
         sessions: group.counts.sessions,
         active: group.counts.active,

@@ -1,4 +1,4 @@
-//! One look at the sessions, put in order: who is in a transaction, by statement, by application, and who is in whose
+//! One poll of the sessions, put in order: who is in a transaction, by statement, by application, and who is in whose
 //! way.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use crate::record::ActivitySample;
 /// Groups that are kept of each kind: the largest.
 const GROUPS: usize = 200;
 
-/// A look in order.
+/// A poll in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arranged {
     /// Sessions by state.
@@ -110,16 +110,16 @@ pub struct Waiter {
 }
 
 impl Arranged {
-    /// Puts a look in order.
-    pub fn of(look: SessionSnapshot) -> Self {
+    /// Puts a poll in order.
+    pub fn of(poll: SessionSnapshot) -> Self {
         let mut counts = Counts::default();
-        look.sessions.iter().for_each(|session| counts.add(session));
+        poll.sessions.iter().for_each(|session| counts.add(session));
         let waits_untraced = |session: &&Session| session.waits_for_lock && session.blocked_by.is_empty();
-        let untraced = u32::try_from(look.sessions.iter().filter(waits_untraced).count()).unwrap_or(u32::MAX);
-        let applications = by_application(&look.sessions);
-        let roots = roots(&look.sessions);
+        let untraced = u32::try_from(poll.sessions.iter().filter(waits_untraced).count()).unwrap_or(u32::MAX);
+        let applications = by_application(&poll.sessions);
+        let roots = roots(&poll.sessions);
         let mut transactions: Vec<Session> =
-            look.sessions.into_iter().filter(|session| session.transaction_s.is_some()).collect();
+            poll.sessions.into_iter().filter(|session| session.transaction_s.is_some()).collect();
         transactions.sort_by(|a, b| age(b).total_cmp(&age(a)).then(a.pid.cmp(&b.pid)));
         let statements = by_statement(&transactions);
         Self { counts, transactions, statements, applications, roots, untraced }

@@ -45,7 +45,7 @@ impl Display for WatchLines<'_> {
     }
 
     fn show(&mut self, model: &WatchModel) -> io::Result<()> {
-        if model.look.is_none() && model.lost.is_none() {
+        if model.poll.is_none() && model.lost.is_none() {
             return Ok(());
         }
         match self.kind {
@@ -69,18 +69,18 @@ pub fn line(model: &WatchModel) -> String {
     if let Some((since_s, why)) = &model.lost {
         return format!("{time} UTC  no answer for {}: {}", age(Some(model.now_s - since_s)), plain(why));
     }
-    let Some((_, look)) = &model.look else { return format!("{time} UTC  not looked yet") };
-    let counts = look.counts;
+    let Some((_, poll)) = &model.poll else { return format!("{time} UTC  not polled yet") };
+    let counts = poll.counts;
     let mut line = format!(
         "{time} UTC  {} idle in transaction · oldest {} · {} active · {} wait for a lock · {} sessions of {}",
         counts.idle_in_transaction_total(),
-        age(look.oldest_s()),
+        age(poll.oldest_s()),
         counts.active,
         counts.waiting_for_lock,
         counts.sessions,
         count(Some(model.server.max_connections)),
     );
-    if let Some(group) = look.statements.first().filter(|group| group.idle_in_transaction > 0) {
+    if let Some(group) = poll.statements.first().filter(|group| group.idle_in_transaction > 0) {
         let _ = write!(line, " · {} × {}", group.sessions, plain(&group.statement));
     }
     line

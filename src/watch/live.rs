@@ -1,4 +1,4 @@
-//! The loop: samples, looks and keys come in, one owner folds them into the model, records and shows them.
+//! The loop: samples, polls and keys come in, one owner folds them into the model, records and shows them.
 
 use std::io;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub struct WatchPlan {
     pub metrics: Vec<String>,
     /// What the gauges on them are called.
     pub gauge_names: GaugeNames,
-    /// Time between two looks at the sessions.
+    /// Time between two polls of the sessions.
     pub interval: Duration,
     /// Time between two counts of them.
     pub counts_interval: Duration,
@@ -128,8 +128,8 @@ pub async fn watch(
     read_keys: bool,
     stop: &CancellationToken,
 ) -> Result<(ExitReason, Option<PathBuf>), WatchError> {
-    let looker = Looker::connect(&plan.database, &plan.whose).await?;
-    let server = looker.server().clone();
+    let poller = Looker::connect(&plan.database, &plan.whose).await?;
+    let server = poller.server().clone();
     let epoch = Instant::now();
     let (send, mut happenings) = channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -145,12 +145,12 @@ pub async fn watch(
     let watched = match monitor {
         Err(error) => Err(error.into()),
         Ok(monitor) => {
-            let looks = send.clone();
-            let look = move |at, seen| drop(looks.try_send((at, WatchEvent::Seen(seen))));
-            let looking = tokio::spawn(looker.run(plan.database.clone(), plan.interval, look, ending.clone()));
+            let polls = send.clone();
+            let poll = move |at, seen| drop(polls.try_send((at, WatchEvent::Seen(seen))));
+            let polling = tokio::spawn(poller.run(plan.database.clone(), plan.interval, poll, ending.clone()));
             let ended = owner.run(&mut happenings, display, plan.duration, stop).await;
             ending.cancel();
-            drop(looking.await);
+            drop(polling.await);
             monitor.stop().await.map_err(WatchError::from).and_then(|monitored| Ok((ended?, monitored)))
         }
     };

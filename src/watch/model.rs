@@ -1,6 +1,6 @@
-//! What is known at this moment, folded from what the monitor and the looks hand in.
+//! What is known at this moment, folded from what the monitor and the polls hand in.
 //!
-//! Pure, and bounded: an hour of history, one look, the last events.
+//! Pure, and bounded: an hour of history, one poll, the last events.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,7 @@ const HAPPENINGS: usize = 100;
 /// Pools that are kept apart.
 const POOLS: usize = 256;
 
-/// Counts that are older give way to those of a look.
+/// Counts that are older give way to those of a poll.
 const FRESH_S: f64 = 2.0;
 
 /// A session that did nothing for so long in a transaction is worth a line when it goes on.
@@ -28,7 +28,7 @@ pub struct WatchTarget {
     pub url: String,
     /// The pages of gauges, without credentials, in order.
     pub pools: Vec<String>,
-    /// Seconds between two looks at the sessions.
+    /// Seconds between two polls of the sessions.
     pub interval_s: f64,
     /// Seconds between two counts.
     pub counts_interval_s: f64,
@@ -49,8 +49,8 @@ pub struct WatchModel {
     pub history: WatchHistory,
     /// The latest counts, and when they were taken.
     pub activity: Option<(f64, ActivitySample)>,
-    /// The latest look, and when it was taken.
-    pub look: Option<(f64, Arranged)>,
+    /// The latest poll, and when it was taken.
+    pub poll: Option<(f64, Arranged)>,
     /// Since when the server does not answer, and why; `None` while it does.
     pub lost: Option<(f64, String)>,
     /// The pools by number, counted from 1.
@@ -92,7 +92,7 @@ impl WatchModel {
             server,
             now_s: 0.0,
             activity: None,
-            look: None,
+            poll: None,
             lost: None,
             pools: BTreeMap::new(),
             counters: None,
@@ -125,23 +125,23 @@ impl WatchModel {
                 self.note(at_s, format!("process {} did nothing for {lasted_s:.1} s after {statement}", episode.pid));
             }
             Sample::Counters(counters) => self.counters = Some(*counters),
-            // Breakdowns and roots are for the record: a look says more. Nobody probes replicas or loads them here.
+            // Breakdowns and roots are for the record: a poll says more. Nobody probes replicas or loads them here.
             _ => {}
         }
     }
 
-    /// Takes what came of a look.
+    /// Takes what came of a poll.
     pub fn see(&mut self, at_s: f64, seen: PollEvent) {
         match seen {
-            PollEvent::Look(look) => {
-                let took_ms = look.took_ms;
-                let arranged = Arranged::of(look);
-                // A look counts too, where the monitor's connection is not back yet.
+            PollEvent::Poll(poll) => {
+                let took_ms = poll.took_ms;
+                let arranged = Arranged::of(poll);
+                // A poll counts too, where the monitor's connection is not back yet.
                 self.history.take(at_s, &arranged.as_sample(took_ms));
                 if self.activity.is_none_or(|(last_s, _)| at_s - last_s > FRESH_S) {
                     self.activity = Some((at_s, arranged.as_sample(took_ms)));
                 }
-                self.look = Some((at_s, arranged));
+                self.poll = Some((at_s, arranged));
             }
             PollEvent::Lost(why) => {
                 self.note(at_s, format!("the server does not answer: {why}"));
@@ -155,7 +155,7 @@ impl WatchModel {
         }
     }
 
-    /// The connection's end and return are told by the looks.
+    /// The connection's end and return are told by the polls.
     fn hear(&mut self, at_s: f64, event: &Event) {
         match event {
             Event::PollFailed { error } => self.note(at_s, format!("a poll failed: {error}")),
@@ -195,7 +195,7 @@ impl WatchModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::simulated::{look, model};
+    use crate::watch::simulated::{model, poll};
 
     #[test]
     fn a_lost_server_is_lost_since_the_first_failure_and_until_it_answers() {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(model.lost, Some((3.0, "connection closed".to_owned())));
         let server = ServerLimits { version: "16.1".to_owned(), ..model.server.clone() };
         model.see(10.0, PollEvent::Back(server));
-        model.see(10.1, PollEvent::Look(look(4)));
+        model.see(10.1, PollEvent::Poll(poll(4)));
         assert_eq!((model.lost.clone(), model.server.version.as_str()), (None, "16.1"));
         let said: Vec<&str> = model.happenings.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(said, ["the server does not answer: connection closed", "the server answers again after 7.0 s"]);

@@ -34,7 +34,7 @@ pub enum PaneRow<'a> {
     Event(f64, &'a str),
 }
 
-/// How a row is to look, by what it means.
+/// How a row is to poll, by what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// As text is.
@@ -61,10 +61,10 @@ pub struct PaneDetail {
 /// All rows of a pane, in the chosen order.
 pub fn rows<'a>(pane: Pane, model: &'a WatchModel, ui: &Ui) -> Vec<PaneRow<'a>> {
     let order = ui.order(pane);
-    let look = model.look.as_ref().map(|(_, look)| look);
+    let poll = model.poll.as_ref().map(|(_, poll)| poll);
     match pane {
         Pane::Transactions => {
-            let mut sessions: Vec<&Session> = look.into_iter().flat_map(|look| &look.transactions).collect();
+            let mut sessions: Vec<&Session> = poll.into_iter().flat_map(|poll| &poll.transactions).collect();
             match order {
                 1 => sessions.sort_by(|a, b| b.state_s.unwrap_or(0.0).total_cmp(&a.state_s.unwrap_or(0.0))),
                 2 => sessions.sort_by(|a, b| a.application_name.cmp(&b.application_name)),
@@ -73,14 +73,14 @@ pub fn rows<'a>(pane: Pane, model: &'a WatchModel, ui: &Ui) -> Vec<PaneRow<'a>> 
             sessions.into_iter().map(PaneRow::Session).collect()
         }
         Pane::Statements => {
-            let mut groups: Vec<_> = look.into_iter().flat_map(|look| &look.statements).collect();
+            let mut groups: Vec<_> = poll.into_iter().flat_map(|poll| &poll.statements).collect();
             if order == 1 {
                 groups.sort_by(|a, b| b.oldest_s.total_cmp(&a.oldest_s));
             }
             groups.into_iter().map(PaneRow::Statement).collect()
         }
         Pane::Applications => {
-            let mut groups: Vec<_> = look.into_iter().flat_map(|look| &look.applications).collect();
+            let mut groups: Vec<_> = poll.into_iter().flat_map(|poll| &poll.applications).collect();
             match order {
                 1 => groups.sort_by_key(|group| Reverse(group.counts.sessions)),
                 2 => groups.sort_by(|a, b| a.application_name.cmp(&b.application_name)),
@@ -89,7 +89,7 @@ pub fn rows<'a>(pane: Pane, model: &'a WatchModel, ui: &Ui) -> Vec<PaneRow<'a>> 
             groups.into_iter().map(PaneRow::Application).collect()
         }
         Pane::Blocking => {
-            let mut roots: Vec<&RootSession> = look.into_iter().flat_map(|look| &look.roots).collect();
+            let mut roots: Vec<&RootSession> = poll.into_iter().flat_map(|poll| &poll.roots).collect();
             if order == 1 {
                 roots.sort_by(|a, b| transaction_s(b).total_cmp(&transaction_s(a)));
             }
@@ -149,7 +149,7 @@ pub fn nothing(pane: Pane, model: &WatchModel) -> &'static str {
     match pane {
         Pane::Pools if model.target.pools.is_empty() => "--metrics-url shows the pools of an application here",
         Pane::Events => "nothing happened so far",
-        _ if model.look.is_none() => "not looked yet",
+        _ if model.poll.is_none() => "not polled yet",
         Pane::Transactions | Pane::Statements => "no session is in a transaction",
         Pane::Applications => "no session",
         Pane::Blocking => "nobody waits for a lock",
@@ -206,7 +206,7 @@ impl PaneRow<'_> {
         }
     }
 
-    /// How it is to look.
+    /// How it is to poll.
     pub fn tone(&self) -> Tone {
         match self {
             Self::Session(it) => tone(it),
@@ -319,7 +319,7 @@ pub(super) fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::simulated::{look, model, session};
+    use crate::watch::simulated::{model, poll, session};
     use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
     #[test]
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_prepared_transaction_in_the_way_is_named() {
-        let mut sessions = look(10).sessions;
+        let mut sessions = poll(10).sessions;
         sessions[8].blocked_by = vec![0];
         let arranged =
             crate::watch::groups::Arranged::of(crate::monitor::sessions::SessionSnapshot { sessions, took_ms: 1.0 });

@@ -24,7 +24,7 @@ pub(super) fn session(pid: i32, state: SessionState, transaction_s: Option<f64>)
 }
 
 /// `count` sessions: most idle in transaction, some active, some waiting behind the first, the rest idle.
-pub(super) fn look(count: u32) -> SessionSnapshot {
+pub(super) fn poll(count: u32) -> SessionSnapshot {
     let sessions = (0..count).map(|index| {
         let pid = 1_000 + i32::try_from(index).unwrap_or(0);
         let age = Some(f64::from(count - index) * 0.25);
@@ -88,7 +88,7 @@ pub(super) fn model(count: u32) -> WatchModel {
         };
         model.take(f64::from(second), &Sample::Activity(activity));
     }
-    model.see(59.2, PollEvent::Look(look(count)));
+    model.see(59.2, PollEvent::Poll(poll(count)));
     model.take(59.3, &Sample::Pools(pool(1, Some(30))));
     model.take(59.3, &Sample::Pools(pool(2, None)));
     model.advance(59.5);

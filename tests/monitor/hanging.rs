@@ -102,7 +102,7 @@ async fn whoever_looks_at_a_server_that_hangs_can_stop_looking() {
     let stop = CancellationToken::new();
     let take = move |_, what| {
         // Once nobody listens, nobody asks.
-        let _gone = seen.send(matches!(what, PollEvent::Look(_)));
+        let _gone = seen.send(matches!(what, PollEvent::Poll(_)));
     };
     let looking = tokio::spawn(looker.run(database, Duration::from_millis(50), take, stop.clone()));
     assert_eq!(looks.recv().await, Some(true));

@@ -131,7 +131,7 @@ impl Service {
         let target = format!("target.url={}", self.url());
         let mut program = place.program();
         program.env("DATABASE_URL", &self.database).args(["scan", scenario, "--json", "--set", &target]);
-        program.args(["--set", "target.command=[]", "--requests", "15", "--rounds", "2", "--company", "0s"]);
+        program.args(["--set", "target.command=[]", "--requests", "15", "--rounds", "2", "--concurrent", "0s"]);
         let output = program.output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         json(&output)["routes"].as_array().unwrap().clone()

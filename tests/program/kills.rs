@@ -208,7 +208,7 @@ fn kills_in_every_phase_leave_nothing() {
         (&run, &["starting", "ramp ", "steady "], &victims),
         (&own, &["starting", "ramp ", "steady "], &victims),
         (&gate, &["ramp ", "steady "], &victims),
-        (&scan, &["first", "alone"], &victims),
+        (&scan, &["warmup", "isolation"], &victims),
     ]);
     assert_eq!(kills, 40);
 }

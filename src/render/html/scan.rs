@@ -55,7 +55,7 @@ fn row(column: &ReportColumn<'_>, route: &ScanRoute) -> Markup {
         tr {
             th scope="row" { code { (plain(&route.route, NAME_MAX)) } }
             td class={ "text hue" (column.hue % 6) } { (mark(column.hue)) " " (column.label) }
-            td.text { (route.verdict.name()) @if route.only_concurrent { " in company" } }
+            td.text { (route.verdict.name()) @if route.only_concurrent { " (concurrent)" } }
             td data-value=[seen] { (held(route)) }
             td data-value=[route.hold_ratio] { (percent(route.hold_ratio)) }
             td data-value=[route.active_s_per_request] { (millis(route.active_s_per_request)) }

@@ -1,4 +1,4 @@
-//! The looks that were taken so far, on the clock of the load.
+//! The polls that were taken so far, on the clock of the load.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use crate::monitor::sessions::SessionState;
 use crate::scan::observation::{SessionActivity, SessionObservation, SessionPoll};
 use crate::scan::report::StatementTexts;
 
-/// All looks, shared between who takes them and who decides by them.
+/// All polls, shared between who takes them and who decides by them.
 #[derive(Clone)]
 pub(super) struct PollLog {
     epoch: Instant,
@@ -29,8 +29,8 @@ impl PollLog {
 
     /// Who keeps what is handed to it.
     pub(super) fn taker(&self) -> Arc<dyn Fn(ScanPoll) + Send + Sync> {
-        let looks = self.clone();
-        Arc::new(move |closeup| looks.keep(&closeup))
+        let polls = self.clone();
+        Arc::new(move |closeup| polls.keep(&closeup))
     }
 
     /// Seconds since the load began; negative before.
@@ -41,10 +41,10 @@ impl PollLog {
         }
     }
 
-    /// What `of` makes of the latest look; `None` when there is none since `at_s`.
+    /// What `of` makes of the latest poll; `None` when there is none since `at_s`.
     pub(super) fn latest_since<T>(&self, at_s: f64, of: impl Fn(&SessionPoll) -> T) -> Option<T> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.polls.last().filter(|look| look.at_s >= at_s).map(of)
+        taken.polls.last().filter(|poll| poll.at_s >= at_s).map(of)
     }
 
     /// Those that were taken so far, in order of time.
@@ -60,12 +60,12 @@ impl PollLog {
     fn keep(&self, closeup: &ScanPoll) {
         let at_s = self.at_s(closeup.at);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let sights = closeup.sessions.iter().filter_map(|it| sight(it, at_s, &mut taken.statements)).collect();
-        taken.polls.push(SessionPoll { at_s, sessions: sights });
+        let sessions = closeup.sessions.iter().filter_map(|it| session(it, at_s, &mut taken.statements)).collect();
+        taken.polls.push(SessionPoll { at_s, sessions: sessions });
     }
 }
 
-fn sight(session: &CloseSession, at_s: f64, statements: &mut StatementTexts) -> Option<SessionObservation> {
+fn session(session: &CloseSession, at_s: f64, statements: &mut StatementTexts) -> Option<SessionObservation> {
     let doing = match session.state {
         SessionState::IdleInTransaction | SessionState::Aborted => SessionActivity::Idle,
         SessionState::Active if session.waits_for_lock => SessionActivity::WaitsForLock,

@@ -1,9 +1,9 @@
 //! What is asked for when.
 //!
 //! ```text
-//! first     a wave of each route: warms the service up; who leaves sessions behind is asked once more, and then no more
-//! rounds    each route alone, wave after wave, in random order, a rest after each; one state in which nothing is asked
-//! company   all of them, each switched on and off by itself
+//! warmup        a batch of each route: warms the service up; who leaves sessions behind is asked once more, and then no more
+//! isolation     each route alone, batch after batch, in random order, a rest after each; one turn in which nothing is asked
+//! concurrent    all of them, each switched on and off by itself
 //! ```
 
 use std::collections::BTreeSet;
@@ -28,13 +28,13 @@ use crate::scan::report::{self, ScanInput};
 use crate::scan::tally::left_behind;
 use crate::swarm::{Clock, RequestStatus, ScanUser};
 
-/// Users of a wave begin within this time, so that they neither march in step with one another nor with the looks.
+/// Users of a batch begin within this time, so that they neither march in step with one another nor with the polls.
 const JITTER: Duration = Duration::from_millis(30);
 
-/// The shortest rest after a window: what a service does after its answer is over by then.
+/// The shortest rest after a turn: what a service does after its answer is over by then.
 const COOLDOWN: Duration = Duration::from_millis(400);
 
-/// How often a longer rest looks whether sessions are still in a transaction.
+/// How often a longer rest polls whether sessions are still in a transaction.
 const COOLDOWN_POLL: Duration = Duration::from_millis(50);
 
 /// A state in which nothing is asked for.
@@ -62,7 +62,7 @@ pub(super) struct ScanScheduler<'a> {
 #[derive(Default)]
 pub(super) struct ScanLog {
     pub(super) turns: Vec<Turn>,
-    pub(super) company: Option<ConcurrentPhase>,
+    pub(super) concurrent: Option<ConcurrentPhase>,
     pub(super) counted_s: Option<f64>,
 }
 
@@ -74,7 +74,7 @@ struct SchedulerState {
     /// Routes that are asked for no more.
     leaking: BTreeSet<usize>,
     counters: Option<ServerCounters>,
-    /// Routes of which was told that they would be named by what was seen so far, each with its verdict.
+    /// Routes of which was said that they would be named by what was seen so far, each with its verdict.
     announced: BTreeSet<(String, &'static str)>,
 }
 
@@ -102,18 +102,18 @@ impl From<RunError> for Halt {
 impl<'a> ScanScheduler<'a> {
     pub(super) fn new(
         arm: &'a VariantRun<'a>,
-        subject: &'a ScanTarget<'a>,
-        looks: &'a PollLog,
+        target: &'a ScanTarget<'a>,
+        polls: &'a PollLog,
         clock: Clock,
-        place: ScanProgress,
+        progress: ScanProgress,
     ) -> Self {
-        Self { arm, target: subject, polls: looks, clock, progress: place }
+        Self { arm, target: target, polls: polls, clock, progress: progress }
     }
 
     /// Asks for everything; what was done before an interruption is kept.
-    pub(super) async fn run(&self, soloists: Vec<ScanUser>) -> Result<ScanLog, RunError> {
+    pub(super) async fn run(&self, users: Vec<ScanUser>) -> Result<ScanLog, RunError> {
         let mut state = SchedulerState {
-            users: soloists,
+            users: users,
             random: SmallRng::seed_from_u64(self.target.settings.plan.seed),
             done: ScanLog::default(),
             leaking: BTreeSet::new(),
@@ -143,7 +143,7 @@ impl<'a> ScanScheduler<'a> {
         state.done.counted_s = state.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
         if plan.concurrent_s > 0.0 && self.asked(state).len() > 1 {
             self.progress.set(RunStage::Concurrent, format!("{} routes", self.asked(state).len()));
-            state.done.company = Some(self.concurrent_phase(state).await?);
+            state.done.concurrent = Some(self.concurrent_phase(state).await?);
             self.pause(COOLDOWN).await?;
         }
         Ok(())
@@ -156,21 +156,21 @@ impl<'a> ScanScheduler<'a> {
 
     fn show_turn(&self, state: &SchedulerState, round: u32, route: Option<usize>) {
         let name = route.map_or("nothing", |route| &self.target.routes[route].0);
-        let windows = (self.target.settings.plan.rounds as usize + 1) * (self.target.routes.len() + 1);
+        let turns = (self.target.settings.plan.rounds as usize + 1) * (self.target.routes.len() + 1);
         let number = state.done.turns.len() + 1;
         let stage = if round == 0 { RunStage::Warmup } else { RunStage::Isolation };
-        self.progress.set(stage, format!("{number}/{} {name}", windows.max(number)));
+        self.progress.set(stage, format!("{number}/{} {name}", turns.max(number)));
     }
 
-    /// Tells who would be named by what was seen so far, and was not told yet.
+    /// Tells who would be named by what was seen so far, and was not said yet.
     fn announce(&self, state: &mut SchedulerState) {
-        let looks = self.polls.so_far();
+        let polls = self.polls.so_far();
         // Where no session was seen at all, the routes may use another database than the one that is watched.
-        let observed = looks.iter().any(|look| !look.sessions.is_empty());
+        let observed = polls.iter().any(|poll| !poll.sessions.is_empty());
         let record = report::record(&ScanInput {
             plan: self.target.settings.plan,
             routes: &self.target.routes,
-            polls: &looks,
+            polls: &polls,
             turns: &state.done.turns,
             concurrent: None,
             counted_s: None,
@@ -203,7 +203,7 @@ impl<'a> ScanScheduler<'a> {
         Ok(())
     }
 
-    /// One window and its rest; whether sessions were left behind.
+    /// One turn and its rest; whether sessions were left behind.
     async fn turn(
         &self,
         state: &mut SchedulerState,
@@ -212,17 +212,17 @@ impl<'a> ScanScheduler<'a> {
         kind: TurnKind,
     ) -> Result<bool, Halt> {
         let from_s = self.now_s();
-        let waves = match route {
+        let batches = match route {
             Some(route) => self.batches(state, route, round).await?,
             None => vec![self.quiet(from_s).await?],
         };
-        let to_s = waves.iter().map(|wave| wave.to_s).fold(from_s, f64::max);
-        let window = Turn { route, round, kind, from_s, to_s, cooldown_end_s: to_s, batches: waves, counted_s: None };
-        let left = self.cool_down(&window).await?;
+        let to_s = batches.iter().map(|batch| batch.to_s).fold(from_s, f64::max);
+        let turn = Turn { route, round, kind, from_s, to_s, cooldown_end_s: to_s, batches: batches, counted_s: None };
+        let left = self.cool_down(&turn).await?;
         let counters = self.counters().await?;
         let before = std::mem::replace(&mut state.counters, counters);
         let counted_s = counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
-        state.done.turns.push(Turn { cooldown_end_s: self.now_s(), counted_s, ..window });
+        state.done.turns.push(Turn { cooldown_end_s: self.now_s(), counted_s, ..turn });
         Ok(left)
     }
 
@@ -231,7 +231,7 @@ impl<'a> ScanScheduler<'a> {
         Ok(Batch { from_s, to_s: self.now_s(), ..Batch::default() })
     }
 
-    /// Wave after wave, until there are enough or it took too long; a single one in the first state.
+    /// Batch after batch, until there are enough or it took too long; a single one in the first round.
     async fn batches(&self, state: &mut SchedulerState, route: usize, round: u32) -> Result<Vec<Batch>, Halt> {
         let plan = self.target.settings.plan;
         let enough = match round {
@@ -239,48 +239,48 @@ impl<'a> ScanScheduler<'a> {
             _ => plan.requests.div_ceil(plan.rounds.max(1)).div_ceil(plan.users.max(1)).max(1),
         };
         let began = Instant::now();
-        let mut waves = Vec::new();
+        let mut batches = Vec::new();
         for number in 0..enough {
             if number > 0 && began.elapsed().as_secs_f64() >= plan.seconds {
                 break;
             }
-            waves.push(self.batch(state, route).await?);
+            batches.push(self.batch(state, route).await?);
         }
-        Ok(waves)
+        Ok(batches)
     }
 
     /// Each user asks once.
     async fn batch(&self, state: &mut SchedulerState, route: usize) -> Result<Batch, Stopped> {
-        let mut wave = Batch { from_s: self.now_s(), ..Batch::default() };
+        let mut batch = Batch { from_s: self.now_s(), ..Batch::default() };
         let mut asking = JoinSet::new();
-        for mut soloist in state.users.drain(..) {
+        for mut user in state.users.drain(..) {
             let (later, stop) = (state.random.random_range(Duration::ZERO..JITTER), self.arm.stop.clone());
             asking.spawn(async move {
                 stop.run_until_cancelled(tokio::time::sleep(later)).await;
-                let asked = soloist.ask(route, &stop).await;
-                (soloist, asked)
+                let asked = user.ask(route, &stop).await;
+                (user, asked)
             });
         }
         while let Some(joined) = asking.join_next().await {
-            let Ok((soloist, asked)) = joined else { continue };
-            state.users.push(soloist);
+            let Ok((user, asked)) = joined else { continue };
+            state.users.push(user);
             let Some(asked) = asked.filter(|it| it.status != RequestStatus::CutOff) else { return Err(Stopped) };
-            wave.requests += 1;
-            wave.failures += u32::from(asked.status != RequestStatus::Succeeded);
-            wave.unanswered += u32::from(asked.status == RequestStatus::Unanswered);
-            wave.response_s += (asked.done - asked.sent).as_secs_f64();
+            batch.requests += 1;
+            batch.failures += u32::from(asked.status != RequestStatus::Succeeded);
+            batch.unanswered += u32::from(asked.status == RequestStatus::Unanswered);
+            batch.response_s += (asked.done - asked.sent).as_secs_f64();
         }
-        wave.to_s = self.now_s();
-        Ok(wave)
+        batch.to_s = self.now_s();
+        Ok(batch)
     }
 
-    /// Rests until no session of this window is in a transaction, or is known to stay there; whether any does.
-    async fn cool_down(&self, window: &Turn) -> Result<bool, Stopped> {
+    /// Rests until no session of this turn is in a transaction, or is known to stay there; whether any does.
+    async fn cool_down(&self, turn: &Turn) -> Result<bool, Stopped> {
         self.pause(COOLDOWN).await?;
         loop {
-            // As many looks as a rest needs: the last one decides.
-            let left = self.polls.latest_since(window.to_s, |look| left_behind(look, window)).unwrap_or(0);
-            if left == 0 || self.now_s() - window.to_s > THRESHOLDS.left_behind_after_s {
+            // As many polls as a rest needs: the last one decides.
+            let left = self.polls.latest_since(turn.to_s, |poll| left_behind(poll, turn)).unwrap_or(0);
+            if left == 0 || self.now_s() - turn.to_s > THRESHOLDS.left_behind_after_s {
                 return Ok(left > 0);
             }
             self.pause(COOLDOWN_POLL).await?;
@@ -343,7 +343,7 @@ struct Member {
 }
 
 impl Member {
-    async fn live(mut self, mut soloist: ScanUser, stop: CancellationToken) -> Vec<(usize, Instant, Instant)> {
+    async fn live(mut self, mut user: ScanUser, stop: CancellationToken) -> Vec<(usize, Instant, Instant)> {
         let mut asked = Vec::new();
         while let Some((on, ends)) = self.now() {
             let think = Duration::from_millis(self.random.random_range(THINK_MS));
@@ -351,7 +351,7 @@ impl Member {
             if stop.run_until_cancelled(tokio::time::sleep_until(until.into())).await.is_none() {
                 break;
             }
-            if on && let Some(it) = soloist.ask(self.route, &stop).await {
+            if on && let Some(it) = user.ask(self.route, &stop).await {
                 asked.push((self.route, it.sent, it.done));
             }
         }

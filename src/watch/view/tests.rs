@@ -1,4 +1,4 @@
-//! What the screen looks like, and that nothing makes it panic.
+//! What the screen polls like, and that nothing makes it panic.
 
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -167,7 +167,7 @@ proptest! {
         model.take(at_s, &Sample::Activity(activity));
         model.take(at_s, &Sample::Pools(pool(idle, Some(idle))));
         model.take(at_s, &Sample::Event(Event::PollFailed { error: format!("\u{1b}{idle}") }));
-        model.see(at_s, PollEvent::Look(SessionSnapshot { sessions, took_ms: at_s }));
+        model.see(at_s, PollEvent::Poll(SessionSnapshot { sessions, took_ms: at_s }));
         if what == 0 {
             model.see(at_s, PollEvent::Lost("why\n".to_owned()));
         }

@@ -1,4 +1,4 @@
-//! How things look by what they mean. Without colours the words say it, and bold, dim and reversed text helps.
+//! How things poll by what they mean. Without colours the words say it, and bold, dim and reversed text helps.
 
 use ratatui::style::{Color, Modifier, Style};
 

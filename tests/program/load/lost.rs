@@ -85,7 +85,7 @@ async fn a_scan_goes_on_without_the_server_s_own_count() {
     let scan = &record(&place.run_folder())["variants"]["service"]["scan"];
     assert_eq!(scan["routes"][0]["verdict"], "holds", "{scan:#}");
     assert!(
-        scan["sight"]["counted_s"].is_null()
+        scan["sampling"]["counted_s"].is_null()
             || scan["windows"].as_array().unwrap().iter().any(|it| it["counted_s"].is_null())
     );
 }

@@ -80,7 +80,7 @@ async fn exactly_the_planted_routes_are_named_with_their_seconds() {
     let (shop, url) = Shop::serve(mistakes).await;
     let place = Arc::new(Place::new());
     let scenario = write_scenario(&place, &url, &ROUTES);
-    let scanned = output(&place, &[&["scan", &scenario, "--company", "16s"], &SHORT[..]].concat()).await;
+    let scanned = output(&place, &[&["scan", &scenario, "--concurrent", "16s"], &SHORT[..]].concat()).await;
     let progress = String::from_utf8_lossy(&scanned.stderr);
     assert!(
         progress.contains("so far: GET /reports/{id} holds its session, 0."),
@@ -99,7 +99,7 @@ async fn exactly_the_planted_routes_are_named_with_their_seconds() {
     let truth = shop.report.seconds() / shop.report.count() as f64;
     let seconds = number(&report["held_s_per_request"]["value"]);
     assert!((seconds / truth - 1.0).abs() < 0.1, "{seconds} s, in truth {truth} s: {report:#}");
-    assert!(report["statement"].as_str().unwrap().contains("report_rows") && report["only_in_company"] == false);
+    assert!(report["statement"].as_str().unwrap().contains("report_rows") && report["only_concurrent"] == false);
     assert!(number(&report["hold_ratio"]) > 0.7 && report["left_behind"] == 0, "{report:#}");
 
     let draft = route(&document, "GET /drafts");
@@ -107,11 +107,11 @@ async fn exactly_the_planted_routes_are_named_with_their_seconds() {
     assert!(number(&draft["left_behind"]) >= 2.0, "{draft:#}");
 
     let stock = route(&document, "GET /stock");
-    assert_eq!(stock["only_in_company"], true, "{stock:#}");
-    // Alone it has hardly waited, so that nearly all of it was in company.
+    assert_eq!(stock["only_concurrent"], true, "{stock:#}");
+    // Alone it has hardly waited, so that nearly all of it was in the concurrent phase.
     let alone: f64 = number(&stock["requests"]) + 3.0;
     let truth = shop.stock.seconds() / (shop.stock.count() as f64 - alone);
-    let held = &stock["held_in_company_s_per_request"];
+    let held = &stock["held_concurrent_s_per_request"];
     let (seconds, low, high) = (number(&held["value"]), number(&held["low"]), number(&held["high"]));
     assert!((seconds / truth - 1.0).abs() < 0.1, "{seconds} s, in truth {truth} s: {stock:#}");
     // A 95 % interval misses the truth once in twenty runs, but not by more than its own half.
@@ -148,7 +148,7 @@ async fn with_the_mistakes_switched_off_nobody_is_named() {
     let (_shop, url) = Shop::serve(Mistakes::default()).await;
     let place = Arc::new(Place::new());
     let scenario = write_scenario(&place, &url, &ROUTES);
-    let scan = output(&place, &[&["scan", &scenario, "--company", "10s"], &SHORT[..]].concat()).await;
+    let scan = output(&place, &[&["scan", &scenario, "--concurrent", "10s"], &SHORT[..]].concat()).await;
     let document = json(&scan);
     assert_eq!(named(&document), [], "{document:#}");
     assert_eq!(scan.status.code(), Some(0));
@@ -163,7 +163,7 @@ async fn ctrl_c_ends_a_scan_that_tells_what_it_has_seen_and_what_it_has_not() {
     program.env("SHOP_DATABASE", database_url().await).args(["scan", &scenario, "--rounds", "100", "--json"]);
     let mut run = Place::started(program);
     let code = tokio::task::spawn_blocking(move || {
-        run.wait_for_line("alone ");
+        run.wait_for_line("isolation ");
         run.signal(Signal::SIGINT);
         run.wait()
     });
@@ -173,7 +173,7 @@ async fn ctrl_c_ends_a_scan_that_tells_what_it_has_seen_and_what_it_has_not() {
     let routes = record["variants"]["service"]["scan"]["routes"].as_array().unwrap();
     let broken = routes.iter().find(|it| it["route"] == "GET /broken").unwrap();
     assert_eq!(broken["verdict"], "unknown", "{broken:#}");
-    assert!(broken["because"].as_str().is_some_and(|it| it.contains("failed") || it.contains("sent")), "{broken:#}");
+    assert!(broken["reason"].as_str().is_some_and(|it| it.contains("failed") || it.contains("sent")), "{broken:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

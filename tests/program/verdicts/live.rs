@@ -147,7 +147,7 @@ fn sessions_that_are_not_watched_are_inconclusive_in_every_command_and_said_to_b
         assert_eq!(diagnosed.status.code(), Some(3), "{}", outcome(&diagnosed));
         assert!(outcome(&diagnosed).contains("no session took part"), "{}", outcome(&diagnosed));
         std::fs::remove_dir_all(bench.place.tmp().join("runs")).expect("our own folder");
-        let short = ["--requests", "6", "--rounds", "1", "--company", "0s"];
+        let short = ["--requests", "6", "--rounds", "1", "--concurrent", "0s"];
         let scanned = run(&[&["scan", scenario.as_str()], &short[..]].concat());
         assert_eq!(scanned.status.code(), Some(3), "{}", outcome(&scanned));
         assert!(!outcome(&scanned).contains("fine") && outcome(&scanned).contains(&place), "{}", outcome(&scanned));
