@@ -12,33 +12,22 @@ use rustls::CertificateError;
 /// Why certificates of one's own cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFileError {
-    /// The file cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// There is no certificate or key in it.
     #[error("`{}` holds no {what} in PEM format", path.display())]
     Nothing {
-        /// The file.
         path: PathBuf,
         /// What was looked for.
         what: &'static str,
     },
-    /// A key that others may read.
-    #[error("`{}` holds a private key and everybody may read it: `chmod 600` keeps it", path.display())]
-    OpenKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Certificate and key do not fit, or are of an unknown kind.
+    #[error("private key `{}` is world-readable: expected `chmod 600`", path.display())]
+    OpenKey { path: PathBuf },
     #[error("the certificate `{}` and its key cannot be used", path.display())]
     Unusable {
-        /// The certificate's file.
         path: PathBuf,
         /// What the library said.
         #[source]

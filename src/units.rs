@@ -50,7 +50,7 @@ impl Span {
         self.0.as_secs_f64()
     }
 
-    /// Whether the span is empty, which several settings read as "off".
+    /// True if the span is empty, which several settings read as "off".
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0.is_zero()
@@ -63,9 +63,8 @@ impl From<Duration> for Span {
     }
 }
 
-/// Why a text is no [`Span`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no duration: write a number and one of ms, s, m, h, such as \"250ms\", \"1.5s\" or \"5m\"")]
+#[error("invalid duration `{0}`: expected a number with ms, s, m or h, such as `250ms`")]
 pub struct SpanError(String);
 
 /// The longest span that is accepted: a day. Longer ones are typing errors, and would overflow timers.
@@ -155,7 +154,7 @@ impl Share {
 impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = f64::deserialize(deserializer)?;
-        Self::new(value).ok_or_else(|| de::Error::custom(format_args!("{value} is no share: allowed is 0 to 1")))
+        Self::new(value).ok_or_else(|| de::Error::custom(format_args!("{value} is no share: expected 0 to 1")))
     }
 }
 
@@ -194,11 +193,10 @@ impl Count {
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = i64::deserialize(deserializer)?;
-        u32::try_from(value)
-            .ok()
-            .filter(|count| (1..=Self::MAX).contains(count))
-            .map(Self)
-            .ok_or_else(|| de::Error::custom(format_args!("{value} is not allowed: at least 1, at most {}", Self::MAX)))
+        u32::try_from(value).ok().filter(|count| (1..=Self::MAX).contains(count)).map(Self).ok_or_else(|| {
+            let expected = format!("at least 1, at most {}", Self::MAX);
+            de::Error::invalid_value(de::Unexpected::Signed(value), &expected.as_str())
+        })
     }
 }
 
@@ -227,7 +225,8 @@ impl Rate {
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = f64::deserialize(deserializer)?;
-        let refused = || de::Error::custom(format_args!("{value} is not allowed: above 0, at most {}", Self::MAX));
+        let expected = format!("above 0, at most {}", Self::MAX);
+        let refused = || de::Error::invalid_value(de::Unexpected::Float(value), &expected.as_str());
         Self::new(value).ok_or_else(refused)
     }
 }
@@ -238,19 +237,15 @@ pub enum Unit {
     /// Things: sessions, requests, replicas.
     #[serde(rename = "")]
     Count,
-    /// Seconds.
     #[serde(rename = "s")]
     Seconds,
-    /// Milliseconds.
     #[serde(rename = "ms")]
     Milliseconds,
     /// A part of a whole, 0–1, which people read in per cent.
     #[serde(rename = "ratio")]
     Ratio,
-    /// Things a second.
     #[serde(rename = "1/s")]
     PerSecond,
-    /// Session seconds.
     #[serde(rename = "session s")]
     SessionSeconds,
 }

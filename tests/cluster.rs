@@ -273,7 +273,7 @@ async fn stop_cleans_up_when_the_supervisor_was_killed() {
     let mut cluster = start(temp.path(), &ClusterPlan::for_connections(20)).await.unwrap();
     signal(cluster.supervisor_pid().unwrap(), Signal::SIGKILL);
     let error = cluster.stop().await.unwrap_err().to_string();
-    assert_eq!(error, "the supervisor of PostgreSQL ended without a word (signal: 9 (SIGKILL))");
+    assert_eq!(error, "PostgreSQL supervisor exited without a report (signal: 9 (SIGKILL))");
     assert_nothing_left(&temp);
 }
 

@@ -98,5 +98,5 @@ fn a_record_of_a_later_version_is_refused_and_one_with_more_keys_is_read() {
     record["format"]["version"] = json!(FORMAT_VERSION + 1);
     write(&record);
     let error = store::read_record(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("format version 2, this program reads up to 1"), "{error}");
+    assert!(error.contains("format version 3, this program reads up to 2"), "{error}");
 }

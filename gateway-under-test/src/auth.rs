@@ -36,12 +36,11 @@ pub struct Claims {
     pub iat: u64,
     /// Expires at, seconds since 1970.
     pub exp: u64,
-    /// Unique id.
     pub jti: String,
     /// Teams that the token speaks for: `None` if it does not say, `Some(None)` for `null`. See [`Claims::team_scope`].
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub teams: Option<Option<Vec<String>>>,
-    /// Whether the token is an administrator's.
+    /// True if the token is an administrator's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_admin: bool,
     /// ContextForge's restrictions of a token; refused where they are any, since this gateway enforces none.

@@ -12,44 +12,33 @@ use crate::db::DbError;
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// No valid token, or one that is let in no more.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// The user may not do that. What it would have taken is not said.
     #[error("Access denied")]
     Forbidden,
-    /// There is no such thing, or none that this user may know of.
     #[error("Resource not found")]
     NotFound,
-    /// The request cannot be understood: what is wrong, and what is allowed.
     #[error("{0}")]
     Invalid(String),
-    /// The database failed. The text reaches the client unmasked, so that it can be found.
     #[error(transparent)]
     Database(#[from] DbError),
-    /// The database failed, and the client is told something else.
     #[error("{shown}")]
     Masked {
         /// The status that the client sees.
         status: StatusCode,
         /// The text that the client sees.
         shown: String,
-        /// What really happened.
         cause: String,
     },
-    /// The body is not what the route reads.
     #[error("Unsupported Media Type: application/json is expected")]
     NotJson,
-    /// The service behind the gateway failed.
     #[error("backend: {text}")]
     Backend {
         /// What went wrong, without the address.
         text: String,
     },
-    /// A page could not be rendered.
     #[error("template: {0}")]
     Template(#[from] minijinja::Error),
-    /// The handler panicked.
     #[error("internal error")]
     Panicked,
 }

@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 use crate::db::PoolGauges;
 use crate::settings::SessionScope;
 
-/// One worker.
 #[derive(Debug)]
 pub struct WorkerGauges {
-    /// Its pool.
     pub pool: Arc<PoolGauges>,
     /// Requests that its handlers are working on, those included whose client has gone.
     pub handlers: AtomicU64,
@@ -54,7 +52,6 @@ impl WorkerGauges {
 /// How often a free event loop says that it is alive.
 pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// One replica.
 #[derive(Debug)]
 pub struct ReplicaGauges {
     name: String,

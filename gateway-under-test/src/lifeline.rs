@@ -15,19 +15,14 @@ use crate::settings::Listening;
 /// What can go wrong between a child and its parent.
 #[derive(Debug, thiserror::Error)]
 pub enum LifelineError {
-    /// Standard input gave an error instead of the line.
     #[error("cannot read the settings from standard input")]
     Read(#[source] io::Error),
-    /// The parent closed the pipe, or ended, before it wrote the line.
     #[error("standard input ended before the settings came")]
     NoSettings,
-    /// The line is not the settings, for instance because the parent is of another version.
     #[error("cannot understand the settings on standard input")]
     Parse(#[source] serde_json::Error),
-    /// The system refused one more thread.
     #[error("cannot start the thread that watches standard input")]
     Watch(#[source] io::Error),
-    /// Nobody reads what the child says.
     #[error("cannot say on standard output where this process listens")]
     Announce(#[source] io::Error),
 }

@@ -38,7 +38,7 @@ pub enum Visibility {
 }
 
 impl Visibility {
-    /// Whether the user of this e-mail may see it with a token for `teams`.
+    /// True if the user of this e-mail may see it with a token for `teams`.
     #[must_use]
     pub fn admits(&self, email: &str, teams: &TeamScope) -> bool {
         match self {
@@ -60,7 +60,7 @@ impl Visibility {
 pub struct CallableTools(Arc<HashMap<String, Vec<Visibility>>>);
 
 impl CallableTools {
-    /// Whether the user may see a tool of this name.
+    /// True if the user may see a tool of this name.
     #[must_use]
     pub fn admit(&self, name: &str, email: &str, teams: &TeamScope) -> bool {
         self.0.get(name).is_some_and(|tools| tools.iter().any(|tool| tool.admits(email, teams)))

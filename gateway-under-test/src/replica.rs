@@ -25,30 +25,21 @@ const BACKLOG: i32 = 4096;
 /// Why a replica could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicaError {
-    /// The settings did not arrive.
     #[error(transparent)]
     Settings(#[from] lifeline::LifelineError),
-    /// Who is not let in could not be read.
     #[error("cannot read the revoked tokens and the disabled users")]
     Denied(#[from] tokio_postgres::Error),
-    /// The port is taken, or not allowed.
     #[error("cannot listen on `{address}`")]
     Listen {
-        /// The address.
         address: SocketAddr,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// A worker has ended; the log says why.
     #[error("a worker has ended, and a replica short of one would measure something else")]
     WorkerEnded,
-    /// A thread or its event loop could not be started.
     #[error("cannot start {what}")]
     Start {
-        /// Which one.
         what: &'static str,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },

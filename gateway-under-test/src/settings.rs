@@ -69,7 +69,7 @@ impl SessionScope {
         Self::Scoped,
     ];
 
-    /// Whether it may stand beside another scope: a mistake that is made around slow work, and nowhere else.
+    /// True if it may stand beside another scope: a mistake that is made around slow work, and nowhere else.
     #[must_use]
     pub const fn stands_beside_others(self) -> bool {
         matches!(
@@ -143,7 +143,6 @@ pub enum Checkout {
 /// SQLAlchemy's `QueuePool`, by its own names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSettings {
-    /// Connections kept.
     pub size: u32,
     /// Connections beyond `size` under load.
     pub max_overflow: u32,
@@ -218,9 +217,7 @@ pub struct Settings {
     pub also: Vec<SessionScope>,
     /// What a wait stops.
     pub checkout: Checkout,
-    /// Each worker's pool.
     pub pool: PoolSettings,
-    /// Where PostgreSQL is.
     pub database: DatabaseSettings,
     /// The MCP endpoint of the service behind the gateway: `http://127.0.0.1:40213/mcp`.
     pub backend_url: String,
@@ -271,7 +268,6 @@ pub struct SlowWorkSettings {
 /// Where PostgreSQL is, and the limits of the gateway's sessions on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatabaseSettings {
-    /// The server's address.
     pub host: DatabaseHost,
     /// Port, which also names the socket file.
     pub port: u16,
@@ -280,7 +276,6 @@ pub struct DatabaseSettings {
     /// Its password, where the server wants one.
     #[serde(default)]
     pub password: Option<String>,
-    /// Database.
     pub dbname: String,
     /// What is on the way to it.
     #[serde(default)]
@@ -330,7 +325,6 @@ pub struct BackendSettings {
 /// A tool's delay: `min` + an exponential of mean `exponential_mean`, cut at `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DelaySettings {
-    /// The shortest delay.
     pub min: Duration,
     /// Mean of the exponential part before the cut; 0 makes the delay constant.
     pub exponential_mean: Duration,

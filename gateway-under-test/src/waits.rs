@@ -26,7 +26,7 @@ impl Wait {
         Self(Some(Arc::new(until)))
     }
 
-    /// Whether there is anything to wait for.
+    /// True if there is anything to wait for.
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.0.is_none()

@@ -18,21 +18,16 @@ use crate::waits::Wait;
 pub struct Parts {
     /// Client of the service behind the gateway.
     pub backend: reqwest::Client,
-    /// Page templates.
     pub pages: minijinja::Environment<'static>,
 }
 
 /// What a worker's handlers share.
 pub struct Worker {
-    /// The replica's settings.
     pub settings: Arc<Settings>,
-    /// This worker's pool.
     pub database: GatewayDatabase,
-    /// This worker's gauges.
     pub gauges: Arc<WorkerGauges>,
     /// All gauges of the replica.
     pub replica: Arc<ReplicaGauges>,
-    /// Checks tokens.
     pub authenticator: Authenticator,
     /// Whom it does not let in all the same.
     pub denied: Arc<Denied>,
@@ -40,13 +35,11 @@ pub struct Worker {
     pub tools: ToolRegistry,
     /// Client of the service behind the gateway.
     pub backend: reqwest::Client,
-    /// Page templates.
     pub pages: minijinja::Environment<'static>,
     /// What a page waits for beside its rendering.
     pub rendering: Wait,
     /// Whom a tool call must get past.
     pub plugins: Plugins,
-    /// What nobody closed.
     pub garbage: Arc<Garbage>,
     /// The session of the health probe, where it has one for good.
     pub probe: Arc<Mutex<Session>>,

@@ -16,7 +16,7 @@ use crate::run::RunOptions;
 use crate::scenario::builtin::DEFAULT;
 use crate::scenario::overrides::Override;
 
-/// How often would `gate --paired` be wrong on this machine? The same variant in both arms, judged as a gate would
+/// Measure the false-alarm rate of `gate --paired` on this machine: the same variant as baseline and candidate
 ///
 /// Measures whole trials, each of as many pairs as a gate has, and says how many failed although nothing was worse, with
 /// the Clopper–Pearson interval at 95 %; how often a gate fails when the signs of the measured differences are chance

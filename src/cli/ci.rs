@@ -17,14 +17,13 @@ use crate::render::{github, junit};
 /// What the environment says of the CI system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CiEnvironment {
-    /// Whether this is a step of GitHub Actions.
+    /// True if this is a step of GitHub Actions.
     github: bool,
     /// The file of the step's summary.
     summary: Option<PathBuf>,
 }
 
 impl CiEnvironment {
-    /// Of this process.
     pub(super) fn of_this_process() -> Self {
         Self::of(|name| std::env::var_os(name))
     }
@@ -43,7 +42,7 @@ impl CiEnvironment {
 pub(super) struct Said<'a> {
     /// The verdict as it was asked for; empty when it has been said.
     pub(super) text: &'a str,
-    /// Whether annotations go to stdout as well. Where that holds data they go to stderr, which GitHub reads, too.
+    /// True if annotations go to stdout as well. Where that holds data they go to stderr, which GitHub reads, too.
     pub(super) annotate_out: bool,
 }
 

@@ -16,7 +16,7 @@ use crate::render::diagnosis::{Diagnosed, json, text};
 use crate::scenario::VariantName;
 use crate::texts::{LONGEST, LogReader, PatternCounts};
 
-/// What is wrong in a run, and where
+/// Name the route and statement that hold sessions
 ///
 /// Findings, most harmful first: the route that holds sessions, how long, with which statement, which mistake it is, what
 /// to do, and how sure that is. Nothing being wrong is a finding, too, and so is that it cannot be told.
@@ -116,9 +116,10 @@ fn read_log(path: &Path, others: PatternCounts) -> io::Result<PatternCounts> {
 fn parse_what_if(text: &str) -> Result<WhatIf, String> {
     let mut asked = WhatIf::default();
     for part in text.split(',') {
-        let (key, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is no `pool=N` or `users=N`"))?;
+        let (key, value) =
+            part.split_once('=').ok_or_else(|| format!("invalid `{part}`: expected `pool=N` or `users=N`"))?;
         let count = value.trim().parse::<u32>().ok().filter(|it| (1..=1_000_000).contains(it));
-        let count = count.ok_or_else(|| format!("`{value}` is no number from 1 to 1000000"))?;
+        let count = count.ok_or_else(|| format!("invalid number `{value}`: expected 1 to 1000000"))?;
         match key.trim() {
             "pool" => asked.pool = Some(count),
             "users" => asked.users = Some(count),

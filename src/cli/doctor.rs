@@ -19,7 +19,7 @@ use crate::testbed::limits::{self, DescriptorError};
 use crate::testbed::pgbouncer;
 use crate::testbed::speed::{relative_speed, users as users_at};
 
-/// Can this machine run it? What is missing, and the command that installs it
+/// Check this machine for missing requirements
 ///
 /// Without a scenario: what the reference gateway needs. With one of a service of your own: its command, its variables,
 /// its database and whether the role sees other sessions, its URLs; nothing is started or loaded.
@@ -38,7 +38,7 @@ pub struct DoctorArgs {
     /// What is set beside it.
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// Where a service of one's own is.
+    /// Where an external service is.
     #[command(flatten)]
     pub service: ServiceArgs,
     /// A host other than this machine that may be asked, as its URL names it; may be repeated
@@ -54,7 +54,7 @@ pub struct DoctorArgs {
 struct Check {
     what: String,
     ok: bool,
-    /// Whether the evidence does not suffice; such a check is not `ok`.
+    /// True if the evidence does not suffice; such a check is not `ok`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     inconclusive: bool,
     found: String,
@@ -130,7 +130,7 @@ fn of_gateway(scenario: &Scenario) -> Vec<Check> {
     vec![server(), pgbouncer(), descriptors(users), cores(), speed(users), memory(scenario)]
 }
 
-/// What a scenario of a service of one's own needs.
+/// What a scenario of an external service needs.
 fn of_service(scenario: &ServiceScenario, options: &RunOptions) -> Result<Vec<Check>, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     let seen = runtime.block_on(preflight(scenario, options));

@@ -19,7 +19,7 @@ pub(super) struct DryRunOptions<'a> {
     pub(super) samples: u32,
     /// Hosts that may be spoken to beside this machine.
     pub(super) allow_remote: &'a [String],
-    /// Whether a flag gives the database's URL.
+    /// True if a flag gives the database's URL.
     pub(super) database_given: bool,
     /// What there is in place of the scenario's `[load]`.
     pub(super) plan: Option<Value>,
@@ -52,7 +52,7 @@ fn text(run: &DryRun) -> String {
 }
 
 fn write_text(run: &DryRun, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "{}: what would be sent. Nothing is, and no connection is opened.\n", plain(&run.scenario))?;
+    writeln!(out, "{}: dry run. No request is sent, no connection opened.\n", plain(&run.scenario))?;
     for variant in &run.variants {
         writeln!(out, "{:9} to {}", plain(&variant.name), plain(&variant.urls.join(", ")))?;
         if !variant.command.is_empty() {

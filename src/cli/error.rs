@@ -22,228 +22,127 @@ use crate::watch::live::WatchError;
 /// Why the program could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    /// The scenario is refused.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
-    /// A flag sets nothing.
     #[error(transparent)]
     Override(#[from] OverrideError),
-    /// The `scenario` subcommand.
     #[error(transparent)]
     ScenarioCommand(#[from] ScenarioCommandError),
-    /// `init`.
     #[error(transparent)]
     Init(#[from] InitCommandError),
-    /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The testbed of `gateway`.
     #[error(transparent)]
     Testbed(#[from] TestbedError),
-    /// `watch`.
     #[error(transparent)]
     Watch(#[from] WatchError),
-    /// A replica process.
     #[error(transparent)]
     Replica(#[from] gateway_under_test::replica::ReplicaError),
-    /// A backend process.
     #[error(transparent)]
     Backend(#[from] gateway_under_test::backend::BackendError),
-    /// The event loop or the signal handler.
     #[error("cannot start")]
     Start(#[source] io::Error),
-    /// Standard output.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
-    /// JSON: a mistake of ours.
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
-    /// The browser.
     #[error("cannot open `{}`", path.display())]
     Open {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// The URL of a `PgBouncer` of the user's own cannot be used.
     #[error(transparent)]
     PgBouncerUrl(#[from] ConsoleUrlError),
-    /// A run that was named is none, or cannot be read.
     #[error(transparent)]
     Record(StoreError),
-    /// A rule is none.
     #[error(transparent)]
     Rule(RuleError),
-    /// A rule against a baseline that there is not.
-    #[error("rule `{rule}` needs a baseline: give one with `--baseline RUN`")]
-    NoBaseline {
-        /// The rule.
-        rule: String,
-    },
-    /// Nothing to judge by.
-    #[error("there is no rule for what is judged: give `--rule`, or `[[gate]]` tables in the scenario")]
+    #[error("rule `{rule}` needs a baseline")]
+    NoBaseline { rule: String },
+    #[error("no rule given: expected `--rule`, or `[[gate]]` tables in the scenario")]
     NoRules,
-    /// More than one run or scenario.
-    #[error("one run or scenario is judged at a time")]
+    #[error("cannot judge more than one run or scenario at a time")]
     OneSubject,
-    /// Settings beside a run that is over.
-    #[error("`--users`, `--duration` and `--set` set nothing of a run that is over")]
+    #[error("cannot apply `--users`, `--duration` or `--set` to a recorded run")]
     NothingToSet,
-    /// `--rerun` of a record whose scenario starts a command.
     #[error("`--rerun` would start the command that the record names: `{command}`")]
-    RunsCommand {
-        /// The command.
-        command: String,
-    },
-    /// A variant that is none, or that a run does not have.
-    #[error("there is no variant `{name}` here: there are {}", names(allowed))]
+    RunsCommand { command: String },
+    #[error("unknown variant `{name}`: expected one of {}", names(allowed))]
     UnknownVariant {
         /// What was asked for.
         name: String,
-        /// What there is.
         allowed: Vec<VariantName>,
     },
-    /// A text that names no variant anywhere.
     #[error(transparent)]
     VariantName(NotAVariantName),
-    /// `--jwt-secret-env` without a key behind it.
     #[error("cannot read the key of tokens: the environment variable `{variable}` is empty or not set")]
-    NoJwtSecret {
-        /// Its name.
-        variable: String,
-    },
-    /// A scenario of a service where only the reference gateway's makes sense.
-    #[error("scenario `{name}` is of a service of one's own: `{command}` is for the reference gateway's")]
-    GatewayOnly {
-        /// The scenario.
-        name: String,
-        /// The command.
-        command: &'static str,
-    },
-    /// The reference gateway where a service is scanned.
-    #[error("scenario `{name}` is of the reference gateway: `scan` is for a service of one's own, with a `[target]`")]
-    NotScanned {
-        /// The scenario.
-        name: String,
-    },
-    /// A flag of services where the reference gateway is loaded.
-    #[error("`{flag}` is for a service of one's own, a scenario with a [target]: this one has a testbed of its own")]
-    ServiceOnly {
-        /// The flag.
-        flag: &'static str,
-    },
-    /// The URL of a database. It is not repeated: it may hold a password.
-    #[error("the database URL of {from} cannot be used")]
+    NoJwtSecret { variable: String },
+    #[error("cannot use `{name}` with `{command}`: expected a reference-gateway scenario")]
+    GatewayOnly { name: String, command: &'static str },
+    #[error("cannot use `{name}` with `scan`: expected an external-service scenario ([target])")]
+    NotScanned { name: String },
+    #[error("`{flag}` requires an external-service scenario ([target])")]
+    ServiceOnly { flag: &'static str },
+    #[error("cannot use the database URL of {from}")]
     DatabaseUrl {
         /// The flag or the variable.
         from: &'static str,
-        /// What is wrong with it.
         #[source]
         source: UrlError,
     },
-    /// A record of a load that is not ours.
-    #[error("this record is of a database that was watched: its load cannot be run again")]
+    #[error("cannot run a watched record again: its load was not ours")]
     NotRunAgain,
-    /// A run with more than one variant, of which one is needed.
-    #[error("`{}` has more than one variant: name the healthy one with `--variant`", folder.display())]
-    WhichVariant {
-        /// The run.
-        folder: PathBuf,
-    },
-    /// One run as several healthy ones.
-    #[error("`{}` is given twice: limits are learned from each run once", folder.display())]
-    TwiceLearned {
-        /// The run.
-        folder: PathBuf,
-    },
-    /// Healthy runs of different conditions.
-    #[error("`{}` has another {what} than the first run: limits are learned from runs of the same", folder.display())]
-    OtherConditions {
-        /// The run.
-        folder: PathBuf,
-        /// What differs.
-        what: String,
-    },
-    /// A run in which there are not two variants to compare.
-    #[error("`{}` has no two variants to compare: name another run, or the variants", folder.display())]
-    NothingToCompare {
-        /// The run.
-        folder: PathBuf,
-    },
-    /// A rule that pairs cannot judge.
+    #[error("`{}` has more than one variant: expected `--variant` with the healthy one", folder.display())]
+    WhichVariant { folder: PathBuf },
+    #[error("cannot learn from `{}` twice", folder.display())]
+    TwiceLearned { folder: PathBuf },
+    #[error("cannot learn from `{}`: its {what} differs from the first run's", folder.display())]
+    OtherConditions { folder: PathBuf, what: String },
+    #[error("cannot compare `{}` with itself: it has a single variant", folder.display())]
+    NothingToCompare { folder: PathBuf },
     #[error(transparent)]
     PairedRule(PairedRuleError),
-    /// A plan by which nothing can fail.
     #[error(transparent)]
     Plan(PlanError),
-    /// A scenario with one variant, and not two named.
-    #[error("the scenario has no two variants to pair: name them with `--baseline` and `--candidate`")]
+    #[error("cannot pair a single variant: expected `--baseline` and `--candidate`")]
     NoArms,
-    /// A flag of paired gates alone.
-    #[error("`{flag}` is for pairs of windows: it needs `--paired`")]
-    NeedsPaired {
-        /// The flag.
-        flag: &'static str,
-    },
-    /// A log that was named cannot be read.
+    #[error("`{flag}` requires `--paired`")]
+    NeedsPaired { flag: &'static str },
     #[error("cannot read the log `{}`", path.display())]
     Log {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A run of which no variant was measured.
-    #[error("no variant of `{}` was run to a result: there is nothing to diagnose", folder.display())]
-    NothingRecorded {
-        /// The run.
-        folder: PathBuf,
-    },
-    /// Nothing can be learned from the runs.
+    #[error("cannot diagnose `{}`: no variant has a result", folder.display())]
+    NothingRecorded { folder: PathBuf },
     #[error(transparent)]
     Learn(LearnError),
-    /// A file that was asked for cannot be written.
     #[error("cannot write `{}`", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// The same, before anything was done for it.
     #[error("cannot write `{}`", path.display())]
     NotWritable {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// The monitor's role may not see what has to be seen, where that is no verdict yet.
     #[error(transparent)]
     Blind(RunError),
-    /// TOML: a mistake of ours.
     #[error("cannot write it as TOML")]
     Toml(#[source] toml::ser::Error),
-    /// CSV: a mistake of ours.
     #[error("cannot write the result as CSV")]
     Csv(#[from] csv::Error),
-    /// XML: a mistake of ours.
     #[error("cannot write the result as JUnit XML")]
     Junit(#[from] quick_junit::SerializeError),
-    /// OpenMetrics: a mistake of ours.
     #[error("cannot write the result as OpenMetrics")]
     Render(#[source] std::fmt::Error),
-    /// Nothing was measured.
-    #[error("no request finished in the steady phase of `{variant}`: there is nothing to report")]
-    NothingMeasured {
-        /// Which variant.
-        variant: VariantName,
-    },
+    #[error("cannot report on `{variant}`: no request finished in its steady phase")]
+    NothingMeasured { variant: VariantName },
 }
 
 impl CliError {
@@ -318,6 +217,8 @@ impl CliError {
             Self::Testbed(error) => error.hint(),
             Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),
+            Self::NothingToSet => Some("pass `--rerun` to run its scenario again".to_owned()),
+            Self::NoBaseline { .. } => Some("pass `--baseline RUN`".to_owned()),
             Self::RunsCommand { .. } => Some("pass `--yes` if you trust the record".to_owned()),
             Self::UnknownVariant { name, allowed } => {
                 let meant = nearest(name, allowed.iter().map(VariantName::name));
@@ -327,7 +228,7 @@ impl CliError {
         }
     }
 
-    /// Whether the reader of our output has gone, which is no error of anybody's.
+    /// True if the reader of our output has gone, which is no error of anybody's.
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Watch(WatchError::Show(error)) => error.kind() == io::ErrorKind::BrokenPipe,

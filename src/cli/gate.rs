@@ -33,7 +33,7 @@ use crate::units::Span;
 /// With --paired, baseline and candidate are measured in turn, in pairs of windows, and judged by an exact test: a gate
 /// that does not flap. `rbac-bench calibrate` says what it sees on this machine.
 ///
-/// Exits with 0 when the rules hold, 99 when one of severity `error` is broken, 3 when it cannot be told, 2 when a rule
+/// Exits with 0 when the rules hold, 99 when one of severity `error` is broken, 3 when it is inconclusive, 2 when a rule
 /// makes no sense (before any load).
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -93,7 +93,7 @@ pub struct GateArgs {
     /// What is set beside the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// Where a service of one's own is.
+    /// Where an external service is.
     #[command(flatten)]
     pub service: ServiceArgs,
     /// Folder in which a run's own folder is made

@@ -1,4 +1,4 @@
-//! `rbac-bench init`: a first scenario for a service of one's own.
+//! `rbac-bench init`: a first scenario for an external service.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,7 +14,7 @@ use crate::render::text::{plain, shell_word};
 use crate::run::{FetchError, LONGEST_DOCUMENT, fetch};
 use crate::scenario::service::BaseUrl;
 
-/// Write a first scenario for a service of one's own: from its OpenAPI document, its access log, or a few URLs
+/// Generate a scenario from OpenAPI, an access log or URLs
 ///
 /// Nothing is asked of the service but its document. What cannot be known (which ids exist, what a body holds) is marked
 /// with TODO in the file; `scenario check` names each place. Routes that may change data are there, and switched off.
@@ -61,33 +61,20 @@ pub struct InitArgs {
 /// Why there is no scenario.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InitCommandError {
-    /// What it was to be made from makes none.
     #[error(transparent)]
     Init(#[from] InitError),
-    /// The document cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The document cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A log that has to be unpacked first.
     #[error("`{}` is compressed: `zcat {} | rbac-bench init --access-log -` reads it", path.display(), path.display())]
-    Compressed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file that is there already.
+    Compressed { path: PathBuf },
     #[error("`{}` exists: `--force` replaces it", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
+    Exists { path: PathBuf },
 }
 
 impl InitCommandError {

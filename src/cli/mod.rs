@@ -54,29 +54,28 @@ Examples:
   rbac-bench run                          see ContextForge issue #2318 happen, and go away
   rbac-bench run --users 50 --duration 10s
   rbac-bench run collapse --variant held
-  rbac-bench scan my-service.toml         which route of a service of one's own holds a session
+  rbac-bench scan my-service.toml         which route of an external service holds a session
   rbac-bench report reports/2026-…-issue-2318 --open
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
-  rbac-bench diagnose reports/…           what is wrong in this run, and where
-  rbac-bench watch --database-url …       a database in trouble, live
+  rbac-bench diagnose reports/…           name the route and statement that hold sessions
+  rbac-bench watch --database-url …       watch the sessions of a database, live
   rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
   rbac-bench scenario list
-  rbac-bench doctor                       can this machine run it?
+  rbac-bench doctor                       check this machine
 
 Exit codes: 0 success · 1 measurement failed · 2 invalid input · 3 inconclusive · 99 gate failed ·
 129/130/143 interrupted"
 )]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Say less: errors only
+    /// Print errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more; twice for everything
+    /// Print more; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// When to use colours; `NO_COLOR` is honoured
+    /// Use colours; `NO_COLOR` is respected
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
 }
@@ -84,29 +83,29 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
+    /// Load a service and monitor its PostgreSQL sessions
     Run(run::RunArgs),
-    /// Which route of a service holds a session: each alone, then all in company
+    /// Find the routes that hold database sessions
     Scan(Box<scan::ScanArgs>),
-    /// Write one HTML file that explains runs to whoever was not there
+    /// Write a self-contained HTML report
     Report(report::ReportArgs),
-    /// Two runs side by side, or two variants of one
+    /// Compare two runs, or two variants of one run
     Compare(compare::CompareArgs),
-    /// What is wrong in a run, and where
+    /// Name the route and statement that hold sessions
     Diagnose(diagnose::DiagnoseArgs),
     /// Judge a run, or run a scenario and judge it
     Gate(Box<gate::GateArgs>),
-    /// How often would `gate --paired` be wrong on this machine?
+    /// Measure the false-alarm rate of `gate --paired`
     Calibrate(Box<calibrate::CalibrateArgs>),
-    /// Serve the reference gateway alone, for any client
+    /// Serve the reference gateway: read routes, JSON-RPC, MCP
     Gateway(gateway::GatewayArgs),
-    /// Write a first scenario for a service of one's own
+    /// Generate a scenario from OpenAPI, an access log or URLs
     Init(init::InitArgs),
     /// Watch the sessions and transactions of a database, live
     Watch(watch::WatchArgs),
-    /// The built-in scenarios; check a file of one's own
+    /// List the built-in scenarios, check a scenario file
     Scenario(scenario::ScenarioArgs),
-    /// Can this machine run it? What is missing, and the command that installs it
+    /// Check this machine for missing requirements
     Doctor(doctor::DoctorArgs),
     /// Print the completion script of a shell
     Completions(completions::CompletionArgs),
@@ -156,7 +155,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     }
 }
 
-/// Whether a terminal has hung up.
+/// True if a terminal has hung up.
 fn is_hung_up(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
 }
@@ -235,7 +234,7 @@ fn given_secrets() -> Vec<String> {
     arguments.chain(variables.map(|(_, value)| value)).flat_map(|text| redact::passwords_of_urls(&text)).collect()
 }
 
-/// Whether stderr takes colours.
+/// True if stderr takes colours.
 fn use_color(choice: ColorChoice) -> bool {
     match choice {
         ColorChoice::Always => true,

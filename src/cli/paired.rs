@@ -11,7 +11,7 @@ use super::gate::{GateArgs, GateFormat, read_rules, unseen};
 use super::run::load_scenario;
 use super::signals::Signals;
 use crate::compare::Direction;
-use crate::gate::paired::{Arm, DEFAULT_RULES, Pair, PairOrder, PairPlan, PairsEnd, Trial, paired_rules};
+use crate::gate::paired::{Arm, DEFAULT_RULES, Pair, PairPlan, PairsEnd, Trial, paired_rules};
 use crate::gate::{GateReport, GateRule, Metric, ParsedRule, Severity};
 use crate::paired::{Arrangement, PairObserver, PairedRun, Stopping, measure};
 use crate::render::gate::{GateView, json, markdown, table};
@@ -61,9 +61,6 @@ pub struct PairsArgs {
     /// Part of each window that is measured [default: 15s]
     #[arg(long, value_name = "D")]
     pub measured: Option<Span>,
-    /// Which arm of a pair comes first: drawn (a coin for each) or abba [default: drawn]
-    #[arg(long, value_name = "ORDER", value_parser = order)]
-    pub order: Option<PairOrder>,
     /// Begin no pair that would end later than this
     #[arg(long, value_name = "D")]
     pub max_duration: Option<Span>,
@@ -82,21 +79,6 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-fn order(text: &str) -> Result<PairOrder, String> {
-    match text {
-        "drawn" => Ok(PairOrder::Drawn),
-        "abba" => Ok(PairOrder::Abba),
-        _ => Err("allowed are `drawn` and `abba`".to_owned()),
-    }
-}
-
-const fn order_name(order: PairOrder) -> &'static str {
-    match order {
-        PairOrder::Drawn => "drawn",
-        PairOrder::Abba => "abba",
-    }
-}
-
 impl PairsArgs {
     /// The first of these flags that was given; `None` when none was.
     pub(super) fn first_given(&self) -> Option<&'static str> {
@@ -107,7 +89,6 @@ impl PairsArgs {
             (!self.metrics.is_empty(), "--metric"),
             (self.settle.is_some(), "--settle"),
             (self.measured.is_some(), "--measured"),
-            (self.order.is_some(), "--order"),
             (self.max_duration.is_some(), "--max-duration"),
         ];
         given.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
@@ -161,7 +142,6 @@ impl PairsArgs {
             candidate,
             settle: self.settle.unwrap_or(Span::from_secs(5)),
             measured: self.measured.unwrap_or(Span::from_secs(15)),
-            order: self.order.unwrap_or_default(),
             max_duration: self.max_duration.map(Span::duration),
             stopping,
         }
@@ -318,7 +298,6 @@ fn command(args: &GateArgs) -> String {
     flag("--min-effect", pairs.min_effect.map(percent));
     flag("--settle", pairs.settle.map(|it| it.to_string()));
     flag("--measured", pairs.measured.map(|it| it.to_string()));
-    flag("--order", pairs.order.map(|it| order_name(it).to_owned()));
     flag("--max-duration", pairs.max_duration.map(|it| it.to_string()));
     pairs.metrics.iter().for_each(|metric| flag("--metric", Some(metric.clone())));
     args.rules.iter().for_each(|rule| flag("--rule", Some(rule.clone())));
@@ -337,7 +316,7 @@ mod tests {
     #[test]
     fn the_command_that_reproduces_it_has_every_flag_of_the_pairs() {
         let flags = "--paired --baseline scoped --pairs 9 --alpha 5% --min-effect 30% --settle 1s --measured 2s \
-                     --order abba --max-duration 3m --metric latency.p95 --users 24 --set load.ramp_up=1s";
+                     --max-duration 3m --metric latency.p95 --users 24 --set load.ramp_up=1s";
         let written = format!("rbac-bench gate small.toml {flags}");
         let cli = Cli::parse_from(written.split_whitespace());
         let Command::Gate(args) = cli.command else { panic!("it is a gate") };

@@ -82,7 +82,6 @@ impl ProgressTotals {
     }
 }
 
-/// A living line.
 struct Bar {
     shown: ProgressTotals,
     bar: ProgressBar,

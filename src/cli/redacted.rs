@@ -15,7 +15,6 @@ pub(super) struct Redacted<W: Write> {
     held: Vec<u8>,
 }
 
-/// What is redacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// Secrets that are known.
@@ -30,7 +29,6 @@ impl<W: Write> Redacted<W> {
         Self { to, what: What::Known, held: Vec::new() }
     }
 
-    /// For messages.
     pub(super) fn messages(to: W) -> Self {
         Self { to, what: What::AnySecret, held: Vec::new() }
     }

@@ -16,7 +16,7 @@ use crate::scenario::VariantName;
 /// Name of the report in the folder of its run, when no other is given.
 const REPORT_FILE: &str = "report.html";
 
-/// One HTML file that explains runs to whoever was not there
+/// Write a self-contained HTML report
 ///
 /// Reads nothing but the run folders, also those of runs that were killed, and fetches nothing: the file can be mailed,
 /// attached and read in ten years.

@@ -27,7 +27,7 @@ use crate::scenario::source::{problems, resolve};
 use crate::scenario::{Experiment, Scenario};
 use crate::texts::PatternCounts;
 
-/// Load a gateway and watch PostgreSQL while it happens; at the end, before and after side by side
+/// Load a service and monitor its PostgreSQL sessions
 ///
 /// Starts a private PostgreSQL, gateway replicas and a slow backend, once for each variant, loads them, and removes
 /// everything again. What was seen stays in the run folder.
@@ -38,7 +38,7 @@ Examples:
   rbac-bench run --users 50 --duration 10s         a healthy system, in half a minute
   rbac-bench run collapse                          the plain case: everything freezes
   rbac-bench run mine.toml --variant held --json
-  rbac-bench run my-service.toml                   a service of one's own: docs/SERVICE.md
+  rbac-bench run my-service.toml                   an external service: docs/SERVICE.md
   rbac-bench run --set gateway.pool.size=50 --set gateway.usage_counter.share=0.02")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RunArgs {
@@ -48,7 +48,7 @@ pub struct RunArgs {
     /// What is set beside the file.
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// Where a service of one's own is.
+    /// Where an external service is.
     #[command(flatten)]
     pub service: ServiceArgs,
     /// Folder in which the run's own folder is made
@@ -63,7 +63,7 @@ pub struct RunArgs {
     /// The console of a `PgBouncer` of your own, to watch beside PostgreSQL
     #[arg(long, value_name = "URL", env = "RBAC_BENCH_PGBOUNCER_URL", hide_env_values = true)]
     pub pgbouncer_url: Option<String>,
-    /// Print what would be sent to a service of one's own, with N requests of each route (2 when not said), and send
+    /// Print what would be sent to an external service, with N requests of each route (2 when not said), and send
     /// nothing
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000),
         conflicts_with_all = ["report", "gate"])]
@@ -77,7 +77,7 @@ pub struct RunArgs {
     /// Open that report in the browser
     #[arg(long, requires = "report")]
     pub open: bool,
-    /// Judge the run by the scenario's `[[gate]]` rules: exit 99 when one is broken, 3 when it cannot be told
+    /// Judge the run by the scenario's `[[gate]]` rules: exit 99 when one fails, 3 when it is inconclusive
     #[arg(long)]
     pub gate: bool,
 }

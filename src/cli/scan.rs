@@ -20,7 +20,7 @@ use crate::scenario::Experiment;
 use crate::scenario::overrides::Override;
 use crate::units::Span;
 
-/// Which route of a service holds a session: each alone, then all in the concurrent phase
+/// Find the routes that hold database sessions
 ///
 /// Asks for every route of a service's scenario alone, a few users at a time, in random order and several rounds with
 /// rests between them, and polls the sessions a hundred times a second; then for all together, each switched on and off
@@ -49,12 +49,12 @@ pub struct ScanArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
     /// The longest turn of a route in one round; a request that is under way is waited for
-    #[arg(long, value_name = "D", default_value = "8s")]
+    #[arg(long, alias = "seconds", value_name = "D", default_value = "8s")]
     pub max_turn: Span,
-    /// How long all are asked for together; 0s for not at all
-    #[arg(long, value_name = "D", default_value = "20s", value_parser = concurrent)]
+    /// Duration of the concurrent phase; 0s skips it
+    #[arg(long, alias = "company", value_name = "D", default_value = "20s", value_parser = concurrent)]
     pub concurrent: Span,
-    /// Requests a second of the traffic that harm is reckoned for, instead of what the scenario's load would come to
+    /// Assumed traffic (requests/s) for pool forecasts, instead of the scenario's load
     #[arg(long, value_name = "RPS", value_parser = rate)]
     pub rate: Option<f64>,
     /// Seed of every random choice
@@ -85,7 +85,7 @@ pub struct ScanArgs {
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|it| it.is_finite() && *it > 0.0);
-    rate.ok_or_else(|| format!("`{text}` is no number of requests a second"))
+    rate.ok_or_else(|| format!("invalid rate `{text}`: expected requests a second, above 0"))
 }
 
 /// Each poll of the sessions is kept until the end.
@@ -94,7 +94,7 @@ const LONGEST_COMPANY: Span = Span::from_secs(600);
 fn concurrent(text: &str) -> Result<Span, String> {
     let span: Span = text.parse().map_err(|error: crate::units::SpanError| error.to_string())?;
     if span > LONGEST_COMPANY {
-        return Err(format!("it is {span}: allowed is at most {LONGEST_COMPANY}"));
+        return Err(format!("{span} is too long: expected at most {LONGEST_COMPANY}"));
     }
     Ok(span)
 }

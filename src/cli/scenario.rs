@@ -119,16 +119,12 @@ impl OverrideArgs {
 /// Why a `scenario` subcommand could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioCommandError {
-    /// The scenario is refused; exit code 2.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
-    /// The resolved scenario cannot be written as TOML: a mistake of ours.
     #[error("cannot write the scenario as TOML")]
     Toml(#[from] toml::ser::Error),
-    /// The list cannot be written as JSON: a mistake of ours.
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
-    /// Standard output is gone.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
 }

@@ -10,7 +10,7 @@ use super::error::CliError;
 /// The variable of the database's URL.
 const DATABASE_VARIABLE: &str = "RBAC_BENCH_DATABASE_URL";
 
-/// Where a service of one's own is, in place of what its scenario says.
+/// Where an external service is, in place of what its scenario says.
 #[derive(Clone, Default, clap::Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServiceArgs {

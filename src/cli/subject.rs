@@ -10,9 +10,7 @@ use crate::render::text::plain;
 
 /// A run that was read back.
 pub(super) struct Recorded {
-    /// Its folder.
     pub(super) folder: PathBuf,
-    /// Its record.
     pub(super) record: RunRecord,
     /// Its samples, ascending in time; none when the folder has no file of them.
     pub(super) samples: Vec<Stamped>,

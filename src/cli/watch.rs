@@ -90,9 +90,7 @@ pub struct WatchArgs {
 /// A gauge that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchedGauge {
-    /// Connections out.
     CheckedOut,
-    /// Checkouts that wait.
     Pending,
     /// Checkouts that have given up.
     Timeouts,
@@ -106,7 +104,7 @@ impl WatchArgs {
     }
 }
 
-/// Whether a command takes the whole terminal.
+/// True if a command takes the whole terminal.
 pub(super) fn fills_the_screen(command: &Command) -> bool {
     matches!(command, Command::Watch(args) if args.fills_the_screen())
 }
@@ -212,7 +210,7 @@ fn masked(url: &reqwest::Url) -> String {
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
-/// Whether the screen takes colours.
+/// True if the screen takes colours.
 fn use_color(choice: ColorChoice) -> bool {
     match choice {
         ColorChoice::Always => true,

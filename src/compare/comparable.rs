@@ -9,13 +9,10 @@ use crate::scenario::Experiment;
 /// One thing that differs between two runs, and must not, for their figures to be comparable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// What differs.
     pub what: LoadSubject,
     /// The key of the scenario that differs: `load.users`; `None` for the others.
     pub key: Option<String>,
-    /// The baseline's.
     pub baseline: String,
-    /// The candidate's.
     pub candidate: String,
 }
 
@@ -27,7 +24,6 @@ pub enum LoadSubject {
     Scenario,
     /// System, architecture, cores, processor or the machine itself.
     Machine,
-    /// The server's version.
     Postgresql,
     /// This program's version: it may measure otherwise.
     ToolVersion,

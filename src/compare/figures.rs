@@ -7,7 +7,6 @@ use crate::units::Unit::{self, Count, Milliseconds, PerSecond, Ratio, Seconds, S
 /// One figure of a [`Summary`].
 #[derive(Debug)]
 pub struct SummaryFigure {
-    /// Its key there.
     pub name: &'static str,
     /// In what it is counted.
     pub unit: Unit,
@@ -15,7 +14,6 @@ pub struct SummaryFigure {
     pub direction: Direction,
     /// How two runs of the same differ in it.
     pub scatter: Scatter,
-    /// Its value.
     pub value: fn(&Summary) -> Option<f64>,
 }
 
@@ -43,7 +41,6 @@ pub enum FigureSeries {
     Throughput,
     /// Successful requests a second.
     Goodput,
-    /// Failed ÷ finished.
     FailureRatio,
 }
 

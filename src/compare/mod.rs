@@ -21,11 +21,8 @@ pub use noise::chance;
 /// One variant of one run, with its samples where there are some.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
-    /// The run.
     pub record: &'a RunRecord,
-    /// Which of its variants.
     pub variant: VariantName,
-    /// That variant.
     pub measured: &'a VariantRecord,
     /// The samples of the run, ascending in time; those of other variants are passed over.
     pub samples: &'a [Stamped],
@@ -44,11 +41,8 @@ impl<'a> Side<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// Less is better.
     Lower,
-    /// More is better.
     Higher,
-    /// Neither.
     Neither,
 }
 
@@ -77,11 +71,8 @@ pub struct FigureRow {
     pub metric: &'static str,
     /// In what it is counted.
     pub unit: Unit,
-    /// Before.
     pub baseline: Option<f64>,
-    /// After.
     pub candidate: Option<f64>,
-    /// candidate − baseline.
     pub delta: Option<f64>,
     /// candidate ÷ baseline; `None` when the baseline is zero.
     pub ratio: Option<f64>,

@@ -135,7 +135,7 @@ impl Database {
     }
 }
 
-/// Whether no server was reached at all.
+/// True if no server was reached at all.
 fn is_unreachable(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|it| it.downcast_ref::<std::io::Error>());
     source.is_some_and(|it| {

@@ -22,7 +22,6 @@ use crate::tls::{TlsFileError, read, read_key};
 /// What is asked of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
-    /// None.
     Disable,
     /// None, unless the server wants it.
     Allow,
@@ -303,7 +302,7 @@ impl ServerCertVerifier for KnownAuthorities {
     }
 }
 
-/// Whether the only thing that is wrong with a server's certificate is that it is an authority's. The library has no name
+/// True if the only thing that is wrong with a server's certificate is that it is an authority's. The library has no name
 /// of its own for that; an error that is told otherwise is an error.
 fn is_authoritys(error: &rustls::Error) -> bool {
     match error {

@@ -7,24 +7,14 @@ use crate::tls::TlsFileError;
 /// Why a database URL cannot be used. Nothing of it is repeated but names: it may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum UrlError {
-    /// It does not parse.
     #[error("{0}")]
     Unreadable(String),
-    /// A value that is none of those which an option has.
     #[error("its `{option}` is none of {allowed}")]
-    Value {
-        /// The option.
-        option: &'static str,
-        /// What is allowed.
-        allowed: &'static str,
-    },
-    /// A server is to be checked, and nothing says against what.
+    Value { option: &'static str, allowed: &'static str },
     #[error("its `sslmode` asks for a check of the server's certificate: `sslrootcert` names the file to check it by")]
     NoRoot,
-    /// A certificate without its key, or the other way round.
     #[error("it has one of `sslcert` and `sslkey`: both are needed")]
     HalfIdentity,
-    /// A file of certificates cannot be used.
     #[error(transparent)]
     File(#[from] TlsFileError),
 }

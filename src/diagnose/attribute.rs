@@ -34,11 +34,8 @@ const AS_GOOD: f64 = 1.25;
 /// A value and its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct HoldInterval {
-    /// The best estimate.
     pub value: f64,
-    /// The lower end.
     pub low: f64,
-    /// The upper end.
     pub high: f64,
 }
 
@@ -49,7 +46,6 @@ impl HoldInterval {
     }
 }
 
-/// One route and what it holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RouteHold {
     pub(super) route: String,
@@ -61,7 +57,7 @@ pub(super) struct RouteHold {
     pub(super) held_s: Option<HoldInterval>,
     /// Session seconds over the steady phase.
     pub(super) idle_s: f64,
-    /// Whether sessions that are idle whatever is asked for would look the same.
+    /// True if sessions that are idle whatever is asked for would look the same.
     pub(super) like_constant: bool,
 }
 

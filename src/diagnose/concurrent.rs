@@ -7,7 +7,6 @@ use crate::record::ActivitySample;
 /// One poll of the sessions while a mix ran.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixRow {
-    /// When, in seconds.
     pub at_s: f64,
     /// Requests in flight, by the route's number.
     pub in_flight: Vec<u32>,
@@ -18,7 +17,6 @@ pub struct MixRow {
 /// What a route holds in the mix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixHold {
-    /// Its number.
     pub route: usize,
     /// Idle-in-transaction seconds per request; `None` when not one finished.
     pub held_s: Option<HoldInterval>,

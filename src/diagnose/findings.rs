@@ -269,7 +269,7 @@ fn nobody_named(seen: &Observations<'_>, idle: f64) -> Finding {
             listed(ambiguous)
         )
     } else {
-        format!("Cannot tell who holds {idle:.1} sessions at the mean: they go with no route's requests in flight.")
+        format!("Inconclusive: {idle:.1} held sessions (mean) correlate with no route's requests.")
     };
     let statement = seen.statements.first().map(|it| it.statement.clone());
     Finding { statement, ..Finding::new(FindingKind::CannotTell, None, 0.8, title) }.with(

@@ -74,7 +74,7 @@ fn behind_a_guess(seen: &Observations<'_>, peak: f64, mean: &str) -> Finding {
     }
 }
 
-/// Whether a statement leaves a row locked.
+/// True if a statement leaves a row locked.
 fn writes(statement: &str) -> bool {
     let upper = statement.to_uppercase();
     ["UPDATE ", "DELETE ", "INSERT "].iter().any(|it| upper.starts_with(it)) || upper.contains(" FOR UPDATE")

@@ -53,7 +53,6 @@ pub enum FindingKind {
     PoolExhausted,
     /// Nobody holds too long: the pool is too small for the load.
     PoolTooSmall,
-    /// Workers stood still.
     EventLoopBlocked,
     /// Sessions wait for a lock behind an idle holder.
     LockConvoy,
@@ -65,7 +64,6 @@ pub enum FindingKind {
     ServerError,
     /// A prepared transaction that nobody has ended.
     PreparedTransaction,
-    /// Nothing is wrong.
     Healthy,
     /// What was seen does not say.
     CannotTell,
@@ -77,9 +75,7 @@ pub struct Evidence {
     /// Where in the record it is, such as `summary.pool_timeouts`, or what it is computed from, such as
     /// `samples.activity`.
     pub figure: String,
-    /// The figure.
     pub value: f64,
-    /// What it says.
     pub text: String,
 }
 
@@ -142,7 +138,7 @@ impl Finding {
         self
     }
 
-    /// Whether it names something that is wrong.
+    /// True if it names something that is wrong.
     pub fn is_trouble(&self) -> bool {
         !matches!(self.kind, FindingKind::Healthy | FindingKind::CannotTell)
     }
@@ -188,7 +184,7 @@ impl<'a> Case<'a> {
         record.variants.get(&scope).map(|variant| Self { record, scope, variant, samples, texts: logs })
     }
 
-    /// Whether nobody knows the load: a database was watched.
+    /// True if nobody knows the load: a database was watched.
     fn is_watched(&self) -> bool {
         matches!(self.record.scenario, Experiment::Watched(_))
     }

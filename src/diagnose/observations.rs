@@ -120,7 +120,7 @@ impl<'a> Observations<'a> {
         if lasted_s > 0.0 { self.timeline.integral(from_s, to_s, |_| 1.0) / lasted_s } else { 1.0 }
     }
 
-    /// Whether a pool was full at any time.
+    /// True if a pool was full at any time.
     pub(super) fn saturated(&self) -> bool {
         self.timeline.rows.iter().any(|row| row.saturated)
     }
@@ -215,12 +215,12 @@ impl<'a> Observations<'a> {
         outlive
     }
 
-    /// Whether clients gave requests up.
+    /// True if clients gave requests up.
     pub(super) fn given_up(&self) -> bool {
         self.case.variant.errors.iter().any(|error| error.text.starts_with("no answer within"))
     }
 
-    /// Whether so many sessions are idle in transaction that the requests in flight cannot be holding them.
+    /// True if so many sessions are idle in transaction that the requests in flight cannot be holding them.
     fn outnumbered(&self) -> bool {
         let more = |row: &&TimelineRow| row.idle_under_load() > STAY * row.in_flight.iter().sum::<f64>() + 2.0;
         let rows = self.timeline.rows.iter().filter(more).count();
@@ -356,7 +356,7 @@ impl<'a> Observations<'a> {
     }
 }
 
-/// Whether a request of the load may hold these sessions; where nobody knows the load, as in a database that was watched,
+/// True if a request of the load may hold these sessions; where nobody knows the load, as in a database that was watched,
 /// any that are there.
 fn is_of_load(case: &Case<'_>, group: &HoldGroup) -> bool {
     case.is_watched() || !group.earlier

@@ -26,7 +26,6 @@ pub enum HoldPattern {
     H8,
     /// Two sessions for one request.
     H10,
-    /// Never closed.
     H11,
     /// A session for each layer.
     H12,
@@ -177,9 +176,9 @@ fn by_last_statement(route: &str, last: &str) -> Match {
 pub(super) struct LeakPrint<'a> {
     /// The last statement of most of them, normalised.
     pub(super) statement: &'a str,
-    /// Whether they become more.
+    /// True if they become more.
     pub(super) grows: bool,
-    /// Whether clients gave requests up.
+    /// True if clients gave requests up.
     pub(super) given_up: bool,
 }
 

@@ -139,7 +139,7 @@ impl Regression {
         Some((0..self.columns).map(|column| self.strength(&solution, &spread, column)).collect())
     }
 
-    /// Whether some of it is idle whatever is asked for, beside these routes. Beside one that is as constant, nobody can
+    /// True if some of it is idle whatever is asked for, beside these routes. Beside one that is as constant, nobody can
     /// tell.
     fn stands_constant_beside(&self, routes: &[bool]) -> bool {
         let is_told = (0..self.constant()).all(|column| !routes[column] || !self.is_still(column));

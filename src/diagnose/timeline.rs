@@ -25,7 +25,7 @@ pub(super) struct TimelineRow {
     /// Users that had started.
     pub(super) users: f64,
     pub(super) activity: ActivitySample,
-    /// Whether a pool was full: what is idle is cut off there.
+    /// True if a pool was full: what is idle is cut off there.
     pub(super) saturated: bool,
 }
 

@@ -87,8 +87,7 @@ fn nothing_held(seen: &Observations<'_>) -> Finding {
         let title = "Cannot tell: no session did anything while the database was watched.".to_owned();
         Finding::new(FindingKind::CannotTell, None, 1.0, title)
     } else if idle >= HELD {
-        let title =
-            format!("Cannot tell who holds {idle:.1} sessions at the mean: no statement has a lasting part of them.");
+        let title = format!("Inconclusive: no statement accounts for {idle:.1} held sessions (mean).");
         Finding::new(FindingKind::CannotTell, None, 0.8, title)
     } else {
         let title = format!(

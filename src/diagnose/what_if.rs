@@ -13,7 +13,7 @@ use crate::units::Count;
 /// What is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WhatIf {
-    /// Connections that a pool keeps; `None`: as in the run. What it opens beyond them stays. Of a service of one's own it
+    /// Connections that a pool keeps; `None`: as in the run. What it opens beyond them stays. Of an external service it
     /// is what all its pools open together.
     pub pool: Option<u32>,
     /// Users; `None`: as in the run.
@@ -23,7 +23,6 @@ pub struct WhatIf {
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Forecast {
-    /// Users asked about.
     pub users: u32,
     /// Sessions that all pools together may open, or `PgBouncer` behind them, whichever is less.
     pub capacity: u32,
@@ -82,7 +81,6 @@ impl Unknown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pools {
     count: u32,
-    /// Sessions of all of them.
     sessions: u32,
     /// What `PgBouncer` behind them opens, where there is one.
     pooler: Option<u32>,

@@ -84,7 +84,6 @@ pub fn routes(experiment: &Experiment) -> Vec<String> {
 /// A run that was read back.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadBack<'a> {
-    /// Its record.
     pub record: &'a RunRecord,
     /// Its samples, ascending in time.
     pub samples: &'a [Stamped],
@@ -102,7 +101,6 @@ impl<'a> ReadBack<'a> {
 /// What `vs baseline` refers to.
 #[derive(Clone, Copy, Debug)]
 pub struct Baseline<'a> {
-    /// The run.
     pub run: ReadBack<'a>,
     /// Which of its variants; `None` for the one of the same name, or its only one.
     pub variant: Option<VariantName>,
@@ -113,10 +111,8 @@ pub struct Baseline<'a> {
 /// What a baseline that was measured under other conditions may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
-    /// Warn.
     #[default]
     Advisory,
-    /// Fail.
     Full,
 }
 

@@ -32,7 +32,6 @@ const FEWEST: usize = 10;
 pub struct Learned {
     /// How they are judged.
     pub windows: Windows,
-    /// The limits.
     pub rules: Vec<LearnedRule>,
     /// What has no limit, because at least one window has no figure of it.
     pub without_limit: Vec<String>,
@@ -58,24 +57,16 @@ impl Learned {
 /// Why nothing can be learned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LearnError {
-    /// A run that is no healthy one.
     #[error("run {number} is not to be learned from: {reason}")]
     Unfit {
         /// Which of the runs, from 1.
         number: usize,
-        /// Why.
         reason: String,
     },
-    /// Too few windows.
     #[error(
         "the runs have {found} windows of {length}, at least {FEWEST} are needed: give more or longer runs, or a shorter --window"
     )]
-    TooFew {
-        /// So many.
-        found: usize,
-        /// Of this length.
-        length: Span,
-    },
+    TooFew { found: usize, length: Span },
 }
 
 /// Learns limits from the variants of healthy runs.

@@ -14,9 +14,7 @@ use crate::stats::Series;
 /// A part of a variant's time, in seconds since its load began.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeSlice {
-    /// Where it begins.
     pub from_s: f64,
-    /// Where it ends.
     pub to_s: f64,
 }
 

@@ -10,9 +10,7 @@ use crate::units::Unit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It holds.
     Passed,
-    /// It is broken.
     Failed,
     /// What was measured does not suffice to say.
     Inconclusive,
@@ -57,7 +55,7 @@ pub struct RuleOutcome {
 }
 
 impl RuleOutcome {
-    /// Whether it makes the gate fail.
+    /// True if it makes the gate fail.
     pub fn fails_the_gate(&self) -> bool {
         self.verdict == Verdict::Failed && self.severity == Severity::Error
     }
@@ -69,7 +67,6 @@ pub struct Paired {
     /// One-sided p of the exact signed-rank test, adjusted by Holm's method for all rules of the gate; `None` with too
     /// few pairs.
     pub p_value: Option<f64>,
-    /// candidate ÷ baseline.
     pub ratio: Option<RatioEstimate>,
     /// Pairs of windows that were measured.
     pub pairs: usize,

@@ -25,11 +25,9 @@ const MOST_NAMES: usize = 8;
 /// What was read, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineCounts {
-    /// Lines.
     pub lines: u64,
     /// Lines that are none of either format.
     pub bad: u64,
-    /// The first of them.
     pub first_bad: Option<u64>,
     /// Requests for files that are served as they are.
     pub files: u64,

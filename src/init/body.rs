@@ -9,7 +9,6 @@ pub enum BodyFormat {
     Json(Json),
     /// A text of a type.
     Text {
-        /// The text.
         text: String,
         /// Its `Content-Type`.
         content_type: String,

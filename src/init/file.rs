@@ -23,14 +23,12 @@ const MOST_PLACES: usize = 12;
 pub struct Gap {
     /// Its line in the file.
     pub line: usize,
-    /// Its key.
     pub key: String,
 }
 
 /// The text of a scenario's file, and what is still to be filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// TOML.
     pub text: String,
     /// The places, in the file's order.
     pub gaps: Vec<Gap>,
@@ -75,7 +73,7 @@ fn write_head(draft: &Draft, file: &str, gaps: &[Gap], out: &mut String) -> fmt:
     let routes = counted(draft.routes.len(), "route");
     let switched_off = match off {
         0 => String::new(),
-        off => format!("; {off} of them may change data and wait until [load] says `change_data = true`"),
+        off => format!("; {off} of them may change data and wait until [load] says `allow_data_changes = true`"),
     };
     comment(out, &format!("{routes}{switched_off}."))?;
     comment(out, "")?;
@@ -141,7 +139,7 @@ fn write_body(draft: &Draft, out: &mut String) -> fmt::Result {
     writeln!(out, "\n[load]")?;
     writeln!(out, "users = 20")?;
     writeln!(out, "duration = \"30s\"")?;
-    writeln!(out, "# change_data = true         # also asks for the routes with `changes_data = true`")?;
+    writeln!(out, "# allow_data_changes = true         # also asks for the routes with `changes_data = true`")?;
     for identity in &draft.identities {
         out.push('\n');
         identity.comments.iter().try_for_each(|it| comment(out, it))?;

@@ -1,4 +1,4 @@
-//! A first scenario for a service of one's own, from what there is: an OpenAPI document, a list of URLs, an access log.
+//! A first scenario for an external service, from what there is: an OpenAPI document, a list of URLs, an access log.
 //!
 //! Pure: texts go in, a [`Draft`] comes out, and [`mod@file`] writes it as a commented scenario. Nothing is made up where a
 //! wrong value would only be answered with 404 or 422: such a place is marked ([`todo`](crate::scenario::service::todo)),
@@ -27,9 +27,7 @@ const MOST_VALUES: usize = 30;
 /// A scenario to be, with what its reader should know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// The scenario's name.
     pub name: String,
-    /// Its title.
     pub title: String,
     /// What it was made from: "`shop.json` (OpenAPI 3.1.0)".
     pub origin: String,
@@ -41,7 +39,6 @@ pub struct Draft {
     pub health: Option<String>,
     /// Who the users are.
     pub identities: Vec<DraftIdentity>,
-    /// What they do.
     pub routes: Vec<DraftRoute>,
     /// What was left out, and why.
     pub notes: Vec<String>,
@@ -69,15 +66,12 @@ pub struct DraftRoute {
     pub weight: u32,
     /// Values of each parameter.
     pub params: Vec<(String, Values)>,
-    /// The query.
     pub query: Vec<(String, String)>,
-    /// The headers.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Option<BodyFormat>,
     /// Statuses of a good answer, where they are not 200 to 299.
     pub expect: Vec<u16>,
-    /// Whether it is switched off until data may change.
+    /// True if it is switched off until data may change.
     pub changes_data: bool,
     /// What is to be known about it.
     pub comments: Vec<String>,
@@ -86,51 +80,30 @@ pub struct DraftRoute {
 /// Why there is no draft.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The document is neither JSON nor YAML.
     #[error("{origin} is no OpenAPI document: {reason}")]
-    NoDocument {
-        /// Which document.
-        origin: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// An OpenAPI document of another version.
-    #[error("{origin} says {seen}: allowed are OpenAPI 3.0 and 3.1")]
+    NoDocument { origin: String, reason: String },
+    #[error("{origin} says {seen}: expected OpenAPI 3.0 and 3.1")]
     Version {
-        /// Which document.
         origin: String,
         /// What it says of itself.
         seen: String,
     },
-    /// A URL of the list is none.
     #[error("`--url`: {0}")]
     Url(String),
-    /// URLs of more than one service.
     #[error("`--url` names `{first}` and `{other}`: one service at a time")]
-    TwoServices {
-        /// The first one's.
-        first: String,
-        /// Another.
-        other: String,
-    },
-    /// The log cannot be read.
+    TwoServices { first: String, other: String },
     #[error("cannot read {origin}")]
     Log {
-        /// Which log.
         origin: String,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// No line of the log is one.
     #[error("{origin} has no line of the common or the combined log format; its first is {first:?}")]
     NoLog {
-        /// Which log.
         origin: String,
         /// Its first line, cut.
         first: String,
     },
-    /// Nothing to ask for.
     #[error("{origin} has no route that can be asked for{}", because(notes))]
     NoRoutes {
         /// Where none was found.

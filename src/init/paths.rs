@@ -36,7 +36,7 @@ const STATIC_FOLDERS: [&str; 4] = ["static", "assets", "_next", "favicon.ico"];
 /// Last words of a path whose `GET` does something: asking for it would end a session, or lose data.
 const ACTS: [&str; 8] = ["logout", "signout", "sign-out", "log-out", "delete", "remove", "reset", "unsubscribe"];
 
-/// Whether the last word of the path is a deed.
+/// True if the last word of the path is a deed.
 pub(super) fn says_that_it_acts(path: &str) -> bool {
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     ACTS.contains(&last.as_str())
@@ -107,7 +107,7 @@ pub(super) fn looks_secret(segment: &str) -> bool {
     segment.len() >= 20 && segment.chars().all(letters) && mixed && !is_uuid(segment) && !looks_like_id(segment)
 }
 
-/// Whether a parameter of this name holds a secret.
+/// True if a parameter of this name holds a secret.
 pub(super) fn is_secret_name(name: &str) -> bool {
     const WORDS: [&str; 13] = [
         "token",
@@ -128,7 +128,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     WORDS.iter().any(|word| name.contains(word)) || ["key", "sig", "code", "sid"].contains(&name.as_str())
 }
 
-/// Whether the path is of a file that is served as it is: no route of a service.
+/// True if the path is of a file that is served as it is: no route of a service.
 pub(super) fn is_static(path: &str) -> bool {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     let first = segments.clone().next().unwrap_or_default();

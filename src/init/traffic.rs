@@ -43,7 +43,7 @@ pub(super) struct ObservedRoute {
     path: Vec<Distinct>,
     /// Values by their names in the query, of good requests.
     query: BTreeMap<String, Distinct>,
-    /// Whether a name was there twice in one query, which a scenario cannot say.
+    /// True if a name was there twice in one query, which a scenario cannot say.
     repeated: bool,
 }
 

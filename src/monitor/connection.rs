@@ -111,7 +111,7 @@ pub(super) async fn close(client: Client, ending: Ending) -> Option<tokio_postgr
 /// Why a poll came to nothing.
 pub(super) struct Trouble {
     pub(super) error: String,
-    /// Whether the connection is of no more use.
+    /// True if the connection is of no more use.
     pub(super) lost: bool,
 }
 
@@ -133,7 +133,7 @@ pub(super) async fn version(client: &Client) -> Result<i32, tokio_postgres::Erro
     client.query_one("SELECT current_setting('server_version_num')::int4", &[]).await?.try_get(0)
 }
 
-/// Whether the server runs on this machine, as far as its address says.
+/// True if the server runs on this machine, as far as its address says.
 pub(super) fn is_local(database: &Database) -> bool {
     let local = |host: &Host| match host {
         Host::Unix(_) => true,

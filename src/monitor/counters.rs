@@ -70,7 +70,6 @@ impl ServerCounters {
         Self { idle_in_transaction_s: None, lost: None, ..*self }
     }
 
-    /// Whether the server is the one that it was.
     pub(super) fn is_same_server(&self, earlier: &Self) -> bool {
         self.started == earlier.started
     }
@@ -115,7 +114,6 @@ pub(super) async fn read(client: &Client, statement: &Statement) -> Result<Serve
     })
 }
 
-/// Reads them once.
 pub(super) async fn read_once(client: &Client) -> Result<ServerCounters, MonitorError> {
     let failed = |source| MonitorError::Query { what: "pg_stat_database", source };
     let version = super::connection::version(client).await.map_err(failed)?;

@@ -19,7 +19,6 @@ GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3 LIMIT $3";
 /// Client sessions of one database, application and role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// The database.
     pub database: String,
     /// `application_name`; empty without one.
     pub application_name: String,

@@ -101,7 +101,7 @@ impl Tracker {
         self.open.values_mut()
     }
 
-    /// Whether a statement was not told: then all must be told once more.
+    /// True if a statement was not told: then all must be told once more.
     pub(super) fn lacks_statements(&self) -> bool {
         self.open.values().any(|open| open.statement.is_none())
     }

@@ -51,7 +51,6 @@ pub use pools::{Counted, GaugeNames, read_once as read_pools};
 pub use session_filter::SessionFilter;
 pub use watcher::{MonitorResult, PollStats};
 
-/// What is watched.
 #[derive(Clone, Debug)]
 pub struct Watch {
     /// How to reach the database under test.
@@ -87,43 +86,26 @@ pub trait Sink: Send + Sync + 'static {
 /// Why the monitor could not watch.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
-    /// The database could not be reached.
     #[error("cannot connect to the database to watch it")]
     Connect(#[source] tokio_postgres::Error),
-    /// A query failed.
     #[error("cannot read {what}")]
     Query {
-        /// Which view.
         what: &'static str,
-        /// The server's error.
         #[source]
         source: tokio_postgres::Error,
     },
-    /// The role sees other sessions without their state: counting would silently give zero.
     #[error("role `{role}` cannot see other sessions in pg_stat_activity")]
-    Blind {
-        /// The role.
-        role: String,
-    },
-    /// A role whose sessions are to count is not there: nobody's would.
+    Blind { role: String },
     #[error("the database has no role `{role}` whose sessions could be counted")]
-    NoSuchRole {
-        /// The role.
-        role: String,
-    },
-    /// The console of `PgBouncer` could not be asked.
+    NoSuchRole { role: String },
     #[error("cannot watch PgBouncer at its console")]
     PgBouncer(#[source] PgBouncerFault),
-    /// The HTTP client could not be built.
     #[error("cannot prepare the probes")]
     Http(#[source] reqwest::Error),
-    /// The thread or its event loop could not be started.
     #[error("cannot start the monitor")]
     Start(#[source] std::io::Error),
-    /// The server did not answer in time.
     #[error("the database did not answer within {} s", connection::POLL_TIMEOUT.as_secs())]
     Silent,
-    /// The monitor's thread died.
     #[error("the monitor has crashed")]
     Crashed,
 }

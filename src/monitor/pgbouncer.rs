@@ -41,7 +41,6 @@ const TEXTS_MAX: usize = 64;
 /// A `PgBouncer` to watch.
 #[derive(Clone, Debug)]
 pub struct PgBouncerWatch {
-    /// Its console.
     pub console: Console,
     /// The file that it logs to, where that can be read.
     pub log: Option<PathBuf>,
@@ -57,11 +56,9 @@ impl From<Config> for Console {
     }
 }
 
-/// The URL of a console does not parse. It is not repeated: it may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[error("the URL of PgBouncer cannot be used: {reason}; it reads `postgresql://user:password@host:6432/pgbouncer`")]
 pub struct ConsoleUrlError {
-    /// What is wrong with it.
     pub reason: String,
 }
 
@@ -166,10 +163,8 @@ impl PgBouncerWatcher {
 /// Why a console could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum PgBouncerFault {
-    /// It could not be reached, or refused.
     #[error(transparent)]
     Refused(#[from] tokio_postgres::Error),
-    /// It did not answer in time.
     #[error("no answer within {} s", TIMEOUT.as_secs())]
     Silent,
 }

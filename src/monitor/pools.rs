@@ -41,15 +41,12 @@ pub(super) fn client(probe: &HealthProbe) -> reqwest::Result<reqwest::Client> {
 /// no such gauge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GaugeNames {
-    /// Connections out.
     pub checked_out: Option<GaugeName>,
-    /// Checkouts that wait.
     pub pending: Option<GaugeName>,
     /// Checkouts that have given up.
     pub timeouts: Option<GaugeName>,
     /// Connections that the pool keeps.
     pub size: Option<GaugeName>,
-    /// Connections beyond those.
     pub overflow: Option<GaugeName>,
     /// Where the counter of timeouts begins.
     pub counted: Counted,
@@ -68,7 +65,7 @@ impl From<&Metrics> for GaugeNames {
     fn from(metrics: &Metrics) -> Self {
         Self {
             checked_out: metrics.checked_out.clone(),
-            pending: metrics.waiting.clone(),
+            pending: metrics.pending.clone(),
             timeouts: metrics.timeouts.clone(),
             size: metrics.size.clone(),
             overflow: metrics.overflow.clone(),

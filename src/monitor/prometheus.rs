@@ -9,7 +9,7 @@ pub(super) struct PrometheusMetric {
 }
 
 impl PrometheusMetric {
-    /// Whether it has this name and, where one is given, this label.
+    /// True if it has this name and, where one is given, this label.
     pub(super) fn is(&self, name: &str, label: Option<(&str, &str)>) -> bool {
         self.name == name && label.is_none_or(|(label, value)| self.label(label) == Some(value))
     }

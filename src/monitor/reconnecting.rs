@@ -27,7 +27,7 @@ pub(super) struct ReconnectingClient {
 pub(super) struct Restored {
     /// How long it was down.
     pub(super) gap: Duration,
-    /// Whether the server was started again meanwhile.
+    /// True if the server was started again meanwhile.
     pub(super) restarted: bool,
 }
 

@@ -77,7 +77,6 @@ impl RowState {
     }
 }
 
-/// One session.
 #[derive(Clone, Debug)]
 pub(super) struct SessionRow {
     pub(super) pid: i32,

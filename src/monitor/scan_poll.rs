@@ -31,11 +31,10 @@ WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) A
 /// One session that is in a transaction, or runs a statement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CloseSession {
-    /// Its process.
     pub pid: i32,
     /// What it does: never idle.
     pub state: SessionState,
-    /// Whether its statement waits for a lock.
+    /// True if its statement waits for a lock.
     pub waits_for_lock: bool,
     /// Age of its transaction in seconds; of an aborted one, since it was aborted.
     pub transaction_s: f64,
@@ -48,9 +47,7 @@ pub struct CloseSession {
 /// All of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScanPoll {
-    /// When.
     pub at: Instant,
-    /// In no order.
     pub sessions: Vec<CloseSession>,
 }
 

@@ -45,7 +45,7 @@ impl TierPace {
         self.usual * self.factor.max(self.ease) * if self.many { 2 } else { 1 }
     }
 
-    /// Whether a poll is due at this tick, and if so, it is taken as made. Ticks come every `tick`.
+    /// True if a poll is due at this tick, and if so, it is taken as made. Ticks come every `tick`.
     pub(super) fn take_due(&mut self, at: Instant, tick: Duration) -> bool {
         if self.due.is_some_and(|due| at + tick / 2 < due) {
             return false;

@@ -10,7 +10,6 @@ use super::MonitorError;
 pub struct SessionFilter {
     /// Names as sessions give them (`application_name`); one that ends with `*` stands for all that begin so.
     pub applications: Vec<String>,
-    /// Roles.
     pub users: Vec<String>,
 }
 
@@ -21,7 +20,7 @@ impl SessionFilter {
         Self::default()
     }
 
-    /// Whether nobody is left out.
+    /// True if nobody is left out.
     #[must_use]
     pub fn is_everybody(&self) -> bool {
         self.applications.is_empty() && self.users.is_empty()

@@ -50,7 +50,6 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// A poll may take this share of the time; otherwise the next one is put off.
 const COST_SHARE: u32 = 10;
 
-/// What a session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SessionState {
     /// It runs a statement, or waits within one.
@@ -87,7 +86,7 @@ impl SessionState {
         }
     }
 
-    /// Whether it holds a transaction and does nothing.
+    /// True if it holds a transaction and does nothing.
     pub fn is_idle_in_transaction(self) -> bool {
         matches!(self, Self::IdleInTransaction | Self::Aborted)
     }
@@ -96,7 +95,6 @@ impl SessionState {
 /// One session. Texts are as the server has them: whatever a client chose to send.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
-    /// Its process.
     pub pid: i32,
     /// The role; `None` when the server does not say.
     pub user: Option<String>,
@@ -104,11 +102,10 @@ pub struct Session {
     pub application_name: String,
     /// Address of the client; `None` over a socket.
     pub client: Option<String>,
-    /// What it does.
     pub state: SessionState,
     /// What it waits for, `Lock:transactionid`; `None` when it does not wait.
     pub wait: Option<String>,
-    /// Whether that is a heavyweight lock.
+    /// True if that is a heavyweight lock.
     pub waits_for_lock: bool,
     /// Age of its transaction in seconds; `None` when it has none.
     pub transaction_s: Option<f64>,
@@ -136,18 +133,15 @@ pub struct ServerLimits {
     pub version: String,
     /// Sessions that it allows.
     pub max_connections: u32,
-    /// The database.
     pub database: String,
 }
 
 /// What polling gave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PollEvent {
-    /// The sessions.
     Poll(SessionSnapshot),
     /// The server does not answer, and why. Said once.
     Lost(String),
-    /// It answers again.
     Back(ServerLimits),
 }
 

@@ -172,7 +172,7 @@ impl Watcher {
             unwatched_s: line.unwatched_s,
             sessions_with_activity: self.working.sessions(),
             episodes: self.longest.ended,
-            episodes_told: self.longest.told,
+            episodes_recorded: self.longest.told,
             ..self.record
         };
         MonitorResult { polls: self.stats, record }
@@ -336,7 +336,7 @@ impl Watcher {
         }
     }
 
-    /// Whether the server's clock has jumped.
+    /// True if the server's clock has jumped.
     fn observe_clock(&mut self, server: ServerTime, asked: Instant, sink: &dyn Sink) -> bool {
         let events = self.clocks.observe(ClockReading::now(server, self.watch.epoch, asked));
         let jumped = events.iter().any(|event| matches!(event, Event::ClockJumped { clock, .. } if clock == "server"));
@@ -370,7 +370,7 @@ impl Watcher {
         }
     }
 
-    /// Whether there is a connection; tries to make one when it is time to.
+    /// True if there is a connection; tries to make one when it is time to.
     async fn is_connected(&mut self, sink: &dyn Sink) -> bool {
         if let Some(Restored { gap, restarted }) = self.line.restore().await {
             self.since = ServerTime::EVER;

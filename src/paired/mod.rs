@@ -2,7 +2,7 @@
 //!
 //! Each window is a run of its own: a fresh PostgreSQL, fresh replicas, fresh pools, and a record like any other's. So
 //! no arm inherits anything from the one before (no session, no warm cache, no row that was counted up), and every tool
-//! that reads a run reads a window. (A service of one's own keeps its database; where a command starts it, it is fresh.) What is judged, and when it stands, is decided by [`crate::gate::paired`].
+//! that reads a run reads a window. (An external service keeps its database; where a command starts it, it is fresh.) What is judged, and when it stands, is decided by [`crate::gate::paired`].
 
 mod record;
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::compare::Side;
-use crate::gate::paired::{Arm, Pair, PairOrder, PairsEnd, Trial, WindowFigures};
+use crate::gate::paired::{Arm, Pair, PairsEnd, Trial, WindowFigures};
 use crate::record::Outcome;
 use crate::record::store::{RunFolder, read_samples};
 use crate::run::progress::{Progress, Update};
@@ -34,11 +34,8 @@ pub struct Arrangement {
     pub settle: Span,
     /// Part of a window that is measured.
     pub measured: Span,
-    /// Which arm of a pair comes first.
-    pub order: PairOrder,
     /// No pair is begun that would probably end later than this.
     pub max_duration: Option<Duration>,
-    /// When to stop.
     pub stopping: Stopping,
 }
 
@@ -47,7 +44,6 @@ pub struct Arrangement {
 pub enum Stopping {
     /// As soon as no pair to come can change the verdict.
     WhenSettled,
-    /// After all pairs.
     AfterAll,
 }
 
@@ -65,7 +61,6 @@ pub trait PairObserver: Send + Sync {
 /// Pairs that were measured.
 #[derive(Debug)]
 pub struct PairedRun {
-    /// With all pairs.
     pub trial: Trial,
     /// Why there are no more.
     pub ended: PairsEnd,
@@ -158,7 +153,7 @@ impl Measuring<'_> {
     /// Both windows of the next pair; `None` when interrupted.
     async fn pair(&mut self) -> Result<Option<Pair>, RunError> {
         let number = self.trial.pairs().len();
-        let [first, second] = self.arrangement.order.arms(number, rand::random());
+        let [first, second] = Arm::in_drawn_order(rand::random());
         let Some(one) = self.window(number, first).await? else { return Ok(None) };
         let Some(other) = self.window(number, second).await? else { return Ok(None) };
         let (baseline, candidate) = if first == Arm::Baseline { (one, other) } else { (other, one) };

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Arrangement;
-use crate::gate::paired::{Arm, Pair, PairOrder, PairPlan, PairsEnd, Trial};
+use crate::gate::paired::{Arm, Pair, PairPlan, PairsEnd, Trial};
 use crate::record::Format;
 use crate::scenario::{Experiment, VariantName};
 use crate::units::Span;
@@ -29,10 +29,10 @@ pub struct PairedRecord {
     pub baseline: VariantName,
     /// The variant that was judged.
     pub candidate: VariantName,
-    /// Pairs and α.
     pub plan: PairPlan,
-    /// How the order of the arms was chosen; the order itself is that of `windows`.
-    pub order: PairOrder,
+    /// `drawn`: a coin chose which arm comes first; in records of earlier programs also `abba`. The order itself is that
+    /// of `windows`.
+    pub order: String,
     /// Discarded part of a window, after the ramp.
     pub settle: Span,
     /// Measured part of a window.
@@ -49,14 +49,11 @@ pub struct PairedRecord {
     pub ended: Option<PairsEnd>,
 }
 
-/// One window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowRecord {
     /// Its pair, counted from 1.
     pub pair: usize,
-    /// Its arm.
     pub arm: Arm,
-    /// Its variant.
     pub variant: VariantName,
     /// Its folder, beside this file: a run like any other.
     pub folder: String,
@@ -78,7 +75,7 @@ impl PairedRecord {
             baseline: arrangement.baseline,
             candidate: arrangement.candidate,
             plan: trial.plan(),
-            order: arrangement.order,
+            order: "drawn".to_owned(),
             settle: arrangement.settle,
             measured: arrangement.measured,
             rules: trial.rules().iter().map(|rule| rule.rule().text.clone()).collect(),

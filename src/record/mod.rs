@@ -28,7 +28,7 @@ pub use summary::Summary;
 
 /// Version of the format of `record.json` and `samples.ndjson`. Raised when a reader of the old one would misread the
 /// new one; a new key is no reason.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Name and version of a format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,7 +75,7 @@ impl RunRecord {
         names
     }
 
-    /// Whether nothing went wrong in a variant that this instrument looks for, by what there was to see of it.
+    /// True if nothing went wrong in a variant that this instrument looks for, by what there was to see of it.
     pub fn is_healthy(&self, variant: &VariantRecord) -> bool {
         match self.scenario {
             Experiment::Gateway(_) => variant.summary.is_healthy(),
@@ -132,7 +132,7 @@ pub struct VariantRecord {
     /// The version of the `PgBouncer` before it; `None` without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pgbouncer_version: Option<String>,
-    /// Whether it ran to its end; `false` when it was cut short.
+    /// True if it ran to its end; `false` when it was cut short.
     pub complete: bool,
     /// From the first step of the testbed to the moment in which the load could begin, in seconds.
     pub startup_s: f64,
@@ -327,8 +327,9 @@ pub struct MonitorRecord {
     /// Idle-in-transaction episodes that ended, or were open at the end.
     pub episodes: u64,
     /// Those of them that have a line among the samples: the longest.
-    pub episodes_told: u64,
-    /// Whether the server counts idle-in-transaction time: PostgreSQL 14 and later.
+    #[serde(alias = "episodes_told")]
+    pub episodes_recorded: u64,
+    /// True if the server counts idle-in-transaction time: PostgreSQL 14 and later.
     pub counts_idle_time: bool,
     /// Connections that were lost.
     pub connections_lost: u32,

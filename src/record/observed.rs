@@ -113,7 +113,7 @@ const THROTTLED: f64 = 0.05;
 const STALLED: f64 = 0.95;
 
 impl MachineLoad {
-    /// Whether the processors of this machine were the limit.
+    /// True if the processors of this machine were the limit.
     pub fn is_limit(self) -> bool {
         let waits = match (self.run_queue_delay_ms, self.stalled_ratio) {
             (Some(delay_ms), _) => delay_ms >= DELAY_MS,

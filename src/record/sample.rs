@@ -13,7 +13,6 @@ pub struct Stamped {
     pub variant: VariantName,
     /// Seconds since this variant's load began: the real time of the sample, not of the tick that asked for it.
     pub at_s: f64,
-    /// What was seen.
     #[serde(flatten)]
     pub sample: Sample,
 }
@@ -43,14 +42,12 @@ pub enum Sample {
     /// `PgBouncer`, once a second.
     #[serde(rename = "pgbouncer")]
     PgBouncer(PgBouncerSample),
-    /// Something happened.
     Event(Event),
 }
 
 /// Sessions of the database under test, from `pg_stat_activity`, client backends other than our own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ActivitySample {
-    /// All of them.
     pub sessions: u32,
     /// State `active`.
     pub active: u32,
@@ -113,7 +110,7 @@ pub struct HoldGroup {
     /// Session seconds idle in transaction since the last breakdown; `None` in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_s: Option<f64>,
-    /// Whether their transactions began before the load did: no request of it holds them. Left out where it is false.
+    /// True if their transactions began before the load did: no request of it holds them. Left out where it is false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub earlier: bool,
 }
@@ -121,7 +118,6 @@ pub struct HoldGroup {
 /// A session that was idle in transaction, from the statement after which it was to what it did next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpisodeSample {
-    /// The server process.
     pub pid: i32,
     /// When the episode began, seconds since the variant's load began; exact to a poll's duration.
     pub began_s: f64,
@@ -135,9 +131,8 @@ pub struct EpisodeSample {
     pub user: Option<String>,
     /// The client's address; `None` for a Unix socket.
     pub client: Option<String>,
-    /// Whether the transaction was aborted.
+    /// True if the transaction was aborted.
     pub aborted: bool,
-    /// How it ended.
     pub end: EpisodeEnd,
 }
 
@@ -175,7 +170,6 @@ pub struct CountersSample {
 /// Sessions of the server that are not the load's, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherSessions {
-    /// Of other databases.
     pub other_database: u32,
     /// Of replication (`walsender`).
     pub replication: u32,
@@ -219,9 +213,8 @@ pub struct PoolSample {
     pub replica: u32,
     /// Connections out; `None` when the gauges did not answer, and so for the rest.
     pub checked_out: Option<u32>,
-    /// Checkouts that wait.
     pub pending: Option<u32>,
-    /// Checkouts that have given up since the replica started; of a service of one's own, since the load began.
+    /// Checkouts that have given up since the replica started; of an external service, since the load began.
     pub timeouts: Option<u64>,
     /// Workers whose event loop has not taken its turn for a second; `None` where no gauge tells.
     pub stalled_workers: Option<u32>,
@@ -231,7 +224,7 @@ pub struct PoolSample {
     /// from outside are held against. `None` of all but the reference gateway, and in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_s: Option<f64>,
-    /// Connections that the pool keeps, where a service of one's own tells.
+    /// Connections that the pool keeps, where an external service tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
     /// Connections beyond those, where it tells.
@@ -244,7 +237,7 @@ pub struct PoolSample {
 pub struct HealthSample {
     /// The replica, counted from 1.
     pub replica: u32,
-    /// Whether the replica counts as up, this probe included.
+    /// True if the replica counts as up, this probe included.
     pub up: bool,
     /// What was wrong with this probe; `None` when it was good.
     pub error: Option<String>,
@@ -270,7 +263,6 @@ pub struct LoadSample {
 /// Latencies of the requests that finished within a second or so, failed ones included.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowLatency {
-    /// Their median.
     pub latency_p50_ms: f64,
     /// Their 95th percentile.
     pub latency_p95_ms: f64,
@@ -292,9 +284,7 @@ pub struct PgBouncerSample {
 /// One pool: a database and a user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PgBouncerPool {
-    /// Database.
     pub database: String,
-    /// User.
     pub user: String,
     /// Clients that have a server connection, or want none.
     pub cl_active: Option<u32>,
@@ -313,7 +303,6 @@ pub struct PgBouncerPool {
 /// Totals of a database since `PgBouncer` started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PgBouncerStats {
-    /// Database.
     pub database: String,
     /// Transactions that have ended.
     pub xact_count: Option<u64>,
@@ -342,16 +331,9 @@ pub enum Event {
         replica: u32,
     },
     /// A poll of the database failed: there is a gap in the samples.
-    PollFailed {
-        /// Why.
-        error: String,
-    },
+    PollFailed { error: String },
     /// The monitor's connection was lost: nothing is seen until it is back.
-    ConnectionLost {
-        /// Why.
-        error: String,
-    },
-    /// It is back.
+    ConnectionLost { error: String },
     Reconnected {
         /// How long nothing was seen, in milliseconds.
         after_ms: u64,

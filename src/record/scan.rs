@@ -11,6 +11,7 @@ pub struct ScanRecord {
     /// What a verdict needs.
     pub thresholds: ScanThresholds,
     /// How well it could be seen.
+    #[serde(alias = "sight")]
     pub sampling: ScanSampling,
     /// Requests a second of the whole traffic that harm is reckoned for; `None` when it is not known.
     pub traffic_rps: Option<f64>,
@@ -20,6 +21,7 @@ pub struct ScanRecord {
     /// The routes, most harmful first.
     pub routes: Vec<ScanRoute>,
     /// What was done, in order of time.
+    #[serde(alias = "windows")]
     pub turns: Vec<ScanTurn>,
 }
 
@@ -53,6 +55,7 @@ pub struct ScanPlan {
     pub seconds: f64,
     /// How long the routes are asked for together, in seconds; 0 when they were not: one route has no concurrent phase, and a scan
     /// may end before.
+    #[serde(alias = "company_s")]
     pub concurrent_s: f64,
     /// Seed of all random choices.
     pub seed: u64,
@@ -73,15 +76,19 @@ pub struct ScanThresholds {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanSampling {
     /// Polls of the sessions.
+    #[serde(alias = "looks")]
     pub polls: u64,
     /// Their rate; `None` without any.
+    #[serde(alias = "look_rate_hz")]
     pub poll_rate_hz: Option<f64>,
     /// The longest time between two polls, in seconds; `None` with fewer than two.
     pub longest_gap_s: Option<f64>,
     /// Sessions that were idle in transaction before the first request: of others, and not counted.
+    #[serde(alias = "strangers_before")]
     pub other_sessions_before: u32,
     /// Session seconds a second idle in transaction while nothing was asked for, in transactions that began then: of
     /// others, and subtracted; `None` when there was no such time, or a gap in what was seen of it.
+    #[serde(alias = "strangers_idle")]
     pub other_sessions_idle_mean: Option<f64>,
     /// Session seconds idle in transaction from the first request alone to the last, other sessions included, by the polls.
     pub sampled_s: f64,
@@ -158,12 +165,15 @@ pub struct ScanRoute {
     /// The last statement of most of the idle time, values as `?`.
     pub statement: Option<String>,
     /// The same per request in the concurrent phase; `None` when it was not asked for in the concurrent phase, or nobody can tell.
+    #[serde(alias = "held_in_company_s_per_request")]
     pub held_concurrent_s_per_request: Option<Estimate>,
-    /// Whether it holds in the concurrent phase and not alone.
+    /// True if it holds in the concurrent phase and not alone.
+    #[serde(alias = "only_in_company")]
     pub only_concurrent: bool,
     /// The verdict.
     pub verdict: ScanVerdict,
     /// Why the verdict is what it is, where that needs a word.
+    #[serde(alias = "because")]
     pub reason: Option<String>,
     /// Sessions that it keeps idle in transaction at the mean under the traffic: held seconds × rate. `None` when one of
     /// the two is not known, or it leaks.
@@ -177,10 +187,13 @@ pub struct ScanRoute {
 #[serde(rename_all = "snake_case")]
 pub enum TurnKind {
     /// The first requests of a route: they warm the service up, and show whether it leaves sessions behind.
+    #[serde(alias = "first")]
     Warmup,
     /// A route alone.
+    #[serde(alias = "alone")]
     Isolated,
     /// The same again, since sessions were left behind.
+    #[serde(alias = "again")]
     Recheck,
     /// Nothing is asked for: what is seen is others'.
     Quiet,
@@ -200,6 +213,7 @@ pub struct ScanTurn {
     /// The last answer.
     pub to_s: f64,
     /// The end of the rest.
+    #[serde(alias = "rested_s")]
     pub cooldown_end_s: f64,
     /// Requests that were sent.
     pub requests: u64,

@@ -21,41 +21,26 @@ const RESERVE: usize = 256 << 10;
 /// Why a run folder could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Writing failed.
     #[error("cannot write `{}`", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// Reading failed.
     #[error("cannot read `{}`", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// It is not what it should be.
     #[error("`{}` is no run record", path.display())]
     Parse {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         #[source]
         source: serde_json::Error,
     },
-    /// It was written by a later program.
     #[error("`{}` has format version {found}, this program reads up to {FORMAT_VERSION}", path.display())]
-    TooNew {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
+    TooNew { path: PathBuf, found: u32 },
 }
 
 /// A run folder that is being written.
@@ -194,7 +179,7 @@ impl SampleWriter {
     }
 }
 
-/// Whether a sample holds texts of others; the rest are numbers, and names of the scenario's own.
+/// True if a sample holds texts of others; the rest are numbers, and names of the scenario's own.
 fn holds_texts(sample: &Sample) -> bool {
     match sample {
         Sample::Activity(_) | Sample::Pulse(_) | Sample::Counters(_) | Sample::Load(_) => false,
@@ -232,7 +217,7 @@ pub struct SamplesRead {
     pub samples: u64,
     /// Lines that are no sample, the last one aside.
     pub unreadable: u64,
-    /// Whether the last line ends in the middle: the process was killed while it wrote.
+    /// True if the last line ends in the middle: the process was killed while it wrote.
     pub cut_off: bool,
 }
 

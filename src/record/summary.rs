@@ -31,7 +31,7 @@ pub struct Summary {
     pub latency_max_ms: Option<f64>,
     /// Requests cut off by the end of the load: neither success nor failure.
     pub requests_cut_off: u64,
-    /// Replicas that were started; of a service of one's own the base URLs that were probed, and `None` where none was.
+    /// Replicas that were started; of an external service the base URLs that were probed, and `None` where none was.
     pub replicas: Option<u32>,
     /// Fewest replicas that the health probe called up at any time.
     pub replicas_healthy_min: Option<u32>,
@@ -66,11 +66,9 @@ pub struct Summary {
 /// Requests of a window.
 #[derive(Clone, Debug, Default)]
 pub struct RequestTotals {
-    /// That finished.
     pub finished: u64,
     /// That failed, of those.
     pub failed: u64,
-    /// Their latencies.
     pub latency: LatencyHistogram,
 }
 
@@ -83,7 +81,6 @@ impl RequestTotals {
 
 /// All that a summary is computed from.
 pub struct Measured<'a> {
-    /// The phases.
     pub phases: Phases,
     /// Requests that finished in the steady phase.
     pub steady: &'a RequestTotals,
@@ -150,7 +147,7 @@ impl Summary {
 const HEALTHY_FAILURE_RATIO: f64 = 0.001;
 
 impl Summary {
-    /// Whether nothing went wrong that this instrument looks for. What is not known is not healthy.
+    /// True if nothing went wrong that this instrument looks for. What is not known is not healthy.
     pub fn is_healthy(&self) -> bool {
         self.pool_timeouts == Some(0) && self.is_healthy_from_outside() && self.replicas.is_some()
     }

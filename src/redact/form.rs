@@ -26,7 +26,6 @@ const CALLED_SECRET: &str = r#"(?i-u)[\w.-]*(?:secret|token|passw|pwd|api[_-]?ke
 /// A value of the environment that a command gets: whatever it is called.
 const OF_ENVIRONMENT: &str = r#"(?-u)\benv\.[\w-]+\s*=\s*["']?([^\s"'`]+)"#;
 
-/// In any text.
 pub(super) static IN_TEXT: Forms = Forms(LazyLock::new(|| compiled(&[IN_URL, BEARER, JWT])));
 
 /// Nowhere.

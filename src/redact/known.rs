@@ -25,7 +25,6 @@ const SHORTEST_NUMBER: usize = 8;
 /// A line of a secret of several lines is one itself from this length on.
 const SHORTEST_LINE: usize = 8;
 
-/// The secrets that are known.
 pub(super) struct KnownSecrets {
     secrets: Vec<Vec<u8>>,
     plain: Anchors,

@@ -75,7 +75,7 @@ impl Redactor {
         if found.is_empty() { text } else { without(&text, found) }
     }
 
-    /// Whether the text ends within a secret, so that what comes next may be the rest of it.
+    /// True if the text ends within a secret, so that what comes next may be the rest of it.
     pub(crate) fn ends_within_secret(&self, text: &str) -> bool {
         let Some(known) = &self.0 else { return false };
         let text = without_partial_escape(text.as_bytes());
@@ -167,7 +167,7 @@ static OF_PROCESS: RwLock<(Vec<String>, Redactor)> = RwLock::new((Vec::new(), Re
 /// A secret of letters of one case alone, and shorter than this, is a word: `postgres`, `test`, `admin`.
 const LONGEST_WORD: usize = 12;
 
-/// Whether a secret cannot be told from a word of our own sentences, keys and tables. Redacting it everywhere would destroy
+/// True if a secret cannot be told from a word of our own sentences, keys and tables. Redacting it everywhere would destroy
 /// them, and hide nothing: it is in every list of passwords.
 fn is_word(secret: &str) -> bool {
     let lower = secret.chars().all(|c| c.is_ascii_lowercase());

@@ -28,7 +28,7 @@ pub(crate) fn without_literals(statement: &str) -> String {
     out
 }
 
-/// Whether a backslash in the literal that follows is one: `E'…'`, but not the end of a word, as in `else'…'`.
+/// True if a backslash in the literal that follows is one: `E'…'`, but not the end of a word, as in `else'…'`.
 fn ends_with_escape_prefix(before: &str) -> bool {
     let Some(word) = before.strip_suffix(['e', 'E']) else { return false };
     !word.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$'))

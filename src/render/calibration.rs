@@ -16,7 +16,6 @@ use crate::scenario::VariantName;
 pub struct CalibrationView<'a> {
     /// What came of it.
     pub calibration: &'a Calibration,
-    /// The scenario's name.
     pub scenario: &'a str,
     /// The variant in both arms.
     pub variant: VariantName,

@@ -20,7 +20,6 @@ pub struct Compared<'a> {
     pub baseline: (&'a Path, &'a RunRecord),
     /// After; the same run when two of its variants are compared.
     pub candidate: (&'a Path, &'a RunRecord),
-    /// The comparisons.
     pub comparisons: &'a [Comparison],
 }
 

@@ -18,7 +18,6 @@ const WIDTH: usize = 120;
 /// What was found in one variant.
 #[derive(Clone, Debug)]
 pub struct Diagnosed {
-    /// The variant.
     pub variant: VariantName,
     /// Its findings, most harmful first.
     pub findings: Vec<Finding>,

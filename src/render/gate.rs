@@ -15,9 +15,7 @@ use crate::scenario::VariantName;
 /// A verdict, and what a reader has to know beside it.
 #[derive(Clone, Copy, Debug)]
 pub struct GateView<'a> {
-    /// The verdict.
     pub report: &'a GateReport,
-    /// The scenario's name.
     pub scenario: &'a str,
     /// The run that was judged; `None` when there is none.
     pub folder: Option<&'a Path>,

@@ -33,14 +33,14 @@ fn of_monitor(monitor: &MonitorRecord, variant: &VariantRecord) -> Vec<String> {
         ));
     }
     if monitor.server_restarts > 0 {
-        said.push("the server was restarted meanwhile, and its count is no continuation.".to_owned());
+        said.push("the server was restarted, which resets its counter.".to_owned());
     }
     if monitor.unwatched_s > 0.0 {
         let unwatched = seconds(Some(monitor.unwatched_s));
-        said.push(format!("nobody watched for {unwatched}, which the figures do not cover."));
+        said.push(format!("the monitor was disconnected for {unwatched}; figures exclude that time."));
     }
     if monitor.clock_jumps > 0 {
-        said.push("a clock was set meanwhile; ages were corrected by as much.".to_owned());
+        said.push("a clock was set; ages were corrected.".to_owned());
     }
     said
 }
@@ -50,7 +50,7 @@ fn of_schedule(schedule: &ScheduleRecord) -> Vec<String> {
     if schedule.not_started > 0 {
         let due = schedule.started + schedule.not_started;
         said.push(format!(
-            "{} of {} requests that were due did not begin, because `max_in_flight` were in flight: no latency tells of them.",
+            "{} of {} scheduled requests were not sent (`max_in_flight` reached); latency excludes them.",
             count(Some(schedule.not_started)),
             count(Some(due)),
         ));

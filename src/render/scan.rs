@@ -63,7 +63,7 @@ pub fn json<'a>(record: &'a RunRecord, folder: &'a Path) -> ScanJson<'a> {
         sampling: scan.sampling,
     };
     ScanJson {
-        format: Format { name: "rbac-bench/scan".to_owned(), version: 1 },
+        format: Format { name: "rbac-bench/scan".to_owned(), version: 2 },
         scenario: record.scenario.name(),
         outcome: &record.outcome,
         folder,
@@ -80,7 +80,7 @@ pub fn text(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
     let mut say = |line: &str| prose(&mut text, line, width);
     say(&format!("{name} · scan · {subject} · PostgreSQL {version}"));
     if record.outcome == Outcome::Interrupted {
-        say("interrupted: the figures cover what was asked for until then");
+        say("interrupted: the figures cover the requests sent until then");
     }
     for (variant, scan) in scans(record) {
         one(&mut text, variant, scan, width);
@@ -89,7 +89,7 @@ pub fn text(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
     if !left_out.is_empty() {
         text.push('\n');
         let why = why_not_asked(&record.scenario);
-        prose(&mut text, &format!("Not asked for, since they {why}: {}.", left_out.join(", ")), width);
+        prose(&mut text, &format!("Skipped, since they {why}: {}.", left_out.join(", ")), width);
     }
     // Writing to a `String` cannot fail.
     let _ = writeln!(text, "\nrecord  {}", folder.display());
@@ -114,12 +114,12 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
     text.push('\n');
     let rate = scan.sampling.poll_rate_hz.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
     let concurrent = if plan.concurrent_s > 0.0 {
-        format!(", then {} together", seconds(Some(plan.concurrent_s)))
+        format!(", then {} concurrently", seconds(Some(plan.concurrent_s)))
     } else {
         String::new()
     };
     let how = format!(
-        "{variant}: {} users at a time, up to {} requests of each route alone in {} rounds{concurrent}; {rate} polls a second",
+        "{variant}: {} users, up to {} requests per route in {} rounds{concurrent}; {rate} polls/s",
         plan.users, plan.requests, plan.rounds
     );
     prose(text, &how, width);
@@ -142,12 +142,12 @@ fn table(scan: &ScanRecord) -> String {
         "route",
         "verdict",
         "held per request (95 %)",
-        "of response",
+        "hold ratio",
         "active",
         "lock wait",
-        "left",
-        "sessions",
-        "full at (/s)",
+        "leaked",
+        "sessions held",
+        "pool full (req/s)",
     ];
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
@@ -204,18 +204,18 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
     let name = &route.route;
     let said = match route.verdict {
         ScanVerdict::Leaks => format!(
-            "{name} leaves sessions in a transaction: {} were still open after the last answer.",
+            "{name} leaks sessions: {} were still in a transaction after the last answer.",
             count(route.left_behind)
         ),
         ScanVerdict::Holds if route.only_concurrent => {
             let held = route.held_concurrent_s_per_request.map(|it| it.value);
-            format!("{name} holds its session in concurrent, {} per request, and not alone.", seconds(held))
+            format!("{name} holds its session only in the concurrent phase: {} per request.", seconds(held))
         }
         ScanVerdict::Holds => {
             let longest = seconds(route.longest_hold_s);
             format!("{name} holds its session across slow work, up to {longest} at a time.")
         }
-        ScanVerdict::Fine | ScanVerdict::Unknown => format!("{name}: cannot tell."),
+        ScanVerdict::Fine | ScanVerdict::Unknown => format!("{name}: unknown."),
     };
     prose(text, &said, width);
     if let Some(reason) = route.reason.as_ref().filter(|_| !route.only_concurrent) {
@@ -231,30 +231,28 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(rps) = scan.traffic_rps {
         let full = scan.pool_full_at_rps.map_or_else(String::new, |full| {
-            format!(" The pools would be full at {} a second of this mix, at the latest.", per_second(Some(full)))
+            format!(" The pools are full at {} requests/s of this mix, at the latest.", per_second(Some(full)))
         });
         said.push(format!(
-            "`sessions`: idle in transaction at the mean, at {} requests a second in the scenario's mix.{full}",
+            "`sessions held`: idle in transaction (mean) at {} requests/s of the scenario's mix.{full}",
             per_second(Some(rps))
         ));
     }
     let sampling = scan.sampling;
     said.push(format!(
-        "Idle time while routes were asked for alone, sampled / counted by the server: {} / {}; it hears of a session's \
-         time late, and of open transactions not at all.",
+        "Idle in transaction during isolation, sampled / server counter: {} / {} (the counter lags).",
         seconds(Some(sampling.sampled_s)),
         sampling.counted_s.map_or_else(|| "–".to_owned(), |it| format!("≥ {}", seconds(Some(it))))
     ));
     if sampling.other_sessions_before > 0 || sampling.other_sessions_idle_mean.is_some_and(|it| it > 0.0) {
         said.push(format!(
-            "Others were idle in transaction too, which is not counted: {} sessions from before, and {} sessions at the \
-             mean while nothing was asked for.",
+            "Other sessions idle in transaction, excluded: {} before the scan, {} on average in quiet turns.",
             sampling.other_sessions_before,
             quantity(sampling.other_sessions_idle_mean, Unit::Count)
         ));
     }
     if sampling.other_sessions_idle_mean.is_none() {
-        said.push("Whether others were idle in transaction while nothing was asked for cannot be told.".to_owned());
+        said.push("No quiet turn was observed: idle time of other sessions is unknown.".to_owned());
     }
     said
 }

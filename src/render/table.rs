@@ -206,7 +206,7 @@ fn table(record: &RunRecord, with_reference: bool) -> String {
     ruled(&table.to_string())
 }
 
-/// Whether the processors of this machine were the limit of a variant.
+/// True if the processors of this machine were the limit of a variant.
 fn is_cpu_limited(variant: &VariantRecord) -> bool {
     variant.machine_load.is_some_and(MachineLoad::is_limit)
 }
@@ -370,7 +370,10 @@ mod tests {
         variant.monitor = Some(MonitorRecord { unwatched_s: 3.2, server_restarts: 1, ..MonitorRecord::default() });
         let text = run(&record, Path::new("x"), None);
         assert!(text.contains(" ± 2.50 s / "), "{text}");
-        assert!(text.contains("nobody watched for 3.20 s") && text.contains("the server was restarted"), "{text}");
+        assert!(
+            text.contains("the monitor was disconnected for 3.20 s") && text.contains("the server was restarted"),
+            "{text}"
+        );
         assert!(text.contains("does not count idle-in-transaction time"), "{text}");
     }
 

@@ -29,7 +29,7 @@ pub fn plain(text: &str) -> String {
     safe
 }
 
-/// Whether a character does something other than to be seen: control characters, separators of lines, marks that turn the
+/// True if a character does something other than to be seen: control characters, separators of lines, marks that turn the
 /// direction of writing or take no place, and what is no character at all.
 pub(super) fn is_unsafe(c: char) -> bool {
     // XML has no place for the last two characters of each plane.

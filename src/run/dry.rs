@@ -22,7 +22,6 @@ const LONGEST_BODY: usize = 500;
 pub struct DryRun {
     /// Name and version of this form.
     pub format: Format,
-    /// The scenario's name.
     pub scenario: String,
     /// Each variant, in the order in which they would be run.
     pub variants: Vec<DryVariant>,
@@ -41,9 +40,7 @@ pub struct DryRun {
 /// Where a variant's load would go.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryVariant {
-    /// Its name.
     pub name: String,
-    /// The base URLs.
     pub urls: Vec<String>,
     /// Hosts that would be refused, since nobody has allowed them.
     pub refused: Vec<String>,
@@ -63,24 +60,20 @@ pub struct DryIdentity {
 /// Where the database's URL would come from; from the scenario itself, when from nowhere else.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DryDatabase {
-    /// Whether a flag or the environment gives it.
+    /// True if a flag or the environment gives it.
     pub by_flag: bool,
-    /// The variable, when it is one.
     pub variable: Option<String>,
-    /// Whether that is set.
     pub set: Option<bool>,
-    /// The file, when it is one.
     pub file: Option<String>,
 }
 
 /// A route that would be asked for.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryRoute {
-    /// Its name.
     pub route: String,
     /// Its share of the requests by the weights, 0–1.
     pub share: f64,
-    /// Whether each user opens an MCP session for it first, by two requests to the same URL.
+    /// True if each user opens an MCP session for it first, by two requests to the same URL.
     pub opens_session: bool,
     /// Some of its requests.
     pub requests: Vec<DryRequest>,
@@ -89,11 +82,8 @@ pub struct DryRoute {
 /// A request, without the user's own header.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryRequest {
-    /// The method.
     pub method: String,
-    /// The whole URL.
     pub url: String,
-    /// Names and values.
     pub headers: Vec<(String, String)>,
     /// The beginning of the body.
     pub body: Option<String>,
@@ -102,9 +92,7 @@ pub struct DryRequest {
 /// A route that would not be asked for.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryOff {
-    /// Its name.
     pub route: String,
-    /// Why.
     pub reason: &'static str,
 }
 
@@ -166,9 +154,9 @@ pub fn dry_run(scenario: &ServiceScenario, allowed: &[String], samples: usize) -
             .map(|route| DryOff {
                 route: route.route.name().to_owned(),
                 reason: if route.changes_data == Some(true) {
-                    "changes data: `change_data = true` under [load] asks for it"
+                    "changes data: `allow_data_changes = true` under [load] asks for it"
                 } else {
-                    "is a step of journeys that change data alone: `change_data = true` under [load] begins them"
+                    "is a step of journeys that change data alone: `allow_data_changes = true` under [load] begins them"
                 },
             })
             .collect(),

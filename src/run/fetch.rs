@@ -7,7 +7,6 @@ use reqwest::header::LOCATION;
 use super::remote_guard::{GuardError, RemoteGuard};
 use crate::scenario::service::BaseUrl;
 
-/// The longest document.
 pub const LONGEST_DOCUMENT: u64 = 20 << 20;
 
 /// How long it may take.
@@ -16,40 +15,20 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// A host that may not be spoken to.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// Nobody answers, or not to the end.
     #[error("cannot fetch `{url}`")]
     Request {
-        /// Where it was looked for.
         url: BaseUrl,
-        /// What went wrong.
         #[source]
         source: reqwest::Error,
     },
-    /// Another answer than the document.
     #[error("`{url}` answered {status}{}: 200 is needed", points_to(location.as_deref()))]
-    Status {
-        /// Where it was looked for.
-        url: BaseUrl,
-        /// The status.
-        status: u16,
-        /// Where it points.
-        location: Option<String>,
-    },
-    /// It goes on and on.
+    Status { url: BaseUrl, status: u16, location: Option<String> },
     #[error("`{url}` is longer than {} MB: it is no OpenAPI document", LONGEST_DOCUMENT >> 20)]
-    TooLong {
-        /// Where it was looked for.
-        url: BaseUrl,
-    },
-    /// It is no text.
+    TooLong { url: BaseUrl },
     #[error("`{url}` is no UTF-8 text")]
-    NotText {
-        /// Where it was looked for.
-        url: BaseUrl,
-    },
+    NotText { url: BaseUrl },
 }
 
 fn points_to(location: Option<&str>) -> String {
@@ -57,7 +36,7 @@ fn points_to(location: Option<&str>) -> String {
 }
 
 impl FetchError {
-    /// Whether the request made no sense.
+    /// True if the request made no sense.
     pub fn is_bad_request(&self) -> bool {
         matches!(self, Self::Guard(GuardError::Remote { .. }))
     }

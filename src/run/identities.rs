@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_table_is_said_with_its_place() {
         let users = |text: &str, mode: u32| opened(&[("users.csv", text, mode)], LOGIN).err().unwrap();
-        assert!(users("name,secret\na,s3cret\n", 0o644).contains("everybody may read it"));
+        assert!(users("name,secret\na,s3cret\n", 0o644).contains("world-readable"));
         assert!(users("name,secret\na\n", 0o600).contains("line 2 has 1 fields, the head 2"));
         assert!(users("name,secret\n", 0o600).contains("has no value"));
         assert_eq!(

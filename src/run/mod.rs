@@ -52,11 +52,11 @@ pub struct RunOptions {
     pub out: PathBuf,
     /// Folder of PostgreSQL's binaries, when the user names one.
     pub pg_bin: Option<PathBuf>,
-    /// Hosts other than this machine that may be spoken to, for a service of one's own.
+    /// Hosts other than this machine that may be spoken to, for an external service.
     pub allow_remote: Vec<String>,
     /// The console of a `PgBouncer` of the user's own, to watch.
     pub pgbouncer: Option<Console>,
-    /// The database of a service of one's own, in place of the one that its scenario names.
+    /// The database of an external service, in place of the one that its scenario names.
     pub database_url: Option<DatabaseUrl>,
 }
 
@@ -65,46 +65,37 @@ pub struct RunOptions {
 pub struct Finished {
     /// What came of it.
     pub record: RunRecord,
-    /// Its folder.
     pub folder: PathBuf,
 }
 
 /// Why a run could not measure.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The testbed could not be set up, or a part of it died.
     #[error(transparent)]
     Testbed(#[from] TestbedError),
-    /// A service of one's own cannot be reached as its scenario says.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The service could not be started, or has died.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The database could not be watched.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
-    /// The load could not run.
     #[error(transparent)]
     Swarm(#[from] SwarmError),
-    /// The record could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Two of them: whose figures would be whose?
     #[error("the scenario has a PgBouncer of its own: no other one can be watched beside it")]
     TwoPgBouncers,
-    /// The thread that writes samples is gone.
     #[error("the thread that writes the samples has crashed")]
     CollectorCrashed,
 }
 
 impl RunError {
-    /// Whether the monitor's role may not see other sessions: then nothing can be said of the gateway.
+    /// True if the monitor's role may not see other sessions: then nothing can be said of the gateway.
     pub fn is_blind(&self) -> bool {
         matches!(self, Self::Monitor(MonitorError::Blind { .. }))
     }
 
-    /// Whether the request itself makes no sense.
+    /// True if the request itself makes no sense.
     pub fn is_bad_request(&self) -> bool {
         match self {
             Self::Access(_) | Self::Monitor(MonitorError::NoSuchRole { .. }) => true,
@@ -113,7 +104,6 @@ impl RunError {
         }
     }
 
-    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Testbed(error) => error.hint(),

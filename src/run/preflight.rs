@@ -15,11 +15,9 @@ use crate::scenario::{ServiceScenario, VariantName};
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preflight {
-    /// What.
     pub what: String,
     /// Whether it is as it has to be.
     pub state: PreflightState,
-    /// What was found.
     pub found: String,
     /// What helps, where something does.
     pub cure: Option<String>,
@@ -28,9 +26,7 @@ pub struct Preflight {
 /// Whether something is as it has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreflightState {
-    /// It is.
     Good,
-    /// It is not.
     Bad,
     /// What there is to see does not show it.
     Inconclusive,

@@ -3,7 +3,6 @@
 use crate::record::scan::ScanRoute;
 use crate::scenario::VariantName;
 
-/// Whoever shows progress.
 pub trait Progress: Send + Sync {
     /// Shows where the run is; called about once a second, and whenever the stage changes.
     fn show(&self, update: &Update);
@@ -16,9 +15,7 @@ pub trait Progress: Send + Sync {
 /// Where a run is.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// The variant.
     pub variant: VariantName,
-    /// Its stage.
     pub stage: RunStage,
     /// Seconds since its load began, and seconds that the load will take.
     pub elapsed_s: f64,
@@ -35,9 +32,7 @@ pub struct Update {
 pub enum RunStage {
     /// PostgreSQL, backend and replicas are starting.
     Starting,
-    /// Users are starting.
     RampUp,
-    /// All users run.
     Steady,
     /// A scan asks for each route for the first time.
     Warmup,

@@ -19,16 +19,13 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why a host may not be spoken to.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
-    /// It is not this machine, and was not allowed.
     #[error("`{host}` is not this machine: without permission load goes to 127.0.0.0/8, ::1 and `localhost` alone")]
     Remote {
         /// The host, as it was written.
         host: String,
     },
-    /// It has no address.
     #[error("cannot look up `{host}`")]
     Unknown {
-        /// The host.
         host: String,
         /// What the resolver said.
         #[source]
@@ -60,7 +57,7 @@ impl RemoteGuard {
         Self { allowed: allowed.iter().map(plain).collect(), resolved: Vec::new(), tls: ClientTls::default() }
     }
 
-    /// Whether a host would be let through, as far as its name tells: nothing is looked up.
+    /// True if a host would be let through, as far as its name tells: nothing is looked up.
     pub(super) fn would_admit(&self, host: &str) -> bool {
         let name = host.to_ascii_lowercase();
         let here = name.parse::<IpAddr>().map_or_else(|_name| is_localhost(&name), is_loopback);

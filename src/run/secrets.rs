@@ -56,7 +56,7 @@ impl fmt::Debug for Secrets {
 /// A variable that a scenario names.
 struct Named {
     name: String,
-    /// Whether it holds a URL.
+    /// True if it holds a URL.
     is_url: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One variant of a service of one's own: it is started where the scenario says how, loaded, and its database is
+//! One variant of an external service: it is started where the scenario says how, loaded, and its database is
 //! watched.
 
 use std::path::Path;

@@ -28,19 +28,12 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// Why a service could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Somebody is there already: a stranger would be loaded.
     #[error("something answers at `{url}` already, before `target.command` was started")]
-    Taken {
-        /// Where.
-        url: BaseUrl,
-    },
-    /// The command does not run, or no longer.
+    Taken { url: BaseUrl },
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// It runs, but does not serve.
     #[error("`{command}` did not serve within {} s: {last}; {}", within.as_secs_f64(), last_words(said))]
     NotReady {
-        /// The command.
         command: String,
         /// `ready_within`.
         within: Duration,
@@ -49,13 +42,12 @@ pub enum StartError {
         /// The last lines that it wrote, oldest first.
         said: Vec<String>,
     },
-    /// The HTTP client could not be built.
     #[error("cannot prepare to ask whether the service is ready")]
     Http(#[source] reqwest::Error),
 }
 
 impl StartError {
-    /// Whether the request itself makes no sense.
+    /// True if the request itself makes no sense.
     pub fn is_bad_request(&self) -> bool {
         match self {
             Self::Taken { .. } => true,
@@ -64,7 +56,6 @@ impl StartError {
         }
     }
 
-    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Taken { .. } => "stop it, or leave `command` out to load what runs there",
@@ -138,7 +129,7 @@ impl StartedService {
         }
     }
 
-    /// Whether it was started here.
+    /// True if it was started here.
     pub(crate) fn is_ours(&self) -> bool {
         self.0.is_some()
     }
@@ -231,7 +222,7 @@ pub(super) async fn answers(url: &BaseUrl, path: Option<&str>, access: &Access) 
     ask(&client, url.clone()).await.map(|()| format!("`{url}` answers well"))
 }
 
-/// Whether somebody takes connections at one of these addresses.
+/// True if somebody takes connections at one of these addresses.
 async fn accepts(addresses: &[SocketAddr]) -> bool {
     for address in addresses {
         if matches!(timeout(CONNECT, TcpStream::connect(address)).await, Ok(Ok(_))) {

@@ -15,22 +15,17 @@ pub const MIN_BATCHES: usize = 3;
 /// What others do, in session seconds a second, and its standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct OtherSessionRates {
-    /// Idle in transaction.
     pub idle: SessionRate,
     /// Of it, beyond pauses.
     pub beyond: SessionRate,
-    /// Running statements.
     pub active: f64,
-    /// Waiting for locks.
     pub lock: f64,
 }
 
-/// A rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SessionRate {
     /// Session seconds a second.
     pub value: f64,
-    /// Its standard error.
     pub error: f64,
 }
 

@@ -7,19 +7,15 @@ use crate::record::scan::TurnKind;
 /// One session that is in a transaction, or runs a statement. Times are seconds since the load began.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionObservation {
-    /// Its process.
     pub pid: i32,
     /// When its transaction began; of an aborted one, which hides that, when it was aborted.
     pub began_s: f64,
-    /// Since when it does what it does.
     pub since_s: f64,
-    /// What it does.
     pub activity: SessionActivity,
     /// The last statement of an idle one.
     pub statement: Option<Arc<str>>,
 }
 
-/// What a session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionActivity {
     /// It is idle in its transaction, aborted or not.
@@ -33,9 +29,7 @@ pub enum SessionActivity {
 /// All such sessions at one instant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionPoll {
-    /// When.
     pub at_s: f64,
-    /// The sessions.
     pub sessions: Vec<SessionObservation>,
 }
 
@@ -44,11 +38,8 @@ pub struct SessionPoll {
 pub struct Batch {
     /// Before the first was sent.
     pub from_s: f64,
-    /// The last answer.
     pub to_s: f64,
-    /// Requests.
     pub requests: u32,
-    /// Those that failed.
     pub failures: u32,
     /// Those of them without an answer in time.
     pub unanswered: u32,
@@ -65,9 +56,7 @@ pub struct Turn {
     pub round: u32,
     /// What it is for.
     pub kind: TurnKind,
-    /// Where it begins.
     pub from_s: f64,
-    /// The last answer.
     pub to_s: f64,
     /// The end of the rest.
     pub cooldown_end_s: f64,
@@ -80,9 +69,7 @@ pub struct Turn {
 /// Requests of the mix.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConcurrentPhase {
-    /// Where it begins.
     pub from_s: f64,
-    /// The last answer.
     pub to_s: f64,
     /// Each request: its route's number, when it was sent and when it was answered.
     pub requests: Vec<(usize, f64, f64)>,

@@ -27,9 +27,7 @@ pub struct ScanInput<'a> {
     pub plan: ScanPlan,
     /// The routes by number, and the share of the traffic of each.
     pub routes: &'a [(String, f64)],
-    /// Ascending in time.
     pub polls: &'a [SessionPoll],
-    /// Ascending in time.
     pub turns: &'a [Turn],
     /// The mix; `None` when there was none.
     pub concurrent: Option<&'a ConcurrentPhase>,
@@ -37,11 +35,9 @@ pub struct ScanInput<'a> {
     pub counted_s: Option<f64>,
     /// The traffic that harm is reckoned for.
     pub traffic: Option<Traffic>,
-    /// Of all pools.
     pub pool_capacity: Option<u32>,
 }
 
-/// The record.
 #[must_use]
 pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
     let tallies = tally(scanned.polls, scanned.turns);
@@ -88,7 +84,7 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
 struct Context<'a> {
     /// `None` when nobody knows.
     other_sessions: Option<OtherSessionRates>,
-    /// Whether they left sessions in a transaction.
+    /// True if they left sessions in a transaction.
     others_left: bool,
     step_s: f64,
     concurrent: ConcurrentHold<'a>,
@@ -127,7 +123,7 @@ fn response_s(concurrent: &ConcurrentPhase, route: usize) -> Option<f64> {
     (count > 0).then(|| own().map(|(_, from_s, to_s)| to_s - from_s).sum::<f64>() / count as f64)
 }
 
-/// Whether a session is idle for longer than from one statement to the next.
+/// True if a session is idle for longer than from one statement to the next.
 fn is_beyond_pause(session: &SessionObservation, at_s: f64) -> bool {
     at_s - session.since_s > THRESHOLDS.pause_s
 }
@@ -197,7 +193,7 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
     }
 }
 
-/// Whether a route may hold so much in the mix: it holds alone too, or is answered later than alone.
+/// True if a route may hold so much in the mix: it holds alone too, or is answered later than alone.
 fn is_plausible(held: &Estimate, alone: Option<Estimate>, longer_s: Option<f64>) -> bool {
     alone.is_some_and(|it| it.low >= THRESHOLDS.held_s) || longer_s.is_none_or(|it| it >= LONGER_BY * held.value)
 }

@@ -20,7 +20,7 @@ struct ScanSimRoute {
     /// In so many pieces, with a statement between them.
     pieces: u32,
     active_s: f64,
-    /// Whether it never ends its transaction.
+    /// True if it never ends its transaction.
     leaks: bool,
     /// Idle besides while the route of this number is asked for.
     waits_for: Option<usize>,
@@ -159,7 +159,7 @@ fn turn(route: Option<usize>, round: u32, kind: TurnKind, batches: Vec<Batch>) -
         from_s: batches[0].from_s,
         to_s,
         cooldown_end_s: to_s + 0.4,
-        batches: batches,
+        batches,
         counted_s: None,
     }
 }

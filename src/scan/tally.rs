@@ -21,15 +21,12 @@ pub const GAP_S: f64 = 0.5;
 /// Session seconds of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchTally {
-    /// Its requests.
     pub batch: Batch,
     /// How long transactions could begin in it.
     pub lasted_s: f64,
-    /// Idle in transaction.
     pub idle_s: f64,
     /// Of it, beyond pauses between two statements.
     pub beyond_s: f64,
-    /// Running a statement.
     pub active_s: f64,
     /// Waiting for a lock.
     pub lock_s: f64,
@@ -42,12 +39,11 @@ pub struct BatchTally {
 /// What came of a turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnTally {
-    /// Of each batch.
     pub batches: Vec<BatchTally>,
     /// Sessions whose transaction began in it, and that were idle in it at the last poll of the rest; `None` when a
     /// request had no answer, or nobody polled.
     pub left_behind: Option<u64>,
-    /// Whether there is a gap between polls: then it says nothing.
+    /// True if there is a gap between polls: then it says nothing.
     pub has_gap: bool,
 }
 
@@ -87,13 +83,13 @@ fn one(polls: &[SessionPoll], turn: &Turn) -> TurnTally {
     }
     let unanswered = turn.batches.iter().any(|batch| batch.unanswered > 0);
     let last = polls[first..end].last().filter(|_| !unanswered && !has_gap);
-    TurnTally { left_behind: last.map(|poll| left_behind(poll, turn)), batches: batches, has_gap }
+    TurnTally { left_behind: last.map(|poll| left_behind(poll, turn)), batches, has_gap }
 }
 
 fn empty(turn: &Turn, index: usize) -> BatchTally {
     let batch = turn.batches[index];
     let until_s = turn.batches.get(index + 1).map_or(turn.to_s + AFTERMATH_S, |next| next.from_s);
-    BatchTally { batch: batch, lasted_s: until_s - batch.from_s, ..BatchTally::default() }
+    BatchTally { batch, lasted_s: until_s - batch.from_s, ..BatchTally::default() }
 }
 
 /// The batch in which a transaction began.

@@ -9,7 +9,6 @@ pub enum Traffic {
     Rate(f64),
     /// Users who think for so many seconds after each answer.
     Users {
-        /// How many.
         users: u32,
         /// Seconds, at the mean over the requests.
         think_s: f64,
@@ -36,7 +35,6 @@ impl Traffic {
 /// The whole traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MixForecast {
-    /// Requests a second.
     pub rps: Option<f64>,
     /// Requests a second of this mix at which the pools are full, at most.
     pub pool_full_at_rps: Option<f64>,

@@ -7,17 +7,15 @@ use crate::record::scan::{Estimate, ScanThresholds, ScanVerdict};
 pub struct RouteEvidence {
     /// Requests, those that failed, and those without an answer.
     pub requests: u64,
-    /// Failed.
     pub failures: u64,
-    /// Without an answer.
     pub unanswered: u64,
     /// Idle seconds beyond pauses per request, alone; `None` when there were too few requests, or nobody polled.
     pub beyond_s: Option<Estimate>,
     /// The same in the concurrent phase; `None` when it is not named there.
     pub concurrent_s: Option<Estimate>,
-    /// Whether nobody knows what others did.
+    /// True if nobody knows what others did.
     pub other_sessions_unseen: bool,
-    /// Whether a session was left in a transaction while nothing was asked for.
+    /// True if a session was left in a transaction while nothing was asked for.
     pub other_sessions_leak: bool,
     /// Turns after which sessions were left behind.
     pub turns_with_leak: u64,
@@ -28,11 +26,9 @@ pub struct RouteEvidence {
 /// A verdict, and a word on it where it needs one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteVerdict {
-    /// The verdict.
     pub verdict: ScanVerdict,
-    /// Whether it holds in the concurrent phase and not alone.
+    /// True if it holds in the concurrent phase and not alone.
     pub only_concurrent: bool,
-    /// Why.
     pub reason: Option<String>,
 }
 
@@ -54,15 +50,13 @@ pub fn judge(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
     }
     let holds = |held: Option<Estimate>| held.is_some_and(|held| held.low >= thresholds.held_s);
     if known.other_sessions_unseen && (holds(known.beyond_s) || holds(known.concurrent_s)) {
-        return RouteVerdict::unknown(
-            "it may be others who hold: there was no turn without requests, or nobody saw it",
-        );
+        return RouteVerdict::unknown("other sessions may be the cause: no quiet turn was observed");
     }
     if holds(known.beyond_s) {
         return RouteVerdict::plain(ScanVerdict::Holds);
     }
     if holds(known.concurrent_s) {
-        let reason = "it holds while other routes are asked for too, and not alone".to_owned();
+        let reason = "it holds in the concurrent phase only".to_owned();
         return RouteVerdict { only_concurrent: true, reason: Some(reason), ..RouteVerdict::plain(ScanVerdict::Holds) };
     }
     not_named(known, thresholds)
@@ -74,22 +68,22 @@ const MOST_FAILED: f64 = 0.05;
 /// Fine, if that is known.
 fn not_named(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict {
     if known.requests == 0 {
-        return RouteVerdict::unknown("not one request was sent");
+        return RouteVerdict::unknown("no request was sent");
     }
     if known.failures as f64 > MOST_FAILED * known.requests as f64 {
         return RouteVerdict::unknown(format!("{} of {} requests failed", known.failures, known.requests));
     }
     if known.turns_with_leak >= 1 && known.other_sessions_leak {
         return RouteVerdict::unknown(
-            "sessions stay in a transaction after it, and after turns without requests, too: `[database] applications` \
-             says whose count",
+            "sessions stay in a transaction after it and after quiet turns, too: set `[database] applications` to \
+             those of the service",
         );
     }
     if known.turns_with_leak == 1 {
         return RouteVerdict::unknown("a session was left in a transaction once, and not again");
     }
     let Some(beyond_s) = known.beyond_s else {
-        return RouteVerdict::unknown("too few requests, or a gap in what was seen of them");
+        return RouteVerdict::unknown("too few requests, or a gap between polls");
     };
     if beyond_s.high >= thresholds.held_s {
         let (low, high) = (beyond_s.low, beyond_s.high);
@@ -100,7 +94,7 @@ fn not_named(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
     }
     if known.turns_judged == 0 {
         return RouteVerdict::unknown(format!(
-            "{} requests had no answer: whether they leave sessions behind cannot be announced",
+            "{} requests had no answer, so that a leak cannot be ruled out",
             known.unanswered
         ));
     }

@@ -36,7 +36,6 @@ pub struct Problem {
     pub key: KeyPath,
     /// What is wrong, to be read after the key: `is 0: above 0 is needed`.
     pub message: String,
-    /// What was probably meant.
     pub meant: Option<String>,
 }
 
@@ -116,7 +115,7 @@ pub(super) fn check_gate(rules: &[GateRule], variants: &[&str], found: &mut Prob
         if let Some(name) = unknown {
             let allowed = variants.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let key = format!("[{}]", index + 1);
-            found.error(&["gate", &key, "variants"], format!("says `{name}`: allowed are {allowed}"));
+            found.error(&["gate", &key, "variants"], format!("says `{name}`: expected one of {allowed}"));
             let meant = nearest(name, variants.iter().copied()).map(str::to_owned);
             found.0.last_mut().expect("it has just been pushed").meant = meant;
         }
@@ -128,7 +127,7 @@ pub(super) fn check_name(name: &str, found: &mut Problems) {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with('-') || !name.chars().all(allowed) {
         let form = format!("1 to {LONGEST_NAME} of a-z, 0-9 and -, not starting with -, since it names a folder");
-        found.error(&["name"], format!("is {name:?}: allowed are {form}"));
+        found.error(&["name"], format!("is {name:?}: expected {form}"));
     }
 }
 
@@ -146,7 +145,7 @@ fn check_load(load: &Load, found: &mut Problems) {
     found.refuse_zero(&["load", "duration"], load.duration);
     found.refuse_zero(&["load", "client_timeout"], load.client_timeout);
     if !(load.think_scale > 0.0 && load.think_scale <= MOST_THINK_SCALE) {
-        let message = format!("is {}: allowed is above 0, at most {MOST_THINK_SCALE}", load.think_scale);
+        let message = format!("is {}: expected above 0, at most {MOST_THINK_SCALE}", load.think_scale);
         found.error(&["load", "think_scale"], message);
     }
     if load.classes.is_empty() {
@@ -216,7 +215,7 @@ fn check_also(also: &[SessionScope], found: &mut Problems) {
     if let Some(alone) = also.iter().find(|scope| !scope.stands_beside_others()) {
         let beside: Vec<_> = SessionScope::ALL.into_iter().filter(|it| it.stands_beside_others()).collect();
         let allowed = beside.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
-        let message = format!("names `{}`, which is a variant of its own: allowed are {allowed}", alone.name());
+        let message = format!("names `{}`, which is a variant of its own: expected one of {allowed}", alone.name());
         found.error(&["gateway", "also"], message);
     }
 }
@@ -232,7 +231,7 @@ fn check_tool(name: &str, found: &mut Problems) {
     let names = Tool::ALL.map(Tool::name);
     if !names.contains(&name) {
         let allowed = names.map(|name| format!("`{name}`")).join(", ");
-        found.error(&["backend", "delays", name], format!("is no tool of the backend: allowed are {allowed}"));
+        found.error(&["backend", "delays", name], format!("is no tool of the backend: expected one of {allowed}"));
         let meant = nearest(name, names).map(str::to_owned);
         found.0.last_mut().expect("it has just been pushed").meant = meant;
     }
@@ -285,7 +284,7 @@ pub(super) fn check_monitor(monitor: &MonitorConfig, found: &mut Problems) {
     let [shortest, longest] = MONITOR_INTERVALS;
     for (key, interval) in [("interval", monitor.interval), ("pulse", monitor.pulse)] {
         if !(shortest..=longest).contains(&interval) {
-            found.error(&["monitor", key], format!("is {interval}: allowed is {shortest} to {longest}"));
+            found.error(&["monitor", key], format!("is {interval}: expected {shortest} to {longest}"));
         }
     }
     // What PostgreSQL takes for a name without quotes.
@@ -294,6 +293,6 @@ pub(super) fn check_monitor(monitor: &MonitorConfig, found: &mut Problems) {
         letters && (1..=63).contains(&role.len()) && !role.starts_with(|first: char| first.is_ascii_digit())
     };
     if let Some(role) = monitor.role.as_deref().filter(|role| !plain(role)) {
-        found.error(&["monitor", "role"], format!("is `{role}`: allowed are lower-case letters, digits and `_`"));
+        found.error(&["monitor", "role"], format!("is `{role}`: expected lower-case letters, digits and `_`"));
     }
 }

@@ -15,61 +15,39 @@ use super::overrides::OverrideError;
 /// Why there is no scenario to run. All of these are requests that make no sense as they stand: exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
-    /// Neither a built-in nor a file.
-    #[error("no scenario is called `{name}`: built in are {}; a file is given by its path", builtin::quoted_names())]
+    #[error("unknown scenario `{name}`: expected a file path or one of {}", builtin::quoted_names())]
     Unknown {
         /// What was asked for.
         name: String,
     },
-    /// The file cannot be read.
     #[error("cannot read scenario `{}`", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A folder where a file belongs.
     #[error("scenario `{}` is a folder: a TOML file is needed", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Far too long to be a scenario.
-    #[error("scenario `{}` is longer than {limit} bytes: it is no scenario", path.display())]
+    Folder { path: PathBuf },
+    #[error("cannot read scenario `{}`: longer than {limit} bytes", path.display())]
     TooLong {
-        /// The file.
         path: PathBuf,
         /// The most bytes that are read.
         limit: u64,
     },
-    /// The file is no text.
-    #[error("scenario `{}:{}:{}` is no UTF-8 text", path.display(), place.line, place.column)]
+    #[error("cannot read scenario `{}:{}:{}`: expected UTF-8", path.display(), place.line, place.column)]
     NotText {
-        /// The file.
         path: PathBuf,
         /// The first byte that is wrong.
         place: SourcePosition,
-        /// What is wrong with it.
         #[source]
         source: Utf8Error,
     },
-    /// The text is no TOML.
-    #[error("{site} is no TOML: {reason}")]
-    Syntax {
-        /// Where.
-        site: Site,
-        /// The parser's words.
-        reason: String,
-    },
-    /// One key is wrong.
+    #[error("{site}: invalid TOML: {reason}")]
+    Syntax { site: Site, reason: String },
     #[error("{0}")]
     Key(Box<KeyFault>),
-    /// `--set` was given something else.
     #[error(transparent)]
     Override(#[from] OverrideError),
-    /// Each value is fine, the whole is not.
     #[error("{}", Refused(problems))]
     Refused {
         /// What is wrong, errors only, in the order of [`check`](super::check::check); at least one.
@@ -99,11 +77,8 @@ impl ScenarioError {
 pub struct KeyFault {
     /// Where it was set, or by whom.
     pub site: Site,
-    /// The key.
     pub key: KeyPath,
-    /// What is wrong with it.
     pub fault: Fault,
-    /// What was probably meant.
     pub meant: Option<String>,
 }
 
@@ -120,7 +95,6 @@ pub enum Site {
     Text {
         /// The file's name, or the built-in's.
         name: String,
-        /// The place.
         place: SourcePosition,
     },
     /// A flag or variable, as the person wrote it.
@@ -139,14 +113,11 @@ impl fmt::Display for Site {
 /// A [`Problem`], and where its key was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedProblem {
-    /// Where.
     pub site: Site,
-    /// What.
     pub problem: Problem,
 }
 
 impl LocatedProblem {
-    /// What was probably meant.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         self.problem.meant.as_ref().map(|meant| format!("did you mean `{meant}`?"))

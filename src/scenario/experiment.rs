@@ -14,7 +14,7 @@ use crate::units::{Count, Span};
 pub enum Experiment {
     /// The reference gateway under load.
     Gateway(Box<Scenario>),
-    /// A service of one's own under load.
+    /// An external service under load.
     Service(Box<ServiceScenario>),
     /// A database, under a load that is not known.
     Watched(Watched),

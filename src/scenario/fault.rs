@@ -17,12 +17,7 @@ pub enum Fault {
         allowed: Vec<String>,
     },
     /// The value is none of the names that are allowed.
-    UnknownName {
-        /// What was written.
-        seen: String,
-        /// The names.
-        allowed: Vec<String>,
-    },
+    UnknownName { seen: String, allowed: Vec<String> },
     /// A key that has no default is not there.
     Missing {
         /// The key inside the one that lacks it.
@@ -36,10 +31,7 @@ pub enum Fault {
         allowed: String,
     },
     /// A refusal in the words of the value's own type.
-    Refused {
-        /// Those words.
-        reason: String,
-    },
+    Refused { reason: String },
 }
 
 impl Fault {
@@ -50,7 +42,7 @@ impl Fault {
         unknown(message)
             .or_else(|| missing(message))
             .or_else(|| wrong_kind(message))
-            .or_else(|| not_allowed(message))
+            .or_else(|| no_name(message))
             .unwrap_or_else(|| Self::Refused { reason: message.to_owned() })
     }
 
@@ -82,13 +74,13 @@ impl Fault {
     #[must_use]
     pub fn clause(&self, key: &KeyPath) -> String {
         match self {
-            Self::UnknownKey { allowed } => format!("`{key}` is no key: {}", allowed_list(allowed)),
+            Self::UnknownKey { allowed } => format!("unknown key `{key}`: {}", allowed_list(allowed)),
             Self::UnknownName { seen, allowed } => {
                 let holder = if self.part(key) == PathPart::Key { key.parent() } else { key.clone() };
-                format!("`{holder}` says `{seen}`: {}", allowed_list(allowed))
+                format!("unknown value `{seen}` for `{holder}`: {}", allowed_list(allowed))
             }
             Self::Missing { name } => format!("`{}` is missing", key.child(name)),
-            Self::WrongKind { seen, allowed } => format!("`{key}` is {seen}: allowed is {allowed}"),
+            Self::WrongKind { seen, allowed } => format!("invalid value {seen} for `{key}`: expected {allowed}"),
             Self::Refused { reason } => format!("`{key}`: {reason}"),
         }
     }
@@ -96,15 +88,19 @@ impl Fault {
 
 fn allowed_list(names: &[String]) -> impl fmt::Display {
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    let verb = if names.len() == 1 { "is" } else { "are" };
-    format!("allowed {verb} {}", names.join(", "))
+    let one_of = if names.len() == 1 { "" } else { "one of " };
+    format!("expected {one_of}{}", names.join(", "))
 }
+
+/// Names that keys had before; files with them are still read.
+const FORMER_KEYS: [&str; 2] = ["change_data", "waiting"];
 
 /// ``unknown field `x`, expected one of `a`, `b` ``, and the same of a variant.
 fn unknown(message: &str) -> Option<Fault> {
     const EXPECTED: &str = "`, expected ";
     let (head, tail) = message.split_at(message.rfind(EXPECTED)?);
-    let allowed = tail[EXPECTED.len()..].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let names = tail[EXPECTED.len()..].split('`').skip(1).step_by(2);
+    let allowed = names.filter(|name| !FORMER_KEYS.contains(name)).map(str::to_owned).collect();
     if head.starts_with("unknown field `") {
         return Some(Fault::UnknownKey { allowed });
     }
@@ -124,19 +120,16 @@ fn wrong_kind(message: &str) -> Option<Fault> {
     let (seen, expected) = rest.rsplit_once(", expected ")?;
     let seen = match kind {
         "type:" | "value:" => seen_in_plain_words(seen),
-        "length" => format!("{seen} long"),
+        "length" => format!("of length {seen}"),
         _ => return None,
     };
     Some(Fault::WrongKind { seen, allowed: in_plain_words(expected) })
 }
 
-/// `0 is not allowed: at least 1`, as our own quantities say it; and what TOML says of a name that is no text.
-fn not_allowed(message: &str) -> Option<Fault> {
-    let (seen, allowed) = match message {
-        "wanted string or table" => ("no text", "a name in quotes"),
-        _ => message.split_once(" is not allowed: ")?,
-    };
-    Some(Fault::WrongKind { seen: seen.to_owned(), allowed: allowed.to_owned() })
+/// What TOML says of a name that is no text.
+fn no_name(message: &str) -> Option<Fault> {
+    let fault = || Fault::Refused { reason: "expected a name in quotes".to_owned() };
+    (message == "wanted string or table").then(fault)
 }
 
 /// ``integer `5` `` without its kind, which the value shows by itself.

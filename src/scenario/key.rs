@@ -10,9 +10,10 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPath(Vec<String>);
 
-/// Why a text is no [`KeyPath`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no key: write names with dots between, such as `load.users`, and quotes around other characters")]
+#[error(
+    "invalid key `{0}`: expected names with dots between, such as `load.users`, and quotes around other characters"
+)]
 pub struct KeyPathError(String);
 
 impl KeyPath {
@@ -50,7 +51,7 @@ impl KeyPath {
         self.0.iter().rev().find(|name| !name.starts_with('[')).map_or("", String::as_str)
     }
 
-    /// Whether this is the whole file.
+    /// True if this is the whole file.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -74,7 +75,7 @@ impl KeyPath {
         Self(self.0.split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default())
     }
 
-    /// Whether one of the two holds the other, or they are the same.
+    /// True if one of the two holds the other, or they are the same.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0) || other.0.starts_with(&self.0)

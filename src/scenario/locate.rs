@@ -95,7 +95,7 @@ impl<'a> Locator<'a> {
         names.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Whether the document has this key at its root.
+    /// True if the document has this key at its root.
     pub(super) fn has(&self, name: &str) -> bool {
         self.document.as_table().contains_key(name)
     }

@@ -13,11 +13,9 @@ use super::service::holds_password;
 /// One setting from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// What is set.
     pub key: KeyPath,
     /// To what: a TOML value; a text that is none counts as a string, so that `10s` needs no quotes.
     pub value: String,
-    /// Who said so.
     pub origin: Origin,
 }
 
@@ -73,15 +71,12 @@ impl Shortcut {
 /// Why a text is no override.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OverrideError {
-    /// No `=` in it.
     #[error("`--set {0}` sets nothing: write it as key=value, such as `--set load.users=500`")]
     NoValue(String),
-    /// What stands before the `=` is no key.
     #[error("`--set {text}` names no key")]
     Key {
         /// What `--set` was given.
         text: String,
-        /// What is wrong with it.
         #[source]
         source: KeyPathError,
     },

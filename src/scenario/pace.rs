@@ -36,7 +36,6 @@ pub enum Workload {
         /// The most users at once.
         users: u32,
     },
-    /// The clock.
     Open {
         /// The most requests a second.
         rate: f64,

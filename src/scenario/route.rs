@@ -22,7 +22,6 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// Every tool.
     pub const ALL: [Self; 5] = [Self::GetSystemTime, Self::ConvertTime, Self::Echo, Self::SlowSearch, Self::SlowReport];
 
     /// The name that a `tools/call` gives.
@@ -156,11 +155,9 @@ impl TaskRoute {
 /// Why a text is no [`TaskRoute`] or no [`Tool`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RouteError {
-    /// The gateway has no such route.
-    #[error("`{0}` is no route of the gateway")]
+    #[error("unknown route `{0}`")]
     Route(String),
-    /// The service behind the gateway has no such tool.
-    #[error("`{0}` is no tool of the service behind the gateway")]
+    #[error("unknown tool `{0}`")]
     Tool(String),
 }
 

@@ -24,7 +24,7 @@ pub fn schema() -> serde_json::Value {
     serde_json::json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A scenario of rbac-bench",
-        "description": "What `rbac-bench run` runs: a service of one's own (with a [target]), or the reference gateway.",
+        "description": "What `rbac-bench run` runs: an external service (with a [target]), or the reference gateway.",
         "oneOf": [service, gateway],
         "definitions": definitions,
     })

@@ -1,4 +1,4 @@
-//! From a text to a resolved scenario, of the reference gateway or of a service of one's own.
+//! From a text to a resolved scenario, of the reference gateway or of an external service.
 //!
 //! Precedence: defaults < scenario file < environment < flags. The file is read on its own first, so that its
 //! mistakes are told with line and column; then again with the overrides merged in, so that theirs are told by the
@@ -37,7 +37,6 @@ const MOST_PROBLEMS: usize = 500;
 pub struct ScenarioText {
     /// The built-in's file name, or the path as it was given.
     pub name: String,
-    /// The TOML.
     pub text: Cow<'static, str>,
 }
 
@@ -57,7 +56,7 @@ pub fn resolve(name_or_path: &str) -> Result<ScenarioText, ScenarioError> {
     Ok(ScenarioText { name: name_or_path.to_owned(), text: Cow::Owned(read_text(path)?) })
 }
 
-/// Whether a missing file, rather than an unknown name, is what should be complained of.
+/// True if a missing file, rather than an unknown name, is what should be complained of.
 fn looks_like_a_path(text: &str) -> bool {
     text.contains(std::path::MAIN_SEPARATOR) || Path::new(text).extension().is_some()
 }
@@ -162,7 +161,7 @@ impl Scenario {
 }
 
 impl ServiceScenario {
-    /// Reads a scenario of a service of one's own, as [`Scenario::from_text`] does the gateway's. `name` is its path:
+    /// Reads a scenario of an external service, as [`Scenario::from_text`] does the gateway's. `name` is its path:
     /// files that it names lie beside it.
     ///
     /// # Errors
@@ -174,7 +173,7 @@ impl ServiceScenario {
 }
 
 impl Experiment {
-    /// Reads a scenario of either kind, told by its keys: one with a `target` is of a service of one's own.
+    /// Reads a scenario of either kind, told by its keys: one with a `target` is of an external service.
     ///
     /// # Errors
     /// As [`Scenario::from_text`].

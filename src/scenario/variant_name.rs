@@ -1,6 +1,6 @@
 //! The name of a variant: what a record, a table and a flag call one side of an experiment.
 //!
-//! The reference gateway's variants are its session scopes, and have their names. A service of one's own has the names
+//! The reference gateway's variants are its session scopes, and have their names. An external service has the names
 //! that its owner gives.
 
 use std::fmt;
@@ -25,7 +25,6 @@ pub struct VariantName {
 impl VariantName {
     /// The incident of issue #2318.
     pub const HELD: Self = Self::of(SessionScope::Held);
-    /// Its fix.
     pub const SCOPED: Self = Self::of(SessionScope::Scoped);
 
     /// The name of a session scope.
@@ -46,7 +45,6 @@ impl VariantName {
         Self { bytes, length: name.len() as u8 }
     }
 
-    /// The name.
     pub fn name(&self) -> &str {
         str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
     }
@@ -57,10 +55,9 @@ impl VariantName {
     }
 }
 
-/// Why a text is no name of a variant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` cannot name a variant: allowed are 1 to {LONGEST} ASCII letters, digits, `_`, `-` and `.`, a letter or digit first"
+    "invalid variant name `{0}`: expected 1 to {LONGEST} ASCII letters, digits, `_`, `-` and `.`, a letter or digit first"
 )]
 pub struct NotAVariantName(String);
 

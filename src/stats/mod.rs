@@ -54,7 +54,7 @@ impl LatencyHistogram {
         self.0.len()
     }
 
-    /// Whether nothing was counted.
+    /// True if nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

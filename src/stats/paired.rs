@@ -33,7 +33,6 @@ pub enum PairedFinding {
 pub struct PairedEvidence {
     /// What it comes to.
     pub finding: PairedFinding,
-    /// The pairs.
     pub pairs: usize,
     /// The exact one-sided p-value.
     pub p_value: f64,
@@ -73,7 +72,7 @@ fn finding(is_large: bool, is_significant: bool) -> PairedFinding {
     }
 }
 
-/// Whether the pairs that are still to come, of `planned` in all, can change what is found of any metric.
+/// True if the pairs that are still to come, of `planned` in all, can change what is found of any metric.
 ///
 /// Tried at both ends: all that come point up, further than any before, or all point down. What is found rises with
 /// each difference, so what comes of anything else lies between, and to stop here costs no error rate. (Strictly so

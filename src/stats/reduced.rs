@@ -79,7 +79,7 @@ impl Reduced {
         }
     }
 
-    /// Whether nothing was added.
+    /// True if nothing was added.
     pub fn is_empty(&self) -> bool {
         self.intervals.is_empty()
     }

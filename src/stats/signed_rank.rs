@@ -15,9 +15,7 @@ pub const MOST_PAIRS: usize = 60;
 /// An interval that covers the true value at least this often, whatever the distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CoverageInterval {
-    /// Its lower end.
     pub low: f64,
-    /// Its upper end.
     pub high: f64,
     /// How often such intervals cover the true value, 0–1.
     pub confidence: f64,

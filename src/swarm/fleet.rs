@@ -18,7 +18,6 @@ pub struct Fleet {
     labels: Arc<[String]>,
 }
 
-/// One replica.
 #[derive(Debug)]
 struct Replica {
     url: Url,

@@ -17,7 +17,6 @@ pub(super) const STREAM_READ: Duration = Duration::from_secs(1);
 /// How an answer with status 200 can still be a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mask {
-    /// It cannot.
     None,
     /// The body holds a JSON-RPC error.
     JsonRpc,
@@ -25,7 +24,7 @@ pub(super) enum Mask {
     Health,
     /// The body has no end: it is read for [`STREAM_READ`], and must not be empty.
     Stream,
-    /// The scenario of a service of one's own says what is good.
+    /// The scenario of an external service says what is good.
     Answer(Arc<Expected>),
     /// The same, of the call of an MCP tool.
     Tool(Arc<Expected>),
@@ -47,7 +46,7 @@ impl Expected {
         if self.statuses.is_empty() { status.is_success() } else { self.statuses.contains(&status.as_u16()) }
     }
 
-    /// Whether only the status is asked for.
+    /// True if only the status is asked for.
     pub(super) fn ignores_body(&self) -> bool {
         self.must_have.is_empty() && self.must_not_have.is_empty()
     }

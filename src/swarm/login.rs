@@ -21,9 +21,7 @@ const AT_ONCE: usize = 4;
 /// How somebody becomes known.
 #[derive(Clone, Debug)]
 pub enum LoginCredentials {
-    /// They are.
     Known(Identity),
-    /// By a login.
     Login(Box<LoginRequest>),
 }
 

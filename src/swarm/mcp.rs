@@ -92,7 +92,7 @@ impl McpSession {
         headers.insert(PROTOCOL_VERSION, self.protocol.clone());
     }
 
-    /// Whether a server that answers so has forgotten the session.
+    /// True if a server that answers so has forgotten the session.
     pub(super) fn is_gone(status: StatusCode) -> bool {
         status == StatusCode::NOT_FOUND
     }

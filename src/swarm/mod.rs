@@ -55,38 +55,18 @@ pub use service::Files;
 /// Why a swarm could not load anything.
 #[derive(Debug, thiserror::Error)]
 pub enum SwarmError {
-    /// The HTTP client could not be built, or a URL is none.
     #[error("cannot prepare the requests")]
     Prepare(#[source] reqwest::Error),
-    /// A replica's address is no URL.
     #[error("`{url}` is no URL")]
-    Url {
-        /// The address.
-        url: String,
-    },
-    /// A header that cannot be sent.
+    Url { url: String },
     #[error("`{name}` is no name of a header")]
-    Header {
-        /// Its name.
-        name: String,
-    },
-    /// A login gave no token. What the service said may repeat the password: only its status is told.
+    Header { name: String },
     #[error("the login of {who} by `{route}` failed: {reason}")]
-    Login {
-        /// Whose.
-        who: String,
-        /// The route.
-        route: String,
-        /// Why, in words.
-        reason: String,
-    },
-    /// The system gave no thread.
+    Login { who: String, route: String, reason: String },
     #[error("cannot start the thread that keeps the schedule of an open workload")]
     Schedule(#[source] std::io::Error),
-    /// A mistake of ours.
     #[error("the thread that keeps the schedule has crashed")]
     ScheduleCrashed,
-    /// goose refused.
     #[error("goose could not run the load")]
     Goose(#[source] Box<goose::GooseError>),
 }
@@ -98,7 +78,6 @@ pub struct Clock {
     pub started: Instant,
     /// All users run, and have settled: the figures begin.
     pub steady_from: Instant,
-    /// The users stop.
     pub steady_to: Instant,
 }
 

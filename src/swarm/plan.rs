@@ -69,11 +69,7 @@ pub(super) struct Capture {
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// The same every time: a path, and the JSON body of a POST.
-    Fixed {
-        /// From the root.
-        path: &'static str,
-        body: Option<Bytes>,
-    },
+    Fixed { path: &'static str, body: Option<Bytes> },
     /// Another one each time.
     Drawn(Arc<Drawn>),
 }

@@ -11,7 +11,6 @@ use crate::scenario::{Pace, Workload};
 #[derive(Clone, Debug)]
 pub(super) struct Profile(Vec<Segment>);
 
-/// A straight line.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     /// Its time, in seconds since the load began.

@@ -39,7 +39,6 @@ pub struct Recorder {
     /// How long the oldest of those had been in flight, in microseconds.
     cut_off_oldest: AtomicU64,
     shards: [Mutex<Shard>; SHARDS],
-    /// The plan's routes.
     labels: Arc<[String]>,
 }
 

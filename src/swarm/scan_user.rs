@@ -19,11 +19,9 @@ pub(super) const NO_ANSWER: &str = "no answer within";
 /// One request that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FinishedRequest {
-    /// When it was sent.
     pub sent: Instant,
     /// When it was over.
     pub done: Instant,
-    /// How it ended.
     pub status: RequestStatus,
 }
 

@@ -1,4 +1,4 @@
-//! The plan for a service of one's own: requests from templates, answers judged as its scenario says, journeys of both.
+//! The plan for an external service: requests from templates, answers judged as its scenario says, journeys of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,9 +18,7 @@ use crate::units::Span;
 /// What is in the files that a scenario names, each by its path as the scenario has it.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
-    /// Lines of values.
     pub lines: BTreeMap<PathBuf, Vec<String>>,
-    /// Bodies.
     pub bodies: BTreeMap<PathBuf, Bytes>,
     /// The names of the columns that identities have.
     pub columns: BTreeSet<String>,

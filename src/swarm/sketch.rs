@@ -13,9 +13,7 @@ use crate::scenario::service::ServiceRoute;
 /// A request as it would be sent, without who the user is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sketch {
-    /// The method.
     pub method: String,
-    /// The whole URL.
     pub url: String,
     /// Names and values, in order.
     pub headers: Vec<(String, String)>,

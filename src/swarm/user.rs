@@ -87,7 +87,7 @@ impl User {
         &mut self.random
     }
 
-    /// Whether the turn that was begun goes on.
+    /// True if the turn that was begun goes on.
     pub(super) fn goes_on(&self) -> bool {
         !self.ahead.is_empty()
     }
@@ -179,7 +179,7 @@ impl User {
         self.sessions.clear();
     }
 
-    /// Whether everything is there that the task needs: a session.
+    /// True if everything is there that the task needs: a session.
     pub(super) fn needs_session(&self, shared: &Shared, task: usize) -> bool {
         let replica = shared.fleet.choose(shared.balance, self.index as usize);
         shared.classes[self.class].task(task).opening.is_some() && !self.sessions.contains_key(&replica)

@@ -15,26 +15,20 @@ const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 /// Why there is nobody to run the server as.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// The user database cannot be read.
     #[error("looking up the account `{name}`")]
     LookUp {
-        /// The account.
         name: &'static str,
-        /// What the system said.
         #[source]
         source: nix::Error,
     },
-    /// Neither account exists.
     #[error("PostgreSQL refuses to run as root, and there is neither an account `postgres` nor `nobody`")]
     NoAccount,
-    /// The account may not enter a folder that the server needs.
     #[error(
         "started as root, PostgreSQL runs as `{account}`, which cannot enter `{}` on the way to `{}`",
         .closed.display(),
         .path.display()
     )]
     Unreachable {
-        /// The account.
         account: &'static str,
         /// The folder that is closed to it.
         closed: PathBuf,

@@ -71,7 +71,6 @@ pub enum BinarySource {
     UsualFolder,
     /// Downloaded by an earlier run.
     Cache,
-    /// Downloaded now.
     Download,
 }
 
@@ -119,46 +118,31 @@ fn cache_home() -> Option<PathBuf> {
 /// Why there is no server to start.
 #[derive(Debug, thiserror::Error)]
 pub enum BinariesError {
-    /// The named folder is not a server's.
     #[error("`--pg-bin {}` holds no executable `postgres` and `initdb`", .dir.display())]
     NotAServer {
         /// The folder that was named.
         dir: PathBuf,
     },
-    /// A server that was asked for does not even tell its version.
     #[error("`{} --version` did not run", .program.display())]
     NotRunnable {
-        /// The program.
         program: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A server that was asked for answers nonsense.
     #[error("`{} --version` gave no version ({status}): {answer:?}", .program.display())]
-    NoVersion {
-        /// The program.
-        program: PathBuf,
-        /// How it ended.
-        status: ExitStatus,
-        /// What it printed.
-        answer: String,
-    },
-    /// Nothing on this machine, and nothing to download.
+    NoVersion { program: PathBuf, status: ExitStatus, answer: String },
     #[error(
         "no PostgreSQL server found in `PATH`, by `pg_config` or in the usual folders: \
          install it with `{}`, or name its folder with `--pg-bin`",
         install_command()
     )]
     NotFound,
-    /// Nothing on this machine, and the download failed.
     #[error(
         "no PostgreSQL server found in `PATH`, by `pg_config` or in the usual folders, and none could be \
          downloaded: install it with `{}`, or name its folder with `--pg-bin`",
         install_command()
     )]
     NotDownloaded {
-        /// Why not.
         #[source]
         source: DownloadError,
     },

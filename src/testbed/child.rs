@@ -28,7 +28,6 @@ pub(super) const FAST_TICK: Duration = Duration::from_millis(5);
 
 /// What happened while a child was waited for.
 pub(super) enum ChildEvent {
-    /// It ended.
     Ended(ExitStatus),
     /// The run is over: stdin is closed, or a signal came.
     Told,

@@ -59,37 +59,25 @@ impl ClusterHome {
 /// Why a private cluster could not be started or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The supervisor cannot be started.
     #[error("starting the supervisor of PostgreSQL, `{}`", .program.display())]
     SpawnSupervisor {
-        /// The program.
         program: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// The pipes to the supervisor broke.
     #[error("talking to the supervisor of PostgreSQL")]
     Talk(#[source] io::Error),
-    /// The supervisor said something that is no report.
     #[error("the supervisor of PostgreSQL said {line:?}, which is no report")]
     Gibberish {
-        /// What it said.
         line: String,
         /// Why it is none.
         #[source]
         source: serde_json::Error,
     },
-    /// The supervisor ended without saying why.
-    #[error("the supervisor of PostgreSQL ended without a word ({status})")]
-    SupervisorGone {
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// The supervisor made no server in time.
+    #[error("PostgreSQL supervisor exited without a report ({status})")]
+    SupervisorGone { status: ExitStatus },
     #[error("the supervisor of PostgreSQL made no cluster within {INIT_DEADLINE:?}")]
     NoReport,
-    /// There is no server, or no longer one.
     #[error("no private PostgreSQL: {reason}")]
     Failed {
         /// What happened, in the supervisor's words, with its causes.
@@ -97,18 +85,11 @@ pub enum ClusterError {
         /// The last lines of the server's log, oldest first.
         log: Vec<String>,
     },
-    /// There is no room for a cluster.
     #[error(
         "the temporary folder `{}` is full: {free_mb} MB are free, and a private PostgreSQL needs {SPACE_MB} MB",
         .folder.display()
     )]
-    NoSpace {
-        /// The folder.
-        folder: PathBuf,
-        /// What is free in it.
-        free_mb: u64,
-    },
-    /// The server runs and does not answer.
+    NoSpace { folder: PathBuf, free_mb: u64 },
     #[error("PostgreSQL gave no answer within {READY_DEADLINE:?}, its log says `{}`", supervisor::log_reason(.log))]
     NoAnswer {
         /// What the last attempt saw; `None` when it was still waiting.
@@ -117,14 +98,12 @@ pub enum ClusterError {
         /// The last lines of the server's log, oldest first.
         log: Vec<String>,
     },
-    /// The database cannot be made.
     #[error("making the database `{DATABASE}`")]
     CreateDatabase {
         /// What the server said; `None` when it said nothing in time.
         #[source]
         source: Option<tokio_postgres::Error>,
     },
-    /// `PgBouncer` runs and does not answer.
     #[error("PgBouncer gave no answer within {READY_DEADLINE:?}, its log says `{}`", supervisor::log_reason(.log))]
     NoPooler {
         /// What the last attempt saw.
@@ -133,12 +112,8 @@ pub enum ClusterError {
         /// The last lines of its log, oldest first.
         log: Vec<String>,
     },
-    /// The folder is still there after the end.
     #[error("the folder of PostgreSQL, `{}`, could not be removed", .folder.display())]
-    LeftBehind {
-        /// The folder.
-        folder: PathBuf,
-    },
+    LeftBehind { folder: PathBuf },
 }
 
 /// Refuses a temporary folder without room for a cluster: `initdb` would say something else of it.
@@ -161,7 +136,7 @@ pub struct PgCluster {
     version: String,
     server: StartedServer,
     supervisor: Supervisor,
-    /// Whether [`stop`](Self::stop) came to its end: one that was given up half way must be repeatable.
+    /// True if [`stop`](Self::stop) came to its end: one that was given up half way must be repeatable.
     stopped: bool,
 }
 

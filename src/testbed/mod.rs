@@ -62,48 +62,36 @@ const READY_POLL: Duration = Duration::from_millis(20);
 /// Why a testbed could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {
-    /// No PostgreSQL server was found.
     #[error(transparent)]
     Binaries(#[from] binaries::BinariesError),
-    /// The cluster could not be started or stopped.
     #[error(transparent)]
     Cluster(#[from] cluster::ClusterError),
-    /// A database of the user's own cannot be used.
     #[error(transparent)]
     OwnDatabase(#[from] database::OwnDatabaseError),
-    /// There is no `PgBouncer`, or no place for one.
     #[error(transparent)]
     PgBouncer(#[from] pgbouncer::PgBouncerError),
-    /// The data set could not be loaded.
     #[error(transparent)]
     Seed(#[from] SeedError),
-    /// A replica or the backend could not be started.
     #[error(transparent)]
     Service(#[from] service::ServiceError),
-    /// Too few file descriptors.
     #[error(transparent)]
     Descriptors(#[from] limits::DescriptorError),
-    /// A replica serves, but does not become ready.
     #[error("gateway `{name}` gave no ready answer within {} s: {last}", READY_DEADLINE.as_secs())]
     NotReady {
-        /// Which replica.
         name: String,
         /// What it said last.
         last: String,
     },
-    /// The HTTP client could not be built.
     #[error("cannot prepare to ask whether a replica is ready")]
     Http(#[source] reqwest::Error),
-    /// There is no room for the logs.
     #[error("cannot make a folder for the logs")]
     Logs(#[source] std::io::Error),
-    /// The program cannot find itself.
     #[error("cannot find this program's own executable")]
     Executable(#[source] std::io::Error),
 }
 
 impl TestbedError {
-    /// Whether the request itself makes no sense.
+    /// True if the request itself makes no sense.
     pub fn is_bad_request(&self) -> bool {
         match self {
             Self::OwnDatabase(error) => error.is_bad_request(),
@@ -114,7 +102,6 @@ impl TestbedError {
         }
     }
 
-    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Descriptors(error) => Some(error.hint()),
@@ -146,7 +133,6 @@ pub struct TestbedConfig {
 pub enum DatabaseSource {
     /// In a throw-away cluster.
     Private {
-        /// The server's programs.
         binaries: binaries::ServerBinaries,
         /// Where it lives, and which program keeps it.
         home: ClusterHome,

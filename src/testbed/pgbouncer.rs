@@ -38,7 +38,6 @@ const USUAL_FOLDERS: [&str; 6] = [
 /// An installed `PgBouncer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The executable.
     pub path: PathBuf,
     /// The version as it prints it, such as `1.18.0`.
     pub version: String,
@@ -47,13 +46,11 @@ pub struct Program {
 /// Why there is no `PgBouncer` to start.
 #[derive(Debug, thiserror::Error)]
 pub enum PgBouncerError {
-    /// None on this machine.
     #[error(
         "the scenario asks for PgBouncer, and there is none in `PATH` or in the usual folders: install it with `{}`",
         install_command()
     )]
     NotFound,
-    /// It would stand in front of somebody's own server.
     #[error("the scenario asks for PgBouncer, which is put in front of a private PostgreSQL only")]
     OwnDatabase,
 }
@@ -95,7 +92,6 @@ fn parse_version(said: &str) -> Option<String> {
 /// What the supervisor is asked for beside the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PgBouncerPlan {
-    /// The executable.
     pub program: PathBuf,
     /// Its settings, by name.
     pub settings: BTreeMap<String, String>,

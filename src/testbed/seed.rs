@@ -30,26 +30,20 @@ const TOKEN_LIFETIME_S: u64 = 24 * 3600;
 /// Why the data set could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
-    /// The database could not be reached, or refused the data.
     #[error("cannot load the data set")]
     Database(#[from] tokio_postgres::Error),
-    /// The tables could not be made, or brought up to date.
     #[error("cannot make the gateway's tables")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The database holds something else.
     #[error(
         "the database `{database}` has tables that are not this gateway's, such as `{table}`: give it an empty one"
     )]
     SomebodyElses {
-        /// Its URL.
         database: String,
         /// One of the tables.
         table: String,
     },
-    /// A password could not be hashed.
     #[error("cannot hash the password of the data set: {0}")]
     Password(String),
-    /// A token could not be signed.
     #[error("cannot sign a token")]
     Token(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -61,7 +55,7 @@ pub(super) struct Callers {
     pub(super) authorizations: Vec<HeaderValue>,
     /// A token of a regular user, for demonstrations.
     pub(super) user_token: String,
-    /// Whether the data were loaded now; they may have been there before.
+    /// True if the data were loaded now; they may have been there before.
     pub(super) loaded: bool,
 }
 

@@ -21,50 +21,30 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Why a service could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// The process could not be started.
     #[error("cannot start `{program}` as {name}", program = program.display())]
     Spawn {
-        /// Which service.
         name: String,
-        /// The executable.
         program: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// Its pipes broke.
     #[error("cannot talk to {name}")]
     Talk {
-        /// Which service.
         name: String,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// It ended by itself.
     #[error("{name} has ended by itself ({status}): {last_words}")]
     Ended {
-        /// Which service.
         name: String,
-        /// How it ended.
         status: ExitStatus,
         /// The end of its log.
         last_words: String,
     },
-    /// It said nothing in time.
     #[error("{name} did not say where it listens within {} s", START_DEADLINE.as_secs())]
-    Silent {
-        /// Which service.
-        name: String,
-    },
-    /// What it said could not be understood.
+    Silent { name: String },
     #[error("{name} said something else than where it listens: `{line}`")]
-    Gibberish {
-        /// Which service.
-        name: String,
-        /// What it said.
-        line: String,
-    },
+    Gibberish { name: String, line: String },
 }
 
 /// A service that runs.

@@ -9,9 +9,7 @@ const GATEWAY_CLIENTS: u32 = 1000;
 /// A testbed that serves by itself: what `rbac-bench gateway` runs.
 #[derive(Debug)]
 pub struct ServedGateway {
-    /// The testbed.
     pub testbed: Testbed,
-    /// Its variant.
     pub scope: SessionScope,
     /// A token of the demo platform administrator.
     pub admin_token: String,

@@ -72,7 +72,6 @@ pub enum SupervisorReport {
     },
 }
 
-/// A server that was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartedServer {
     /// The folder of the cluster, removed at the end.
@@ -93,54 +92,36 @@ pub struct StartedServer {
 /// Why the supervisor failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SupervisorError {
-    /// The plan cannot be read from stdin.
     #[error("reading the plan of the cluster from stdin")]
     Plan(#[source] io::Error),
-    /// The handler for SIGINT, SIGTERM and SIGHUP cannot be set.
     #[error("setting the signal handler of the supervisor")]
     Signals(#[source] ctrlc::Error),
-    /// There is nobody to run the server as.
     #[error(transparent)]
     Account(#[from] AccountError),
-    /// The folder of the cluster cannot be made.
     #[error("making a folder for the cluster in `{}`", .temp_dir.display())]
     Folder {
         /// Where it was to be.
         temp_dir: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A program of the server cannot be started or waited for.
     #[error("running `{}`", .program.display())]
     Program {
-        /// The program.
         program: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// `initdb` or `postgres` ended where it should not have.
     #[error("`{}` ended by itself ({status}), its log says `{}`", .program.display(), log_reason(.log))]
     Ended {
-        /// The program.
         program: PathBuf,
-        /// How it ended.
         status: ExitStatus,
         /// The last lines of its log, oldest first.
         log: Vec<String>,
     },
-    /// The files of `PgBouncer` cannot be written.
     #[error("writing the files of PgBouncer")]
     PoolerFiles(#[source] io::Error),
-    /// A program is still there after SIGKILL.
     #[error("`{}`, process {pid}, did not end within {:?} of SIGKILL", .program.display(), STOP_STEPS[2].1)]
-    Survived {
-        /// The program.
-        program: PathBuf,
-        /// The server's process.
-        pid: u32,
-    },
+    Survived { program: PathBuf, pid: u32 },
 }
 
 /// Runs the supervisor on this process's stdin and stdout, until it is told to stop.

@@ -51,12 +51,12 @@ pub enum TextKind {
 }
 
 impl TextKind {
-    /// Whether a pool of the application had no connection.
+    /// True if a pool of the application had no connection.
     pub fn is_pool(self) -> bool {
         matches!(self, Self::PoolTimeout | Self::PoolExhausted)
     }
 
-    /// Whether `PgBouncer` says it.
+    /// True if `PgBouncer` says it.
     pub fn is_pgbouncer(self) -> bool {
         use TextKind::{PgbouncerIdleTransaction, PgbouncerMaxClients, PgbouncerOther, PgbouncerQueryWait};
         matches!(self, PgbouncerIdleTransaction | PgbouncerQueryWait | PgbouncerOther | PgbouncerMaxClients)
@@ -68,7 +68,6 @@ impl TextKind {
 pub struct PoolLimits {
     /// Connections of the pool.
     pub size: Option<u32>,
-    /// Connections beyond them.
     pub overflow: Option<u32>,
     /// How long a checkout waits, in seconds.
     pub timeout_s: Option<f64>,
@@ -77,7 +76,6 @@ pub struct PoolLimits {
 /// A text that was recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Recognised {
-    /// What it says.
     pub kind: TextKind,
     /// Who says it: `SQLAlchemy`, `PostgreSQL`, `PgBouncer`.
     pub library: &'static str,

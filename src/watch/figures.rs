@@ -18,7 +18,6 @@ pub(super) fn age(seconds: Option<f64>) -> String {
     }
 }
 
-/// A count.
 pub(super) fn count(count: Option<u32>) -> String {
     count.map_or_else(|| "–".to_owned(), |count| count.to_string())
 }

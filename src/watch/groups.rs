@@ -13,7 +13,6 @@ const GROUPS: usize = 200;
 /// A poll in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arranged {
-    /// Sessions by state.
     pub counts: Counts,
     /// Sessions in a transaction, oldest first.
     pub transactions: Vec<Session>,
@@ -30,7 +29,6 @@ pub struct Arranged {
 /// Sessions by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All.
     pub sessions: u32,
     /// They run a statement.
     pub active: u32,
@@ -68,7 +66,6 @@ impl Counts {
 pub struct StatementGroup {
     /// The statement without literals and comments.
     pub statement: String,
-    /// How many sessions.
     pub sessions: u32,
     /// Those of them that are idle in transaction.
     pub idle_in_transaction: u32,
@@ -103,7 +100,6 @@ pub struct RootSession {
 /// A session that waits behind a root.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waiter {
-    /// The session.
     pub session: Session,
     /// How far from the root: 1 waits for the root itself.
     pub depth: u32,

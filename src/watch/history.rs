@@ -55,7 +55,6 @@ pub struct WatchHistory {
     bin_s: f64,
     /// Number of the newest bin, counted from the beginning.
     newest: u64,
-    /// Oldest first.
     bins: VecDeque<Option<Bin>>,
 }
 

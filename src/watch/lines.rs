@@ -31,11 +31,8 @@ pub enum LineKind {
 
 /// Writes what is known once an interval.
 pub struct WatchLines<'a> {
-    /// Where to.
     pub out: &'a mut dyn Write,
-    /// How often.
     pub interval: Duration,
-    /// What.
     pub kind: LineKind,
 }
 

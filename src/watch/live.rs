@@ -27,14 +27,11 @@ const QUEUE: usize = 16_384;
 /// The counts' cheaper sister is asked for twice as often, but not more often than this.
 const SHORTEST_PULSE: Duration = Duration::from_millis(50);
 
-/// What is watched, and how.
 #[derive(Clone, Debug)]
 pub struct WatchPlan {
-    /// The database.
     pub database: Database,
     /// The same as it is shown.
     pub target: WatchTarget,
-    /// Whose sessions.
     pub whose: SessionFilter,
     /// Pages of gauges, one for each pool or process.
     pub metrics: Vec<String>,
@@ -53,22 +50,17 @@ pub struct WatchPlan {
 /// Why watching ended before it should.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// The database cannot be watched.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
-    /// The record cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The folder of the record is there already.
     #[error("`{}` exists already: a record is kept in a new folder", .0.display())]
     Exists(PathBuf),
-    /// The terminal, or whoever reads our output, is gone.
     #[error("cannot show what is seen")]
     Show(#[from] io::Error),
 }
 
 impl WatchError {
-    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         matches!(self, Self::Monitor(MonitorError::Blind { .. })).then(|| "grant it pg_monitor".to_owned())
     }
@@ -81,7 +73,6 @@ pub enum ExitReason {
     Asked,
     /// The time was over.
     Elapsed,
-    /// A signal came.
     Stopped,
     /// The terminal hung up, or the reader of the output closed it.
     ReaderGone,
@@ -191,7 +182,7 @@ impl Sink for Inlet {
     }
 }
 
-/// Whether the output has no reader any more: a terminal that has hung up, or a pipe that was closed.
+/// True if the output has no reader any more: a terminal that has hung up, or a pipe that was closed.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
 }

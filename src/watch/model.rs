@@ -39,13 +39,10 @@ pub struct WatchTarget {
 /// Everything that a view may show. Times are seconds since watching began.
 #[derive(Clone, Debug)]
 pub struct WatchModel {
-    /// What is watched.
     pub target: WatchTarget,
     /// The server; as it was last known while it does not answer.
     pub server: ServerLimits,
-    /// The present.
     pub now_s: f64,
-    /// Sessions over time.
     pub history: WatchHistory,
     /// The latest counts, and when they were taken.
     pub activity: Option<(f64, ActivitySample)>,
@@ -68,7 +65,6 @@ pub struct WatchModel {
 pub struct PoolView {
     /// When they were read last.
     pub at_s: f64,
-    /// What they said.
     pub sample: PoolSample,
     /// Most connections out, as far as it was seen.
     pub peak: Option<u32>,
@@ -77,9 +73,7 @@ pub struct PoolView {
 /// A record that is being written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
-    /// Its folder.
     pub folder: String,
-    /// Samples in it.
     pub samples: u64,
 }
 

@@ -20,13 +20,9 @@ const DEEPEST: u32 = 6;
 pub enum PaneRow<'a> {
     /// A session in a transaction.
     Session(&'a Session),
-    /// A statement.
     Statement(&'a StatementGroup),
-    /// An application.
     Application(&'a ApplicationGroup),
-    /// Who blocks others.
     Root(&'a RootSession),
-    /// Who waits behind.
     Waiter(&'a Waiter),
     /// A pool, its number and its name.
     Pool(u32, &'a str, &'a PoolView),
@@ -37,13 +33,10 @@ pub enum PaneRow<'a> {
 /// How a row is to poll, by what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// As text is.
     Plain,
     /// It holds a transaction and does nothing.
     Holds,
-    /// It is broken.
     Bad,
-    /// It works.
     Works,
     /// It waits for a lock.
     Waits,
@@ -52,9 +45,7 @@ pub enum Tone {
 /// The whole text of a row, and what it is about. Both harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaneDetail {
-    /// What it is.
     pub title: String,
-    /// The text.
     pub text: String,
 }
 

@@ -10,15 +10,12 @@ use super::panes::{self, PaneDetail};
 pub enum Pane {
     /// Sessions in a transaction.
     Transactions,
-    /// Those by statement.
     Statements,
     /// All sessions by application.
     Applications,
     /// Who is in whose way.
     Blocking,
-    /// The applications' pools.
     Pools,
-    /// What happened.
     Events,
 }
 
@@ -67,11 +64,11 @@ const PAGE: usize = 10;
 pub struct Ui {
     /// The pane that keys go to.
     pub pane: Pane,
-    /// Whether colours are used.
+    /// True if colours are used.
     pub color: bool,
-    /// Whether the view stands still.
+    /// True if the view stands still.
     pub paused: bool,
-    /// Whether the help is shown.
+    /// True if the help is shown.
     pub help: bool,
     /// The row whose whole text is shown.
     pub detail: Option<PaneDetail>,
@@ -85,7 +82,6 @@ pub struct Ui {
 pub enum UserAction {
     /// Nothing more than to draw again.
     Nothing,
-    /// To end.
     Quit,
 }
 

@@ -26,7 +26,7 @@ fn no_address_of_another_machine_is_spoken_to_without_permission() {
         ("target.url", service(ELSEWHERE, "", here, "")),
         (
             "target.metrics.url",
-            service(here, &format!("metrics = {{ url = \"http://{ELSEWHERE}/metrics\", waiting = \"x\" }}"), here, ""),
+            service(here, &format!("metrics = {{ url = \"http://{ELSEWHERE}/metrics\", pending = \"x\" }}"), here, ""),
         ),
         ("database.url", service(here, "", ELSEWHERE, "")),
         ("variants.a.url", service(here, "", here, &format!("[variants.a]\nurl = \"http://{ELSEWHERE}\"\n"))),

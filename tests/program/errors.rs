@@ -25,7 +25,7 @@ fn a_wrong_scenario_is_refused_with_file_and_line_and_what_is_allowed() {
     let file = folder.path().join("mine.toml");
     fs::write(&file, fs::read_to_string(SMALL).unwrap().replace("users = 40", "users = 0")).unwrap();
     let said = refused(&["run", file.to_str().unwrap()], 2);
-    assert!(said.contains("mine.toml:6:9") && said.contains("`load.users` is 0: allowed is at least 1"), "{said}");
+    assert!(said.contains("mine.toml:6:9") && said.contains("`load.users` is 0: expected at least 1"), "{said}");
 }
 
 #[test]

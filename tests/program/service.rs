@@ -1,4 +1,4 @@
-//! A service of one's own: the program is pointed at a small one whose mistake is known, and at wrong places.
+//! An external service: the program is pointed at a small one whose mistake is known, and at wrong places.
 
 #![expect(clippy::unwrap_used, reason = "a service of a test fails as loudly as the test itself")]
 
@@ -263,7 +263,8 @@ async fn with_the_mistake_switched_off_nobody_is_named() {
     // Somebody else holds two sessions of the same database.
     let strangers = [stranger().await, stranger().await];
     let whose = "database.applications=[\"shop\"]";
-    let said = output(&place, &database, &["run", &scenario, "--set", "load.change_data=true", "--set", whose]).await;
+    let said =
+        output(&place, &database, &["run", &scenario, "--set", "load.allow_data_changes=true", "--set", whose]).await;
     drop(strangers);
     let table = text(&said.stdout);
     assert!(

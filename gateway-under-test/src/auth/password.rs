@@ -12,7 +12,7 @@ pub fn hash(password: &str) -> Result<String, String> {
     Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()).map_err(|error| error.to_string())
 }
 
-/// Whether `password` has this hash. It takes its time, and as long for a hash that is none: who asks does not learn
+/// True if `password` has this hash. It takes its time, and as long for a hash that is none: who asks does not learn
 /// from the clock whether there is such a user.
 #[must_use]
 pub fn fits(password: &str, hash: &str) -> bool {

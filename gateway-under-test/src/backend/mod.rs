@@ -22,21 +22,16 @@ use crate::settings::{BackendSettings, Listening};
 /// Why the backend ended before its parent let go of it.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// The conversation with the parent failed.
     #[error("the backend cannot talk to the process that started it")]
     Lifeline(#[from] LifelineError),
-    /// The system gave no runtime.
     #[error("cannot start the runtime of the backend")]
     Runtime(#[source] io::Error),
-    /// The port is taken, or sockets are.
     #[error("cannot listen on 127.0.0.1:{port}")]
     Listen {
         /// The port asked for; 0 if the system was to choose.
         port: u16,
-        /// What the system said.
         source: io::Error,
     },
-    /// The server gave up by itself.
     #[error("the backend stopped serving")]
     Serve(#[source] io::Error),
 }

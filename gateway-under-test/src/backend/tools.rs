@@ -121,7 +121,7 @@ impl ServerHandler for Tools {
     }
 }
 
-/// Whether it is one of the data set's tools (`tool-7`), which are there to be listed.
+/// True if it is one of the data set's tools (`tool-7`), which are there to be listed.
 fn is_of_catalogue(name: &str) -> bool {
     name.strip_prefix("tool-").is_some_and(|number| number.parse::<u16>().is_ok())
 }

@@ -140,7 +140,6 @@ impl Connector {
     }
 }
 
-/// One connection.
 pub enum Connection {
     /// The calling thread does the I/O, and its event loop stands still meanwhile.
     Blocking(Box<BlockingConnection>),
@@ -174,7 +173,7 @@ impl Connection {
         result.map_err(|error| self.explain(error))
     }
 
-    /// Whether the server has gone from the other end.
+    /// True if the server has gone from the other end.
     pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::Blocking(it) => it.connection.is_none() || it.session.client.is_closed(),
@@ -182,7 +181,7 @@ impl Connection {
         }
     }
 
-    /// Whether `error` was the end of this connection: it is closed, or the server has said that it closes it and the
+    /// True if `error` was the end of this connection: it is closed, or the server has said that it closes it and the
     /// end of the stream is yet to be read.
     pub(super) fn is_lost_with(&self, error: &DbError) -> bool {
         self.is_closed() || error.is_fatal()
@@ -314,7 +313,7 @@ impl DbError {
         Self::Statement { text: server_text(&source), source }
     }
 
-    /// Whether the server ended the session with it.
+    /// True if the server ended the session with it.
     fn is_fatal(&self) -> bool {
         let Self::Statement { source, .. } = self else { return false };
         let severity = source.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity);

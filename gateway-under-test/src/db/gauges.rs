@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::HoldClock;
 
-/// One pool.
 #[derive(Debug, Default)]
 pub struct PoolGauges {
     /// Connections that may exist: size + overflow.
@@ -17,7 +16,6 @@ pub struct PoolGauges {
     pub checked_in: AtomicU64,
     /// Connections beyond `size`; never negative, where SQLAlchemy's starts at −size.
     pub overflow: AtomicU64,
-    /// Checkouts that wait.
     pub waiters: AtomicU64,
     /// Checkouts that gave up waiting, since the start.
     pub timeouts: AtomicU64,

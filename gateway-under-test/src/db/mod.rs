@@ -30,37 +30,29 @@ pub use session::Session;
 /// Why a session could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// No connection became free in time.
     #[error(transparent)]
     PoolTimeout(#[from] PoolTimeout),
-    /// PostgreSQL could not be reached.
     #[error("connection failed: {text}")]
     Connect {
         /// What the server or the system said.
         text: String,
-        /// The driver's error.
         #[source]
         source: tokio_postgres::Error,
     },
-    /// There is no server at the address.
     #[error("connection to `{address}` failed")]
     Unreachable {
         /// The socket file, or host and port.
         address: String,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// The server refused the statement, or the connection broke while it ran.
     #[error("{text}")]
     Statement {
         /// The server's own message, which is what a user searches for.
         text: String,
-        /// The driver's error.
         #[source]
         source: tokio_postgres::Error,
     },
-    /// A statement on a transaction that has already failed.
     #[error("Can't reconnect until invalid transaction is rolled back.  Please rollback() fully before proceeding")]
     PendingRollback,
 }

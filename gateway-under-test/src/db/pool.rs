@@ -27,7 +27,6 @@ use crate::settings::Checkout;
 /// The limits of a pool, by SQLAlchemy's names.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueLimits {
-    /// Connections kept.
     pub size: usize,
     /// Connections beyond `size`; `None` is SQLAlchemy's −1, no limit.
     pub max_overflow: Option<usize>,
@@ -49,7 +48,6 @@ pub enum HandOutOrder {
     Lifo,
 }
 
-/// No connection became free in time. The text is SQLAlchemy's, to the letter, since it is what users search for.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
     "QueuePool limit of size {size} overflow {overflow} reached, connection timed out, timeout {:.2} \

@@ -24,7 +24,6 @@ const THREE_PLUS_TWO: QueueLimits = QueueLimits {
 
 const ONE: QueueLimits = QueueLimits { size: 1, max_overflow: Some(0), ..THREE_PLUS_TWO };
 
-/// A fake connection.
 struct Fake {
     id: usize,
     alive: Arc<AtomicUsize>,

@@ -18,9 +18,7 @@ use crate::worker::Worker;
 /// What it takes to be let through to a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// Nothing.
     Public,
-    /// A good token.
     Token,
     /// A good token; each JSON-RPC method has a permission of its own, and answers with a JSON-RPC error without it.
     EachMethod,
@@ -63,7 +61,7 @@ async fn guard(State((guard, worker)): State<(Guard, Arc<Worker>)>, mut request:
     }
 }
 
-/// Whether a person looks at the answer.
+/// True if a person looks at the answer.
 fn is_browser(headers: &HeaderMap) -> bool {
     let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     accepts.contains("text/html") || headers.contains_key("hx-request")

@@ -23,11 +23,10 @@ pub use guard::Guard;
 /// Who was let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Their e-mail.
     pub email: String,
     /// What their token lets them see: of the teams it names those that they are a member of.
     pub teams: TeamScope,
-    /// Whether they need no role: an administrator, by e-mail or by the database, with a token that says so.
+    /// True if they need no role: an administrator, by e-mail or by the database, with a token that says so.
     pub is_admin: bool,
 }
 

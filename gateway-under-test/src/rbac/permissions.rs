@@ -57,10 +57,9 @@ pub const PERMISSIONS: &[(&str, &[&str])] = &[
     ("metrics", &["metrics:read"]),
 ];
 
-/// Everything at once.
 pub const ALL: &str = "*";
 
-/// Whether there is such a permission.
+/// True if there is such a permission.
 #[must_use]
 pub fn is_known(permission: &str) -> bool {
     permission == ALL || PERMISSIONS.iter().any(|(_, permissions)| permissions.contains(&permission))

@@ -55,7 +55,6 @@ FROM email_users WHERE email = $1";
 pub struct Credentials {
     /// E-mail of the user.
     email: String,
-    /// Their password.
     password: String,
 }
 

@@ -28,7 +28,6 @@ use entities::{Gateways, Prompts, Resources, Servers, Tools, tags};
 
 /// One line of the table.
 pub struct Route {
-    /// Its method.
     pub method: Method,
     /// Its path, with `{…}` for what varies.
     pub path: &'static str,

@@ -19,7 +19,6 @@ use crate::error::GatewayError;
 use crate::rbac::Caller;
 use crate::settings::Masks;
 
-/// A call.
 #[derive(Deserialize)]
 struct Call<'a> {
     method: String,

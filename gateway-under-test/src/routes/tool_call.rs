@@ -25,7 +25,6 @@ struct ToolName {
     name: String,
 }
 
-/// What the backend answers.
 #[derive(Deserialize)]
 struct BackendAnswer<'a> {
     #[serde(borrow)]

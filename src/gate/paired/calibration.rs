@@ -24,11 +24,9 @@ const CONFIDENCE: f64 = 0.95;
 pub struct ErrorRate {
     /// It happened so often.
     pub hits: u64,
-    /// Of so many.
     pub trials: u64,
     /// Lower end of the Clopper–Pearson interval at 95 %, 0–1.
     pub low: f64,
-    /// Its upper end.
     pub high: f64,
 }
 
@@ -48,7 +46,6 @@ impl ErrorRate {
 /// What one rule's figures do on this machine while nothing changes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RuleNoise {
-    /// The rule.
     pub rule: String,
     /// Standard deviation of the pairs' log ratios; `None` when a figure was not to be used, or with one pair.
     pub scatter: Option<f64>,

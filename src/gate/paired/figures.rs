@@ -13,11 +13,16 @@ use crate::units::Unit;
 pub enum Arm {
     /// What it is held against.
     Baseline,
-    /// What is judged.
     Candidate,
 }
 
 impl Arm {
+    /// The order of the two arms of a pair, by a fair coin: then, when nothing is worse, each sign pattern is as likely
+    /// as any other by design, whatever the machine does meanwhile.
+    pub const fn in_drawn_order(coin: bool) -> [Self; 2] {
+        if coin { [Self::Baseline, Self::Candidate] } else { [Self::Candidate, Self::Baseline] }
+    }
+
     /// `baseline`, `candidate`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -27,31 +32,6 @@ impl Arm {
     }
 }
 
-/// In which order the two arms of a pair are measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PairOrder {
-    /// A coin for each pair. Then each sign pattern is as likely as any other by design, when nothing is worse, whatever
-    /// the machine does in the meantime: drift, and neighbours who stay for longer than a window.
-    #[default]
-    Drawn,
-    /// Baseline, candidate, candidate, baseline, and so on. Drift harms both arms alike, but a disturbance that lasts
-    /// for two windows hits the same arm of two pairs; docs/GATE-PAIRED.md says what that costs.
-    Abba,
-}
-
-impl PairOrder {
-    /// The arms of a pair, counted from 0; `coin` is a fair one.
-    pub const fn arms(self, pair: usize, coin: bool) -> [Arm; 2] {
-        let baseline_first = match self {
-            Self::Drawn => coin,
-            Self::Abba => pair.is_multiple_of(2),
-        };
-        if baseline_first { [Arm::Baseline, Arm::Candidate] } else { [Arm::Candidate, Arm::Baseline] }
-    }
-}
-
-/// One figure of one window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowFigure {
     /// In the metric's unit.
@@ -172,7 +152,7 @@ impl WindowFigures {
     }
 }
 
-/// Whether a limit is beyond every value of its metric.
+/// True if a limit is beyond every value of its metric.
 pub(super) fn is_beyond_all(rule: &Rule, limit: f64) -> bool {
     rule.metric.unit() == Unit::Ratio && rule.op.is_upper_bound() && limit >= 1.0
 }

@@ -17,13 +17,12 @@ use super::{GateReport, ParsedRule, Verdict};
 use crate::stats::paired::{Worsening, fewest_pairs, is_settled};
 use crate::stats::signed_rank::MOST_PAIRS;
 
-pub use figures::{Arm, PairOrder, WindowFigure, WindowFigures};
+pub use figures::{Arm, WindowFigure, WindowFigures};
 pub use rules::{DEFAULT_RULES, PairedRule, PairedRuleError};
 
 /// How many pairs, and how sure one must be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairPlan {
-    /// Pairs to measure.
     pub pairs: usize,
     /// α: how often a gate may fail though nothing is worse, 0–1.
     pub alpha: f64,
@@ -32,34 +31,15 @@ pub struct PairPlan {
 /// Why a plan makes no sense.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
-    /// No rule could ever fail.
     #[error(
         "{pairs} pairs can never fail {rules} rules at α = {} %: at least {fewest} are needed, so that 2^-pairs ≤ α ÷ rules",
         alpha * 100.0
     )]
-    TooFewPairs {
-        /// Asked for.
-        pairs: usize,
-        /// How many rules.
-        rules: usize,
-        /// Asked for.
-        alpha: f64,
-        /// Needed.
-        fewest: usize,
-    },
-    /// More than the exact test counts out.
-    #[error("{pairs} pairs are too many: allowed are at most {MOST_PAIRS}")]
-    TooManyPairs {
-        /// Asked for.
-        pairs: usize,
-    },
-    /// α is no probability that a test could have.
-    #[error("α is {} %: allowed is above 0 %, at most 50 %", alpha * 100.0)]
-    Alpha {
-        /// Asked for.
-        alpha: f64,
-    },
-    /// There is nothing to judge.
+    TooFewPairs { pairs: usize, rules: usize, alpha: f64, fewest: usize },
+    #[error("{pairs} pairs are too many: expected at most {MOST_PAIRS}")]
+    TooManyPairs { pairs: usize },
+    #[error("α is {} %: expected above 0 %, at most 50 %", alpha * 100.0)]
+    Alpha { alpha: f64 },
     #[error("there is no rule to judge")]
     NoRules,
 }
@@ -113,7 +93,6 @@ pub enum PairsEnd {
     Settled,
     /// The longest duration was reached.
     OutOfTime,
-    /// By a signal.
     Interrupted,
 }
 
@@ -140,7 +119,6 @@ impl Trial {
         &self.rules
     }
 
-    /// The plan.
     pub fn plan(&self) -> PairPlan {
         self.plan
     }
@@ -161,12 +139,12 @@ impl Trial {
         self.pairs.push(pair);
     }
 
-    /// Whether all planned pairs are there.
+    /// True if all planned pairs are there.
     pub fn is_complete(&self) -> bool {
         self.pairs.len() >= self.plan.pairs
     }
 
-    /// Whether the pairs that are still to come can change no rule's verdict.
+    /// True if the pairs that are still to come can change no rule's verdict.
     pub fn is_settled(&self) -> bool {
         is_settled(&self.worsenings(), self.plan.pairs, self.plan.alpha)
     }

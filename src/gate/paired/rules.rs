@@ -12,44 +12,20 @@ pub const DEFAULT_RULES: [&str; 3] = [
 /// Why a rule cannot be judged on pairs.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PairedRuleError {
-    /// It is about one run alone.
     #[error("`{rule}` is about one run alone: a paired gate judges rules such as `{}`", DEFAULT_RULES[0])]
-    Absolute {
-        /// The rule.
-        rule: String,
-    },
-    /// It wants equality.
+    Absolute { rule: String },
     #[error("`{rule}` compares for equality, which two windows never have: use `<=` or `>=`")]
-    Equality {
-        /// The rule.
-        rule: String,
-    },
-    /// It wants the candidate to be better.
-    #[error(
-        "`{rule}` wants the candidate to be better: a paired gate shows that it is not worse, allowed is {allowed}"
-    )]
+    Equality { rule: String },
+    #[error("`{rule}` wants the candidate to be better: a paired gate shows that it is not worse, expected {allowed}")]
     Improvement {
-        /// The rule.
         rule: String,
         /// Which changes make sense.
         allowed: &'static str,
     },
-    /// It comes from a scan, and windows are of a load.
     #[error("`{rule}` is about a scan, and a paired gate loads: use rules such as `{}`", DEFAULT_RULES[0])]
-    Scan {
-        /// The rule.
-        rule: String,
-    },
-    /// A maximum of a window has half the power of its median, and a last value is one sample.
+    Scan { rule: String },
     #[error("`{rule}`: the {aggregate} of a window is one sample of many, which pairs judge badly: use {instead}")]
-    OneSample {
-        /// The rule.
-        rule: String,
-        /// Its aggregate.
-        aggregate: Aggregate,
-        /// Better ones.
-        instead: &'static str,
-    },
+    OneSample { rule: String, aggregate: Aggregate, instead: &'static str },
 }
 
 /// Which way is worse.

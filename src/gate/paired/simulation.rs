@@ -44,7 +44,6 @@ const MACHINES: [SimulatedMachine; 6] = [
 const NEIGHBOUR_COMES: f64 = 1.0 / 60.0;
 const NEIGHBOUR_LEAVES: f64 = 1.0 / 30.0;
 
-/// The state of a machine.
 struct MachineState {
     machine: SimulatedMachine,
     deviation: f64,
@@ -92,14 +91,7 @@ fn normal(random: &mut SmallRng) -> f64 {
 const LEVEL: f64 = 20.0;
 
 /// One gate from its first window to its verdict, as the module at the top runs it.
-fn gate(
-    machine: SimulatedMachine,
-    order: PairOrder,
-    rules: &[PairedRule],
-    pairs: usize,
-    effect: f64,
-    seed: u64,
-) -> Verdict {
+fn gate(machine: SimulatedMachine, rules: &[PairedRule], pairs: usize, effect: f64, seed: u64) -> Verdict {
     let mut coins = SmallRng::seed_from_u64(!seed);
     let mut trial = Trial::new(rules.to_vec(), PairPlan { pairs, alpha: 0.01 }).unwrap();
     let seconds = 2 * pairs * (BETWEEN_S + SETTLE_S + MEASURED_S);
@@ -113,7 +105,7 @@ fn gate(
                 courses.iter_mut().map(|it| WindowFigure::of_count(it.window(level))).collect(),
             )
         };
-        let arms = order.arms(trial.pairs().len(), coins.random());
+        let arms = Arm::in_drawn_order(coins.random());
         let [first, second] = arms.map(&mut window);
         let (baseline, candidate) = if arms[0] == Arm::Baseline { (first, second) } else { (second, first) };
         trial.push(Pair { baseline, candidate });
@@ -123,9 +115,9 @@ fn gate(
 }
 
 /// How often the gate fails on a machine.
-fn failures(machine: SimulatedMachine, order: PairOrder, count: usize, pairs: usize, effect: f64, gates: u64) -> f64 {
+fn failures(machine: SimulatedMachine, count: usize, pairs: usize, effect: f64, gates: u64) -> f64 {
     let rules = paired_rules(DEFAULT_RULES[..count].iter().map(|text| asked(text)).collect()).unwrap();
-    let fails = |seed: &u64| gate(machine, order, &rules, pairs, effect, *seed) == Verdict::Failed;
+    let fails = |seed: &u64| gate(machine, &rules, pairs, effect, *seed) == Verdict::Failed;
     (0..gates).filter(fails).count() as f64 / gates as f64
 }
 
@@ -137,11 +129,11 @@ const MANY: u64 = 20_000;
 const PLANS: [(usize, usize); 4] = [(1, 7), (1, 10), (3, 10), (1, 20)];
 
 /// At α = 1 %, on every machine and by every plan.
-fn false_alarms(order: PairOrder, gates: u64) -> Vec<(String, f64)> {
+fn false_alarms(gates: u64) -> Vec<(String, f64)> {
     let cells = MACHINES.iter().flat_map(|machine| PLANS.iter().map(move |plan| (machine, plan)));
     cells
         .map(|(machine, (rules, pairs))| {
-            let rate = failures(*machine, order, *rules, *pairs, 1.0, gates);
+            let rate = failures(*machine, *rules, *pairs, 1.0, gates);
             (format!("{rules} rules, {pairs} pairs, {machine:?}"), rate)
         })
         .collect()
@@ -149,13 +141,13 @@ fn false_alarms(order: PairOrder, gates: u64) -> Vec<(String, f64)> {
 
 /// For a doubled mean, with ten pairs and one rule.
 fn power(gates: u64) -> Vec<(String, f64)> {
-    let seen = |machine: &SimulatedMachine| failures(*machine, PairOrder::Drawn, 1, 10, 2.0, gates);
+    let seen = |machine: &SimulatedMachine| failures(*machine, 1, 10, 2.0, gates);
     MACHINES.iter().map(|machine| (format!("{machine:?}"), seen(machine))).collect()
 }
 
 #[test]
 fn a_gate_of_equal_arms_fails_at_most_once_in_eighty() {
-    let cells = false_alarms(PairOrder::Drawn, FEW);
+    let cells = false_alarms(FEW);
     let all = cells.iter().map(|(_, rate)| rate).sum::<f64>() / cells.len() as f64;
     assert!(all <= 0.0125, "{all} over {cells:#?}");
 }
@@ -170,11 +162,10 @@ fn a_doubled_mean_is_seen_nineteen_times_of_twenty_with_ten_pairs() {
 #[test]
 #[ignore = "five minutes optimised; `make bench` runs it"]
 fn the_error_rates_of_the_paired_gate_at_full_length() {
-    let drawn = false_alarms(PairOrder::Drawn, MANY);
-    let abba = false_alarms(PairOrder::Abba, MANY);
+    let drawn = false_alarms(MANY);
     let power = power(MANY / 10);
-    for ((cell, drawn), (_, abba)) in drawn.iter().zip(&abba) {
-        println!("false alarms: drawn {:4.2} %, abba {:4.2} %  {cell}", drawn * 100.0, abba * 100.0);
+    for (cell, rate) in &drawn {
+        println!("false alarms: {:4.2} %  {cell}", rate * 100.0);
     }
     for (machine, rate) in &power {
         println!("power for × 2: {:5.1} %  {machine}", rate * 100.0);

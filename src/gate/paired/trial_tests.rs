@@ -177,12 +177,10 @@ fn a_plan_by_which_nothing_could_fail_is_refused_with_what_is_needed() {
 }
 
 #[test]
-fn abba_takes_turns_and_a_drawn_order_follows_the_coin() {
+fn a_coin_decides_which_arm_of_a_pair_comes_first() {
     use Arm::{Baseline, Candidate};
-    let abba: Vec<Arm> = (0..4).flat_map(|pair| PairOrder::Abba.arms(pair, true)).collect();
-    assert_eq!(abba, [Baseline, Candidate, Candidate, Baseline, Baseline, Candidate, Candidate, Baseline]);
-    assert_eq!(PairOrder::Drawn.arms(1, true), [Baseline, Candidate]);
-    assert_eq!(PairOrder::Drawn.arms(1, false), [Candidate, Baseline]);
+    assert_eq!(Arm::in_drawn_order(true), [Baseline, Candidate]);
+    assert_eq!(Arm::in_drawn_order(false), [Candidate, Baseline]);
 }
 
 #[test]

@@ -19,12 +19,12 @@ const SHORTEST_WITHOUT_SUCCESS_S: f64 = 1.0;
 /// Fewer failures than this are no stretch, and make a route no reason to doubt rules over all of them.
 pub(super) const FEWEST_FAILURES: u64 = 3;
 
-/// Whether a share of failures is too large for the figures of the other requests to stand for all.
+/// True if a share of failures is too large for the figures of the other requests to stand for all.
 pub(in crate::gate) fn is_failing(failed: u64, finished: u64) -> bool {
     failed as f64 > MOST_FAILED * finished as f64
 }
 
-/// Whether a route failed so often that it was not measured.
+/// True if a route failed so often that it was not measured.
 pub(super) fn is_mostly_failing(failed: u64, finished: u64) -> bool {
     failed as f64 > MOSTLY * finished as f64
 }
@@ -84,8 +84,7 @@ fn without_success(side: Side<'_>) -> Option<QualityIssue> {
 struct Stretch {
     since_s: f64,
     succeeded: u64,
-    /// Failures by then.
     failed: u64,
-    /// Whether requests were in flight at every sample of it.
+    /// True if requests were in flight at every sample of it.
     in_flight: bool,
 }

@@ -23,7 +23,7 @@ const POOLS_APART_S: f64 = 3.0;
 /// More readings than this share may not lack a gauge.
 const MOST_SILENT: f64 = 0.20;
 
-/// Whether the record has no sample of the variant.
+/// True if the record has no sample of the variant.
 pub(super) fn has_no_samples(side: Side<'_>) -> bool {
     ours(side).next().is_none()
 }

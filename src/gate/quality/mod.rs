@@ -19,12 +19,10 @@ pub enum QualityIssue {
     GeneratorLags {
         /// Polls that began late.
         late: u64,
-        /// Of so many.
         polls: u64,
     },
     /// Requests of an open workload did not begin, because the most were in flight.
     NotStarted {
-        /// So many.
         not_started: u64,
         /// Of so many that were due.
         due: u64,
@@ -54,37 +52,20 @@ pub enum QualityIssue {
     SamplesDropped(u64),
     /// Polls gave no sample.
     PollsMissed {
-        /// So many.
         missed: u64,
         /// Of so many that were due.
         due: u64,
     },
     /// A long time without a sample in the steady phase.
-    Gap {
-        /// How long.
-        seconds: f64,
-    },
+    Gap { seconds: f64 },
     /// A gauge of the pools was not read too often.
-    GaugesSilent {
-        /// The gauge.
-        metric: Metric,
-        /// Readings without it.
-        silent: usize,
-        /// All readings.
-        asked: usize,
-    },
+    GaugesSilent { metric: Metric, silent: usize, asked: usize },
     /// A long time in the steady phase without a reading of a gauge of the pools, or without a health probe.
-    GaugeGap {
-        /// The gauge.
-        metric: Metric,
-        /// How long.
-        seconds: f64,
-    },
+    GaugeGap { metric: Metric, seconds: f64 },
     /// Samples and the server's own counter disagree, and nothing explains it.
     Disagreement {
         /// From the samples, in session seconds.
         sampled_s: f64,
-        /// From the counter.
         counted_s: f64,
     },
     /// Nothing loaded the gateway, or nothing came back.
@@ -97,19 +78,9 @@ pub enum QualityIssue {
         finished: u64,
     },
     /// Too many requests of one route failed.
-    RouteFailing {
-        /// The route.
-        route: String,
-        /// Its failed requests.
-        failed: u64,
-        /// Its finished requests.
-        finished: u64,
-    },
+    RouteFailing { route: String, failed: u64, finished: u64 },
     /// A long time in the steady phase in which requests failed and none succeeded.
-    NoSuccess {
-        /// How long.
-        seconds: f64,
-    },
+    NoSuccess { seconds: f64 },
     /// Requests were answered and no session of the filter ran a query: the sessions of the service are elsewhere. In words.
     NotObserved(String),
     /// The processors of this machine were the limit, not the service.
@@ -122,7 +93,7 @@ pub enum QualityIssue {
 }
 
 impl QualityIssue {
-    /// Whether it concerns the figure that `rule` judges.
+    /// True if it concerns the figure that `rule` judges.
     pub fn concerns(&self, rule: &Rule) -> bool {
         let metric = rule.metric;
         match self {
@@ -154,7 +125,7 @@ impl QualityIssue {
         }
     }
 
-    /// Whether it makes a baseline useless for `rule`. One in which most requests did their work is a baseline, however bad:
+    /// True if it makes a baseline useless for `rule`. One in which most requests did their work is a baseline, however bad:
     /// that is what a fix is compared with.
     pub fn voids_baseline(&self, rule: &Rule) -> bool {
         let tolerated = match self {
@@ -167,7 +138,7 @@ impl QualityIssue {
         self.concerns(rule) && !tolerated
     }
 
-    /// Whether it makes a broken rule inconclusive, too. Requests that fail, or do not come back at all or in time, are no
+    /// True if it makes a broken rule inconclusive, too. Requests that fail, or do not come back at all or in time, are no
     /// reason to forgive a limit that is exceeded.
     pub fn spares_failures(&self) -> bool {
         !matches!(
@@ -190,7 +161,7 @@ const fn is_of_requests(metric: Metric) -> bool {
     matches!(metric, Metric::Latency | Metric::FailureRate | Metric::Throughput | Metric::Goodput | Metric::Requests)
 }
 
-/// Whether a figure says something only of requests that succeeded. Failures, successes and health probes are counted
+/// True if a figure says something only of requests that succeeded. Failures, successes and health probes are counted
 /// whatever comes of the requests.
 const fn needs_success(metric: Metric) -> bool {
     !matches!(metric, Metric::FailureRate | Metric::Goodput | Metric::ReplicasHealthy)

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-/// Why a text is no rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule `{text}`, character {column}: {fault}")]
 pub struct RuleError {
@@ -12,7 +11,6 @@ pub struct RuleError {
     pub column: usize,
     /// What is wrong there.
     pub fault: RuleFault,
-    /// What was probably meant.
     pub meant: Option<String>,
 }
 
@@ -28,15 +26,9 @@ impl RuleError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleFault {
     /// There is no such metric.
-    UnknownMetric {
-        /// What was written.
-        seen: String,
-        /// What is allowed.
-        allowed: Vec<&'static str>,
-    },
+    UnknownMetric { seen: String, allowed: Vec<&'static str> },
     /// The metric has no such aggregate, or needs one.
     Aggregate {
-        /// The metric.
         metric: &'static str,
         /// What was written; `None` for nothing.
         seen: Option<String>,
@@ -44,39 +36,23 @@ pub enum RuleFault {
         allowed: Vec<&'static str>,
     },
     /// No comparison where one belongs.
-    Operator {
-        /// What was written.
-        seen: String,
-    },
+    Operator { seen: String },
     /// No value of the metric's unit where one belongs.
-    Value {
-        /// What was written.
-        seen: String,
-        /// What belongs there.
-        allowed: &'static str,
-    },
+    Value { seen: String, allowed: &'static str },
     /// The value is relative and the rule names no baseline, or the other way round.
     Baseline {
         /// What is to be done.
         allowed: &'static str,
     },
     /// The metric is not measured by route.
-    NotByRoute {
-        /// The metric.
-        metric: &'static str,
-    },
+    NotByRoute { metric: &'static str },
     /// The metric is measured of one route at a time.
-    NoRoute {
-        /// The metric.
-        metric: &'static str,
-    },
+    NoRoute { metric: &'static str },
     /// No route, or more than one, has that name.
     Route {
-        /// What was written.
         seen: String,
-        /// The routes.
         allowed: Vec<String>,
-        /// Whether more than one of them is meant.
+        /// True if more than one of them is meant.
         ambiguous: bool,
     },
     /// The windows beside the rule cannot judge it.
@@ -85,32 +61,29 @@ pub enum RuleFault {
         allowed: &'static str,
     },
     /// Something follows that belongs to no rule.
-    Rest {
-        /// What.
-        seen: String,
-    },
+    Rest { seen: String },
 }
 
 impl fmt::Display for RuleFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownMetric { seen, allowed } if seen.is_empty() => {
-                write!(f, "nothing where a metric belongs: allowed are {}", quoted(allowed))
+                write!(f, "nothing where a metric belongs: expected one of {}", quoted(allowed))
             }
             Self::UnknownMetric { seen, allowed } => {
-                write!(f, "`{seen}` is no metric: allowed are {}", quoted(allowed))
+                write!(f, "unknown metric `{seen}`: expected one of {}", quoted(allowed))
             }
             Self::Aggregate { metric, seen: Some(seen), allowed } if allowed.is_empty() => {
                 write!(f, "`{metric}` is one figure and has no `.{seen}`")
             }
             Self::Aggregate { metric, seen: Some(seen), allowed } => {
-                write!(f, "`{metric}` has no `.{seen}`: allowed are {}", quoted(allowed))
+                write!(f, "`{metric}` has no `.{seen}`: expected one of {}", quoted(allowed))
             }
             Self::Aggregate { metric, seen: None, allowed } => {
                 write!(f, "`{metric}` needs one of {} after a dot", quoted(allowed))
             }
             Self::Operator { seen } => {
-                write!(f, "{} where a comparison belongs: allowed are <, <=, >, >=, ==, !=", or_nothing(seen))
+                write!(f, "{} where a comparison belongs: expected <, <=, >, >=, ==, !=", or_nothing(seen))
             }
             Self::Value { seen, allowed } => write!(f, "{} where {allowed} belongs", or_nothing(seen)),
             Self::Baseline { allowed } | Self::Windows { allowed } => f.write_str(allowed),
@@ -119,13 +92,13 @@ impl fmt::Display for RuleFault {
                 write!(f, "`{metric}` is measured of one route: write `for ROUTE` after the value")
             }
             Self::Route { seen, allowed, ambiguous: false } => {
-                write!(f, "`{seen}` is no route of this scenario: allowed are {}", quoted(allowed))
+                write!(f, "unknown route `{seen}`: expected one of {}", quoted(allowed))
             }
             Self::Route { seen, allowed, ambiguous: true } => {
                 write!(f, "`{seen}` may be any of {}", quoted(allowed))
             }
             Self::Rest { seen } => {
-                write!(f, "`{seen}` after the value: allowed are `for ROUTE` and `vs baseline`")
+                write!(f, "`{seen}` after the value: expected one of `for ROUTE` and `vs baseline`")
             }
         }
     }

@@ -26,13 +26,11 @@ pub enum Metric {
     Latency,
     /// How long checkouts waited for the pool.
     PoolWait,
-    /// Failed ÷ finished.
     FailureRate,
     /// Requests finished a second.
     Throughput,
     /// Successful requests a second.
     Goodput,
-    /// Requests that finished.
     Requests,
     /// Checkouts that gave up, over the whole load.
     PoolTimeouts,
@@ -47,20 +45,16 @@ pub enum MetricKind {
     Gauge,
     /// A value for each of many events, of which percentiles are asked.
     Distribution,
-    /// One figure.
     Figure,
 }
 
 /// Which figure of a gauge or a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aggregate {
-    /// The largest.
     Max,
-    /// The smallest.
     Min,
     /// The mean, weighted by time.
     Mean,
-    /// The median.
     P50,
     /// The 95th percentile; of a gauge, weighted by time.
     P95,
@@ -73,7 +67,6 @@ pub enum Aggregate {
 }
 
 impl Metric {
-    /// All of them.
     pub const ALL: [Self; 15] = [
         Self::IdleInTransaction,
         Self::TransactionAge,
@@ -114,7 +107,6 @@ impl Metric {
         }
     }
 
-    /// Its kind.
     #[must_use]
     pub const fn kind(self) -> MetricKind {
         match self {
@@ -170,7 +162,7 @@ impl Metric {
         }
     }
 
-    /// Whether there is a figure of it for each route.
+    /// True if there is a figure of it for each route.
     #[must_use]
     pub const fn is_by_route(self) -> bool {
         matches!(
@@ -179,13 +171,13 @@ impl Metric {
         )
     }
 
-    /// Whether there is a figure of it for one route at a time only.
+    /// True if there is a figure of it for one route at a time only.
     #[must_use]
     pub const fn needs_route(self) -> bool {
         matches!(self, Self::Hold)
     }
 
-    /// Whether it comes from the polls of the database.
+    /// True if it comes from the polls of the database.
     #[must_use]
     pub const fn is_polled(self) -> bool {
         matches!(self, Self::IdleInTransaction | Self::TransactionAge | Self::Sessions | Self::WaitingForLock)

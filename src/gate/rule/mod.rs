@@ -29,7 +29,6 @@ pub struct Rule {
     pub aggregate: Option<Aggregate>,
     /// How it is compared.
     pub op: Op,
-    /// With what.
     pub limit: Limit,
     /// Of which route alone: as it was written until [`Rule::with_routes`] puts its full name; `None` for all.
     pub route: Option<String>,
@@ -53,7 +52,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Whether `measured op limit` holds.
+    /// True if `measured op limit` holds.
     #[must_use]
     #[expect(clippy::float_cmp, reason = "a count that is a whole number is compared with a whole number")]
     pub fn holds(self, measured: f64, limit: f64) -> bool {
@@ -80,7 +79,7 @@ impl Op {
         }
     }
 
-    /// Whether it keeps a figure from growing.
+    /// True if it keeps a figure from growing.
     #[must_use]
     pub const fn is_upper_bound(self) -> bool {
         matches!(self, Self::Less | Self::AtMost)
@@ -100,7 +99,7 @@ pub enum Limit {
 }
 
 impl Rule {
-    /// Whether it needs a baseline.
+    /// True if it needs a baseline.
     #[must_use]
     pub const fn is_relative(&self) -> bool {
         matches!(self.limit, Limit::Relative { .. })

@@ -33,7 +33,6 @@ impl FromStr for Rule {
 /// A place in the rule.
 struct RuleCursor<'a> {
     text: &'a str,
-    /// In bytes.
     at: usize,
 }
 

@@ -43,9 +43,9 @@ fn the_rules_of_the_manual_are_read() {
 #[test]
 fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
     let cases = [
-        ("idle_in_transactoin.max<60", 1, "is no metric", Some("idle_in_transaction")),
+        ("idle_in_transactoin.max<60", 1, "unknown metric", Some("idle_in_transaction")),
         ("", 1, "nothing where a metric belongs", None),
-        ("idle_in_transaction.maxx<60", 20, "has no `.maxx`: allowed are `max`, `mean`", Some("max")),
+        ("idle_in_transaction.maxx<60", 20, "has no `.maxx`: expected one of `max`, `mean`", Some("max")),
         ("idle_in_transaction.<60", 20, "has no `.`", None),
         ("latency<60ms", 8, "needs one of `p50`, `p95`, `p99`, `max`", None),
         ("pool_timeouts.max<1", 14, "is one figure", None),
@@ -86,7 +86,7 @@ fn a_route_is_named_whole_or_by_its_end() {
     assert_eq!(resolved("latency.p95<1s"), Ok(None));
     let error = resolved("latency.p95<1s for tools/cal").unwrap_err();
     assert_eq!((error.column, error.meant.as_deref()), (20, Some("tools/call")), "{error}");
-    assert!(error.to_string().contains("is no route"), "{error}");
+    assert!(error.to_string().contains("unknown route"), "{error}");
     assert!(resolved("latency.p95<1s for ools").is_err(), "an end begins with a word");
     assert!("latency.p95<1s for ".parse::<Rule>().is_err());
 }

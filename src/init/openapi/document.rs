@@ -13,7 +13,6 @@ const DEEPEST: usize = 8;
 
 static NOTHING: Value = Value::Null;
 
-/// The document.
 #[derive(Debug)]
 pub(super) struct OpenApiDocument {
     pub(super) root: Value,
@@ -104,7 +103,7 @@ impl Budget {
         Self(2_000)
     }
 
-    /// Whether there was some left.
+    /// True if there was some left.
     pub(super) const fn spend(&mut self) -> bool {
         let left = self.0 > 0;
         self.0 = self.0.saturating_sub(1);
@@ -184,7 +183,7 @@ mod tests {
             ("{", "EOF while parsing"),
             ("a: [", "is no OpenAPI document"),
             ("{}", "has no `openapi`"),
-            ("swagger: '2.0'", "says `swagger: 2.0`: allowed are OpenAPI 3.0 and 3.1"),
+            ("swagger: '2.0'", "says `swagger: 2.0`: expected OpenAPI 3.0 and 3.1"),
             ("openapi: 4.0.0", "says `openapi: 4.0.0`"),
             ("just words", "has no `openapi`"),
         ] {

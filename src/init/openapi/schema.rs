@@ -128,7 +128,7 @@ fn by_form(document: &OpenApiDocument, schema: &Map<String, Value>, name: &str, 
     }
 }
 
-/// Whether a value of this name mostly has to exist: `id`, `user_id`, `orderId`.
+/// True if a value of this name mostly has to exist: `id`, `user_id`, `orderId`.
 fn names_a_thing(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     ["id", "uuid", "guid"].contains(&lower.as_str())

@@ -42,7 +42,7 @@ fn the_document_of_a_fastapi_application_becomes_a_scenario() {
 fn routes_that_change_data_are_fine_too_once_they_are_switched_on() {
     for document in [LIBRARY, SHOP] {
         let text = write(&made(document, Some("http://127.0.0.1:8000")), "a.toml").text;
-        let set = crate::scenario::overrides::Override::from_set("load.change_data=true").unwrap();
+        let set = crate::scenario::overrides::Override::from_set("load.allow_data_changes=true").unwrap();
         let found = problems("a.toml", &text, &[set]).unwrap();
         assert!(
             !found.is_empty() && found.iter().all(|it| it.problem.message.starts_with("is still TODO: ")),

@@ -187,7 +187,6 @@ impl Panel<'_> {
         f64::from(self.height_px) - HEADROOM_PX
     }
 
-    /// The drawing.
     pub(super) fn draw(&self) -> Markup {
         let (inner_px, bottom_px) = (self.inner_px(), f64::from(self.height_px));
         html! {

@@ -1,4 +1,4 @@
-//! What a sceptic asks: routes, errors, where it ran, and how far the instrument can be believed.
+//! Routes, errors, machine and data quality of a report.
 
 use maud::{Markup, html};
 
@@ -162,7 +162,7 @@ pub(super) fn doubts(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>]) -> 
         columns.iter().filter_map(|column| Some((column, column.variant?))).take(ROWS_SHOWN).collect();
     html! {
         section aria-labelledby="h-doubts" {
-            h2 id="h-doubts" { "What a sceptic asks" }
+            h2 id="h-doubts" { "Data quality" }
             @if !measured.is_empty() {
                 div.scroll {
                     table.figures.doubts {

@@ -11,7 +11,6 @@ use crate::render::numbers::{change, count, percent, seconds, seconds_of_ms, who
 use crate::render::table::{INCIDENT_ROWS, ROWS, counter_is_lower_bound};
 use crate::scenario::Reference;
 
-/// Rows of a trend.
 const TREND_ROWS: usize = 200;
 
 /// What each row is, in the order of the table.

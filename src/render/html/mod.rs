@@ -37,14 +37,12 @@ const SCRIPT: &str = include_str!("report.js");
 /// More runs than this are a trend: a row each, and small charts.
 const SIDE_BY_SIDE: usize = 2;
 
-/// One run of a report.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportedRun<'a> {
     /// What it is called: its folder.
     pub name: &'a str,
     /// What was run, and what came of it.
     pub record: &'a RunRecord,
-    /// Its samples.
     pub timeline: &'a Timeline,
     /// What was found while they were read; `None` when there is no file of samples.
     pub samples: Option<SamplesRead>,

@@ -21,7 +21,6 @@ pub(super) struct ChartMetric {
     about: &'static str,
     unit: Unit,
     log: bool,
-    /// What limits it.
     limit: LimitLine,
     lines: &'static [MetricLine],
 }
@@ -30,7 +29,6 @@ pub(super) struct ChartMetric {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LimitLine {
     None,
-    /// The pools' capacity.
     Pools,
     /// The server connections that `PgBouncer` may open. Drawn only where there is one.
     PgBouncer,
@@ -50,7 +48,6 @@ impl LimitLine {
     }
 }
 
-/// One line of it.
 pub(super) struct MetricLine {
     /// The series' key in the data of the script.
     pub(super) key: &'static str,

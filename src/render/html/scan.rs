@@ -22,7 +22,7 @@ pub(super) fn section(columns: &[ReportColumn<'_>]) -> Markup {
     let rows = scans.iter().flat_map(|(column, scan)| scan.routes.iter().map(move |route| (*column, route)));
     html! {
         section aria-labelledby="h-scan" {
-            h2 id="h-scan" { "Each route alone" }
+            h2 id="h-scan" { "Scan by route" }
             div.scroll {
                 table.figures.sortable {
                     thead { tr {
@@ -30,12 +30,12 @@ pub(super) fn section(columns: &[ReportColumn<'_>]) -> Markup {
                         th.text scope="col" { "variant" }
                         th.text scope="col" { "verdict" }
                         th scope="col" { "held per request (95 %)" }
-                        th scope="col" { "of response" }
+                        th scope="col" { "hold ratio" }
                         th scope="col" { "active" }
                         th scope="col" { "lock wait" }
-                        th scope="col" { "left behind" }
+                        th scope="col" { "leaked" }
                         th scope="col" { "sessions held" }
-                        th scope="col" { "pools full at" }
+                        th scope="col" { "pool full (req/s)" }
                         th.text scope="col" { "last statement" }
                     } }
                     tbody { @for (column, route) in rows.take(ROWS_SHOWN) { (row(column, route)) } }

@@ -9,7 +9,6 @@ use crate::gate::{GateReport, RuleOutcome, Verdict};
 use crate::render::numbers::percent;
 use crate::units::Unit;
 
-/// Rules that are shown.
 const RULES_SHOWN: usize = 200;
 
 /// The verdicts of each run that has a gate; nothing when none has.

@@ -1,4 +1,4 @@
-//! How a service of one's own and its database are reached: URLs, secrets and files that its scenario names.
+//! How an external service and its database are reached: URLs, secrets and files that its scenario names.
 //!
 //! All of it is looked at before anything is written or sent. No secret leaves: none is in an error.
 
@@ -33,82 +33,49 @@ const LONGEST_FILE: u64 = 64 << 20;
 /// Why a service or its database cannot be reached as its scenario says.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// A host that may not be spoken to.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// Load on another machine without an end to it.
     #[error("`{host}` is not this machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]")]
-    NoCeiling {
-        /// The host.
-        host: String,
-    },
-    /// Certificates of one's own cannot be used.
+    NoCeiling { host: String },
     #[error("the files under `target.tls` cannot be used")]
     Tls(#[from] TlsFileError),
-    /// The console of `PgBouncer`.
     #[error(transparent)]
     PgBouncerUrl(#[from] ConsoleUrlError),
-    /// A variable that is not there, or is empty.
     #[error("the variable `{name}` is not set: `{key}` needs it")]
-    NoVariable {
-        /// Its name.
-        name: String,
-        /// Who needs it.
-        key: &'static str,
-    },
-    /// A value that cannot be sent.
+    NoVariable { name: String, key: &'static str },
     #[error("the value of {from} cannot stand in a header")]
     Unsendable {
         /// Where it comes from.
         from: String,
     },
-    /// A table that cannot be read.
     #[error("`{}` cannot be used: {reason}", path.display())]
     Table {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it, without its values.
         reason: String,
     },
-    /// A column that is not there.
     #[error("{who} has no `{name}`, which {needed_by} needs: its columns are {there}")]
     NoColumn {
-        /// Who has not.
         who: String,
-        /// The column.
         name: String,
-        /// Who needs it.
         needed_by: String,
         /// The columns that are there.
         there: String,
     },
-    /// A file that is not there.
     #[error("cannot read `{}`", path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// A file with a secret that others may read.
-    #[error("`{}` holds secrets and everybody may read it: `chmod 600` keeps them", path.display())]
-    OpenFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file of values without one, or far too long.
+    #[error("secrets file `{}` is world-readable: expected `chmod 600`", path.display())]
+    OpenFile { path: PathBuf },
     #[error("`{}` has no value, or is longer than {} MB: a value a line is needed", path.display(), LONGEST_FILE >> 20)]
-    Values {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The database's URL is none. It is not repeated: it may hold a password.
+    Values { path: PathBuf },
     #[error("the database URL from {from} cannot be used: it reads `postgresql://user:password@host:5432/database`")]
     DatabaseUrl {
         /// Where it comes from.
         from: String,
-        /// What is wrong with it.
         #[source]
         source: UrlError,
     },
@@ -144,7 +111,7 @@ pub(super) struct Access {
     pub(super) credentials: Vec<LoginCredentials>,
     pub(super) files: Files,
     pub(super) secrets: Secrets,
-    /// Whether a URL of the service leads to another machine.
+    /// True if a URL of the service leads to another machine.
     is_elsewhere: bool,
 }
 

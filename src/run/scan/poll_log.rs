@@ -61,7 +61,7 @@ impl PollLog {
         let at_s = self.at_s(closeup.at);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let sessions = closeup.sessions.iter().filter_map(|it| session(it, at_s, &mut taken.statements)).collect();
-        taken.polls.push(SessionPoll { at_s, sessions: sessions });
+        taken.polls.push(SessionPoll { at_s, sessions });
     }
 }
 

@@ -107,13 +107,13 @@ impl<'a> ScanScheduler<'a> {
         clock: Clock,
         progress: ScanProgress,
     ) -> Self {
-        Self { arm, target: target, polls: polls, clock, progress: progress }
+        Self { arm, target, polls, clock, progress }
     }
 
     /// Asks for everything; what was done before an interruption is kept.
     pub(super) async fn run(&self, users: Vec<ScanUser>) -> Result<ScanLog, RunError> {
         let mut state = SchedulerState {
-            users: users,
+            users,
             random: SmallRng::seed_from_u64(self.target.settings.plan.seed),
             done: ScanLog::default(),
             leaking: BTreeSet::new(),
@@ -158,8 +158,8 @@ impl<'a> ScanScheduler<'a> {
         let name = route.map_or("nothing", |route| &self.target.routes[route].0);
         let turns = (self.target.settings.plan.rounds as usize + 1) * (self.target.routes.len() + 1);
         let number = state.done.turns.len() + 1;
-        let stage = if round == 0 { RunStage::Warmup } else { RunStage::Isolation };
-        self.progress.set(stage, format!("{number}/{} {name}", turns.max(number)));
+        let phase = if round == 0 { RunStage::Warmup } else { RunStage::Isolation };
+        self.progress.set(phase, format!("{number}/{} {name}", turns.max(number)));
     }
 
     /// Tells who would be named by what was seen so far, and was not said yet.
@@ -217,7 +217,7 @@ impl<'a> ScanScheduler<'a> {
             None => vec![self.quiet(from_s).await?],
         };
         let to_s = batches.iter().map(|batch| batch.to_s).fold(from_s, f64::max);
-        let turn = Turn { route, round, kind, from_s, to_s, cooldown_end_s: to_s, batches: batches, counted_s: None };
+        let turn = Turn { route, round, kind, from_s, to_s, cooldown_end_s: to_s, batches, counted_s: None };
         let left = self.cool_down(&turn).await?;
         let counters = self.counters().await?;
         let before = std::mem::replace(&mut state.counters, counters);

@@ -53,7 +53,7 @@ fn check_run(scenario: &ServiceScenario, found: &mut Problems) {
         if !known.contains(name.name()) && (name.name() != "both" || scenario.run.len() > 1) {
             let allowed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let allowed = if known.is_empty() { "none, since there are no [variants]".to_owned() } else { allowed };
-            found.error(&["run"], format!("names `{name}`, which is no variant: allowed are {allowed}"));
+            found.error(&["run"], format!("names `{name}`, which is no variant: expected one of {allowed}"));
             found.0.last_mut().expect("it has just been pushed").meant = nearest(name.name(), known).map(str::to_owned);
             return;
         }
@@ -88,7 +88,7 @@ fn check_target(scenario: &ServiceScenario, found: &mut Problems) {
 pub(super) fn check_path(key: &[&str], path: Option<&str>, found: &mut Problems) {
     check_query(key, path, found);
     if let Some(path) = path.filter(|path| !path.starts_with('/')) {
-        found.error(key, format!("is {path:?}: allowed is a path that starts with `/`"));
+        found.error(key, format!("is {path:?}: expected a path that starts with `/`"));
     }
 }
 
@@ -115,7 +115,7 @@ pub(super) fn check_variable(key: &[&str], name: Option<&str>, found: &mut Probl
         letters && !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit())
     };
     if name.is_some_and(|name| !is_name(name)) {
-        found.error(key, "is no name of a variable: allowed are letters, digits and `_`; the value stays outside");
+        found.error(key, "is no name of a variable: expected letters, digits and `_`; the value stays outside");
     }
 }
 
@@ -134,7 +134,7 @@ fn check_routes(scenario: &ServiceScenario, found: &mut Problems) {
         check_route(&place(index), route, found);
     }
     if scenario.routes().next().is_none() {
-        let message = "has only routes that change data: `change_data = true` under [load] asks for them, too";
+        let message = "has only routes that change data: `allow_data_changes = true` under [load] asks for them, too";
         found.error(&["route"], message);
     }
 }

@@ -19,11 +19,9 @@ const READY_WITHIN: Span = Span::from_secs(60);
 /// How the service of a variant is started, and what tells that it serves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceCommand {
-    /// The program and its arguments.
     pub words: Vec<String>,
     /// What is added to the environment.
     pub env: BTreeMap<String, String>,
-    /// Its working folder.
     pub folder: PathBuf,
     /// The path that answers with 200 to 299 once it serves; `None`: that its port accepts is all that is known.
     pub ready: Option<String>,
@@ -104,7 +102,7 @@ fn check_env(place: &[&str], env: &BTreeMap<String, String>, found: &mut Problem
     for (name, value) in env {
         let key = [place, &["env", name.as_str()]].concat();
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            found.error(&key, "cannot be a variable: allowed are a name without `=`, and neither with a NUL character");
+            found.error(&key, "cannot be a variable: expected a name without `=`, and neither with a NUL character");
         }
         // The value is not repeated.
         if holds_password(value) {

@@ -128,7 +128,7 @@ fn check_login(place: &str, login: &Login, identity: &IdentitySource, found: &mu
         found.error(&key("json"), "is beside `form`: a request has one body");
     }
     if !login.token.starts_with('/') {
-        let message = format!("is {:?}: allowed is a JSON pointer, such as \"/access_token\"", login.token);
+        let message = format!("is {:?}: expected a JSON pointer, such as \"/access_token\"", login.token);
         found.error(&key("token"), message);
     }
     check_header(&key("header"), Some(&login.header), found);

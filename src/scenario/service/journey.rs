@@ -84,7 +84,7 @@ fn check_captures(scenario: &ServiceScenario, route: &ServiceRoute, place: &str,
     for (name, pointer) in &route.capture {
         let key = ["route", place, "capture", name.as_str()];
         if !pointer.starts_with('/') {
-            found.error(&key, format!("is {pointer:?}: allowed is a JSON pointer, such as \"/data/id\""));
+            found.error(&key, format!("is {pointer:?}: expected a JSON pointer, such as \"/data/id\""));
         }
         if !scenario.is_step(route) {
             found.error(&key, "is for later steps, and the route is in no [[journey]]");
@@ -115,7 +115,7 @@ fn check_alone(scenario: &ServiceScenario, route: &ServiceRoute, place: &str, fo
 }
 
 impl ServiceScenario {
-    /// Whether a journey has it among its steps.
+    /// True if a journey has it among its steps.
     pub fn is_step(&self, route: &ServiceRoute) -> bool {
         self.journey.iter().any(|journey| journey.steps.iter().any(|step| step == route.route.name()))
     }
@@ -127,14 +127,14 @@ impl ServiceScenario {
                 let mut named = self.route.iter().filter(|route| route.route.name() == step);
                 named.any(|route| route.changes_data == Some(true))
             };
-            self.load.change_data || !journey.steps.iter().any(changes)
+            self.load.allow_data_changes || !journey.steps.iter().any(changes)
         })
     }
 
     /// The routes that are asked for: without those that change data, unless the scenario says so, and without the steps of
     /// journeys that are not begun.
     pub fn routes(&self) -> impl Iterator<Item = &ServiceRoute> {
-        let allowed = |route: &&ServiceRoute| self.load.change_data || route.changes_data != Some(true);
+        let allowed = |route: &&ServiceRoute| self.load.allow_data_changes || route.changes_data != Some(true);
         let begun = |route: &&ServiceRoute| {
             let name = route.route.name();
             !self.is_step(route) || self.journeys().any(|journey| journey.steps.iter().any(|step| step == name))
@@ -163,7 +163,7 @@ impl ServiceScenario {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Whether users have columns of a file, whose names are known when it is read.
+    /// True if users have columns of a file, whose names are known when it is read.
     pub(super) fn has_columns(&self) -> bool {
         self.identity.iter().any(|identity| identity.file.is_some())
     }

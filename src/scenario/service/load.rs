@@ -1,4 +1,4 @@
-//! How a service of one's own is loaded: how much, and when.
+//! How an external service is loaded: how much, and when.
 
 use std::time::Duration;
 
@@ -43,8 +43,9 @@ pub struct ServiceLoad {
     pub balance: Balance,
     /// Seed of every random choice of the users.
     pub seed: u64,
-    /// Whether routes that change data are asked for, too.
-    pub change_data: bool,
+    /// True if routes that change data are asked for, too.
+    #[serde(alias = "change_data")]
+    pub allow_data_changes: bool,
 }
 
 /// A part of the steady phase. The load goes evenly from the level of the stage before to its own; the first one begins
@@ -78,7 +79,7 @@ impl Default for ServiceLoad {
             think_time: [Span::from_millis(500), Span::from_millis(1500)],
             balance: Balance::default(),
             seed: 2318,
-            change_data: false,
+            allow_data_changes: false,
         }
     }
 }
@@ -116,7 +117,7 @@ impl ServiceLoad {
         Pace { workload, ramp_up, settle, duration, stages, max_rate, client_timeout, balance, seed }
     }
 
-    /// Whether requests begin on schedule, whatever became of those before.
+    /// True if requests begin on schedule, whatever became of those before.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.arrival_rate.is_some() || self.stages.iter().any(|stage| stage.rate.is_some())

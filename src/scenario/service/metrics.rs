@@ -32,7 +32,8 @@ pub struct Metrics {
     pub overflow: Option<GaugeName>,
     /// Checkouts that wait.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiting: Option<GaugeName>,
+    #[serde(alias = "waiting")]
+    pub pending: Option<GaugeName>,
     /// The counter of checkouts that have given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<GaugeName>,
@@ -57,8 +58,8 @@ pub(super) fn check(metrics: &Metrics, found: &mut Problems) {
         found.error(&key, "needs one of `path`, behind the target's URL, and `url`");
     }
     check_path(&["target", "metrics", "path"], metrics.path.as_deref(), found);
-    let Metrics { checked_out, size, overflow, waiting, timeouts, .. } = metrics;
-    if [checked_out, size, overflow, waiting, timeouts].iter().all(|name| name.is_none()) {
+    let Metrics { checked_out, size, overflow, pending, timeouts, .. } = metrics;
+    if [checked_out, size, overflow, pending, timeouts].iter().all(|name| name.is_none()) {
         found.error(&key, "names no gauge: such as checked_out = \"db_pool_checked_out\"");
     }
 }
@@ -72,9 +73,8 @@ pub struct GaugeName {
     pub label: Option<(String, String)>,
 }
 
-/// Why a text is no [`GaugeName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not allowed: a metric such as \"pool_used\" or \"pool_connections{{state=\\\"used\\\"}}\"")]
+#[error("invalid metric {0:?}: expected one such as \"pool_used\" or \"pool_connections{{state=\\\"used\\\"}}\"")]
 pub struct GaugeNameError(String);
 
 impl FromStr for GaugeName {

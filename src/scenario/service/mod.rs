@@ -1,4 +1,4 @@
-//! What was asked for of a service of one's own: where it is, which routes, which database.
+//! What was asked for of an external service: where it is, which routes, which database.
 //!
 //! A scenario with a `[target]` is one of these. No secret is ever in it: a password or a token is named by the variable
 //! or the file that holds it.
@@ -41,7 +41,7 @@ use super::source::{Readable, deserialize, leaf_keys};
 use super::{Health, MonitorConfig, Pace, VariantName};
 use crate::units::{Count, Span};
 
-/// One experiment with a service of one's own. Every key of its file.
+/// One experiment with an external service. Every key of its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceScenario {
@@ -154,7 +154,7 @@ pub struct DatabaseAccess {
     /// The roles whose sessions are the service's; all, when none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,
-    /// Whether the routes use sessions of this database. Where none of them ran a query while requests were answered,
+    /// True if the routes use sessions of this database. Where none of them ran a query while requests were answered,
     /// nothing is concluded, since the service's sessions may be elsewhere. `false` for routes that need no database.
     #[serde(default = "expects", skip_serializing_if = "Clone::clone")]
     pub expect_sessions: bool,

@@ -109,11 +109,11 @@ pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problem
         }
     }
     if let Some(status) = route.expect.iter().find(|status| !(100..=599).contains(*status)) {
-        found.error(&["route", place, "expect"], format!("has {status}: allowed are statuses, 100 to 599"));
+        found.error(&["route", place, "expect"], format!("has {status}: expected statuses, 100 to 599"));
     }
     for (name, pointers) in [("must_have", &route.must_have), ("must_not_have", &route.must_not_have)] {
         if let Some(pointer) = pointers.iter().find(|pointer| !pointer.starts_with('/')) {
-            let message = format!("has {pointer:?}: allowed are JSON pointers, such as \"/data/id\"");
+            let message = format!("has {pointer:?}: expected JSON pointers, such as \"/data/id\"");
             found.error(&["route", place, name], message);
         }
     }

@@ -21,12 +21,10 @@ pub struct RouteName(String);
 /// Why a text is no [`RouteName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteNameError {
-    /// No method and path.
-    #[error("{0:?} is not allowed: a method and a path, such as \"GET /reports/{{id}}\"")]
+    #[error("invalid route {0:?}: expected a method and a path, such as \"GET /reports/{{id}}\"")]
     Form(String),
-    /// A brace too many, or a hole without a name.
     #[error(
-        "{0:?} is not allowed: a path in which each `{{` is followed by a name (letters, digits and `_`) and a `}}`"
+        "invalid path {0:?}: expected one in which each `{{` is followed by a name (letters, digits and `_`) and a `}}`"
     )]
     Braces(String),
 }
@@ -37,7 +35,6 @@ impl RouteName {
         &self.0
     }
 
-    /// The method.
     pub fn method(&self) -> &str {
         self.0.split(' ').next().unwrap_or_default()
     }
@@ -47,7 +44,7 @@ impl RouteName {
         self.0.split(' ').nth(1).unwrap_or_default()
     }
 
-    /// Whether its method changes nothing, by its definition.
+    /// True if its method changes nothing, by its definition.
     pub fn is_safe(&self) -> bool {
         SAFE.contains(&self.method())
     }
@@ -119,13 +116,10 @@ impl<'de> Deserialize<'de> for RouteName {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Values {
-    /// One of these.
     List(Vec<Scalar>),
     /// A whole number from the first to the last.
     Range {
-        /// The first.
         from: i64,
-        /// The last.
         to: i64,
     },
     /// A line of a file.
@@ -139,9 +133,7 @@ pub enum Values {
 #[derive(Clone, Debug, PartialEq, Serialize, Derived)]
 #[serde(untagged)]
 pub enum Scalar {
-    /// A whole number.
     Number(i64),
-    /// A text.
     Text(String),
 }
 
@@ -177,14 +169,14 @@ impl<'de> Deserialize<'de> for Values {
                 let list = Vec::<Scalar>::deserialize(SeqAccessDeserializer::new(seq));
                 // What an untagged enum says of a wrong value is no help.
                 list.map(Values::List)
-                    .map_err(|_kind| de::Error::custom("this list is not allowed: one of whole numbers and texts"))
+                    .map_err(|_kind| de::Error::custom("invalid list: expected whole numbers and texts"))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Values, A::Error> {
                 match Table::deserialize(MapAccessDeserializer::new(map))? {
                     Table { from: Some(from), to: Some(to), file: None } => Ok(Values::Range { from, to }),
                     Table { from: None, to: None, file: Some(file) } => Ok(Values::File { file }),
-                    _ => Err(de::Error::custom(format_args!("this table is not allowed: {VALUES_FORMS}"))),
+                    _ => Err(de::Error::custom(format_args!("invalid table: expected {VALUES_FORMS}"))),
                 }
             }
         }

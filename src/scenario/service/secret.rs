@@ -13,7 +13,7 @@ use crate::scenario::key::KeyPath;
 const SECRET_WORDS: [&str; 8] =
     ["SECRET", "TOKEN", "PASSW", "APIKEY", "API_KEY", "CREDENTIAL", "PRIVATE_KEY", "ACCESS_KEY"];
 
-/// Whether something of this name, a variable, a key or a header, holds a secret.
+/// True if something of this name, a variable, a key or a header, holds a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let plain = name.to_ascii_uppercase().replace('-', "_");
@@ -25,7 +25,7 @@ pub fn is_secret_name(name: &str) -> bool {
     is_part || plain.ends_with("PWD") || SECRET_WORDS.iter().any(|word| plain.contains(word))
 }
 
-/// Whether a text is a JSON Web Token, whatever it is called: two parts of an object in base64, and a signature.
+/// True if a text is a JSON Web Token, whatever it is called: two parts of an object in base64, and a signature.
 #[must_use]
 pub fn is_token(text: &str) -> bool {
     let mut parts = text.trim().trim_start_matches("Bearer ").split('.');
@@ -37,7 +37,7 @@ pub fn is_token(text: &str) -> bool {
     head.starts_with("eyJ") && claims.len() >= 2 && [head, claims, signature].into_iter().all(is_base64)
 }
 
-/// Whether this is a secret by its name, and written out.
+/// True if this is a secret by its name, and written out.
 pub(super) fn holds_secret(name: &str, value: &str) -> bool {
     is_secret_name(name) && is_literal(value) || is_token(value)
 }

@@ -47,11 +47,11 @@ fn refused(text: &str, sets: &[Override]) -> String {
 pub(crate) const WRONG: &[(&str, &str)] = &[
     (
         "title = → titel =",
-        "scenario `shop.toml:2:1`: `titel` is no key: allowed are `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `pgbouncer`, `load`, `health`, `monitor`, `identity`, `route`, `journey`, `variants`, `gate`\n  hint: did you mean `title`?",
+        "scenario `shop.toml:2:1`: unknown key `titel`: expected one of `name`, `title`, `notes`, `run`, `pool_capacity`, `target`, `database`, `pgbouncer`, `load`, `health`, `monitor`, `identity`, `route`, `journey`, `variants`, `gate`\n  hint: did you mean `title`?",
     ),
     (
         "name = \"shop\" → name = \"My Shop\"",
-        "scenario `shop.toml:1:8`: `name` is \"My Shop\": allowed are 1 to 64 of a-z, 0-9 and -, not starting with -, since it names a folder",
+        "scenario `shop.toml:1:8`: `name` is \"My Shop\": expected 1 to 64 of a-z, 0-9 and -, not starting with -, since it names a folder",
     ),
     (
         "[target]\nurl = \"http://127.0.0.1:8000\" → [target]",
@@ -59,15 +59,15 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "url = \"http://127.0.0.1:8000\" → url = \"127.0.0.1:8000\"",
-        "scenario `shop.toml:4:7`: `target.url` is \"127.0.0.1:8000\": allowed is a URL such as \"http://127.0.0.1:8000\"",
+        "scenario `shop.toml:4:7`: `target.url`: invalid URL \"127.0.0.1:8000\": expected one such as \"http://127.0.0.1:8000\"",
     ),
     (
         "url = \"http://127.0.0.1:8000\" → url = \"http://me:s3cret@127.0.0.1:8000\"",
-        "scenario `shop.toml:4:7`: `target.url` is a URL with a name or a password: allowed is one without, since credentials belong to an [[identity]]",
+        "scenario `shop.toml:4:7`: `target.url`: invalid URL: expected one without name and password, which belong to an [[identity]]",
     ),
     (
         "url = \"http://127.0.0.1:8000\" → url = \"http://127.0.0.1:8000/?a=b\"",
-        "scenario `shop.toml:4:7`: `target.url` is \"http://127.0.0.1:8000/?a=b\": allowed is a URL without `?` and `#`, which belong to a [[route]]",
+        "scenario `shop.toml:4:7`: `target.url`: invalid URL \"http://127.0.0.1:8000/?a=b\": expected one without `?` and `#`, which belong to a [[route]]",
     ),
     (
         "url = \"http://127.0.0.1:8000\" → url = \"http://127.0.0.1:8000\"\nurls = [\"http://127.0.0.1:8001\"]",
@@ -75,11 +75,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "health = \"/health\" → health = \"health\"",
-        "scenario `shop.toml:5:10`: `target.health` is \"health\": allowed is a path that starts with `/`",
+        "scenario `shop.toml:5:10`: `target.health` is \"health\": expected a path that starts with `/`",
     ),
     (
         "health = → helth =",
-        "scenario `shop.toml:5:1`: `target.helth` is no key: allowed are `url`, `urls`, `health`, `command`, `env`, `folder`, `ready`, `ready_within`, `metrics`, `tls`\n  hint: did you mean `target.health`?",
+        "scenario `shop.toml:5:1`: unknown key `target.helth`: expected one of `url`, `urls`, `health`, `command`, `env`, `folder`, `ready`, `ready_within`, `metrics`, `tls`\n  hint: did you mean `target.health`?",
     ),
     (
         "url_env = \"DATABASE_URL\" → url = \"postgresql://app:s3cret@127.0.0.1/shop\"",
@@ -87,7 +87,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "url_env = \"DATABASE_URL\" → url_env = \"postgresql://app:s3cret@127.0.0.1/shop\"",
-        "scenario `shop.toml:7:11`: `database.url_env` is no name of a variable: allowed are letters, digits and `_`; the value stays outside",
+        "scenario `shop.toml:7:11`: `database.url_env` is no name of a variable: expected letters, digits and `_`; the value stays outside",
     ),
     (
         "url_env = \"DATABASE_URL\" → url_env = \"DATABASE_URL\"\nurl_file = \"url\"",
@@ -95,7 +95,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "health = \"/health\" → env = { POOL_SIZE = 20 }",
-        "scenario `shop.toml:5:21`: `target.env.POOL_SIZE` is `20`: allowed is a text in quotes",
+        "scenario `shop.toml:5:21`: invalid value `20` for `target.env.POOL_SIZE`: expected a text in quotes",
     ),
     (
         "health = \"/health\" → ready = \"/health\"",
@@ -103,7 +103,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "health = \"/health\" → command = \"uvicorn app:app\"",
-        "scenario `shop.toml:5:11`: `target.command` is \"uvicorn app:app\": allowed is a list",
+        "scenario `shop.toml:5:11`: invalid value \"uvicorn app:app\" for `target.command`: expected a list",
     ),
     (
         "health = \"/health\" → command = [\"\"]",
@@ -111,7 +111,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "health = \"/health\" → command = [\"serve\"]\nready = \"ready\"",
-        "scenario `shop.toml:6:9`: `target.ready` is \"ready\": allowed is a path that starts with `/`",
+        "scenario `shop.toml:6:9`: `target.ready` is \"ready\": expected a path that starts with `/`",
     ),
     (
         "health = \"/health\" → command = [\"serve\"]\nready_within = \"0s\"",
@@ -129,10 +129,13 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "[variants.before] → [variants.before]\nfolder = \"../before\"",
         "scenario `shop.toml:26:10`: `variants.before.folder` is for a `command`, and neither target nor variant has one",
     ),
-    ("users = 20 → users = 0", "scenario `shop.toml:9:9`: `load.users` is 0: allowed is at least 1, at most 1000000"),
+    (
+        "users = 20 → users = 0",
+        "scenario `shop.toml:9:9`: invalid value `0` for `load.users`: expected at least 1, at most 1000000",
+    ),
     (
         "users = 20 → usres = 20",
-        "scenario `shop.toml:9:1`: `load.usres` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.users`?",
+        "scenario `shop.toml:9:1`: unknown key `load.usres`: expected one of `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `allow_data_changes`\n  hint: did you mean `load.users`?",
     ),
     ("duration = \"10s\" → duration = \"0s\"", "scenario `shop.toml:10:12`: `load.duration` is 0s: above 0 is needed"),
     (
@@ -141,15 +144,15 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "duration = \"10s\" → health = \"/health\"",
-        "scenario `shop.toml:10:1`: `load.health` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `target.health`?",
+        "scenario `shop.toml:10:1`: unknown key `load.health`: expected one of `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `allow_data_changes`\n  hint: did you mean `target.health`?",
     ),
     (
         "users = 20 → arrival_rate = 0",
-        "scenario `shop.toml:9:16`: `load.arrival_rate` is 0: allowed is above 0, at most 1000000",
+        "scenario `shop.toml:9:16`: invalid value `0.0` for `load.arrival_rate`: expected above 0, at most 1000000",
     ),
     (
         "users = 20 → arrival_rate = \"fast\"",
-        "scenario `shop.toml:9:16`: `load.arrival_rate` is \"fast\": allowed is a number",
+        "scenario `shop.toml:9:16`: invalid value \"fast\" for `load.arrival_rate`: expected a number",
     ),
     (
         "users = 20 → users = 20\narrival_rate = 5",
@@ -161,11 +164,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "users = 20 → arival_rate = 50",
-        "scenario `shop.toml:9:1`: `load.arival_rate` is no key: allowed are `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `change_data`\n  hint: did you mean `load.arrival_rate`?",
+        "scenario `shop.toml:9:1`: unknown key `load.arival_rate`: expected one of `users`, `arrival_rate`, `max_in_flight`, `max_rate`, `ramp_up`, `settle`, `duration`, `stages`, `client_timeout`, `think_time`, `balance`, `seed`, `allow_data_changes`\n  hint: did you mean `load.arrival_rate`?",
     ),
     (
         "users = 20 → users = 20\nmax_in_flight = 0",
-        "scenario `shop.toml:10:17`: `load.max_in_flight` is 0: allowed is at least 1, at most 1000000",
+        "scenario `shop.toml:10:17`: invalid value `0` for `load.max_in_flight`: expected at least 1, at most 1000000",
     ),
     (
         "users = 20 → stages = [{ rate = 5, for = \"1s\" }]",
@@ -189,7 +192,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "users = 20\nduration = \"10s\" → stages = [{ rate = 5, lasting = \"1s\" }]",
-        "scenario `shop.toml:9:23`: `load.stages[1].lasting` is no key: allowed are `users`, `rate`, `for`",
+        "scenario `shop.toml:9:23`: unknown key `load.stages[1].lasting`: expected one of `users`, `rate`, `for`",
     ),
     (
         "users = 20\nduration = \"10s\" → stages = [{ users = 0, for = \"1s\" }, { users = 0, for = \"1s\" }]",
@@ -205,11 +208,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer = \"s3cret\"",
-        "scenario `shop.toml:12:1`: `identity[1].bearer` is no key: allowed are `bearer_env`, `bearer_column`, `user`, `password_env`, `password_column`, `header`, `value_env`, `login`, `file`\n  hint: did you mean `identity[1].bearer_env`?",
+        "scenario `shop.toml:12:1`: unknown key `identity[1].bearer`: expected one of `bearer_env`, `bearer_column`, `user`, `password_env`, `password_column`, `header`, `value_env`, `login`, `file`\n  hint: did you mean `identity[1].bearer_env`?",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"s3cret.token\"",
-        "scenario `shop.toml:12:14`: `identity[1].bearer_env` is no name of a variable: allowed are letters, digits and `_`; the value stays outside",
+        "scenario `shop.toml:12:14`: `identity[1].bearer_env` is no name of a variable: expected letters, digits and `_`; the value stays outside",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → user = \"me\"",
@@ -221,11 +224,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "route = \"GET /reports/{id}\" → route = \"/reports/{id}\"",
-        "scenario `shop.toml:14:9`: `route[1].route` is \"/reports/{id}\": allowed is a method and a path, such as \"GET /reports/{id}\"",
+        "scenario `shop.toml:14:9`: `route[1].route`: invalid route \"/reports/{id}\": expected a method and a path, such as \"GET /reports/{id}\"",
     ),
     (
         "route = \"GET /reports/{id}\" → route = \"GET /reports/{id\"",
-        "scenario `shop.toml:14:9`: `route[1].route` is \"GET /reports/{id\": allowed is a path in which each `{` is followed by a name (letters, digits and `_`) and a `}`",
+        "scenario `shop.toml:14:9`: `route[1].route`: invalid path \"GET /reports/{id\": expected one in which each `{` is followed by a name (letters, digits and `_`) and a `}`",
     ),
     (
         "route = \"GET /reports/{id}\" → route = \"GET /reports/{key}\"",
@@ -233,11 +236,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "weight = 3 → weight = 0",
-        "scenario `shop.toml:15:10`: `route[1].weight` is 0: allowed is at least 1, at most 1000000",
+        "scenario `shop.toml:15:10`: invalid value `0` for `route[1].weight`: expected at least 1, at most 1000000",
     ),
     (
         "weight = 3 → wieght = 3",
-        "scenario `shop.toml:15:1`: `route[1].wieght` is no key: allowed are `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `form`, `body_file`, `mcp`, `timeout`, `think_time`, `capture`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
+        "scenario `shop.toml:15:1`: unknown key `route[1].wieght`: expected one of `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `form`, `body_file`, `mcp`, `timeout`, `think_time`, `capture`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
     ),
     (
         "[1, 2, \"three\"] → []",
@@ -245,11 +248,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[1, 2, \"three\"] → [1.5]",
-        "scenario `shop.toml:16:17`: `route[1].params.id` is this list: allowed is one of whole numbers and texts",
+        "scenario `shop.toml:16:17`: `route[1].params.id`: invalid list: expected whole numbers and texts",
     ),
     (
         "[1, 2, \"three\"] → 7",
-        "scenario `shop.toml:16:17`: `route[1].params.id` is `7`: allowed is a list such as [1, 2], a range such as { from = 1, to = 100 } or { file = \"ids.txt\" }",
+        "scenario `shop.toml:16:17`: invalid value `7` for `route[1].params.id`: expected a list such as [1, 2], a range such as { from = 1, to = 100 } or { file = \"ids.txt\" }",
     ),
     (
         "[1, 2, \"three\"] → { from = 9, to = 1 }",
@@ -257,11 +260,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[1, 2, \"three\"] → { from = 9 }",
-        "scenario `shop.toml:16:17`: `route[1].params.id` is this table: allowed is a list such as [1, 2], a range such as { from = 1, to = 100 } or { file = \"ids.txt\" }",
+        "scenario `shop.toml:16:17`: `route[1].params.id`: invalid table: expected a list such as [1, 2], a range such as { from = 1, to = 100 } or { file = \"ids.txt\" }",
     ),
     (
         "[1, 2, \"three\"] → { form = 1, to = 9 }",
-        "scenario `shop.toml:16:19`: `route[1].params.id.form` is no key: allowed are `from`, `to`, `file`\n  hint: did you mean `route[1].params.id.from`?",
+        "scenario `shop.toml:16:19`: unknown key `route[1].params.id.form`: expected one of `from`, `to`, `file`\n  hint: did you mean `route[1].params.id.from`?",
     ),
     (
         "query = { full = \"yes\" } → headers = { Authorization = \"Bearer s3cret\" }",
@@ -269,7 +272,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "query = { full = \"yes\" } → query = { full = true }",
-        "scenario `shop.toml:17:18`: `route[1].query.full` is `true`: allowed is a text in quotes",
+        "scenario `shop.toml:17:18`: invalid value `true` for `route[1].query.full`: expected a text in quotes",
     ),
     (
         "json = { article → text = \"x\"\njson = { article",
@@ -277,7 +280,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "expect = [201] → expect = [20]",
-        "scenario `shop.toml:22:10`: `route[2].expect` has 20: allowed are statuses, 100 to 599",
+        "scenario `shop.toml:22:10`: `route[2].expect` has 20: expected statuses, 100 to 599",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", json = { user = \"{user}\" }, token = \"/t\" }",
@@ -293,11 +296,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"t\" }",
-        "scenario `shop.toml:12:42`: `identity[1].login.token` is \"t\": allowed is a JSON pointer, such as \"/access_token\"",
+        "scenario `shop.toml:12:42`: `identity[1].login.token` is \"t\": expected a JSON pointer, such as \"/access_token\"",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → login = { route = \"/login\", token = \"/t\" }",
-        "scenario `shop.toml:12:19`: `identity[1].login.route` is \"/login\": allowed is a method and a path, such as \"GET /reports/{id}\"",
+        "scenario `shop.toml:12:19`: `identity[1].login.route`: invalid route \"/login\": expected a method and a path, such as \"GET /reports/{id}\"",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\" }",
@@ -326,7 +329,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "weight = 3 → think_time = \"2s\"",
-        "scenario `shop.toml:15:14`: `route[1].think_time` is \"2s\": allowed is a list of two",
+        "scenario `shop.toml:15:14`: invalid value \"2s\" for `route[1].think_time`: expected a list of two",
     ),
     (
         "weight = 3 → capture = { report = \"/id\" }",
@@ -342,7 +345,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "{ article → { a = \"{article}\" }\nmcp = { tol = \"slow\" }\n#",
-        "scenario `shop.toml:21:9`: `route[2].mcp.tol` is no key: allowed are `tool`, `arguments`\n  hint: did you mean `route[2].mcp.tool`?",
+        "scenario `shop.toml:21:9`: unknown key `route[2].mcp.tol`: expected one of `tool`, `arguments`\n  hint: did you mean `route[2].mcp.tool`?",
     ),
     (
         "{ article → { a = \"{article}\" }\nbody_file = \"order.bin\"\n#",
@@ -350,7 +353,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "{ article → { a = \"{article}\" }\nform = { b = 1 }\n#",
-        "scenario `shop.toml:21:14`: `route[2].form.b` is `1`: allowed is a text in quotes",
+        "scenario `shop.toml:21:14`: invalid value `1` for `route[2].form.b`: expected a text in quotes",
     ),
     (
         "[variants.before] → [[journey]]\nname = \"buy\"\nsteps = []\n[variants.before]",
@@ -366,7 +369,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[variants.before] → [[journey]]\nname = \"buy\"\nstep = [\"POST /orders\"]\n[variants.before]",
-        "scenario `shop.toml:27:1`: `journey[1].step` is no key: allowed are `name`, `weight`, `steps`\n  hint: did you mean `journey[1].steps`?",
+        "scenario `shop.toml:27:1`: unknown key `journey[1].step`: expected one of `name`, `weight`, `steps`\n  hint: did you mean `journey[1].steps`?",
     ),
     (
         "must_have = \"/id\" → capture = { order = \"id\" }\n[[journey]]\nname = \"buy\"\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n[[route]]\nroute = \"GET /orders/{order}\"",
@@ -386,7 +389,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "must_have = \"/id\" → must_have = \"id\"",
-        "scenario `shop.toml:23:13`: `route[2].must_have` has \"id\": allowed are JSON pointers, such as \"/data/id\"",
+        "scenario `shop.toml:23:13`: `route[2].must_have` has \"id\": expected JSON pointers, such as \"/data/id\"",
     ),
     (
         "changes_data = true → ",
@@ -398,7 +401,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "title = \"A shop\" → run = [\"befor\"]",
-        "scenario `shop.toml:2:7`: `run` names `befor`, which is no variant: allowed are `after`, `before`\n  hint: did you mean `before`?",
+        "scenario `shop.toml:2:7`: `run` names `befor`, which is no variant: expected one of `after`, `before`\n  hint: did you mean `before`?",
     ),
     (
         "title = \"A shop\" → run = [\"after\", \"after\"]",
@@ -406,15 +409,15 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[variants.after]\nurl → [variants.after]\nurls",
-        "scenario `shop.toml:27:8`: `variants.after.urls` is \"http://127.0.0.1:8001\": allowed is a list",
+        "scenario `shop.toml:27:8`: invalid value \"http://127.0.0.1:8001\" for `variants.after.urls`: expected a list",
     ),
     (
         "[variants.before] → [variants.\"be fore\"]",
-        "scenario `shop.toml:25:1`: `variants.\"be fore\"`: `be fore` cannot name a variant: allowed are 1 to 32 ASCII letters, digits, `_`, `-` and `.`, a letter or digit first",
+        "scenario `shop.toml:25:1`: `variants.\"be fore\"`: invalid variant name `be fore`: expected 1 to 32 ASCII letters, digits, `_`, `-` and `.`, a letter or digit first",
     ),
     (
         "[variants.before] → [[gate]]\nrule = \"failure_ratio<=1%\"\nvariants = [\"aftr\"]\n[variants.before]",
-        "scenario `shop.toml:27:12`: `gate[1].variants` says `aftr`: allowed are `after`, `before`\n  hint: did you mean `after`?",
+        "scenario `shop.toml:27:12`: `gate[1].variants` says `aftr`: expected one of `after`, `before`\n  hint: did you mean `after`?",
     ),
     (
         "[1, 2, \"three\"] → [\"TODO: id (integer), values that exist\"]",
@@ -442,7 +445,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "title = \"A shop\" → pool_capacity = 0",
-        "scenario `shop.toml:2:17`: `pool_capacity` is 0: allowed is at least 1, at most 1000000",
+        "scenario `shop.toml:2:17`: invalid value `0` for `pool_capacity`: expected at least 1, at most 1000000",
     ),
     (
         "health = \"/health\" → command = [\"serve\"]\nenv = { PGPASSWORD = \"s3cret\" }",
@@ -509,7 +512,7 @@ fn variants_are_run_in_the_order_of_the_file_or_as_asked() {
     assert_eq!(names(&shop(SHOP, &[VARIANT.by_flag("both")])), ["before", "after"]);
     assert_eq!(
         refused(SHOP, &[VARIANT.by_flag("held")]),
-        "`--variant held`: `run` names `held`, which is no variant: allowed are `after`, `before`"
+        "`--variant held`: `run` names `held`, which is no variant: expected one of `after`, `before`"
     );
     let plain = SHOP.split("[variants").next().unwrap();
     assert_eq!(names(&shop(plain, &[])), ["service"]);
@@ -522,7 +525,7 @@ fn each_variant_has_its_own_target_and_routes_that_change_data_are_left_out() {
     assert_eq!(urls("before"), ["http://127.0.0.1:8000"]);
     assert_eq!(urls("after"), ["http://127.0.0.1:8001"]);
     assert_eq!(scenario.routes().count(), 1);
-    assert_eq!(shop(SHOP, &[Override::from_set("load.change_data=true").unwrap()]).routes().count(), 2);
+    assert_eq!(shop(SHOP, &[Override::from_set("load.allow_data_changes=true").unwrap()]).routes().count(), 2);
     assert_eq!(scenario.folder, std::path::Path::new("folder"));
 }
 
@@ -559,7 +562,7 @@ fn what_is_not_asked_for_may_wait_and_words_are_no_marks() {
     let text = SHOP.replace(body, "json = { article = \"{article}\", count = \"TODO: how many\" }");
     assert!(problems("shop.toml", &text, &[]).unwrap().is_empty(), "the route is switched off");
     assert_eq!(
-        refused(&text, &[Override::from_set("load.change_data=true").unwrap()]),
+        refused(&text, &[Override::from_set("load.allow_data_changes=true").unwrap()]),
         "scenario `shop.toml:20:41`: `route[2].json.count` is still TODO: give what the body holds"
     );
     for (old, new) in

@@ -17,8 +17,10 @@ pub(super) fn check_todo(scenario: &ServiceScenario, found: &mut Problems) {
         let key = KeyPath::of([name.as_str()]);
         match value {
             toml::Value::Array(routes) if name == "route" => {
-                let asked =
-                    scenario.route.iter().map(|route| scenario.load.change_data || route.changes_data != Some(true));
+                let asked = scenario
+                    .route
+                    .iter()
+                    .map(|route| scenario.load.allow_data_changes || route.changes_data != Some(true));
                 for (index, (route, _)) in routes.iter().zip(asked).enumerate().filter(|(_, (_, asked))| *asked) {
                     collect(&key.item(index), route, found);
                 }

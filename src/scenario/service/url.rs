@@ -14,14 +14,11 @@ pub struct BaseUrl(Url);
 /// Why a text is no [`BaseUrl`]. A password is never repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BaseUrlError {
-    /// It does not parse, or is of another scheme.
-    #[error("{0:?} is not allowed: a URL such as \"http://127.0.0.1:8000\"")]
+    #[error("invalid URL {0:?}: expected one such as \"http://127.0.0.1:8000\"")]
     Unreadable(String),
-    /// It holds a name or a password.
-    #[error("a URL with a name or a password is not allowed: one without, since credentials belong to an [[identity]]")]
+    #[error("invalid URL: expected one without name and password, which belong to an [[identity]]")]
     Credentials,
-    /// It goes on after the path.
-    #[error("{0:?} is not allowed: a URL without `?` and `#`, which belong to a [[route]]")]
+    #[error("invalid URL {0:?}: expected one without `?` and `#`, which belong to a [[route]]")]
     MoreThanBase(String),
 }
 
@@ -92,7 +89,7 @@ impl<'de> Deserialize<'de> for BaseUrl {
     }
 }
 
-/// Whether a database URL, in either of libpq's forms, holds a password.
+/// True if a database URL, in either of libpq's forms, holds a password.
 #[must_use]
 pub fn holds_password(url: &str) -> bool {
     let in_authority = url.split_once("://").is_some_and(|(_, rest)| {

@@ -21,21 +21,12 @@ const TICK: Duration = Duration::from_millis(5);
 /// Why a group cannot be waited for.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
-    /// The system will not say.
     #[error("waiting for the processes of the command")]
     Wait(#[source] Errno),
-    /// Some are still there after SIGKILL.
     #[error("processes of group {group} did not end within {:?} of SIGKILL", STEPS[1].1)]
-    Survived {
-        /// The group.
-        group: Pid,
-    },
-    /// Some that have left the group are.
+    Survived { group: Pid },
     #[error("{count} processes that have left the command's group did not end within {:?} of SIGKILL", STEPS[1].1)]
-    StraysSurvived {
-        /// How many.
-        count: usize,
-    },
+    StraysSurvived { count: usize },
 }
 
 /// The processes of a command that was started as the leader of a group.

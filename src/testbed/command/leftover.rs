@@ -42,7 +42,6 @@ struct ServiceTrace {
     leader: Option<i32>,
     /// Its start time in clock ticks since boot; `None` where the system does not tell.
     started: Option<u64>,
-    /// Its command line.
     command: Vec<String>,
 }
 
@@ -135,7 +134,7 @@ fn processes(trace: &ServiceTrace) -> Vec<Pid> {
     pids.filter(|pid| *pid != us && is_of(trace, *pid) && process_exists(*pid)).collect()
 }
 
-/// Whether a process is the first of the service, has inherited its mark, or is of its group and younger than it. A group
+/// True if a process is the first of the service, has inherited its mark, or is of its group and younger than it. A group
 /// number is reused only when the group has no process left; then its leader has another start time.
 fn is_of(trace: &ServiceTrace, pid: Pid) -> bool {
     let Some(stat) = ProcessStat::of(pid) else { return false };

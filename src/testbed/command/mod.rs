@@ -1,4 +1,4 @@
-//! A service of one's own that the run starts: the command of a scenario, held by a supervisor of its own.
+//! An external service that the run starts: the command of a scenario, held by a supervisor of its own.
 //!
 //! The supervisor is this program again, in a process group of its own, with a pipe as its lifeline: the system closes that
 //! when the run ends, in whatever way, and the supervisor ends the command with its whole process group. If the supervisor itself
@@ -33,11 +33,9 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 /// What a supervisor is asked for: one line of JSON on its standard input.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandPlan {
-    /// The program and its arguments.
     pub words: Vec<String>,
     /// What is added to the environment.
     pub env: BTreeMap<String, String>,
-    /// Its working folder.
     pub folder: PathBuf,
     /// Where what it writes goes.
     pub log: PathBuf,
@@ -54,48 +52,27 @@ impl fmt::Debug for CommandPlan {
 /// Why the command of a scenario does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The program cannot find itself, or not start as a supervisor.
     #[error("cannot start this program as the supervisor of the service")]
     Supervisor(#[source] std::io::Error),
-    /// The supervisor's pipes broke.
     #[error("cannot talk to the supervisor of the service")]
     Talk(#[source] std::io::Error),
-    /// The command could not be started.
     #[error("cannot start `{command}` in `{}`: {reason}", folder.display())]
-    Start {
-        /// The program and its arguments.
-        command: String,
-        /// The working folder.
-        folder: PathBuf,
-        /// What the system said.
-        reason: String,
-    },
-    /// The supervisor says nothing.
+    Start { command: String, folder: PathBuf, reason: String },
     #[error("the supervisor of the service did not start `{command}` within {START_DEADLINE:?}")]
-    SupervisorSilent {
-        /// The program and its arguments.
-        command: String,
-    },
-    /// It ended by itself.
+    SupervisorSilent { command: String },
     #[error("the service, `{command}`, has ended by itself ({status}); {}", last_words(said))]
     Ended {
-        /// The program and its arguments.
         command: String,
-        /// How it ended.
         status: String,
         /// The last lines that it wrote, oldest first.
         said: Vec<String>,
     },
-    /// The supervisor died.
-    #[error("the supervisor of the service has died, and nobody knows what became of `{command}`")]
-    SupervisorGone {
-        /// The program and its arguments.
-        command: String,
-    },
+    #[error("service supervisor died: `{command}` may still be running")]
+    SupervisorGone { command: String },
 }
 
 impl CommandError {
-    /// Whether the request itself makes no sense.
+    /// True if the request itself makes no sense.
     pub fn is_bad_request(&self) -> bool {
         matches!(self, Self::Start { .. })
     }

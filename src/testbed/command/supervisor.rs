@@ -35,13 +35,9 @@ pub enum CommandReport {
         pid: u32,
     },
     /// It could not be started.
-    Failed {
-        /// What the system said.
-        reason: String,
-    },
+    Failed { reason: String },
     /// It ended by itself.
     Ended {
-        /// How.
         status: String,
         /// The last lines that it wrote, oldest first.
         said: Vec<String>,
@@ -51,13 +47,10 @@ pub enum CommandReport {
 /// Why the supervisor failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandSupervisorError {
-    /// The plan cannot be read from stdin.
     #[error("reading the command from stdin")]
     Plan(#[source] io::Error),
-    /// The handler for SIGINT, SIGTERM and SIGHUP cannot be set.
     #[error("setting the signal handler of the supervisor")]
     Signals(#[source] ctrlc::Error),
-    /// The command's processes cannot be waited for.
     #[error(transparent)]
     Group(#[from] GroupError),
 }

@@ -93,7 +93,7 @@ async fn a_service_is_loaded_probed_and_its_gauges_are_read_by_certificates_of_o
     ours.sign("me").write(folder.path(), "me");
     let port = serve(&ours.sign("localhost"), Some(&ours)).await;
     let tls = "[target.tls]\nca_file = \"ca.pem\"\nclient_cert_file = \"me.crt\"\nclient_key_file = \"me.key\"\n";
-    let metrics = "[target.metrics]\npath = \"/metrics\"\nchecked_out = \"pool_used\"\nwaiting = \"pool_waiting\"\n\
+    let metrics = "[target.metrics]\npath = \"/metrics\"\nchecked_out = \"pool_used\"\npending = \"pool_waiting\"\n\
                    timeouts = \"pool_timeouts_total\"\n";
     let place = Arc::new(Place::new());
     let output = run(&place, folder.path(), port, &format!("{metrics}{tls}")).await;

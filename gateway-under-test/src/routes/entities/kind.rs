@@ -20,7 +20,6 @@ pub struct EntityKind {
 
 /// A kind of entity, for the handlers that are the same for all.
 pub trait Entity: Send + Sync + 'static {
-    /// Its kind.
     const KIND: EntityKind;
 }
 
@@ -120,13 +119,11 @@ entity!(
         ],
 );
 entity!(
-    /// Texts and files.
     Resources,
     "resources",
     shown: ["uri, mime_type AS \"mimeType\", size, gateway_id AS \"gatewayId\""],
 );
 entity!(
-    /// Templates of prompts.
     Prompts,
     "prompts",
     shown: ["template, argument_schema AS \"arguments\", gateway_id AS \"gatewayId\""],

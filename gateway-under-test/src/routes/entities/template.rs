@@ -8,7 +8,6 @@ use crate::error::GatewayError;
 /// A filled template is at most as long as this, in bytes.
 const LONGEST: usize = 1024 * 1024;
 
-/// A part of a template.
 enum TemplatePart<'a> {
     Text(&'a str),
     Argument(&'a str),
