@@ -218,7 +218,7 @@ async fn bare(url: &str) -> Cost {
 /// Holds sessions open and lets a child watch them.
 async fn watch_sessions() {
     let binaries = find(None, &SearchPlaces::from_env()).await.expect("a PostgreSQL");
-    let home = ClusterHome { keeper: env!("CARGO_BIN_EXE_rbac-bench").into(), temp_dir: std::env::temp_dir() };
+    let home = ClusterHome { supervisor: env!("CARGO_BIN_EXE_rbac-bench").into(), temp_dir: std::env::temp_dir() };
     let mut cluster =
         PgCluster::start(&binaries, &ClusterPlan::for_connections(SESSIONS + 20), &home).await.expect("a cluster");
     let mut clients = Vec::new();

@@ -44,7 +44,7 @@ fn main() {
 
 async fn compare(sessions: u32, held: f64, span: Duration) {
     let binaries = find(None, &SearchPlaces::from_env()).await.expect("a PostgreSQL");
-    let home = ClusterHome { keeper: env!("CARGO_BIN_EXE_rbac-bench").into(), temp_dir: std::env::temp_dir() };
+    let home = ClusterHome { supervisor: env!("CARGO_BIN_EXE_rbac-bench").into(), temp_dir: std::env::temp_dir() };
     let plan = ClusterPlan::for_connections(sessions + 20);
     let mut cluster = PgCluster::start(&binaries, &plan, &home).await.expect("a cluster");
     let mut load = tokio::task::JoinSet::new();

@@ -68,7 +68,7 @@ impl CallableTools {
 }
 
 impl ToolRegistry {
-    /// The list, unless it was never read or is older than [`TTL`].
+    /// The list, unless it was never read or is older than five minutes.
     #[must_use]
     pub fn cached(&self) -> Option<CallableTools> {
         let listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);

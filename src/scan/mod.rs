@@ -1,6 +1,6 @@
 //! Which route holds a session: from polls of the sessions, while each route is asked for alone, to a verdict.
 //!
-//! Pure. [`design`] says what is asked for when; [`seen`] is what came of it; [`tally`] adds up what the sessions did for
+//! Pure. [`design`] says what is asked for when; [`observation`] is what came of it; [`tally`] adds up what the sessions did for
 //! each batch of requests; [`estimate`] makes seconds per request of that; [`verdict`] judges; [`traffic`] says how much it
 //! harms; [`report`] puts all of it into the record. Who asks and polls is `run::scan`. `docs/SCAN.md` says how exact
 //! it is.

@@ -22,7 +22,7 @@ pub struct ServedGateway {
 }
 
 impl ServedGateway {
-    /// Starts the first variant of a scenario, its first replica on `port`; `jwt_secret` as in [`Premises`].
+    /// Starts the first variant of a scenario, its first replica on `port`; `jwt_secret` as in [`TestbedConfig`].
     ///
     /// # Errors
     /// [`TestbedError`].

@@ -1,7 +1,7 @@
 //! What is going on right now? A database in trouble, live in a terminal, for scripts, or into a run record.
 //!
 //! What the monitor samples and what each poll of the sessions shows goes to one owner, in [`live`]: it folds it into
-//! the [`Model`], appends it to the record if one is kept, and shows it. Model and view are pure. Everything here only
+//! the [`WatchModel`], appends it to the record if one is kept, and shows it. Model and view are pure. Everything here only
 //! reads: no session is ended, and nothing is set on the server.
 
 mod bounded;

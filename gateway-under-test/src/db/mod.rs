@@ -110,7 +110,7 @@ impl GatewayDatabase {
         Session::new(self.clone(), None)
     }
 
-    /// As [`Database::session`], counted by `clock` too.
+    /// As [`GatewayDatabase::session`], counted by `clock` too.
     #[must_use]
     pub fn session_of(&self, clock: &Arc<HoldClock>) -> Session {
         Session::new(self.clone(), Some(Arc::clone(clock)))

@@ -36,7 +36,7 @@ impl Arm {
 pub struct WindowFigure {
     /// In the metric's unit.
     pub value: f64,
-    /// The logarithm that is compared; see [`Reading::of_count`] and its sisters for what was added before.
+    /// The logarithm that is compared; see [`WindowFigure::of_count`] and its sisters for what was added before.
     pub log: f64,
 }
 
