@@ -1,8 +1,12 @@
 # `make test` is everything that CI runs; it installs what the tests need where it can.
 
-.PHONY: test deps fmt clippy unit doc bench soak
+.PHONY: test check deps fmt clippy unit doc docs bench soak
 
 test: deps fmt clippy doc unit
+
+# Minutes, without network, browser and npm; needs PostgreSQL.
+check: fmt clippy
+	cargo nextest run --workspace --locked --profile check
 
 deps:
 	@.ci/deps
@@ -22,6 +26,11 @@ unit:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# The documents as a book, in target/book.
+docs:
+	@command -v mdbook >/dev/null || { echo "install it: cargo install mdbook" >&2; exit 1; }
+	mdbook build
 
 # The cost of the instrument, of watching, and of a permission check.
 bench:

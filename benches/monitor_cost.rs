@@ -120,7 +120,7 @@ async fn watch(database: &Config, span: Duration) -> MonitorRecord {
 fn print(sessions: u32, held: f64, own: &MonitorRecord, other: Option<(f64, f64)>, elapsed_s: f64) {
     let percent = |cpu_s: Option<f64>, of_s: f64| cpu_s.map(|it| it / of_s * 100.0);
     let sum = |client: Option<f64>, server: Option<f64>| client.zip(server).map(|(client, server)| client + server);
-    let said = |client: Option<f64>, server: Option<f64>| match (sum(client, server), client, server) {
+    let printed = |client: Option<f64>, server: Option<f64>| match (sum(client, server), client, server) {
         (Some(sum), Some(client), Some(server)) => format!("{sum:5.2} ({client:5.2} + {server:5.2})"),
         _ => "–".to_owned(),
     };
@@ -131,10 +131,10 @@ fn print(sessions: u32, held: f64, own: &MonitorRecord, other: Option<(f64, f64)
     println!(
         "{sessions:8}  {held:.0$}     {1}        {2:4.1} / {3:4.1} Hz   {4}          {5}",
         1,
-        said(client, server),
+        printed(client, server),
         own.pulse_rate_hz.unwrap_or(f64::NAN),
         own.rows_rate_hz.unwrap_or(f64::NAN),
-        said(their_client, their_server),
+        printed(their_client, their_server),
         share.map_or_else(|| "–".to_owned(), |share| format!("1 / {:.1}", 1.0 / share)),
     );
 }

@@ -1,4 +1,4 @@
-//! Certificates of one's own, and what is wrong with somebody else's, in words.
+//! Certificates of your own, and what is wrong with somebody else's, in words.
 //!
 //! A library's text has the time in it, or differs from version to version; what is counted needs one name.
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use reqwest::{Certificate, ClientBuilder, Identity};
 use rustls::CertificateError;
 
-/// Why certificates of one's own cannot be used.
+/// Why certificates of your own cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFileError {
     #[error("cannot read `{}`", path.display())]
@@ -29,7 +29,7 @@ pub enum TlsFileError {
     #[error("the certificate `{}` and its key cannot be used", path.display())]
     Unusable {
         path: PathBuf,
-        /// What the library said.
+        /// Message of the library.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_none_are_told_by_their_names() {
+    fn files_that_are_none_are_reported_by_their_names() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
         let refused = |path: &Path| ClientTls::read(Some(path), None).unwrap_err().to_string();

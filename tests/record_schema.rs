@@ -100,3 +100,47 @@ fn a_record_of_a_later_version_is_refused_and_one_with_more_keys_is_read() {
     let error = store::read_record(folder.path()).unwrap_err().to_string();
     assert!(error.contains("format version 3, this program reads up to 2"), "{error}");
 }
+
+/// `answers.json` beside each record has what the program of version 1 answered to the same commands.
+#[test]
+fn records_of_version_1_give_the_same_answers_as_ever() {
+    let program = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_rbac-bench")).args(arguments).output().unwrap();
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default())
+    };
+    let only = |value: &Value, keys: &Value| -> Value {
+        let keys = keys.as_object().unwrap().keys();
+        keys.map(|key| (key.clone(), value[key].clone())).collect::<serde_json::Map<_, _>>().into()
+    };
+    for kind in ["run", "scan", "watch", "window"] {
+        let folder = format!("fixtures/records/version-1/{kind}");
+        let answers = read(&format!("{folder}/answers.json"));
+        let folder = root(&folder).display().to_string();
+
+        let (_, diagnosis) = program(&["diagnose", &folder, "--json"]);
+        let (found, known) = (diagnosis["findings"].as_array().unwrap(), answers["diagnose"].as_array().unwrap());
+        let found: Vec<Value> = found.iter().zip(known).map(|(found, known)| only(found, known)).collect();
+        assert_eq!((&found, found.len()), (known, known.len()), "{kind}: diagnose");
+
+        let mut gate = vec!["gate", folder.as_str(), "--json"];
+        for rule in answers["rules"].as_array().unwrap() {
+            gate.extend(["--rule", rule.as_str().unwrap()]);
+        }
+        let (code, judged) = program(&gate);
+        let known = answers["gate"]["rules"].as_array().unwrap();
+        let rules: Vec<Value> =
+            judged["rules"].as_array().unwrap().iter().zip(known).map(|(rule, known)| only(rule, known)).collect();
+        assert_eq!((&rules, code.map(i64::from)), (known, answers["gate"]["code"].as_i64()), "{kind}: gate");
+
+        if !answers["compare"].is_null() {
+            let (_, compared) = program(&["compare", &folder, &folder, "--json"]);
+            for (variant, figures) in answers["compare"].as_object().unwrap() {
+                assert_eq!(only(&compared["variants"][variant], figures), *figures, "{kind}: compare");
+            }
+        }
+        let page = tempfile::tempdir().unwrap();
+        let page = page.path().join("report.html");
+        let (code, _) = program(&["report", &folder, "-o", page.to_str().unwrap()]);
+        assert_eq!(code.map(i64::from), answers["report"].as_i64(), "{kind}: report");
+    }
+}

@@ -20,7 +20,7 @@ pub const ISSUER: &str = "mcpgateway";
 /// Whom they are for.
 pub const AUDIENCE: &str = "mcpgateway-api";
 
-/// What a request without a token is told.
+/// What a request without a token is reported.
 pub(crate) const NO_TOKEN: &str = "Authorization token required";
 
 /// What a token says.
@@ -246,11 +246,11 @@ mod tests {
             (Some(json!(["team"])), true, team()),
         ];
         for (teams, is_admin, wanted) in cases {
-            let mut said = with("is_admin", json!(is_admin));
+            let mut text_seen = with("is_admin", json!(is_admin));
             if let Some(teams) = &teams {
-                said["teams"] = teams.clone();
+                text_seen["teams"] = teams.clone();
             }
-            let claims = authenticate(&bearer(Algorithm::HS256, SECRET, &said)).unwrap();
+            let claims = authenticate(&bearer(Algorithm::HS256, SECRET, &text_seen)).unwrap();
             assert_eq!(claims.team_scope(), wanted, "teams {teams:?}, is_admin {is_admin}");
             assert_eq!(serde_json::to_value(&claims).unwrap().get("teams"), teams.as_ref(), "kept as it came");
         }

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// Serves `router` until it is dropped.
 ///
 /// A connection whose next request's head is not there after `header_timeout` is closed: one that says nothing between
-/// two requests, one that has said half of it, and one that says a letter a second. Handlers find their client's address
+/// two requests, one that has reported half of it, and one that says a letter a second. Handlers find their client's address
 /// in the request's extensions.
 pub(crate) async fn serve(mut listener: TcpListener, router: Router, header_timeout: Duration) {
     let mut builder = http1::Builder::new();

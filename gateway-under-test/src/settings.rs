@@ -1,4 +1,4 @@
-//! What a replica, or the backend, is told when it starts: plain data, one JSON line on its standard input.
+//! What a replica, or the backend, is reported when it starts: plain data, one JSON line on its standard input.
 //!
 //! It holds secrets (the database URL, the token key), so it never travels in an argument list, where every
 //! local user could read it.
@@ -238,7 +238,7 @@ pub struct Settings {
     pub masks: Masks,
     /// After this long a session that nobody closed is found by the garbage collector.
     pub garbage_after: Duration,
-    /// A connection whose next request has not said its whole head after this long is closed.
+    /// A connection whose next request has not reported its whole head after this long is closed.
     #[serde(default = "default_header_timeout")]
     pub header_timeout: Duration,
 }
@@ -280,7 +280,7 @@ pub struct DatabaseSettings {
     /// What is on the way to it.
     #[serde(default)]
     pub route: DatabaseRoute,
-    /// `statement_timeout`; zero is off. Through a pooler the server has to be told of it by whoever set it up.
+    /// `statement_timeout`; zero is off. Through a pooler the server has to be informed of it by whoever set it up.
     pub statement_timeout: Duration,
     /// `idle_in_transaction_session_timeout`; zero is off. As above.
     pub idle_in_transaction_session_timeout: Duration,

@@ -31,10 +31,10 @@ pub struct CalibrateArgs {
     /// A built-in scenario, or the path of a file
     #[arg(value_name = "SCENARIO", default_value = DEFAULT.name)]
     pub scenario: String,
-    /// Trials to measure
+    /// Number of trials
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeats: u16,
-    /// A rule, in place of the scenario's; may be repeated
+    /// Rule that replaces the scenario's rules; may be repeated
     #[arg(long = "rule", id = "rules", value_name = "RULE", allow_hyphen_values = true)]
     pub rules: Vec<String>,
     /// How it is measured.

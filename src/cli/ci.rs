@@ -1,4 +1,4 @@
-//! What a CI system is told of a verdict, beside the exit code.
+//! What a CI system is informed of a verdict, beside the exit code.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -37,10 +37,10 @@ impl CiEnvironment {
     }
 }
 
-/// What is said beside files.
+/// What is stated beside files.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said<'a> {
-    /// The verdict as it was asked for; empty when it has been said.
+pub(super) struct Announcement<'a> {
+    /// The verdict as it was asked for; empty when it has been stated.
     pub(super) text: &'a str,
     /// True if annotations go to stdout as well. Where that holds data they go to stderr, which GitHub reads, too.
     pub(super) annotate_out: bool,
@@ -50,25 +50,25 @@ pub(super) struct Said<'a> {
 /// has gone takes nothing with them.
 ///
 /// # Errors
-/// When something could not be written, unless the gate has failed: that is told then, and nothing hides it.
+/// When something could not be written, unless the gate has failed: that is reported then, and nothing hides it.
 pub(super) fn tell(
-    told: GateView<'_>,
+    view: GateView<'_>,
     junit: Option<&Path>,
-    said: Said<'_>,
+    announcement: Announcement<'_>,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let written = junit.map_or(Ok(()), |path| write_junit(told, path));
+    let written = junit.map_or(Ok(()), |path| write_junit(view, path));
     let environment = CiEnvironment::of_this_process();
-    append_summary(told, &environment);
-    let annotations = if environment.github { github::annotations(told) } else { String::new() };
-    let all = written.and_then(|()| say(out, said.text)).and_then(|()| {
-        if said.annotate_out {
+    append_summary(view, &environment);
+    let annotations = if environment.github { github::annotations(view) } else { String::new() };
+    let all = written.and_then(|()| say(out, announcement.text)).and_then(|()| {
+        if announcement.annotate_out {
             say(out, &annotations)
         } else {
             say(&mut Redacted::messages(io::stderr()), &annotations)
         }
     });
-    match (told.report.verdict, all) {
+    match (view.report.verdict, all) {
         (Verdict::Failed, Err(error)) => {
             let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
             tracing::warn!("{}", plain(&format!("{error}{cause}")));
@@ -111,12 +111,12 @@ pub(super) fn refuse_junit(reason: &str) {
 pub(super) fn say(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        told => Ok(told?),
+        view => Ok(view?),
     }
 }
 
-fn append_summary(told: GateView<'_>, environment: &CiEnvironment) {
-    append_to_summary(&markdown(told), environment);
+fn append_summary(view: GateView<'_>, environment: &CiEnvironment) {
+    append_to_summary(&markdown(view), environment);
 }
 
 /// Appends markdown to the step's summary, when this is GitHub Actions. The verdict does not depend on that.
@@ -171,8 +171,8 @@ pub(super) fn tell_broken(subject: &str, junit: Option<&Path>, error: &CliError)
     }
 }
 
-fn write_junit(told: GateView<'_>, path: &Path) -> Result<(), CliError> {
-    let document = redact::of_process().redact(junit::document(told)?);
+fn write_junit(view: GateView<'_>, path: &Path) -> Result<(), CliError> {
+    let document = redact::of_process().redact(junit::document(view)?);
     std::fs::write(path, document).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::gate::GateReport;
 
-    fn told(report: &GateReport) -> GateView<'_> {
+    fn view(report: &GateReport) -> GateView<'_> {
         GateView { report, scenario: "small", folder: None, command: "rbac-bench gate small.toml" }
     }
 
@@ -206,8 +206,8 @@ mod tests {
         let begun = std::fs::read_to_string(&path).unwrap();
         assert!(begun.contains("<error") && begun.contains("has not ended"), "{begun}");
         let failed = GateReport { verdict: Verdict::Failed, rules: Vec::new() };
-        let said = Said { text: "gate FAILED", annotate_out: true };
-        assert_eq!(tell(told(&failed), Some(&path), said, &mut Gone).unwrap(), Exit::GateFailed);
+        let announcement = Announcement { text: "gate FAILED", annotate_out: true };
+        assert_eq!(tell(view(&failed), Some(&path), announcement, &mut Gone).unwrap(), Exit::GateFailed);
         assert!(std::fs::read_to_string(&path).unwrap().contains("<testsuites"));
     }
 
@@ -215,17 +215,17 @@ mod tests {
     fn a_file_that_cannot_be_written_is_refused_at_first_and_hides_no_failure_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(begin_junit(Some(folder.path()), "small").unwrap_err().exit(), Exit::BadRequest);
-        let said = Said { text: "", annotate_out: true };
+        let announcement = Announcement { text: "", annotate_out: true };
         let failed = GateReport { verdict: Verdict::Failed, rules: Vec::new() };
-        assert_eq!(tell(told(&failed), Some(folder.path()), said, &mut Vec::new()).unwrap(), Exit::GateFailed);
+        assert_eq!(tell(view(&failed), Some(folder.path()), announcement, &mut Vec::new()).unwrap(), Exit::GateFailed);
         let passed = GateReport { verdict: Verdict::Passed, rules: Vec::new() };
-        assert!(tell(told(&passed), Some(folder.path()), said, &mut Vec::new()).is_err());
+        assert!(tell(view(&passed), Some(folder.path()), announcement, &mut Vec::new()).is_err());
         let unwritable = CiEnvironment { github: true, summary: Some(folder.path().to_owned()) };
-        append_summary(told(&passed), &unwritable);
+        append_summary(view(&passed), &unwritable);
     }
 
     #[test]
-    fn outside_of_github_nothing_is_said() {
+    fn outside_of_github_nothing_is_stated() {
         assert_eq!(CiEnvironment::of(|_| None), CiEnvironment::default());
         assert!(!CiEnvironment::of(|name| (name == "GITHUB_ACTIONS").then(|| "false".into())).github);
     }
@@ -236,7 +236,7 @@ mod tests {
         let path = folder.path().join("summary.md");
         std::fs::write(&path, "before\n").unwrap();
         let environment = CiEnvironment { github: true, summary: Some(path.clone()) };
-        append_summary(told(&GateReport::of(Vec::new())), &environment);
+        append_summary(view(&GateReport::of(Vec::new())), &environment);
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.starts_with("before\n### gate inconclusive"), "{text}");
     }

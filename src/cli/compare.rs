@@ -28,7 +28,7 @@ pub struct CompareArgs {
     /// Folder of another run; without it, two variants of the first are compared
     #[arg(value_name = "CANDIDATE")]
     pub candidate: Option<String>,
-    /// Only this variant of both runs; otherwise each that both have
+    /// Only this variant of both runs; all that both have by default
     #[arg(long, value_name = "V")]
     pub variant: Option<String>,
     /// The baseline's variant, where it is another than the candidate's

@@ -19,7 +19,7 @@ use crate::texts::{LONGEST, LogReader, PatternCounts};
 /// Name the route and statement that hold sessions
 ///
 /// Findings, most harmful first: the route that holds sessions, how long, with which statement, which mistake it is, what
-/// to do, and how sure that is. Nothing being wrong is a finding, too, and so is that it cannot be told.
+/// to do, and how sure that is. Nothing being wrong is a finding, too, and so is that it cannot be determined.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,10 +33,10 @@ pub struct DiagnoseArgs {
     /// Folder of a run
     #[arg(value_name = "RUN")]
     pub run: String,
-    /// Only this variant; otherwise each that was run
+    /// Only this variant; all by default
     #[arg(long, value_name = "V")]
     pub variant: Option<String>,
-    /// Sessions needed with another pool size or other users, such as `pool=50,users=8000`
+    /// Estimate the sessions needed for another pool size or number of users, such as `pool=50,users=8000`
     #[arg(long, value_name = "WHAT", value_parser = parse_what_if)]
     pub what_if: Option<WhatIf>,
     /// A log file in which to look for errors of pools and servers

@@ -31,14 +31,14 @@ pub(super) fn run(scenario: &Experiment, asked: &DryRunOptions<'_>, out: &mut dy
     let Experiment::Service(scenario) = scenario else {
         return Err(CliError::ServiceOnly { flag: "--dry-run" });
     };
-    let mut told = dry_run(scenario, asked.allow_remote, asked.samples as usize)?;
+    let mut dry_run_view = dry_run(scenario, asked.allow_remote, asked.samples as usize)?;
     if asked.database_given {
-        told.database = DryDatabase { by_flag: true, ..DryDatabase::default() };
+        dry_run_view.database = DryDatabase { by_flag: true, ..DryDatabase::default() };
     }
     if let Some(plan) = &asked.plan {
-        told.load = plan.clone();
+        dry_run_view.load = plan.clone();
     }
-    let text = if asked.json { json::text(&told)? } else { text(&told) };
+    let text = if asked.json { json::text(&dry_run_view)? } else { text(&dry_run_view) };
     say(out, &text)?;
     Ok(Exit::Ok)
 }

@@ -76,13 +76,13 @@ pub(super) enum CliError {
     },
     #[error(transparent)]
     VariantName(NotAVariantName),
-    #[error("cannot read the key of tokens: the environment variable `{variable}` is empty or not set")]
+    #[error("environment variable `{variable}` is empty or not set: expected the key that signs tokens")]
     NoJwtSecret { variable: String },
     #[error("cannot use `{name}` with `{command}`: expected a reference-gateway scenario")]
     GatewayOnly { name: String, command: &'static str },
-    #[error("cannot use `{name}` with `scan`: expected an external-service scenario ([target])")]
+    #[error("cannot use `{name}` with `scan`: expected a scenario with a [target] section")]
     NotScanned { name: String },
-    #[error("`{flag}` requires an external-service scenario ([target])")]
+    #[error("`{flag}` requires a scenario with a [target] section")]
     ServiceOnly { flag: &'static str },
     #[error("cannot use the database URL of {from}")]
     DatabaseUrl {
@@ -217,6 +217,8 @@ impl CliError {
             Self::Testbed(error) => error.hint(),
             Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),
+            Self::OneSubject => Some("put quotes around a rule that contains a space".to_owned()),
+            Self::NotScanned { .. } => Some("`rbac-bench init` generates one".to_owned()),
             Self::NothingToSet => Some("pass `--rerun` to run its scenario again".to_owned()),
             Self::NoBaseline { .. } => Some("pass `--baseline RUN`".to_owned()),
             Self::RunsCommand { .. } => Some("pass `--yes` if you trust the record".to_owned()),

@@ -11,7 +11,7 @@ pub enum Exit {
     Ok,
     /// 1: could not measure.
     CouldNotMeasure,
-    /// 2: the request makes no sense.
+    /// 2: the request is invalid.
     BadRequest,
     /// 3: too little was seen to judge.
     Inconclusive,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::ci::{self, Said};
+use super::ci::{self, Announcement};
 use super::compare::{side, variant_name};
 use super::error::CliError;
 use super::exit::Exit;
@@ -34,7 +34,7 @@ use crate::units::Span;
 /// that does not flap. `rbac-bench calibrate` says what it sees on this machine.
 ///
 /// Exits with 0 when the rules hold, 99 when one of severity `error` is broken, 3 when it is inconclusive, 2 when a rule
-/// makes no sense (before any load).
+/// is invalid (before any load).
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = "\
@@ -48,10 +48,11 @@ Examples:
 
 Rules: metric[.aggregate] op value [for ROUTE] [vs baseline]; docs/GATE.md lists the metrics.")]
 pub struct GateArgs {
-    /// Folder of a run, a built-in scenario, or the path of a scenario file; with --learn, folders of healthy runs
+    /// Folder of a run, a built-in scenario, or the path of a scenario file; with --learn, folders of healthy runs to
+    /// derive limits from
     #[arg(value_name = "RUN|SCENARIO", required = true)]
     pub subjects: Vec<String>,
-    /// A rule, in place of the scenario's; may be repeated
+    /// Rule that replaces the scenario's rules; may be repeated
     #[arg(long = "rule", value_name = "RULE", allow_hyphen_values = true)]
     pub rules: Vec<String>,
     /// Folder of the run that `vs baseline` means; with --paired a variant [default: the scenario's last]
@@ -312,7 +313,7 @@ fn asked(args: &GateArgs, experiment: &Experiment, has_baseline: bool) -> Result
 }
 
 /// The scenario's own rules. Those against a baseline are for runs that have one: without it they are left out, and
-/// that is said.
+/// that is stated.
 pub(super) fn rules_of(experiment: &Experiment, has_baseline: bool) -> Result<Vec<ParsedRule>, CliError> {
     let (answerable, left_out): (Vec<_>, Vec<_>) =
         read_rules(experiment.gate(), experiment)?.into_iter().partition(|it| has_baseline || !it.rule.is_relative());
@@ -351,14 +352,14 @@ fn finish(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let command = command(args);
-    let told = GateView { report, scenario, folder, command: &command };
+    let view = GateView { report, scenario, folder, command: &command };
     let format = if args.json { GateFormat::Json } else { args.format };
     let text = match format {
-        GateFormat::Table => table(told),
-        GateFormat::Json => text_of(&json(told))?,
-        GateFormat::Markdown => markdown(told),
+        GateFormat::Table => table(view),
+        GateFormat::Json => text_of(&json(view))?,
+        GateFormat::Markdown => markdown(view),
     };
-    ci::tell(told, args.junit.as_deref(), Said { text: &text, annotate_out: format == GateFormat::Table }, out)
+    ci::tell(view, args.junit.as_deref(), Announcement { text: &text, annotate_out: format == GateFormat::Table }, out)
 }
 
 /// The command that measures and judges the same again, without the variant, which is each rule's own.

@@ -93,13 +93,13 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
             return Ok(signals.exit().unwrap_or(Exit::Ok));
         };
         let mut running = running?;
-        let said = say(args, &running, out);
-        let died = match said {
+        let text_seen = say(args, &running, out);
+        let died = match text_seen {
             Ok(()) => signals.token().run_until_cancelled(running.testbed.died()).await,
             Err(_) => None,
         };
         let stopped = running.stop().await;
-        said?;
+        text_seen?;
         match died {
             Some(error) => Err(error.into()),
             None => stopped.map(|()| Exit::Ok).map_err(CliError::from),

@@ -35,16 +35,16 @@ Then fill in what is marked, and:
   rbac-bench run shop.toml                 docs/SERVICE.md"
 )]
 pub struct InitArgs {
-    /// An OpenAPI document, 3.0 or 3.1, JSON or YAML: a file, or a URL of this machine
+    /// An OpenAPI document, 3.0 or 3.1, JSON or YAML: a file, or a URL on localhost
     #[arg(long, value_name = "URL|FILE")]
     pub openapi: Option<String>,
     /// An access log in the common or the combined format; - for standard input
     #[arg(long, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
-    /// URLs of the service; those that differ in an id become one route
+    /// URLs of the service; those that differ only in an id become one route
     #[arg(long, value_name = "URL", num_args = 1..)]
     pub url: Vec<String>,
-    /// Where the service is, when it is not where the document says
+    /// Base URL of the service, instead of the one in the document
     #[arg(long, value_name = "URL")]
     pub target: Option<BaseUrl>,
     /// Write this file; standard output without it
@@ -106,7 +106,7 @@ pub(super) fn run(args: &InitArgs, quiet: bool, out: &mut dyn Write) -> Result<E
         None => say(out, &written.text)?,
     }
     if !quiet {
-        say(&mut io::stderr(), &told(&draft, &written, &file, args.output.is_some()))?;
+        say(&mut io::stderr(), &reported(&draft, &written, &file, args.output.is_some()))?;
     }
     Ok(Exit::Ok)
 }
@@ -169,7 +169,7 @@ fn save(path: &Path, text: &str, force: bool) -> Result<(), CliError> {
 }
 
 /// What was made, what was not, and what comes next.
-fn told(draft: &Draft, written: &Written, file: &str, saved: bool) -> String {
+fn reported(draft: &Draft, written: &Written, file: &str, saved: bool) -> String {
     let mut lines = Vec::new();
     let off = draft.routes.iter().filter(|route| route.changes_data).count();
     let switched_off =

@@ -179,7 +179,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CliError> {
         Command::Man => completions::man(Cli::command(), out),
         Command::ServeReplica => Ok(gateway_under_test::replica::serve_until_stdin_closes().map(|()| Exit::Ok)?),
         Command::ServeBackend => Ok(gateway_under_test::backend::serve_until_stdin_closes().map(|()| Exit::Ok)?),
-        // It has told its parent what went wrong, on its standard output.
+        // It has reported to its parent what went wrong, on its standard output.
         Command::SupervisePostgres => Ok(supervisor::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
         Command::SuperviseService => Ok(command::supervisor::keep().map_or(Exit::CouldNotMeasure, |()| Exit::Ok)),
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ci::{self, Said};
+use super::ci::{self, Announcement};
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate::{GateArgs, GateFormat, read_rules, unseen};
@@ -73,9 +73,9 @@ fn share(text: &str) -> Result<f64, String> {
     match share {
         // Whoever writes 10 means 10 %, and would be given a thousand.
         Some(share) if share >= 1.0 && !text.trim().ends_with('%') => {
-            Err(format!("without `%` a share is below 1: is `{}%` meant?", text.trim()))
+            Err(format!("expected a fraction below 1, such as 0.1, or a percentage; did you mean `{}%`?", text.trim()))
         }
-        share => share.ok_or_else(|| "a share is written as 1% or 0.01".to_owned()),
+        share => share.ok_or_else(|| "expected a percentage or a fraction, such as 1% or 0.01".to_owned()),
     }
 }
 
@@ -271,14 +271,14 @@ fn finish(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let command = command(args);
-    let told = GateView { report, scenario, folder: run.map(|run| run.folder.as_path()), command: &command };
+    let view = GateView { report, scenario, folder: run.map(|run| run.folder.as_path()), command: &command };
     let format = if args.json { GateFormat::Json } else { args.format };
     let text = match format {
-        GateFormat::Table => table(told),
-        GateFormat::Json => text_of(&json(told))?,
-        GateFormat::Markdown => markdown(told),
+        GateFormat::Table => table(view),
+        GateFormat::Json => text_of(&json(view))?,
+        GateFormat::Markdown => markdown(view),
     };
-    ci::tell(told, args.junit.as_deref(), Said { text: &text, annotate_out: format == GateFormat::Table }, out)
+    ci::tell(view, args.junit.as_deref(), Announcement { text: &text, annotate_out: format == GateFormat::Table }, out)
 }
 
 /// The command that measures and judges the same again.

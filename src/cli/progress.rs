@@ -165,14 +165,17 @@ mod tests {
     use crate::scan::report::unmeasured;
 
     #[test]
-    fn what_a_scan_would_name_is_told_route_by_route() {
+    fn what_a_scan_would_name_is_reported_route_by_route() {
         let held = Some(Estimate { value: 0.312, low: 0.3, high: 0.32 });
         let holds =
             ScanRoute { verdict: ScanVerdict::Holds, held_s_per_request: held, ..unmeasured("GET /reports/{id}", 1.0) };
         let leaks = ScanRoute { verdict: ScanVerdict::Leaks, ..unmeasured("GET /\u{1b}[2J", 1.0) };
-        let told = so_far(VariantName::HELD, &[holds, leaks]);
-        assert_eq!(told[0], "held   so far: GET /reports/{id} holds its session, 0.31 s per request");
-        assert!(told[1].ends_with("leaves sessions in a transaction") && !told[1].contains('\u{1b}'), "{told:?}");
+        let reported = so_far(VariantName::HELD, &[holds, leaks]);
+        assert_eq!(reported[0], "held   so far: GET /reports/{id} holds its session, 0.31 s per request");
+        assert!(
+            reported[1].ends_with("leaves sessions in a transaction") && !reported[1].contains('\u{1b}'),
+            "{reported:?}"
+        );
         assert_eq!(so_far(VariantName::HELD, &[]), ["held   so far: no route holds a session across slow work"]);
     }
 }

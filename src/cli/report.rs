@@ -30,7 +30,7 @@ pub struct ReportArgs {
     /// Folders of runs
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
-    /// The file to write; `report.html` in the folder of a single run, and in the current one for several
+    /// Output file [default: report.html in the run's folder; in the current folder for several runs]
     #[arg(short, long, value_name = "FILE.html")]
     pub output: Option<PathBuf>,
     /// Open it in the browser

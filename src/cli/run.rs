@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::ci::{self, Said, say};
+use super::ci::{self, Announcement, say};
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate::{concerning, read_rules, rules_of, unseen};
@@ -63,7 +63,7 @@ pub struct RunArgs {
     /// The console of a `PgBouncer` of your own, to watch beside PostgreSQL
     #[arg(long, value_name = "URL", env = "RBAC_BENCH_PGBOUNCER_URL", hide_env_values = true)]
     pub pgbouncer_url: Option<String>,
-    /// Print what would be sent to an external service, with N requests of each route (2 when not said), and send
+    /// Print what would be sent to an external service, with N requests of each route (default 2), and send
     /// nothing
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000),
         conflicts_with_all = ["report", "gate"])]
@@ -143,9 +143,9 @@ pub(super) fn run(
 /// The verdict on a run in which nothing could be seen, as `gate` tells it.
 fn tell_unseen(args: &RunArgs, scenario: &str, report: &GateReport, out: &mut dyn Write) -> Result<Exit, CliError> {
     let command = format!("rbac-bench gate {}", shell_word(&args.scenario));
-    let told = GateView { report, scenario, folder: None, command: &command };
-    let text = if args.json { json::text(&render_gate::json(told))? } else { render_gate::table(told) };
-    ci::tell(told, None, Said { text: &text, annotate_out: !args.json }, out)
+    let view = GateView { report, scenario, folder: None, command: &command };
+    let text = if args.json { json::text(&render_gate::json(view))? } else { render_gate::table(view) };
+    ci::tell(view, None, Announcement { text: &text, annotate_out: !args.json }, out)
 }
 
 /// Runs a scenario with progress on stderr and signals taken. The exit code is the signal's, when there was one.
@@ -195,9 +195,9 @@ fn tell_verdict(
         None => format!("rbac-bench gate {}", shell_word(&args.scenario)),
     };
     let scenario = finished.record.scenario.name();
-    let told = GateView { report, scenario, folder: Some(&finished.folder), command: &command };
-    let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(told)) };
-    ci::tell(told, None, Said { text: &text, annotate_out: !args.json }, out)
+    let view = GateView { report, scenario, folder: Some(&finished.folder), command: &command };
+    let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(view)) };
+    ci::tell(view, None, Announcement { text: &text, annotate_out: !args.json }, out)
 }
 
 /// Reads a scenario with everything that is set beside it; warnings go to the log.
@@ -242,8 +242,8 @@ fn print(finished: &Finished, gate: Option<&GateReport>, as_json: bool, out: &mu
 /// Writes the report and says where; beside JSON, which must stay one document, on standard error.
 fn write_report(args: &RunArgs, finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> {
     let path = report::write_beside(&finished.folder)?;
-    let said = format!("report  {}\n", path.display());
-    if args.json { say(&mut std::io::stderr(), &said) } else { say(out, &said) }?;
+    let text_seen = format!("report  {}\n", path.display());
+    if args.json { say(&mut std::io::stderr(), &text_seen) } else { say(out, &text_seen) }?;
     if args.open {
         report::open(&path)?;
     }

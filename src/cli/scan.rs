@@ -39,28 +39,28 @@ pub struct ScanArgs {
     /// The scenario of a service of your own: the path of a file
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// Users that ask for a route at the same time
+    /// Concurrent users per route
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub users: u32,
-    /// Requests of each route alone, over all rounds
+    /// Requests per route in the isolation phase, all rounds together
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub requests: u32,
-    /// Rounds in each of which every route has its turn
+    /// Rounds; every route has one turn in each
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
-    /// The longest turn of a route in one round; a request that is under way is waited for
+    /// Longest turn of a route; requests in flight are awaited
     #[arg(long, alias = "seconds", value_name = "D", default_value = "8s")]
     pub max_turn: Span,
     /// Duration of the concurrent phase; 0s skips it
     #[arg(long, alias = "company", value_name = "D", default_value = "20s", value_parser = concurrent)]
     pub concurrent: Span,
     /// Assumed traffic (requests/s) for pool forecasts, instead of the scenario's load
-    #[arg(long, value_name = "RPS", value_parser = rate)]
+    #[arg(long, value_name = "RPS", allow_negative_numbers = true, value_parser = rate)]
     pub rate: Option<f64>,
     /// Seed of every random choice
     #[arg(long, value_name = "N", default_value_t = 2318)]
     pub seed: u64,
-    /// Which variants to scan; all when it is not said
+    /// Which variants to scan; all by default
     #[arg(long, value_name = "V", help_heading = "Scenario")]
     pub variant: Option<String>,
     /// Where it is.
@@ -75,7 +75,7 @@ pub struct ScanArgs {
     /// A host other than this machine that may be loaded, as its URL names it; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow_remote: Vec<String>,
-    /// Print what would be sent, with N requests of each route (2 when not said), and send nothing
+    /// Print what would be sent, with N requests of each route (default 2), and send nothing
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub dry_run: Option<u32>,
     /// Write JSON
@@ -168,7 +168,7 @@ fn measure(
     })
 }
 
-/// A scan that can tell of no route has told nothing.
+/// A scan that can tell of no route has reported nothing.
 fn exit_of(finished: &Finished) -> Result<Exit, CliError> {
     let record = &finished.record;
     let empty = record.variants.iter().find(|(_, variant)| variant.summary.requests == 0);

@@ -1,4 +1,4 @@
-//! `rbac-bench scenario`: the built-in scenarios, and the check of a file of one's own.
+//! `rbac-bench scenario`: the built-in scenarios, and the check of a file of your own.
 
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ use crate::scenario::overrides::{DURATION, Override, OverrideError, USERS, VARIA
 use crate::scenario::schema::schema;
 use crate::scenario::source::{ScenarioText, problems, resolve};
 
-/// The built-in scenarios; check a file of one's own
+/// The built-in scenarios; check a file of your own
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

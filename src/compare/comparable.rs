@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_that_cannot_be_told_from_others_is_another_one_unless_the_run_is_the_same() {
+    fn a_machine_that_cannot_be_determined_from_others_is_another_one_unless_the_run_is_the_same() {
         let fixture =
             || -> RunRecord { serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap() };
         let (one, mut other) = (fixture(), fixture());

@@ -1,6 +1,6 @@
 //! What changed from one run, or variant, to another.
 //!
-//! Pure: two records in, a [`Comparison`] out. Nothing is formatted here. Whether a difference means something is said
+//! Pure: two records in, a [`Comparison`] out. Nothing is formatted here. Whether a difference means something is stated
 //! by its [`Mark`]: runs that differ in more than what is compared are not comparable, and a difference that two runs
 //! of one program show just as well is noise.
 

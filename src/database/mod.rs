@@ -112,7 +112,7 @@ impl Database {
     /// Connects; the connection is a task, which runs until its client or its [`Ending`] is dropped.
     ///
     /// # Errors
-    /// What the driver or the server said. Where two ways were tried, as `prefer` and `allow` ask, that of the first.
+    /// Message of the driver or the server. Where two ways were tried, as `prefer` and `allow` ask, that of the first.
     pub async fn connect(&self) -> Result<(Client, Ending), Error> {
         let first = self.attempt(self.tls.first_attempt()).await;
         match (first, self.tls.second_attempt()) {
@@ -145,16 +145,16 @@ fn is_unreachable(error: &Error) -> bool {
 }
 
 /// An error of the driver with what is behind it, in one line; what is wrong with a certificate has its own name.
-pub fn told(error: &Error) -> String {
+pub fn reported(error: &Error) -> String {
     if let Some(fault) = crate::tls::certificate_fault(error) {
         return format!("{error}: {fault}");
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
+        let text_seen = inner.to_string();
+        if !text.ends_with(&text_seen) {
+            text = format!("{text}: {text_seen}");
         }
         cause = inner.source();
     }

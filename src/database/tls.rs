@@ -193,7 +193,7 @@ fn roots(root: &str) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), Ur
     Ok((given, roots))
 }
 
-/// Takes any certificate, as libpq does without a root: what is said cannot be read on the way, but who says it is not
+/// Takes any certificate, as libpq does without a root: what is reported cannot be read on the way, but who says it is not
 /// known.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
@@ -269,7 +269,7 @@ impl ServerCertVerifier for KnownAuthorities {
         let algorithms = self.algorithms().all;
         match verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms) {
             // A server's own certificate in place of an authority's, as `openssl req -x509` makes it. That it may be an
-            // authority's, too, is the last thing that is said of it: its dates are good.
+            // authority's, too, is the last thing that is stated of it: its dates are good.
             Err(error) if is_authoritys(&error) && self.given.iter().any(|it| it == certificate) => {}
             checked => checked?,
         }
@@ -303,7 +303,7 @@ impl ServerCertVerifier for KnownAuthorities {
 }
 
 /// True if the only thing that is wrong with a server's certificate is that it is an authority's. The library has no name
-/// of its own for that; an error that is told otherwise is an error.
+/// of its own for that; an error that is reported otherwise is an error.
 fn is_authoritys(error: &rustls::Error) -> bool {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_tls_is_taken_out_of_either_form() {
+    fn what_is_stated_of_tls_is_taken_out_of_either_form() {
         let (rest, tls) = options(
             "postgresql+asyncpg://a:b@h:5433/d?sslmode=verify-full&application_name=x&sslrootcert=%2Fa%20b%2Fca.pem",
         );

@@ -12,7 +12,7 @@ const STACKS: [&str; 5] = ["SQLAlchemy/FastAPI", "Django", "Node pg", "HikariCP"
 pub(super) fn fix(kind: FindingKind, pattern: Option<HoldPattern>) -> &'static str {
     match (kind, pattern) {
         (FindingKind::HeldSession, Some(HoldPattern::H1)) => {
-            "Open a short session for the permission check alone, and put no session into the request's context."
+            "Open a short session for the permission check alone, and do not store a session in the request's context."
         }
         (FindingKind::HeldSession, Some(HoldPattern::H5)) => {
             "End the transaction before the first byte of the stream is sent."
@@ -32,7 +32,9 @@ pub(super) fn fix(kind: FindingKind, pattern: Option<HoldPattern>) -> &'static s
             "Clean up in `finally` (or a guard's drop), which also runs when the request is cancelled."
         }
         (FindingKind::LeakedSession, _) => "Close each session in the scope that opens it.",
-        (FindingKind::PoolExhausted, _) => "Cure what holds the sessions first: a larger pool only fills later.",
+        (FindingKind::PoolExhausted, _) => {
+            "Fix what holds the sessions first: a larger pool only takes longer to fill."
+        }
         (FindingKind::PoolTooSmall, _) => "Raise the pool to what the load needs, or let in fewer requests at once.",
         (FindingKind::EventLoopBlocked, _) => {
             "Use an asynchronous driver and pool, or run the blocking call on a thread."
@@ -68,7 +70,7 @@ pub(super) fn by_stack(kind: FindingKind) -> BTreeMap<&'static str, &'static str
             "`with SessionLocal() as db: allowed = check(db, user)` closed before `await`; or `db.commit()` and `db.close()` \
              before it; `Depends(get_db, scope=\"function\")` for streams",
             "no ATOMIC_REQUESTS on this view; `with transaction.atomic():` around the queries only",
-            "`client.release()` after COMMIT, before the `await` of anything that is no query; `pool.query` for single reads",
+            "`client.release()` after COMMIT, before awaiting anything other than a query; `pool.query` for single reads",
             "`@Transactional` on the repository's method, not on the one that calls the service; spring.jpa.open-in-view=false",
             "end the transaction and drop the pooled object in an inner block, before the `.await` of slow work",
         ],

@@ -25,7 +25,7 @@ pub(super) const LEAST_SHARE: f64 = 0.05;
 /// Sessions; less idle than this at the mean is nobody's trouble.
 const LEAST_IDLE: f64 = 0.2;
 
-/// Routes whose requests in flight correlate more than this cannot be told apart.
+/// Routes whose requests in flight correlate more than this cannot be distinguished.
 const COLLINEAR: f64 = 0.97;
 
 /// A route that alone leaves at most so many times as much unexplained as the best one may be meant as well.
@@ -77,7 +77,7 @@ pub(super) enum Basis {
 pub(super) struct Attribution {
     /// Routes that hold, most session seconds first.
     pub(super) holders: Vec<RouteHold>,
-    /// Routes that cannot be told from a holder: (holder, other).
+    /// Routes that cannot be distinguished from a holder: (holder, other).
     pub(super) confused: Vec<(String, String)>,
     pub(super) basis: Basis,
     pub(super) rows: usize,

@@ -78,7 +78,7 @@ fn who_holds_is_not_lost_to_what_may_be_idle_whatever_is_asked_for() {
     let held: Vec<&Finding> = found.iter().filter(|it| it.kind == FindingKind::HeldSession).collect();
     assert_eq!(held.iter().map(|it| it.route.as_deref()).collect::<Vec<_>>(), [Some("GET /stream")], "{found:#?}");
     assert!(held[0].confidence < 0.7, "nobody can be as sure of it as of one that varies: {found:#?}");
-    // Where it varies, and be it by chance alone, it is told from a constant.
+    // Where it varies, and be it by chance alone, it is distinguished from an intercept.
     for seed in 0..SEEDS {
         let mut simulated = simulate(&with(&[holder("POST /orders", 4.0, ORDER)]), USERS, SECONDS, seed);
         without_ramp(&mut simulated);
@@ -97,14 +97,14 @@ fn a_session_as_old_as_the_run_is_a_leak() {
 }
 
 #[test]
-fn sessions_that_were_there_before_the_load_are_told_and_blamed_on_nobody() {
+fn sessions_that_were_there_before_the_load_are_reported_and_blamed_on_nobody() {
     for seed in 0..SEEDS {
         let mut simulated = simulate(&innocent(), USERS, SECONDS, seed);
         stay(&mut simulated, "SELECT 1", -3600.0);
         let found = findings(&simulated);
         assert_eq!(found[0].kind, FindingKind::Healthy, "seed {seed}: {found:#?}");
-        let told = found[0].evidence.iter().any(|it| it.text.contains("since before the load") && it.value > 3.9);
-        assert!(told, "{found:#?}");
+        let reported = found[0].evidence.iter().any(|it| it.text.contains("since before the load") && it.value > 3.9);
+        assert!(reported, "{found:#?}");
         // Nor do they hide whoever holds with the same statement.
         let mut simulated = simulate(&with(&[holder("POST /orders", 4.0, ORDER)]), USERS, SECONDS, seed);
         stay(&mut simulated, ORDER, -3600.0);

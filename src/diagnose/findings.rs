@@ -10,7 +10,7 @@ use super::{Finding, FindingKind};
 /// Fewer polls than this say nothing of a run.
 pub(super) const FEWEST_POLLS: usize = 10;
 
-/// Nothing is said of a steady phase of which less than this was seen.
+/// Nothing is stated of a steady phase of which less than this was seen.
 pub(super) const WATCHED: f64 = 0.8;
 
 /// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
@@ -52,7 +52,7 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
     // Seconds that may as well be half are no figure for a title; they are in the finding with their interval.
     let known = hold.held_s.filter(|held| held.low > held.value / 2.0);
     let each = known.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
-    let title = format!("{} {does}{id}{each}, {} of all idle time.", hold.route, percent(hold.share));
+    let title = format!("{} {does}{id}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
     let sure_of_route = confidence(seen, hold);
     let (idle_s, finished) = (hold.idle_s, seen.finished(&hold.route) as f64);
     let mut finding = Finding {
@@ -68,9 +68,9 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
     finding = finding
         .with("samples.activity", seen.idle_s(), "session seconds idle in transaction in the steady phase")
         .with("samples.load", idle_s, "of them with this route")
-        .with("samples.load", hold.coefficient.value, "sessions held for each of its requests in flight")
-        .with("routes.requests", finished, "requests of it that finished")
-        .with("samples.breakdown", aborted, format!("share in an aborted transaction; {why}"));
+        .with("samples.load", hold.coefficient.value, "sessions that each of its requests in flight holds, on average")
+        .with("routes.requests", finished, "finished requests of this route")
+        .with("samples.breakdown", aborted, format!("share of this time in aborted transactions; {why}"));
     cross_checked(seen, hold, with_basis(seen, hold, finding))
 }
 
@@ -103,9 +103,13 @@ fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
 fn with_basis(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
     let Some(attribution) = seen.attribution.as_ref().filter(|_| seen.exact.is_none()) else { return finding };
     let basis = match attribution.basis {
-        Basis::All => "polls that this is learned from",
-        Basis::BeforeFull => "polls before a pool was full, that this is learned from: in a full pool all hold alike",
-        Basis::Full => "polls that this is learned from, in all of which a pool was full: the seconds are a guess",
+        Basis::All => "polls that the estimate is based on",
+        Basis::BeforeFull => {
+            "polls that the estimate is based on, before a pool was full: in a full pool every route holds alike"
+        }
+        Basis::Full => {
+            "polls that the estimate is based on; a pool was full in all of them, so that the seconds are rough"
+        }
     };
     let mut finding = finding.with("samples.activity", attribution.rows as f64, basis);
     let others: Vec<String> = others(attribution, finding.route.as_deref());
@@ -180,7 +184,7 @@ pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
         of_leak(&LeakPrint { statement: &first.statement, grows, given_up: seen.given_up() });
     let share: f64 = seen.leaks.iter().map(|index| seen.statements[*index].share).sum();
     let title = format!(
-        "Sessions stay in a transaction after their request{}: the oldest for {}, {} of all idle time.",
+        "Sessions stay in a transaction after their request{}: the oldest for {}, {} of all idle-in-transaction time.",
         pattern.map_or_else(String::new, |it| format!(" ({it:?})")),
         seconds(first.oldest_s),
         percent(share),
@@ -283,7 +287,7 @@ fn nobody_named(seen: &Observations<'_>, idle: f64) -> Finding {
 pub(super) fn healthy(seen: &Observations<'_>) -> Finding {
     let summary = &seen.case.variant.summary;
     let idle = seen.timeline.mean(TimelineRow::idle).unwrap_or(0.0);
-    // Of pools that tell nothing, nothing is said.
+    // Of pools that tell nothing, nothing is stated.
     let pools = if summary.pool_timeouts.is_some() { "no checkout gave up" } else { "hardly a request failed" };
     let title = format!(
         "Nothing is wrong: {idle:.1} sessions are idle in transaction at the mean, {pools}, and no route holds a session \

@@ -25,10 +25,10 @@ pub(super) fn convoy(seen: &Observations<'_>) -> Option<Finding> {
     }
     let peak = seen.timeline.rows.iter().map(waiting).fold(0.0, f64::max);
     let (from_s, to_s) = seen.steady_s();
-    let said = format!("{mean:.1} at the mean");
+    let mean_text = format!("{mean:.1} at the mean");
     let finding = match seen.roots.first() {
-        Some(root) => behind_root(seen, root, peak, &said),
-        None => behind_a_guess(seen, peak, &said),
+        Some(root) => behind_root(seen, root, peak, &mean_text),
+        None => behind_a_guess(seen, peak, &mean_text),
     };
     Some(
         Finding { harm_s: seen.timeline.integral(from_s, to_s, waiting), ..finding }
@@ -123,18 +123,18 @@ pub(super) fn loops(seen: &Observations<'_>) -> Option<Finding> {
     let down = health.map_or_else(String::new, |(it, all)| format!("; {it} of {all} replicas stay healthy"));
     let title = format!(
         "Waits for the pool block the event loops (H13): up to {most} workers of a replica stand still, in {} of the \
-         looks{down}.",
+         samples{down}.",
         percent(lasting)
     );
     let finding = Finding {
         pattern_confidence: Some(0.8),
         ..Finding::new(FindingKind::EventLoopBlocked, Some(HoldPattern::H13), 0.85, title)
     }
-    .with("samples.pools.stalled_workers", f64::from(most), "most workers of one replica that stood still")
+    .with("samples.pools.stalled_workers", f64::from(most), "workers of one replica that were blocked at once, at most")
     .with(
         "samples.activity",
         busy,
-        "sessions that run a statement, at the mean: the loops do not wait for the database's work",
+        "sessions that run a statement, on average: the database is not what blocks the event loops",
     );
     Some(match health {
         Some((healthy, _)) => {
@@ -173,9 +173,9 @@ fn stands_still(seen: &Observations<'_>) -> Option<Finding> {
 
 /// Checkouts that gave up, or a pool that is too small.
 pub(super) fn pool(seen: &Observations<'_>, causes: &[Finding]) -> Option<Finding> {
-    let told = seen.texts.iter().filter(|(kind, _, _)| kind.is_pool()).max_by_key(|(_, _, told)| told.count);
+    let pattern = seen.texts.iter().filter(|(kind, _, _)| kind.is_pool()).max_by_key(|(_, _, pattern)| pattern.count);
     let counted = seen.case.variant.summary.pool_timeouts.unwrap_or(0);
-    let gave_up = counted.max(told.as_ref().map_or(0, |(_, _, told)| told.count));
+    let gave_up = counted.max(pattern.as_ref().map_or(0, |(_, _, pattern)| pattern.count));
     if gave_up == 0 {
         return None;
     }
@@ -187,12 +187,12 @@ pub(super) fn pool(seen: &Observations<'_>, causes: &[Finding]) -> Option<Findin
     let (idle, busy) = (mean(TimelineRow::idle), mean(TimelineRow::working));
     let known =
         cause(&[FindingKind::HeldSession, FindingKind::LeakedSession, FindingKind::SlowQuery, FindingKind::LockConvoy]);
-    let limits = told.as_ref().map(|(_, _, told)| told.limits).unwrap_or_default();
+    let limits = pattern.as_ref().map(|(_, _, pattern)| pattern.limits).unwrap_or_default();
     // Without a session that is out at the mean, or half of what one pool has, nobody knows what fills it.
     let few = limits.size.is_some_and(|size| idle + busy < 0.5 * f64::from(size));
     let unknown = !known && (idle.max(busy) < 0.5 || few);
     let kind = if known || unknown || idle >= busy { FindingKind::PoolExhausted } else { FindingKind::PoolTooSmall };
-    let of = told.as_ref().map_or_else(|| "the pool".to_owned(), |(_, library, _)| pool_words(library, limits));
+    let of = pattern.as_ref().map_or_else(|| "the pool".to_owned(), |(_, library, _)| pool_words(library, limits));
     let after = limits.timeout_s.map_or_else(|| "waiting".to_owned(), |it| format!("after {}", seconds(it)));
     let why = match kind {
         _ if unknown => "full, and what fills it was not seen",
@@ -205,8 +205,10 @@ pub(super) fn pool(seen: &Observations<'_>, causes: &[Finding]) -> Option<Findin
     let finding =
         Finding { harm_s: gave_up as f64, ..Finding::new(kind, None, if full.is_empty() { 0.6 } else { 0.9 }, title) }
             .with("summary.pool_timeouts", counted as f64, "checkouts that gave up, by the pools' own counters");
-    let finding = match told {
-        Some((_, library, told)) => finding.with("errors", told.count as f64, format!("such texts of {library}")),
+    let finding = match pattern {
+        Some((_, library, pattern)) => {
+            finding.with("errors", pattern.count as f64, format!("errors of this kind from {library}"))
+        }
         None => finding,
     };
     Some(if full.is_empty() {
@@ -222,8 +224,8 @@ pub(super) fn pool(seen: &Observations<'_>, causes: &[Finding]) -> Option<Findin
 
 fn pool_words(library: &str, limits: crate::texts::PoolLimits) -> String {
     let size = match (limits.size, limits.overflow) {
-        (Some(size), Some(overflow)) => format!(" of {size} + {overflow}"),
-        (Some(size), None) => format!(" of {size}"),
+        (Some(size), Some(overflow)) => format!(" ({size} + {overflow} sessions each)"),
+        (Some(size), None) => format!(" ({size} sessions each)"),
         _ => String::new(),
     };
     format!("{library}'s pool{size}")
@@ -231,13 +233,13 @@ fn pool_words(library: &str, limits: crate::texts::PoolLimits) -> String {
 
 /// What `PgBouncer` says.
 pub(super) fn pgbouncer(seen: &Observations<'_>) -> Option<Finding> {
-    let told: Vec<(TextKind, u64)> = seen
+    let pattern: Vec<(TextKind, u64)> = seen
         .texts
         .iter()
         .filter(|(kind, _, _)| kind.is_pgbouncer())
-        .map(|(kind, _, told)| (kind, told.count))
+        .map(|(kind, _, pattern)| (kind, pattern.count))
         .collect();
-    let (kind, count) = *told.iter().max_by_key(|(_, count)| *count)?;
+    let (kind, count) = *pattern.iter().max_by_key(|(_, count)| *count)?;
     let what = match kind {
         TextKind::PgbouncerIdleTransaction => "ended sessions that were idle in transaction",
         TextKind::PgbouncerQueryWait => "had no server connection for clients in time",
@@ -246,7 +248,7 @@ pub(super) fn pgbouncer(seen: &Observations<'_>) -> Option<Finding> {
     };
     let title = format!("PgBouncer {what}, {count} times: the limit that is hit is the pooler's.");
     let finding = Finding { harm_s: count as f64, ..Finding::new(FindingKind::PgbouncerTimeout, None, 0.95, title) }
-        .with("errors", count as f64, "such texts of PgBouncer");
+        .with("errors", count as f64, "errors of this kind from PgBouncer");
     let peak = |of: fn(&PgBouncerPool) -> Option<u32>| {
         let looks = seen.pgbouncer_pools().filter_map(|pools| pools.iter().map(of).sum::<Option<u32>>());
         looks.max().map(f64::from)

@@ -86,7 +86,7 @@ pub struct Finding {
     pub kind: FindingKind,
     /// Method, path template, JSON-RPC method; `None` when it is about no single route.
     pub route: Option<String>,
-    /// The hold pattern, by its id in `docs/HOLD-PATTERNS.md`; `None` when none can be told.
+    /// The hold pattern, by its id in `docs/HOLD-PATTERNS.md`; `None` when none can be reported.
     pub pattern: Option<HoldPattern>,
     /// How sure the pattern is, 0–1; `None` without one.
     pub pattern_confidence: Option<f64>,

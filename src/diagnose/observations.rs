@@ -59,10 +59,10 @@ impl<'a> Observations<'a> {
         let mut texts = case.texts.clone();
         // The gateway, its clients, PgBouncer and the logs tell of the same errors.
         for seen_by in [SeenBy::Gateway, SeenBy::Client, SeenBy::PgBouncer] {
-            let mut told = PatternCounts::default();
+            let mut reported = PatternCounts::default();
             let theirs = case.variant.errors.iter().filter(|error| error.seen_by == seen_by);
-            theirs.for_each(|error| told.add(&error.text, error.count));
-            texts.also_seen(told);
+            theirs.for_each(|error| reported.add(&error.text, error.count));
+            texts.also_seen(reported);
         }
         let mut seen = Self {
             case,

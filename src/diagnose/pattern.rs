@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fingerprint_of_the_catalogue_is_told() {
+    fn each_fingerprint_of_the_catalogue_is_reported() {
         const CALL: &str = "POST /rpc tools/call";
         const CHECK: &str = "SELECT roles.id FROM user_roles JOIN roles ON roles.id = role_id";
         const TOOL: &str = "SELECT id, name, url, auth_type, auth_value FROM tools WHERE original_name = $1";
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_from_outside_has_no_pattern() {
+    fn what_cannot_be_determined_from_outside_has_no_pattern() {
         assert_eq!(pattern("POST /orders", 0.9, &["SELECT id FROM orders"], 0.0), None);
         assert_eq!(pattern("GET /events/{id}/price", 0.9, &["SELECT cents FROM events"], 0.0), None);
         assert_eq!(pattern("POST /orders", 0.9, &[], 0.0), None);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_told_whatever_stands_around_it() {
+    fn a_name_is_reported_whatever_stands_around_it() {
         for (route, statement, expected) in [
             ("POST /orders", "SELECT \"auth_user\".\"id\" FROM \"auth_user\"", HoldPattern::H1),
             ("POST /orders", "select 1 from app.user_roles where user_id=?", HoldPattern::H1),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn leaks_are_told_by_their_statement_and_their_growth() {
+    fn leaks_are_reported_by_their_statement_and_their_growth() {
         let leak = |statement, grows, given_up| of_leak(&LeakPrint { statement, grows, given_up }).pattern;
         assert_eq!(leak("SELECT ?", false, false), Some(HoldPattern::H7));
         assert_eq!(leak("SELECT id FROM tools", true, true), Some(HoldPattern::H8));

@@ -30,17 +30,22 @@ const ERRORS: [(TextKind, &str, &str); 8] = [
 pub(super) fn errors(seen: &Observations<'_>) -> Vec<Finding> {
     let met = |wanted: TextKind| {
         let of_it = seen.texts.iter().filter(|(kind, _, _)| *kind == wanted);
-        of_it.max_by_key(|(_, _, told)| told.count).map(|(_, library, told)| (library, told.count))
+        of_it.max_by_key(|(_, _, reported)| reported.count).map(|(_, library, reported)| (library, reported.count))
     };
-    let told = ERRORS.iter().filter_map(|(kind, code, does)| met(*kind).map(|met| (met, code, does)));
-    told.map(|((library, count), code, does)| {
-        let who = if library == "PostgreSQL" { library.to_owned() } else { format!("By {library}, the database") };
-        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
-        let title = format!("{who} {does}, {times} ({code}).");
-        let finding = Finding::new(FindingKind::ServerError, None, 0.95, title);
-        Finding { harm_s: count as f64, ..finding }.with("errors", count as f64, format!("such texts of {library}"))
-    })
-    .collect()
+    let reported = ERRORS.iter().filter_map(|(kind, code, does)| met(*kind).map(|met| (met, code, does)));
+    reported
+        .map(|((library, count), code, does)| {
+            let who = if library == "PostgreSQL" { library.to_owned() } else { format!("By {library}, the database") };
+            let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+            let title = format!("{who} {does}, {times} ({code}).");
+            let finding = Finding::new(FindingKind::ServerError, None, 0.95, title);
+            Finding { harm_s: count as f64, ..finding }.with(
+                "errors",
+                count as f64,
+                format!("errors of this kind from {library}"),
+            )
+        })
+        .collect()
 }
 
 /// Prepared transactions that nobody has ended.

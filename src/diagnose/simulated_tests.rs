@@ -53,7 +53,7 @@ pub(super) fn findings(simulated: &Simulated) -> Vec<Finding> {
     diagnose(Case::of(&simulated.record, SCOPE, &simulated.samples, &tally).expect("the variant was simulated"))
 }
 
-/// What is planted: routes that hold, each with the pattern that is to be told.
+/// What is planted: routes that hold, each with the pattern that is to be reported.
 type Planted = Vec<(SimRoute, Option<HoldPattern>)>;
 
 fn planted(name: &str) -> Planted {
@@ -86,7 +86,7 @@ fn planted(name: &str) -> Planted {
 
 const PLANTED: [&str; 11] = ["H1", "H2", "H3", "H4", "H5", "H6", "H10", "H12", "H21", "H1 and H4", "H5 and none"];
 
-/// How the seconds of one planted route were told.
+/// How the seconds of one planted route were reported.
 struct Told {
     covered: bool,
     off: f64,
@@ -104,7 +104,7 @@ fn check(planted: &Planted, seed: u64) -> Vec<Told> {
     expected.sort_unstable();
     assert_eq!(names, expected, "seed {seed}: {found:#?}");
     assert_eq!(found[0].kind, FindingKind::HeldSession, "seed {seed}: causes come first");
-    let told = |(culprit, pattern): &(SimRoute, Option<HoldPattern>)| {
+    let reported = |(culprit, pattern): &(SimRoute, Option<HoldPattern>)| {
         let finding = held.iter().find(|it| it.route.as_deref() == Some(culprit.name)).expect("named above");
         assert_eq!(finding.pattern, *pattern, "seed {seed}: {finding:#?}");
         let truth = simulated.truth.iter().find(|(name, _)| *name == culprit.name).expect("it holds").1;
@@ -113,32 +113,32 @@ fn check(planted: &Planted, seed: u64) -> Vec<Told> {
         assert!(off.abs() < 0.15, "seed {seed}: {held:?} for {truth}");
         Told { covered: (held.low..=held.high).contains(&truth), off }
     };
-    planted.iter().map(told).collect()
+    planted.iter().map(reported).collect()
 }
 
-fn told(name: &str, seeds: u64) -> Vec<Told> {
+fn reported(name: &str, seeds: u64) -> Vec<Told> {
     let planted = planted(name);
     (0..seeds).flat_map(|seed| check(&planted, seed)).collect()
 }
 
 /// Checks that in nine of ten runs or more the intervals cover the truth.
-fn assert_cover(name: &str, told: &[Told]) {
-    let covered = told.iter().filter(|it| it.covered).count();
-    let worst = told.iter().map(|it| it.off.abs()).fold(0.0, f64::max);
-    let all = told.len();
+fn assert_cover(name: &str, reported: &[Told]) {
+    let covered = reported.iter().filter(|it| it.covered).count();
+    let worst = reported.iter().map(|it| it.off.abs()).fold(0.0, f64::max);
+    let all = reported.len();
     println!("{name}: {covered} of {all} intervals cover the truth; at worst {:.1} % off", worst * 100.0);
     assert!(covered as f64 >= 0.9 * all as f64, "{name}: {covered} of {all} intervals cover the truth");
 }
 
 #[test]
 fn a_route_that_holds_across_its_call_is_named_with_its_seconds() {
-    assert_cover("H2", &told("H2", SEEDS));
+    assert_cover("H2", &reported("H2", SEEDS));
 }
 
 #[test]
 fn every_planted_pattern_is_named_with_its_seconds() {
-    let told: Vec<Told> = PLANTED.iter().flat_map(|name| told(name, QUICK)).collect();
-    assert_cover("all patterns", &told);
+    let reported: Vec<Told> = PLANTED.iter().flat_map(|name| reported(name, QUICK)).collect();
+    assert_cover("all patterns", &reported);
 }
 
 /// The whole of it: `make bench`.
@@ -147,7 +147,7 @@ fn every_planted_pattern_is_named_with_its_seconds() {
 fn the_intervals_of_every_pattern_cover_the_truth_in_nine_of_ten_of_fifty_runs() {
     std::thread::scope(|scope| {
         for name in PLANTED {
-            scope.spawn(move || assert_cover(name, &told(name, SEEDS)));
+            scope.spawn(move || assert_cover(name, &reported(name, SEEDS)));
         }
     });
 }
@@ -212,7 +212,7 @@ fn short_sessions_around_each_check_name_nobody() {
 }
 
 #[test]
-fn routes_that_are_always_in_flight_together_are_not_told_apart() {
+fn routes_that_are_always_in_flight_together_are_not_distinguished() {
     let simulated = simulate(&with(&[holder("POST /a", 4.0, ORDER)]), USERS, SECONDS, 1);
     let mut samples = simulated.samples;
     for stamped in &mut samples {
@@ -364,7 +364,7 @@ fn a_prepared_transaction_that_nobody_ended_is_named_with_its_age() {
 }
 
 #[test]
-fn what_strangers_hold_is_told_and_blamed_on_nobody() {
+fn what_other_sessions_hold_is_reported_and_blamed_on_nobody() {
     let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
     let others = OtherSessions { same_database: 5, idle_in_transaction: 4, ..OtherSessions::default() };
     let sample = Sample::Counters(CountersSample { others, ..CountersSample::default() });
@@ -396,7 +396,7 @@ fn clients_of_pgbouncer_that_wait_say_that_its_pool_is_full_whatever_the_applica
 }
 
 #[test]
-fn of_a_database_that_was_lost_early_nothing_is_said() {
+fn of_a_database_that_was_lost_early_nothing_is_stated() {
     let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
     simulated.samples.retain(|it| it.at_s < 8.0 || matches!(it.sample, Sample::Load(_)));
     let found = findings(&simulated);

@@ -166,11 +166,11 @@ fn between(loads: &[(f64, &LoadSample)], next: usize, at_s: f64, routes: &[Strin
 }
 
 /// A span of time in which a pool was full, in seconds since the load began. The gauges come once a second: it was full
-/// when one said so, and at some time after the one before.
+/// when one reported it, and at some time after the one before.
 struct Full {
-    /// The last gauge that said that there was room.
+    /// The last gauge that reported that there was room.
     since: f64,
-    /// The first one that said that there was none.
+    /// The first one that reported that there was none.
     seen: f64,
     until: f64,
 }

@@ -57,7 +57,7 @@ fn held(seen: &Observations<'_>, hold: &StatementHold) -> Option<Finding> {
     }
     let of = hold.application_name.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
     let title = format!(
-        "Sessions{of} stay idle in transaction after one statement: {mean:.1} at the mean, up to {} old, {} of all idle time. \
+        "Sessions{of} stay idle in transaction after one statement: {mean:.1} at the mean, up to {} old, {} of all idle-in-transaction time. \
          The load is not known, so no route is named.",
         seconds(hold.oldest_s),
         percent(hold.share),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_named_where_nobody_holds_and_nothing_is_said_of_what_was_not_seen() {
+    fn nobody_is_named_where_nobody_holds_and_nothing_is_stated_of_what_was_not_seen() {
         assert_eq!(diagnosed(0, 1, 100)[0].kind, FindingKind::Healthy);
         assert_eq!(diagnosed(0, 0, 100)[0].kind, FindingKind::CannotTell, "nothing went on");
         assert_eq!(diagnosed(4, 1, 5)[0].kind, FindingKind::CannotTell, "too few polls");

@@ -358,9 +358,9 @@ fn advised(outcome: RuleOutcome, differences: &[Difference], trust: Trust) -> Ru
         Trust::Advisory => (Severity::Warn, "it can only warn, without `--trust-baseline`"),
         Trust::Full => (outcome.severity, "it is trusted, as asked for"),
     };
-    let told =
+    let reported =
         format!("the baseline has another {what}, {} instead of {}{more}: {meaning}", first.baseline, first.candidate);
-    let reason = outcome.reason.map_or_else(|| told.clone(), |reason| format!("{reason}; {told}"));
+    let reason = outcome.reason.map_or_else(|| reported.clone(), |reason| format!("{reason}; {reported}"));
     RuleOutcome { severity, reason: Some(reason), ..outcome }
 }
 

@@ -152,7 +152,7 @@ fn polled(metric: Metric, stamped: &Stamped) -> Option<f64> {
     }
 }
 
-/// Each replica's last word, summed at every new one, once each has spoken; what was said before the window counts in it.
+/// Each replica's last word, summed at every new one, once each has spoken; what was reported before the window counts in it.
 fn over_replicas<'a>(
     samples: impl Iterator<Item = &'a Stamped>,
     replicas: usize,

@@ -19,7 +19,7 @@ const LONGEST_LINE: u64 = 64 << 10;
 /// Weights are brought down to this, so that they can be read.
 const HEAVIEST: u64 = 1_000;
 
-/// Names that are told of what was left out.
+/// Names that are informed of what was left out.
 const MOST_NAMES: usize = 8;
 
 /// What was read, and what was not.
@@ -195,16 +195,16 @@ fn routes(traffic: ObservedTraffic, notes: &mut Vec<String>) -> Vec<DraftRoute> 
         route.weight = u32::try_from(scaled).unwrap_or(u32::MAX).max(1);
         let [_, _, _, _, refused, failed] = seen.by_class;
         // Writing to a string cannot fail.
-        let mut said = format!("{} in the log", counted_many(count, "request"));
+        let mut lines = format!("{} in the log", counted_many(count, "request"));
         if failed == count {
-            said.push_str(", all of which failed with 5xx");
+            lines.push_str(", all of which failed with 5xx");
         } else if failed > 0 {
-            let _ = write!(said, ", {failed} of which failed with 5xx");
+            let _ = write!(lines, ", {failed} of which failed with 5xx");
         }
         if refused > 0 {
-            let _ = write!(said, "; {refused} more were refused with 4xx");
+            let _ = write!(lines, "; {refused} more were refused with 4xx");
         }
-        route.comments.insert(0, said + ".");
+        route.comments.insert(0, lines + ".");
         Some(with_body(super::with_cautions(route)))
     };
     kept.iter().take(MOST_ROUTES).filter_map(route).collect()

@@ -9,7 +9,7 @@ use super::words::together;
 use super::{DraftRoute, MOST_VALUES, todo, todo_values};
 use crate::scenario::service::{RouteName, Scalar, Values, is_token};
 
-/// The most routes that are told apart; more are not templates that anybody wrote.
+/// The most routes that are distinguished; more are not templates that anybody wrote.
 const MOST_TEMPLATES: usize = 10_000;
 
 /// The most names in the query of a route that are looked at.
@@ -174,7 +174,7 @@ impl ObservedRoute {
         Some(route)
     }
 
-    /// What at least half of the requests had in their query; the rest is said.
+    /// What at least half of the requests had in their query; the rest is stated.
     fn add_query(&self, route: &mut DraftRoute) {
         let mut sometimes = Vec::new();
         for (name, distinct) in &self.query {

@@ -15,7 +15,7 @@ use crate::redact::without_literals;
 /// Sessions whose predecessors are asked for: the function stops all locking for a moment.
 const WAITERS_MAX: usize = 256;
 
-/// Roots that are told.
+/// Roots that are reported.
 const ROOTS_MAX: usize = 20;
 
 /// $1: those who wait.

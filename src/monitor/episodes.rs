@@ -25,7 +25,7 @@ pub(super) struct Open {
     /// Its transaction's beginning.
     pub(super) transaction_began_s: f64,
     last_seen_s: f64,
-    /// `None` when it was not told.
+    /// `None` when it was not reported.
     pub(super) statement: Option<Arc<str>>,
     pub(super) application_name: Arc<str>,
     user: u32,
@@ -73,27 +73,27 @@ impl Tracker {
                 (Some(mut open), Some(since)) if open.state_change == since => {
                     open.last_seen_s = now_s;
                     if open.statement.is_none() {
-                        open.statement = told(row);
+                        open.statement = recorded(row);
                     }
                     self.open.insert(key, open);
                 }
                 (known, since) => {
-                    ended.extend(known.map(|open| open.ended_by(row, now_s, &at_s).told(key.0)));
+                    ended.extend(known.map(|open| open.ended_by(row, now_s, &at_s).recorded(key.0)));
                     if let Some(since) = since {
                         self.open.insert(key, Open::new(row, since, now_s, &at_s));
                     }
                 }
             }
         }
-        // Whoever is not told is gone: to be idle now, a session would have had to change.
-        ended.extend(before.into_iter().map(|(key, open)| open.gone(now_s).told(key.0)));
+        // Whoever is not reported is gone: to be idle now, a session would have had to change.
+        ended.extend(before.into_iter().map(|(key, open)| open.gone(now_s).recorded(key.0)));
         ended
     }
 
     /// Ends all: nothing more will be seen of them.
     pub(super) fn end_all(&mut self, end: EpisodeEnd) -> Vec<EndedEpisode> {
         let open = std::mem::take(&mut self.open);
-        open.into_iter().map(|((pid, _), open)| Closed { ended_s: open.last_seen_s, open, end }.told(pid)).collect()
+        open.into_iter().map(|((pid, _), open)| Closed { ended_s: open.last_seen_s, open, end }.recorded(pid)).collect()
     }
 
     /// Those that go on.
@@ -101,14 +101,14 @@ impl Tracker {
         self.open.values_mut()
     }
 
-    /// True if a statement was not told: then all must be told once more.
+    /// True if a statement was not reported: then all must be reported once more.
     pub(super) fn lacks_statements(&self) -> bool {
         self.open.values().any(|open| open.statement.is_none())
     }
 }
 
-/// The statement as it may be told: it is kept in records.
-fn told(row: &SessionRow) -> Option<Arc<str>> {
+/// The statement as it may be reported: it is kept in records.
+fn recorded(row: &SessionRow) -> Option<Arc<str>> {
     row.statement.as_deref().map(|statement| without_literals(statement).into())
 }
 
@@ -127,7 +127,7 @@ impl Open {
             began_s,
             transaction_began_s: row.xact_start.map_or(began_s, |it| at_s(it).min(began_s)),
             last_seen_s: now_s,
-            statement: told(row),
+            statement: recorded(row),
             application_name: Arc::from(row.application_name.as_str()),
             user: row.user,
             client: row.client.clone(),
@@ -155,7 +155,7 @@ impl Open {
 }
 
 impl Closed {
-    fn told(self, pid: i32) -> EndedEpisode {
+    fn recorded(self, pid: i32) -> EndedEpisode {
         let Self { open, ended_s, end } = self;
         let sample = EpisodeSample {
             pid,
@@ -179,7 +179,7 @@ pub(super) struct Longest {
     waiting: Vec<EndedEpisode>,
     /// Episodes that ended, and those of them that got a line.
     pub(super) ended: u64,
-    pub(super) told: u64,
+    pub(super) recorded: u64,
 }
 
 /// Lines in a second.
@@ -191,7 +191,7 @@ const SHORTEST_S: f64 = 0.2;
 impl Longest {
     /// For polls every `interval_s`: what is shorter than two of them is not exact.
     pub(super) fn new(interval_s: f64) -> Self {
-        Self { shortest_s: SHORTEST_S.max(2.0 * interval_s), waiting: Vec::new(), ended: 0, told: 0 }
+        Self { shortest_s: SHORTEST_S.max(2.0 * interval_s), waiting: Vec::new(), ended: 0, recorded: 0 }
     }
 
     pub(super) fn add(&mut self, ended: Vec<EndedEpisode>) {
@@ -205,7 +205,7 @@ impl Longest {
         taken.sort_by(|a, b| b.length_s().total_cmp(&a.length_s()));
         taken.truncate(LINES_MAX);
         taken.sort_by(|a, b| a.sample.ended_s.total_cmp(&b.sample.ended_s));
-        self.told += taken.len() as u64;
+        self.recorded += taken.len() as u64;
         taken
     }
 }
@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(taken.len(), LINES_MAX);
         assert!(taken.iter().all(|it| it.length_s() > 7.99), "{:?}", span(&taken));
         longest.add(ended(0.1));
-        assert_eq!((longest.take().len(), longest.ended, longest.told), (0, 101, LINES_MAX as u64));
+        assert_eq!((longest.take().len(), longest.ended, longest.recorded), (0, 101, LINES_MAX as u64));
     }
 
     /// What a session does, one after the other: so long idle, so long idle in transaction.

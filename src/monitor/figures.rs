@@ -5,7 +5,7 @@ use super::count_of;
 use super::rows::{RowPoll, RowState, SessionRow};
 use crate::record::{ActivitySample, PulseSample};
 
-/// The figures of a poll; what a pulse would have said is among them.
+/// The figures of a poll; what a pulse would have reported is among them.
 pub(super) fn figures(clocks: &Clocks, seen: &RowPoll) -> (ActivitySample, PulseSample) {
     let count = |of: fn(&SessionRow) -> bool| count_of(seen.rows.iter().filter(|row| of(row)).count());
     let oldest = |since: fn(&SessionRow) -> Option<ServerTime>| {

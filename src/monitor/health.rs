@@ -25,7 +25,7 @@ pub struct HealthProbe {
     pub good: Good,
     /// Addresses of names: no probe of these goes anywhere else.
     pub resolved: Vec<(String, Vec<SocketAddr>)>,
-    /// Certificates of one's own.
+    /// Certificates of your own.
     pub tls: ClientTls,
 }
 
@@ -127,24 +127,24 @@ impl Prober {
             return match self.client.get(&self.url).send().await {
                 Ok(answer) if answer.status().is_success() => None,
                 Ok(answer) => Some(format!("HTTP {}", answer.status().as_u16())),
-                Err(error) => Some(self.told(error)),
+                Err(error) => Some(self.reported(error)),
             };
         }
         let answer = async { self.client.get(&self.url).send().await?.error_for_status()?.json::<HealthBody>().await };
         match answer.await {
             Ok(body) if body.status == "healthy" => None,
             Ok(body) => Some(format!("{}: {}", body.status, body.error)),
-            Err(error) => Some(self.told(error)),
+            Err(error) => Some(self.reported(error)),
         }
     }
 
-    fn told(&self, error: reqwest::Error) -> String {
+    fn reported(&self, error: reqwest::Error) -> String {
         if error.is_timeout() {
             return format!("no answer within {}", self.health.timeout);
         }
         let fault = certificate_fault(&error);
-        let said = error.without_url().to_string();
-        fault.map_or_else(|| said.clone(), |fault| format!("{said}: {fault}"))
+        let text_seen = error.without_url().to_string();
+        fault.map_or_else(|| text_seen.clone(), |fault| format!("{text_seen}: {fault}"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::episodes::Tracker;
 use crate::record::{BreakdownSample, HoldGroup};
 
-/// Groups that are told.
+/// Groups that are reported.
 const GROUPS_MAX: usize = 50;
 
 /// Between two polls that are further apart, nothing is known.
@@ -47,7 +47,7 @@ impl Holds {
             (group.sessions_before, group.sessions, group.oldest_s) = (group.sessions, 0, 0.0);
         }
         for open in tracker.open() {
-            // A statement that is told late is another group from then on.
+            // A statement that is reported late is another group from then on.
             let known = open.group.filter(|number| self.fits(*number, open.statement.as_ref()));
             let number = known.unwrap_or_else(|| {
                 let earlier = open.transaction_began_s < -EARLIER_S;
@@ -74,7 +74,7 @@ impl Holds {
     /// The breakdown since the last one.
     pub(super) fn take(&mut self) -> BreakdownSample {
         let used = self.groups.values().filter(|group| group.sessions > 0 || group.idle_s > 0.0);
-        let mut groups: Vec<HoldGroup> = used.map(OpenGroup::told).collect();
+        let mut groups: Vec<HoldGroup> = used.map(OpenGroup::sample).collect();
         let most = |group: &HoldGroup| group.idle_s.unwrap_or(0.0);
         groups.sort_by(|a, b| {
             let by_time = most(b).total_cmp(&most(a)).then(b.sessions.cmp(&a.sessions));
@@ -110,7 +110,7 @@ impl Holds {
 }
 
 impl OpenGroup {
-    fn told(&self) -> HoldGroup {
+    fn sample(&self) -> HoldGroup {
         HoldGroup {
             statement: self.statement.as_deref().unwrap_or_default().to_owned(),
             application_name: self.application_name.to_string(),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_bounded_and_what_is_left_out_is_told() {
+    fn groups_are_bounded_and_what_is_left_out_is_reported() {
         let statements: Vec<&'static str> = (0..80).map(|number| &*format!("SELECT {number}").leak()).collect();
         let breakdown = watched(11, |_| statements.iter().map(|statement| (*statement, 1)).collect());
         assert_eq!(breakdown.groups.len(), GROUPS_MAX);

@@ -168,7 +168,7 @@ async fn watch_all(
     let (watcher, probe, gauges, pgbouncer) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => {
-            // Whoever started the monitor is told; if they have gone, nobody is left to tell.
+            // Whoever started the monitor is reported; if they have gone, nobody is left to tell.
             let _gone = ready.send(Err(error));
             return MonitorResult::default();
         }

@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The database that is the console.
 const CONSOLE: &str = "pgbouncer";
 
-/// What stands before each error that it has told a client.
+/// What stands before each error that it has reported to a client.
 const MARK: &str = "pooler error: ";
 
 /// Bytes of the log that are read at a time; what is left is read a second later.
@@ -57,7 +57,7 @@ impl From<Config> for Console {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the URL of PgBouncer cannot be used: {reason}; it reads `postgresql://user:password@host:6432/pgbouncer`")]
+#[error("invalid URL of PgBouncer: {reason}; expected the form `postgresql://user:password@host:6432/pgbouncer`")]
 pub struct ConsoleUrlError {
     pub reason: String,
 }
@@ -73,7 +73,7 @@ impl FromStr for Console {
             return Err(ConsoleUrlError { reason: "it names no host".to_owned() });
         }
         if config.get_user().is_none() {
-            return Err(ConsoleUrlError { reason: "it names no user".to_owned() });
+            return Err(ConsoleUrlError { reason: "no user name".to_owned() });
         }
         config.dbname(CONSOLE).connect_timeout(TIMEOUT);
         Ok(Self(database))
@@ -235,7 +235,7 @@ impl PgBouncerLog {
         Self { path, read_to: 0, begun: Vec::new(), errors: BTreeMap::new() }
     }
 
-    /// What it told its clients since it started, by text; `None` when the log cannot be read.
+    /// What it reported to its clients since it started, by text; `None` when the log cannot be read.
     fn errors(&mut self) -> Option<BTreeMap<String, u64>> {
         match self.read_on() {
             Ok(bytes) => {

@@ -288,7 +288,7 @@ gateway_errors_total{text=\"QueuePool limit of size 20\"} 3
                     db_client_connection_count{db_client_connection_state=\"used\"} +Inf\n";
         let sample = sample(1, Some(text), &GaugeNames::default());
         assert_eq!((sample.checked_out, sample.pending, sample.timeouts), (None, None, Some(3)));
-        // Nobody has told of event loops.
+        // Event loops were not reported.
         assert_eq!(sample.stalled_workers, None);
     }
 

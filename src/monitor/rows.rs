@@ -2,7 +2,7 @@
 //!
 //! One row comes back, with an array for each column: PostgreSQL makes it in half the time of as many rows. It reads
 //! `pg_stat_get_activity` directly: `pg_stat_activity` is the same function joined with the databases and the roles.
-//! Sessions that were idle at the last poll and still are, are counted and not told; a statement's text is told once,
+//! Sessions that were idle at the last poll and still are, are counted and not reported; a statement's text is reported once,
 //! when its session has just become idle in transaction.
 
 use std::time::Instant;
@@ -14,7 +14,7 @@ use super::clock::ServerTime;
 use super::session_filter::Wanted;
 use super::{APPLICATION_NAME, count};
 
-/// $1: the database; $2: what has changed since is told; $3: our own name; $4, $5: whose sessions are ours, users and
+/// $1: the database; $2: what has changed since is reported; $3: our own name; $4, $5: whose sessions are ours, users and
 /// patterns of applications, null for any.
 pub(super) const ROWS: &str = "\
 SELECT statement_timestamp(), clock_timestamp(),
@@ -24,21 +24,21 @@ SELECT statement_timestamp(), clock_timestamp(),
        count(*) FILTER (WHERE backend_type = 'walsender')::int8,
        count(*) FILTER (WHERE strange)::int8,
        count(*) FILTER (WHERE strange AND state LIKE 'idle in transaction%')::int8,
-       array_agg(pid) FILTER (WHERE told),
-       array_agg(backend_start) FILTER (WHERE told),
-       array_agg(usesysid) FILTER (WHERE told),
-       array_agg(application_name) FILTER (WHERE told),
-       array_agg(state) FILTER (WHERE told),
-       array_agg(wait_event_type = 'Lock') FILTER (WHERE told),
-       array_agg(xact_start) FILTER (WHERE told),
-       array_agg(query_start) FILTER (WHERE told),
-       array_agg(state_change) FILTER (WHERE told),
-       array_agg(host(client_addr)) FILTER (WHERE told),
+       array_agg(pid) FILTER (WHERE reported),
+       array_agg(backend_start) FILTER (WHERE reported),
+       array_agg(usesysid) FILTER (WHERE reported),
+       array_agg(application_name) FILTER (WHERE reported),
+       array_agg(state) FILTER (WHERE reported),
+       array_agg(wait_event_type = 'Lock') FILTER (WHERE reported),
+       array_agg(xact_start) FILTER (WHERE reported),
+       array_agg(query_start) FILTER (WHERE reported),
+       array_agg(state_change) FILTER (WHERE reported),
+       array_agg(host(client_addr)) FILTER (WHERE reported),
        array_agg(CASE WHEN state LIKE 'idle in transaction%' AND state_change >= $2 THEN query END)
-           FILTER (WHERE told),
+           FILTER (WHERE reported),
        array_agg(pid) FILTER (WHERE strange OR here AND NOT ours AND xact_start IS NOT NULL)
 FROM (SELECT *, client AND NOT wanted AS strange, client AND wanted AS ours,
-             client AND wanted AND (state IS DISTINCT FROM 'idle' OR state_change >= $2) AS told
+             client AND wanted AND (state IS DISTINCT FROM 'idle' OR state_change >= $2) AS reported
       FROM (SELECT pid, backend_start, usesysid, application_name, state, wait_event_type, xact_start, query_start,
                    state_change, client_addr, query, backend_type, datid IS NOT DISTINCT FROM $1 AS here,
                    datid IS NOT DISTINCT FROM $1 AND backend_type = 'client backend'
@@ -90,7 +90,7 @@ pub(super) struct SessionRow {
     pub(super) query_start: Option<ServerTime>,
     pub(super) state_change: Option<ServerTime>,
     pub(super) client: Option<String>,
-    /// The last statement, where it was told.
+    /// The last statement, where it was reported.
     pub(super) statement: Option<String>,
 }
 
@@ -122,7 +122,7 @@ impl SessionRow {
 /// One poll of all sessions.
 #[derive(Debug)]
 pub(super) struct RowPoll {
-    /// When it was asked for: everything that changes later is told next time.
+    /// When it was asked for: everything that changes later is reported next time.
     pub(super) began: ServerTime,
     pub(super) now: ServerTime,
     /// When the question left here, and the answer came.
@@ -200,7 +200,7 @@ fn sessions(row: &Row) -> Result<Vec<SessionRow>, tokio_postgres::Error> {
     Ok(pids.into_iter().map(session).collect())
 }
 
-/// An array over all sessions that are told; `NULL` where none is.
+/// An array over all sessions that are reported; `NULL` where none is.
 fn column<T: FromSqlOwned>(row: &Row, index: usize) -> Result<Vec<Option<T>>, tokio_postgres::Error> {
     Ok(row.try_get::<_, Option<Vec<Option<T>>>>(index)?.unwrap_or_default())
 }

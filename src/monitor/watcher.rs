@@ -62,7 +62,7 @@ pub(super) struct Watcher {
     counters_before: ServerCounters,
     clocks: Clocks,
     paces: Paces,
-    /// What has changed since then is told next time.
+    /// What has changed since then is reported next time.
     since: ServerTime,
     tracker: Tracker,
     longest: Longest,
@@ -172,7 +172,7 @@ impl Watcher {
             unwatched_s: line.unwatched_s,
             sessions_with_activity: self.working.sessions(),
             episodes: self.longest.ended,
-            episodes_recorded: self.longest.told,
+            episodes_recorded: self.longest.recorded,
             ..self.record
         };
         MonitorResult { polls: self.stats, record }
@@ -322,7 +322,7 @@ impl Watcher {
         }
     }
 
-    /// What is told once a second.
+    /// What is reported once a second.
     fn tell_second(&mut self, sink: &dyn Sink) {
         let factor = self.ease.factor();
         self.eased(factor, sink);

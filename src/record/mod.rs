@@ -224,7 +224,7 @@ pub enum SeenBy {
     Client,
     /// The gateway raised it, whether a client was still there or not.
     Gateway,
-    /// `PgBouncer` told a client of its own, the gateway or whoever, by its log.
+    /// `PgBouncer` reported it to a client of its own, by its log.
     #[serde(rename = "pgbouncer")]
     PgBouncer,
 }

@@ -123,7 +123,7 @@ pub struct EpisodeSample {
     pub began_s: f64,
     /// When it ended, on the same clock: exact where the session was seen again, between two polls where it was gone.
     pub ended_s: f64,
-    /// The last statement before it; `None` when it was not told.
+    /// The last statement before it; `None` when it was not reported.
     pub statement: Option<String>,
     /// `application_name`.
     pub application_name: String,
@@ -277,7 +277,7 @@ pub struct PgBouncerSample {
     pub pools: Option<Vec<PgBouncerPool>>,
     /// `SHOW STATS` without the console's own; `None` as above.
     pub stats: Option<Vec<PgBouncerStats>>,
-    /// What it told its clients since it started, by text, from its log; `None` when that cannot be read.
+    /// What it reported to its clients since it started, by text, from its log; `None` when that cannot be read.
     pub errors: Option<BTreeMap<String, u64>>,
 }
 

@@ -107,7 +107,7 @@ pub enum ScanVerdict {
     Leaks,
     /// Neither.
     Fine,
-    /// It cannot be told.
+    /// It cannot be determined.
     Unknown,
 }
 
@@ -160,7 +160,7 @@ pub struct ScanRoute {
     pub lock_wait_s_per_request: Option<f64>,
     /// The longest that a session was idle in transaction at a time, in seconds; `None` when none was seen.
     pub longest_hold_s: Option<f64>,
-    /// Sessions left in a transaction after the requests had ended; `None` when that could not be told.
+    /// Sessions left in a transaction after the requests had ended; `None` when that could not be determined.
     pub left_behind: Option<u64>,
     /// The last statement of most of the idle time, values as `?`.
     pub statement: Option<String>,
@@ -223,7 +223,7 @@ pub struct ScanTurn {
     pub unanswered: u64,
     /// Session seconds idle in transaction, in transactions that began in it.
     pub held_s: f64,
-    /// What the server's counter said more at its end than at its beginning, the turn before it included as far as that
+    /// What the server's counter reported more at its end than at its beginning, the turn before it included as far as that
     /// was reported late; `None` when it does not count.
     pub counted_s: Option<f64>,
     /// Sessions left in a transaction; `None` when a request was not answered, whose transaction may well be open.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Phases, Sample, Stamped};
 use crate::stats::{LatencyHistogram, Series};
 
-/// One variant in figures, over the steady phase unless said. `None` is a figure that could not be had.
+/// One variant in figures, over the steady phase unless stated otherwise. `None` is a figure that could not be had.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Requests that finished.
@@ -41,7 +41,7 @@ pub struct Summary {
     pub idle_in_transaction_mean: Option<f64>,
     /// Age of the oldest transaction seen.
     pub transaction_age_max_s: Option<f64>,
-    /// Sessions that all pools together may open; `None` where the application has not said.
+    /// Sessions that all pools together may open; `None` where the application has not reported.
     pub pool_capacity: Option<u32>,
     /// Most connections out of all pools at one time.
     pub pool_checked_out_peak: Option<u32>,
@@ -94,7 +94,7 @@ pub struct Measured<'a> {
     pub replicas: u32,
     /// Pages of pools' gauges; each counts as a replica among the samples.
     pub pages: u32,
-    /// Sessions that all pools together may open; `None` where the application has not said.
+    /// Sessions that all pools together may open; `None` where the application has not reported.
     pub pool_capacity: Option<u32>,
     /// The server's own count of idle-in-transaction time, in seconds.
     pub counted_s: Option<f64>,
@@ -177,7 +177,7 @@ pub fn idle_in_transaction<'a>(samples: impl IntoIterator<Item = &'a Stamped>, w
                 aborted = activity.idle_in_transaction_aborted;
                 activity.idle_in_transaction_total()
             }
-            // The poll at that very instant has said it.
+            // The poll at that very instant has reported it.
             Sample::Pulse(_) if points.last().is_some_and(|last| last.0 >= stamped.at_s) => continue,
             Sample::Pulse(pulse) => pulse.idle_in_transaction + aborted,
             _ => continue,

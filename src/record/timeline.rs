@@ -80,7 +80,7 @@ pub enum EventKind {
     SessionTerminated,
     /// The server cancelled a statement.
     StatementCancelled,
-    /// `PgBouncer` told a client of an error, which ends it.
+    /// `PgBouncer` reported an error to a client, which ends it.
     PgBouncerError,
     /// The database did not answer a poll.
     PollFailed,
@@ -96,7 +96,7 @@ pub enum EventKind {
     BackedOff,
 }
 
-/// What a replica's gauges said in this round; `None` when they did not answer.
+/// What a replica's gauges reported in this round; `None` when they did not answer.
 #[derive(Clone, Copy, Debug)]
 struct PoolGauges {
     checked_out: Option<u32>,

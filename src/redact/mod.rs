@@ -167,7 +167,7 @@ static OF_PROCESS: RwLock<(Vec<String>, Redactor)> = RwLock::new((Vec::new(), Re
 /// A secret of letters of one case alone, and shorter than this, is a word: `postgres`, `test`, `admin`.
 const LONGEST_WORD: usize = 12;
 
-/// True if a secret cannot be told from a word of our own sentences, keys and tables. Redacting it everywhere would destroy
+/// True if a secret cannot be distinguished from a word of our own sentences, keys and tables. Redacting it everywhere would destroy
 /// them, and hide nothing: it is in every list of passwords.
 fn is_word(secret: &str) -> bool {
     let lower = secret.chars().all(|c| c.is_ascii_lowercase());

@@ -75,8 +75,8 @@ pub const fn word(mark: Mark) -> &'static str {
 /// The cells of a row: figure, before, after, delta, ratio, mark.
 fn cells(row: &FigureRow) -> [String; 6] {
     let signed = |delta: f64| {
-        let said = quantity(Some(delta), row.unit);
-        if delta > 0.0 { format!("+{said}") } else { said }
+        let text_seen = quantity(Some(delta), row.unit);
+        if delta > 0.0 { format!("+{text_seen}") } else { text_seen }
     };
     [
         row.metric.to_owned(),
@@ -123,7 +123,7 @@ fn one(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
         writeln!(text)?;
     }
     for difference in &comparison.differences {
-        writeln!(text, "not comparable: {}", plain(&told(difference)))?;
+        writeln!(text, "not comparable: {}", plain(&reported(difference)))?;
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -141,7 +141,7 @@ fn one(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
 
 /// A difference in a clause.
 #[must_use]
-pub fn told(difference: &Difference) -> String {
+pub fn reported(difference: &Difference) -> String {
     let what =
         difference.key.as_ref().map_or_else(|| difference.what.name().to_owned(), |key| format!("scenario {key}"));
     format!("other {what}: {} there, {} here", difference.baseline, difference.candidate)
@@ -156,7 +156,7 @@ pub fn markdown(compared: Compared<'_>) -> String {
         let [before, after] = titles(comparison);
         let _ = writeln!(text, "\n#### {} → {}\n", md(comparison.baseline.name()), md(comparison.candidate.name()));
         for difference in &comparison.differences {
-            let _ = writeln!(text, "- not comparable: {}", md(&told(difference)));
+            let _ = writeln!(text, "- not comparable: {}", md(&reported(difference)));
         }
         let _ = write!(
             text,

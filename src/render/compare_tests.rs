@@ -82,13 +82,13 @@ fn whatever_makes_runs_incomparable_is_named() {
         (|it| drop(it.scenario.gateway_mut().unwrap().load.classes.remove("stress")), "scenario load.classes.stress"),
     ];
     let before = fixture();
-    for (change, said) in cases {
+    for (change, text_seen) in cases {
         let mut after = fixture();
         change(&mut after);
         let comparison = compared((&before, VariantName::SCOPED), (&after, VariantName::SCOPED));
-        let told: Vec<String> = comparison.differences.iter().map(told).collect();
-        assert!(told.iter().any(|it| it.contains(said)), "{said}: {told:?}");
-        assert!(comparison.rows.iter().all(|row| row.mark == Mark::Incomparable), "{said}");
+        let reported: Vec<String> = comparison.differences.iter().map(reported).collect();
+        assert!(reported.iter().any(|it| it.contains(text_seen)), "{text_seen}: {reported:?}");
+        assert!(comparison.rows.iter().all(|row| row.mark == Mark::Incomparable), "{text_seen}");
     }
     let mut renamed = fixture();
     renamed.scenario.gateway_mut().unwrap().name = "another".to_owned();

@@ -110,7 +110,10 @@ fn one(text: &mut String, number: usize, finding: &Finding, width: Option<usize>
     wrapped(text, &format!("{number}. {}", finding.title), "  ", width);
     let mut say = |line: &str| wrapped(text, line, "     ", width);
     if let Some(held) = finding.held_s_per_request {
-        say(&format!("held: {:.3} s per request, {:.3} to {:.3} s at 95 %", held.value, held.low, held.high));
+        say(&format!(
+            "held: {:.3} s per request (95 % confidence interval {:.3} to {:.3} s)",
+            held.value, held.low, held.high
+        ));
     }
     if let Some(statement) = &finding.statement {
         let of = finding.application_name.as_ref().map_or_else(String::new, |name| format!(" (of {name})"));
@@ -118,8 +121,8 @@ fn one(text: &mut String, number: usize, finding: &Finding, width: Option<usize>
     }
     let pattern = finding.pattern.zip(finding.pattern_confidence);
     let pattern =
-        pattern.map_or_else(String::new, |(id, sure)| format!("; of the pattern {id:?}: {:.0} %", sure * 100.0));
-    say(&format!("sure: {:.0} %{pattern}", finding.confidence * 100.0));
+        pattern.map_or_else(String::new, |(id, sure)| format!(", {:.0} % that the pattern is {id:?}", sure * 100.0));
+    say(&format!("confidence: {:.0} %{pattern}", finding.confidence * 100.0));
     for evidence in &finding.evidence {
         say(&format!("{}: {} {}", evidence.figure, figure(evidence.value), evidence.text));
     }
@@ -147,7 +150,10 @@ fn forecasted(text: &mut String, forecast: &Forecast, width: Option<usize>) {
     };
     wrapped(
         text,
-        &format!("what if: {} users, learned from {} polls at which no pool was full", forecast.users, forecast.polls),
+        &format!(
+            "what if: {} users, estimated from {} polls at which no pool was full",
+            forecast.users, forecast.polls
+        ),
         "  ",
         width,
     );
@@ -156,11 +162,11 @@ fn forecasted(text: &mut String, forecast: &Forecast, width: Option<usize>) {
 }
 
 fn in_logs(text: &mut String, logs: &PatternCounts) {
-    for (index, (kind, library, told)) in logs.iter().enumerate() {
+    for (index, (kind, library, reported)) in logs.iter().enumerate() {
         if index == 0 {
             text.push_str("in the logs\n");
         }
-        let _ = writeln!(text, "{:>9} ×  {library}: {kind:?}", count(Some(told.count)));
+        let _ = writeln!(text, "{:>9} ×  {library}: {kind:?}", count(Some(reported.count)));
     }
 }
 

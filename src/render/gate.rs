@@ -64,10 +64,10 @@ pub struct GateJson<'a> {
 
 /// The verdict as JSON.
 #[must_use]
-pub fn json(told: GateView<'_>) -> GateJson<'_> {
+pub fn json(view: GateView<'_>) -> GateJson<'_> {
     let format = Format { name: "rbac-bench/gate".to_owned(), version: 1 };
-    let GateView { report, scenario, folder, .. } = told;
-    GateJson { format, scenario, folder, report, reproduce: told.commands() }
+    let GateView { report, scenario, folder, .. } = view;
+    GateJson { format, scenario, folder, report, reproduce: view.commands() }
 }
 
 /// How a rule came out, in a word. A broken rule of severity `warn` is a warning.
@@ -83,11 +83,11 @@ pub fn word(rule: &RuleOutcome) -> &'static str {
 
 /// The verdict as a table, with a line for each reason, and the command that reproduces what is not passed.
 #[must_use]
-pub fn table(told: GateView<'_>) -> String {
-    let mut text = format!("gate  {}\n\n", plain(told.scenario));
-    text += &rules(told.report);
+pub fn table(view: GateView<'_>) -> String {
+    let mut text = format!("gate  {}\n\n", plain(view.scenario));
+    text += &rules(view.report);
     // Writing to a `String` cannot fail.
-    let _ = reasons(&mut text, told).and_then(|()| conclusion(&mut text, told));
+    let _ = reasons(&mut text, view).and_then(|()| conclusion(&mut text, view));
     text
 }
 
@@ -116,18 +116,18 @@ fn variant(rule: &RuleOutcome) -> &str {
     rule.variant.as_ref().map_or("", VariantName::name)
 }
 
-fn reasons(text: &mut String, told: GateView<'_>) -> std::fmt::Result {
-    for rule in &told.report.rules {
-        let mut said: Vec<String> = rule.reason.iter().map(|reason| plain(reason)).collect();
+fn reasons(text: &mut String, view: GateView<'_>) -> std::fmt::Result {
+    for rule in &view.report.rules {
+        let mut lines: Vec<String> = rule.reason.iter().map(|reason| plain(reason)).collect();
         if rule.verdict != Verdict::Passed {
-            said.extend(rule.because.iter().map(|because| format!("because {}", plain(because))));
+            lines.extend(rule.because.iter().map(|because| format!("because {}", plain(because))));
         }
-        said.extend(paired(rule));
-        if said.is_empty() {
+        lines.extend(paired(rule));
+        if lines.is_empty() {
             continue;
         }
         writeln!(text, "\n {} {}", variant(rule), plain(&rule.rule))?;
-        said.iter().try_for_each(|line| writeln!(text, "   {line}"))?;
+        lines.iter().try_for_each(|line| writeln!(text, "   {line}"))?;
     }
     Ok(())
 }
@@ -138,9 +138,9 @@ fn paired(rule: &RuleOutcome) -> Vec<String> {
     let p = paired.p_value.map_or_else(|| "–".to_owned(), |p| format!("{p:.4}"));
     let ratio = paired.ratio.map_or_else(|| "–".to_owned(), ratio);
     let smallest = paired.smallest_effect.map_or_else(String::new, |it| format!(", could have seen × {it:.2}"));
-    let mut said = vec![format!("p {p}, ratio {ratio}, {} pairs{smallest}", paired.pairs)];
-    said.extend(paired.would_settle.iter().map(|settle| format!("what would settle it: {}", plain(settle))));
-    said
+    let mut lines = vec![format!("p {p}, ratio {ratio}, {} pairs{smallest}", paired.pairs)];
+    lines.extend(paired.would_settle.iter().map(|settle| format!("what would settle it: {}", plain(settle))));
+    lines
 }
 
 /// A ratio with its interval, as far as there is one.
@@ -151,12 +151,12 @@ pub(super) fn ratio(ratio: RatioEstimate) -> String {
     }
 }
 
-fn conclusion(text: &mut String, told: GateView<'_>) -> std::fmt::Result {
-    writeln!(text, "\n{}", sentence(told.report))?;
-    for command in told.commands() {
+fn conclusion(text: &mut String, view: GateView<'_>) -> std::fmt::Result {
+    writeln!(text, "\n{}", sentence(view.report))?;
+    for command in view.commands() {
         writeln!(text, "reproduce  {}", plain(&command))?;
     }
-    match told.folder {
+    match view.folder {
         Some(folder) => writeln!(text, "record     {}", plain(&folder.display().to_string())),
         None => Ok(()),
     }
@@ -188,10 +188,10 @@ pub fn without_verdict(scenario: &str, reason: &str) -> String {
 
 /// The verdict as markdown, for a job summary or a merge request.
 #[must_use]
-pub fn markdown(told: GateView<'_>) -> String {
-    let mut text = format!("### {}\n\nscenario {}\n\n", md(&sentence(told.report)), md(told.scenario));
+pub fn markdown(view: GateView<'_>) -> String {
+    let mut text = format!("### {}\n\nscenario {}\n\n", md(&sentence(view.report)), md(view.scenario));
     text += "| verdict | variant | rule | measured | limit | |\n|---|---|---|--:|--:|---|\n";
-    for rule in &told.report.rules {
+    for rule in &view.report.rules {
         let mut notes: Vec<String> = rule.reason.iter().map(|reason| md(reason)).collect();
         if rule.verdict != Verdict::Passed {
             notes.extend(rule.because.iter().map(|because| format!("because {}", md(because))));
@@ -207,7 +207,7 @@ pub fn markdown(told: GateView<'_>) -> String {
         ];
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
-    for command in told.commands() {
+    for command in view.commands() {
         let _ = writeln!(text, "\nReproduce it: <code>{}</code>", md(&command));
     }
     text

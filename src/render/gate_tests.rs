@@ -33,29 +33,29 @@ fn report(text: &str) -> GateReport {
     GateReport::of(EVERY.iter().map(|(verdict, severity)| outcome(*verdict, *severity, text)).collect())
 }
 
-fn told<'a>(report: &'a GateReport, scenario: &'a str) -> GateView<'a> {
+fn view<'a>(report: &'a GateReport, scenario: &'a str) -> GateView<'a> {
     GateView { report, scenario, folder: Some(Path::new("reports/x")), command: "rbac-bench gate small.toml" }
 }
 
 #[test]
 fn a_gate_is_a_table_with_its_reasons_and_the_command_that_reproduces_it() {
-    insta::assert_snapshot!(table(told(&report("GET /tools"), "small")));
+    insta::assert_snapshot!(table(view(&report("GET /tools"), "small")));
 }
 
 #[test]
 fn a_gate_is_markdown() {
-    insta::assert_snapshot!(markdown(told(&report("GET /tools"), "small")));
+    insta::assert_snapshot!(markdown(view(&report("GET /tools"), "small")));
 }
 
 #[test]
 fn a_gate_is_junit() {
-    let xml = junit::document(told(&report("GET /tools"), "small")).unwrap();
+    let xml = junit::document(view(&report("GET /tools"), "small")).unwrap();
     insta::assert_snapshot!(xml);
 }
 
 #[test]
 fn a_gate_is_annotations() {
-    insta::assert_snapshot!(github::annotations(told(&report("GET /tools: 100 %, and more"), "small")));
+    insta::assert_snapshot!(github::annotations(view(&report("GET /tools: 100 %, and more"), "small")));
 }
 
 #[test]
@@ -65,9 +65,9 @@ fn a_paired_rule_shows_its_statistics() {
     let ratio = Some(crate::gate::RatioEstimate { value: 9.61, low: Some(8.0), high: Some(11.2) });
     report.rules[0].paired =
         Some(Paired { p_value: Some(0.001), ratio, pairs: 10, smallest_effect: Some(1.4), would_settle: None });
-    let text = table(told(&report, "small"));
+    let text = table(view(&report, "small"));
     assert!(text.contains("p 0.0010, ratio 9.61 (8.00 to 11.20), 10 pairs, could have seen × 1.40"), "{text}");
-    let json = serde_json::to_value(super::json(told(&report, "small"))).unwrap();
+    let json = serde_json::to_value(super::json(view(&report, "small"))).unwrap();
     assert_eq!(json["rules"][0]["p_value"], 0.001);
     assert_eq!(json["rules"][0]["ratio"]["value"], 9.61);
 }
@@ -75,7 +75,7 @@ fn a_paired_rule_shows_its_statistics() {
 #[test]
 fn the_json_has_what_a_script_reads() {
     let report = report("x");
-    let json = serde_json::to_value(super::json(told(&report, "small"))).unwrap();
+    let json = serde_json::to_value(super::json(view(&report, "small"))).unwrap();
     assert_eq!((&json["format"]["name"], &json["verdict"]), (&"rbac-bench/gate".into(), &"failed".into()));
     let inconclusive = &json["rules"][3];
     assert!(inconclusive["measured"].is_null() && inconclusive["reason"].is_string(), "{json}");
@@ -86,7 +86,7 @@ fn the_json_has_what_a_script_reads() {
 fn annotations_beyond_what_is_shown_are_counted_in_the_last_one() {
     let rules: Vec<RuleOutcome> = (0..14).map(|_| outcome(Verdict::Failed, Severity::Error, "x")).collect();
     let report = GateReport::of(rules);
-    let text = github::annotations(told(&report, "small"));
+    let text = github::annotations(view(&report, "small"));
     assert_eq!(text.lines().count(), github::MOST_ANNOTATIONS);
     assert!(text.ends_with("::error title=gate::and 5 more rules, in the job summary\n"), "{text}");
 }
@@ -130,7 +130,7 @@ proptest! {
     #[test]
     fn a_terminal_gets_lines_and_nothing_that_it_obeys(hostile in nasty()) {
         let report = report(&hostile);
-        let text = table(told(&report, &hostile));
+        let text = table(view(&report, &hostile));
         prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{:?}", text);
         prop_assert!(text.lines().all(|line| !line.trim_start().starts_with("::") && !line.contains("##[")), "{}", text);
     }
@@ -138,7 +138,7 @@ proptest! {
     #[test]
     fn markdown_gets_cells_and_no_markup(hostile in nasty()) {
         let report = report(&hostile);
-        let text = markdown(told(&report, &hostile));
+        let text = markdown(view(&report, &hostile));
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
         prop_assert_eq!(rows.len(), 2 + EVERY.len());
         prop_assert!(rows.iter().all(|row| row.matches('|').count() == 7), "{}", text);
@@ -149,18 +149,18 @@ proptest! {
     #[test]
     fn junit_is_read_back_with_a_case_for_each_rule(hostile in nasty()) {
         let report = report(&hostile);
-        let xml = junit::document(told(&report, &hostile)).unwrap();
+        let xml = junit::document(view(&report, &hostile)).unwrap();
         prop_assert!(!xml.contains("<script"), "{}", xml);
         let cases = read_xml(&xml);
         prop_assert_eq!(cases.len(), EVERY.len());
-        let told: Vec<bool> = cases.iter().map(|(_, status)| status.contains("NonSuccess")).collect();
-        prop_assert_eq!(told, vec![false, true, false, true, true]);
+        let view: Vec<bool> = cases.iter().map(|(_, status)| status.contains("NonSuccess")).collect();
+        prop_assert_eq!(view, vec![false, true, false, true, true]);
     }
 
     #[test]
     fn no_annotation_is_another_command(hostile in nasty()) {
         let report = report(&hostile);
-        let text = github::annotations(told(&report, &hostile));
+        let text = github::annotations(view(&report, &hostile));
         prop_assert_eq!(text.lines().count(), 4);
         for line in text.lines() {
             let rest = line.strip_prefix("::error title=").or_else(|| line.strip_prefix("::warning title="));

@@ -16,12 +16,12 @@ pub const LONGEST_SUMMARY: usize = 1 << 20;
 /// A workflow command for each rule that is not passed, a line each, errors first; where there are too many, the last
 /// one says how many more.
 #[must_use]
-pub fn annotations(told: GateView<'_>) -> String {
+pub fn annotations(view: GateView<'_>) -> String {
     let mut unsettled: Vec<&RuleOutcome> =
-        told.report.rules.iter().filter(|rule| rule.verdict != Verdict::Passed).collect();
+        view.report.rules.iter().filter(|rule| rule.verdict != Verdict::Passed).collect();
     unsettled.sort_by_key(|rule| rule.severity == Severity::Warn);
     let shown = if unsettled.len() > MOST_ANNOTATIONS { MOST_ANNOTATIONS - 1 } else { unsettled.len() };
-    let mut text: String = unsettled.iter().take(shown).map(|rule| one(rule, told)).collect();
+    let mut text: String = unsettled.iter().take(shown).map(|rule| one(rule, view)).collect();
     if unsettled.len() > shown {
         let kind = command(unsettled[shown]);
         let _ = writeln!(text, "::{kind} title=gate::and {} more rules, in the job summary", unsettled.len() - shown);
@@ -42,12 +42,12 @@ fn command(rule: &RuleOutcome) -> &'static str {
     }
 }
 
-fn one(rule: &RuleOutcome, told: GateView<'_>) -> String {
+fn one(rule: &RuleOutcome, view: GateView<'_>) -> String {
     let title = format!("gate {}: {}", word(rule), rule.rule);
     let because = rule.because.as_ref().map_or_else(String::new, |because| format!("; because {because}"));
     let variant = rule.variant.map_or_else(String::new, |variant| format!("{}: ", variant.name()));
-    let said = format!("{variant}{}{because}. Reproduce: {}", message(rule), told.command_for(rule.variant));
-    format!("::{} title={}::{}\n", command(rule), annotation_property(&title), annotation(&said))
+    let text_seen = format!("{variant}{}{because}. Reproduce: {}", message(rule), view.command_for(rule.variant));
+    format!("::{} title={}::{}\n", command(rule), annotation_property(&title), annotation(&text_seen))
 }
 
 /// The part of `markdown` that fits into a summary in which `taken` bytes are written, cut at the end of a line, with a

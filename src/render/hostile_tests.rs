@@ -1,4 +1,4 @@
-//! Text of others in the renderers of records: whatever it holds, a terminal is told nothing by it.
+//! Text of others in the renderers of records: whatever it holds, it tells a terminal nothing.
 
 use std::path::Path;
 

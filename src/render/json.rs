@@ -79,8 +79,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_reads_back_and_none_acts(said in any::<String>(), middle in any::<String>()) {
-            let document = [said, format!("##[{middle}\u{9b}\u{61c}")];
+        fn every_text_reads_back_and_none_acts(text_seen in any::<String>(), middle in any::<String>()) {
+            let document = [text_seen, format!("##[{middle}\u{9b}\u{61c}")];
             let written = text(&document).unwrap();
             prop_assert!(!written.chars().any(|c| c != '\n' && is_unsafe(c)), "{}", written);
             prop_assert!(!written.contains("##["), "{}", written);

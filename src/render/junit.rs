@@ -15,9 +15,9 @@ use crate::scenario::VariantName;
 ///
 /// # Errors
 /// When it cannot be written, which would be a mistake of ours.
-pub fn document(told: GateView<'_>) -> Result<String, quick_junit::SerializeError> {
-    let mut suite = TestSuite::new(plain(told.scenario));
-    suite.add_test_cases(told.report.rules.iter().map(|rule| case(rule, told)));
+pub fn document(view: GateView<'_>) -> Result<String, quick_junit::SerializeError> {
+    let mut suite = TestSuite::new(plain(view.scenario));
+    suite.add_test_cases(view.report.rules.iter().map(|rule| case(rule, view)));
     serialized(suite)
 }
 
@@ -42,24 +42,24 @@ fn serialized(suite: TestSuite) -> Result<String, quick_junit::SerializeError> {
     Ok(report.to_string()?.replacen(" skipped=\"0\"", "", 1))
 }
 
-fn case(rule: &RuleOutcome, told: GateView<'_>) -> TestCase {
+fn case(rule: &RuleOutcome, view: GateView<'_>) -> TestCase {
     let variant = rule.variant.as_ref().map_or("paired", VariantName::name);
-    let mut case = TestCase::new(plain(&rule.rule), status(rule, told));
-    case.set_classname(format!("{}.{variant}", plain(told.scenario)));
+    let mut case = TestCase::new(plain(&rule.rule), status(rule, view));
+    case.set_classname(format!("{}.{variant}", plain(view.scenario)));
     if rule.verdict == Verdict::Failed && rule.severity == Severity::Warn {
-        case.set_system_out(format!("warning: {}", description(rule, told)));
+        case.set_system_out(format!("warning: {}", description(rule, view)));
     }
     case
 }
 
-fn status(rule: &RuleOutcome, told: GateView<'_>) -> TestCaseStatus {
+fn status(rule: &RuleOutcome, view: GateView<'_>) -> TestCaseStatus {
     let kind = match (rule.verdict, rule.severity) {
         (Verdict::Passed, _) | (Verdict::Failed, Severity::Warn) => return TestCaseStatus::success(),
         (Verdict::Failed, Severity::Error) => NonSuccessKind::Failure,
         (Verdict::Inconclusive, _) => NonSuccessKind::Error,
     };
     let mut status = TestCaseStatus::non_success(kind);
-    status.set_type(word(rule)).set_message(message(rule)).set_description(description(rule, told));
+    status.set_type(word(rule)).set_message(message(rule)).set_description(description(rule, view));
     status
 }
 
@@ -70,10 +70,10 @@ pub(super) fn message(rule: &RuleOutcome) -> String {
     rule.reason.as_ref().map_or_else(|| measured.clone(), |reason| format!("{measured}: {}", plain(reason)))
 }
 
-fn description(rule: &RuleOutcome, told: GateView<'_>) -> String {
+fn description(rule: &RuleOutcome, view: GateView<'_>) -> String {
     let mut lines = vec![message(rule)];
     lines.extend(rule.because.iter().map(|because| format!("because {}", plain(because))));
-    lines.push(format!("reproduce: {}", plain(&told.command_for(rule.variant))));
-    lines.push(sentence(told.report));
+    lines.push(format!("reproduce: {}", plain(&view.command_for(rule.variant))));
+    lines.push(sentence(view.report));
     lines.join("\n")
 }

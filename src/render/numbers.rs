@@ -42,7 +42,7 @@ pub(super) fn quantity(value: Option<f64>, unit: Unit) -> String {
     let Some(value) = value else { return NONE.to_owned() };
     let sign = if value < 0.0 { "−" } else { "" };
     let size = value.abs();
-    let said = match unit {
+    let text_seen = match unit {
         Unit::Seconds | Unit::SessionSeconds => seconds(Some(size)),
         Unit::Milliseconds if size >= 1e4 => seconds(Some(size / 1e3)),
         Unit::Milliseconds => format!("{} ms", number(size)),
@@ -50,7 +50,7 @@ pub(super) fn quantity(value: Option<f64>, unit: Unit) -> String {
         Unit::PerSecond => format!("{} /s", number(size)),
         Unit::Count => number(size),
     };
-    format!("{sign}{said}")
+    format!("{sign}{text_seen}")
 }
 
 /// A whole number as it is, another with three significant digits or so.
@@ -111,8 +111,8 @@ mod tests {
             (2177.3, Unit::PerSecond, "2 177 /s"),
             (-12.0, Unit::Count, "−12"),
         ];
-        for (value, unit, said) in cases {
-            assert_eq!(quantity(Some(value), unit), said);
+        for (value, unit, text_seen) in cases {
+            assert_eq!(quantity(Some(value), unit), text_seen);
         }
         assert_eq!(quantity(None, Unit::Seconds), "–");
     }

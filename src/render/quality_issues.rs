@@ -25,31 +25,31 @@ fn of_machine(load: &MachineLoad) -> String {
 }
 
 fn of_monitor(monitor: &MonitorRecord, variant: &VariantRecord) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     if !monitor.counts_idle_time {
         let version = &variant.postgres_version;
-        said.push(format!(
+        lines.push(format!(
             "PostgreSQL {version} does not count idle-in-transaction time (14 and later do): the samples stand alone."
         ));
     }
     if monitor.server_restarts > 0 {
-        said.push("the server was restarted, which resets its counter.".to_owned());
+        lines.push("the server was restarted, which resets its counter.".to_owned());
     }
     if monitor.unwatched_s > 0.0 {
         let unwatched = seconds(Some(monitor.unwatched_s));
-        said.push(format!("the monitor was disconnected for {unwatched}; figures exclude that time."));
+        lines.push(format!("the monitor was disconnected for {unwatched}; figures exclude that time."));
     }
     if monitor.clock_jumps > 0 {
-        said.push("a clock was set; ages were corrected.".to_owned());
+        lines.push("a clock was set; ages were corrected.".to_owned());
     }
-    said
+    lines
 }
 
 fn of_schedule(schedule: &ScheduleRecord) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     if schedule.not_started > 0 {
         let due = schedule.started + schedule.not_started;
-        said.push(format!(
+        lines.push(format!(
             "{} of {} scheduled requests were not sent (`max_in_flight` reached); latency excludes them.",
             count(Some(schedule.not_started)),
             count(Some(due)),
@@ -58,10 +58,10 @@ fn of_schedule(schedule: &ScheduleRecord) -> Vec<String> {
     // Less is in the noise of a busy machine.
     if let Some(lag) = schedule.lag_p99_ms.filter(|lag| *lag >= WORTH_SAYING_MS) {
         let lag = quantity(Some(lag), Unit::Milliseconds);
-        said.push(format!(
+        lines.push(format!(
             "the load generator fell behind: 1 % of the requests began {lag} later than planned or more, which is in \
              their latency."
         ));
     }
-    said
+    lines
 }

@@ -202,7 +202,7 @@ pub(super) fn held(route: &ScanRoute) -> String {
 fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
     text.push('\n');
     let name = &route.route;
-    let said = match route.verdict {
+    let lines = match route.verdict {
         ScanVerdict::Leaks => format!(
             "{name} leaks sessions: {} were still in a transaction after the last answer.",
             count(route.left_behind)
@@ -217,7 +217,7 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
         }
         ScanVerdict::Fine | ScanVerdict::Unknown => format!("{name}: unknown."),
     };
-    prose(text, &said, width);
+    prose(text, &lines, width);
     if let Some(reason) = route.reason.as_ref().filter(|_| !route.only_concurrent) {
         prose(text, &format!("  {reason}"), width);
     }
@@ -228,33 +228,33 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
 
 /// What holds for all routes together.
 pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     if let Some(rps) = scan.traffic_rps {
         let full = scan.pool_full_at_rps.map_or_else(String::new, |full| {
             format!(" The pools are full at {} requests/s of this mix, at the latest.", per_second(Some(full)))
         });
-        said.push(format!(
+        lines.push(format!(
             "`sessions held`: idle in transaction (mean) at {} requests/s of the scenario's mix.{full}",
             per_second(Some(rps))
         ));
     }
     let sampling = scan.sampling;
-    said.push(format!(
+    lines.push(format!(
         "Idle in transaction during isolation, sampled / server counter: {} / {} (the counter lags).",
         seconds(Some(sampling.sampled_s)),
         sampling.counted_s.map_or_else(|| "–".to_owned(), |it| format!("≥ {}", seconds(Some(it))))
     ));
     if sampling.other_sessions_before > 0 || sampling.other_sessions_idle_mean.is_some_and(|it| it > 0.0) {
-        said.push(format!(
+        lines.push(format!(
             "Other sessions idle in transaction, excluded: {} before the scan, {} on average in quiet turns.",
             sampling.other_sessions_before,
             quantity(sampling.other_sessions_idle_mean, Unit::Count)
         ));
     }
     if sampling.other_sessions_idle_mean.is_none() {
-        said.push("No quiet turn was observed: idle time of other sessions is unknown.".to_owned());
+        lines.push("No quiet turn was observed: idle time of other sessions is unknown.".to_owned());
     }
-    said
+    lines
 }
 
 /// A line of prose, made harmless, broken between words.

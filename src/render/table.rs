@@ -150,13 +150,13 @@ fn head(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt
 }
 
 fn outcome(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
-    let said = match &record.outcome {
+    let lines = match &record.outcome {
         Outcome::Finished => return Ok(()),
         Outcome::Running => "not finished: the run was killed, or goes on".to_owned(),
         Outcome::Interrupted => "interrupted: the figures cover what was seen until then".to_owned(),
         Outcome::Failed { error } => format!("failed: {error}"),
     };
-    prose(text, &said, width)?;
+    prose(text, &lines, width)?;
     writeln!(text)
 }
 
@@ -227,8 +227,8 @@ fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> 
 }
 
 pub(super) fn counter_is_lower_bound(variant: &VariantRecord) -> bool {
-    let said = variant.summary.idle_in_transaction_counted_is_lower_bound;
-    said.unwrap_or_else(|| variant.sessions_lost.is_none_or(|lost| lost.any() != Some(false)))
+    let lines = variant.summary.idle_in_transaction_counted_is_lower_bound;
+    lines.unwrap_or_else(|| variant.sessions_lost.is_none_or(|lost| lost.any() != Some(false)))
 }
 
 /// Puts a line under the rows of the incident.
@@ -252,7 +252,7 @@ fn ruled(table: &str) -> String {
 fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
     for (scope, variant) in record.in_order() {
         let Some(lost) = variant.sessions_lost.filter(|lost| lost.total() > 0) else { continue };
-        let said = format!(
+        let lines = format!(
             "{}: {} sessions were killed or vanished in a transaction, {} were in one at the end: the server does not \
              count their last episode.",
             scope.name(),
@@ -260,27 +260,27 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
             lost.open_at_end,
         );
         writeln!(text)?;
-        prose(text, &said, width)?;
+        prose(text, &lines, width)?;
     }
     for (scope, variant) in record.in_order() {
-        for said in doubts(variant) {
+        for lines in doubts(variant) {
             writeln!(text)?;
-            prose(text, &format!("{}: {said}", scope.name()), width)?;
+            prose(text, &format!("{}: {lines}", scope.name()), width)?;
         }
     }
-    let told = |variant: &VariantRecord| variant.errors.iter().any(|error| error.seen_by == SeenBy::PgBouncer);
-    let healthy = record.variants.values().filter(|it| it.summary.is_healthy() && !told(it)).count();
+    let reported = |variant: &VariantRecord| variant.errors.iter().any(|error| error.seen_by == SeenBy::PgBouncer);
+    let healthy = record.variants.values().filter(|it| it.summary.is_healthy() && !reported(it)).count();
     let pace = record.scenario.pace().filter(|_| healthy == record.variants.len() && healthy > 0);
     if let Some(pace) = pace {
         let out = record.variants.values().filter_map(|variant| variant.summary.pool_checked_out_peak).max();
-        let said = format!(
+        let lines = format!(
             "Nothing went wrong: {} had at most {} of {} pooled sessions out at once, and no checkout timed out.",
             pace,
             count(out.map(u64::from)),
             count(record.scenario.pool_capacity().map(u64::from)),
         );
         writeln!(text)?;
-        prose(text, &said, width)?;
+        prose(text, &lines, width)?;
     }
     Ok(())
 }
@@ -290,7 +290,7 @@ fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::f
         for (seen_by, title) in [
             (SeenBy::Client, "errors that users saw"),
             (SeenBy::Gateway, "errors that the gateway raised"),
-            (SeenBy::PgBouncer, "errors that PgBouncer told its clients, by its log"),
+            (SeenBy::PgBouncer, "errors that PgBouncer reported to its clients, by its log"),
         ] {
             let mut seen = variant.errors.iter().filter(|error| error.seen_by == seen_by).peekable();
             if seen.peek().is_none() {
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_the_error_and_of_trouble_while_watching_is_said() {
+    fn what_is_known_of_the_error_and_of_trouble_while_watching_is_stated() {
         let mut record = fixture();
         let variant = record.variants.values_mut().next().expect("a variant");
         variant.summary.idle_in_transaction_sampled_error_s = Some(2.5);

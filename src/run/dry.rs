@@ -179,8 +179,8 @@ fn identity(source: &IdentitySource) -> DryIdentity {
 fn database(scenario: &ServiceScenario) -> DryDatabase {
     let access = &scenario.database;
     let file = access.url_file.as_ref().map(|file| scenario.folder.join(file).display().to_string());
-    let said = access.url.is_some() || file.is_some();
-    let variable = (!said).then(|| access.url_env.clone().unwrap_or_else(|| DATABASE_URL.to_owned()));
+    let given = access.url.is_some() || file.is_some();
+    let variable = (!given).then(|| access.url_env.clone().unwrap_or_else(|| DATABASE_URL.to_owned()));
     DryDatabase { by_flag: false, set: variable.as_deref().map(is_set), variable, file }
 }
 

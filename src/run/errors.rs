@@ -22,10 +22,10 @@ pub(super) fn of_gateway(samples: &[Stamped]) -> Vec<ErrorRecord> {
     most_frequent_first(SeenBy::Gateway, merged)
 }
 
-/// What `PgBouncer` told its clients, by the last look at its log.
+/// What `PgBouncer` reported to its clients, by the last look at its log.
 pub(super) fn of_pgbouncer(samples: &[Stamped]) -> Vec<ErrorRecord> {
-    let told = last_of_pgbouncer(samples).into_iter().flatten();
-    most_frequent_first(SeenBy::PgBouncer, told.map(|(text, count)| (text, *count)))
+    let errors_at = last_of_pgbouncer(samples).into_iter().flatten();
+    most_frequent_first(SeenBy::PgBouncer, errors_at.map(|(text, count)| (text, *count)))
 }
 
 /// Sessions that `PgBouncer` has ended in a transaction; `None` when its log could not be read to the end.
@@ -61,7 +61,7 @@ mod tests {
     use crate::record::PgBouncerSample;
     use crate::scenario::SessionScope;
 
-    fn told(at_s: f64, errors: Option<&[(&str, u64)]>) -> Stamped {
+    fn errors_at(at_s: f64, errors: Option<&[(&str, u64)]>) -> Stamped {
         let errors = errors.map(|errors| errors.iter().map(|(text, count)| ((*text).to_owned(), *count)).collect());
         let sample = Sample::PgBouncer(PgBouncerSample { errors, ..PgBouncerSample::default() });
         Stamped { variant: SessionScope::Held.into(), at_s, sample }
@@ -70,9 +70,9 @@ mod tests {
     #[test]
     fn the_last_look_at_the_log_counts_and_a_failed_one_does_not() {
         let samples = [
-            told(1.0, Some(&[("idle transaction timeout", 2)])),
-            told(2.0, Some(&[("idle transaction timeout", 5), ("query_wait_timeout", 7)])),
-            told(3.0, None),
+            errors_at(1.0, Some(&[("idle transaction timeout", 2)])),
+            errors_at(2.0, Some(&[("idle transaction timeout", 5), ("query_wait_timeout", 7)])),
+            errors_at(3.0, None),
         ];
         let errors = of_pgbouncer(&samples);
         let texts: Vec<_> = errors.iter().map(|it| (it.text.as_str(), it.count)).collect();

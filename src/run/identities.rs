@@ -207,8 +207,8 @@ mod tests {
         let text = format!("name = \"x\"\n[target]\nurl = \"http://127.0.0.1:1\"\n{rest}");
         let scenario = ServiceScenario::from_text("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
         let scenario = ServiceScenario { folder: folder.path().to_owned(), ..scenario };
-        let said = |error: AccessError| error.to_string().replace(&folder.path().display().to_string(), "");
-        credentials(&scenario).map_err(said)
+        let text_seen = |error: AccessError| error.to_string().replace(&folder.path().display().to_string(), "");
+        credentials(&scenario).map_err(text_seen)
     }
 
     const LOGIN: &str = "[[route]]\nroute = \"GET /\"\n[[identity]]\nfile = \"users.csv\"\npassword_column = \"secret\"\n\
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_table_is_said_with_its_place() {
+    fn what_is_wrong_with_a_table_is_stated_with_its_place() {
         let users = |text: &str, mode: u32| opened(&[("users.csv", text, mode)], LOGIN).err().unwrap();
         assert!(users("name,secret\na,s3cret\n", 0o644).contains("world-readable"));
         assert!(users("name,secret\na\n", 0o600).contains("line 2 has 1 fields, the head 2"));

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processor_is_told_by_its_name() {
+    fn the_processor_is_reported_by_its_name() {
         let text = "processor\t: 0\nmodel name\t: Some CPU @ 2.00GHz\n\nprocessor\t: 1\nmodel name\t: Other\n";
         assert_eq!(cpu(text).as_deref(), Some("Some CPU @ 2.00GHz"));
         assert_eq!(cpu("processor\t: 0\nBogoMIPS\t: 50.00\n"), None);

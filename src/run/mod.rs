@@ -90,12 +90,12 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// True if the monitor's role may not see other sessions: then nothing can be said of the gateway.
+    /// True if the monitor's role may not see other sessions: then nothing can be stated of the gateway.
     pub fn is_blind(&self) -> bool {
         matches!(self, Self::Monitor(MonitorError::Blind { .. }))
     }
 
-    /// True if the request itself makes no sense.
+    /// True if the request itself is invalid.
     pub fn is_bad_request(&self) -> bool {
         match self {
             Self::Access(_) | Self::Monitor(MonitorError::NoSuchRole { .. }) => true,
@@ -133,7 +133,7 @@ pub async fn execute(
     execute_as(&name, experiment, options, progress, stop).await
 }
 
-/// Scans all variants of a scenario in place of loading them: every route alone, and all in company.
+/// Scans all variants of a scenario in place of loading them: every route alone, and all concurrently.
 ///
 /// # Errors
 /// As [`execute`].
@@ -184,7 +184,7 @@ async fn carry_out(
         options.pgbouncer = Some(access::admitted(console, &options.allow_remote).await?);
     }
     let options = &options;
-    // What cannot be reached is told before anything is written.
+    // What cannot be reached is reported before anything is written.
     let access = match &experiment {
         Experiment::Service(scenario) => Some(Access::open(scenario, options).await?),
         _ => None,

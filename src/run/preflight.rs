@@ -195,10 +195,10 @@ async fn targets(scenario: &ServiceScenario, variant: VariantName, access: &Acce
     for url in urls {
         let path = scenario.target.health.as_deref();
         seen.push(match answers(&url, path, access).await {
-            Ok(said) => Preflight::good(what.clone(), said),
-            Err(said) => {
+            Ok(text_seen) => Preflight::good(what.clone(), text_seen),
+            Err(text_seen) => {
                 let cure = "start the service, or let `target.command` start it".to_owned();
-                Preflight::bad(what.clone(), said, Some(cure))
+                Preflight::bad(what.clone(), text_seen, Some(cure))
             }
         });
     }

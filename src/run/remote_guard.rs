@@ -1,4 +1,4 @@
-//! Where load may go: to this machine, and where its owner has said so.
+//! Where load may go: to this machine, and where its owner allows it.
 //!
 //! A name is resolved once, its addresses are checked, and the clients are held to them: what a name means cannot change
 //! between the check and the load. Without permission no name is looked up at all, since asking for one may already leave
@@ -27,7 +27,7 @@ pub enum GuardError {
     #[error("cannot look up `{host}`")]
     Unknown {
         host: String,
-        /// What the resolver said.
+        /// Message of the resolver.
         #[source]
         source: std::io::Error,
     },

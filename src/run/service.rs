@@ -49,7 +49,7 @@ impl ServiceRun<'_> {
         let arm = self.arm();
         arm.show(RunStage::Starting, 0.0, None);
         let began = Instant::now();
-        // A database that does not answer is told before anything is started on it.
+        // A database that does not answer is reported before anything is started on it.
         let asking = monitor::server_version(&self.access.database);
         let Some(postgres_version) = self.stop.run_until_cancelled(asking).await else { return Ok(None) };
         let postgres_version = postgres_version?;
@@ -144,8 +144,14 @@ impl ServiceRun<'_> {
         let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
         let client = self.access.guard.client();
         let identities = self.log_in(pace).await?;
-        let swarm =
-            Swarm::among_strangers(client, pace, plan, identities, Arc::clone(&fleet), self.access.secrets.known())?;
+        let swarm = Swarm::among_other_sessions(
+            client,
+            pace,
+            plan,
+            identities,
+            Arc::clone(&fleet),
+            self.access.secrets.known(),
+        )?;
         Ok((swarm, fleet))
     }
 
@@ -164,7 +170,7 @@ impl ServiceRun<'_> {
         let base = base.first().map(|it| it.url().clone());
         let Some(base) = base else { return Ok(Vec::new()) };
         let login = swarm::log_in(&client, &base, &credentials[..wanted], self.access.ceiling(pace));
-        // Once it was told to stop, nobody asks any more.
+        // Once it was asked to stop, nobody asks any more.
         Ok(self.stop.run_until_cancelled(login).await.transpose()?.unwrap_or_else(|| vec![Identity::of([])]))
     }
 

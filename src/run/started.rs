@@ -32,7 +32,7 @@ pub enum StartError {
     Taken { url: BaseUrl },
     #[error(transparent)]
     Command(#[from] CommandError),
-    #[error("`{command}` did not serve within {} s: {last}; {}", within.as_secs_f64(), last_words(said))]
+    #[error("`{command}` did not serve within {} s: {last}; {}", within.as_secs_f64(), last_words(last_lines))]
     NotReady {
         command: String,
         /// `ready_within`.
@@ -40,14 +40,14 @@ pub enum StartError {
         /// What it answered last.
         last: String,
         /// The last lines that it wrote, oldest first.
-        said: Vec<String>,
+        last_lines: Vec<String>,
     },
     #[error("cannot prepare to ask whether the service is ready")]
     Http(#[source] reqwest::Error),
 }
 
 impl StartError {
-    /// True if the request itself makes no sense.
+    /// True if the request itself is invalid.
     pub fn is_bad_request(&self) -> bool {
         match self {
             Self::Taken { .. } => true,
@@ -109,7 +109,7 @@ impl StartedService {
                 command: started.command().to_owned(),
                 within: command.ready_within.duration(),
                 last,
-                said: started.said(),
+                last_lines: started.last_lines(),
             }),
             Some(Err(Unready::Start(error))) => Some(error),
             None => None,
@@ -154,7 +154,7 @@ fn plan(command: &ServiceCommand, variant: VariantName, access: &Access, folder:
 
 /// Why a service is not ready.
 enum Unready {
-    /// It is in time no more; what it said last.
+    /// It is in time no more; what it reported last.
     Silent(String),
     /// It cannot be asked, or is gone.
     Start(StartError),

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_do_is_subtracted_and_makes_it_less_sure() {
+    fn what_other_sessions_do_is_subtracted_and_makes_it_less_sure() {
         let batches = vec![batch(0.3, 2); 8];
         let alone = estimated(&batches, SessionRate::default()).expect("eight batches");
         let among = estimated(&batches, SessionRate { value: 0.2, error: 0.05 }).expect("eight batches");

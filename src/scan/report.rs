@@ -183,7 +183,7 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
         longest_hold_s: batches.iter().map(|it| it.longest_s).reduce(f64::max).filter(|longest| *longest > 0.0),
         left_behind: (!left.is_empty()).then(|| left.iter().sum()),
         statement: statement(&batches).filter(|_| verdict != ScanVerdict::Fine),
-        // Who is named by what is beyond pauses is said with all of it.
+        // Who is named by what is beyond pauses is stated with all of it.
         held_concurrent_s_per_request: beyond_concurrent
             .and(concurrent_hold(context.concurrent.all).or(beyond_concurrent)),
         only_concurrent,
@@ -316,7 +316,7 @@ fn mix(
     in_mix(&rows, &names, &finished, scanned.pool_capacity)
 }
 
-/// Statements are said again at each poll: each is kept once.
+/// Statements are stated again at each poll: each is kept once.
 #[derive(Debug, Default)]
 pub struct StatementTexts(BTreeSet<Arc<str>>);
 

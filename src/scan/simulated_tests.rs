@@ -152,16 +152,7 @@ impl Simulation {
 
 fn turn(route: Option<usize>, round: u32, kind: TurnKind, batches: Vec<Batch>) -> Turn {
     let to_s = batches.iter().map(|batch| batch.to_s).fold(0.0, f64::max);
-    Turn {
-        route,
-        round,
-        kind,
-        from_s: batches[0].from_s,
-        to_s,
-        cooldown_end_s: to_s + 0.4,
-        batches,
-        counted_s: None,
-    }
+    Turn { route, round, kind, from_s: batches[0].from_s, to_s, cooldown_end_s: to_s + 0.4, batches, counted_s: None }
 }
 
 /// A scan, and the true seconds of each route.

@@ -1,4 +1,4 @@
-//! The scenario as a whole: values that are fine one by one and make no sense together.
+//! The scenario as a whole: values that are fine one by one and are invalid together.
 //!
 //! Pure. What is refused by a single value's type has been refused before ([`source`](super::source)); here an error
 //! stops the run, and a warning says that the figures would mislead.

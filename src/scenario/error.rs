@@ -12,7 +12,7 @@ use super::key::{KeyPath, nearest};
 use super::locate::SourcePosition;
 use super::overrides::OverrideError;
 
-/// Why there is no scenario to run. All of these are requests that make no sense as they stand: exit code 2.
+/// Why there is no scenario to run. All of these are requests that are invalid as they stand: exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     #[error("unknown scenario `{name}`: expected a file path or one of {}", builtin::quoted_names())]

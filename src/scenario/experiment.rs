@@ -7,7 +7,7 @@ use super::gate::GateRule;
 use super::{Pace, Reference, Scenario, ServiceScenario, SessionScope, VariantName, Workload};
 use crate::units::{Count, Span};
 
-/// What was asked for. In files it is told by its keys: a `[gateway]`, a `[target]`, or a
+/// What was asked for. In files it is recognised by its keys: a `[gateway]`, a `[target]`, or a
 /// `watched` database.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -34,7 +34,7 @@ pub struct Watched {
     pub variant: VariantName,
     /// Time between two looks at `pg_stat_activity`.
     pub interval: Span,
-    /// How many sessions the application may open, where that was said.
+    /// How many sessions the application may open, where that was stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_capacity: Option<u32>,
     /// How many pools' gauges were read.
@@ -226,7 +226,7 @@ mod tests {
     use crate::scenario::builtin;
 
     #[test]
-    fn an_experiment_is_told_by_its_keys_and_read_back_as_it_was() {
+    fn an_experiment_is_reported_by_its_keys_and_read_back_as_it_was() {
         let scenario = builtin::find("collapse").unwrap();
         let scenario = Scenario::from_text(scenario.name, scenario.text, &[]).unwrap();
         let watched = Watched {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_recorded_scenario_is_said() {
+    fn what_is_wrong_with_a_recorded_scenario_is_stated() {
         let error = serde_json::from_str::<Experiment>(r#"{"watched": "x", "name": "y"}"#).unwrap_err().to_string();
         assert!(error.contains("missing field `title`"), "{error}");
     }

@@ -58,7 +58,7 @@ impl Windows {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// It is told, and the gate passes.
+    /// It is reported, and the gate passes.
     Warn,
     /// The gate fails.
     #[default]

@@ -227,7 +227,7 @@ pub struct Gateway {
     /// After this long a session that nobody closed is found by the garbage collector.
     #[serde(default = "default_garbage_after")]
     pub garbage_after: Span,
-    /// A connection whose next request has not said its whole head after this long is closed.
+    /// A connection whose next request has not reported its whole head after this long is closed.
     #[serde(default = "default_header_timeout")]
     pub header_timeout: Span,
 }

@@ -19,7 +19,7 @@ pub struct Override {
     pub origin: Origin,
 }
 
-/// Who said so, in the words of the person who did.
+/// Who set it, in the words of the person who did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A flag of its own: `--users`.

@@ -1,7 +1,7 @@
 //! From a text to a resolved scenario, of the reference gateway or of an external service.
 //!
 //! Precedence: defaults < scenario file < environment < flags. The file is read on its own first, so that its
-//! mistakes are told with line and column; then again with the overrides merged in, so that theirs are told by the
+//! mistakes are reported with line and column; then again with the overrides merged in, so that theirs are reported by the
 //! flag or variable that made them. Last comes the check of the whole ([`check`]). Only [`resolve`] touches the disk.
 
 use std::borrow::Cow;
@@ -29,7 +29,7 @@ use crate::units::Count;
 /// The longest file that is read as a scenario; a longer one is none.
 const LONGEST_FILE: u64 = 1 << 20;
 
-/// The most problems of a severity that are told.
+/// The most problems of a severity that are reported.
 const MOST_PROBLEMS: usize = 500;
 
 /// A scenario's text, and the name by which messages speak of it.
@@ -173,7 +173,7 @@ impl ServiceScenario {
 }
 
 impl Experiment {
-    /// Reads a scenario of either kind, told by its keys: one with a `target` is of an external service.
+    /// Reads a scenario of either kind, recognised by its keys: one with a `target` is of an external service.
     ///
     /// # Errors
     /// As [`Scenario::from_text`].

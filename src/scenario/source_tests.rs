@@ -56,7 +56,7 @@ fn check_table(cases: &[(&str, &str)], refusal: impl Fn(&str) -> String) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A change to [`MINIMAL`], `old → new`, and what is then said.
+/// A change to [`MINIMAL`], `old → new`, and what is then reported.
 const WRONG_LINES: &[(&str, &str)] = &[
     (
         "users = 50 → users = 0",

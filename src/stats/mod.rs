@@ -229,7 +229,10 @@ mod tests {
         let points = histogram(&(1..=1000).map(|ms| ms * 1000).collect::<Vec<_>>()).distribution();
         assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1), "{points:?}");
         let [.., before, last] = points[..] else { panic!("{points:?}") };
-        assert!((before.0 - 99.9).abs() < 1e-6, "one request in a thousand is the last that can be told: {before:?}");
+        assert!(
+            (before.0 - 99.9).abs() < 1e-6,
+            "one request in a thousand is the last that can be distinguished: {before:?}"
+        );
         assert!((last.0 - 100.0).abs() < 1e-9 && (last.1 / 1000.0 - 1.0).abs() < 1.1e-3, "{last:?}");
     }
 
@@ -290,9 +293,9 @@ mod tests {
                 estimated += series.integral_error().unwrap().powi(2);
             }
             let ratio = (estimated / squared).sqrt();
-            // What lasts exactly a step is seen exactly once, which no sample can know: there too much is said.
+            // What lasts exactly a step is seen exactly once, which no sample can know: there too much is stated.
             let most = if (0.03..0.08).contains(&length_s) { 4.0 } else { 1.7 };
-            assert!((0.6..most).contains(&ratio), "{length_s} s: said to be off by {ratio} of what it is");
+            assert!((0.6..most).contains(&ratio), "{length_s} s: reported to be off by {ratio} of what it is");
         }
     }
 

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_secrets_of_a_header_are_told_from_its_scheme_and_its_names() {
+    fn the_secrets_of_a_header_are_reported_from_its_scheme_and_its_names() {
         let secrets = |value: &'static str| Identity::of([(AUTHORIZATION, HeaderValue::from_static(value))]).secrets();
         assert_eq!(secrets("Bearer abcdef"), ["abcdef"]);
         assert_eq!(secrets("abcdef"), ["abcdef"]);

@@ -115,8 +115,8 @@ pub(super) fn judge(mask: &Mask, status: StatusCode, headers: &HeaderMap, body: 
 /// When the service wants to be asked again, where it says so: of dates only that there is one, or each would be a text of
 /// its own.
 fn retry_after(headers: &HeaderMap) -> String {
-    let Some(said) = headers.get(RETRY_AFTER) else { return String::new() };
-    match said.to_str().ok().and_then(|said| said.trim().parse::<u32>().ok()) {
+    let Some(text_seen) = headers.get(RETRY_AFTER) else { return String::new() };
+    match text_seen.to_str().ok().and_then(|text_seen| text_seen.trim().parse::<u32>().ok()) {
         Some(seconds) => format!(", Retry-After {seconds}"),
         None => ", Retry-After a date".to_owned(),
     }
@@ -124,8 +124,8 @@ fn retry_after(headers: &HeaderMap) -> String {
 
 /// A body that was packed, which nobody asked for, is read as it came.
 fn encoding(headers: &HeaderMap) -> String {
-    let said = headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
-    said.map_or_else(String::new, |it| {
+    let text_seen = headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
+    text_seen.map_or_else(String::new, |it| {
         format!(" (it came with Content-Encoding `{}`)", it.chars().take(20).collect::<String>())
     })
 }
@@ -208,13 +208,13 @@ mod tests {
 
     #[test]
     fn a_service_that_wants_to_be_left_alone_says_for_how_long() {
-        let said = |value: &'static str| {
+        let text_seen = |value: &'static str| {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
             judge(&Mask::None, StatusCode::TOO_MANY_REQUESTS, &headers, &Bytes::from_static(b"slow down"))
         };
         let failure = |text: &str| RequestOutcome::Failure(text.to_owned());
-        assert_eq!(said("7"), failure("HTTP 429, Retry-After 7: slow down"));
-        assert_eq!(said("Wed, 21 Oct 2026 07:28:00 GMT"), failure("HTTP 429, Retry-After a date: slow down"));
+        assert_eq!(text_seen("7"), failure("HTTP 429, Retry-After 7: slow down"));
+        assert_eq!(text_seen("Wed, 21 Oct 2026 07:28:00 GMT"), failure("HTTP 429, Retry-After a date: slow down"));
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_of_ones_own_says_what_is_good() {
+    fn a_service_of_your_own_says_what_is_good() {
         let expected = |expected: Expected| Mask::Answer(Arc::new(expected));
         assert_eq!(failure(&expected(Expected::default()), 204, ""), None);
         assert_eq!(failure(&expected(Expected::default()), 302, "").unwrap(), "HTTP 302: ");

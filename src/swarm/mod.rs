@@ -113,7 +113,7 @@ pub enum Phase {
     RampUp,
     /// All users run: the figures come from here.
     Steady,
-    /// The users have been told to stop.
+    /// The users have been asked to stop.
     RampDown,
 }
 
@@ -138,7 +138,7 @@ impl Swarm {
     ///
     /// # Errors
     /// As [`Swarm::new`].
-    pub fn among_strangers(
+    pub fn among_other_sessions(
         client: reqwest::ClientBuilder,
         pace: &Pace,
         plan: LoadPlan,

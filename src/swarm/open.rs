@@ -45,10 +45,10 @@ pub(super) async fn run(
         runtime: Handle::current(),
         idle: Mutex::default(),
     });
-    let (keep_on, told) = channel();
+    let (keep_on, stop) = channel();
     let supervisor = Arc::clone(&crowd);
     let thread = std::thread::Builder::new().name("schedule".to_owned());
-    let thread = thread.spawn(move || supervisor.keep_schedule(&told)).map_err(SwarmError::Schedule)?;
+    let thread = thread.spawn(move || supervisor.keep_schedule(&stop)).map_err(SwarmError::Schedule)?;
     tokio::select! {
         () = tokio::time::sleep_until(clock.steady_to.into()) => ended.cancel(),
         () = ended.cancelled() => {}
@@ -87,11 +87,11 @@ struct Idle {
 
 impl Crowd {
     /// Begins one request after the other until the plan ends, or whoever holds the other end lets go of it.
-    fn keep_schedule(self: &Arc<Self>, told: &Receiver<()>) {
+    fn keep_schedule(self: &Arc<Self>, stop: &Receiver<()>) {
         for moment in moments(&self.shared.profile, self.shared.seed) {
             let planned = self.clock.started + Duration::from_secs_f64(moment);
             let wait = planned.saturating_duration_since(Instant::now());
-            match told.recv_timeout(wait) {
+            match stop.recv_timeout(wait) {
                 Err(RecvTimeoutError::Timeout) => self.begin(planned),
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
             }

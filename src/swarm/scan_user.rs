@@ -1,4 +1,4 @@
-//! Users who ask when they are told to, for whoever decides what is asked for and when.
+//! Users who ask on command, for whoever decides what is asked for and when.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub enum RequestStatus {
     Failed,
     /// Nothing came in time.
     Unanswered,
-    /// Whoever told the user to ask has told it to stop.
+    /// The scan has asked the user to stop.
     CutOff,
 }
 
@@ -60,10 +60,10 @@ pub struct ScanUser {
 }
 
 impl Swarm {
-    /// All users, told what to do by somebody else; what they do is counted as ever.
+    /// All users, asked by somebody else; what they do is counted as ever.
     pub fn scan_users(self, clock: Clock) -> Vec<ScanUser> {
         let shared = self.shared;
-        // One who is told when to ask is no part of an open workload.
+        // A user that asks on command is no part of an open workload.
         let Workload::Closed { users } = self.workload else { return Vec::new() };
         shared.active.store(users, Ordering::Relaxed);
         let one = |index| ScanUser {
@@ -84,7 +84,7 @@ impl ScanUser {
     }
 
     /// Asks once for the route of this place among the plan's labels; `None` when nothing of the plan does that, or when it
-    /// was told to stop before. What must come before it (the steps of a journey whose answers it needs, the opening of a
+    /// was asked to stop before. What must come before it (the steps of a journey whose answers it needs, the opening of a
     /// session) is asked for at the first time, and anew after a failure.
     pub async fn ask(&mut self, route: usize, stop: &CancellationToken) -> Option<FinishedRequest> {
         let shared = Arc::clone(&self.shared);

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_users_know_fills_holes_and_what_they_do_not_is_said() {
+    fn what_users_know_fills_holes_and_what_they_do_not_is_stated() {
         let rest = "[[route]]\nroute = \"POST /orders\"\nchanges_data = true\ncapture = { order = \"/id\" }\n\
                     [[route]]\nroute = \"GET /orders/{order}\"\n[[route]]\nroute = \"GET /\"\nweight = 3\n\
                     [[journey]]\nname = \"buy\"\nweight = 2\nsteps = [\"POST /orders\", \"GET /orders/{order}\"]\n";

@@ -298,10 +298,10 @@ async fn opening_of(mut response: Response) -> reqwest::Result<Bytes> {
     Ok(read.freeze())
 }
 
-/// So much of a failure's text is told.
+/// So much of a failure's text is reported.
 const SHOWN: usize = 400;
 
-/// A text that is not too long to be told, or its beginning.
+/// A text that is not too long to be reported, or its beginning.
 fn beginning_of(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(SHOWN) {
         text.truncate(end);

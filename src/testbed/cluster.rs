@@ -67,7 +67,7 @@ pub enum ClusterError {
     },
     #[error("talking to the supervisor of PostgreSQL")]
     Talk(#[source] io::Error),
-    #[error("the supervisor of PostgreSQL said {line:?}, which is no report")]
+    #[error("invalid report of the PostgreSQL supervisor: {line:?}")]
     Gibberish {
         line: String,
         /// Why it is none.
@@ -100,7 +100,7 @@ pub enum ClusterError {
     },
     #[error("making the database `{DATABASE}`")]
     CreateDatabase {
-        /// What the server said; `None` when it said nothing in time.
+        /// Message of the server; `None` when it reported nothing in time.
         #[source]
         source: Option<tokio_postgres::Error>,
     },

@@ -15,20 +15,20 @@ use crate::scenario::Scenario;
 /// Why a database of the user's own cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnDatabaseError {
-    #[error("the database URL cannot be used: {reason}; it reads `postgresql://user:password@host:5432/database`")]
+    #[error("invalid database URL: {reason}; expected the form `postgresql://user:password@host:5432/database`")]
     Url { reason: String },
     #[error("cannot connect to `{url}`")]
     Connect {
         /// The URL, without the password.
         url: String,
-        /// What the driver or the server said.
+        /// Message of the driver or the server.
         #[source]
         source: tokio_postgres::Error,
     },
 }
 
 impl OwnDatabaseError {
-    /// True if the request itself makes no sense.
+    /// True if the request itself is invalid.
     pub fn is_bad_request(&self) -> bool {
         matches!(self, Self::Url { .. })
     }
@@ -77,7 +77,7 @@ impl OwnDatabase {
             Host::Unix(folder) => DatabaseHost::Socket(folder.clone()),
             Host::Tcp(name) => DatabaseHost::Tcp(name.clone()),
         };
-        let user = config.get_user().ok_or_else(|| refused("it names no user"))?.to_owned();
+        let user = config.get_user().ok_or_else(|| refused("no user name"))?.to_owned();
         let dbname = config.get_dbname().unwrap_or(&user).to_owned();
         let port = config.get_ports().first().copied().unwrap_or(5432);
         Ok(Self { database, host, port, user, dbname })
@@ -173,7 +173,7 @@ impl Database {
         }
     }
 
-    /// The server as a gateway is told of it.
+    /// The server as a gateway is informed of it.
     pub(super) fn settings(&self, scenario: &Scenario) -> DatabaseSettings {
         let limits = &scenario.database;
         let (host, port, user, password, dbname) = match self {
@@ -244,7 +244,7 @@ mod tests {
             ("postgresql://me:secret@localhost/mine?sslmode=surely", "sslmode"),
             ("postgresql://me:secret@localhost:port/mine", "port"),
             ("postgresql://me:secret@localhost/mine?options=-csearch_path%3Dapp", "options"),
-            ("mysql://me:secret@localhost/mine", "cannot be used"),
+            ("mysql://me:secret@localhost/mine", "invalid database URL"),
         ] {
             let error = url.parse::<OwnDatabase>().unwrap_err().to_string();
             assert!(error.contains(reason) && !error.contains("secret"), "{url}: {error}");

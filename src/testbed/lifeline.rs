@@ -19,7 +19,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(16);
 #[derive(Debug)]
 pub(super) struct Supervisor {
     child: Child,
-    /// Its stdin; `None` once the supervisor was told to end.
+    /// Its stdin; `None` once the supervisor was asked to end.
     lifeline: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
 }

@@ -79,7 +79,7 @@ pub enum TestbedError {
     #[error("gateway `{name}` gave no ready answer within {} s: {last}", READY_DEADLINE.as_secs())]
     NotReady {
         name: String,
-        /// What it said last.
+        /// What it reported last.
         last: String,
     },
     #[error("cannot prepare to ask whether a replica is ready")]
@@ -91,7 +91,7 @@ pub enum TestbedError {
 }
 
 impl TestbedError {
-    /// True if the request itself makes no sense.
+    /// True if the request itself is invalid.
     pub fn is_bad_request(&self) -> bool {
         match self {
             Self::OwnDatabase(error) => error.is_bad_request(),

@@ -1,4 +1,4 @@
-//! `PgBouncer` in front of the private PostgreSQL: where its program lies, and what it is told.
+//! `PgBouncer` in front of the private PostgreSQL: where its program lies, and what it is configured with.
 //!
 //! It is a second child of the [`supervisor`](super::supervisor), beside the server, and so ends with it. It listens on a socket
 //! in the same folder as the server's, under another number, and trusts whoever can enter that folder.
@@ -72,9 +72,9 @@ pub fn find(places: &SearchPlaces) -> Result<Program, PgBouncerError> {
 }
 
 fn described(path: PathBuf) -> Option<Program> {
-    let said = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
-    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    match said.as_deref().map(parse_version) {
+    let text_seen = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
+    let text_seen = text_seen.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    match text_seen.as_deref().map(parse_version) {
         Ok(Some(version)) => Some(Program { path, version }),
         other => {
             tracing::warn!("passing over `{}`, which does not tell its version: {other:?}", path.display());
@@ -84,8 +84,8 @@ fn described(path: PathBuf) -> Option<Program> {
 }
 
 /// The version in `PgBouncer 1.18.0`: the second word of the first line.
-fn parse_version(said: &str) -> Option<String> {
-    let version = said.strip_prefix("PgBouncer ")?.split_whitespace().next()?;
+fn parse_version(text_seen: &str) -> Option<String> {
+    let version = text_seen.strip_prefix("PgBouncer ")?.split_whitespace().next()?;
     version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
 }
 
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_told_in_seconds() {
+    fn durations_are_reported_in_seconds() {
         let program = Program { path: "pgbouncer".into(), version: "1.18.0".to_owned() };
         let asked = PgBouncer { reserve_pool_timeout: Span::from_millis(200), ..PgBouncer::default() };
         let plan = PgBouncerPlan::of(&asked, &program, None);

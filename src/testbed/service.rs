@@ -43,7 +43,7 @@ pub enum ServiceError {
     },
     #[error("{name} did not say where it listens within {} s", START_DEADLINE.as_secs())]
     Silent { name: String },
-    #[error("{name} said something else than where it listens: `{line}`")]
+    #[error("{name} did not report where it listens, but `{line}`")]
     Gibberish { name: String, line: String },
 }
 
@@ -87,8 +87,8 @@ impl Service {
         let mut line = serde_json::to_vec(settings).map_err(|error| talk_failed(error.into()))?;
         line.push(b'\n');
         lifeline.write_all(&line).await.map_err(talk_failed)?;
-        let mut said = BufReader::new(stdout).lines();
-        let first = tokio::time::timeout(START_DEADLINE, said.next_line())
+        let mut text_seen = BufReader::new(stdout).lines();
+        let first = tokio::time::timeout(START_DEADLINE, text_seen.next_line())
             .await
             .map_err(|_elapsed| ServiceError::Silent { name: name.to_owned() })?;
         let Some(line) = first.map_err(talk_failed)? else {
@@ -135,7 +135,7 @@ fn last_words(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if lines.is_empty() {
-        return format!("it said nothing in `{}`", log.display());
+        return format!("its log `{}` is empty", log.display());
     }
     let last = lines[lines.len().saturating_sub(LINES)..].join("; ");
     // A child that is this program says `error:` itself.

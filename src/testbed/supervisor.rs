@@ -3,7 +3,7 @@
 //! A destructor does not run after SIGKILL, but a pipe is closed by the system in any case. The run starts this
 //! same program with [`SUBCOMMAND`] in a process group of its own and holds its stdin open. The supervisor reads one
 //! line, a [`SupervisorPlan`]; makes the folder, the cluster, the server and what is wanted in front of it; answers with one
-//! line, a [`SupervisorReport`]; and waits. When its stdin ends, or it is told to terminate, it stops what it has started
+//! line, a [`SupervisorReport`]; and waits. When its stdin ends, or it is asked to terminate, it stops what it has started
 //! and removes the folder.
 //!
 //! What it leaves behind when it is killed itself is left to [`super::folder::sweep_stale`].
@@ -124,7 +124,7 @@ pub enum SupervisorError {
     Survived { program: PathBuf, pid: u32 },
 }
 
-/// Runs the supervisor on this process's stdin and stdout, until it is told to stop.
+/// Runs the supervisor on this process's stdin and stdout, until it is asked to stop.
 ///
 /// # Errors
 /// When the cluster cannot be made or its server ends by itself; the reason is also reported on stdout.

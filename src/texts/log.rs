@@ -16,7 +16,7 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Counts on from what other logs told.
+    /// Counts on from what other logs reported.
     #[must_use]
     pub fn after(tally: PatternCounts) -> Self {
         Self { tally, ..Self::default() }
@@ -94,7 +94,7 @@ TimeoutError
     fn read(log: &str) -> Vec<(TextKind, &'static str, u64)> {
         let mut reader = LogReader::default();
         log.split_inclusive('\n').for_each(|line| reader.line(line));
-        reader.end().iter().map(|(kind, library, told)| (kind, library, told.count)).collect()
+        reader.end().iter().map(|(kind, library, reported)| (kind, library, reported.count)).collect()
     }
 
     #[test]

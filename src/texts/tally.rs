@@ -11,11 +11,11 @@ use super::{PoolLimits, Recognised, TextKind, recognise};
 pub struct PatternCount {
     /// How often it was met.
     pub count: u64,
-    /// The limits it told last.
+    /// The limits it reported last.
     pub limits: PoolLimits,
 }
 
-/// Who tells of an error. `PgBouncer` logs the end of one session up to three times: what it told the client, that it
+/// Who tells of an error. `PgBouncer` logs the end of one session up to three times: what it reported to the client, that it
 /// closes the client, and that it closes the server connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum LogSource {
@@ -45,7 +45,7 @@ impl LogSource {
 /// Recognised texts, counted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PatternCounts {
-    told: BTreeMap<(TextKind, &'static str), PatternCount>,
+    counts: BTreeMap<(TextKind, &'static str), PatternCount>,
     voices: BTreeMap<(TextKind, &'static str, LogSource), u64>,
 }
 
@@ -56,23 +56,23 @@ impl PatternCounts {
         if let Some(Recognised { kind, library, limits }) = recognise(text) {
             let voice = self.voices.entry((kind, library, LogSource::of(kind, text))).or_default();
             *voice += count;
-            let told = self.told.entry((kind, library)).or_insert(PatternCount { count: 0, limits });
-            told.count = told.count.max(*voice);
-            told.limits = limits;
+            let counts = self.counts.entry((kind, library)).or_insert(PatternCount { count: 0, limits });
+            counts.count = counts.count.max(*voice);
+            counts.limits = limits;
         }
     }
 
     /// Takes in what somebody else met of the same errors: of each the higher count, since both may have met the same.
     pub fn also_seen(&mut self, other: Self) {
-        for (key, theirs) in other.told {
-            let ours = self.told.entry(key).or_insert_with(|| theirs.clone());
+        for (key, theirs) in other.counts {
+            let ours = self.counts.entry(key).or_insert_with(|| theirs.clone());
             ours.count = ours.count.max(theirs.count);
         }
     }
 
     /// What was met, by kind and library.
     pub fn iter(&self) -> impl Iterator<Item = (TextKind, &'static str, &PatternCount)> {
-        self.told.iter().map(|((kind, library), told)| (*kind, *library, told))
+        self.counts.iter().map(|((kind, library), counts)| (*kind, *library, counts))
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn counts(tally: &PatternCounts) -> Vec<(TextKind, u64)> {
-        tally.iter().map(|(kind, _, told)| (kind, told.count)).collect()
+        tally.iter().map(|(kind, _, counts)| (kind, counts.count)).collect()
     }
 
     #[test]

@@ -50,8 +50,8 @@ mod tests {
             (12_000.0, "3h 20m"),
             (1_051_200.0, "12d 4h"),
         ];
-        for (seconds, said) in cases {
-            assert_eq!(age(Some(seconds)), said);
+        for (seconds, text_seen) in cases {
+            assert_eq!(age(Some(seconds)), text_seen);
         }
         assert_eq!((age(None).as_str(), age(Some(f64::NAN)).as_str(), count(None).as_str()), ("–", "–", "–"));
         assert_eq!(clock(1_795_000_000.0), "11:06:40");

@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn a_line_says_what_is_held_and_since_when_nobody_answers() {
         let mut model = model(50);
-        let said = line(&model);
-        assert!(said.starts_with("11:07:39 UTC  35 idle in transaction · oldest 12.5 s · "), "{said}");
-        assert!(said.contains(" · 40 × SELECT role_id FROM user_roles WHERE user_email = ?"), "{said}");
+        let text_seen = line(&model);
+        assert!(text_seen.starts_with("11:07:39 UTC  35 idle in transaction · oldest 12.5 s · "), "{text_seen}");
+        assert!(text_seen.contains(" · 40 × SELECT role_id FROM user_roles WHERE user_email = ?"), "{text_seen}");
         model.see(60.0, PollEvent::Lost("gone\u{1b}[2J".to_owned()));
         model.advance(63.0);
         assert_eq!(line(&model), "11:07:43 UTC  no answer for 3.00 s: gone\\u{1b}[2J");

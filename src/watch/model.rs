@@ -149,7 +149,7 @@ impl WatchModel {
         }
     }
 
-    /// The connection's end and return are told by the polls.
+    /// The connection's end and return are reported by the polls.
     fn hear(&mut self, at_s: f64, event: &Event) {
         match event {
             Event::PollFailed { error } => self.note(at_s, format!("a poll failed: {error}")),
@@ -201,8 +201,11 @@ mod tests {
         model.see(10.0, PollEvent::Back(server));
         model.see(10.1, PollEvent::Poll(poll(4)));
         assert_eq!((model.lost.clone(), model.server.version.as_str()), (None, "16.1"));
-        let said: Vec<&str> = model.happenings.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(said, ["the server does not answer: connection closed", "the server answers again after 7.0 s"]);
+        let text_seen: Vec<&str> = model.happenings.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(
+            text_seen,
+            ["the server does not answer: connection closed", "the server answers again after 7.0 s"]
+        );
     }
 
     #[test]

@@ -253,18 +253,19 @@ fn root(root: &RootSession) -> Vec<String> {
 }
 
 fn session_detail(session: &Session, more: &str) -> PaneDetail {
-    let told = |what: &str, value: Option<&str>| value.map_or_else(String::new, |it| format!("{what} {}\n", plain(it)));
+    let labelled =
+        |what: &str, value: Option<&str>| value.map_or_else(String::new, |it| format!("{what} {}\n", plain(it)));
     let blocked_by: Vec<String> = session.blocked_by.iter().map(ToString::to_string).collect();
     let text = format!(
         "{}, for {}; transaction open for {}\n{}{}{}{}{}{more}\n{}",
         session.state.name(),
         age(session.state_s).trim(),
         age(session.transaction_s).trim(),
-        told("application_name", Some(&session.application_name)),
-        told("user", session.user.as_deref()),
-        told("client", session.client.as_deref()),
-        told("waits for", session.wait.as_deref()),
-        told("behind", (!blocked_by.is_empty()).then(|| blocked_by.join(", ")).as_deref()),
+        labelled("application_name", Some(&session.application_name)),
+        labelled("user", session.user.as_deref()),
+        labelled("client", session.client.as_deref()),
+        labelled("waits for", session.wait.as_deref()),
+        labelled("behind", (!blocked_by.is_empty()).then(|| blocked_by.join(", ")).as_deref()),
         statement(session),
     );
     PaneDetail { title: format!("process {}", session.pid), text }

@@ -14,14 +14,14 @@ use crate::gateway::{Gateway, SeededDatabase, claims, id_of, sign, sign_with, to
 /// What the callers with a good token get, by route. Callers are columns:
 ///
 /// - `viewer`, `developer`, `owner`: user-3, user-2 and user-1, with those roles in team 1, and tokens that speak for it;
-/// - `stranger`: the owner of team 2;
+/// - `other session`: the owner of team 2;
 /// - `platform`: the platform administrator, for all teams;
 /// - `public`: the developer with a token for no team.
 ///
 /// `{tool}` and the like are entities of team 1; everybody may see `{gateway}`.
 #[rustfmt::skip]
 const MATRIX: &[(&str, &str, [u16; 6])] = &[
-    // method, path                   viewer developer owner stranger platform public
+    // method, path                   viewer developer owner other session platform public
     ("GET",    "/health",                      [200, 200, 200, 200, 200, 200]),
     ("GET",    "/ready",                       [200, 200, 200, 200, 200, 200]),
     ("GET",    "/metrics/prometheus",          [200, 200, 200, 200, 200, 200]),
@@ -30,7 +30,7 @@ const MATRIX: &[(&str, &str, [u16; 6])] = &[
     ("GET",    "/admin/",                      [200, 200, 200, 200, 200, 200]),
     ("GET",    "/admin/tools",                 [200, 200, 200, 200, 200, 200]),
     ("GET",    "/admin/login",                 [200, 200, 200, 200, 200, 200]),
-    // Nothing is said in the body: 422 is for those who may.
+    // Nothing is stated in the body: 422 is for those who may.
     ("POST",   "/auth/email/login",            [422, 422, 422, 422, 422, 422]),
     ("GET",    "/auth/email/me",               [200, 200, 200, 200, 200, 200]),
     ("POST",   "/rpc",                         [200, 200, 200, 200, 200, 200]),
@@ -178,12 +178,12 @@ async fn nobody_gets_in_without_a_good_token() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_and_a_disabled_user_are_told_so_and_let_in_until_the_replica_has_read_it() {
+async fn a_revoked_token_and_a_disabled_user_are_reported_so_and_let_in_until_the_replica_has_read_it() {
     let specimen = specimen().await;
     let gateway = specimen.gateway(SessionScope::Scoped);
     let bad = bad_tokens(&specimen).await;
     let revoked = bad[5].1.as_deref().unwrap();
-    assert_eq!(gateway.get("/tools", revoked).await.status, 200, "nobody has told the replica");
+    assert_eq!(gateway.get("/tools", revoked).await.status, 200, "the replica has not read it");
     gateway.read_denied().await;
     let details = async |path: &str, token: &str| {
         let answer = gateway.get(path, token).await;

@@ -10,7 +10,7 @@ use crate::matrix::{CALLERS, good_tokens, path_of, specimen};
 /// runs here: whoever gets that far was let through.
 #[rustfmt::skip]
 const METHODS: &[(&str, &str, [i64; 6])] = &[
-    // method, about           viewer  developer owner   stranger platform public
+    // method, about           viewer  developer owner   other session platform public
     ("ping",       "",          [0,      0,      0,      0,      0,      0]),
     ("tools/list", "",          [0,      0,      0,      0,      0,      0]),
     ("tools/call", "echo",      [-32000, -32000, -32000, -32000, -32000, -32003]),
@@ -41,7 +41,7 @@ const METHODS: &[(&str, &str, [i64; 6])] = &[
 /// −32002 the protocol's "not found". A virtual server that one may not see offers nothing, and does not say why.
 #[rustfmt::skip]
 const MCP_METHODS: &[(&str, &str, &str, [i64; 6])] = &[
-    // path, method, about                      viewer  developer owner   stranger platform public
+    // path, method, about                      viewer  developer owner   other session platform public
     ("/mcp", "ping",           "",              [0,      0,      0,      0,      0,      0]),
     ("/mcp", "initialize",     "",              [0,      0,      0,      0,      0,      0]),
     ("/mcp", "tools/list",     "",              [0,      0,      0,      0,      0,      0]),
@@ -85,11 +85,14 @@ async fn each_method_over_mcp_is_for_the_same_callers() {
         let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         for ((caller, token), wanted) in CALLERS.iter().zip(&tokens).zip(wanted) {
             let answer = gateway.ask(&Method::POST, &concrete, Some(token), Some(&call)).await;
-            let said: Value = answer.json();
-            assert!(answer.status == 200 && (said["result"].is_object() || said["error"].is_object()), "{answer:?}");
-            let code = said["error"]["code"].as_i64().unwrap_or(0);
-            assert_eq!(code, *wanted, "{path} {method} {about} as {caller}: {said}");
-            assert!(*wanted == 0 || *wanted == -32603 || !said.to_string().contains("tool-33"), "{said}");
+            let printed: Value = answer.json();
+            assert!(
+                answer.status == 200 && (printed["result"].is_object() || printed["error"].is_object()),
+                "{answer:?}"
+            );
+            let code = printed["error"]["code"].as_i64().unwrap_or(0);
+            assert_eq!(code, *wanted, "{path} {method} {about} as {caller}: {printed}");
+            assert!(*wanted == 0 || *wanted == -32603 || !printed.to_string().contains("tool-33"), "{printed}");
         }
     }
 }

@@ -22,7 +22,7 @@ struct Load {
 /// client's own clock says lacks the way to the server and back.
 const NOW: &str = "SELECT extract(epoch FROM clock_timestamp())";
 
-/// Executes; gives what [`NOW`] said, which is the last row.
+/// Executes; gives what [`NOW`] reported, which is the last row.
 async fn at(client: &Client, statements: &str) -> f64 {
     let messages = client.simple_query(statements).await.unwrap();
     let rows = messages.iter().rev().filter_map(|message| match message {

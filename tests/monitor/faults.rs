@@ -169,11 +169,11 @@ async fn a_monitor_whose_session_is_killed_comes_back_and_goes_on() {
         .await;
     watching.wait_for_after("the open transaction", watching.now_s(), open).await;
     let seen = watching.stop().await;
-    let said = seen
+    let printed = seen
         .events()
         .iter()
         .any(|event| matches!(event, Event::ConnectionLost { error } if error.contains("administrator command")));
-    assert!(said, "{:?}", seen.events());
+    assert!(printed, "{:?}", seen.events());
     assert!(!seen.events().contains(&&Event::ServerRestarted));
     let ends = seen.of(|sample| match sample {
         Sample::Episode(episode) => Some(episode.end),

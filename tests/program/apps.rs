@@ -146,7 +146,7 @@ fn scenario(app: &App) -> String {
     folder(app).join(app.scenario).display().to_string()
 }
 
-/// The routes that are said to hold or to leave sessions behind, in the order of their names. On a busy machine a scan may
+/// The routes that are stated to hold or to leave sessions behind, in the order of their names. On a busy machine a scan may
 /// not tell of some; when it tells of most, what it says counts.
 fn named(routes: &[Value]) -> Vec<&str> {
     let of = |verdicts: &[&str]| {
@@ -189,9 +189,9 @@ async fn what_fastapi_holds_is_found_by_a_scenario_from_its_own_document() {
     assert!(written.status.success(), "{}", text(&written.stderr));
     // One thing cannot be known: which orders there are.
     let check = place.output(&["scenario", "check", &scenario]);
-    let said = text(&check.stderr) + &text(&check.stdout);
-    assert_eq!((check.status.code(), said.matches("still TODO").count()), (Some(2), 1), "{said}");
-    assert!(said.contains("order_id"), "{said}");
+    let printed = text(&check.stderr) + &text(&check.stdout);
+    assert_eq!((check.status.code(), printed.matches("still TODO").count()), (Some(2), 1), "{printed}");
+    assert!(printed.contains("order_id"), "{printed}");
     let gap = "[\"TODO: order_id (integer), values that exist\"]";
     let draft = std::fs::read_to_string(&scenario).unwrap();
     assert!(draft.contains(gap), "{draft}");

@@ -30,7 +30,7 @@ fn a_gate_that_breaks_off_says_so_in_every_file() {
     };
     for (arguments, code, printed) in [
         (vec!["gate", scenario.as_str()], 1, "cannot connect to the database"),
-        (vec!["gate", scenario.as_str(), "--rule", "no_such_metric<1"], 2, "is no metric"),
+        (vec!["gate", scenario.as_str(), "--rule", "no_such_metric<1"], 2, "unknown metric"),
         (vec!["gate", "no-such-scenario"], 2, "no-such-scenario"),
     ] {
         drop(fs::remove_file(&summary));
@@ -163,7 +163,7 @@ fn on_a_small_disk(
 }
 
 #[test]
-fn a_full_disk_is_in_the_outcome_of_the_record_and_a_full_temporary_folder_is_said_to_be_full() {
+fn a_full_disk_is_in_the_outcome_of_the_record_and_a_full_temporary_folder_is_stated_to_be_full() {
     let place = Place::new();
     let kept = place.tmp().join("kept");
     fs::create_dir(&kept).expect("a folder");

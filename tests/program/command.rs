@@ -83,10 +83,10 @@ impl Shop {
 }
 
 fn refused(shop: &Shop, output: &std::process::Output, code: i32) -> String {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{printed}");
     assert_eq!(shop.services(0), Vec::<String>::new());
-    said
+    printed
 }
 
 #[tokio::test]
@@ -110,10 +110,13 @@ async fn each_variant_has_a_service_of_its_own_that_ends_with_it() {
 }
 
 #[tokio::test]
-async fn a_service_that_does_not_start_is_told_with_its_last_words() {
+async fn a_service_that_does_not_start_is_reported_with_its_last_words() {
     let shop = Shop::new().await;
-    let said = refused(&shop, &shop.run("env = { MODE = \"fails\" }", "", &[]), 1);
-    assert!(said.contains("has ended by itself (exit status: 1)") && said.contains("no table `items` here"), "{said}");
+    let printed = refused(&shop, &shop.run("env = { MODE = \"fails\" }", "", &[]), 1);
+    assert!(
+        printed.contains("has ended by itself (exit status: 1)") && printed.contains("no table `items` here"),
+        "{printed}"
+    );
     let error = &record(&shop.place.run_folder())["outcome"]["failed"]["error"];
     assert!(error.as_str().is_some_and(|it| it.contains("no table")), "{error}");
     assert!(shop.log("service").contains("no table"));
@@ -123,31 +126,31 @@ async fn a_service_that_does_not_start_is_told_with_its_last_words() {
 async fn a_service_that_does_not_serve_in_time_is_ended() {
     let shop = Shop::new().await;
     let target = "ready = \"/ready\"\nready_within = \"2s\"\nenv = { MODE = \"unready\" }";
-    let said = refused(&shop, &shop.run(target, "", &[]), 1);
-    assert!(said.contains("did not serve within 2 s") && said.contains("/ready` answers 503"), "{said}");
-    assert!(said.contains("colour None in") && !said.contains(TOKEN), "{said}");
+    let printed = refused(&shop, &shop.run(target, "", &[]), 1);
+    assert!(printed.contains("did not serve within 2 s") && printed.contains("/ready` answers 503"), "{printed}");
+    assert!(printed.contains("colour None in") && !printed.contains(TOKEN), "{printed}");
     let place = Shop { place: Place::new(), ..shop };
-    let said = refused(&place, &place.run("ready_within = \"1s\"\nenv = { MODE = \"slow\" }", "", &[]), 1);
-    assert!(said.contains("nothing accepts at `http://127.0.0.1:"), "{said}");
+    let printed = refused(&place, &place.run("ready_within = \"1s\"\nenv = { MODE = \"slow\" }", "", &[]), 1);
+    assert!(printed.contains("nothing accepts at `http://127.0.0.1:"), "{printed}");
 }
 
 #[tokio::test]
 async fn a_service_that_dies_under_load_is_an_error_that_names_its_end() {
     let shop = Shop::new().await;
-    let said = refused(&shop, &shop.run("env = { MODE = \"dies\" }", "", &["--duration", "60s"]), 1);
-    assert!(said.contains("exit status: 7") && said.contains("out of luck"), "{said}");
+    let printed = refused(&shop, &shop.run("env = { MODE = \"dies\" }", "", &["--duration", "60s"]), 1);
+    assert!(printed.contains("exit status: 7") && printed.contains("out of luck"), "{printed}");
 }
 
 #[tokio::test]
 async fn a_command_that_cannot_be_started_and_a_port_that_is_taken_are_refused() {
     let shop = Shop::new().await;
     let nothing = ["--set", "target.command=[\"./nothing-here\"]"];
-    let said = refused(&shop, &shop.run("", "", &nothing), 2);
-    assert!(said.contains("cannot start `./nothing-here` in") && said.contains("No such file"), "{said}");
+    let printed = refused(&shop, &shop.run("", "", &nothing), 2);
+    assert!(printed.contains("cannot start `./nothing-here` in") && printed.contains("No such file"), "{printed}");
     let shop = Shop { place: Place::new(), ..shop };
     let _somebody = TcpListener::bind(("127.0.0.1", shop.port)).expect("the port is free again");
-    let said = refused(&shop, &shop.run("", "", &[]), 2);
-    assert!(said.contains(&format!("something answers at `{}` already", shop.url())), "{said}");
+    let printed = refused(&shop, &shop.run("", "", &[]), 2);
+    assert!(printed.contains(&format!("something answers at `{}` already", shop.url())), "{printed}");
     assert!(!shop.place.run_folder().join("service.service.log").exists());
 }
 
@@ -192,8 +195,8 @@ async fn a_paired_gate_starts_the_service_of_each_window_anew() {
     // A variant that is none is refused, and those that there are named.
     let output =
         shop.program().args(["gate", &scenario, "--paired", "--candidate", "befor"]).output().expect("it starts");
-    let said = text(&output.stderr);
-    assert!(output.status.code() == Some(2) && said.contains("did you mean `before`?"), "{said}");
+    let printed = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && printed.contains("did you mean `before`?"), "{printed}");
 }
 
 #[tokio::test]
@@ -204,24 +207,27 @@ async fn doctor_looks_at_what_the_scenario_needs_and_starts_nothing() {
         let output = shop.program().args([&["doctor", &scenario], arguments].concat()).output().expect("it starts");
         (output.status.code(), text(&output.stdout) + &text(&output.stderr))
     };
-    let (code, said) = doctor(&shop, &["--variant", "before"]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = doctor(&shop, &["--variant", "before"]);
+    assert_eq!(code, Some(0), "{printed}");
     for good in ["SHOP_DATABASE is set", "command of before", "python3", "sessions can be seen", "its port is free"] {
-        assert!(said.contains(good), "{good}: {said}");
+        assert!(printed.contains(good), "{good}: {printed}");
     }
-    assert!(!said.contains(TOKEN), "{said}");
-    let (code, said) = doctor(&shop, &[]);
-    assert_eq!(code, Some(1), "{said}");
+    assert!(!printed.contains(TOKEN), "{printed}");
+    let (code, printed) = doctor(&shop, &[]);
+    assert_eq!(code, Some(1), "{printed}");
     assert!(
-        said.contains("there is no program `./nothing-here`") && said.contains("by its path from `folder`"),
-        "{said}"
+        printed.contains("there is no program `./nothing-here`") && printed.contains("by its path from `folder`"),
+        "{printed}"
     );
     let _somebody = TcpListener::bind(("127.0.0.1", shop.port)).expect("the port is free");
-    let (code, said) = doctor(&shop, &["--variant", "before"]);
-    assert!(code == Some(1) && said.contains("something answers at") && said.contains("stop it, or leave"), "{said}");
+    let (code, printed) = doctor(&shop, &["--variant", "before"]);
+    assert!(
+        code == Some(1) && printed.contains("something answers at") && printed.contains("stop it, or leave"),
+        "{printed}"
+    );
     let unset = shop.place.program().args(["doctor", &scenario]).output().expect("it starts");
-    let said = text(&unset.stdout);
-    assert!(unset.status.code() == Some(1) && said.contains("export SHOP_DATABASE=…"), "{said}");
+    let printed = text(&unset.stdout);
+    assert!(unset.status.code() == Some(1) && printed.contains("export SHOP_DATABASE=…"), "{printed}");
     assert!(!shop.place.reports().exists());
 }
 
@@ -232,9 +238,9 @@ async fn flags_point_to_another_target_and_another_database() {
     let scenario = shop.scenario("", "");
     let elsewhere = ["run", &scenario, "--target", "http://10.0.0.1", "--database-url", &database];
     let output = shop.program().args(elsewhere).output().expect("it starts");
-    let said = text(&output.stderr);
-    assert!(output.status.code() == Some(2) && said.contains("`10.0.0.1` is not this machine"), "{said}");
-    assert!(said.contains("whoever lists processes reads the password") && !said.contains("s3cret"), "{said}");
+    let printed = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && printed.contains("`10.0.0.1` is not this machine"), "{printed}");
+    assert!(printed.contains("whoever lists processes reads the password") && !printed.contains("s3cret"), "{printed}");
     // The variable wins over the file, and the record has its name alone.
     let mut program = shop.program();
     program.env("RBAC_BENCH_DATABASE_URL", &shop.database).env("SHOP_DATABASE", &database).args(["run", &scenario]);

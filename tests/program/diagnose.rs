@@ -32,8 +32,8 @@ fn a_full_pool_that_freezes_its_loops_is_the_fault_of_the_slow_call() {
     // What people read says the same, with the statement and what to do.
     let folder = place.run_folder().display().to_string();
     let output = place.output(&["diagnose", &folder]);
-    let said = text(&output.stdout);
-    assert!(output.status.success() && said.contains(CALL) && said.contains("what to do"), "{said}");
+    let printed = text(&output.stdout);
+    assert!(output.status.success() && printed.contains(CALL) && printed.contains("what to do"), "{printed}");
 }
 
 #[test]
@@ -90,9 +90,9 @@ fn what_is_no_run_is_refused_and_logs_are_read() {
     json(&place.output(&["run", SMALL, "--variant", "scoped", "--json"]));
     let (folder, log) = (place.run_folder().display().to_string(), log.display().to_string());
     let output = place.output(&["diagnose", &folder, "--log", &log, "--what-if", "users=400"]);
-    let said = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(said.contains("PgBouncer ended sessions that were idle in transaction, 7 times"), "{said}");
-    assert!(said.contains("what if: 400 users"), "{said}");
-    assert!(!said.contains('\u{1b}'), "{said}");
+    assert!(printed.contains("PgBouncer ended sessions that were idle in transaction, 7 times"), "{printed}");
+    assert!(printed.contains("what if: 400 users"), "{printed}");
+    assert!(!printed.contains('\u{1b}'), "{printed}");
 }

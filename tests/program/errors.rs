@@ -7,16 +7,16 @@ use rbac_bench::testbed::binaries::{SearchPlaces, find, install_command};
 
 use crate::program::{HANG, Place, SMALL, text};
 
-/// Runs, expects exit `code`, and gives what it said on stderr.
+/// Runs, expects exit `code`, and gives what it reported on stderr.
 fn refused(arguments: &[&str], code: i32) -> String {
     let place = Place::new();
     let output = place.output(arguments);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert_eq!(said.matches("error:").count(), 1, "one error: {said}");
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{printed}");
+    assert_eq!(printed.matches("error:").count(), 1, "one error: {printed}");
     assert!(output.stdout.is_empty(), "no data: {}", text(&output.stdout));
     place.assert_nothing_is_left(HANG);
-    said
+    printed
 }
 
 #[test]
@@ -24,21 +24,25 @@ fn a_wrong_scenario_is_refused_with_file_and_line_and_what_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.toml");
     fs::write(&file, fs::read_to_string(SMALL).unwrap().replace("users = 40", "users = 0")).unwrap();
-    let said = refused(&["run", file.to_str().unwrap()], 2);
-    assert!(said.contains("mine.toml:6:9") && said.contains("`load.users` is 0: expected at least 1"), "{said}");
+    let printed = refused(&["run", file.to_str().unwrap()], 2);
+    assert!(
+        printed.contains("mine.toml:6:9")
+            && printed.contains("invalid value `0` for `load.users`: expected at least 1"),
+        "{printed}"
+    );
 }
 
 #[test]
 fn an_unknown_scenario_is_refused_with_the_nearest_name() {
-    let said = refused(&["run", "colapse"], 2);
-    assert!(said.contains("did you mean `collapse`?"), "{said}");
+    let printed = refused(&["run", "colapse"], 2);
+    assert!(printed.contains("did you mean `collapse`?"), "{printed}");
 }
 
 #[test]
 fn a_folder_without_postgresql_is_refused_before_anything_starts() {
     let empty = tempfile::tempdir().unwrap();
-    let said = refused(&["run", SMALL, "--pg-bin", empty.path().to_str().unwrap()], 1);
-    assert!(said.contains("postgres"), "{said}");
+    let printed = refused(&["run", SMALL, "--pg-bin", empty.path().to_str().unwrap()], 1);
+    assert!(printed.contains("postgres"), "{printed}");
 }
 
 #[test]
@@ -46,10 +50,10 @@ fn too_few_file_descriptors_are_refused_with_the_command_that_raises_them() {
     let place = Place::new();
     let run = format!("ulimit -n 300; exec '{}' run --users 4000", env!("CARGO_BIN_EXE_rbac-bench"));
     let output = Command::new("sh").args(["-c", &run]).env("TMPDIR", place.tmp()).output().unwrap();
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("4000 users need 8256 file descriptors, the limit is 300"), "{said}");
-    assert!(said.contains("hint: raise it with `ulimit -n 8256`"), "{said}");
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("4000 users need 8256 file descriptors, the limit is 300"), "{printed}");
+    assert!(printed.contains("hint: raise it with `ulimit -n 8256`"), "{printed}");
     place.assert_nothing_is_left(HANG);
 }
 
@@ -57,8 +61,8 @@ fn too_few_file_descriptors_are_refused_with_the_command_that_raises_them() {
 fn a_port_in_use_is_refused_with_its_number() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let said = refused(&["gateway", SMALL, "--port", &port], 1);
-    assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+    let printed = refused(&["gateway", SMALL, "--port", &port], 1);
+    assert!(printed.contains(&format!("127.0.0.1:{port}")), "{printed}");
 }
 
 #[test]
@@ -68,8 +72,8 @@ fn a_second_gateway_does_not_share_the_port_of_the_first() {
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(first.child.stdout.take().unwrap()), &mut line).unwrap();
     let port = line.split("http://127.0.0.1:").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-    let said = refused(&["gateway", SMALL, "--port", port], 1);
-    assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+    let printed = refused(&["gateway", SMALL, "--port", port], 1);
+    assert!(printed.contains(&format!("127.0.0.1:{port}")), "{printed}");
     first.signal(nix::sys::signal::Signal::SIGTERM);
     first.wait();
     place.assert_nothing_is_left(HANG);
@@ -90,8 +94,8 @@ fn a_folder_that_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a-file");
     fs::write(&file, "").unwrap();
-    let said = refused(&["run", SMALL, "--out", file.to_str().unwrap()], 1);
-    assert!(said.contains("cannot write"), "{said}");
+    let printed = refused(&["run", SMALL, "--out", file.to_str().unwrap()], 1);
+    assert!(printed.contains("cannot write"), "{printed}");
 }
 
 #[test]

@@ -108,17 +108,17 @@ fn execute(url: &str, sql: &str) {
 }
 
 #[test]
-fn a_database_of_ones_own_is_filled_once_kept_and_not_mixed_with_other_data() {
+fn a_database_of_your_own_is_filled_once_kept_and_not_mixed_with_other_data() {
     use reqwest::Method;
     let place = Place::new();
     let mut server = place.start(&["gateway", SMALL, "--json"]);
-    let said = |run: &mut crate::program::Started| -> Value {
+    let printed = |run: &mut crate::program::Started| -> Value {
         let mut line = String::new();
         BufReader::new(run.child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         serde_json::from_str(&line).expect("JSON")
     };
     // The database `postgres` of another gateway's server is there, and empty.
-    let own = said(&mut server)["database_url"].as_str().unwrap().replace("/rbac?", "/postgres?");
+    let own = printed(&mut server)["database_url"].as_str().unwrap().replace("/rbac?", "/postgres?");
     let arguments = ["gateway", SMALL, "--json", "--database-url", &own];
 
     execute(&own, "CREATE TABLE orders (id integer)");
@@ -128,14 +128,14 @@ fn a_database_of_ones_own_is_filled_once_kept_and_not_mixed_with_other_data() {
     execute(&own, "DROP TABLE orders");
 
     let mut first = place.start(&arguments);
-    let serving = said(&mut first);
+    let serving = printed(&mut first);
     assert!(serving["password"].is_string(), "{serving}");
     execute(&own, "UPDATE tools SET name = 'kept' WHERE name = 'echo'");
     first.signal(Signal::SIGINT);
     assert_eq!(first.wait(), Some(0));
 
     let mut second = place.start(&arguments);
-    let serving = said(&mut second);
+    let serving = printed(&mut second);
     assert!(serving["password"].is_null(), "whatever it was, it still is: {serving}");
     let (url, token) = (serving["url"].as_str().unwrap(), serving["user_token"].as_str());
     let (_, listed) = ask(Method::GET, &format!("{url}/tools"), token, None);
@@ -156,9 +156,9 @@ fn a_database_that_cannot_be_used_is_refused_without_repeating_its_password() {
         ("postgresql://me:secret@localhost/mine?sslmode=require", 2, "TLS"),
     ] {
         let refused = place.output(&["gateway", SMALL, "--database-url", url]);
-        let said = text(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(code), "{said}");
-        assert!(said.contains(wanted) && !said.contains("secret"), "{said}");
+        let printed = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(code), "{printed}");
+        assert!(printed.contains(wanted) && !printed.contains("secret"), "{printed}");
     }
     place.assert_nothing_is_left(Duration::from_secs(10));
 }

@@ -153,6 +153,6 @@ async fn the_servers_own_count_agrees_with_what_the_specimen_says_it_held() {
         truth_s += truth.idle_s;
     }
     let counted_s = specimen.counted_s().await - before_s;
-    assert!((counted_s / truth_s - 1.0).abs() < 0.05, "counted {counted_s} s, said {truth_s} s");
+    assert!((counted_s / truth_s - 1.0).abs() < 0.05, "counted {counted_s} s, printed {truth_s} s");
     specimen.stop();
 }

@@ -95,7 +95,7 @@ fn ten_thousand_idle_connections_slow_readers_and_garbage_stop_nobody_else() {
             stream
         })
         .collect();
-    assert_eq!(tools(), 200, "beside fifty that have said half of it");
+    assert_eq!(tools(), 200, "beside fifty that have printed half of it");
 
     for garbage in
         [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", &[0; 4096]]
@@ -124,25 +124,27 @@ fn ten_thousand_idle_connections_slow_readers_and_garbage_stop_nobody_else() {
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 const SLOW_TOOL: Duration = Duration::from_secs(3);
 
-/// Waits until the other end has closed the connection, saying a letter now and then; gives what it said.
+/// Waits until the other end has closed the connection, saying a letter now and then; gives what it reported.
 fn closed_by_the_server(stream: &mut TcpStream, letters: &[u8]) -> Vec<u8> {
     stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    let (deadline, mut said, mut chunk) = (Instant::now() + HANG, Vec::new(), [0; 4096]);
+    let (deadline, mut printed, mut chunk) = (Instant::now() + HANG, Vec::new(), [0; 4096]);
     let mut letters = letters.iter();
     loop {
         match stream.read(&mut chunk) {
-            Ok(0) => return said,
-            Ok(count) => said.extend_from_slice(&chunk[..count]),
+            Ok(0) => return printed,
+            Ok(count) => printed.extend_from_slice(&chunk[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 let letter = letters.next().map_or(&[][..], std::slice::from_ref);
                 // A close that crosses the letter is found by the next read.
                 drop(stream.write_all(letter));
             }
-            // What was said after the close is answered with a reset.
-            Err(error) if error.kind() == ErrorKind::ConnectionReset && !letters.as_slice().is_empty() => return said,
+            // What was stated after the close is answered with a reset.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset && !letters.as_slice().is_empty() => {
+                return printed;
+            }
             Err(error) => panic!("not closed in an orderly way: {error}"),
         }
-        assert!(Instant::now() < deadline, "never closed; it said {}", String::from_utf8_lossy(&said));
+        assert!(Instant::now() < deadline, "never closed; it printed {}", String::from_utf8_lossy(&printed));
     }
 }
 

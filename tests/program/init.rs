@@ -52,16 +52,16 @@ fn a_document_is_fetched_and_what_is_not_known_is_named_until_it_is_filled_in() 
     assert!(scenario.contains(&format!("url = \"{url}\"")), "{scenario}");
 
     let checked = run(&place, &["scenario", "check", "shop.toml"]);
-    let said = text(&checked.stdout);
-    assert_eq!(exit(&checked), Some(2), "{said}");
+    let printed = text(&checked.stdout);
+    assert_eq!(exit(&checked), Some(2), "{printed}");
     let line = 1 + scenario.lines().position(|line| line.contains("report_id = [\"TODO")).unwrap();
     let expected = format!(
         "shop.toml:{line}:24: error: `route[7].params.report_id` is still TODO: give values, such as [1, 2], \
          {{ from = 1, to = 100 }} or {{ file = \"ids.txt\" }}"
     );
-    assert!(said.lines().any(|line| line == expected), "{expected}\n{said}");
-    assert!(said.contains("`identity[1].user` is still TODO"), "{said}");
-    assert_eq!(said.lines().count(), 4, "{said}");
+    assert!(printed.lines().any(|line| line == expected), "{expected}\n{printed}");
+    assert!(printed.contains("`identity[1].user` is still TODO"), "{printed}");
+    assert_eq!(printed.lines().count(), 4, "{printed}");
     let ran = run(&place, &["run", "shop.toml"]);
     assert_eq!(exit(&ran), Some(2));
     assert!(text(&ran.stderr).contains("is still TODO"), "{}", text(&ran.stderr));
@@ -92,7 +92,7 @@ fn a_file_that_is_there_is_kept_unless_it_may_be_replaced() {
 }
 
 #[test]
-fn what_cannot_be_made_into_a_scenario_is_told_in_one_line() {
+fn what_cannot_be_made_into_a_scenario_is_reported_in_one_line() {
     let place = Place::new();
     fs::write(place.tmp().join("empty.log"), "").unwrap();
     fs::write(place.tmp().join("a.log.gz"), [0x1f, 0x8b, 8, 0]).unwrap();
@@ -101,7 +101,7 @@ fn what_cannot_be_made_into_a_scenario_is_told_in_one_line() {
         answering("HTTP/1.1 307 x\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n".to_owned());
     let (endless, _endless) =
         answering(format!("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{}", "x".repeat(21 << 20)));
-    for (args, code, told) in [
+    for (args, code, reported) in [
         (vec!["init"], 2, "required"),
         (vec!["init", "--openapi", "nowhere.json"], 2, "cannot read `nowhere.json`"),
         (vec!["init", "--openapi", "http://10.0.0.1/openapi.json"], 2, "pass `--allow-remote 10.0.0.1`"),
@@ -111,13 +111,17 @@ fn what_cannot_be_made_into_a_scenario_is_told_in_one_line() {
         (vec!["init", "--openapi", &endless], 1, "is longer than 20 MB"),
         (vec!["init", "--access-log", "empty.log"], 2, "has no line of the common or the combined log format"),
         (vec!["init", "--access-log", "a.log.gz"], 2, "is compressed"),
-        (vec!["init", "--url", "http://me:s3cret@127.0.0.1/"], 2, "`--url`: a URL with a name or a password"),
+        (
+            vec!["init", "--url", "http://me:s3cret@127.0.0.1/"],
+            2,
+            "`--url`: invalid URL: expected one without name and password",
+        ),
         (vec!["init", "--url", "http://127.0.0.1/", "--force"], 2, "--output"),
     ] {
         let output = run(&place, &args);
-        let said = text(&output.stderr);
-        assert_eq!(exit(&output), Some(code), "{args:?}: {said}");
-        assert!(said.contains(told) && !said.contains("s3cret"), "{args:?}: {said}");
+        let printed = text(&output.stderr);
+        assert_eq!(exit(&output), Some(code), "{args:?}: {printed}");
+        assert!(printed.contains(reported) && !printed.contains("s3cret"), "{args:?}: {printed}");
     }
 }
 
@@ -154,7 +158,7 @@ fn a_dry_run_shows_what_would_be_sent_and_no_secret() {
         let mut program = place.program();
         program.current_dir(place.tmp()).env("SHOP_TOKEN", "s3cret").args([command, "shop.toml", "--dry-run=1"]);
         let output = program.output().unwrap();
-        let said = text(&output.stdout);
+        let printed = text(&output.stdout);
         assert_eq!(exit(&output), Some(0), "{}", text(&output.stderr));
         for line in [
             "GET /reports/{id}  75.0 %",
@@ -166,17 +170,17 @@ fn a_dry_run_shows_what_would_be_sent_and_no_secret() {
             "  DELETE /reports/{id}  changes data: `allow_data_changes = true` under [load] asks for it",
             "          `shop.example.com` would be refused: it is not this machine, and `--allow-remote shop.example.com` is not given",
         ] {
-            assert!(said.lines().any(|it| it == line), "{line}\n{said}");
+            assert!(printed.lines().any(|it| it == line), "{line}\n{printed}");
         }
-        assert!(!said.contains("s3cret"), "{said}");
+        assert!(!printed.contains("s3cret"), "{printed}");
     }
     assert!(!place.tmp().join("reports").exists() && !place.reports().exists(), "nothing was run");
     let output = run(&place, &["run", "shop.toml", "--dry-run", "--json", "--allow-remote", "shop.example.com"]);
-    let told = json(&output);
-    assert_eq!(told["format"]["name"], "rbac-bench/dry-run");
-    assert_eq!(told["routes"][0]["requests"].as_array().map(Vec::len), Some(2));
-    assert_eq!(told["variants"][1]["refused"], serde_json::json!([]));
-    assert_eq!(told["identities"][0]["variables"]["SHOP_TOKEN"], false);
+    let reported = json(&output);
+    assert_eq!(reported["format"]["name"], "rbac-bench/dry-run");
+    assert_eq!(reported["routes"][0]["requests"].as_array().map(Vec::len), Some(2));
+    assert_eq!(reported["variants"][1]["refused"], serde_json::json!([]));
+    assert_eq!(reported["identities"][0]["variables"]["SHOP_TOKEN"], false);
     let refused = run(&place, &["run", "--dry-run"]);
     assert_eq!(exit(&refused), Some(2));
 }

@@ -98,8 +98,8 @@ fn a_replica_that_dies_ends_the_run_with_its_name() {
     let processes = place.processes();
     let (replica, _) = processes.iter().find(|(_, command)| command.contains("serve-replica")).expect("a replica");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(*replica), Signal::SIGKILL).unwrap();
-    let said = run.wait_for_line("error:");
-    assert!(said.contains("gw-1 has ended by itself"), "{said}");
+    let printed = run.wait_for_line("error:");
+    assert!(printed.contains("gw-1 has ended by itself"), "{printed}");
     assert_eq!(run.wait(), Some(1));
     place.assert_nothing_is_left(Duration::from_secs(10));
 }

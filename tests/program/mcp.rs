@@ -26,7 +26,7 @@ const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/mcp_cli
 struct Serving {
     place: Place,
     run: Started,
-    said: Value,
+    printed: Value,
 }
 
 impl Serving {
@@ -35,16 +35,16 @@ impl Serving {
         let mut run = place.start(&["gateway", SMALL, "--json", "--variant", "held"]);
         let mut line = String::new();
         BufReader::new(run.child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-        Self { place, run, said: serde_json::from_str(&line).expect("JSON") }
+        Self { place, run, printed: serde_json::from_str(&line).expect("JSON") }
     }
 
-    fn said(&self, key: &str) -> &str {
-        self.said[key].as_str().expect("text")
+    fn printed(&self, key: &str) -> &str {
+        self.printed[key].as_str().expect("text")
     }
 
     async fn client(&self, path: &str) -> RunningService<RoleClient, ()> {
-        let url = format!("{}{path}", self.said("url"));
-        let config = StreamableHttpClientTransportConfig::with_uri(url).auth_header(self.said("user_token"));
+        let url = format!("{}{path}", self.printed("url"));
+        let config = StreamableHttpClientTransportConfig::with_uri(url).auth_header(self.printed("user_token"));
         ().serve(StreamableHttpClientTransport::from_config(config)).await.expect("initialized")
     }
 
@@ -68,8 +68,8 @@ async fn the_rust_sdk_initializes_lists_and_calls_a_slow_tool() {
     let names: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
     assert!(names.contains(&"slow-search") && names.len() > 10, "{names:?}");
     let result = client.call_tool(search()).await.expect("a result");
-    let said = serde_json::to_value(&result).expect("JSON");
-    assert_eq!(said["content"][0]["text"], "nothing found for `sessions`", "{said}");
+    let printed = serde_json::to_value(&result).expect("JSON");
+    assert_eq!(printed["content"][0]["text"], "nothing found for `sessions`", "{printed}");
 
     let resources = client.list_all_resources().await.expect("resources");
     let note = client.read_resource(ReadResourceRequestParams::new(resources[0].uri.clone())).await.expect("a note");
@@ -91,7 +91,7 @@ async fn a_virtual_server_offers_its_own_tools_and_no_others() {
     let serving = Serving::start();
     let of_server = async |number: &str| {
         let (database, connection) =
-            tokio_postgres::connect(serving.said("database_url"), tokio_postgres::NoTls).await.expect("a server");
+            tokio_postgres::connect(serving.printed("database_url"), tokio_postgres::NoTls).await.expect("a server");
         tokio::spawn(connection);
         let row = database.query_one("SELECT md5($1)", &[&number]).await.expect("a row");
         serving.client(&format!("/servers/{}/mcp", row.get::<_, String>(0))).await
@@ -112,18 +112,21 @@ async fn a_virtual_server_offers_its_own_tools_and_no_others() {
 #[test]
 fn both_python_sdks_list_and_call_in_their_default_mode() {
     let serving = Serving::start();
-    let url = format!("{}/mcp", serving.said("url"));
+    let url = format!("{}/mcp", serving.printed("url"));
     for (python, protocol) in PYTHONS {
         assert!(Path::new(python).exists(), "`{python}` is missing: `make deps` brings it");
         let ask = |token: &str| Command::new(python).arg(CLIENT).arg(&url).arg(token).output().expect("Python");
-        let output = ask(serving.said("user_token"));
+        let output = ask(serving.printed("user_token"));
         assert!(output.status.success(), "{python}: {}", text(&output.stderr));
-        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!((said["server"].as_str(), said["protocol"].as_str()), (Some("rbac-bench-gateway"), Some(protocol)));
-        assert!(said["tools"].as_array().is_some_and(|tools| tools.contains(&json!("slow-search"))), "{said}");
-        assert_eq!(said["result"], "nothing found for `sessions`", "{said}");
-        assert_eq!(said["prompt"], "Summarise all in 1 sentences.", "{said}");
-        assert!(said["note"].as_str().is_some_and(|note| note.starts_with("note")), "{said}");
+        let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(
+            (printed["server"].as_str(), printed["protocol"].as_str()),
+            (Some("rbac-bench-gateway"), Some(protocol))
+        );
+        assert!(printed["tools"].as_array().is_some_and(|tools| tools.contains(&json!("slow-search"))), "{printed}");
+        assert_eq!(printed["result"], "nothing found for `sessions`", "{printed}");
+        assert_eq!(printed["prompt"], "Summarise all in 1 sentences.", "{printed}");
+        assert!(printed["note"].as_str().is_some_and(|note| note.starts_with("note")), "{printed}");
         let refused = ask("nonsense");
         assert!(!refused.status.success() && text(&refused.stderr).contains("401"), "{}", text(&refused.stderr));
     }

@@ -25,16 +25,16 @@ def refuse_bad_token(url: str, headers: dict[str, str]) -> None:
 async def with_client(url: str, headers: dict[str, str]) -> dict:
     async with create_mcp_http_client(headers=headers) as http:
         async with Client(streamable_http_client(url, http_client=http)) as client:
-            said = await everything(client)
-            return {**said, "server": client.server_info.name, "protocol": client.protocol_version}
+            printed = await everything(client)
+            return {**printed, "server": client.server_info.name, "protocol": client.protocol_version}
 
 
 async def with_session(url: str, headers: dict[str, str]) -> dict:
     async with streamablehttp_client(url, headers=headers) as streams:
         async with ClientSession(streams[0], streams[1]) as session:
             initialized = await session.initialize()
-            said = await everything(session)
-            return {**said, "server": initialized.serverInfo.name, "protocol": initialized.protocolVersion}
+            printed = await everything(session)
+            return {**printed, "server": initialized.serverInfo.name, "protocol": initialized.protocolVersion}
 
 
 async def everything(client) -> dict:

@@ -22,22 +22,22 @@ const SHORT: [&str; 14] = [
     "3m",
 ];
 
-/// The document of a paired gate, its exit code, and what it said on stderr.
+/// The document of a paired gate, its exit code, and what it reported on stderr.
 fn paired_gate(place: &Place, baseline: &str, candidate: &str, pairs: &[&str]) -> (Value, Option<i32>, String) {
     let arms =
         [&["gate", SMALL, "--paired", "--baseline", baseline, "--candidate", candidate, "--json"], pairs].concat();
     let output = place.output(&[&arms[..], &SHORT[..]].concat());
-    let said = text(&output.stderr);
-    let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
-    (document, output.status.code(), said)
+    let printed = text(&output.stderr);
+    let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    (document, output.status.code(), printed)
 }
 
 #[test]
 fn a_paired_gate_of_held_against_scoped_fails_and_names_the_metrics() {
     let place = Place::new();
-    let (document, code, said) = paired_gate(&place, "scoped", "held", &["--pairs", "4", "--alpha", "20%"]);
+    let (document, code, printed) = paired_gate(&place, "scoped", "held", &["--pairs", "4", "--alpha", "20%"]);
     // Four pairs that agree have p = 1/16; times three metrics it is the least that is within 20 %.
-    assert_eq!(code, Some(99), "{document:#}\n{said}");
+    assert_eq!(code, Some(99), "{document:#}\n{printed}");
     assert_eq!(document["verdict"], "failed");
     let rules = document["rules"].as_array().expect("a list");
     let failed = |metric: &str| {
@@ -49,7 +49,7 @@ fn a_paired_gate_of_held_against_scoped_fails_and_names_the_metrics() {
     };
     failed("idle_in_transaction.mean");
     failed("transaction_age.p50");
-    assert!(said.contains("pair 1/4 · baseline · scoped"), "progress on stderr: {said}");
+    assert!(printed.contains("pair 1/4 · baseline · scoped"), "progress on stderr: {printed}");
 
     let folder = place.run_folder();
     let record: Value = serde_json::from_slice(&std::fs::read(folder.join("paired.json")).unwrap()).unwrap();
@@ -63,13 +63,13 @@ fn a_paired_gate_of_held_against_scoped_fails_and_names_the_metrics() {
 #[test]
 fn a_paired_gate_of_the_same_in_both_arms_does_not_fail() {
     let place = Place::new();
-    let (document, code, said) = paired_gate(&place, "scoped", "scoped", &["--pairs", "5", "--alpha", "10%"]);
+    let (document, code, printed) = paired_gate(&place, "scoped", "scoped", &["--pairs", "5", "--alpha", "10%"]);
     // Chance may leave a metric unclear on a machine as busy as one that runs tests; it must not fail one.
-    assert!(matches!(code, Some(0 | 3)), "{document:#}\n{said}");
+    assert!(matches!(code, Some(0 | 3)), "{document:#}\n{printed}");
     assert_ne!(document["verdict"], "failed", "{document:#}");
     let rules = document["rules"].as_array().expect("a list");
     assert_eq!(rules.len(), 3);
-    assert!(rules.iter().all(|rule| rule["pairs"].as_u64().is_some_and(|pairs| pairs >= 4)), "{document:#}\n{said}");
+    assert!(rules.iter().all(|rule| rule["pairs"].as_u64().is_some_and(|pairs| pairs >= 4)), "{document:#}\n{printed}");
     place.assert_nothing_is_left(HANG);
 }
 
@@ -96,9 +96,9 @@ fn a_paired_gate_that_makes_no_sense_is_refused_before_any_load() {
     ] {
         let place = Place::new();
         let output = place.output(&[&["gate", SMALL][..], &flags].concat());
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{flags:?}: {said}");
-        assert!(said.contains(why), "{flags:?}: {said}");
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {printed}");
+        assert!(printed.contains(why), "{flags:?}: {printed}");
         assert!(!place.reports().exists(), "no load for {flags:?}");
     }
 }

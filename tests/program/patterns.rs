@@ -74,7 +74,7 @@ fn a_session_that_lives_as_long_as_the_request_is_held_by_every_slow_route() {
 }
 
 #[test]
-fn a_plugin_a_page_and_a_stream_are_told_apart() {
+fn a_plugin_a_page_and_a_stream_are_distinguished() {
     assert_held_as_true("across_hook", &["gateway.hook_delay=400ms"], &[(CALL, "H3")]);
     assert_held_as_true("across_render", &[], &[(PAGE, "H4")]);
     assert_held_as_true("until_sent", &[], &[(STREAM, "H5")]);
@@ -112,7 +112,7 @@ fn a_probe_that_never_commits_is_left_behind_and_named_by_its_statement() {
 }
 
 #[test]
-fn waits_for_the_pool_that_stop_the_event_loops_are_told_beside_who_fills_it() {
+fn waits_for_the_pool_that_stop_the_event_loops_are_reported_beside_who_fills_it() {
     // The pool fills while the users arrive: only before it is full do the routes in flight tell who takes its sessions.
     let settings = [
         "gateway.checkout=blocking",

@@ -17,10 +17,10 @@ const BEHIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/pgbounc
 
 const KILLED: &str = "idle transaction timeout";
 
-fn told(variant: &Value) -> Vec<(&str, u64)> {
+fn reported(variant: &Value) -> Vec<(&str, u64)> {
     let errors = variant["errors"].as_array().expect("a list").iter();
-    let told = errors.filter(|error| error["seen_by"] == "pgbouncer");
-    told.filter_map(|error| Some((error["text"].as_str()?, error["count"].as_u64()?))).collect()
+    let reported = errors.filter(|error| error["seen_by"] == "pgbouncer");
+    reported.filter_map(|error| Some((error["text"].as_str()?, error["count"].as_u64()?))).collect()
 }
 
 fn of_pgbouncer(samples: &[Stamped], scope: SessionScope) -> Vec<&PgBouncerSample> {
@@ -42,13 +42,13 @@ fn a_held_transaction_is_ended_and_counted_and_a_scoped_one_is_not() {
     let record = record(&folder);
     let (held, scoped) = (&record["variants"]["held"], &record["variants"]["scoped"]);
 
-    let [(KILLED, kills)] = told(held)[..] else { panic!("{:?}", told(held)) };
+    let [(KILLED, kills)] = reported(held)[..] else { panic!("{:?}", reported(held)) };
     assert!(kills >= 5, "{kills}");
     assert_eq!(held["sessions_lost"]["pgbouncer"].as_u64(), Some(kills), "the server takes them for closed");
     assert!(table.contains(&format!("{kills} ×  {KILLED}")), "{table}");
     assert!(table.contains("PgBouncer 1."), "{table}");
     assert!(!table.contains("Nothing went wrong"), "{table}");
-    assert_eq!(told(scoped), []);
+    assert_eq!(reported(scoped), []);
     assert_eq!(scoped["summary"]["failure_ratio"].as_f64(), Some(0.0), "{scoped}");
     assert_eq!(scoped["sessions_lost"]["pgbouncer"].as_u64(), Some(0));
 
@@ -62,7 +62,7 @@ fn a_held_transaction_is_ended_and_counted_and_a_scoped_one_is_not() {
     assert!(last[0].xact_count.unwrap() > 0, "{last:?}");
 
     let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
-    assert!(page.contains("<h3>PgBouncer</h3>") && page.contains("PgBouncer told a client"), "its pools are drawn");
+    assert!(page.contains("<h3>PgBouncer</h3>") && page.contains("PgBouncer reported a client"), "its pools are drawn");
     let diagnosis = json(&place.output(&["diagnose", folder.to_str().unwrap(), "--json"]));
     let found = diagnosis["findings"].as_array().unwrap().iter().find(|it| it["kind"] == "pgbouncer_timeout");
     let evidence = &found.unwrap_or_else(|| panic!("{diagnosis}"))["evidence"];
@@ -134,8 +134,8 @@ fn a_pgbouncer_that_dies_ends_the_run_with_its_name() {
     let place = Place::new();
     let mut run = loading(&place);
     kill(pid_of(&place, "pgbouncer.ini"), Signal::SIGKILL).unwrap();
-    let said = run.wait_for_line("error:");
-    assert!(said.contains("pgbouncer` ended by itself"), "{said}");
+    let printed = run.wait_for_line("error:");
+    assert!(printed.contains("pgbouncer` ended by itself"), "{printed}");
     assert_eq!(run.wait(), Some(1));
     place.assert_nothing_is_left(Duration::from_secs(15));
 }
@@ -154,13 +154,13 @@ fn it_is_not_put_in_front_of_somebody_elses_server() {
     let place = Place::new();
     let url = "postgresql://me:secret@127.0.0.1:1/mine";
     let output = place.output(&["gateway", BEHIND, "--database-url", url]);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("private PostgreSQL only") && !said.contains("secret"), "{said}");
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{printed}");
+    assert!(printed.contains("private PostgreSQL only") && !printed.contains("secret"), "{printed}");
 }
 
 #[test]
-fn a_pgbouncer_of_ones_own_is_watched_and_its_password_kept() {
+fn a_pgbouncer_of_your_own_is_watched_and_its_password_kept() {
     let place = Place::new();
     let mut gateway = place.start(&["gateway", BEHIND, "--json"]);
     let mut line = String::new();
@@ -187,16 +187,16 @@ fn a_pgbouncer_of_ones_own_is_watched_and_its_password_kept() {
     assert!(seen.iter().any(|sample| sample.pools.as_ref().is_some_and(|pools| !pools.is_empty())), "{seen:?}");
     assert!(seen.iter().all(|sample| sample.errors.is_none()), "its log is elsewhere: {seen:?}");
     let written = std::fs::read_dir(&folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
-    let said: String = written.chain([output.stdout, output.stderr]).map(|bytes| text(&bytes)).collect();
-    assert!(!said.contains("secret"));
+    let printed: String = written.chain([output.stdout, output.stderr]).map(|bytes| text(&bytes)).collect();
+    assert!(!printed.contains("secret"));
     place.assert_nothing_is_left(HANG);
 }
 
 #[test]
 fn a_pgbouncer_that_cannot_be_watched_is_one_clear_error() {
-    for (arguments, code, said) in [
+    for (arguments, code, printed) in [
         ([crate::program::SMALL, "postgresql://me:secret@127.0.0.1:1/"], 1, "cannot watch PgBouncer at its console"),
-        ([crate::program::SMALL, "postgresql://127.0.0.1:1/"], 2, "it names no user"),
+        ([crate::program::SMALL, "postgresql://127.0.0.1:1/"], 2, "no user name"),
         ([BEHIND, "postgresql://me:secret@127.0.0.1:1/"], 2, "the scenario has a PgBouncer of its own"),
     ] {
         let place = Place::new();
@@ -204,7 +204,7 @@ fn a_pgbouncer_that_cannot_be_watched_is_one_clear_error() {
         let output = place.output(&["run", scenario, "--pgbouncer-url", url]);
         let heard = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{heard}");
-        assert!(heard.contains(said) && !heard.contains("secret"), "{heard}");
+        assert!(heard.contains(printed) && !heard.contains("secret"), "{heard}");
         place.assert_nothing_is_left(HANG);
     }
 }

@@ -72,12 +72,12 @@ impl Place {
         Self::started(program)
     }
 
-    /// The same, with more said to it.
+    /// The same, with more reported to it.
     pub(crate) fn started(mut program: Command) -> Started {
         let mut child = program.spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let (said, heard) = channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        let (printed, heard) = channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| printed.send(line)));
         Started { child, stderr: heard }
     }
 
@@ -124,19 +124,19 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// Reads what it says on stderr until a line holds `text`; gives everything that was said.
+    /// Reads what it says on stderr until a line holds `text`; gives everything that was stated.
     pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
-        let mut said = String::new();
+        let mut printed = String::new();
         loop {
             match self.stderr.recv_timeout(HANG) {
                 Ok(line) => {
-                    said += &line;
-                    said.push('\n');
+                    printed += &line;
+                    printed.push('\n');
                     if line.contains(text) {
-                        return said;
+                        return printed;
                     }
                 }
-                Err(why) => panic!("{why} before it said `{text}`:\n{said}"),
+                Err(why) => panic!("{why} before it printed `{text}`:\n{printed}"),
             }
         }
     }

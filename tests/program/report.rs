@@ -82,7 +82,7 @@ fn report(place: &Place, runs: &[&Path]) -> Output {
     place.output(&arguments)
 }
 
-/// The file of one run, where it is written when nothing else is said.
+/// The file of one run, where it is written when nothing else is stated.
 fn page(place: &Place, run: &Path) -> String {
     let output = report(place, &[run]);
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -22,21 +22,21 @@ def check(is_so, what):
 
 
 class Reader:
-    """A page, what it said on the console, and what it asked the network for."""
+    """A page, what it printed on the console, and what it asked the network for."""
 
     def __init__(self, browser, path, **context):
         self.context = browser.new_context(**context)
         self.page = self.context.new_page()
-        self.said, self.asked, self.dialogs = [], [], []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.printed, self.asked, self.dialogs = [], [], []
+        self.page.on("console", lambda message: self.printed.append(message.text))
+        self.page.on("pageerror", lambda error: self.printed.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
         self.url = Path(path).as_uri()
         self.page.goto(self.url)
 
     def check_quiet(self):
-        check(not self.said, f"no message on the console: {self.said}")
+        check(not self.printed, f"no message on the console: {self.printed}")
         check(self.asked == [self.url], f"no request leaves the file: {self.asked}")
         check(not self.dialogs, f"no dialog: {self.dialogs}")
 
@@ -93,8 +93,8 @@ def keyboard_reads_too(reader):
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     check(page.locator("#at").inner_text() == "0.3 s", "three steps of 0.1 s")
-    said = slider.get_attribute("aria-valuetext")
-    check("0.3 s" in said and "held idle in transaction" in said, f"a screen reader hears it: {said}")
+    printed = slider.get_attribute("aria-valuetext")
+    check("0.3 s" in printed and "held idle in transaction" in printed, f"a screen reader hears it: {printed}")
     page.keyboard.press("End")
     check(page.locator("#at").inner_text() == "36.0 s", "the end of the axis")
     page.keyboard.press("Escape")
@@ -134,7 +134,7 @@ def the_policy_is_in_force(reader):
     )
     check(page.evaluate("window.injected") is None, "an injected script does not run")
     check(page.evaluate("getComputedStyle(document.body).display") != "none", "an injected style does nothing")
-    check(len(reader.said) >= 3, f"the browser says that it has blocked them: {reader.said}")
+    check(len(reader.printed) >= 3, f"the browser says that it has blocked them: {reader.printed}")
     check(page.locator("h1").is_visible(), "the report is still there")
 
 

@@ -123,8 +123,8 @@ async fn weather() -> &'static str {
 
 /// Fails as a masked failure does, and repeats what it should not.
 async fn masked(headers: HeaderMap) -> String {
-    let said = headers.get("authorization").and_then(|it| it.to_str().ok()).unwrap_or_default();
-    format!(r#"{{"error":"no luck with {said}"}}"#)
+    let printed = headers.get("authorization").and_then(|it| it.to_str().ok()).unwrap_or_default();
+    format!(r#"{{"error":"no luck with {printed}"}}"#)
 }
 
 async fn orders(State(app): State<App>) -> StatusCode {
@@ -263,14 +263,14 @@ async fn with_the_mistake_switched_off_nobody_is_named() {
     // Somebody else holds two sessions of the same database.
     let strangers = [stranger().await, stranger().await];
     let whose = "database.applications=[\"shop\"]";
-    let said =
+    let printed =
         output(&place, &database, &["run", &scenario, "--set", "load.allow_data_changes=true", "--set", whose]).await;
     drop(strangers);
-    let table = text(&said.stdout);
+    let table = text(&printed.stdout);
     assert!(
-        said.status.success() && table.contains("8 users") && table.contains(&url),
+        printed.status.success() && table.contains("8 users") && table.contains(&url),
         "{table}{}",
-        text(&said.stderr)
+        text(&printed.stderr)
     );
     let findings = diagnosed(&place, &database).await;
     assert_eq!(held(&findings), Vec::<&str>::new(), "{findings:#?}");
@@ -318,15 +318,24 @@ async fn what_cannot_be_reached_is_refused_before_anything_is_written() {
         (output.status.code(), text(&output.stderr))
     };
     let here = "postgresql://app:s3cret@127.0.0.1:9/shop";
-    let (code, said) = refused("http://10.0.0.1:8000", here, &[]).await;
+    let (code, printed) = refused("http://10.0.0.1:8000", here, &[]).await;
     assert_eq!(code, Some(2));
-    assert!(said.contains("`10.0.0.1` is not this machine") && said.contains("--allow-remote 10.0.0.1"), "{said}");
-    let (code, said) = refused("http://shop.example.com", here, &["--allow-remote", "example.com"]).await;
-    assert!(code == Some(2) && said.contains("`shop.example.com` is not this machine"), "{said}");
-    let (code, said) = refused("http://127.0.0.1:9", "postgresql://app:s3cret@10.0.0.1/shop", &[]).await;
-    assert!(code == Some(2) && said.contains("`10.0.0.1` is not this machine") && !said.contains("s3cret"), "{said}");
-    let (code, said) = refused("http://127.0.0.1:9", "s3cret", &[]).await;
-    assert!(code == Some(2) && said.contains("the variable `SHOP_DATABASE`") && !said.contains("s3cret"), "{said}");
+    assert!(
+        printed.contains("`10.0.0.1` is not this machine") && printed.contains("--allow-remote 10.0.0.1"),
+        "{printed}"
+    );
+    let (code, printed) = refused("http://shop.example.com", here, &["--allow-remote", "example.com"]).await;
+    assert!(code == Some(2) && printed.contains("`shop.example.com` is not this machine"), "{printed}");
+    let (code, printed) = refused("http://127.0.0.1:9", "postgresql://app:s3cret@10.0.0.1/shop", &[]).await;
+    assert!(
+        code == Some(2) && printed.contains("`10.0.0.1` is not this machine") && !printed.contains("s3cret"),
+        "{printed}"
+    );
+    let (code, printed) = refused("http://127.0.0.1:9", "s3cret", &[]).await;
+    assert!(
+        code == Some(2) && printed.contains("the variable `SHOP_DATABASE`") && !printed.contains("s3cret"),
+        "{printed}"
+    );
     // A database that does not answer has nothing to do with the request.
     let scenario = write_scenario(&place, "http://127.0.0.1:9", route);
     let output = output(&place, here, &["run", &scenario]).await;

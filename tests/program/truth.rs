@@ -52,16 +52,16 @@ impl Diagnosed {
         (after_s - before_s) / (last_s - first_s) * (to_s - from_s)
     }
 
-    /// Asserts that what is said to be held is within 15 % of what the gateway says that it held.
+    /// Asserts that what is reported to be held is within 15 % of what the gateway says that it held.
     #[track_caller]
     pub(crate) fn assert_holds_the_truth(&self) {
         let routes = self.variant["routes"].as_array().expect("a list");
-        let said = self.findings.iter().filter(|it| it["kind"] == "held_session").map(|finding| {
+        let printed = self.findings.iter().filter(|it| it["kind"] == "held_session").map(|finding| {
             let route = routes.iter().find(|it| it["route"] == finding["route"]).expect("it was asked for");
             let requests = route["requests"].as_f64().expect("a count");
             requests * finding["held_s_per_request"]["value"].as_f64().expect("seconds")
         });
-        let (said_s, truth_s) = (said.sum::<f64>(), self.truth_s());
-        assert!((said_s / truth_s - 1.0).abs() < 0.15, "said {said_s} s, true {truth_s} s: {:#?}", self.findings);
+        let (said_s, truth_s) = (printed.sum::<f64>(), self.truth_s());
+        assert!((said_s / truth_s - 1.0).abs() < 0.15, "printed {said_s} s, true {truth_s} s: {:#?}", self.findings);
     }
 }

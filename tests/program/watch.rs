@@ -113,13 +113,13 @@ fn a_role_that_sees_nothing_is_refused_with_the_grant_that_cures_it() {
     for arguments in [&["--once", "--json"][..], &["--duration", "1s"]] {
         let url = server.url_of("blind:secret");
         let output = server.place.output(&[&["watch", "--database-url", &url], arguments].concat());
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{printed}");
         assert!(
-            said.contains("role `blind` cannot see other sessions") && said.contains("grant it pg_monitor"),
-            "{said}"
+            printed.contains("role `blind` cannot see other sessions") && printed.contains("grant it pg_monitor"),
+            "{printed}"
         );
-        assert!(!said.contains("secret") && output.stdout.is_empty(), "{said}");
+        assert!(!printed.contains("secret") && output.stdout.is_empty(), "{printed}");
     }
     server.stop();
 }
@@ -153,12 +153,12 @@ fn a_record_of_what_was_watched_is_judged_diagnosed_and_reported() {
         assert_eq!(judged.status.code(), Some(code), "{rule}: {}{}", text(&judged.stdout), text(&judged.stderr));
     }
     let diagnosed = server.place.output(&["diagnose", &folder, "--json"]);
-    let said = text(&diagnosed.stdout);
-    assert!(matches!(diagnosed.status.code(), Some(0 | 3)), "{said}{}", text(&diagnosed.stderr));
-    let findings: Value = serde_json::from_str(&said).expect("JSON");
-    assert!(findings["findings"].as_array().is_some_and(|it| !it.is_empty()), "{said}");
-    assert!(!said.contains("a customer") && said.contains("SELECT ?"), "{said}");
-    assert!(!findings["findings"].to_string().contains("healthy"), "{said}");
+    let printed = text(&diagnosed.stdout);
+    assert!(matches!(diagnosed.status.code(), Some(0 | 3)), "{printed}{}", text(&diagnosed.stderr));
+    let findings: Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(findings["findings"].as_array().is_some_and(|it| !it.is_empty()), "{printed}");
+    assert!(!printed.contains("a customer") && printed.contains("SELECT ?"), "{printed}");
+    assert!(!findings["findings"].to_string().contains("healthy"), "{printed}");
     let reported = server.place.output(&["report", &folder]);
     assert!(reported.status.success(), "{}", text(&reported.stderr));
 
@@ -177,9 +177,9 @@ fn what_cannot_be_watched_is_refused_without_the_password() {
         ("mysql://me:secret@127.0.0.1/x", 2, "database URL"),
     ] {
         let output = place.output(&["watch", "--database-url", url, "--once", "--json"]);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains(reason) && !said.contains("secret"), "{said}");
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{printed}");
+        assert!(printed.contains(reason) && !printed.contains("secret"), "{printed}");
     }
     let output = place.output(&["watch"]);
     assert_eq!(output.status.code(), Some(2), "no URL: {}", text(&output.stderr));

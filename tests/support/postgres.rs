@@ -32,7 +32,7 @@ async fn start() -> PgCluster {
     PgCluster::start(&server, &plan, &ClusterHome { supervisor, temp_dir: std::env::temp_dir() }).await.unwrap()
 }
 
-/// The server as a gateway is told of it, without any timeout.
+/// The server as a gateway is informed of it, without any timeout.
 pub(crate) async fn database_settings() -> DatabaseSettings {
     let cluster = cluster().await;
     DatabaseSettings {

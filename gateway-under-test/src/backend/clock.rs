@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
 
-/// Why a time could not be told.
+/// Why a time could not be reported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClockError {
     #[error("unknown time zone `{name}`")]
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_said_plainly() {
+    fn what_cannot_be_determined_is_stated_plainly() {
         assert_eq!(now("Atlantis").unwrap_err().to_string(), "unknown time zone `Atlantis`");
         let unreadable = convert("noon", "UTC", "UTC").unwrap_err();
         assert_eq!(unreadable.to_string(), "`noon` is no time, expected ISO 8601 such as `2026-01-22T09:30:00`");

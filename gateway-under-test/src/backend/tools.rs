@@ -1,4 +1,4 @@
-//! What the backend can do, told to the MCP library.
+//! What the backend can do, reported to the MCP library.
 
 use std::sync::Arc;
 

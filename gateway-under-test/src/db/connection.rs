@@ -181,13 +181,13 @@ impl Connection {
         }
     }
 
-    /// True if `error` was the end of this connection: it is closed, or the server has said that it closes it and the
+    /// True if `error` was the end of this connection: it is closed, or the server has reported that it closes it and the
     /// end of the stream is yet to be read.
     pub(super) fn is_lost_with(&self, error: &DbError) -> bool {
         self.is_closed() || error.is_fatal()
     }
 
-    /// "Connection closed" helps nobody: when the server said why it closed, that is the error.
+    /// "Connection closed" helps nobody: when the server reported why it closed, that is the error.
     fn explain(&mut self, error: tokio_postgres::Error) -> DbError {
         let said_why = if error.is_closed() {
             match self {
@@ -206,7 +206,7 @@ pub struct BlockingConnection {
     session: PreparedStatements,
     /// `None` once the server has closed it.
     connection: Option<PolledConnection>,
-    /// Why it closed, when it said so.
+    /// Why it closed, when it reported it.
     end: Option<tokio_postgres::Error>,
     wait: SocketWait,
 }

@@ -34,7 +34,7 @@ pub enum DbError {
     PoolTimeout(#[from] PoolTimeout),
     #[error("connection failed: {text}")]
     Connect {
-        /// What the server or the system said.
+        /// Message of the server or the system.
         text: String,
         #[source]
         source: tokio_postgres::Error,
@@ -58,7 +58,7 @@ pub enum DbError {
 }
 
 impl DbError {
-    /// The server's code for it, where the server said one.
+    /// The server's code for it, where the server reported one.
     #[must_use]
     pub fn code(&self) -> Option<&tokio_postgres::error::SqlState> {
         match self {

@@ -88,7 +88,7 @@ impl Session {
     /// Undoes what was done and gives the connection back.
     ///
     /// # Errors
-    /// [`DbError`] when the server could not be told; the connection is thrown away then.
+    /// [`DbError`] when the server could not be reported; the connection is thrown away then.
     pub async fn rollback(&mut self) -> Result<(), DbError> {
         self.end("ROLLBACK").await
     }
@@ -110,15 +110,15 @@ impl Session {
         }
         let Some(connection) = held.lease.connection() else { return Ok(()) };
         held.hold.idle_ends();
-        let told = connection.command(command).await;
-        if let Err(error) = &told {
+        let answered = connection.command(command).await;
+        if let Err(error) = &answered {
             if connection.is_lost_with(error) {
                 held.lease.invalidate();
             } else {
                 held.lease.discard();
             }
         }
-        told
+        answered
     }
 
     /// The connection of this session, taken from the pool and made if need be.

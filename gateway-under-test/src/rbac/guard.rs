@@ -32,9 +32,9 @@ pub enum Guard {
 pub(crate) const LOGIN_PAGE: &str = "/admin/login";
 
 impl Guard {
-    /// The error as the caller is told it: what is wrong with a token, only where nothing but a token is asked for.
+    /// The error as the caller is reported it: what is wrong with a token, only where nothing but a token is asked for.
     /// Before a permission check, ContextForge's dependency swallows it.
-    fn told(self, error: GatewayError) -> GatewayError {
+    fn shown(self, error: GatewayError) -> GatewayError {
         match error {
             GatewayError::Unauthorized(text) if self != Self::Token && text != NO_TOKEN => {
                 GatewayError::Unauthorized("Invalid authentication credentials")
@@ -57,7 +57,7 @@ async fn guard(State((guard, worker)): State<(Guard, Arc<Worker>)>, mut request:
     match let_through(guard, &worker, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(GatewayError::Unauthorized(_)) if is_browser(request.headers()) => to_login(),
-        Err(error) => guard.told(error).into_response(),
+        Err(error) => guard.shown(error).into_response(),
     }
 }
 

@@ -76,7 +76,7 @@ impl Caller {
         user.map_err(|error| self.masked(error, MaskedFailure::PermissionCheck))?.ok_or(GatewayError::Forbidden)
     }
 
-    /// The user, if they have one of the `wanted` permissions; the audit is told where it was a matter of roles.
+    /// The user, if they have one of the `wanted` permissions; the audit is reported where it was a matter of roles.
     async fn check(&self, work: &mut WorkSession, wanted: &[&str]) -> Result<Option<User>, GatewayError> {
         let (user, permissions) = self.access(work).await?;
         let has = |wanted: &&str| permissions.iter().any(|granted| granted == wanted || granted == permissions::ALL);

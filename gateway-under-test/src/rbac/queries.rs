@@ -11,7 +11,7 @@ SELECT is_admin, is_active, ARRAY(
     WHERE user_email = $1 AND email_team_members.is_active AND email_teams.is_active AND team_id = ANY ($2)) AS teams
 FROM email_users WHERE email = $1";
 
-/// Every permission a user has, as one `text[]` in one row: sorted, without duplicates, empty for a stranger.
+/// Every permission a user has, as one `text[]` in one row: sorted, without duplicates, empty for another session.
 ///
 /// `$1` is the e-mail, `$2` the id of the team the request is about, null if there is none. Assignments and their
 /// roles must be active, and the assignment not expired. Global and personal assignments always count; one in a team

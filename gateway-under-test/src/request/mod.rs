@@ -80,8 +80,8 @@ impl RequestSession {
     /// Tells the client what its request has held so far.
     fn tell(&self, scope: SessionScope, response: &mut Response) {
         let seconds = |span: Duration| HeaderValue::from_str(&format!("{:.6}", span.as_secs_f64()));
-        let told = [(HELD_HEADER, self.clock.held()), (IDLE_HEADER, self.clock.idle_in_transaction())];
-        for (name, span) in told {
+        let headers = [(HELD_HEADER, self.clock.held()), (IDLE_HEADER, self.clock.idle_in_transaction())];
+        for (name, span) in headers {
             if let Ok(value) = seconds(span) {
                 response.headers_mut().insert(name, value);
             }

@@ -62,7 +62,7 @@ const PROMPTS: &str = concat!(
     visible!()
 );
 
-/// What a caller wants to be told of. `$5` is their e-mail.
+/// What a caller wants to be informed of. `$5` is their e-mail.
 const SUBSCRIBE: &str = concat!(
     "INSERT INTO resource_subscriptions (resource_id, subscriber_id) SELECT id, $5 FROM resources WHERE uri = $1 \
      AND enabled AND ",
@@ -183,14 +183,14 @@ pub(crate) async fn read_resource(caller: &Caller, uri: &str, server: Option<&st
     rows.first().map(|row| row.get(0)).ok_or(GatewayError::NotFound)
 }
 
-/// Whether a caller wants to be told of a resource, or no more.
+/// Whether a caller wants to be informed of a resource, or no more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subscription {
     Begin,
     End,
 }
 
-/// Writes down who wants to be told of a resource. This gateway tells nobody: its answers are plain JSON, not streams.
+/// Writes down who wants to be informed of a resource. This gateway tells nobody: its answers are plain JSON, not streams.
 ///
 /// # Errors
 /// As [`read_resource`].

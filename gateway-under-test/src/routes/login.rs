@@ -64,7 +64,7 @@ pub(super) fn schema() -> Value {
     json!({ "type": "object", "properties": { "email": text, "password": text }, "required": ["email", "password"] })
 }
 
-/// `POST /auth/email/login`. What is wrong, the e-mail or the password, is not said.
+/// `POST /auth/email/login`. What is wrong, the e-mail or the password, is not reported.
 ///
 /// # Errors
 /// [`GatewayError::Unauthorized`] when they do not fit, or the account is disabled or locked.

@@ -3,7 +3,7 @@
 //!
 //! The gauges ask for no token: a scraper has none, and a check of one would need the pool that the gauges are to tell
 //! about. They name replica, workers and the gateway's own errors; no user, entity or address, and nothing that a backend
-//! has said.
+//! has reported.
 
 use std::sync::Arc;
 

@@ -71,8 +71,8 @@ pub async fn ping(body: Bytes) -> Result<Json<Value>, GatewayError> {
 /// # Errors
 /// [`GatewayError::Invalid`] for what is no notification.
 pub async fn notifications(body: Bytes) -> Result<Json<Value>, GatewayError> {
-    let told: Ping = parse(&body)?;
-    if !told.method.starts_with("notifications/") {
+    let notification: Ping = parse(&body)?;
+    if !notification.method.starts_with("notifications/") {
         return Err(GatewayError::Invalid("method: one of `notifications/…` is expected".to_owned()));
     }
     Ok(Json(json!({})))

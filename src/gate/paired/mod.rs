@@ -28,7 +28,7 @@ pub struct PairPlan {
     pub alpha: f64,
 }
 
-/// Why a plan makes no sense.
+/// Why a plan is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
     #[error(

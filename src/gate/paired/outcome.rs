@@ -16,7 +16,7 @@ pub(super) fn verdict(trial: &Trial, ended: PairsEnd) -> Verdict {
     GateReport::of(judged(trial, ended, ReasonDetail::Bare)).verdict
 }
 
-/// How much is said of a verdict.
+/// How much is stated of a verdict.
 #[derive(Clone, Copy)]
 enum ReasonDetail {
     Bare,

@@ -30,7 +30,7 @@ struct SimulatedMachine {
     neighbour: f64,
 }
 
-/// A machine of one's own, a shared one, and a bad day.
+/// A machine of your own, a shared one, and a bad day.
 const MACHINES: [SimulatedMachine; 6] = [
     SimulatedMachine { noise: 0.10, persistence: 0.5, drift: 1.0, neighbour: 1.0 },
     SimulatedMachine { noise: 0.20, persistence: 0.8, drift: 1.3, neighbour: 1.0 },

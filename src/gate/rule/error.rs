@@ -68,7 +68,7 @@ impl fmt::Display for RuleFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownMetric { seen, allowed } if seen.is_empty() => {
-                write!(f, "nothing where a metric belongs: expected one of {}", quoted(allowed))
+                write!(f, "missing metric: expected one of {}", quoted(allowed))
             }
             Self::UnknownMetric { seen, allowed } => {
                 write!(f, "unknown metric `{seen}`: expected one of {}", quoted(allowed))
@@ -83,9 +83,9 @@ impl fmt::Display for RuleFault {
                 write!(f, "`{metric}` needs one of {} after a dot", quoted(allowed))
             }
             Self::Operator { seen } => {
-                write!(f, "{} where a comparison belongs: expected <, <=, >, >=, ==, !=", or_nothing(seen))
+                write!(f, "{}: expected <, <=, >, >=, == or !=", missing_or_invalid("comparison", seen))
             }
-            Self::Value { seen, allowed } => write!(f, "{} where {allowed} belongs", or_nothing(seen)),
+            Self::Value { seen, allowed } => write!(f, "{}: expected {allowed}", missing_or_invalid("value", seen)),
             Self::Baseline { allowed } | Self::Windows { allowed } => f.write_str(allowed),
             Self::NotByRoute { metric } => write!(f, "`{metric}` is not measured by route"),
             Self::NoRoute { metric } => {
@@ -104,8 +104,8 @@ impl fmt::Display for RuleFault {
     }
 }
 
-fn or_nothing(seen: &str) -> String {
-    if seen.is_empty() { "nothing".to_owned() } else { format!("`{seen}`") }
+fn missing_or_invalid(what: &str, seen: &str) -> String {
+    if seen.is_empty() { format!("missing {what}") } else { format!("invalid {what} `{seen}`") }
 }
 
 fn quoted<S: AsRef<str>>(names: &[S]) -> String {

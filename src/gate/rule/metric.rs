@@ -218,7 +218,7 @@ impl Metric {
         }
     }
 
-    /// What is meant without a dot: of a gauge its worst value, never its last one. `None` where it has to be said.
+    /// What is meant without a dot: of a gauge its worst value, never its last one. `None` where it has to be stated.
     #[must_use]
     pub const fn default_aggregate(self) -> Option<Aggregate> {
         match self.kind() {

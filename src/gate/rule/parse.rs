@@ -197,7 +197,7 @@ fn value_in(value: &str, unit: Unit) -> Option<f64> {
         Unit::Milliseconds => value.parse::<Span>().ok().map(|span| span.secs() * 1e3),
         Unit::Ratio => match value.strip_suffix('%') {
             Some(percent) => number(percent).filter(|it| *it <= 100.0).map(|it| it / 100.0),
-            // `1` may be meant as one per cent or as all: it has to be said.
+            // `1` may be meant as one per cent or as all: it has to be stated.
             None => number(value).filter(|it| *it < 1.0),
         },
     }

@@ -41,22 +41,22 @@ fn the_rules_of_the_manual_are_read() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
+fn what_is_wrong_is_reported_with_its_place_and_what_is_allowed() {
     let cases = [
         ("idle_in_transactoin.max<60", 1, "unknown metric", Some("idle_in_transaction")),
-        ("", 1, "nothing where a metric belongs", None),
+        ("", 1, "missing metric", None),
         ("idle_in_transaction.maxx<60", 20, "has no `.maxx`: expected one of `max`, `mean`", Some("max")),
         ("idle_in_transaction.<60", 20, "has no `.`", None),
         ("latency<60ms", 8, "needs one of `p50`, `p95`, `p99`, `max`", None),
         ("pool_timeouts.max<1", 14, "is one figure", None),
-        ("pool_timeouts=0", 14, "`=` where a comparison belongs", Some("==")),
-        ("pool_timeouts", 14, "nothing where a comparison belongs", None),
-        ("latency.p95<800", 13, "`800` where a duration with its unit", None),
+        ("pool_timeouts=0", 14, "invalid comparison `=`", Some("==")),
+        ("pool_timeouts", 14, "missing comparison", None),
+        ("latency.p95<800", 13, "invalid value `800`: expected a duration with its unit", None),
         ("failure_rate<1", 14, "in per cent", None),
         ("failure_rate<101%", 14, "in per cent", None),
-        ("pool_timeouts==-1", 16, "`-1` where a number", None),
-        ("pool_timeouts==NaN", 16, "`NaN` where a number", None),
-        ("pool_timeouts==", 16, "nothing where a number", None),
+        ("pool_timeouts==-1", 16, "invalid value `-1`: expected a number", None),
+        ("pool_timeouts==NaN", 16, "invalid value `NaN`: expected a number", None),
+        ("pool_timeouts==", 16, "missing value: expected a number", None),
         ("pool_timeouts==0 for tools/call", 18, "is not measured by route", None),
         ("pool_timeouts for tools/call == 0", 15, "is not measured by route", None),
         ("hold.seconds<50ms", 18, "is measured of one route", None),
@@ -67,9 +67,9 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
         ("latency.p95<+1s vs baseline", 13, "a change in per cent", None),
         ("latency.p95<+10% vs basline", 18, "after the value", Some("vs baseline")),
     ];
-    for (text, column, said, meant) in cases {
+    for (text, column, text_seen, meant) in cases {
         let error = refused(text);
-        assert!(error.to_string().contains(said), "{text}: {error}");
+        assert!(error.to_string().contains(text_seen), "{text}: {error}");
         assert_eq!((error.column, error.meant.as_deref()), (column, meant), "{error}");
     }
 }

@@ -176,8 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_told_apart() {
-        for (text, told) in [
+    fn what_is_no_document_is_distinguished() {
+        for (text, reported) in [
             ("", "it is empty"),
             ("<html>", "a page of HTML"),
             ("{", "EOF while parsing"),
@@ -188,7 +188,7 @@ mod tests {
             ("just words", "has no `openapi`"),
         ] {
             let error = OpenApiDocument::read(text, "`x`").expect_err(text).to_string();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(reported), "{text}: {error}");
         }
     }
 

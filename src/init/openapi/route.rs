@@ -183,7 +183,7 @@ impl RouteBuilder<'_> {
             return todo_values(&format!("{name}: {{ file = \"…\" }} keeps it out of the scenario"));
         }
         let values = match schema::values(self.document, parameter, name, place) {
-            Guess::Told(values) | Guess::Unknown(values) => values,
+            Guess::Given(values) | Guess::Unknown(values) => values,
             Guess::MadeUp(values) => {
                 self.comment(&format!("`{}` is made up from its schema.", short(name)));
                 values

@@ -20,7 +20,7 @@ pub(super) enum ValuePlace {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Guess {
     /// From the document's examples, defaults or names.
-    Told(Values),
+    Given(Values),
     /// Made up so that the schema allows it.
     MadeUp(Values),
     /// Nobody knows; what is wanted, in words.
@@ -34,20 +34,20 @@ pub(super) fn values(document: &OpenApiDocument, parameter: &Value, name: &str, 
         .flat(parameter.get("schema").or_else(|| content?.get("schema")).unwrap_or(&Value::Null), &mut Budget::new());
     let mut examples = examples(document, parameter);
     examples.extend(content.into_iter().flat_map(|content| self::examples(document, content)));
-    told(&examples)
+    given(&examples)
         .or_else(|| of_schema(document, &schema, name, place))
         .unwrap_or_else(|| Guess::Unknown(todo_values(&wanted(document, parameter, &schema, name, place))))
 }
 
-fn told(values: &[Value]) -> Option<Guess> {
+fn given(values: &[Value]) -> Option<Guess> {
     let values: Vec<Scalar> = values.iter().filter_map(scalar).collect();
-    (!values.is_empty()).then_some(Guess::Told(Values::List(values)))
+    (!values.is_empty()).then_some(Guess::Given(Values::List(values)))
 }
 
 fn of_schema(document: &OpenApiDocument, schema: &Map<String, Value>, name: &str, place: ValuePlace) -> Option<Guess> {
-    told(&examples_of_schema(schema))
-        .or_else(|| told(&schema.get("default").cloned().into_iter().collect::<Vec<_>>()))
-        .or_else(|| told(&list(schema.get("enum")).iter().chain(schema.get("const")).cloned().collect::<Vec<_>>()))
+    given(&examples_of_schema(schema))
+        .or_else(|| given(&schema.get("default").cloned().into_iter().collect::<Vec<_>>()))
+        .or_else(|| given(&list(schema.get("enum")).iter().chain(schema.get("const")).cloned().collect::<Vec<_>>()))
         .or_else(|| by_form(document, schema, name, place))
 }
 
@@ -174,8 +174,8 @@ fn within(from: Option<i64>, to: Option<i64>) -> i64 {
 
 /// A body of this schema. What is not known is marked where it stands.
 pub(super) fn body(document: &OpenApiDocument, media: &Value) -> Value {
-    let told = examples(document, media).into_iter().next();
-    told.unwrap_or_else(|| {
+    let given = examples(document, media).into_iter().next();
+    given.unwrap_or_else(|| {
         sample(document, media.get("schema").unwrap_or(&Value::Null), "body", DEEPEST, &mut Budget::new())
     })
 }
@@ -184,11 +184,11 @@ const DEEPEST: usize = 8;
 
 fn sample(document: &OpenApiDocument, schema: &Value, name: &str, depth: usize, budget: &mut Budget) -> Value {
     let schema = document.flat(schema, budget);
-    let told = examples_of_schema(&schema).into_iter().next();
-    let told = told.or_else(|| schema.get("default").filter(|it| !it.is_null()).cloned());
-    let told = told.or_else(|| schema.get("const").or_else(|| list(schema.get("enum")).first()).cloned());
-    if let Some(told) = told {
-        return told;
+    let given = examples_of_schema(&schema).into_iter().next();
+    let given = given.or_else(|| schema.get("default").filter(|it| !it.is_null()).cloned());
+    let given = given.or_else(|| schema.get("const").or_else(|| list(schema.get("enum")).first()).cloned());
+    if let Some(given) = given {
+        return given;
     }
     let unknown = || {
         let what = schema.get("description").and_then(Value::as_str).map(short);
@@ -255,15 +255,15 @@ mod tests {
     #[test]
     fn examples_come_before_defaults_before_names_before_forms() {
         use ValuePlace::{Beside, Path};
-        let told = |values| Guess::Told(values);
+        let given = |values| Guess::Given(values);
         let made_up = |values| Guess::MadeUp(values);
         for (parameter, name, place, expected) in [
-            (json!({"example": 7, "schema": {"type": "integer", "default": 8}}), "id", Path, told(numbers(&[7]))),
-            (json!({"examples": {"a": {"value": "x"}, "b": {"value": "y"}}}), "id", Path, told(texts(&["x", "y"]))),
-            (json!({"schema": {"examples": [1, 2]}}), "id", Path, told(numbers(&[1, 2]))),
-            (json!({"schema": {"default": true}}), "full", Beside, told(texts(&["true"]))),
-            (json!({"schema": {"enum": ["a", null, "b"]}}), "sort", Beside, told(texts(&["a", "b"]))),
-            (json!({"schema": {"const": 3}}), "v", Beside, told(numbers(&[3]))),
+            (json!({"example": 7, "schema": {"type": "integer", "default": 8}}), "id", Path, given(numbers(&[7]))),
+            (json!({"examples": {"a": {"value": "x"}, "b": {"value": "y"}}}), "id", Path, given(texts(&["x", "y"]))),
+            (json!({"schema": {"examples": [1, 2]}}), "id", Path, given(numbers(&[1, 2]))),
+            (json!({"schema": {"default": true}}), "full", Beside, given(texts(&["true"]))),
+            (json!({"schema": {"enum": ["a", null, "b"]}}), "sort", Beside, given(texts(&["a", "b"]))),
+            (json!({"schema": {"const": 3}}), "v", Beside, given(numbers(&[3]))),
             (
                 json!({"schema": {"type": "integer", "minimum": 1, "maximum": 9}}),
                 "id",
@@ -289,7 +289,7 @@ mod tests {
                 made_up(texts(&["2026-01-15"])),
             ),
             (json!({"schema": {"type": "boolean"}}), "full", Path, made_up(texts(&["true", "false"]))),
-            (json!({"schema": {"type": "array", "items": {"enum": ["x"]}}}), "tags", Beside, told(texts(&["x"]))),
+            (json!({"schema": {"type": "array", "items": {"enum": ["x"]}}}), "tags", Beside, given(texts(&["x"]))),
             (
                 json!({"schema": {"type": "array", "items": {"type": "integer"}}}),
                 "sizes",
@@ -300,7 +300,7 @@ mod tests {
                 json!({"content": {"application/json": {"schema": {"type": "integer"}, "example": 5}}}),
                 "n",
                 Beside,
-                told(numbers(&[5])),
+                given(numbers(&[5])),
             ),
         ] {
             assert_eq!(guess(&parameter, name, place), expected, "{parameter}");

@@ -10,7 +10,7 @@ use crate::init::{DraftIdentity, short, todo, variable_from};
 /// Headers that hold a secret although no scheme says so.
 pub(super) const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
 
-/// The identity that most operations ask for, and what is to be said of the others.
+/// The identity that most operations ask for, and what is to be stated of the others.
 pub(super) fn identities(
     document: &OpenApiDocument,
     name: &str,

@@ -90,7 +90,7 @@ pub(super) fn errors(columns: &[ReportColumn<'_>]) -> Markup {
                         tbody { @for (column, error) in all.iter().take(ROWS_SHOWN) { tr {
                             th scope="row" { code { (plain(&error.text, ERROR_MAX)) } }
                             td class={ "text hue" (column.hue % 6) } { (mark(column.hue)) " " (column.label) }
-                            td.text { @match error.seen_by { SeenBy::Client => "a user saw it", SeenBy::Gateway => "the gateway raised it", SeenBy::PgBouncer => "PgBouncer told a client" } }
+                            td.text { @match error.seen_by { SeenBy::Client => "a user saw it", SeenBy::Gateway => "the gateway raised it", SeenBy::PgBouncer => "PgBouncer reported a client" } }
                             td data-value=(error.count) { (count(Some(error.count))) }
                         } } }
                     }
@@ -147,8 +147,8 @@ fn lost(variant: &VariantRecord) -> String {
         (lost.abandoned, "left by their client"),
         (lost.pgbouncer.unwrap_or(0), "ended by PgBouncer"),
     ];
-    let said = parts.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
-    said.collect::<Vec<_>>().join(", ")
+    let lines = parts.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
+    lines.collect::<Vec<_>>().join(", ")
 }
 
 fn generator_cpu(variant: &VariantRecord) -> String {
@@ -210,7 +210,7 @@ fn of_runs(question: &str, runs: &[ReportedRun<'_>], answer: fn(&ReportedRun<'_>
 pub(super) fn scenarios(runs: &[ReportedRun<'_>]) -> Markup {
     let mut texts: Vec<(Vec<&str>, String)> = Vec::new();
     for run in runs {
-        // A scenario that was read can be written: the error would be a mistake of ours, and is said.
+        // A scenario that was read can be written: the error would be a mistake of ours, and is stated.
         let text = toml::to_string_pretty(&run.record.scenario).unwrap_or_else(|error| format!("# {error}"));
         match texts.iter_mut().find(|known| known.1 == text) {
             Some((names, _)) => names.push(run.name),

@@ -67,7 +67,7 @@ pub(super) fn side_by_side(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>
                     }
                 }
             }
-            p.note { "Over the steady phase, after the ramp, unless said. Each figure is a field of record.json." }
+            p.note { "Over the steady phase, after the ramp, unless stated otherwise. Each figure is a field of record.json." }
             (meanings())
         }
     }

@@ -235,7 +235,7 @@ fn panel<'a>(
         stroke,
         gap_s: if line.fast { (monitor_s * 5.0).max(0.5) } else { GAP_OF_SECONDS_S },
     });
-    let said = metric.lines.iter().map(|line| format!("{} {}", line.name, peak(metric.unit, (line.series)(lane))));
+    let peaks = metric.lines.iter().map(|line| format!("{} {}", line.name, peak(metric.unit, (line.series)(lane))));
     Panel {
         axis,
         scale,
@@ -246,7 +246,7 @@ fn panel<'a>(
         lines: lines.collect(),
         limit: metric.limit.of(column),
         phases: column.variant.map(|variant| variant.phases),
-        label: format!("{}, {}: {}", metric.title, column.label, said.collect::<Vec<_>>().join(", ")),
+        label: format!("{}, {}: {}", metric.title, column.label, peaks.collect::<Vec<_>>().join(", ")),
     }
 }
 

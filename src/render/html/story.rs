@@ -102,20 +102,20 @@ pub(super) fn sentence(record: &RunRecord) -> String {
         clause(*scope, summary, if said_before { Wording::Again } else { Wording::First })
     };
     let clauses: Vec<String> = variants.iter().enumerate().map(clause_of).collect();
-    let mut said = match clauses.as_slice() {
+    let mut lines = match clauses.as_slice() {
         [] => return "No variant ran to its end, so there are no figures.".to_owned(),
         clauses => capitalised(&clauses.join("; ")) + ".",
     };
     if let [(_, baseline), (_, candidate)] = variants.as_slice() {
-        said += &users(baseline, candidate);
+        lines += &users(baseline, candidate);
     }
     if record.variants.values().all(|it| it.complete && it.summary.is_healthy()) {
-        said += " No checkout timed out, no replica went down, and hardly a request failed: nothing went wrong.";
+        lines += " No checkout timed out, no replica went down, and hardly a request failed: nothing went wrong.";
     }
-    said
+    lines
 }
 
-/// Whether what is counted was said in the clause before.
+/// Whether what is counted was stated in the clause before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wording {
     First,

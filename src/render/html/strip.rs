@@ -51,7 +51,7 @@ pub(super) fn figure_of(axis: Axis, columns: &[ReportColumn<'_>], small: bool) -
             div.panels {
                 @for column in columns {
                     div.panel {
-                        p class={ "key hue" (column.hue % 6) } { b { (mark(column.hue)) " " (column.label) } " " (said(column.lane)) }
+                        p class={ "key hue" (column.hue % 6) } { b { (mark(column.hue)) " " (column.label) } " " (described(column.lane)) }
                         @match column.lane {
                             Some(lane) => (strip(axis, column, lane)),
                             None => { p.nothing { "This run's samples do not have it." } }
@@ -67,7 +67,7 @@ pub(super) fn figure_of(axis: Axis, columns: &[ReportColumn<'_>], small: bool) -
 }
 
 /// How often each event happened, in words.
-fn said(lane: Option<&Lane>) -> String {
+fn described(lane: Option<&Lane>) -> String {
     let Some(lane) = lane else { return String::new() };
     let counts = KINDS.iter().filter_map(|(kind, _, words, _)| {
         let total = total(lane.events.get(kind)?);
@@ -86,7 +86,7 @@ fn strip(axis: Axis, column: &ReportColumn<'_>, lane: &Lane) -> Markup {
     let replicas: Vec<_> = lane.replica_up.iter().take(REPLICAS_SHOWN).collect();
     let events: Vec<_> = KINDS.iter().filter_map(|kind| Some((kind, lane.events.get(&kind.0)?))).collect();
     let rows = u32::try_from(replicas.len() + events.len()).unwrap_or(u32::MAX).max(1);
-    let label = format!("{}: {}", column.label, said(Some(lane)));
+    let label = format!("{}: {}", column.label, described(Some(lane)));
     let middle = |row: usize| row as f64 * f64::from(ROW_PX) + f64::from(ROW_PX) / 2.0;
     html! {
         svg class={ "plot strip hue" (column.hue % 6) } height=(rows * ROW_PX) role="img" aria-label=(label) {
@@ -134,7 +134,7 @@ fn spans(states: &Reduced, end_s: f64) -> Vec<(f64, f64, bool)> {
     spans
 }
 
-/// Events that are too close to be told apart become one, at the first one's time.
+/// Events that are too close to be distinguished become one, at the first one's time.
 fn marks(happened: &Reduced, axis: Axis) -> Vec<Point> {
     let width_s = (axis.to_s - axis.from_s) / MARKS_MAX;
     let mut marks: BTreeMap<i64, Point> = BTreeMap::new();

@@ -120,13 +120,13 @@ fn a_run_that_was_killed_has_a_report_that_says_so() {
     record.variants.remove(&VariantName::SCOPED);
     let samples = Some(SamplesRead { samples: 10, unreadable: 2, cut_off: true });
     let page = page(&[ReportedRun { samples, ..run(&record, &timeline) }]);
-    for said in [
+    for text_seen in [
         "This run has no end: its process was killed, or it still goes on.",
         "No figures of scoped: only its samples are there",
         "The samples end in the middle of a line",
         "2 lines of the samples could not be read",
     ] {
-        assert!(page.contains(said), "{said}");
+        assert!(page.contains(text_seen), "{text_seen}");
     }
     assert_eq!(page.matches("data-series=\"1.idle\"").count(), 1, "what was seen of scoped is drawn");
 }
@@ -141,7 +141,7 @@ fn without_samples_there_is_a_report_without_charts_over_time() {
 }
 
 #[test]
-fn what_a_record_of_an_earlier_program_lacks_is_said_and_not_drawn_as_zero() {
+fn what_a_record_of_an_earlier_program_lacks_is_stated_and_not_drawn_as_zero() {
     let record = fixture();
     let mut old = Timeline::default();
     let sample = Sample::Load(LoadSample::default());
@@ -159,7 +159,7 @@ fn three_runs_are_a_trend() {
     let trend = between(&page, "id=\"h-trend\"", "</section>");
     assert_eq!(trend.matches("<tr").count(), 1 + 6, "two variants of three runs");
     assert!(page.contains("class=\"overtime small\"") && !page.contains("Before and after"));
-    assert_eq!(page.matches("<details><summary>2026-11-23").count(), 1, "one scenario, told once");
+    assert_eq!(page.matches("<details><summary>2026-11-23").count(), 1, "one scenario, reported once");
 }
 
 /// Text that would act if it could.

@@ -7,7 +7,7 @@ pub(super) const ERROR_MAX: usize = 1_000;
 /// Characters of a scenario.
 pub(super) const SCENARIO_MAX: usize = 60_000;
 
-/// The text with its control characters made visible, at most `max` characters of it; what is left out is said.
+/// The text with its control characters made visible, at most `max` characters of it; what is left out is stated.
 pub(super) fn plain(text: &str, max: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(max));
     let mut characters = text.chars();
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_said() {
+    fn what_is_left_out_is_stated() {
         assert_eq!(plain(&"x".repeat(10_000_000), 3), "xxx … (9999997 more characters)");
         assert_eq!(plain("äöü", 3), "äöü");
     }

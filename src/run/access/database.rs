@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn database_urls_of_every_kind_are_read_and_nothing_of_them_is_told() {
+    fn database_urls_of_every_kind_are_read_and_nothing_of_them_is_reported() {
         for url in [
             "postgresql://a:b@127.0.0.1/d",
             "postgres://localhost",

@@ -72,7 +72,7 @@ pub enum AccessError {
     OpenFile { path: PathBuf },
     #[error("`{}` has no value, or is longer than {} MB: a value a line is needed", path.display(), LONGEST_FILE >> 20)]
     Values { path: PathBuf },
-    #[error("the database URL from {from} cannot be used: it reads `postgresql://user:password@host:5432/database`")]
+    #[error("invalid database URL from {from}: expected the form `postgresql://user:password@host:5432/database`")]
     DatabaseUrl {
         /// Where it comes from.
         from: String,
@@ -89,7 +89,7 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// A URL, and who said it.
+    /// A URL, and who reported it.
     pub fn new(url: &str, from: &'static str) -> Self {
         Self { url: url.to_owned(), from }
     }

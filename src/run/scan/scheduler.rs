@@ -74,7 +74,7 @@ struct SchedulerState {
     /// Routes that are asked for no more.
     leaking: BTreeSet<usize>,
     counters: Option<ServerCounters>,
-    /// Routes of which was said that they would be named by what was seen so far, each with its verdict.
+    /// Routes of which was stated that they would be named by what was seen so far, each with its verdict.
     announced: BTreeSet<(String, &'static str)>,
 }
 
@@ -162,7 +162,7 @@ impl<'a> ScanScheduler<'a> {
         self.progress.set(phase, format!("{number}/{} {name}", turns.max(number)));
     }
 
-    /// Tells who would be named by what was seen so far, and was not said yet.
+    /// Tells who would be named by what was seen so far, and was not reported yet.
     fn announce(&self, state: &mut SchedulerState) {
         let polls = self.polls.so_far();
         // Where no session was seen at all, the routes may use another database than the one that is watched.

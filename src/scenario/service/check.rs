@@ -1,4 +1,4 @@
-//! The scenario of a service as a whole: values that are fine one by one and make no sense together.
+//! The scenario of a service as a whole: values that are fine one by one and are invalid together.
 
 use std::collections::BTreeSet;
 
@@ -94,8 +94,8 @@ pub(super) fn check_path(key: &[&str], path: Option<&str>, found: &mut Problems)
 
 fn check_database(scenario: &ServiceScenario, found: &mut Problems) {
     let database = &scenario.database;
-    let said = [database.url.is_some(), database.url_env.is_some(), database.url_file.is_some()];
-    if said.iter().filter(|said| **said).count() > 1 {
+    let given = [database.url.is_some(), database.url_env.is_some(), database.url_file.is_some()];
+    if given.iter().filter(|given| **given).count() > 1 {
         found.error(&["database"], "is given in more than one way: one of `url`, `url_env` and `url_file` is needed");
     }
     if database.url.as_deref().is_some_and(holds_password) {

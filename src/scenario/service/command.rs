@@ -60,21 +60,21 @@ pub(super) fn check(scenario: &ServiceScenario, found: &mut Problems) {
         found.refuse_zero(&["target", "ready_within"], within);
     }
     let started = !target.command.is_empty() || scenario.variants.values().any(|it| !it.command.is_empty());
-    let said = [
+    let given = [
         ("env", !target.env.is_empty()),
         ("folder", target.folder.is_some()),
         ("ready", target.ready.is_some()),
         ("ready_within", target.ready_within.is_some()),
     ];
-    for (name, _) in said.into_iter().filter(|(_, said)| *said && !started) {
+    for (name, _) in given.into_iter().filter(|(_, given)| *given && !started) {
         found.error(&["target", name], "is for a `command` that starts the service, and there is none");
     }
     for (name, variant) in &scenario.variants {
         let place = ["variants", name.name()];
         check_words(&["variants", name.name(), "command"], &variant.command, found);
         check_env(&place, &variant.env, found);
-        let said = [("env", !variant.env.is_empty()), ("folder", variant.folder.is_some())];
-        for (key, _) in said.into_iter().filter(|(_, said)| *said && scenario.command(*name).is_none()) {
+        let given = [("env", !variant.env.is_empty()), ("folder", variant.folder.is_some())];
+        for (key, _) in given.into_iter().filter(|(_, given)| *given && scenario.command(*name).is_none()) {
             found.error(&["variants", name.name(), key], "is for a `command`, and neither target nor variant has one");
         }
     }

@@ -14,7 +14,7 @@ use crate::units::{Count, Rate, Span};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceLoad {
-    /// Simulated users of a closed workload: 20 when nothing is said.
+    /// Simulated users of a closed workload: 20 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<Count>,
     /// Requests a second of an open workload.
@@ -88,7 +88,7 @@ const USERS: Count = Count::of(20);
 const DURATION: Span = Span::from_secs(30);
 
 impl ServiceLoad {
-    /// With what is left to be decided by what is said.
+    /// With what is left to be decided by what is reported.
     pub(super) fn completed(mut self) -> Self {
         if self.stages.is_empty() {
             self.duration.get_or_insert(DURATION);
@@ -161,7 +161,7 @@ fn check_stages(load: &ServiceLoad, found: &mut Problems) {
         ("arrival_rate", load.arrival_rate.is_some()),
         ("duration", load.duration.is_some()),
     ];
-    for (name, _) in beside.iter().filter(|(_, said)| *said) {
+    for (name, _) in beside.iter().filter(|(_, given)| *given) {
         found.error(&["load", name], "is beside `stages`, which say how much load there is, and how long");
     }
     for (index, stage) in load.stages.iter().enumerate() {

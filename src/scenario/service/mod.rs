@@ -53,7 +53,7 @@ pub struct ServiceScenario {
     /// Lines printed under the table's head.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Names of the `variants` that are run, in order; all, as the file has them, when it is not said.
+    /// Names of the `variants` that are run, in order; all, as the file has them, by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
     #[schemars(with = "schema::OneOrMore<VariantName>")]
     pub run: Vec<VariantName>,
@@ -116,20 +116,20 @@ pub struct Target {
     /// What is added to the environment that the command inherits: no secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// The command's working folder, relative to the scenario's file; the file's own when nothing is said.
+    /// The command's working folder, relative to the scenario's file; the file's own by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
-    /// The path that answers with a status of 200 to 299 once the service serves; `health` when nothing is said, and
+    /// The path that answers with a status of 200 to 299 once the service serves; `health` by default, and
     /// without that either, its port accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
-    /// How long that may take; 60 s when nothing is said.
+    /// How long that may take; 60 s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_within: Option<Span>,
     /// Where its pool's gauges are, and what they are called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
-    /// Certificates of one's own, where the base URL is of HTTPS.
+    /// Certificates of your own, where the base URL is of HTTPS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFiles>,
 }
@@ -141,7 +141,7 @@ pub struct DatabaseAccess {
     /// Its URL, without a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The environment variable that holds its URL. `DATABASE_URL` when nothing is said.
+    /// The environment variable that holds its URL. `DATABASE_URL` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_env: Option<String>,
     /// The file that holds its URL, for nobody else to read.

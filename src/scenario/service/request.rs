@@ -58,7 +58,7 @@ pub struct ServiceRoute {
     /// What later steps of a journey need of the answer: names, and JSON pointers to their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capture: BTreeMap<String, String>,
-    /// The statuses of a good answer; 200 to 299 when nothing is said.
+    /// The statuses of a good answer; 200 to 299 by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<u16>,
     /// JSON pointers (`/data/id`) that a good answer has, or else it is a failure, whatever its status.
@@ -69,7 +69,7 @@ pub struct ServiceRoute {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
     #[schemars(with = "schema::OneOrMore<String>")]
     pub must_not_have: Vec<String>,
-    /// Whether it changes data; to be said of every method but `GET`, `HEAD` and `OPTIONS`.
+    /// Whether it changes data; to be stated of every method but `GET`, `HEAD` and `OPTIONS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes_data: Option<bool>,
 }
@@ -132,9 +132,9 @@ fn check_body(place: &str, route: &ServiceRoute, found: &mut Problems) {
         ("body_file", route.body_file.is_some()),
         ("mcp", route.mcp.is_some()),
     ];
-    let said: Vec<&str> = bodies.iter().filter(|(_, said)| *said).map(|(name, _)| *name).collect();
-    for name in said.iter().skip(1) {
-        found.error(&["route", place, name], format!("is beside `{}`: a request has one body", said[0]));
+    let given: Vec<&str> = bodies.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+    for name in given.iter().skip(1) {
+        found.error(&["route", place, name], format!("is beside `{}`: a request has one body", given[0]));
     }
     let Some(mcp) = &route.mcp else { return };
     if route.route.method() != "POST" {

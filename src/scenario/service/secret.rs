@@ -42,7 +42,7 @@ pub(super) fn holds_secret(name: &str, value: &str) -> bool {
     is_secret_name(name) && is_literal(value) || is_token(value)
 }
 
-/// A text that is sent as it stands; what is still to be said is not sent.
+/// A text that is sent as it stands; what is still to be stated is not sent.
 fn is_literal(text: &str) -> bool {
     !text.is_empty() && holes(text).next().is_none() && !text.trim_start().starts_with(MARK)
 }

@@ -43,7 +43,7 @@ fn refused(text: &str, sets: &[Override]) -> String {
     shown(&Experiment::from_text("shop.toml", text, sets).expect_err(text))
 }
 
-/// A change to [`SHOP`], `old → new`, and what is then said.
+/// A change to [`SHOP`], `old → new`, and what is then reported.
 pub(crate) const WRONG: &[(&str, &str)] = &[
     (
         "title = → titel =",
@@ -478,7 +478,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
+fn each_mistake_is_reported_with_its_place_and_what_is_allowed() {
     let mut wrong = Vec::new();
     for (change, expected) in WRONG {
         let (old, new) = change.split_once(" → ").expect("an arrow");

@@ -1,4 +1,4 @@
-//! What a scenario still has to be told: the places that `init` could not fill in.
+//! What a scenario still lacks: the places that `init` could not fill in.
 
 use super::ServiceScenario;
 use crate::scenario::check::Problems;

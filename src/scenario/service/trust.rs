@@ -1,4 +1,4 @@
-//! Whom the clients trust, and what they show themselves: certificates of one's own.
+//! Whom the clients trust, and what they show themselves: certificates of your own.
 
 use std::path::PathBuf;
 

@@ -162,8 +162,8 @@ mod tests {
         let script = "trap '' TERM; sleep 600 & sleep 600 & echo up; wait";
         let mut child =
             Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let mut text_seen = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut text_seen).unwrap();
         let mut group = ProcessGroup::of(&child);
         let short = [(Signal::SIGTERM, Duration::from_millis(100)), (Signal::SIGKILL, Duration::from_mins(1))];
         group.stop_by(&short).unwrap();

@@ -16,11 +16,11 @@ const LARGEST_FILE: u64 = 4 << 20;
 /// A line that is longer is cut.
 const LONGEST_LINE: usize = 16 << 10;
 
-/// Lines that are told when the service ends.
+/// Lines that are reported when the service ends.
 const LAST_LINES: usize = 12;
 
-/// A line that is told is not longer.
-const LONGEST_TOLD: usize = 400;
+/// A line that is reported is not longer.
+const LONGEST_SHOWN: usize = 400;
 
 /// Lines that are held back at most because they end within a secret, of which the next may bring the rest.
 const MOST_HELD: usize = 16;
@@ -85,7 +85,7 @@ impl LogFile {
         for line in text.split('\n').filter(|line| !line.trim().is_empty()) {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             last.truncate(LAST_LINES - 1);
-            last.push_front(told(line));
+            last.push_front(shortened(line));
         }
         if self.size >= LARGEST_FILE {
             fs::rename(&self.path, self.path.with_extension("log.1"))?;
@@ -113,13 +113,13 @@ pub(super) fn tail(path: &Path) -> Vec<String> {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| told(line)).collect()
+    lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| shortened(line)).collect()
 }
 
-/// A line as it is told: short.
-fn told(line: &str) -> String {
+/// A line as it is reported: short.
+fn shortened(line: &str) -> String {
     let line = line.trim_end();
-    match line.char_indices().nth(LONGEST_TOLD) {
+    match line.char_indices().nth(LONGEST_SHOWN) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     }
@@ -152,16 +152,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("service.log");
         let log = LogFile::create(&path, &secrets.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
-        let said = log.follow(io::Cursor::new(text.as_bytes().to_vec())).last_words(Duration::from_mins(1));
-        (fs::read_to_string(&path).unwrap(), said, folder)
+        let lines = log.follow(io::Cursor::new(text.as_bytes().to_vec())).last_words(Duration::from_mins(1));
+        (fs::read_to_string(&path).unwrap(), lines, folder)
     }
 
     #[test]
     fn a_secret_is_redacted_wherever_it_stands() {
         let text = "using s3cret-token and postgresql://app:pa:ss@127.0.0.1/shop, app:app\nlast";
-        let (log, said, _folder) = written(&["s3cret-token", "s3cret", "app"], text);
+        let (log, lines, _folder) = written(&["s3cret-token", "s3cret", "app"], text);
         assert_eq!(log, "using … and postgresql://app:…@127.0.0.1/shop, app:app\nlast\n");
-        assert_eq!(said, log.lines().collect::<Vec<_>>());
+        assert_eq!(lines, log.lines().collect::<Vec<_>>());
     }
 
     #[test]
@@ -184,11 +184,11 @@ mod tests {
     fn a_log_without_end_keeps_its_last_megabytes() {
         let line = "x".repeat(1000);
         let text = format!("{line}\n").repeat(10_000) + &"y".repeat(LONGEST_LINE + 9) + "\n\nend";
-        let (log, said, folder) = written(&[], &text);
+        let (log, lines, folder) = written(&[], &text);
         assert!(log.ends_with("\n\nend\n") && log.len() as u64 <= LARGEST_FILE + LONGEST_LINE as u64);
         let older = fs::metadata(folder.path().join("service.log.1")).unwrap().len();
         assert!((LARGEST_FILE..LARGEST_FILE + 2000).contains(&older), "{older}");
-        assert_eq!((said.len(), said[LAST_LINES - 1].as_str()), (LAST_LINES, "end"));
-        assert_eq!(said[LAST_LINES - 2].chars().count(), LONGEST_TOLD + 1);
+        assert_eq!((lines.len(), lines[LAST_LINES - 1].as_str()), (LAST_LINES, "end"));
+        assert_eq!(lines[LAST_LINES - 2].chars().count(), LONGEST_SHOWN + 1);
     }
 }

@@ -60,27 +60,31 @@ pub enum CommandError {
     Start { command: String, folder: PathBuf, reason: String },
     #[error("the supervisor of the service did not start `{command}` within {START_DEADLINE:?}")]
     SupervisorSilent { command: String },
-    #[error("the service, `{command}`, has ended by itself ({status}); {}", last_words(said))]
+    #[error("the service, `{command}`, has ended by itself ({status}); {}", last_words(last_lines))]
     Ended {
         command: String,
         status: String,
         /// The last lines that it wrote, oldest first.
-        said: Vec<String>,
+        last_lines: Vec<String>,
     },
     #[error("service supervisor died: `{command}` may still be running")]
     SupervisorGone { command: String },
 }
 
 impl CommandError {
-    /// True if the request itself makes no sense.
+    /// True if the request itself is invalid.
     pub fn is_bad_request(&self) -> bool {
         matches!(self, Self::Start { .. })
     }
 }
 
 /// The last lines of a service, for the end of a sentence.
-pub fn last_words(said: &[String]) -> String {
-    if said.is_empty() { "it wrote nothing".to_owned() } else { format!("its last lines: {}", said.join("\n  | ")) }
+pub fn last_words(last_lines: &[String]) -> String {
+    if last_lines.is_empty() {
+        "it wrote nothing".to_owned()
+    } else {
+        format!("its last lines: {}", last_lines.join("\n  | "))
+    }
 }
 
 /// A command that runs.
@@ -88,7 +92,7 @@ pub fn last_words(said: &[String]) -> String {
 pub struct StartedCommand {
     command: String,
     supervisor: Child,
-    /// The supervisor's standard input; `None` once it was told to end.
+    /// The supervisor's standard input; `None` once it was asked to end.
     lifeline: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
@@ -117,7 +121,7 @@ impl StartedCommand {
         error.map_or(Ok(None), Err)
     }
 
-    /// A supervisor that has not been told anything yet.
+    /// A supervisor that has received nothing yet.
     fn supervisor(plan: &CommandPlan) -> Result<Self, CommandError> {
         let program = std::env::current_exe().map_err(CommandError::Supervisor)?;
         let mut supervisor = Command::new(program)
@@ -155,7 +159,9 @@ impl StartedCommand {
     pub async fn ended(&mut self) -> CommandError {
         let command = self.command.clone();
         match self.report().await {
-            Ok(Some(CommandReport::Ended { status, said })) => CommandError::Ended { command, status, said },
+            Ok(Some(CommandReport::Ended { status, last_lines })) => {
+                CommandError::Ended { command, status, last_lines }
+            }
             Ok(_) => CommandError::SupervisorGone { command },
             Err(error) => error,
         }
@@ -172,7 +178,7 @@ impl StartedCommand {
     }
 
     /// The last lines that it wrote so far, oldest first.
-    pub fn said(&self) -> Vec<String> {
+    pub fn last_lines(&self) -> Vec<String> {
         log::tail(&self.log)
     }
 

@@ -40,7 +40,7 @@ pub enum CommandReport {
     Ended {
         status: String,
         /// The last lines that it wrote, oldest first.
-        said: Vec<String>,
+        last_lines: Vec<String>,
     },
 }
 
@@ -58,7 +58,7 @@ pub enum CommandSupervisorError {
 /// The run is over.
 struct ServiceStop;
 
-/// Runs the supervisor on this process's stdin and stdout, until it is told to stop or the command has ended.
+/// Runs the supervisor on this process's stdin and stdout, until it is asked to stop or the command has ended.
 ///
 /// # Errors
 /// [`CommandSupervisorError`].
@@ -130,8 +130,8 @@ fn serve(
         if let Some(status) = group.leader_ended()? {
             // Whoever it has left behind writes to the same pipe.
             let stopped = group.stop();
-            let said = tail.last_words(LAST_WORDS);
-            report(&CommandReport::Ended { status: told(status), said });
+            let last_lines = tail.last_words(LAST_WORDS);
+            report(&CommandReport::Ended { status: status_text(status), last_lines });
             return Ok(stopped?);
         }
         match orders.recv_timeout(TICK) {
@@ -144,8 +144,8 @@ fn serve(
     Ok(())
 }
 
-/// `exit status: 1`, or the signal; 0 is said with what it probably means.
-fn told(status: ExitStatus) -> String {
+/// `exit status: 1`, or the signal; 0 is stated with what it probably means.
+fn status_text(status: ExitStatus) -> String {
     if status.success() && status.signal().is_none() {
         return format!("{status}: it has to stay in the foreground");
     }

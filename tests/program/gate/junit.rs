@@ -1,4 +1,4 @@
-//! What CI is told, beside the exit code.
+//! What CI gets, beside the exit code.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::{list, new_folder, read, write};
 use crate::program::{HANG, Place, SMALL, text};
 
 #[test]
-fn a_scenario_is_run_and_judged_and_ci_is_told() {
+fn a_scenario_is_run_and_judged_and_ci_is_reported() {
     let place = Place::new();
     let folder = new_folder();
     let (junit, summary) = (folder.path().join("out/gate.xml"), folder.path().join("summary.md"));

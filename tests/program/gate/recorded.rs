@@ -204,7 +204,7 @@ fn limits_are_learned_from_a_healthy_run(run: &Recorded) {
     );
     let twice = run.place.output(&["gate", "--learn", &folder, &format!("{folder}/."), "--variant", "scoped"]);
     assert_eq!(twice.status.code(), Some(2));
-    assert!(text(&twice.stderr).contains("given twice"), "{}", text(&twice.stderr));
+    assert!(text(&twice.stderr).contains("cannot learn from"), "{}", text(&twice.stderr));
     let (_kept, elsewhere) = run.altered_record(|record| record["machine"]["cores"] = 64.into());
     let mixed = run.place.output(&["gate", "--learn", &folder, &elsewhere, "--variant", "scoped"]);
     assert!(text(&mixed.stderr).contains("another machine"), "{}", text(&mixed.stderr));

@@ -68,8 +68,8 @@ async fn the_monitor_agrees_with_what_the_specimen_says_it_held_to_one_per_cent(
     while (sampled_s / counted_s - 1.0).abs() >= 0.01 && Instant::now() < deadline {
         counted_s = specimen.counted_s().await - before_s;
     }
-    println!("said {said_s} s, sampled {sampled_s} ± {error_s} s, counted {counted_s} s");
+    println!("printed {said_s} s, sampled {sampled_s} ± {error_s} s, counted {counted_s} s");
     assert!((sampled_s / counted_s - 1.0).abs() < 0.01, "sampled {sampled_s} ± {error_s} s, counted {counted_s} s");
-    assert!((sampled_s / said_s - 1.0).abs() < 0.01, "said {said_s} s, sampled {sampled_s} ± {error_s} s");
+    assert!((sampled_s / said_s - 1.0).abs() < 0.01, "printed {said_s} s, sampled {sampled_s} ± {error_s} s");
     specimen.stop();
 }

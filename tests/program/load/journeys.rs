@@ -175,9 +175,9 @@ async fn a_login_that_fails_is_one_error_with_its_status_and_without_its_secret(
     write_users(&place, &USERS.replace("s3cret-bert", "s3cret-wrong"));
     let scenario = write(&place, &url, "users = 2\nchange_data = true", REST);
     let refused = output(&place, &database_url().await, &["run", &scenario]).await;
-    let said = text(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("the login of identity[1], row 2 by `POST /login` failed: HTTP 403"), "{said}");
-    assert!(!said.contains("s3cret"), "{said}");
+    let printed = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("the login of identity[1], row 2 by `POST /login` failed: HTTP 403"), "{printed}");
+    assert!(!printed.contains("s3cret"), "{printed}");
     assert_eq!(shop.orders.lock().unwrap().len(), 0, "no load without everybody");
 }

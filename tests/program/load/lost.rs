@@ -64,9 +64,9 @@ async fn a_database_that_refuses_at_the_end_takes_nothing_of_what_was_seen() {
     let load = "users = 4\nramp_up = \"0s\"\nduration = \"3s\"\nthink_time = [\"10ms\", \"20ms\"]";
     let scenario = write(&place, &url, load, ROUTE);
     let ran = output(&place, &database, &["run", &scenario]).await;
-    let said = text(&ran.stderr);
-    assert_eq!(ran.status.code(), Some(0), "{said}");
-    assert!(said.contains("the server's own count is missing"), "{said}");
+    let printed = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("the server's own count is missing"), "{printed}");
     let summary = &record(&place.run_folder())["variants"]["service"]["summary"];
     assert!(summary["idle_in_transaction_counted_s"].is_null(), "{summary:#}");
     assert!(summary["idle_in_transaction_mean"].as_f64().unwrap() > 1.0, "{summary:#}");

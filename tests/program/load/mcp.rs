@@ -33,8 +33,8 @@ async fn tools_of_the_bundled_gateway_are_called_in_sessions_and_an_unknown_one_
     let mut gateway = serving.start(&["gateway", SMALL, "--json", "--variant", "held"]);
     let mut line = String::new();
     BufReader::new(gateway.child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let said: Value = serde_json::from_str(&line).expect("JSON");
-    let value = |key: &str| said[key].as_str().expect("text").to_owned();
+    let printed: Value = serde_json::from_str(&line).expect("JSON");
+    let value = |key: &str| printed[key].as_str().expect("text").to_owned();
 
     let place = Arc::new(Place::new());
     let routes = "[[identity]]\nbearer_env = \"SHOP_TOKEN_OF_GATEWAY\"\n\
@@ -73,7 +73,7 @@ async fn tools_of_the_bundled_gateway_are_called_in_sessions_and_an_unknown_one_
 #[derive(Default)]
 struct Server {
     sessions: AtomicU64,
-    /// Sessions whose client has said that it uses them.
+    /// Sessions whose client has reported that it uses them.
     in_use: std::sync::Mutex<BTreeSet<String>>,
     /// Calls, and of those the ones outside of such a session.
     calls: AtomicU64,

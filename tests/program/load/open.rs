@@ -1,4 +1,4 @@
-//! An open workload: what a stalled service does to it, whether its rate is met, and whether it ends when told to.
+//! An open workload: what a stalled service does to it, whether its rate is met, and whether it ends when reported to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -126,12 +126,15 @@ async fn interrupted(load: &str) {
         program.env("SHOP_DATABASE", &database).args(["run", &scenario]);
         let mut program = Place::started(program);
         program.wait_for_line("steady ");
-        let told = service.began.elapsed();
+        let reported = service.began.elapsed();
         program.signal(Signal::SIGINT);
         assert_eq!(program.wait(), Some(130));
         assert_eq!(service.waiting.load(Ordering::Relaxed), 0, "nobody is left waiting");
         let last = Duration::from_millis(service.last_ms.load(Ordering::Relaxed));
-        assert!(last > told && last < told + Duration::from_secs(1), "told at {told:?}, the last left at {last:?}");
+        assert!(
+            last > reported && last < reported + Duration::from_secs(1),
+            "reported at {reported:?}, the last left at {last:?}"
+        );
     };
     tokio::task::spawn_blocking(run).await.unwrap();
 }

@@ -139,7 +139,7 @@ async fn judged_and_reported(place: &Arc<Place>) {
     let report = output(place, &["report", &folder]).await;
     assert!(report.status.success(), "{}", text(&report.stderr));
     let page = fs::read_to_string(place.run_folder().join("report.html")).unwrap();
-    assert!(page.contains("Each route alone") && page.contains("report_rows"), "the report has the scan");
+    assert!(page.contains("Scan by route") && page.contains("report_rows"), "the report has the scan");
     assert!(output(place, &["diagnose", &folder]).await.status.success());
 }
 
@@ -184,11 +184,11 @@ async fn what_cannot_be_scanned_is_refused_before_anything_is_asked() {
         assert!(!place.reports().exists(), "{}", text(&output.stderr));
         (output.status.code(), text(&output.stderr))
     };
-    let (code, said) = refused(&["scan", "collapse"]).await;
-    assert!(code == Some(2) && said.contains("is of the reference gateway"), "{said}");
+    let (code, printed) = refused(&["scan", "collapse"]).await;
+    assert!(code == Some(2) && printed.contains("expected a scenario with a [target] section"), "{printed}");
     let remote = write_scenario(&place, "http://10.0.0.1:8000", &["GET /items"]);
-    let (code, said) = refused(&["scan", &remote]).await;
-    assert!(code == Some(2) && said.contains("--allow-remote 10.0.0.1"), "{said}");
+    let (code, printed) = refused(&["scan", &remote]).await;
+    assert!(code == Some(2) && printed.contains("--allow-remote 10.0.0.1"), "{printed}");
     assert_eq!(refused(&["scan", &remote, "--users", "0"]).await.0, Some(2));
     assert_eq!(refused(&["scan", &remote, "--rate", "-1"]).await.0, Some(2));
     assert_eq!(refused(&["scan", &remote, "--seconds", "soon"]).await.0, Some(2));

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use nix::unistd::{Uid, User};
-use rbac_bench::database::{Database, told};
+use rbac_bench::database::{Database, reported};
 use rbac_bench::testbed::binaries::{self, SearchPlaces};
 use tempfile::TempDir;
 
@@ -119,7 +119,7 @@ impl Server {
     async fn tls(&self, user: &str, host: &str, options: &str) -> Result<bool, String> {
         let url = format!("postgresql://{user}@{host}:{}/postgres?{options}", self.port);
         let database: Database = url.parse().map_err(|error: rbac_bench::database::UrlError| error.to_string())?;
-        let (client, _ending) = database.connect().await.map_err(|error| told(&error))?;
+        let (client, _ending) = database.connect().await.map_err(|error| reported(&error))?;
         let row = client.query_one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await;
         Ok(row.expect("it answers").get(0))
     }
@@ -179,7 +179,7 @@ async fn each_mode_means_what_psql_means_by_it() {
 }
 
 #[tokio::test]
-async fn another_name_an_old_certificate_and_no_tls_are_told_by_name() {
+async fn another_name_an_old_certificate_and_no_tls_are_reported_by_name() {
     let ours = Authority::new("ours");
     let mut server = Server::new().await;
     let root = root_file(&server, &ours, "ours.crt");
@@ -217,9 +217,9 @@ async fn another_name_an_old_certificate_and_no_tls_are_told_by_name() {
     let place = Place::new();
     let url = format!("postgresql://bench:s3cret@localhost:{}/postgres?sslmode=require", server.port);
     let watch = place.program().args(["watch", "--once", "--database-url", &url]).output().expect("it starts");
-    let said = text(&watch.stderr);
-    assert!(!watch.status.success() && said.contains("server does not support TLS"), "{said}");
-    assert!(!said.contains("s3cret"), "{said}");
+    let printed = text(&watch.stderr);
+    assert!(!watch.status.success() && printed.contains("server does not support TLS"), "{printed}");
+    assert!(!printed.contains("s3cret"), "{printed}");
 }
 
 #[tokio::test]
@@ -239,8 +239,8 @@ async fn a_client_shows_its_certificate_and_its_key_stays_its_own() {
     let place = Place::new();
     let watch =
         place.program().args(["watch", "--once", "--json", "--database-url", &url]).output().expect("it starts");
-    let said = text(&watch.stderr);
-    assert!(said.contains("role `certified` cannot see other sessions"), "{said}");
+    let printed = text(&watch.stderr);
+    assert!(printed.contains("role `certified` cannot see other sessions"), "{printed}");
 
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("ours");
     let open = server.tls("certified", "localhost", &shown).await.unwrap_err();

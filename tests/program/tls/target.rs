@@ -97,14 +97,14 @@ async fn a_service_is_loaded_probed_and_its_gauges_are_read_by_certificates_of_o
                    timeouts = \"pool_timeouts_total\"\n";
     let place = Arc::new(Place::new());
     let output = run(&place, folder.path(), port, &format!("{metrics}{tls}")).await;
-    let said = text(&output.stderr);
+    let printed = text(&output.stderr);
     let document = json(&output);
     let summary = &document["variants"]["service"];
     assert!(summary["requests"].as_u64().is_some_and(|it| it > 10), "{summary:#}");
     assert_eq!((&summary["failure_ratio"], &summary["replicas_healthy_min"]), (&Value::from(0.0), &Value::from(1)));
-    // Both pools together; what is not on the page is said once, and not known.
+    // Both pools together; what is not on the page is stated once, and not known.
     assert_eq!((&summary["pool_checked_out_peak"], &summary["pool_timeouts"]), (&Value::from(7), &Value::Null));
-    assert_eq!(said.matches("there is no gauge `pool_timeouts_total`").count(), 1, "{said}");
+    assert_eq!(printed.matches("there is no gauge `pool_timeouts_total`").count(), 1, "{printed}");
     let samples = fs::read_to_string(place.run_folder().join("samples.ndjson")).expect("samples");
     let pools = samples.lines().filter(|line| line.contains("checked_out")).collect::<Vec<_>>();
     assert!(
@@ -140,13 +140,16 @@ async fn each_wrong_certificate_is_one_error_with_its_name() {
 }
 
 #[tokio::test]
-async fn files_that_are_not_there_are_told_before_anything_is_sent() {
+async fn files_that_are_not_there_are_reported_before_anything_is_sent() {
     let folder = tempfile::tempdir().expect("a folder");
     let place = Arc::new(Place::new());
     let output = run(&place, folder.path(), 9, "[target.tls]\nca_file = \"ca.pem\"\n").await;
     assert_eq!(output.status.code(), Some(2));
-    let said = text(&output.stderr);
-    assert!(said.contains("`target.tls` cannot be used") && said.contains("caused by: cannot read `"), "{said}");
+    let printed = text(&output.stderr);
+    assert!(
+        printed.contains("`target.tls` cannot be used") && printed.contains("caused by: cannot read `"),
+        "{printed}"
+    );
     let half = run(&place, folder.path(), 9, "[target.tls]\nclient_cert_file = \"me.crt\"\n").await;
     assert!(text(&half.stderr).contains("has one of `client_cert_file` and `client_key_file`"));
 }
