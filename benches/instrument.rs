@@ -1,4 +1,4 @@
-//! What the instrument costs: `cargo bench --bench instrument`.
+//! Cost of the instrument itself: `cargo bench --bench instrument`.
 //!
 //! - CPU per request of the swarm beside a bare reqwest loop with the same users, think times and requests, and memory
 //!   per user of both; each in a process of its own, taking turns (A B B A A B B A), so that a noisy neighbour hits both.
@@ -40,14 +40,14 @@ const STEADY: Duration = Duration::from_secs(10);
 const RAMP: Duration = Duration::from_secs(2);
 /// Left out at either end of the steady phase.
 const SETTLE: Duration = Duration::from_secs(1);
-/// What is measured.
+/// Measured part of each benchmark.
 const MEASURED: Duration = Duration::from_secs(8);
 /// Uniform from 0: 2000 requests a second with 4000 users.
 const LONGEST_THINK: Duration = Duration::from_secs(4);
 const SESSIONS: u32 = 450;
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}"#;
 
-/// What one process measured of itself.
+/// Cost that one process measured of itself.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cost {
     requests: u64,

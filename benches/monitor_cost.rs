@@ -1,4 +1,4 @@
-//! What watching costs, beside `pg_activity`: `benches/monitor-cost`.
+//! Cost of monitoring, beside `pg_activity`: `benches/monitor-cost`.
 //!
 //! It prints and asserts nothing: absolute times belong here and not in tests.
 

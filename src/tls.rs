@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use reqwest::{Certificate, ClientBuilder, Identity};
 use rustls::CertificateError;
 
-/// Why certificates of your own cannot be used.
+/// Reasons why certificates of your own cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFileError {
     #[error("cannot read `{}`", path.display())]
@@ -21,7 +21,7 @@ pub enum TlsFileError {
     #[error("`{}` holds no {what} in PEM format", path.display())]
     Nothing {
         path: PathBuf,
-        /// What was looked for.
+        /// The missing part.
         what: &'static str,
     },
     #[error("private key `{}` is world-readable: expected `chmod 600`", path.display())]
@@ -51,7 +51,7 @@ pub(crate) fn read_key(path: &Path) -> Result<Vec<u8>, TlsFileError> {
     read(path)
 }
 
-/// Whom HTTP clients trust, and what they show themselves.
+/// Certificates that HTTP clients trust and show.
 #[derive(Clone, Debug, Default)]
 pub struct ClientTls {
     /// The only authorities that are trusted; the system's without any.
@@ -95,7 +95,7 @@ impl ClientTls {
     }
 }
 
-/// What is wrong with the other side's certificate, when that is what an error comes from.
+/// Fault of the other side's certificate, when that is what an error comes from.
 pub fn certificate_fault(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,4 +1,4 @@
-//! How a quantity is written.
+//! Notation of quantities.
 //!
 //! The smallest module: durations as people write them (`"6s"`, `"250ms"`, `"5m"`), shares between 0 and 1,
 //! and counts that may not be zero. Everything a scenario file holds is parsed into one of these, so that a bad
@@ -200,7 +200,7 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// How often something happens, a second; above zero.
+/// Events per second; above zero.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Rate(f64);

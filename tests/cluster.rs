@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use rbac_bench::testbed::binaries::{self, SearchPlaces, ServerBinaries};
-use rbac_bench::testbed::cluster::{ClusterError, ClusterHome, ClusterPlan, PgCluster};
+use rbac_bench::testbed::cluster::{ClusterError, ClusterHome, ClusterPlan, PgCluster, SupervisionError};
 use rbac_bench::testbed::folder::sweep_stale;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
-/// How long the end of a cluster may take, however it comes.
+/// Deadline of a cluster's end, however it comes.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The variable by which a test tells its helper process where to put the cluster.
@@ -283,7 +283,10 @@ async fn sigterm_to_the_supervisor_stops_the_server() {
     let mut cluster = start(temp.path(), &ClusterPlan::for_connections(20)).await.unwrap();
     signal(cluster.supervisor_pid().unwrap(), Signal::SIGTERM);
     let error = cluster.gone().await;
-    assert!(matches!(&error, ClusterError::SupervisorGone { status } if status.success()), "{error}");
+    assert!(
+        matches!(&error, ClusterError::Supervision(SupervisionError::Gone { status }) if status.success()),
+        "{error}"
+    );
     assert_nothing_left(&temp);
 }
 
@@ -292,7 +295,9 @@ async fn a_server_that_dies_is_reported_with_its_log() {
     let temp = temp_dir();
     let mut cluster = start(temp.path(), &ClusterPlan::for_connections(20)).await.unwrap();
     signal(cluster.postmaster_pid(), Signal::SIGKILL);
-    let ClusterError::Failed { reason, log } = cluster.gone().await else { panic!("no report") };
+    let ClusterError::Supervision(SupervisionError::Failed { reason, log }) = cluster.gone().await else {
+        panic!("no report")
+    };
     assert!(reason.contains("postgres` ended by itself (signal: 9 (SIGKILL))"), "{reason}");
     assert!(!log.is_empty());
     assert!(cluster.stop().await.is_err());

@@ -1,6 +1,7 @@
 //! The gateway's pool and sessions on a real PostgreSQL: what SQLAlchemy's `QueuePool` and `Session` would do.
 //!
-//! What needs no server is tested beside the pool. Everything here runs with both kinds of checkout, and the server
+//! Tests of the pool against a server; what needs none is tested beside the pool. Everything here runs with both kinds of
+//! checkout, and the server
 //! is the witness: its `pg_stat_activity` and its log.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as loudly as the test itself")]
@@ -215,7 +216,7 @@ async fn a_failed_statement_wants_a_rollback_before_the_next() {
 }
 
 #[tokio::test]
-async fn a_session_killed_for_idling_in_its_transaction_learns_it_from_its_next_statement() {
+async fn a_session_killed_for_idling_fails_at_its_next_statement() {
     let idle_in_transaction_session_timeout = Duration::from_millis(400);
     let settings = DatabaseSettings { idle_in_transaction_session_timeout, ..database_settings().await };
     for checkout in BOTH {
@@ -243,7 +244,7 @@ async fn a_session_killed_for_idling_in_its_transaction_learns_it_from_its_next_
 }
 
 #[tokio::test]
-async fn a_dead_connection_fails_its_next_statement_and_takes_the_older_ones_with_it() {
+async fn a_dead_connection_fails_its_next_statement_and_older_ones() {
     for checkout in BOTH {
         let bench = Bench::new("disconnect", checkout, THREE_PLUS_TWO).await;
         let (sessions, old) = bench.begin(3).await;
@@ -391,7 +392,7 @@ async fn ticks_during(work: impl Future) -> u64 {
 }
 
 #[tokio::test]
-async fn a_blocking_query_or_checkout_stops_the_event_loop_and_an_async_one_does_not() {
+async fn blocking_queries_and_checkouts_stop_the_event_loop() {
     let pool = PoolSettings { size: 1, max_overflow: 0, timeout: Duration::from_millis(300), ..THREE_PLUS_TWO };
     for checkout in BOTH {
         let bench = Bench::new("loop", checkout, pool).await;

@@ -1,4 +1,4 @@
-//! Who is asking: HS256 bearer tokens, as ContextForge's.
+//! Authentication: HS256 bearer tokens, as ContextForge's.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,15 +15,12 @@ pub mod password;
 
 pub use denied::Denied;
 
-/// Who issues the tokens.
 pub const ISSUER: &str = "mcpgateway";
-/// Whom they are for.
 pub const AUDIENCE: &str = "mcpgateway-api";
 
-/// What a request without a token is reported.
+/// Error text of a request without a token.
 pub(crate) const NO_TOKEN: &str = "Authorization token required";
 
-/// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// E-mail of the user.
@@ -54,7 +51,7 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Vec<Stri
 }
 
 impl Claims {
-    /// What the token lets its bearer see, by ContextForge's rules since 1.0: whoever says nothing, or `null` without
+    /// Teams that the token lets its bearer see, by ContextForge's rules since 1.0: a token that says nothing, or `null` without
     /// being an administrator, sees what is public.
     #[must_use]
     pub fn team_scope(&self) -> TeamScope {

@@ -1,4 +1,4 @@
-//! What a request can end in, and how the client sees it.
+//! Errors of a request, and the response that each becomes.
 
 use axum::Json;
 use axum::http::header::WWW_AUTHENTICATE;
@@ -9,7 +9,6 @@ use tokio_postgres::error::SqlState;
 
 use crate::db::DbError;
 
-/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     #[error("{0}")]
@@ -34,7 +33,7 @@ pub enum GatewayError {
     NotJson,
     #[error("backend: {text}")]
     Backend {
-        /// What went wrong, without the address.
+        /// Error text without the address.
         text: String,
     },
     #[error("template: {0}")]
@@ -62,7 +61,7 @@ impl GatewayError {
 }
 
 impl GatewayError {
-    /// What went wrong, where it is the gateway's fault and not the caller's.
+    /// Text of the error where it is the gateway's fault and not the caller's.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         match self {
@@ -74,7 +73,7 @@ impl GatewayError {
     }
 }
 
-/// What the server refuses because of the values that came with the request is the caller's error.
+/// Status of a database error: values that the server refuses are the caller's error.
 fn status_of(error: &DbError) -> StatusCode {
     match error.code() {
         Some(code)

@@ -1,4 +1,4 @@
-//! What a replica counts about itself, readable from outside its event loops.
+//! Gauges of a replica, readable from outside its event loops.
 //!
 //! Plain atomics, written by the workers and read by the thread that answers `/metrics/prometheus`: a frozen loop
 //! cannot say that it is frozen, so nobody asks it.
@@ -42,14 +42,14 @@ impl WorkerGauges {
         self.beat.store(u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How long ago the event loop last took its turn; about [`BEAT_INTERVAL`] at most when it is free.
+    /// Time since the event loop's last turn; about [`BEAT_INTERVAL`] at most when it is free.
     #[must_use]
     pub fn stalled_for(&self) -> Duration {
         self.born.elapsed().saturating_sub(Duration::from_micros(self.beat.load(Ordering::Relaxed)))
     }
 }
 
-/// How often a free event loop says that it is alive.
+/// Interval of a free event loop's heartbeat.
 pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct ReplicaGauges {
     name: String,
     scope: SessionScope,
     workers: Vec<Arc<WorkerGauges>>,
-    /// How often each error was raised, by its text, whoever saw it.
+    /// Error counts by text.
     errors: Mutex<BTreeMap<String, u64>>,
 }
 

@@ -1,6 +1,6 @@
 //! HTTP/1.1 on a listener, with a deadline for what a client has to send first.
 //!
-//! `axum::serve` has no such deadline: whoever sends half a request's head would keep a connection for ever.
+//! `axum::serve` has no such deadline: anyone who sends half a request's head would keep a connection for ever.
 
 use std::net::SocketAddr;
 use std::time::Duration;

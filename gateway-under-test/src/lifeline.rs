@@ -1,4 +1,4 @@
-//! What a child process and its parent say to each other: settings in, one line out, and the end.
+//! Protocol between a child process and its parent: settings in, one line out, and the end.
 //!
 //! The parent writes one JSON line and keeps the pipe open for as long as the child shall live. The kernel closes
 //! it when the parent ends, however it ends: a child that stops when its standard input does cannot outlive its
@@ -12,7 +12,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::settings::Listening;
 
-/// What can go wrong between a child and its parent.
 #[derive(Debug, thiserror::Error)]
 pub enum LifelineError {
     #[error("cannot read the settings from standard input")]

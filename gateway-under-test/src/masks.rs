@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use crate::error::GatewayError;
 use crate::settings::Masks;
 
-/// Where a failure of the database can be taken for something else.
+/// Places where a failure of the database can be taken for something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MaskedFailure {
     /// The look-up of the user: their token is no good.

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use crate::auth::TeamScope;
 
-/// How long a list is believed: ContextForge's `registry cache 300`.
+/// Lifetime of a cached list: ContextForge's `registry cache 300`.
 const TTL: Duration = Duration::from_mins(5);
 
 /// The rows that a list is made of.
@@ -26,12 +26,12 @@ struct Listed {
     tools: CallableTools,
 }
 
-/// Who may see an entity: the same rule as [`crate::routes::entities`] has in SQL.
+/// Visibility of an entity: the same rule as [`crate::routes::entities`] has in SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visibility {
     /// Everybody with a token.
     Public,
-    /// Whoever's token speaks for the team of this id.
+    /// Visible with tokens of the team of this id.
     Team(Option<String>),
     /// Its owner, by e-mail.
     Private(Option<String>),

@@ -22,7 +22,6 @@ use crate::settings::{Listening, Settings};
 /// Connections that may wait to be accepted: a frozen worker collects thousands.
 const BACKLOG: i32 = 4096;
 
-/// Why a replica could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicaError {
     #[error(transparent)]

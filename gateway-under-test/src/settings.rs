@@ -1,4 +1,4 @@
-//! What a replica, or the backend, is reported when it starts: plain data, one JSON line on its standard input.
+//! Settings that a replica, or the backend, gets when it starts: plain data, one JSON line on its standard input.
 //!
 //! It holds secrets (the database URL, the token key), so it never travels in an argument list, where every
 //! local user could read it.
@@ -10,7 +10,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How long a request keeps the database session of its permission check. **This is the bug and its fix**, with the
+/// Lifetime of the database session of a request's permission check. **This is the bug and its fix**, with the
 /// bug's relatives and the other ways in which it was fixed. `docs/HOLD-PATTERNS.md` has the cause, the fingerprint
 /// and the real-world issues of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -129,7 +129,7 @@ impl SessionScope {
     }
 }
 
-/// What a wait for the pool, or for a query, stops.
+/// Execution mode of waits for the pool and for queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Checkout {
@@ -146,9 +146,8 @@ pub struct PoolSettings {
     pub size: u32,
     /// Connections beyond `size` under load.
     pub max_overflow: u32,
-    /// How long a checkout waits before it fails.
+    /// Timeout of a checkout.
     pub timeout: Duration,
-    /// Whether a pooled connection is tried before it is used.
     #[serde(default)]
     pub pre_ping: PrePing,
     /// A connection older than this is replaced when it is next taken; `None` is SQLAlchemy's −1, at no age.
@@ -156,7 +155,7 @@ pub struct PoolSettings {
     pub recycle: Option<Duration>,
 }
 
-/// Whether a pooled connection is tried before it is used: SQLAlchemy's `pool_pre_ping`.
+/// Test of a pooled connection before it is used: SQLAlchemy's `pool_pre_ping`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrePing {
@@ -167,7 +166,7 @@ pub enum PrePing {
     On,
 }
 
-/// Whether permission checks are written down: ContextForge's `PERMISSION_AUDIT_ENABLED`.
+/// Audit of permission checks: ContextForge's `PERMISSION_AUDIT_ENABLED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Audit {
@@ -197,7 +196,7 @@ pub enum Masks {
 pub struct UsageCounterSettings {
     /// Share of the tool calls that update it, 0 to 1.
     pub share: f64,
-    /// How many such rows there are.
+    /// Number of such rows.
     pub rows: u32,
 }
 
@@ -210,12 +209,11 @@ pub struct Settings {
     pub port: u16,
     /// Single-threaded event loops, each with its own listener and pool.
     pub workers: u32,
-    /// How long a request keeps its session.
+    /// Lifetime of a request's session.
     pub session_scope: SessionScope,
     /// Further mistakes that it makes beside that scope's, on the routes that each is about.
     #[serde(default)]
     pub also: Vec<SessionScope>,
-    /// What a wait stops.
     pub checkout: Checkout,
     pub pool: PoolSettings,
     pub database: DatabaseSettings,
@@ -223,14 +221,14 @@ pub struct Settings {
     pub backend_url: String,
     /// HS256 key of the tokens.
     pub jwt_secret: String,
-    /// E-mail of the platform administrator, whom the permission check lets through without a query.
+    /// E-mail of the platform administrator, who passes the permission check without a query.
     pub platform_admin_email: String,
     /// The shared row, if any.
     pub usage_counter: UsageCounterSettings,
-    /// How long work takes that needs no database.
+    /// Durations of work that needs no database.
     #[serde(default)]
     pub slow_work: SlowWorkSettings,
-    /// Whether each check of a user's roles writes a row of `permission_audit_log`, and commits it.
+    /// True if each check of a user's roles writes a row of `permission_audit_log`, and commits it.
     #[serde(default)]
     pub audit: Audit,
     /// Which failures of the database reach the client under another name.
@@ -256,16 +254,16 @@ impl Settings {
     }
 }
 
-/// How long work takes that needs no database; the backend's delays are its own.
+/// Durations of work that needs no database; the backend's delays are its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlowWorkSettings {
-    /// What a plugin waits for before a tool is called: the moderation service that it stands for.
+    /// Delay of a plugin before a tool is called: the moderation service that it stands for.
     pub hook: Duration,
-    /// What a page waits for beside its rendering: the slow template that it stands for.
+    /// Delay of a page beside its rendering: the slow template that it stands for.
     pub render: Duration,
 }
 
-/// Where PostgreSQL is, and the limits of the gateway's sessions on it.
+/// Address of PostgreSQL, and the limits of the gateway's sessions on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatabaseSettings {
     pub host: DatabaseHost,
@@ -277,16 +275,15 @@ pub struct DatabaseSettings {
     #[serde(default)]
     pub password: Option<String>,
     pub dbname: String,
-    /// What is on the way to it.
     #[serde(default)]
     pub route: DatabaseRoute,
-    /// `statement_timeout`; zero is off. Through a pooler the server has to be informed of it by whoever set it up.
+    /// `statement_timeout`; zero is off. Through a pooler the server has to be informed of it by anyone who set it up.
     pub statement_timeout: Duration,
     /// `idle_in_transaction_session_timeout`; zero is off. As above.
     pub idle_in_transaction_session_timeout: Duration,
 }
 
-/// What is on the way to the server.
+/// Path from the gateway to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseRoute {
@@ -313,9 +310,9 @@ pub enum DatabaseHost {
 pub struct BackendSettings {
     /// Port on 127.0.0.1; 0 lets the system choose.
     pub port: u16,
-    /// How long each tool takes, by its name; a tool that is not named answers at once.
+    /// Delay of each tool, by its name; a tool that is not named answers at once.
     pub delays: BTreeMap<String, DelaySettings>,
-    /// Where the random numbers start: the same seed gives each tool the same sequence of delays.
+    /// Seed of the random numbers: the same seed gives each tool the same sequence of delays.
     pub seed: u64,
     /// Each tool answers to its name behind each of these, too.
     #[serde(default)]
@@ -335,9 +332,9 @@ pub struct DelaySettings {
 /// The line a replica, or the backend, prints on standard output once it listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listening {
-    /// Where it serves: `http://127.0.0.1:40213`.
+    /// Address that it serves: `http://127.0.0.1:40213`.
     pub url: String,
-    /// Where its gauges are answered from outside the event loops; `None` for the backend.
+    /// Address at which its gauges are answered from outside the event loops; `None` for the backend.
     pub gauges_url: Option<String>,
 }
 

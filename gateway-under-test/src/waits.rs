@@ -1,4 +1,4 @@
-//! What slow work waits for, beside what it does: a moderation service, a slow template.
+//! Waits of slow work, beside what it does: a moderation service, a slow template.
 
 use std::fmt;
 use std::sync::Arc;

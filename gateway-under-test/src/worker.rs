@@ -1,4 +1,4 @@
-//! What the handlers of one worker share: settings, pool, gauges, clients and caches. `serving` runs it.
+//! State that the handlers of one worker share: settings, pool, gauges, clients and caches. `serving` runs it.
 
 use std::sync::Arc;
 
@@ -14,14 +14,13 @@ use crate::registry::ToolRegistry;
 use crate::settings::Settings;
 use crate::waits::Wait;
 
-/// What `routes` brings for its handlers.
+/// Parts that `routes` brings for its handlers.
 pub struct Parts {
     /// Client of the service behind the gateway.
     pub backend: reqwest::Client,
     pub pages: minijinja::Environment<'static>,
 }
 
-/// What a worker's handlers share.
 pub struct Worker {
     pub settings: Arc<Settings>,
     pub database: GatewayDatabase,
@@ -29,16 +28,16 @@ pub struct Worker {
     /// All gauges of the replica.
     pub replica: Arc<ReplicaGauges>,
     pub authenticator: Authenticator,
-    /// Whom it does not let in all the same.
+    /// Denied bearers of good tokens.
     pub denied: Arc<Denied>,
     /// Tools by name, cached.
     pub tools: ToolRegistry,
     /// Client of the service behind the gateway.
     pub backend: reqwest::Client,
     pub pages: minijinja::Environment<'static>,
-    /// What a page waits for beside its rendering.
+    /// Delay of a page beside its rendering.
     pub rendering: Wait,
-    /// Whom a tool call must get past.
+    /// Plugins before a tool call.
     pub plugins: Plugins,
     pub garbage: Arc<Garbage>,
     /// The session of the health probe, where it has one for good.

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::ci::say;
 use super::error::CliError;
 use super::exit::Exit;
-use super::paired::{PairsArgs, measure_repeatedly};
-use super::run::load_scenario;
+use super::load::load_scenario;
+use super::output::say;
+use super::paired::measure_repeatedly;
+use super::pairs::PairsArgs;
 use super::scenario::OverrideArgs;
 use crate::gate::paired::calibration::calibrate;
 use crate::paired::Stopping;
@@ -37,10 +38,10 @@ pub struct CalibrateArgs {
     /// Rule that replaces the scenario's rules; may be repeated
     #[arg(long = "rule", id = "rules", value_name = "RULE", allow_hyphen_values = true)]
     pub rules: Vec<String>,
-    /// How it is measured.
+    /// Flags of the pairs.
     #[command(flatten)]
     pub pairs: PairsArgs,
-    /// What is set beside the scenario.
+    /// Overrides beside the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
     /// Folder in which the runs' own folders are made

@@ -1,4 +1,4 @@
-//! What a CI system is informed of a verdict, beside the exit code.
+//! Output of a verdict for a CI system, beside the exit code.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::exit::Exit;
+use super::output::say;
 use super::redacted::Redacted;
 use crate::gate::Verdict;
 use crate::redact;
@@ -14,7 +15,7 @@ use crate::render::gate::{GateView, markdown, without_verdict};
 use crate::render::text::plain;
 use crate::render::{github, junit};
 
-/// What the environment says of the CI system.
+/// Environment of the CI system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CiEnvironment {
     /// True if this is a step of GitHub Actions.
@@ -37,7 +38,7 @@ impl CiEnvironment {
     }
 }
 
-/// What is stated beside files.
+/// Text of a verdict beside files.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announcement<'a> {
     /// The verdict as it was asked for; empty when it has been stated.
@@ -61,13 +62,15 @@ pub(super) fn tell(
     let environment = CiEnvironment::of_this_process();
     append_summary(view, &environment);
     let annotations = if environment.github { github::annotations(view) } else { String::new() };
-    let all = written.and_then(|()| say(out, announcement.text)).and_then(|()| {
+    let mut announce = || {
+        say(out, announcement.text)?;
         if announcement.annotate_out {
             say(out, &annotations)
         } else {
             say(&mut Redacted::messages(io::stderr()), &annotations)
         }
-    });
+    };
+    let all = written.and_then(|()| Ok(announce()?));
     match (view.report.verdict, all) {
         (Verdict::Failed, Err(error)) => {
             let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
@@ -107,14 +110,6 @@ pub(super) fn refuse_junit(reason: &str) {
     drop(written);
 }
 
-/// Says it. Whoever read us may have heard enough and gone: that is no error, and changes no verdict.
-pub(super) fn say(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        view => Ok(view?),
-    }
-}
-
 fn append_summary(view: GateView<'_>, environment: &CiEnvironment) {
     append_to_summary(&markdown(view), environment);
 }
@@ -135,7 +130,7 @@ fn append(path: &Path, markdown: &str) -> io::Result<()> {
     file.write_all(github::fitting(&markdown, taken).as_bytes())
 }
 
-/// What JUnit's file says until there is a verdict.
+/// Text of the JUnit file until there is a verdict.
 const NOT_ENDED: &str = "the gate has not ended: it is still running, or was killed";
 
 /// Makes JUnit's file before anything is measured: one that cannot be written is refused while that costs nothing, and one
@@ -212,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_refused_at_first_and_hides_no_failure_at_the_end() {
+    fn an_unwritable_file_is_refused_early_and_hides_no_failure() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(begin_junit(Some(folder.path()), "small").unwrap_err().exit(), Exit::BadRequest);
         let announcement = Announcement { text: "", annotate_out: true };

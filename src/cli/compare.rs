@@ -37,12 +37,12 @@ pub struct CompareArgs {
     /// Write JSON; the same as --format json
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
-    /// How it is written; prometheus is the candidate's summary in the OpenMetrics text format
+    /// Output format; prometheus is the candidate's summary in the OpenMetrics text format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: CompareFormat,
 }
 
-/// How a comparison is written.
+/// Format of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum CompareFormat {
     /// For a terminal.
@@ -111,7 +111,7 @@ pub(super) fn side(run: &Recorded, variant: VariantName) -> Result<Side<'_>, Cli
         .ok_or_else(|| CliError::UnknownVariant { name: variant.name().to_owned(), allowed: has() })
 }
 
-/// What is compared with what.
+/// Pairs of variants to compare.
 fn pairs<'a>(
     args: &CompareArgs,
     baseline: &'a Recorded,

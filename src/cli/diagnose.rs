@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::compare::variant_name;
 use super::error::CliError;
 use super::exit::Exit;
-use super::run::output_width;
+use super::output::output_width;
 use super::subject::{Recorded, recorded};
 use crate::diagnose::what_if::{WhatIf, what_if};
 use crate::diagnose::{Case, FindingKind, diagnose};

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::run::load_scenario;
+use super::load::load_scenario;
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use crate::render::text::plain;
@@ -35,10 +35,10 @@ pub struct DoctorArgs {
     /// A built-in scenario, or the path of a file [default: the reference gateway's needs]
     #[arg(value_name = "SCENARIO")]
     pub scenario: Option<String>,
-    /// What is set beside it.
+    /// Overrides beside the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// Where an external service is.
+    /// Address of an external service.
     #[command(flatten)]
     pub service: ServiceArgs,
     /// A host other than this machine that may be asked, as its URL names it; may be repeated
@@ -124,13 +124,13 @@ pub(super) fn run(args: &DoctorArgs, environment: &[Override], out: &mut dyn Wri
     })
 }
 
-/// What a scenario of the reference gateway needs.
+/// Checks for a scenario of the reference gateway.
 fn of_gateway(scenario: &Scenario) -> Vec<Check> {
     let users = scenario.load.users.get();
     vec![server(), pgbouncer(), descriptors(users), cores(), speed(users), memory(scenario)]
 }
 
-/// What a scenario of an external service needs.
+/// Checks for a scenario of an external service.
 fn of_service(scenario: &ServiceScenario, options: &RunOptions) -> Result<Vec<Check>, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     let seen = runtime.block_on(preflight(scenario, options));
@@ -175,9 +175,9 @@ fn descriptors_of(workload: Workload) -> Check {
     }
 }
 
-fn enough_descriptors(raised: Result<(), DescriptorError>, whom: &str) -> Check {
+fn enough_descriptors(raised: Result<(), DescriptorError>, users: &str) -> Check {
     match raised {
-        Ok(()) => Check::of("file descriptors", true, format!("enough for {whom}"), None),
+        Ok(()) => Check::of("file descriptors", true, format!("enough for {users}"), None),
         Err(error) => Check::of("file descriptors", false, error.to_string(), Some(error.hint())),
     }
 }
@@ -192,7 +192,7 @@ fn cores() -> Check {
 /// Less than this share of the wanted users is too few: the estimate is no better than that.
 const ENOUGH: f64 = 0.8;
 
-/// How many users this machine carries, as far as its speed tells.
+/// Users that this machine carries, estimated from its speed.
 fn speed(users: u32) -> Check {
     let what = "speed";
     let Some(speed) = relative_speed() else {
@@ -206,7 +206,7 @@ fn speed(users: u32) -> Check {
     Check { inconclusive: !ok, ..Check::of(what, ok, found, cure) }
 }
 
-/// What a PostgreSQL session of the testbed takes, measured with 765 of them: 1.2 GB.
+/// Memory of a PostgreSQL session of the testbed, measured with 765 of them: 1.2 GB.
 const MB_PER_SESSION: u64 = 2;
 
 fn memory(scenario: &Scenario) -> Check {

@@ -5,15 +5,14 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::ci::say;
 use super::error::CliError;
 use super::exit::Exit;
+use super::output::say;
 use crate::render::json;
 use crate::render::text::plain;
 use crate::run::dry::{DryDatabase, DryIdentity, DryRequest, DryRun, dry_run};
 use crate::scenario::Experiment;
 
-/// How a dry run is asked for.
 pub(super) struct DryRunOptions<'a> {
     /// Requests that are shown of each route.
     pub(super) samples: u32,
@@ -21,7 +20,7 @@ pub(super) struct DryRunOptions<'a> {
     pub(super) allow_remote: &'a [String],
     /// True if a flag gives the database's URL.
     pub(super) database_given: bool,
-    /// What there is in place of the scenario's `[load]`.
+    /// Plan in place of the scenario's `[load]`.
     pub(super) plan: Option<Value>,
     pub(super) json: bool,
 }
@@ -43,7 +42,7 @@ pub(super) fn run(scenario: &Experiment, asked: &DryRunOptions<'_>, out: &mut dy
     Ok(Exit::Ok)
 }
 
-/// Everything that would be sent, where to, and as whom.
+/// Everything that would be sent, where to, and with which identity.
 fn text(run: &DryRun) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.

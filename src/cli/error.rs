@@ -19,7 +19,7 @@ use crate::scenario::{NotAVariantName, VariantName};
 use crate::testbed::TestbedError;
 use crate::watch::live::WatchError;
 
-/// Why the program could not do what was asked.
+/// Top-level errors.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     #[error(transparent)]
@@ -69,11 +69,7 @@ pub(super) enum CliError {
     #[error("`--rerun` would start the command that the record names: `{command}`")]
     RunsCommand { command: String },
     #[error("unknown variant `{name}`: expected one of {}", names(allowed))]
-    UnknownVariant {
-        /// What was asked for.
-        name: String,
-        allowed: Vec<VariantName>,
-    },
+    UnknownVariant { name: String, allowed: Vec<VariantName> },
     #[error(transparent)]
     VariantName(NotAVariantName),
     #[error("environment variable `{variable}` is empty or not set: expected the key that signs tokens")]
@@ -233,10 +229,10 @@ impl CliError {
     /// True if the reader of our output has gone, which is no error of anybody's.
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
-            Self::Watch(WatchError::Show(error)) => error.kind() == io::ErrorKind::BrokenPipe,
-            Self::Output(error) | Self::ScenarioCommand(ScenarioCommandError::Output(error)) => {
-                error.kind() == io::ErrorKind::BrokenPipe
-            }
+            Self::Output(error)
+            | Self::Watch(WatchError::Show(error))
+            | Self::Init(InitCommandError::Output(error))
+            | Self::ScenarioCommand(ScenarioCommandError::Output(error)) => error.kind() == io::ErrorKind::BrokenPipe,
             Self::Json(error) | Self::ScenarioCommand(ScenarioCommandError::Json(error)) => {
                 error.io_error_kind() == Some(io::ErrorKind::BrokenPipe)
             }

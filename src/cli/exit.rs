@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::scenario;
 
-/// How the program ended.
+/// Exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: ran.

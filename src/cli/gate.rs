@@ -3,121 +3,24 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::ci::{self, Announcement};
+use super::ci;
 use super::compare::{side, variant_name};
 use super::error::CliError;
 use super::exit::Exit;
-use super::paired::PairedArgs;
-use super::run::{self, load_scenario};
+use super::gate_args::GateArgs;
+use super::load::load_scenario;
+use super::rules::{AGAINST_BASELINE, concerning, plain_rule, read_rules, rules_of, unseen};
 use super::scenario::OverrideArgs;
-use super::service_args::ServiceArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
 use crate::compare::Side;
-use crate::gate::{Baseline, GateReport, GateRule, ParsedRule, Severity, Trust, judge, nothing_measured, routes};
+use crate::gate::{Baseline, GateReport, ParsedRule, Trust, judge};
 use crate::record::store::read_record;
-use crate::render::gate::{GateView, json, markdown, table};
-use crate::render::json::text as text_of;
-use crate::render::text::{plain, shell_word};
+use crate::render::gate::GateView;
+use crate::render::text::shell_word;
 use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
 use crate::scenario::{Experiment, Scenario, VariantName};
 use crate::testbed::command::shown;
-use crate::units::Span;
-
-/// Judge a run, or run a scenario and judge it
-///
-/// Rules come from --rule, and otherwise from the scenario's `[[gate]]` tables; with --baseline there are rules against
-/// that run beside them. Each variant is judged by each rule that concerns it; --variant picks one. A figure that is
-/// missing, or that the instrument does not vouch for, makes a rule inconclusive and never passes it.
-///
-/// With --paired, baseline and candidate are measured in turn, in pairs of windows, and judged by an exact test: a gate
-/// that does not flap. `rbac-bench calibrate` says what it sees on this machine.
-///
-/// Exits with 0 when the rules hold, 99 when one of severity `error` is broken, 3 when it is inconclusive, 2 when a rule
-/// is invalid (before any load).
-#[derive(Clone, Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-#[command(after_help = "\
-Examples:
-  rbac-bench gate reports/2026-11-23T23-59-21-issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
-  rbac-bench gate issue-2318 --variant scoped --rule 'pool_timeouts==0' --rule 'latency.p95<2s for tools/call'
-  rbac-bench gate mine.toml --junit gate.xml
-  rbac-bench gate reports/after --baseline reports/before --rule 'idle_in_transaction.mean<=+10% vs baseline'
-  rbac-bench gate issue-2318 --paired --baseline scoped --candidate early_close --max-duration 15m
-  rbac-bench gate --learn reports/monday reports/tuesday --variant scoped -o limits.toml
-
-Rules: metric[.aggregate] op value [for ROUTE] [vs baseline]; docs/GATE.md lists the metrics.")]
-pub struct GateArgs {
-    /// Folder of a run, a built-in scenario, or the path of a scenario file; with --learn, folders of healthy runs to
-    /// derive limits from
-    #[arg(value_name = "RUN|SCENARIO", required = true)]
-    pub subjects: Vec<String>,
-    /// Rule that replaces the scenario's rules; may be repeated
-    #[arg(long = "rule", value_name = "RULE", allow_hyphen_values = true)]
-    pub rules: Vec<String>,
-    /// Folder of the run that `vs baseline` means; with --paired a variant [default: the scenario's last]
-    #[arg(long, value_name = "RUN|VARIANT")]
-    pub baseline: Option<String>,
-    /// The baseline's variant, where it is another than the judged one
-    #[arg(long, value_name = "V", requires = "baseline")]
-    pub baseline_variant: Option<String>,
-    /// Let a baseline fail the gate although it was measured under other conditions
-    #[arg(long, requires = "baseline")]
-    pub trust_baseline: bool,
-    /// Run the scenario of a recorded run again, and judge that
-    #[arg(long)]
-    pub rerun: bool,
-    /// With --rerun, start the command that the record names
-    #[arg(long, requires = "rerun")]
-    pub yes: bool,
-    /// Write the verdict as JUnit XML, too
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    /// Write JSON; the same as --format json
-    #[arg(long, conflicts_with = "format")]
-    pub json: bool,
-    /// How the verdict is written
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: GateFormat,
-    /// Derive limits from healthy runs instead of judging one
-    #[arg(long, conflicts_with_all = ["rules", "baseline", "junit", "rerun", "json", "format"])]
-    pub learn: bool,
-    /// Length of the windows from which limits are learned
-    #[arg(long, value_name = "D", default_value = "5s", requires = "learn")]
-    pub window: Span,
-    /// Where learned limits are written, as `[[gate]]` tables for a scenario; otherwise to standard output
-    #[arg(short, long = "output", value_name = "FILE", requires = "learn")]
-    pub output: Option<PathBuf>,
-    /// Pairs of windows instead of one run.
-    #[command(flatten)]
-    pub paired: PairedArgs,
-    /// What is set beside the scenario.
-    #[command(flatten)]
-    pub overrides: OverrideArgs,
-    /// Where an external service is.
-    #[command(flatten)]
-    pub service: ServiceArgs,
-    /// Folder in which a run's own folder is made
-    #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
-    pub out: PathBuf,
-    /// Folder of the PostgreSQL binaries, instead of the one that is found
-    #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
-    pub pg_bin: Option<PathBuf>,
-    /// A host other than this machine that may be loaded, as its URL names it; may be repeated
-    #[arg(long, value_name = "HOST")]
-    pub allow_remote: Vec<String>,
-}
-
-/// How a verdict is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum GateFormat {
-    /// For a terminal.
-    Table,
-    /// For a script.
-    Json,
-    /// For a merge request.
-    Markdown,
-}
 
 /// Judges, and writes the verdict to `out`. Where there is none, the files for CI say why.
 pub(super) fn run(
@@ -262,7 +165,7 @@ fn run_and_judge(
         database_url,
     };
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
-    match run::measure(scenario, &options, quiet) {
+    match super::run::measure(scenario, &options, quiet) {
         Ok((finished, interrupted)) => {
             let run = read(finished.folder)?;
             let report = judge_recorded(args, &asked, &run, &variants, baseline)?;
@@ -272,29 +175,6 @@ fn run_and_judge(
         Err(error) => finish(args, &unseen(error, &asked, &variants)?, &name, None, out),
     }
 }
-
-/// Where the instrument was not allowed to see, that is no verdict on the gateway: each rule is inconclusive.
-///
-/// # Errors
-/// Any other error.
-pub(super) fn unseen(error: CliError, asked: &[ParsedRule], variants: &[VariantName]) -> Result<GateReport, CliError> {
-    match error {
-        CliError::Run(error) if error.is_blind() => {
-            let hint = error.hint().map_or_else(String::new, |hint| format!(": {hint}"));
-            Ok(nothing_measured(asked, variants, &format!("{error}{hint}")))
-        }
-        error => Err(error),
-    }
-}
-
-/// The rules against a baseline that are meant when none is written.
-const AGAINST_BASELINE: [&str; 5] = [
-    "idle_in_transaction.mean<=+10% vs baseline",
-    "latency.p95<=+10% vs baseline",
-    "failure_rate<=+10% vs baseline",
-    "pool_timeouts<=+10% vs baseline",
-    "throughput>=-10% vs baseline",
-];
 
 /// Reads the rules.
 fn asked(args: &GateArgs, experiment: &Experiment, has_baseline: bool) -> Result<Vec<ParsedRule>, CliError> {
@@ -312,38 +192,6 @@ fn asked(args: &GateArgs, experiment: &Experiment, has_baseline: bool) -> Result
     Ok(asked)
 }
 
-/// The scenario's own rules. Those against a baseline are for runs that have one: without it they are left out, and
-/// that is stated.
-pub(super) fn rules_of(experiment: &Experiment, has_baseline: bool) -> Result<Vec<ParsedRule>, CliError> {
-    let (answerable, left_out): (Vec<_>, Vec<_>) =
-        read_rules(experiment.gate(), experiment)?.into_iter().partition(|it| has_baseline || !it.rule.is_relative());
-    for asked in left_out {
-        tracing::warn!("rule `{}` is left out: it needs a baseline", plain(&asked.rule.text));
-    }
-    Ok(answerable)
-}
-
-/// The rules, when at least one of them concerns a variant that is judged.
-pub(super) fn concerning(asked: Vec<ParsedRule>, judged: &[VariantName]) -> Result<Vec<ParsedRule>, CliError> {
-    let concerned =
-        |asked: &ParsedRule| asked.variants.is_empty() || asked.variants.iter().any(|it| judged.contains(it));
-    if asked.iter().any(concerned) { Ok(asked) } else { Err(CliError::NoRules) }
-}
-
-fn plain_rule(rule: &str) -> GateRule {
-    GateRule { rule: rule.to_owned(), severity: Severity::Error, because: None, variants: Vec::new(), windows: None }
-}
-
-/// Reads rules of a scenario.
-///
-/// # Errors
-/// When one of them is none, or names no route of the scenario.
-pub(super) fn read_rules(written: &[GateRule], experiment: &Experiment) -> Result<Vec<ParsedRule>, CliError> {
-    let routes = routes(experiment);
-    written.iter().map(|rule| ParsedRule::read(rule, &routes).map_err(CliError::Rule)).collect()
-}
-
-/// Writes the verdict everywhere where it is wanted.
 fn finish(
     args: &GateArgs,
     report: &GateReport,
@@ -353,13 +201,7 @@ fn finish(
 ) -> Result<Exit, CliError> {
     let command = command(args);
     let view = GateView { report, scenario, folder, command: &command };
-    let format = if args.json { GateFormat::Json } else { args.format };
-    let text = match format {
-        GateFormat::Table => table(view),
-        GateFormat::Json => text_of(&json(view))?,
-        GateFormat::Markdown => markdown(view),
-    };
-    ci::tell(view, args.junit.as_deref(), Announcement { text: &text, annotate_out: format == GateFormat::Table }, out)
+    args.publish(view, out)
 }
 
 /// The command that measures and judges the same again, without the variant, which is each rule's own.

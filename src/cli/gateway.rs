@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::run::load_gateway_scenario;
+use super::load::load_gateway_scenario;
 use super::scenario::OverrideArgs;
 use super::signals::Signals;
 use crate::record::Format;
@@ -34,7 +34,7 @@ pub struct GatewayArgs {
     /// The scenario whose gateway is served
     #[arg(value_name = "SCENARIO", default_value = DEFAULT.name)]
     pub scenario: String,
-    /// What is set beside the file; the first variant is served.
+    /// Overrides beside the file; the first variant is served.
     #[command(flatten)]
     pub overrides: OverrideArgs,
     /// Port on 127.0.0.1; 0 lets the system choose
@@ -65,7 +65,7 @@ pub struct GatewayArgs {
     pub json: bool,
 }
 
-/// What `--json` says once it serves.
+/// Output of `--json` once it serves.
 #[derive(Serialize)]
 struct Serving {
     format: Format,

@@ -4,9 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::ci::say;
-use super::error::CliError;
 use super::exit::Exit;
+use super::output::say;
 use crate::init::file::{Written, counted, write};
 use crate::init::openapi::{self, OpenApiSource};
 use crate::init::{Draft, InitError, access_log, urls};
@@ -58,7 +57,6 @@ pub struct InitArgs {
     pub allow_remote: Vec<String>,
 }
 
-/// Why there is no scenario.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InitCommandError {
     #[error(transparent)]
@@ -75,13 +73,26 @@ pub(super) enum InitCommandError {
     Compressed { path: PathBuf },
     #[error("`{}` exists: `--force` replaces it", path.display())]
     Exists { path: PathBuf },
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
 }
 
 impl InitCommandError {
     pub(super) fn is_bad_request(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_bad_request(),
-            Self::Init(_) | Self::Read { .. } | Self::Compressed { .. } | Self::Exists { .. } => true,
+            Self::Init(_) | Self::Read { .. } | Self::Compressed { .. } | Self::Exists { .. } | Self::Write { .. } => {
+                true
+            }
+            Self::Start(_) | Self::Output(_) => false,
         }
     }
 
@@ -94,9 +105,9 @@ impl InitCommandError {
 }
 
 /// Makes a draft, and writes it to the file, or to `out`.
-pub(super) fn run(args: &InitArgs, quiet: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+pub(super) fn run(args: &InitArgs, quiet: bool, out: &mut dyn Write) -> Result<Exit, InitCommandError> {
     if let Some(path) = args.output.as_ref().filter(|path| path.exists() && !args.force) {
-        return Err(InitCommandError::Exists { path: path.clone() }.into());
+        return Err(InitCommandError::Exists { path: path.clone() });
     }
     let draft = draft(args)?;
     let file = args.output.as_ref().map_or_else(|| format!("{}.toml", draft.name), |path| path.display().to_string());
@@ -111,7 +122,7 @@ pub(super) fn run(args: &InitArgs, quiet: bool, out: &mut dyn Write) -> Result<E
     Ok(Exit::Ok)
 }
 
-fn draft(args: &InitArgs) -> Result<Draft, CliError> {
+fn draft(args: &InitArgs) -> Result<Draft, InitCommandError> {
     let made = if let Some(from) = &args.openapi {
         let (text, source) = document(from, args)?;
         openapi::draft(&text, &source)
@@ -121,10 +132,10 @@ fn draft(args: &InitArgs) -> Result<Draft, CliError> {
     } else {
         urls::draft(&args.url, args.target.as_ref())
     };
-    Ok(made.map_err(InitCommandError::Init)?)
+    made.map_err(InitCommandError::Init)
 }
 
-fn document(from: &str, args: &InitArgs) -> Result<(String, OpenApiSource), CliError> {
+fn document(from: &str, args: &InitArgs) -> Result<(String, OpenApiSource), InitCommandError> {
     let target = args.target.clone();
     if !from.starts_with("http://") && !from.starts_with("https://") {
         let text = read(Path::new(from))?;
@@ -133,7 +144,8 @@ fn document(from: &str, args: &InitArgs) -> Result<(String, OpenApiSource), CliE
     let url: BaseUrl = from.parse().map_err(|error: crate::scenario::service::BaseUrlError| {
         InitCommandError::Init(InitError::Url(error.to_string()))
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(InitCommandError::Start)?;
     let text = runtime.block_on(fetch(&url, &args.allow_remote)).map_err(InitCommandError::Fetch)?;
     let found_at = url.url().join("/").ok().and_then(|root| root.as_str().parse().ok());
     Ok((text, OpenApiSource { origin: format!("`{url}`"), target, found_at }))
@@ -158,9 +170,9 @@ fn log(path: &Path) -> Result<Box<dyn BufRead>, InitCommandError> {
     Ok(Box::new(log))
 }
 
-/// A file that was not asked about is not written over, whoever made it in between.
-fn save(path: &Path, text: &str, force: bool) -> Result<(), CliError> {
-    let failed = |source: io::Error| CliError::NotWritable { path: path.to_owned(), source };
+/// A file that was not asked about is not written over, even if it appeared in between.
+fn save(path: &Path, text: &str, force: bool) -> Result<(), InitCommandError> {
+    let failed = |source: io::Error| InitCommandError::Write { path: path.to_owned(), source };
     if force {
         return fs::write(path, text).map_err(failed);
     }
@@ -168,7 +180,7 @@ fn save(path: &Path, text: &str, force: bool) -> Result<(), CliError> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
-/// What was made, what was not, and what comes next.
+/// Report on a draft: what was made, what was not, and what comes next.
 fn reported(draft: &Draft, written: &Written, file: &str, saved: bool) -> String {
     let mut lines = Vec::new();
     let off = draft.routes.iter().filter(|route| route.changes_data).count();

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::compare::{side, variant_name};
 use super::error::CliError;
 use super::exit::Exit;
-use super::gate::GateArgs;
+use super::gate_args::GateArgs;
 use super::subject::{Recorded, recorded};
 use crate::compare::{Side, differences};
 use crate::gate::{GateRule, Learned, Windows, learn};
@@ -69,7 +69,7 @@ fn healthy_side<'a>(args: &GateArgs, run: &'a Recorded) -> Result<Side<'a>, CliE
     }
 }
 
-/// What was bought, in a sentence.
+/// Price of the limits, in a sentence.
 fn price(learned: &Learned) -> String {
     let Windows { length, learned: healthy, judged } = learned.windows;
     format!(

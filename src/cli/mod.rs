@@ -1,4 +1,4 @@
-//! How one asks: one file per subcommand.
+//! The command line: one file per subcommand.
 //!
 //! Data goes to stdout, everything else to stderr. An error is printed once, here, with its causes and at most one
 //! hint, and becomes one of the exit codes of [`exit`].
@@ -13,13 +13,18 @@ mod dry;
 mod error;
 pub mod exit;
 pub mod gate;
+pub mod gate_args;
 pub mod gateway;
 pub mod init;
 mod learn;
-pub mod paired;
+mod load;
+mod output;
+mod paired;
+pub mod pairs;
 mod progress;
 mod redacted;
 pub mod report;
+mod rules;
 pub mod run;
 pub mod scan;
 pub mod scenario;
@@ -94,7 +99,7 @@ pub enum Command {
     /// Name the route and statement that hold sessions
     Diagnose(diagnose::DiagnoseArgs),
     /// Judge a run, or run a scenario and judge it
-    Gate(Box<gate::GateArgs>),
+    Gate(Box<gate_args::GateArgs>),
     /// Measure the false-alarm rate of `gate --paired`
     Calibrate(Box<calibrate::CalibrateArgs>),
     /// Serve the reference gateway: read routes, JSON-RPC, MCP
@@ -135,7 +140,7 @@ pub fn main() -> ExitCode {
     start_log(&cli);
     let exit = match dispatch(&cli) {
         Ok(exit) => exit,
-        // Whoever read us has heard enough.
+        // Anyone who read us has heard enough.
         Err(error) if error.is_closed_pipe() => Exit::Ok,
         Err(error) => {
             report(&error, cli.color);
@@ -171,7 +176,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CliError> {
         Command::Gate(args) => gate::run(args, &environment, cli.quiet, out),
         Command::Calibrate(args) => calibrate::run(args, &environment, cli.quiet, out),
         Command::Gateway(args) => gateway::run(args, &environment, out),
-        Command::Init(args) => init::run(args, cli.quiet, out),
+        Command::Init(args) => Ok(init::run(args, cli.quiet, out)?),
         Command::Watch(args) => watch::run(args, cli.color, out),
         Command::Scenario(args) => Ok(scenario::run(args, &environment, out)?.into()),
         Command::Doctor(args) => doctor::run(args, &environment, out),
@@ -185,7 +190,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CliError> {
     }
 }
 
-/// What the environment sets of a scenario. Variables that are no UTF-8 are none of ours.
+/// Overrides from the environment. Variables that are no UTF-8 are none of ours.
 fn environment() -> Vec<Override> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     overrides::from_environment(std::env::vars_os().filter_map(text))

@@ -36,7 +36,7 @@ impl Progress for NoProgress {
     fn show(&self, _: &Update) {}
 }
 
-/// What the live figures are shown against.
+/// Totals that the live figures are shown against.
 struct ProgressTotals {
     pace: Option<Pace>,
     capacity: Option<u32>,

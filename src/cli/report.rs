@@ -75,7 +75,7 @@ fn write(folders: &[PathBuf], path: &Path) -> Result<(), CliError> {
     fs::write(path, page).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 
-/// What a run folder holds, its samples reduced.
+/// A run folder, its samples reduced.
 struct RunOnDisk {
     name: String,
     record: RunRecord,

@@ -1,13 +1,15 @@
 //! `rbac-bench run`: the main job.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::ci::{self, Announcement, say};
+use super::ci::{self, Announcement};
 use super::error::CliError;
 use super::exit::Exit;
-use super::gate::{concerning, read_rules, rules_of, unseen};
+use super::load::load_scenario;
+use super::output::{output_width, say};
+use super::rules::{concerning, rules_of, unseen};
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use super::signals::Signals;
@@ -20,11 +22,9 @@ use crate::render::gate::{self as render_gate, GateView};
 use crate::render::text::shell_word;
 use crate::render::{json, table};
 use crate::run::{Finished, RunOptions, execute};
+use crate::scenario::Experiment;
 use crate::scenario::builtin::DEFAULT;
-use crate::scenario::check::ProblemSeverity;
 use crate::scenario::overrides::Override;
-use crate::scenario::source::{problems, resolve};
-use crate::scenario::{Experiment, Scenario};
 use crate::texts::PatternCounts;
 
 /// Load a service and monitor its PostgreSQL sessions
@@ -45,10 +45,10 @@ pub struct RunArgs {
     /// A built-in scenario, or the path of a file
     #[arg(value_name = "SCENARIO", default_value = DEFAULT.name)]
     pub scenario: String,
-    /// What is set beside the file.
+    /// Overrides beside the file.
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// Where an external service is.
+    /// Address of an external service.
     #[command(flatten)]
     pub service: ServiceArgs,
     /// Folder in which the run's own folder is made
@@ -164,7 +164,7 @@ pub(super) fn measure(
     })
 }
 
-/// What is wrong, in a sentence for each variant. The run is over and printed: what cannot be read back is a warning.
+/// Conclusion for each variant, in a sentence. The run is over and printed: what cannot be read back is a warning.
 fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> {
     match subject::read(finished.folder.clone()) {
         Ok(run) => {
@@ -200,43 +200,13 @@ fn tell_verdict(
     ci::tell(view, None, Announcement { text: &text, annotate_out: !args.json }, out)
 }
 
-/// Reads a scenario with everything that is set beside it; warnings go to the log.
-pub(super) fn load_scenario(
-    name: &str,
-    flags: &OverrideArgs,
-    environment: &[Override],
-) -> Result<Experiment, CliError> {
-    let overrides = flags.on_top_of(environment)?;
-    let source = resolve(name)?;
-    let scenario = Experiment::from_text(&source.name, &source.text, &overrides)?;
-    for located in problems(&source.name, &source.text, &overrides)? {
-        if located.problem.severity == ProblemSeverity::Warning {
-            tracing::warn!("{located}");
-        }
-    }
-    read_rules(scenario.gate(), &scenario)?;
-    Ok(scenario)
-}
-
-/// The same, of the reference gateway: for a command that starts it.
-pub(super) fn load_gateway_scenario(
-    name: &str,
-    flags: &OverrideArgs,
-    environment: &[Override],
-    command: &'static str,
-) -> Result<Scenario, CliError> {
-    match load_scenario(name, flags, environment)? {
-        Experiment::Gateway(scenario) => Ok(*scenario),
-        other => Err(CliError::GatewayOnly { name: other.name().to_owned(), command }),
-    }
-}
-
 fn print(finished: &Finished, gate: Option<&GateReport>, as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if as_json {
         say(out, &json::text(&json::run_summary(&finished.record, &finished.folder, gate))?)
     } else {
         say(out, &table::run(&finished.record, &finished.folder, output_width()))
-    }
+    }?;
+    Ok(())
 }
 
 /// Writes the report and says where; beside JSON, which must stay one document, on standard error.
@@ -248,15 +218,6 @@ fn write_report(args: &RunArgs, finished: &Finished, out: &mut dyn Write) -> Res
         report::open(&path)?;
     }
     Ok(())
-}
-
-/// Columns of the terminal that reads us; `None` when it is none, so that nothing is cut in a file.
-pub(super) fn output_width() -> Option<usize> {
-    if !std::io::stdout().is_terminal() {
-        return None;
-    }
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
 }
 
 /// A run that did not see the service's sessions has shown nothing of them.

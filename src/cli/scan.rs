@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::ci::say;
 use super::error::CliError;
 use super::exit::Exit;
-use super::run::{load_scenario, output_width};
+use super::load::load_scenario;
+use super::output::{output_width, say};
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use super::signals::Signals;
@@ -63,7 +63,7 @@ pub struct ScanArgs {
     /// Which variants to scan; all by default
     #[arg(long, value_name = "V", help_heading = "Scenario")]
     pub variant: Option<String>,
-    /// Where it is.
+    /// Address of the service.
     #[command(flatten)]
     pub service: ServiceArgs,
     /// Set any key of the scenario file, such as target.url=http://127.0.0.1:9000; may be repeated

@@ -26,12 +26,11 @@ Examples:
   rbac-bench scenario schema > rbac-bench.schema.json     completion in editors: `#:schema ./rbac-bench.schema.json`
   rbac-bench scenario show mine.toml --resolved --set gateway.pool.size=50")]
 pub struct ScenarioArgs {
-    /// What to do.
     #[command(subcommand)]
     pub command: ScenarioCommand,
 }
 
-/// What `rbac-bench scenario` does.
+/// Subcommands of `rbac-bench scenario`.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum ScenarioCommand {
     /// List the built-in scenarios
@@ -40,7 +39,7 @@ pub enum ScenarioCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print a scenario as TOML, to run it or to start one's own from it
+    /// Print a scenario as TOML, to run it or to start your own from it
     Show(ShowArgs),
     /// Check a scenario without running it: each problem with its file, line and column
     ///
@@ -53,7 +52,6 @@ pub enum ScenarioCommand {
     Schema,
 }
 
-/// What `rbac-bench scenario show` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
     /// A built-in scenario, or the path of a file
@@ -63,12 +61,11 @@ pub struct ShowArgs {
     /// implied by a flag that sets something
     #[arg(long)]
     pub resolved: bool,
-    /// What is set beside the file.
+    /// Overrides beside the file.
     #[command(flatten)]
     pub overrides: OverrideArgs,
 }
 
-/// What `rbac-bench scenario check` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
     /// The path of a file, or a built-in scenario
@@ -77,7 +74,7 @@ pub struct CheckArgs {
     /// Write JSON
     #[arg(long)]
     pub json: bool,
-    /// What is set beside the file.
+    /// Overrides beside the file.
     #[command(flatten)]
     pub overrides: OverrideArgs,
 }
@@ -116,7 +113,6 @@ impl OverrideArgs {
     }
 }
 
-/// Why a `scenario` subcommand could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioCommandError {
     #[error(transparent)]
@@ -129,10 +125,9 @@ pub enum ScenarioCommandError {
     Output(#[from] io::Error),
 }
 
-/// How a `scenario` subcommand ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckOutcome {
-    /// What was asked for is done; exit code 0.
+    /// Done; exit code 0.
     Fine,
     /// The scenario was checked and cannot be run; exit code 2.
     Refused,
@@ -193,7 +188,7 @@ fn write_json(document: &impl Serialize, out: &mut dyn Write) -> Result<(), Scen
 
 fn show(args: &ShowArgs, environment: &[Override], out: &mut dyn Write) -> Result<(), ScenarioCommandError> {
     let source = resolve(&args.name)?;
-    // Whoever sets something wants to see it set: the text as it is would leave it out without a word.
+    // Anyone who sets something wants to see it set: the text as it is would leave it out without a word.
     let asked_for_more = !args.overrides.on_top_of(&[]).map_err(ScenarioError::from)?.is_empty();
     if !args.resolved && !asked_for_more {
         out.write_all(source.text.as_bytes())?;
@@ -254,7 +249,7 @@ impl CheckFinding {
         Self::new(site, problem.severity, Some(problem.key.to_string()), problem.to_string(), hint)
     }
 
-    /// Where it is, as editors and CI logs recognise it: `held.toml:12:9`.
+    /// Position as editors and CI logs recognise it: `held.toml:12:9`.
     fn place_text(&self) -> String {
         match (&self.file, self.place, &self.set_by) {
             (Some(file), Some(place), _) => format!("{file}:{}:{}", place.line, place.column),
@@ -263,7 +258,7 @@ impl CheckFinding {
     }
 }
 
-/// What the check found; a text that is refused before there is a whole to check is one finding.
+/// Findings of a check; a text that is refused before there is a whole to check is one finding.
 fn findings(source: &ScenarioText, overrides: &[Override]) -> Result<Vec<CheckFinding>, ScenarioError> {
     match problems(&source.name, &source.text, overrides) {
         Ok(problems) => {
@@ -275,7 +270,7 @@ fn findings(source: &ScenarioText, overrides: &[Override]) -> Result<Vec<CheckFi
     }
 }
 
-/// What is wrong with the rules of the scenario's gate; nothing when the scenario is refused anyway.
+/// Findings in the rules of the scenario's gate; none when the scenario is refused anyway.
 fn rule_findings(source: &ScenarioText, overrides: &[Override]) -> Vec<CheckFinding> {
     let Ok(scenario) = Experiment::from_text(&source.name, &source.text, overrides) else { return Vec::new() };
     let routes = routes(&scenario);

@@ -1,4 +1,4 @@
-//! What `rbac-bench scenario …` prints, and how it ends.
+//! Output and exit codes of `rbac-bench scenario …`.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ fn output(arguments: &[&str]) -> (CheckOutcome, String) {
     run_with(arguments, &[]).unwrap()
 }
 
-/// What `check` says of `text` in a file, with the file's folder left out.
+/// Findings of `check` for `text` in a file, with the file's folder left out.
 fn checked(text: &str, more: &[&str]) -> (CheckOutcome, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");

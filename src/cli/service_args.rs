@@ -10,7 +10,7 @@ use super::error::CliError;
 /// The variable of the database's URL.
 const DATABASE_VARIABLE: &str = "RBAC_BENCH_DATABASE_URL";
 
-/// Where an external service is, in place of what its scenario says.
+/// Address of an external service, in place of what its scenario says.
 #[derive(Clone, Default, clap::Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServiceArgs {
@@ -57,7 +57,9 @@ fn point_database(scenario: &mut ServiceScenario, url: &str, from_environment: b
     let from = if from_environment { DATABASE_VARIABLE } else { "--database-url" };
     let database: Database = url.parse().map_err(|source| CliError::DatabaseUrl { from, source })?;
     if !from_environment && database.config().get_password().is_some() {
-        tracing::warn!("whoever lists processes reads the password in `--database-url`: {DATABASE_VARIABLE} hides it");
+        tracing::warn!(
+            "anyone who lists processes reads the password in `--database-url`: {DATABASE_VARIABLE} hides it"
+        );
     }
     let access = &mut scenario.database;
     (access.url, access.url_env, access.url_file) = (None, None, None);

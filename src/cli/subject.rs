@@ -1,4 +1,4 @@
-//! What a command is about: a run that has been recorded, or a scenario to run.
+//! Subject of a command: a run that has been recorded, or a scenario to run.
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use clap::ColorChoice;
 use super::Command;
 use super::error::CliError;
 use super::exit::Exit;
-use super::run::output_width;
+use super::output::output_width;
 use super::signals::Signals;
 use crate::monitor::sessions::{Looker, PollEvent};
 use crate::monitor::{GaugeName, GaugeNames, MonitorError, SessionFilter, read_pools};
@@ -66,7 +66,7 @@ pub struct WatchArgs {
     /// A page of gauges in Prometheus' text format, one for each pool or process; may be repeated
     #[arg(long, value_name = "URL", value_parser = parse_url)]
     pub metrics_url: Vec<reqwest::Url>,
-    /// What a gauge is called there: `checked_out`, `pending` or `timeouts`, and `name` or `name{label="value"}`;
+    /// Name of a gauge on the page: `checked_out`, `pending` or `timeouts`, and `name` or `name{label="value"}`;
     /// otherwise as the reference gateway calls it
     #[arg(long, value_name = "WHAT=METRIC", value_parser = parse_gauge, requires = "metrics_url")]
     pub gauge: Vec<(WatchedGauge, GaugeName)>,

@@ -1,4 +1,4 @@
-//! Why two variants are not comparable: what differs beside what is compared.
+//! Differences that make two variants incomparable.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ pub struct Difference {
     pub candidate: String,
 }
 
-/// What may differ.
+/// Subject of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadSubject {
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_that_cannot_be_determined_from_others_is_another_one_unless_the_run_is_the_same() {
+    fn unknown_machines_differ_unless_the_run_is_the_same() {
         let fixture =
             || -> RunRecord { serde_json::from_str(include_str!("../../fixtures/records/issue-2318.json")).unwrap() };
         let (one, mut other) = (fixture(), fixture());

@@ -12,12 +12,12 @@ pub struct SummaryFigure {
     pub unit: Unit,
     /// Which way is good.
     pub direction: Direction,
-    /// How two runs of the same differ in it.
+    /// Scatter of it between two runs of the same.
     pub scatter: Scatter,
     pub value: fn(&Summary) -> Option<f64>,
 }
 
-/// How two runs of the same differ in a figure.
+/// Scatter of a figure between two runs of the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scatter {
     /// Not at all: it is a setting.

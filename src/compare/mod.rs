@@ -1,4 +1,4 @@
-//! What changed from one run, or variant, to another.
+//! Changes from one run, or variant, to another.
 //!
 //! Pure: two records in, a [`Comparison`] out. Nothing is formatted here. Whether a difference means something is stated
 //! by its [`Mark`]: runs that differ in more than what is compared are not comparable, and a difference that two runs
@@ -46,7 +46,7 @@ pub enum Direction {
     Neither,
 }
 
-/// What a difference means.
+/// Meaning of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -80,7 +80,6 @@ pub struct FigureRow {
     pub direction: Direction,
     /// The largest |delta| that counts as noise; `None` when a figure is missing.
     pub noise: Option<f64>,
-    /// What the difference means.
     pub mark: Mark,
 }
 
@@ -91,7 +90,7 @@ pub struct Comparison {
     pub baseline: VariantName,
     /// The variant of the candidate.
     pub candidate: VariantName,
-    /// Why the two are not comparable; empty when they are.
+    /// Reasons why the two are not comparable; empty when they are.
     pub differences: Vec<Difference>,
     /// Every figure of the summary, in its order.
     pub rows: Vec<FigureRow>,

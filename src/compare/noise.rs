@@ -1,4 +1,4 @@
-//! How much two runs of the same differ by chance, as far as one run of each can tell.
+//! Noise: differences between two runs of the same by chance, as far as one run of each can tell.
 //!
 //! This is no test: a test needs repeated, interleaved runs, which `gate --paired` makes. It only keeps a reader from
 //! reading meaning into a difference that comes by itself.

@@ -1,4 +1,4 @@
-//! How a PostgreSQL is reached: a URL as libpq reads it, with its TLS, and connections to it.
+//! Connections to a PostgreSQL: a URL as libpq reads it, with its TLS.
 //!
 //! `tokio-postgres` knows three of libpq's six TLS modes, and no files. What a URL says of TLS is taken out of it here
 //! (`url`), and done here (`tls`): so each connection of the program means by `sslmode` what psql means.
@@ -16,7 +16,7 @@ use tls::Tls;
 pub use tls::TlsMode;
 pub use url::UrlError;
 
-/// How a connection ends: with its error, if it has one. The connection ends when this is dropped, at the latest: one to
+/// End of a connection, with its error, if it has one. The connection ends when this is dropped, at the latest: one to
 /// a server that hangs would stay for ever.
 pub type Ending = AbortOnDropHandle<Result<(), Error>>;
 
@@ -71,7 +71,7 @@ impl Database {
         Ok(Self { config, tls })
     }
 
-    /// How it is spoken to, apart from TLS.
+    /// Connection settings apart from TLS.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -81,7 +81,7 @@ impl Database {
         &mut self.config
     }
 
-    /// Where it is, without the password and everything else that is nobody's business.
+    /// Address without the password and everything else that is nobody's business.
     pub fn masked_url(&self) -> String {
         let config = &self.config;
         let ports = config.get_ports();
@@ -104,7 +104,6 @@ impl Database {
         format!("postgresql://{user}{}{name}", shown.join(","))
     }
 
-    /// What is asked of TLS.
     pub fn tls_mode(&self) -> TlsMode {
         self.tls.mode()
     }

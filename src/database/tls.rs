@@ -1,4 +1,4 @@
-//! What libpq means by `sslmode`, on rustls.
+//! Meaning of libpq's `sslmode`, on rustls.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,15 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::url::{TlsOptions, UrlError};
 use crate::tls::{TlsFileError, read, read_key};
 
-/// What is asked of TLS.
+/// TLS mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
     Disable,
     /// None, unless the server wants it.
     Allow,
-    /// As the server likes; whoever it is.
+    /// As the server likes; its identity is not checked.
     Prefer,
-    /// TLS, whoever the server is.
+    /// TLS, without a check of the server's identity.
     Require,
     /// A server with a certificate of an authority that is trusted.
     VerifyCa,
@@ -50,7 +50,7 @@ const MODE_NAMES: &str = "`disable`, `allow`, `prefer`, `require`, `verify-ca`, 
 /// The value of `sslrootcert` that stands for the system's authorities.
 const SYSTEM: &str = "system";
 
-/// How TLS is spoken to a server.
+/// TLS settings for a server.
 #[derive(Clone)]
 pub(super) struct Tls {
     mode: TlsMode,
@@ -80,7 +80,7 @@ impl Tls {
         }
         let root = options.root.clone().or_else(|| own_file("root.crt"));
         let mode = match (mode, &root) {
-            // Whoever has put an authority there wants the server checked.
+            // Anyone who has put an authority there wants the server checked.
             (TlsMode::Require, Some(_)) => TlsMode::VerifyCa,
             (TlsMode::VerifyCa | TlsMode::VerifyFull, None) => return Err(UrlError::NoRoot),
             (mode, _) => mode,
@@ -105,7 +105,7 @@ impl Tls {
         }
     }
 
-    /// What is tried when the first attempt was refused.
+    /// Second attempt, after the first was refused.
     pub(super) fn second_attempt(&self) -> Option<DriverMode> {
         match self.mode {
             TlsMode::Allow => Some(DriverMode::Require),
@@ -198,7 +198,7 @@ fn roots(root: &str) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), Ur
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
-/// Whether the name in a certificate matters.
+/// Check of the name in a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
     Any,
@@ -226,7 +226,7 @@ impl ServerCertVerifier for Anybody {
         Ok(ServerCertVerified::assertion())
     }
 
-    // Whoever it is: a signature of somebody unknown says nothing, and old certificates cannot be read for it.
+    // The identity is not checked: a signature of somebody unknown says nothing, and old certificates cannot be read for it.
     fn verify_tls12_signature(
         &self,
         _: &[u8],

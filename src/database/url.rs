@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::tls::TlsFileError;
 
-/// Why a database URL cannot be used. Nothing of it is repeated but names: it may hold a password.
+/// Errors of a database URL. Nothing of it is repeated but names: it may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum UrlError {
     #[error("{0}")]
@@ -25,7 +25,7 @@ impl UrlError {
     }
 }
 
-/// What a URL says of TLS.
+/// TLS options of a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TlsOptions {
     pub(super) mode: Option<String>,

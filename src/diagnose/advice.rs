@@ -1,4 +1,4 @@
-//! What to do, in the words of the stack that does it.
+//! Advice, in the words of the stack that it is for.
 
 use std::collections::BTreeMap;
 

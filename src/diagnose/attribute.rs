@@ -1,4 +1,4 @@
-//! Who holds the sessions: requests in flight by route against sessions idle in transaction, without a word from the
+//! Attribution of the held sessions: requests in flight by route against sessions idle in transaction, without a word from the
 //! application.
 //!
 //! At each poll, idle = Σ coefficient × in flight. A route's coefficient is the share of its time in flight in which a
@@ -7,11 +7,8 @@
 
 use serde::Serialize;
 
-use super::regression::Regression;
+use super::regression::{AttributionInput, Basis, LEAST_SHARE, MOST_SESSIONS, Regression};
 use super::timeline::{LoadTimeline, TimelineRow};
-
-/// No known way to hold takes more sessions than this for one request.
-pub(super) const MOST_SESSIONS: f64 = 8.0;
 
 /// Fewer rows with idle sessions than this say nothing.
 const FEWEST_ROWS: usize = 2;
@@ -21,7 +18,6 @@ const ENOUGH_ROWS: usize = 40;
 /// Less than this is not called a hold: the time between the statements of a transaction is idle too.
 const LEAST_HELD_S: f64 = 0.05;
 const LEAST_RATIO: f64 = 0.05;
-pub(super) const LEAST_SHARE: f64 = 0.05;
 /// Sessions; less idle than this at the mean is nobody's trouble.
 const LEAST_IDLE: f64 = 0.2;
 
@@ -61,17 +57,6 @@ pub(super) struct RouteHold {
     pub(super) like_constant: bool,
 }
 
-/// What the regression is based on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Basis {
-    /// All polls under load.
-    All,
-    /// Polls before a pool was full, since a full pool hides who fills it.
-    BeforeFull,
-    /// A pool was full from the beginning.
-    Full,
-}
-
 /// The result.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Attribution {
@@ -85,7 +70,7 @@ pub(super) struct Attribution {
     pub(super) explained: f64,
     /// Sessions that are idle whatever is asked for.
     pub(super) constant: f64,
-    /// Where no route could be named: those of which one or more must hold, the best first.
+    /// Candidates where no route could be named: one or more of these must hold, the best first.
     pub(super) ambiguous: Vec<String>,
 }
 
@@ -98,17 +83,6 @@ impl Attribution {
         self.holders.retain(matters);
         self
     }
-}
-
-/// What is attributed.
-pub(super) struct AttributionInput<'a> {
-    pub(super) timeline: &'a LoadTimeline,
-    /// The phase whose time and requests are counted.
-    pub(super) steady_s: (f64, f64),
-    /// Requests of a route that finished in it.
-    pub(super) finished: &'a dyn Fn(&str) -> u64,
-    /// What is attributed of a row.
-    pub(super) of: fn(&TimelineRow) -> f64,
 }
 
 /// Attributes; `None` when there is too little to attribute or to attribute from.

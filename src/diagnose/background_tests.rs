@@ -97,7 +97,7 @@ fn a_session_as_old_as_the_run_is_a_leak() {
 }
 
 #[test]
-fn sessions_that_were_there_before_the_load_are_reported_and_blamed_on_nobody() {
+fn sessions_from_before_the_load_are_blamed_on_nobody() {
     for seed in 0..SEEDS {
         let mut simulated = simulate(&innocent(), USERS, SECONDS, seed);
         stay(&mut simulated, "SELECT 1", -3600.0);
@@ -105,7 +105,7 @@ fn sessions_that_were_there_before_the_load_are_reported_and_blamed_on_nobody() 
         assert_eq!(found[0].kind, FindingKind::Healthy, "seed {seed}: {found:#?}");
         let reported = found[0].evidence.iter().any(|it| it.text.contains("since before the load") && it.value > 3.9);
         assert!(reported, "{found:#?}");
-        // Nor do they hide whoever holds with the same statement.
+        // Nor do they hide anyone who holds with the same statement.
         let mut simulated = simulate(&with(&[holder("POST /orders", 4.0, ORDER)]), USERS, SECONDS, seed);
         stay(&mut simulated, ORDER, -3600.0);
         let found = findings(&simulated);

@@ -1,4 +1,4 @@
-//! Behind whom sessions wait for a lock: the roots of the blocking graph, over time.
+//! Lock queues: the roots of the blocking graph, over time.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::scenario::VariantName;
 /// Two polls of the graph further apart than this are of two queues; while a queue lasts, the monitor polls each second.
 const GAP_S: f64 = 2.5;
 
-/// How long the last poll of a queue stands for: half of the time until the next one that found none.
+/// Time that the last poll of a queue stands for: half of the time until the next one that found none.
 const LAST_LOOK_S: f64 = 0.5;
 
-/// What the root of a queue was doing.
+/// Activity of the root of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RootState {
     /// Nothing: it sat idle in its transaction.
@@ -36,7 +36,7 @@ pub(super) struct WaitQueue {
     pub(super) most: u32,
     /// The oldest that its transaction was seen.
     pub(super) oldest_s: f64,
-    /// How often it was seen.
+    /// Polls that saw it.
     pub(super) polls: u32,
 }
 
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn who_makes_the_most_wait_comes_first_whatever_the_values_of_its_statement() {
+    fn who_makes_the_most_wait_comes_first() {
         let samples = [
             poll(1.0, Some("idle in transaction"), "UPDATE t SET n = 1 WHERE id = 5", 10),
             poll(2.0, Some("idle in transaction"), "UPDATE t SET n = 2 WHERE id = 6", 20),

@@ -1,6 +1,7 @@
 //! The same regression on a mix that was designed for it: whose rates go up and down each by itself.
 
-use super::attribute::{AttributionInput, HoldInterval, attribute};
+use super::attribute::{HoldInterval, attribute};
+use super::regression::AttributionInput;
 use super::timeline::{LoadTimeline, TimelineRow};
 use crate::record::ActivitySample;
 
@@ -14,7 +15,7 @@ pub struct MixRow {
     pub idle: u32,
 }
 
-/// What a route holds in the mix.
+/// Hold time of a route in the mix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixHold {
     pub route: usize,

@@ -1,8 +1,9 @@
 //! Findings about sessions that are held, and about nothing being wrong, or nothing being known.
 
-use super::attribute::{Attribution, Basis, MOST_SESSIONS, RouteHold};
+use super::attribute::{Attribution, RouteHold};
 use super::observations::{Observations, STAY};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
+use super::regression::{Basis, MOST_SESSIONS};
 use super::timeline::TimelineRow;
 use super::titles::{listed, percent, seconds};
 use super::{Finding, FindingKind};
@@ -99,7 +100,7 @@ fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
     finding.with("samples.load", hold.coefficient.value, format!("sessions for each request in flight; {why}"))
 }
 
-/// What the figures are learned from, and which other route may be meant.
+/// Adds the basis of the figures, and routes that may be meant instead.
 fn with_basis(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
     let Some(attribution) = seen.attribution.as_ref().filter(|_| seen.exact.is_none()) else { return finding };
     let basis = match attribution.basis {
@@ -205,7 +206,7 @@ pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
     )
 }
 
-/// What was seen and is not explained.
+/// Finding for what was seen and is not explained.
 pub(super) fn cannot_tell(seen: &Observations<'_>, findings: &[Finding]) -> Option<Finding> {
     if let Some(finding) = not_observed(seen) {
         return Some(finding);

@@ -1,4 +1,4 @@
-//! What comes of it: full pools, loops that stand still, waits for locks, busy sessions, `PgBouncer`.
+//! Consequences: full pools, loops that stand still, waits for locks, busy sessions, `PgBouncer`.
 
 use super::blocking::{RootState, WaitQueue};
 use super::observations::Observations;
@@ -231,7 +231,7 @@ fn pool_words(library: &str, limits: crate::texts::PoolLimits) -> String {
     format!("{library}'s pool{size}")
 }
 
-/// What `PgBouncer` says.
+/// Findings about `PgBouncer`.
 pub(super) fn pgbouncer(seen: &Observations<'_>) -> Option<Finding> {
     let pattern: Vec<(TextKind, u64)> = seen
         .texts

@@ -1,4 +1,4 @@
-//! What is wrong in a run, and where: from a record and its samples to findings, most harmful first.
+//! Diagnosis of a run: from a record and its samples to findings, most harmful first.
 //!
 //! Pure, as everything behind the record. Which route holds is read from the load and the database side by side
 //! (`attribute`), or, exactly, from the routes that an application writes into its statements (`statements`); which
@@ -41,7 +41,7 @@ use crate::scenario::{Experiment, PgBouncer, VariantName};
 use crate::texts::PatternCounts;
 use observations::Observations;
 
-/// What kind of thing is wrong.
+/// Kinds of findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
@@ -65,14 +65,14 @@ pub enum FindingKind {
     /// A prepared transaction that nobody has ended.
     PreparedTransaction,
     Healthy,
-    /// What was seen does not say.
+    /// The evidence does not suffice.
     CannotTell,
 }
 
 /// A figure of the record that a finding rests on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evidence {
-    /// Where in the record it is, such as `summary.pool_timeouts`, or what it is computed from, such as
+    /// Place in the record, such as `summary.pool_timeouts`, or what it is computed from, such as
     /// `samples.activity`.
     pub figure: String,
     pub value: f64,
@@ -82,13 +82,12 @@ pub struct Evidence {
 /// One thing that is wrong, or a statement that none is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// What kind of thing.
     pub kind: FindingKind,
     /// Method, path template, JSON-RPC method; `None` when it is about no single route.
     pub route: Option<String>,
     /// The hold pattern, by its id in `docs/HOLD-PATTERNS.md`; `None` when none can be reported.
     pub pattern: Option<HoldPattern>,
-    /// How sure the pattern is, 0–1; `None` without one.
+    /// Confidence in the pattern, 0–1; `None` without one.
     pub pattern_confidence: Option<f64>,
     /// Idle-in-transaction seconds for each request of the route, with the 95 % interval; `None` when not one finished.
     pub held_s_per_request: Option<HoldInterval>,
@@ -98,15 +97,14 @@ pub struct Finding {
     pub statement: Option<String>,
     /// The application that most of them are of.
     pub application_name: Option<String>,
-    /// How sure, 0–1.
+    /// 0–1.
     pub confidence: f64,
     /// The finding in a sentence.
     pub title: String,
-    /// What to do, in a sentence.
+    /// Advice in a sentence.
     pub fix: String,
     /// The same in code, by stack.
     pub fix_by_stack: BTreeMap<&'static str, &'static str>,
-    /// What it rests on.
     pub evidence: Vec<Evidence>,
     /// Session seconds that it costs, by which findings of a rank are sorted.
     #[serde(skip)]
@@ -162,7 +160,7 @@ impl Finding {
     }
 }
 
-/// What is diagnosed.
+/// Input of a diagnosis.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
     record: &'a RunRecord,
@@ -208,7 +206,7 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     let mut findings = if case.is_watched() { watched::findings(&seen) } else { under_load(&seen) };
     findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
     if let Some(first) = findings.first_mut() {
-        first.evidence.extend(server::strangers(&seen));
+        first.evidence.extend(server::other_sessions(&seen));
         first.evidence.extend(server::earlier(&seen));
     }
     findings

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Case;
-use super::attribute::{Attribution, AttributionInput, HoldInterval, RouteHold, attribute};
+use super::attribute::{Attribution, HoldInterval, RouteHold, attribute};
 use super::blocking::{WaitQueue, roots};
+use super::regression::AttributionInput;
 use super::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
 use super::timeline::{LoadTimeline, TimelineRow};
 use crate::record::{BreakdownSample, HoldGroup, PgBouncerPool, Sample, SeenBy};
@@ -17,7 +18,7 @@ const OUTLIVES: f64 = 1.5;
 /// No known pattern holds more than four sessions for a request. Where more go with it, they stay when it is done.
 pub(super) const STAY: f64 = 4.5;
 
-/// What is seen in fewer of the polls is an accident.
+/// Share of the polls below which something seen is an accident.
 const LASTS: f64 = 0.2;
 
 /// A service of whose time under load more than this passes without an answer stands still.
@@ -34,13 +35,13 @@ pub(super) struct Observations<'a> {
     pub(super) timeline: LoadTimeline,
     pub(super) breakdowns: Vec<(f64, &'a BreakdownSample)>,
     pub(super) statements: Vec<StatementHold>,
-    /// Who holds, by the regression.
+    /// Result of the regression.
     pub(super) attribution: Option<Attribution>,
-    /// Who holds, by what the application says of itself; `None` when it says nothing.
+    /// Hold time as the application states it; `None` when it states nothing.
     pub(super) exact: Option<Vec<RouteHold>>,
     /// Error texts of the record and of the logs.
     pub(super) texts: PatternCounts,
-    /// Behind whom sessions waited for locks, most waiting first.
+    /// Roots of lock queues, most waiting first.
     pub(super) roots: Vec<WaitQueue>,
     /// Statements whose transactions outlive every request.
     pub(super) leaks: Vec<usize>,

@@ -38,7 +38,7 @@ pub enum HoldPattern {
 }
 
 impl HoldPattern {
-    /// What it does, to be put behind the route.
+    /// Clause about it, to be put behind the route.
     pub(super) fn does(self) -> &'static str {
         match self {
             Self::H1 => "holds its session from the permission check until the response is done",
@@ -59,7 +59,7 @@ impl HoldPattern {
     }
 }
 
-/// What can be seen of a hold.
+/// Observable traits of a hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fingerprint<'a> {
     pub(super) route: &'a str,
@@ -171,7 +171,7 @@ fn by_last_statement(route: &str, last: &str) -> Match {
     Match { pattern: None, sure: 0.3, why: why.to_owned() }
 }
 
-/// What can be seen of sessions that no request holds any more.
+/// Observable traits of sessions that no request holds any more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LeakPrint<'a> {
     /// The last statement of most of them, normalised.

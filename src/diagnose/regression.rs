@@ -1,14 +1,19 @@
 //! The arithmetic of an attribution: equations of blocks of polls, resampled.
 //!
-//! What is in flight now is in flight at the next poll too, so that single polls are no independent observations: the
+//! Requests in flight now are in flight at the next poll too, so that single polls are no independent observations: the
 //! standard errors are from a moving-block bootstrap, whose blocks are longer than requests.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::attribute::{AttributionInput, Basis, LEAST_SHARE, MOST_SESSIONS};
 use super::nnls::{Normal, ROUNDING};
-use super::timeline::TimelineRow;
+use super::timeline::{LoadTimeline, TimelineRow};
+
+/// No known way to hold takes more sessions than this for one request.
+pub(super) const MOST_SESSIONS: f64 = 8.0;
+
+/// A smaller share of what is idle is no weight: the time between the statements of a transaction is idle too.
+pub(super) const LEAST_SHARE: f64 = 0.05;
 
 /// Resamples. The standard deviation of 300 is known to 4 %.
 const RESAMPLES: usize = 300;
@@ -28,8 +33,30 @@ const CONSTANT_AT: f64 = 2.0;
 /// A route whose requests in flight vary around their mean by less than this share of it (squared) is as constant.
 const STILL: f64 = 1e-6;
 
-/// What is idle all the time may be so much more than what was in the quietest second, by chance.
+/// Factor by which the constant may exceed what was idle in the quietest second, by chance.
 const SLACK: f64 = 1.25;
+
+/// Rows that the regression is based on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// All polls under load.
+    All,
+    /// Polls before a pool was full, since a full pool hides who fills it.
+    BeforeFull,
+    /// A pool was full from the beginning.
+    Full,
+}
+
+/// Input of an attribution.
+pub(super) struct AttributionInput<'a> {
+    pub(super) timeline: &'a LoadTimeline,
+    /// The phase whose time and requests are counted.
+    pub(super) steady_s: (f64, f64),
+    /// Requests of a route that finished in it.
+    pub(super) finished: &'a dyn Fn(&str) -> u64,
+    /// Attributed quantity of a row.
+    pub(super) of: fn(&TimelineRow) -> f64,
+}
 
 /// Rows in blocks, and the equations of each block.
 ///
@@ -128,7 +155,7 @@ impl Regression {
         self.columns - 1
     }
 
-    /// How many standard errors each column is above zero when the constant is used beside these; `None` without one.
+    /// Standard errors that each column is above zero when the constant is used beside these; `None` without one.
     fn strengths_beside_constant(&self, used: &[bool]) -> Option<Vec<f64>> {
         if self.sums[self.constant()] <= 0.0 {
             return None;
@@ -175,7 +202,7 @@ impl Regression {
         (used, spread)
     }
 
-    /// What each route alone leaves unexplained, least first.
+    /// Residual of each route alone, least first.
     pub(super) fn alone(&self) -> Vec<(f64, usize)> {
         let residual = |column: usize| {
             let only: Vec<bool> = (0..self.columns).map(|it| it == column).collect();
@@ -186,7 +213,7 @@ impl Regression {
         left
     }
 
-    /// How two columns go up and down together, −1 to 1; 1 where neither moves, and 0 where only one does.
+    /// Correlation of two columns, −1 to 1; 1 where neither moves, and 0 where only one does.
     pub(super) fn correlation(&self, left: usize, right: usize) -> f64 {
         let count = self.rows as f64;
         let moment =
@@ -225,7 +252,7 @@ impl Regression {
     }
 }
 
-/// What was idle in the quietest second: hardly more can have been idle all the time.
+/// Sessions idle in the quietest second: hardly more can have been idle all the time.
 fn quietest(rows: &[&TimelineRow], of: fn(&TimelineRow) -> f64) -> f64 {
     let length = block_length(rows, 0.0);
     let mean = |rows: &[&TimelineRow]| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;

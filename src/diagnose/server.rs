@@ -1,4 +1,4 @@
-//! What the server itself tells: sessions that it refused or ended, transactions that nobody is left to end, and sessions
+//! Findings from the server's own words: sessions that it refused or ended, transactions that nobody is left to end, and sessions
 //! that do not count.
 
 use super::observations::Observations;
@@ -10,7 +10,7 @@ use crate::texts::TextKind;
 /// A prepared transaction is for the time between two phases of a commit. One that is older has been forgotten.
 const FORGOTTEN_S: f64 = 10.0;
 
-/// What the server's errors say, and what to call them.
+/// Texts of the server's errors, and their titles.
 const ERRORS: [(TextKind, &str, &str); 8] = [
     (TextKind::TooManyConnections, "53300", "had no connection left: together the pools open more than it allows"),
     (TextKind::IdleInTransactionTimeout, "25P03", "ended sessions that were idle in transaction for too long"),
@@ -70,7 +70,7 @@ pub(super) fn forgotten(seen: &Observations<'_>) -> Option<Finding> {
 }
 
 /// Sessions of the same database that do not count: what they hold is nobody's finding, but worth knowing.
-pub(super) fn strangers(seen: &Observations<'_>) -> Option<Evidence> {
+pub(super) fn other_sessions(seen: &Observations<'_>) -> Option<Evidence> {
     let others: Vec<u32> = counters(seen).map(|it| it.others.idle_in_transaction).collect();
     let mean = others.iter().map(|it| f64::from(*it)).sum::<f64>() / others.len().max(1) as f64;
     let text = "sessions idle in transaction, at the mean, of applications or users that do not count";

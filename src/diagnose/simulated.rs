@@ -12,7 +12,7 @@ use crate::scenario::VariantName;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SimRoute {
     pub(super) name: &'static str,
-    /// How often, relative to the others.
+    /// Weight relative to the others.
     pub(super) weight: f64,
     /// Response time: a constant part and the mean of an exponential one.
     pub(super) fixed_s: f64,
@@ -32,7 +32,7 @@ pub(super) const fn route(name: &'static str, weight: f64, fixed_s: f64, random_
     SimRoute { name, weight, fixed_s, random_s, sessions: 0, held: (0.0, 0.0), active: 0.0, statement, aborted: false }
 }
 
-/// What a simulation gave.
+/// Output of a simulation.
 pub(super) struct Simulated {
     pub(super) record: RunRecord,
     pub(super) samples: Vec<Stamped>,

@@ -53,7 +53,7 @@ pub(super) fn findings(simulated: &Simulated) -> Vec<Finding> {
     diagnose(Case::of(&simulated.record, SCOPE, &simulated.samples, &tally).expect("the variant was simulated"))
 }
 
-/// What is planted: routes that hold, each with the pattern that is to be reported.
+/// Planted routes, each with the pattern that is to be reported.
 type Planted = Vec<(SimRoute, Option<HoldPattern>)>;
 
 fn planted(name: &str) -> Planted {
@@ -86,14 +86,14 @@ fn planted(name: &str) -> Planted {
 
 const PLANTED: [&str; 11] = ["H1", "H2", "H3", "H4", "H5", "H6", "H10", "H12", "H21", "H1 and H4", "H5 and none"];
 
-/// How the seconds of one planted route were reported.
-struct Told {
+/// Reported seconds of one planted route.
+struct ReportedSeconds {
     covered: bool,
     off: f64,
 }
 
 /// Checks that the culprits and nobody else are named, with their patterns and within 15 % of their seconds.
-fn check(planted: &Planted, seed: u64) -> Vec<Told> {
+fn check(planted: &Planted, seed: u64) -> Vec<ReportedSeconds> {
     let culprits: Vec<SimRoute> = planted.iter().map(|(route, _)| *route).collect();
     let simulated = simulate(&with(&culprits), USERS, SECONDS, seed);
     let found = findings(&simulated);
@@ -111,18 +111,18 @@ fn check(planted: &Planted, seed: u64) -> Vec<Told> {
         let held = finding.held_s_per_request.expect("its requests finish");
         let off = held.value / truth - 1.0;
         assert!(off.abs() < 0.15, "seed {seed}: {held:?} for {truth}");
-        Told { covered: (held.low..=held.high).contains(&truth), off }
+        ReportedSeconds { covered: (held.low..=held.high).contains(&truth), off }
     };
     planted.iter().map(reported).collect()
 }
 
-fn reported(name: &str, seeds: u64) -> Vec<Told> {
+fn reported(name: &str, seeds: u64) -> Vec<ReportedSeconds> {
     let planted = planted(name);
     (0..seeds).flat_map(|seed| check(&planted, seed)).collect()
 }
 
 /// Checks that in nine of ten runs or more the intervals cover the truth.
-fn assert_cover(name: &str, reported: &[Told]) {
+fn assert_cover(name: &str, reported: &[ReportedSeconds]) {
     let covered = reported.iter().filter(|it| it.covered).count();
     let worst = reported.iter().map(|it| it.off.abs()).fold(0.0, f64::max);
     let all = reported.len();
@@ -137,14 +137,14 @@ fn a_route_that_holds_across_its_call_is_named_with_its_seconds() {
 
 #[test]
 fn every_planted_pattern_is_named_with_its_seconds() {
-    let reported: Vec<Told> = PLANTED.iter().flat_map(|name| reported(name, QUICK)).collect();
+    let reported: Vec<ReportedSeconds> = PLANTED.iter().flat_map(|name| reported(name, QUICK)).collect();
     assert_cover("all patterns", &reported);
 }
 
 /// The whole of it: `make bench`.
 #[test]
 #[ignore = "550 runs take minutes"]
-fn the_intervals_of_every_pattern_cover_the_truth_in_nine_of_ten_of_fifty_runs() {
+fn intervals_of_every_pattern_cover_the_truth_in_45_of_fifty_runs() {
     std::thread::scope(|scope| {
         for name in PLANTED {
             scope.spawn(move || assert_cover(name, &reported(name, SEEDS)));
@@ -167,7 +167,7 @@ fn more_sessions_than_any_request_holds_are_left_behind() {
 }
 
 #[test]
-fn implausibly_many_sessions_are_a_leak_only_if_a_transaction_outlived_its_request() {
+fn too_many_sessions_are_a_leak_only_if_one_outlived_its_request() {
     let burst = SimRoute { sessions: 30, ..holder("GET /ready", 0.05, ORDER) };
     for seed in 0..3 {
         let mut simulated = simulate(&with(&[burst]), USERS, SECONDS, seed);
@@ -375,7 +375,7 @@ fn what_other_sessions_hold_is_reported_and_blamed_on_nobody() {
 }
 
 #[test]
-fn clients_of_pgbouncer_that_wait_say_that_its_pool_is_full_whatever_the_applications_have() {
+fn waiting_pgbouncer_clients_show_that_its_pool_is_full() {
     let mut simulated = simulate(&with(&[holder("POST /rpc tools/call", 4.0, TOOL)]), USERS, SECONDS, 1);
     let gateway = simulated.record.scenario.gateway_mut().expect("the fixture is of the gateway");
     gateway.pgbouncer = Some(PgBouncer { default_pool_size: Count::of(40), ..PgBouncer::default() });

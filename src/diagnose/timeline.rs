@@ -12,7 +12,7 @@ const GAP_S: f64 = 1.0;
 /// who holds it.
 const FULL: f64 = 0.95;
 
-/// What was seen at one poll of the database.
+/// One poll of the database.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TimelineRow {
     pub(super) at_s: f64,
@@ -151,7 +151,7 @@ fn gap_s(at_s: &[f64]) -> f64 {
     steps.get(steps.len() / 2).map_or(GAP_S, |usual| (10.0 * usual).max(GAP_S))
 }
 
-/// What was in flight at `at_s`, between the samples `next − 1` and `next`.
+/// Requests in flight at `at_s`, between the samples `next − 1` and `next`.
 fn between(loads: &[(f64, &LoadSample)], next: usize, at_s: f64, routes: &[String], gap_s: f64) -> Option<Vec<f64>> {
     let (after, before) = (loads.get(next), next.checked_sub(1).and_then(|index| loads.get(index)));
     let (before, after) = match (before, after) {
@@ -182,7 +182,7 @@ impl Full {
     }
 }
 
-/// Whose gauges they are.
+/// Owner of the gauges.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PoolOwner {
     Replica(u32),

@@ -12,7 +12,7 @@ use super::{Finding, FindingKind, mechanism, server};
 const HELD: f64 = 1.0;
 const LONG_S: f64 = 10.0;
 
-/// What is seen in fewer of the breakdowns is an accident.
+/// Share of the breakdowns below which something seen is an accident.
 const LASTS: f64 = 0.2;
 
 /// Statements that are named, at most.
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_named_where_nobody_holds_and_nothing_is_stated_of_what_was_not_seen() {
+    fn nobody_is_named_where_nobody_holds_or_nothing_was_seen() {
         assert_eq!(diagnosed(0, 1, 100)[0].kind, FindingKind::Healthy);
         assert_eq!(diagnosed(0, 0, 100)[0].kind, FindingKind::CannotTell, "nothing went on");
         assert_eq!(diagnosed(4, 1, 5)[0].kind, FindingKind::CannotTell, "too few polls");

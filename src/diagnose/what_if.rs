@@ -10,7 +10,7 @@ use super::{Case, Finding, FindingKind};
 use crate::scenario::{Experiment, PgBouncer, Workload};
 use crate::units::Count;
 
-/// What is asked.
+/// Assumption of a forecast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WhatIf {
     /// Connections that a pool keeps; `None`: as in the run. What it opens beyond them stays. Of an external service it
@@ -34,19 +34,19 @@ pub struct Forecast {
     pub polls: usize,
 }
 
-/// What a load needs.
+/// Sessions that a load needs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Need {
     /// Sessions out at the mean.
     pub sessions: f64,
-    /// Users with whom the pools are full at the mean; `None` when no session is ever needed.
+    /// Number of users at which the pools are full at the mean; `None` when no session is ever needed.
     pub full_at_users: Option<f64>,
-    /// Users with whom a worker's pool, or that of `PgBouncer`, is full in one moment of a thousand: three standard
+    /// Number of users at which a worker's pool, or that of `PgBouncer`, is full in one moment of a thousand: three standard
     /// deviations of a Poisson count.
     pub first_full_at_users: Option<f64>,
 }
 
-/// Why there is no answer.
+/// Reasons why there is no forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unknown {
@@ -82,7 +82,7 @@ impl Unknown {
 struct Pools {
     count: u32,
     sessions: u32,
-    /// What `PgBouncer` behind them opens, where there is one.
+    /// Server connections of `PgBouncer` behind them, where there is one.
     pooler: Option<u32>,
 }
 

@@ -1,7 +1,7 @@
-//! What a scan says of a route, against a limit: its interval decides, not its middle.
+//! Judgement of a scanned route against a limit: its interval decides, not its middle.
 
 use super::Verdict;
-use super::measure::Missing;
+use super::missing::Missing;
 use super::quality::is_failing;
 use super::rule::Rule;
 use crate::compare::Side;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_holds_when_the_whole_interval_keeps_it_and_is_broken_when_none_of_it_does() {
+    fn a_limit_is_judged_by_the_whole_interval() {
         use ScanVerdict::{Fine, Holds, Leaks, Unknown};
         assert_eq!(judged(route(Fine, 0.0, 0.01)), Some(Verdict::Passed));
         assert_eq!(judged(route(Holds, 0.14, 0.16)), Some(Verdict::Failed));

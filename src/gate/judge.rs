@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::hold;
-use super::measure::{Missing, TimeSlice, measure, measure_in};
+use super::measure::{TimeSlice, measure, measure_in};
+use super::missing::Missing;
 use super::quality::{QualityIssue, quality_issues};
 use super::rule::{Limit, Metric, Op, Rule, RuleError, RuleFault};
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
@@ -18,13 +19,13 @@ use crate::units::Unit;
 pub struct ParsedRule {
     /// The rule, its route by its full name.
     pub rule: Rule,
-    /// What it does when it is broken.
+    /// Effect when it is broken.
     pub severity: Severity,
-    /// Why it is there.
+    /// Reason for the rule.
     pub because: Option<String>,
     /// Which variants it concerns; empty for all.
     pub variants: Vec<VariantName>,
-    /// How a learned limit is judged.
+    /// Windows of a learned limit.
     pub windows: Option<Windows>,
 }
 
@@ -98,17 +99,17 @@ impl<'a> ReadBack<'a> {
     }
 }
 
-/// What `vs baseline` refers to.
+/// Baseline of `vs baseline`.
 #[derive(Clone, Copy, Debug)]
 pub struct Baseline<'a> {
     pub run: ReadBack<'a>,
     /// Which of its variants; `None` for the one of the same name, or its only one.
     pub variant: Option<VariantName>,
-    /// Whether it decides although it was measured under other conditions.
+    /// True if it decides although it was measured under other conditions.
     pub trust: Trust,
 }
 
-/// What a baseline that was measured under other conditions may do.
+/// Power of a baseline that was measured under other conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
     #[default]

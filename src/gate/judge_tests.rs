@@ -58,7 +58,7 @@ fn samples(variant: VariantName, idle: impl Fn(f64) -> u32) -> Vec<Stamped> {
     samples
 }
 
-/// What a healthy instrument saw of the fixture's variants: their peaks, all the time.
+/// Samples of the fixture's variants by a healthy instrument: their peaks, all the time.
 fn seen(variant: VariantName) -> Vec<Stamped> {
     samples(variant, |_| if variant == VariantName::HELD { 514 } else { 31 })
 }
@@ -307,7 +307,7 @@ fn a_broken_limit_stays_broken_when_nothing_came_back() {
 }
 
 #[test]
-fn a_variant_that_was_not_measured_is_inconclusive_with_the_run_s_own_error() {
+fn an_unmeasured_variant_is_inconclusive_with_the_runs_error() {
     let mut record = fixture();
     record.variants.remove(&VariantName::SCOPED);
     record.outcome =
@@ -347,7 +347,7 @@ fn a_baseline_of_the_same_conditions_decides() {
 }
 
 #[test]
-fn a_baseline_of_another_machine_warns_and_never_fails_unless_it_is_trusted() {
+fn an_untrusted_baseline_of_another_machine_only_warns() {
     let mut other = fixture();
     other.machine.cores = Some(64);
     let record = fixture();

@@ -5,13 +5,14 @@
 //! a healthy run does so with probability m(m−1) / ((n+m)(n+m−1)), whatever the distribution: the two largest of n+m
 //! are equally likely to be any two of them.
 
-use super::measure::{Missing, measure_in};
+use super::measure::measure_in;
+use super::missing::Missing;
 use super::rule::Rule;
 use super::{GateRule, Severity, Windows, quality_issues, windows_of};
 use crate::compare::Side;
 use crate::units::{Count, Span};
 
-/// What is learned: figures whose growth is an incident. By window there are only gauges, and what the load's samples
+/// Learned figures: those whose growth is an incident. By window there are only gauges, and what the load's samples
 /// count.
 const FIGURES: [&str; 5] = [
     "idle_in_transaction.mean<=0",
@@ -30,10 +31,10 @@ const FEWEST: usize = 10;
 /// Limits, and what they cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
-    /// How they are judged.
+    /// Windows for judging them.
     pub windows: Windows,
     pub rules: Vec<LearnedRule>,
-    /// What has no limit, because at least one window has no figure of it.
+    /// Metrics without a limit, because at least one window has no figure of them.
     pub without_limit: Vec<String>,
 }
 
@@ -47,14 +48,14 @@ pub struct LearnedRule {
 }
 
 impl Learned {
-    /// How often a healthy run breaks at least one of the rules: at most this.
+    /// Upper bound of the share of healthy runs that break at least one of the rules.
     #[must_use]
     pub fn false_alarm_rate(&self) -> f64 {
         (self.windows.false_alarm_rate() * self.rules.len() as f64).min(1.0)
     }
 }
 
-/// Why nothing can be learned.
+/// Reasons why nothing can be learned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LearnError {
     #[error("run {number} is not to be learned from: {reason}")]
@@ -100,7 +101,7 @@ pub fn learn(healthy: &[Side<'_>], length: Span) -> Result<Learned, LearnError> 
     Ok(Learned { windows, rules, without_limit })
 }
 
-/// Why a run is none to learn from; `None` when it is.
+/// Reason why a run is none to learn from; `None` when it is.
 fn unfit(side: Side<'_>) -> Option<String> {
     if let Some(doubt) = quality_issues(side).first() {
         return Some(doubt.to_string());

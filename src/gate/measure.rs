@@ -4,8 +4,8 @@
 //! summary, as far as that has them. What is not there is a [`Missing`], never a zero.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
+use super::missing::Missing;
 use super::rule::{Aggregate, Metric, MetricKind, Rule};
 use crate::compare::Side;
 use crate::record::{ActivitySample, LoadSample, RouteRecord, Sample, Stamped, summary};
@@ -31,37 +31,6 @@ impl TimeSlice {
 
     fn seconds(self) -> f64 {
         self.to_s - self.from_s
-    }
-}
-
-/// Why there is no figure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// The record does not hold the metric.
-    NotRecorded(Metric),
-    /// There are no samples of it in the window.
-    NoSamples(Metric),
-    /// No request finished, or none of the route.
-    NoRequests(Option<String>),
-    /// It is known for the steady phase only, not for a window of it.
-    NotByWindow(Metric),
-    /// No scan was made.
-    NotScanned,
-    /// The scan cannot tell of the route, and why.
-    NotTold(String),
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRecorded(metric) => write!(f, "the record does not hold `{metric}`"),
-            Self::NoSamples(metric) => write!(f, "there is no sample of `{metric}` in the steady phase"),
-            Self::NoRequests(None) => f.write_str("no request finished in the steady phase"),
-            Self::NoRequests(Some(route)) => write!(f, "no request of `{route}` finished in the steady phase"),
-            Self::NotByWindow(metric) => write!(f, "`{metric}` is not recorded by window"),
-            Self::NotScanned => f.write_str("there is no scan in the record: `rbac-bench scan` makes one"),
-            Self::NotTold(reason) => write!(f, "the scan cannot tell: {reason}"),
-        }
     }
 }
 
@@ -139,7 +108,7 @@ pub fn gauge(metric: Metric, side: Side<'_>, window: TimeSlice) -> Series {
     }
 }
 
-/// What a poll of the database says of a metric.
+/// Value of a metric in a poll of the database.
 fn polled(metric: Metric, stamped: &Stamped) -> Option<f64> {
     let Sample::Activity(activity) = &stamped.sample else { return None };
     let ActivitySample { sessions, waiting_for_lock, oldest_transaction_s, .. } = *activity;
@@ -223,7 +192,7 @@ fn of_route(rule: &Rule, side: Side<'_>, name: &str) -> Result<f64, Missing> {
     figure.ok_or_else(none)
 }
 
-/// What the load's samples count between the ends of a window.
+/// Value that the load's samples count between the ends of a window.
 fn of_load(metric: Metric, side: Side<'_>, window: TimeSlice) -> Result<f64, Missing> {
     let load = |it: &'_ Stamped| match &it.sample {
         Sample::Load(LoadSample { finished, failed, .. }) if it.variant == side.variant && window.holds(it.at_s) => {

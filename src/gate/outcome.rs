@@ -1,4 +1,4 @@
-//! What came of a gate.
+//! Outcome of a gate.
 
 use serde::Serialize;
 
@@ -6,13 +6,13 @@ use super::Severity;
 use crate::scenario::VariantName;
 use crate::units::Unit;
 
-/// What a rule, or a gate, came to.
+/// Verdict on a rule, or of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Passed,
     Failed,
-    /// What was measured does not suffice to say.
+    /// The measurement does not suffice.
     Inconclusive,
 }
 
@@ -28,16 +28,15 @@ impl Verdict {
     }
 }
 
-/// What came of one rule.
+/// Outcome of one rule.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RuleOutcome {
     /// The rule as it was written.
     pub rule: String,
     /// The variant that was judged; `None` where two are judged against each other.
     pub variant: Option<VariantName>,
-    /// What it came to.
     pub verdict: Verdict,
-    /// What a broken rule does. A rule against a baseline that is only advisory is a warning, whatever was asked for.
+    /// Effect of a broken rule. A rule against a baseline that is only advisory is a warning, whatever was asked for.
     pub severity: Severity,
     /// The figure, in `unit`; `None` when it could not be had.
     pub measured: Option<f64>,
@@ -45,9 +44,9 @@ pub struct RuleOutcome {
     pub limit: Option<f64>,
     /// In what both are counted.
     pub unit: Unit,
-    /// Why it is inconclusive, or what else is to be known about the verdict.
+    /// Reason why it is inconclusive, or something else to be known about the verdict.
     pub reason: Option<String>,
-    /// Why the rule is there, in the words of whoever wrote it.
+    /// Reason for the rule, in the words of its author.
     pub because: Option<String>,
     /// The statistics of a paired rule.
     #[serde(flatten)]
@@ -73,7 +72,7 @@ pub struct Paired {
     /// The smallest ratio that the planned pairs find four times of five, or the measured ones where the time was over;
     /// `None` when unknown.
     pub smallest_effect: Option<f64>,
-    /// What would settle an inconclusive rule.
+    /// Measurement that would settle an inconclusive rule.
     pub would_settle: Option<String>,
 }
 
@@ -88,7 +87,7 @@ pub struct RatioEstimate {
     pub high: Option<f64>,
 }
 
-/// What came of a gate.
+/// Outcome of a gate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GateReport {
     /// Failed when a rule of severity `error` is broken; else inconclusive when one could not be judged, or none could;

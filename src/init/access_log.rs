@@ -22,7 +22,7 @@ const HEAVIEST: u64 = 1_000;
 /// Names that are informed of what was left out.
 const MOST_NAMES: usize = 8;
 
-/// What was read, and what was not.
+/// Lines that were read, and those that were not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineCounts {
     pub lines: u64,
@@ -78,7 +78,7 @@ pub fn draft(log: &mut dyn BufRead, origin: &str, target: Option<&BaseUrl>) -> R
     Ok((draft, tally))
 }
 
-/// Whether there was one. What is too long is cut, so that no line fills the memory.
+/// Reads the next line; false at the end. A line that is too long is cut, so that none fills the memory.
 fn next_line(log: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
     line.clear();
     if Read::take(&mut *log, LONGEST_LINE).read_until(b'\n', line)? == 0 {
@@ -188,7 +188,7 @@ fn routes(traffic: ObservedTraffic, notes: &mut Vec<String>) -> Vec<DraftRoute> 
         ));
     }
     let heaviest = kept.first().map_or(1, |(_, seen)| seen.count());
-    let route = |(key, seen): &(String, super::traffic::ObservedRoute)| {
+    let route = |(key, seen): &(String, super::observed_route::ObservedRoute)| {
         let mut route = seen.route(key)?;
         let count = seen.count();
         let scaled = if heaviest > HEAVIEST { (count * HEAVIEST).div_ceil(heaviest) } else { count };

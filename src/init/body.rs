@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-/// What is sent.
+/// Format of a request's body.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BodyFormat {
     /// A value, as JSON.

@@ -52,7 +52,7 @@ pub fn write(draft: &Draft, file: &str) -> Written {
     Written { text: head + &body, gaps }
 }
 
-/// What `scenario check` will name.
+/// Gaps that `scenario check` will name.
 fn gaps(body: &str) -> Vec<Gap> {
     let found = problems("draft", body, &[]).unwrap_or_default();
     let mut gaps: Vec<Gap> = found

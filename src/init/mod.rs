@@ -7,6 +7,7 @@
 pub mod access_log;
 mod body;
 pub mod file;
+mod observed_route;
 pub mod openapi;
 mod paths;
 mod traffic;
@@ -29,22 +30,21 @@ const MOST_VALUES: usize = 30;
 pub struct Draft {
     pub name: String,
     pub title: String,
-    /// What it was made from: "`shop.json` (OpenAPI 3.1.0)".
+    /// Source of the draft: "`shop.json` (OpenAPI 3.1.0)".
     pub origin: String,
-    /// Where the service is; `None` when nothing says it.
+    /// Address of the service; `None` when nothing states it.
     pub target: Option<BaseUrl>,
-    /// What is to be known about that.
+    /// Comments on the target.
     pub target_comments: Vec<String>,
     /// The path of its health check.
     pub health: Option<String>,
-    /// Who the users are.
     pub identities: Vec<DraftIdentity>,
     pub routes: Vec<DraftRoute>,
-    /// What was left out, and why.
+    /// Left out parts, with reasons.
     pub notes: Vec<String>,
 }
 
-/// How users show who they are.
+/// Credentials of users, to be filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DraftIdentity {
     /// Keys and values, in order.
@@ -53,7 +53,7 @@ pub struct DraftIdentity {
     pub login: Option<String>,
     /// The variable that has to be set.
     pub variable: String,
-    /// What is to be known about it.
+    /// Comments on it.
     pub comments: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct DraftIdentity {
 pub struct DraftRoute {
     /// Method and path template.
     pub route: String,
-    /// How often; 1 is not written.
+    /// Weight; 1 is not written.
     pub weight: u32,
     /// Values of each parameter.
     pub params: Vec<(String, Values)>,
@@ -73,11 +73,10 @@ pub struct DraftRoute {
     pub expect: Vec<u16>,
     /// True if it is switched off until data may change.
     pub changes_data: bool,
-    /// What is to be known about it.
+    /// Comments on it.
     pub comments: Vec<String>,
 }
 
-/// Why there is no draft.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     #[error("{origin} is no OpenAPI document: {reason}")]
@@ -85,7 +84,7 @@ pub enum InitError {
     #[error("{origin} says {seen}: expected OpenAPI 3.0 and 3.1")]
     Version {
         origin: String,
-        /// What it says of itself.
+        /// The version that it states.
         seen: String,
     },
     #[error("`--url`: {0}")]
@@ -106,9 +105,9 @@ pub enum InitError {
     },
     #[error("{origin} has no route that can be asked for{}", because(notes))]
     NoRoutes {
-        /// Where none was found.
+        /// The source that had none.
         origin: String,
-        /// What was left out.
+        /// Left out parts.
         notes: Vec<String>,
     },
 }

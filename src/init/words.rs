@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
+use super::observed_route::ObservedRoute;
 use super::paths::hole;
-use super::traffic::ObservedRoute;
 
 /// More different words than this at one place of a path are values: nobody writes so many routes.
 const MOST_WORDS: usize = 20;

@@ -1,4 +1,4 @@
-//! How rarely one may poll: as long as the totals stay as exact as they should be, rarer polls cost less and say the same.
+//! Adaptive polling: as long as the totals stay as exact as they should be, rarer polls cost less and say the same.
 //!
 //! Pure. Of the last ten seconds the standard error of their idle time is known (`stats::Series::integral_error`). Sessions
 //! that hold for a second differ little from one poll to the next, and four polls a second tell as much of them as twenty;
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::stats::Series;
 
-/// What is averaged over.
+/// Length of the averaging window.
 const WINDOW_S: f64 = 10.0;
 
 /// The standard error of the idle time of such a window, relative to it, that is small enough.
@@ -17,7 +17,7 @@ const ENOUGH: f64 = 0.005;
 /// Never rarer by more than this.
 const RAREST: u32 = 4;
 
-/// What changes by more than this from one poll to the next is worth every poll: sessions, and a share of them.
+/// Change from one poll to the next that makes every poll worthwhile: in sessions, and as a share of them.
 const JUMP: (f64, f64) = (5.0, 0.2);
 
 /// Sessions idle in transaction at the last polls.
@@ -48,7 +48,7 @@ impl AdaptiveInterval {
         jumped
     }
 
-    /// What was known is of no more use.
+    /// Forgets the last polls.
     pub(super) fn interrupted(&mut self) {
         self.points.clear();
         self.factor = 1;

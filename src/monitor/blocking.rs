@@ -1,4 +1,4 @@
-//! Whom sessions that wait for a lock wait for, walked to those who wait for nobody.
+//! Blocking: chains of sessions that wait for a lock, walked to those that wait for nobody.
 //!
 //! `pg_blocking_pids` gives a session's predecessors in the queue: of a hundred that wait for one row, only the first
 //! waits for the transaction that has it.
@@ -18,16 +18,16 @@ const WAITERS_MAX: usize = 256;
 /// Roots that are reported.
 const ROOTS_MAX: usize = 20;
 
-/// $1: those who wait.
-pub(super) const WHOM: &str = "SELECT pid, pg_blocking_pids(pid) FROM unnest($1::int4[]) AS waits(pid)";
+/// $1: pids of waiters.
+pub(super) const BLOCKERS: &str = "SELECT pid, pg_blocking_pids(pid) FROM unnest($1::int4[]) AS waits(pid)";
 
 /// $1: roots. Their statement, which the rows tell only of new episodes.
-pub(super) const WHO: &str = "\
+pub(super) const ROOT_DETAILS: &str = "\
 SELECT s.pid, s.state, s.query, s.application_name, clock_timestamp(),
        coalesce(s.xact_start, CASE WHEN s.state = 'idle in transaction (aborted)' THEN s.state_change END)
 FROM unnest($1::int4[]) AS roots(pid), LATERAL pg_stat_get_activity(roots.pid) AS s";
 
-/// Who waits for whom.
+/// Blockers of each waiter, by pid.
 pub(super) type Edges = BTreeMap<i32, Vec<i32>>;
 
 pub(super) struct Walked {
@@ -37,16 +37,16 @@ pub(super) struct Walked {
     pub(super) asked: Instant,
 }
 
-/// Asks for the predecessors of `waiters`, walks, and asks who the roots are.
+/// Asks for the predecessors of `waiters`, walks, and asks for details of the roots.
 pub(super) async fn walk(
     client: &Client,
-    (whom, who): (&Statement, &Statement),
+    (blockers, details): (&Statement, &Statement),
     waiters: &[i32],
 ) -> Result<Walked, tokio_postgres::Error> {
     let asked = Instant::now();
     let waiters = &waiters[..waiters.len().min(WAITERS_MAX)];
     let mut edges = Edges::new();
-    for row in client.query(whom, &[&waiters]).await? {
+    for row in client.query(blockers, &[&waiters]).await? {
         edges.insert(row.try_get(0)?, row.try_get::<_, Option<_>>(1)?.unwrap_or_default());
     }
     let mut roots: BTreeMap<i32, BlockingRoot> = BTreeMap::new();
@@ -56,7 +56,7 @@ pub(super) async fn walk(
     }
     let pids: Vec<i32> = roots.keys().copied().filter(|pid| *pid != 0).collect();
     let mut since = BTreeMap::new();
-    for row in client.query(who, &[&pids]).await? {
+    for row in client.query(details, &[&pids]).await? {
         let pid: i32 = row.try_get(0)?;
         let Some(root) = roots.get_mut(&pid) else { continue };
         root.state = row.try_get(1)?;
@@ -70,7 +70,7 @@ pub(super) async fn walk(
     Ok(Walked { roots: order, since, asked })
 }
 
-/// Those who wait for nobody and for whom somebody waits, with how many wait behind each; most first. In a circle, which
+/// Roots: sessions that wait for nobody and that others wait for, with how many wait behind each; most first. In a circle, which
 /// the server breaks by itself, there is none.
 pub(super) fn roots_of(edges: &Edges) -> Vec<(i32, u32)> {
     let mut behind = BTreeMap::<i32, Vec<i32>>::new();

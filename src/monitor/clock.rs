@@ -58,7 +58,7 @@ pub(super) struct ClockReading {
     pub(super) here_us: i64,
     /// Microseconds of this machine's clock.
     pub(super) local_us: i64,
-    /// How long the answer took: the server's time may be off by as much.
+    /// Round trip of the answer: the server's time may be off by as much.
     pub(super) took_us: i64,
 }
 
@@ -82,7 +82,7 @@ struct Jump {
     by_us: i64,
 }
 
-/// What is known of the clocks.
+/// Offset between the server's clock and ours.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     last: Option<ClockReading>,

@@ -21,12 +21,12 @@ pub(super) struct Link {
     pub(super) filtered_pulse: Statement,
     pub(super) rows: Statement,
     pub(super) counters: Statement,
-    pub(super) whom: Statement,
-    pub(super) who: Statement,
+    pub(super) blockers: Statement,
+    pub(super) root_details: Statement,
     pub(super) server: ServerInfo,
 }
 
-/// What is asked once in a connection.
+/// Facts about the server, asked once in a connection.
 #[derive(Clone, Debug)]
 pub(super) struct ServerInfo {
     /// The database's oid.
@@ -66,7 +66,7 @@ impl Link {
         client.batch_execute(SETTINGS).await.map_err(failed)?;
         check_sight(&client).await?;
         let facts = client.query_one(FACTS, &[]).await.map_err(failed)?;
-        let version = version(&client).await.map_err(failed)?;
+        let version = counters::version(&client).await.map_err(failed)?;
         let mut server =
             ServerInfo { database: facts.get(0), started: facts.get(1), pid: facts.get(2), roles: HashMap::new() };
         for row in client.query(ROLES, &[]).await.map_err(failed)? {
@@ -77,8 +77,8 @@ impl Link {
             filtered_pulse: client.prepare(pulse::FILTERED_PULSE).await.map_err(failed)?,
             rows: client.prepare(rows::ROWS).await.map_err(failed)?,
             counters: client.prepare(&counters::query(version)).await.map_err(failed)?,
-            whom: client.prepare(blocking::WHOM).await.map_err(failed)?,
-            who: client.prepare(blocking::WHO).await.map_err(failed)?,
+            blockers: client.prepare(blocking::BLOCKERS).await.map_err(failed)?,
+            root_details: client.prepare(blocking::ROOT_DETAILS).await.map_err(failed)?,
             client,
             ending,
             server,
@@ -108,7 +108,7 @@ pub(super) async fn close(client: Client, ending: Ending) -> Option<tokio_postgr
     tokio::time::timeout(GOODBYE, ending).await.ok()?.ok()?.err()
 }
 
-/// Why a poll came to nothing.
+/// Reason why a poll failed.
 pub(super) struct Trouble {
     pub(super) error: String,
     /// True if the connection is of no more use.
@@ -126,11 +126,6 @@ pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, tokio_postg
         }
         Err(_elapsed) => Err(Trouble { error: format!("no answer within {} s", POLL_TIMEOUT.as_secs()), lost: true }),
     }
-}
-
-/// `server_version_num`.
-pub(super) async fn version(client: &Client) -> Result<i32, tokio_postgres::Error> {
-    client.query_one("SELECT current_setting('server_version_num')::int4", &[]).await?.try_get(0)
 }
 
 /// True if the server runs on this machine, as far as its address says.

@@ -1,4 +1,4 @@
-//! What watching costs: CPU time of our thread, and of the server process that answers us.
+//! Cost of monitoring: CPU time of our thread, and of the server process that answers us.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;

@@ -56,7 +56,7 @@ pub struct ServerCounters {
 const RESET_IS_RESET_SINCE: i32 = 150_000;
 
 impl ServerCounters {
-    /// What was added since `earlier`. A server that was restarted, counters that were reset or that went back: nobody
+    /// Increase since `earlier`. A server that was restarted, counters that were reset or that went back: nobody
     /// knows what was added, and so it is `None`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -116,9 +116,14 @@ pub(super) async fn read(client: &Client, statement: &Statement) -> Result<Serve
 
 pub(super) async fn read_once(client: &Client) -> Result<ServerCounters, MonitorError> {
     let failed = |source| MonitorError::Query { what: "pg_stat_database", source };
-    let version = super::connection::version(client).await.map_err(failed)?;
+    let version = version(client).await.map_err(failed)?;
     let statement = client.prepare(&query(version)).await.map_err(failed)?;
     read(client, &statement).await.map_err(failed)
+}
+
+/// `server_version_num`.
+pub(super) async fn version(client: &Client) -> Result<i32, tokio_postgres::Error> {
+    client.query_one("SELECT current_setting('server_version_num')::int4", &[]).await?.try_get(0)
 }
 
 #[cfg(test)]

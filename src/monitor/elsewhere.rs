@@ -1,4 +1,4 @@
-//! Where client sessions of the server work, whatever database and application they are of: asked where none of the filter
+//! Client sessions of the server by database and application, whatever they are: asked where none of the filter
 //! did.
 
 use super::{APPLICATION_NAME, MonitorError, connection};
@@ -24,7 +24,7 @@ pub struct Elsewhere {
     pub application_name: String,
     /// The role; empty when the server does not say.
     pub user: String,
-    /// How many there are.
+    /// Number of them.
     pub sessions: u32,
     /// Ports of the clients, as the server sees them; none of those over a Unix socket.
     pub client_ports: Vec<u16>,

@@ -31,7 +31,7 @@ pub(super) struct Open {
     user: u32,
     client: Option<String>,
     aborted: bool,
-    /// Where its time is added up; set by whoever does.
+    /// Group that its time is added to; set by the caller.
     pub(super) group: Option<u32>,
 }
 
@@ -85,7 +85,7 @@ impl Tracker {
                 }
             }
         }
-        // Whoever is not reported is gone: to be idle now, a session would have had to change.
+        // A session that is not reported is gone: to be idle now, a session would have had to change.
         ended.extend(before.into_iter().map(|(key, open)| open.gone(now_s).recorded(key.0)));
         ended
     }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_statement_of_the_same_transaction_ends_an_episode_and_may_begin_another() {
+    fn the_next_statement_of_a_transaction_ends_its_episode() {
         let mut tracker = Tracker::default();
         tracker.poll(1.1, &[row(1, RowState::IdleInTransaction, 1.02, 1.01, Some(1.0))], at_s);
         let ended = tracker.poll(1.2, &[row(1, RowState::IdleInTransaction, 1.17, 1.15, Some(1.0))], at_s);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_is_gone_ended_between_two_looks_and_its_pid_may_come_again() {
+    fn a_vanished_session_ended_between_polls_and_its_pid_may_return() {
         let mut tracker = Tracker::default();
         tracker.poll(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
         let again =
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!((longest.take().len(), longest.ended, longest.recorded), (0, 101, LINES_MAX as u64));
     }
 
-    /// What a session does, one after the other: so long idle, so long idle in transaction.
+    /// Behaviour of sessions: so long idle, so long idle in transaction, and so on.
     fn sessions() -> impl Strategy<Value = Vec<Vec<(f64, f64)>>> {
         prop::collection::vec(prop::collection::vec((0.0..1.0f64, 0.25..3.0f64), 1..12), 1..8)
     }

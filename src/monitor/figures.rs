@@ -1,4 +1,4 @@
-//! What one poll of all sessions comes to.
+//! Figures of one poll of all sessions.
 
 use super::clock::{Clocks, ServerTime};
 use super::count_of;

@@ -16,12 +16,12 @@ use crate::record::{Event, HealthSample, Sample};
 use crate::scenario::Health;
 use crate::tls::{ClientTls, certificate_fault};
 
-/// How a replica is asked for its health.
+/// Health check of a replica.
 #[derive(Clone, Debug)]
 pub struct HealthProbe {
     /// The path, behind the base URL.
     pub path: String,
-    /// What a good answer is.
+    /// Definition of a good answer.
     pub good: Good,
     /// Addresses of names: no probe of these goes anywhere else.
     pub resolved: Vec<(String, Vec<SocketAddr>)>,
@@ -29,7 +29,7 @@ pub struct HealthProbe {
     pub tls: ClientTls,
 }
 
-/// What a good answer to a probe is.
+/// Definition of a good answer to a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Good {
     /// One whose body says `"healthy"`, since the status lies.
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replica_is_down_after_enough_failures_in_a_row_and_up_after_one_good_probe() {
+    fn a_replica_is_down_after_some_failures_and_up_after_one_success() {
         let mut state = HealthState { up: true, failed_in_a_row: 0 };
         let mut seen = Vec::new();
         for good in [false, false, true, false, false, false, false, true] {

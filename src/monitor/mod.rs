@@ -1,4 +1,4 @@
-//! What PostgreSQL, the pools and the health probe see while the load runs.
+//! Monitoring of PostgreSQL, the pools and the health checks while the load runs.
 //!
 //! The monitor has a thread of its own with its own event loop, so that thousands of users on the others do not delay
 //! its polls, and talks to the database on one dedicated connection outside any transaction (inside one the view would
@@ -53,13 +53,13 @@ pub use watcher::{MonitorResult, PollStats};
 
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// How to reach the database under test.
+    /// The database under test.
     pub database: Database,
     /// Time between two polls of its sessions.
     pub interval: Duration,
     /// Time between two polls of how many transactions are open, and how old.
     pub pulse: Duration,
-    /// Whose sessions the main figures are about.
+    /// Filter of the main figures.
     pub whose: SessionFilter,
     /// When the record's clock begins: what samples say of time counts from here.
     pub epoch: Instant,
@@ -67,23 +67,23 @@ pub struct Watch {
     pub replicas: Vec<String>,
     /// Gauges URL of each replica, in the same order.
     pub gauges: Vec<String>,
-    /// What those gauges are called.
+    /// Names of those gauges.
     pub gauge_names: GaugeNames,
-    /// How the replicas are probed.
+    /// Interval and thresholds of health checks.
     pub health: Health,
-    /// What they are asked.
+    /// The health check itself.
     pub probe: HealthProbe,
     /// The `PgBouncer` on the way to the database, if any.
     pub pgbouncer: Option<PgBouncerWatch>,
 }
 
-/// Where samples go: called from the monitor's thread with the instant at which each was taken.
+/// Receiver of samples: called from the monitor's thread with the instant at which each was taken.
 pub trait Sink: Send + Sync + 'static {
     /// Takes one sample.
     fn take(&self, at: Instant, sample: Sample);
 }
 
-/// Why the monitor could not watch.
+/// Reasons why the monitor could not watch.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
     #[error("cannot connect to the database to watch it")]
@@ -168,7 +168,7 @@ async fn watch_all(
     let (watcher, probe, gauges, pgbouncer) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => {
-            // Whoever started the monitor is reported; if they have gone, nobody is left to tell.
+            // The caller may have gone: then nobody needs the result.
             let _gone = ready.send(Err(error));
             return MonitorResult::default();
         }

@@ -1,4 +1,4 @@
-//! What `PgBouncer` says of its pools, once a second, and the errors in its log.
+//! `PgBouncer`'s view of its pools, once a second, and the errors in its log.
 //!
 //! Its console speaks the simple query protocol only, and its columns change with the version, so they are read by name:
 //! what a version does not have is unknown. The kills of `idle_transaction_timeout` rarely reach a client and leave no
@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The database that is the console.
 const CONSOLE: &str = "pgbouncer";
 
-/// What stands before each error that it has reported to a client.
+/// Prefix of each error that it has reported to a client.
 const MARK: &str = "pooler error: ";
 
 /// Bytes of the log that are read at a time; what is left is read a second later.
@@ -160,7 +160,7 @@ impl PgBouncerWatcher {
     }
 }
 
-/// Why a console could not be asked.
+/// Errors of a console.
 #[derive(Debug, thiserror::Error)]
 pub enum PgBouncerFault {
     #[error(transparent)]
@@ -235,7 +235,7 @@ impl PgBouncerLog {
         Self { path, read_to: 0, begun: Vec::new(), errors: BTreeMap::new() }
     }
 
-    /// What it reported to its clients since it started, by text; `None` when the log cannot be read.
+    /// Errors that it reported to its clients since it started, by text; `None` when the log cannot be read.
     fn errors(&mut self) -> Option<BTreeMap<String, u64>> {
         match self.read_on() {
             Ok(bytes) => {

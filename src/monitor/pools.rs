@@ -37,7 +37,7 @@ pub(super) fn client(probe: &HealthProbe) -> reqwest::Result<reqwest::Client> {
     probe.prepare(reqwest::Client::builder().timeout(TIMEOUT).redirect(at_home)).build()
 }
 
-/// What a pool's gauges are called: a metric's name, and the label by which its lines are chosen. `None` where there is
+/// Names of a pool's gauges: a metric's name, and the label by which its lines are chosen. `None` where there is
 /// no such gauge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GaugeNames {
@@ -48,7 +48,7 @@ pub struct GaugeNames {
     /// Connections that the pool keeps.
     pub size: Option<GaugeName>,
     pub overflow: Option<GaugeName>,
-    /// Where the counter of timeouts begins.
+    /// Beginning of the counter of timeouts.
     pub counted: Counted,
 }
 
@@ -128,7 +128,7 @@ pub(super) async fn run(index: usize, gauges: Gauges, sink: Arc<dyn Sink>, stop:
     }
 }
 
-/// What a counter has counted since its first value. One that has begun anew is of a service that did: what was counted
+/// Growth of a counter since its first value. One that has begun anew is of a service that did: what was counted
 /// before is kept.
 #[derive(Default)]
 struct Growth {

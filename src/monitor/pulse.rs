@@ -33,7 +33,7 @@ WHERE xact_start IS NOT NULL AND datid = $1 AND backend_type = 'client backend'
   AND application_name IS DISTINCT FROM $2 AND pid <> pg_backend_pid()
   AND ($3::oid[] IS NULL OR usesysid = ANY ($3)) AND ($4::text[] IS NULL OR application_name LIKE ANY ($4))";
 
-/// What came back.
+/// Result of a pulse.
 #[derive(Debug)]
 pub(super) struct Pulse {
     pub(super) began: ServerTime,

@@ -25,13 +25,13 @@ pub(super) struct ReconnectingClient {
 
 /// It is up again.
 pub(super) struct Restored {
-    /// How long it was down.
+    /// Duration of the gap.
     pub(super) gap: Duration,
     /// True if the server was started again meanwhile.
     pub(super) restarted: bool,
 }
 
-/// What it came to.
+/// Statistics of a connection.
 pub(super) struct ConnectionStats {
     pub(super) unwatched_s: f64,
     /// CPU seconds of the server processes that answered; `None` when they do not run here.

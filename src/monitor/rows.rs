@@ -134,8 +134,8 @@ pub(super) struct RowPoll {
     pub(super) other_database: u32,
     pub(super) replication: u32,
     /// Client sessions of our database that do not count, and those of them that are idle in transaction.
-    pub(super) strangers: u32,
-    pub(super) strangers_idle: u32,
+    pub(super) other_sessions: u32,
+    pub(super) other_sessions_idle: u32,
     /// Those that do something, or did since the last poll.
     pub(super) rows: Vec<SessionRow>,
     /// Processes in a transaction in our database that are no client's session, or our own.
@@ -164,8 +164,8 @@ pub(super) async fn poll(
         idle: count(&row, 3),
         other_database: count(&row, 4),
         replication: count(&row, 5),
-        strangers: count(&row, 6),
-        strangers_idle: count(&row, 7),
+        other_sessions: count(&row, 6),
+        other_sessions_idle: count(&row, 7),
         rows: sessions(&row)?,
         no_clients: row.try_get::<_, Option<Vec<i32>>>(19)?.unwrap_or_default(),
     })

@@ -32,7 +32,7 @@ WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) A
 #[derive(Clone, Debug, PartialEq)]
 pub struct CloseSession {
     pub pid: i32,
-    /// What it does: never idle.
+    /// Its state: never idle.
     pub state: SessionState,
     /// True if its statement waits for a lock.
     pub waits_for_lock: bool,

@@ -1,4 +1,4 @@
-//! How often to ask: as often as wanted, unless asking costs too much.
+//! Polling schedule: as often as wanted, unless asking costs too much.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub(super) struct TierPace {
     tier: &'static str,
     usual: Duration,
     factor: u32,
-    /// How much rarer one may poll without saying less.
+    /// Factor by which polls may be rarer without saying less.
     ease: u32,
     many: bool,
     costs: Vec<Duration>,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_that_costs_a_fifth_of_its_interval_becomes_rarer_until_it_does_not_and_frequent_again() {
+    fn polls_become_rarer_while_they_cost_a_fifth_of_their_interval() {
         let mut pace = TierPace::new("pulse", 50 * MS);
         assert_eq!(polled(&mut pace, 100, 9 * MS), []);
         assert_eq!(pace.interval(), 50 * MS);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_tick_is_the_first_at_which_something_is_due_and_never_one_that_is_over() {
+    fn the_next_tick_is_the_first_due_and_never_in_the_past() {
         let began = Instant::now();
         let next = |due, now| (next_tick(began, 50 * MS, began + due * MS, began + now * MS) - began).as_millis();
         assert_eq!((next(200, 3), next(230, 3), next(50, 3), next(100, 160)), (200, 250, 50, 200));

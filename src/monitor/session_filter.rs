@@ -1,10 +1,10 @@
-//! Whose sessions count: what else there is in the database must not be blamed on the application.
+//! Session filter: other sessions in the database must not be blamed on the application.
 
 use std::collections::HashMap;
 
 use super::MonitorError;
 
-/// Whose sessions the main figures are about: those that are of one of the applications and of one of the users. Where no
+/// Filter of the main figures: sessions of one of the applications and of one of the users. Where no
 /// application is named any will do, and so for the users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionFilter {
@@ -60,7 +60,7 @@ fn pattern(name: &str) -> String {
     pattern + rest
 }
 
-/// Whose sessions are wanted, as a poll asks for them; `None`: any.
+/// Wanted sessions as a poll asks for them; `None`: any.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     /// Oids of roles.

@@ -1,4 +1,4 @@
-//! Each session by itself, for whoever looks at an incident: what it does, since when, its last statement, and who is in
+//! Each session by itself, for a look at an incident: what it does, since when, its last statement, and who is in
 //! its way.
 //!
 //! A poll costs more than the counts of the monitor's tiers: it is taken about once a second, on a connection of its
@@ -34,7 +34,7 @@ WHERE backend_type = 'client backend' AND datname = current_database() AND appli
   AND ($3::text[] IS NULL OR usename = ANY ($3)) AND ($4::text[] IS NULL OR application_name LIKE ANY ($4))
 ORDER BY pid";
 
-/// What takes longer than a poll may is not to burden the server any further.
+/// Statement timeout: a statement that takes longer than a poll may is not to burden the server any further.
 const SETTINGS: &str = "SET statement_timeout = 5000";
 
 const SERVER: &str = "\
@@ -98,12 +98,12 @@ pub struct Session {
     pub pid: i32,
     /// The role; `None` when the server does not say.
     pub user: Option<String>,
-    /// What the client calls itself; empty when it does not.
+    /// Application name; empty when the client gives none.
     pub application_name: String,
     /// Address of the client; `None` over a socket.
     pub client: Option<String>,
     pub state: SessionState,
-    /// What it waits for, `Lock:transactionid`; `None` when it does not wait.
+    /// Wait event, `Lock:transactionid`; `None` when it does not wait.
     pub wait: Option<String>,
     /// True if that is a heavyweight lock.
     pub waits_for_lock: bool,
@@ -122,7 +122,7 @@ pub struct Session {
 pub struct SessionSnapshot {
     /// The sessions, ascending by process.
     pub sessions: Vec<Session>,
-    /// How long it took, seen from here, in milliseconds.
+    /// Duration in milliseconds, measured here.
     pub took_ms: f64,
 }
 
@@ -136,11 +136,11 @@ pub struct ServerLimits {
     pub database: String,
 }
 
-/// What polling gave.
+/// Result of polling.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PollEvent {
     Poll(SessionSnapshot),
-    /// The server does not answer, and why. Said once.
+    /// The server does not answer, and why. Reported once.
     Lost(String),
     Back(ServerLimits),
 }

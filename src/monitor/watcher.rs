@@ -1,4 +1,4 @@
-//! The three tiers on one connection: pulse, rows, counters; and who blocks whom, when somebody waits for a lock.
+//! The three tiers on one connection: pulse, rows, counters; and the blockers, when somebody waits for a lock.
 
 use std::time::{Duration, Instant};
 
@@ -25,10 +25,10 @@ use crate::record::{
 };
 use crate::stats::LatencyHistogram;
 
-/// How long a turn that is under way may go on once the watching is to end.
+/// Time for a turn that is under way once the watching is to end.
 const LAST_TURN: Duration = Duration::from_millis(500);
 
-/// How the polls of the sessions went.
+/// Statistics of the polls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PollStats {
     /// Polls that gave a sample.
@@ -39,16 +39,15 @@ pub struct PollStats {
     pub late: u64,
 }
 
-/// What watching came to.
+/// Result of monitoring.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MonitorResult {
-    /// How the polls went.
     pub polls: PollStats,
-    /// What it achieved and cost.
+    /// Achievement and cost.
     pub record: MonitorRecord,
 }
 
-/// How long polls took, as seen from here.
+/// Duration of polls, measured here.
 #[derive(Default)]
 struct Took {
     pulse: LatencyHistogram,
@@ -62,7 +61,7 @@ pub(super) struct Watcher {
     counters_before: ServerCounters,
     clocks: Clocks,
     paces: Paces,
-    /// What has changed since then is reported next time.
+    /// Time since which changes are reported.
     since: ServerTime,
     tracker: Tracker,
     longest: Longest,
@@ -209,8 +208,8 @@ impl Watcher {
         self.seen_others = OtherSessions {
             other_database: seen.other_database,
             replication: seen.replication,
-            same_database: seen.strangers,
-            idle_in_transaction: seen.strangers_idle,
+            same_database: seen.other_sessions,
+            idle_in_transaction: seen.other_sessions_idle,
         };
         self.working.take(&seen);
         self.stats.taken += 1;
@@ -308,12 +307,12 @@ impl Watcher {
         let waiting = count_of(self.waiters.len());
         let waiters = std::mem::take(&mut self.waiters);
         let Some(link) = self.line.link() else { return };
-        match in_time(blocking::walk(&link.client, (&link.whom, &link.who), &waiters)).await {
+        match in_time(blocking::walk(&link.client, (&link.blockers, &link.root_details), &waiters)).await {
             Ok(mut walked) => {
                 for root in &mut walked.roots {
                     root.age_s = walked.since.get(&root.pid).map(|(now, since)| self.clocks.age_s(*now, *since));
                 }
-                // Whoever waited may have gone on meanwhile.
+                // Anyone who waited may have gone on meanwhile.
                 if !walked.roots.is_empty() {
                     sink.take(walked.asked, Sample::Blocking(BlockingSample { roots: walked.roots, waiting }));
                 }
@@ -322,7 +321,7 @@ impl Watcher {
         }
     }
 
-    /// What is reported once a second.
+    /// Reports once a second.
     fn tell_second(&mut self, sink: &dyn Sink) {
         let factor = self.ease.factor();
         self.eased(factor, sink);
@@ -398,7 +397,7 @@ fn middle(asked: Instant, answered: Instant) -> Instant {
     asked + (answered - asked) / 2
 }
 
-/// How long the server worked on it.
+/// Time that the server worked on it.
 fn between(began: ServerTime, ended: ServerTime) -> Duration {
     Duration::from_micros(u64::try_from(ended.0.saturating_sub(began.0)).unwrap_or(0))
 }

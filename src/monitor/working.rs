@@ -21,7 +21,7 @@ impl Working {
         self.pids.extend(poll.rows.iter().filter(worked).map(|row| row.pid));
     }
 
-    /// How many; `None` without a poll.
+    /// Number of sessions; `None` without a poll.
     pub(super) fn sessions(&self) -> Option<u64> {
         self.since.map(|_| self.pids.len() as u64)
     }

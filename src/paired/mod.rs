@@ -23,7 +23,7 @@ use crate::units::Span;
 
 pub use record::{PAIRED_FILE, PairedRecord, WindowRecord};
 
-/// What is measured, and for how long.
+/// Arrangement of pairs: variants and durations.
 #[derive(Clone, Debug)]
 pub struct Arrangement {
     /// The variant that is held against.
@@ -50,7 +50,7 @@ pub enum Stopping {
 /// Pairs with a figure that is not to be used are measured again, so many in all; then one makes its rule inconclusive.
 const SPARE_PAIRS: usize = 3;
 
-/// Whoever watches the pairs being measured.
+/// Observer of the pairs while they are measured.
 pub trait PairObserver: Send + Sync {
     /// A window begins.
     fn window(&self, pair: usize, planned: usize, arm: Arm, variant: VariantName);
@@ -62,9 +62,9 @@ pub trait PairObserver: Send + Sync {
 #[derive(Debug)]
 pub struct PairedRun {
     pub trial: Trial,
-    /// Why there are no more.
+    /// Reason why there are no more.
     pub ended: PairsEnd,
-    /// Where the windows are.
+    /// Folder of the windows.
     pub folder: PathBuf,
 }
 
@@ -122,7 +122,7 @@ impl Measuring<'_> {
         }
     }
 
-    /// Why to stop here; `None` to go on. `next_ends` is when the next pair would probably end.
+    /// Reason to stop here; `None` to go on. `next_ends` is when the next pair would probably end.
     fn ended(&self, next_ends: Duration) -> Option<PairsEnd> {
         let may_settle = self.arrangement.stopping == Stopping::WhenSettled;
         if self.trial.is_complete() {

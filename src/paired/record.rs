@@ -43,9 +43,9 @@ pub struct PairedRecord {
     pub windows: Vec<WindowRecord>,
     /// The pairs that were judged, in the order of time.
     pub pairs: Vec<Pair>,
-    /// Why pairs were measured again, in the order of time.
+    /// Reasons why pairs were measured again, in the order of time.
     pub discarded: Vec<String>,
-    /// Why there are no more pairs; `None` while it goes on, or when it could not go on.
+    /// Reason why there are no more pairs; `None` while it goes on, or when it could not go on.
     pub ended: Option<PairsEnd>,
 }
 

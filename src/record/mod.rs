@@ -1,4 +1,4 @@
-//! What happened in a run, as data on disk.
+//! The run record: a run, as data on disk.
 //!
 //! A run is a folder: `samples.ndjson` is appended while it goes, so that whatever ends the process, everything up to
 //! the last second can be read; `record.json` says what was run, and, once a variant has ended, what came of it.
@@ -54,14 +54,13 @@ pub struct RunRecord {
     pub tool_version: String,
     /// When it began, seconds since 1970 UTC.
     pub started_unix_s: f64,
-    /// How it ended.
     pub outcome: Outcome,
-    /// What was asked for, all defaults and overrides resolved.
+    /// Scenario with all defaults and overrides resolved.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub scenario: Experiment,
-    /// Where it ran.
+    /// Machine of the run.
     pub machine: Machine,
-    /// What came of each variant that was run to its end, or until the run was interrupted.
+    /// Results of each variant that was run to its end, or until the run was interrupted.
     #[schemars(with = "BTreeMap<String, VariantRecord>")]
     pub variants: BTreeMap<VariantName, VariantRecord>,
 }
@@ -83,13 +82,13 @@ impl RunRecord {
         }
     }
 
-    /// What came of each variant, in that order.
+    /// Results of each variant, in that order.
     pub fn in_order(&self) -> Vec<(VariantName, &VariantRecord)> {
         self.all_names().into_iter().filter_map(|name| Some((name, self.variants.get(&name)?))).collect()
     }
 }
 
-/// How a run ended.
+/// End of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -146,22 +145,22 @@ pub struct VariantRecord {
     pub errors: Vec<ErrorRecord>,
     /// Sessions that ended abnormally, which makes the server's counter a lower bound.
     pub sessions_lost: Option<SessionsLost>,
-    /// What the load generator cost.
+    /// Cost of the load generator.
     pub generator: GeneratorRecord,
-    /// What the monitor achieved and cost; `None` in records of earlier programs.
+    /// Achievement and cost of the monitor; `None` in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<MonitorRecord>,
     /// Latency of the steady phase by percentile, ascending up to p99.99 and the longest, as far as there were enough
     /// requests to tell; empty in records of earlier programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency_distribution: Vec<LatencyPoint>,
-    /// Where sessions outside the monitor's filter ran queries, where none of the filter did; otherwise empty.
+    /// Sessions outside the monitor's filter that ran queries, where none of the filter did; otherwise empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions_elsewhere: Vec<SessionsElsewhere>,
-    /// How much of this machine was in use; `None` where the system does not tell, and in records of earlier programs.
+    /// Use of this machine; `None` where the system does not tell, and in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_load: Option<MachineLoad>,
-    /// What a scan found; `None` when it was loaded by users, and not scanned.
+    /// Result of a scan; `None` when it was loaded by users, and not scanned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan: Option<ScanRecord>,
 }
@@ -208,15 +207,15 @@ pub struct RouteRecord {
 /// One error text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorRecord {
-    /// Who saw it.
+    /// Observer of the error.
     pub seen_by: SeenBy,
     /// The exact text.
     pub text: String,
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
 }
 
-/// Who saw an error.
+/// Observer of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SeenBy {
@@ -254,7 +253,7 @@ fn none_ended() -> Option<i64> {
 }
 
 impl Default for SessionsLost {
-    /// Nobody, of whoever counts.
+    /// Nobody, of anyone who counts.
     fn default() -> Self {
         Self { abandoned: 0, fatal: 0, killed: 0, open_at_end: 0, pgbouncer: none_ended() }
     }
@@ -266,13 +265,13 @@ impl SessionsLost {
         self.abandoned + self.fatal + self.killed + self.open_at_end + self.pgbouncer.unwrap_or(0)
     }
 
-    /// Whether any was lost; `None` when that is not known.
+    /// True if any was lost; `None` when that is not known.
     pub fn any(&self) -> Option<bool> {
         if self.total() > 0 { Some(true) } else { self.pgbouncer.map(|_| false) }
     }
 }
 
-/// What the load generator, monitor included, cost.
+/// Cost of the load generator, monitor included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GeneratorRecord {
     /// CPU seconds of this process over the load; `None` when the system would not say.
@@ -281,32 +280,32 @@ pub struct GeneratorRecord {
     pub samples_dropped: u64,
     /// Polls of the database that began more than half an interval late.
     pub polls_late: u64,
-    /// How the schedule of an open workload was kept; `None` for a closed one, and in records of earlier programs.
+    /// Schedule of an open workload; `None` for a closed one, and in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleRecord>,
-    /// How long the oldest request that the end of the load cut off had been in flight, in seconds; `None` when none was
+    /// Age of the oldest request that the end of the load cut off, in seconds; `None` when none was
     /// cut off, and in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_off_oldest_s: Option<f64>,
 }
 
-/// How the schedule of an open workload was kept, over the requests that were due in the steady phase.
+/// Schedule of an open workload, over the requests that were due in the steady phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScheduleRecord {
     /// Requests that began.
     pub started: u64,
     /// Requests that could not, because the most were in flight: no latency tells of them.
     pub not_started: u64,
-    /// How much later than planned they began, which is in their latency: 99th percentile; `None` when none did.
+    /// Delay of their begin against the plan, which is in their latency: 99th percentile; `None` when none began.
     pub lag_p99_ms: Option<f64>,
     /// The longest.
     pub lag_max_ms: Option<f64>,
 }
 
-/// What the monitor achieved, and what it cost.
+/// Achievement and cost of the monitor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MonitorRecord {
-    /// How long it watched, in seconds.
+    /// Duration of monitoring, in seconds.
     pub watched_s: f64,
     /// Of it, time without a connection.
     pub unwatched_s: f64,

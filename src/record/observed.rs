@@ -1,4 +1,4 @@
-//! Whether the sessions of the service were among those that the monitor watched, and where else sessions worked.
+//! Observation: were the service's sessions among those that the monitor watched, and where else did sessions work?
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct SessionsElsewhere {
     pub application_name: String,
     /// Their role; empty when the server does not say.
     pub user: String,
-    /// How many they were at the end of the load.
+    /// Number of them at the end of the load.
     pub sessions: u32,
     /// The process of the target that one of them belongs to; `None` when none does, or it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,7 +23,7 @@ pub struct SessionsElsewhere {
 }
 
 impl RunRecord {
-    /// Why nothing can be concluded from the sessions of a variant: none of the watched ones ran a query, although the
+    /// Reason why nothing can be concluded from the sessions of a variant: none of the watched ones ran a query, although the
     /// scenario's routes need the database. `None` when some did, and when they were not counted.
     pub fn not_observed(&self, variant: &VariantRecord) -> Option<String> {
         let elsewhere = variant.unobserved()?;
@@ -49,7 +49,7 @@ impl VariantRecord {
     }
 }
 
-/// Where sessions are, those of the target first; empty when nowhere.
+/// Places of the sessions, those of the target first; empty when there is none.
 pub fn elsewhere_in_words(groups: &[SessionsElsewhere]) -> String {
     let place = |group: &SessionsElsewhere| {
         let name = match group.application_name.as_str() {
@@ -68,7 +68,7 @@ pub fn elsewhere_in_words(groups: &[SessionsElsewhere]) -> String {
     }
 }
 
-/// Why nothing can be concluded where no session was seen; `elsewhere` is what [`VariantRecord::unobserved`] gives.
+/// Reason why nothing can be concluded where no session was seen; `elsewhere` is what [`VariantRecord::unobserved`] gives.
 pub fn not_observed(elsewhere: &str) -> String {
     let places = if elsewhere.is_empty() { String::new() } else { format!(" ({elsewhere})") };
     format!(
@@ -77,7 +77,7 @@ pub fn not_observed(elsewhere: &str) -> String {
     )
 }
 
-/// How much of this machine was in use over the steady phase.
+/// Use of this machine over the steady phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineLoad {
     /// Busy share of the cores that the program may use, 0–1, from `/proc/stat`.
@@ -86,7 +86,7 @@ pub struct MachineLoad {
     /// the system does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stalled_ratio: Option<f64>,
-    /// How long a thread of the load generator waited for a core before it ran, on average, in milliseconds: from
+    /// Mean wait of a thread of the load generator for a core before it ran, in milliseconds: from
     /// `/proc/self/task/*/schedstat`. `None` as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_queue_delay_ms: Option<f64>,
@@ -94,7 +94,7 @@ pub struct MachineLoad {
     /// `cpu.stat`, over all its threads, so that it may exceed 1. `None` without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_ratio: Option<f64>,
-    /// How late the load generator took its own samples: 99th percentile; `None` without one.
+    /// Delay of the load generator's own samples: 99th percentile; `None` without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator_lag_p99_ms: Option<f64>,
 }

@@ -17,7 +17,7 @@ pub struct Stamped {
     pub sample: Sample,
 }
 
-/// What was seen.
+/// Kinds of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Sample {
@@ -31,7 +31,7 @@ pub enum Sample {
     Episode(EpisodeSample),
     /// The server's own counters, once a second.
     Counters(CountersSample),
-    /// Whom sessions that wait for a lock wait for.
+    /// Chains of sessions that wait for a lock.
     Blocking(BlockingSample),
     /// The pools of a replica, once a second.
     Pools(PoolSample),
@@ -61,7 +61,7 @@ pub struct ActivitySample {
     pub waiting_for_lock: u32,
     /// Age of the oldest transaction in seconds, aborted ones by `state_change`; `None` when there is none.
     pub oldest_transaction_s: Option<f64>,
-    /// How long the poll took, seen from here, in milliseconds.
+    /// Duration of the poll in milliseconds, measured here.
     pub poll_ms: f64,
 }
 
@@ -82,11 +82,11 @@ pub struct PulseSample {
     pub idle_in_transaction: u32,
     /// Age of the oldest of these transactions in seconds; `None` when there is none.
     pub oldest_transaction_s: Option<f64>,
-    /// How long the poll took, seen from here, in milliseconds.
+    /// Duration of the poll in milliseconds, measured here.
     pub poll_ms: f64,
 }
 
-/// Who is idle in transaction, or was since the last breakdown; most session seconds first.
+/// Sessions that are idle in transaction, or were since the last breakdown; most session seconds first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BreakdownSample {
     /// Sessions grouped by their last statement and application.
@@ -103,7 +103,7 @@ pub struct HoldGroup {
     pub statement: String,
     /// `application_name`, whole; in records of earlier programs up to its first `/`.
     pub application_name: String,
-    /// How many, at this instant.
+    /// Number of them at this instant.
     pub sessions: u32,
     /// Age of the oldest of them in seconds.
     pub oldest_s: f64,
@@ -136,7 +136,7 @@ pub struct EpisodeSample {
     pub end: EpisodeEnd,
 }
 
-/// How an idle-in-transaction episode ended.
+/// End of an idle-in-transaction episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EpisodeEnd {
@@ -180,7 +180,7 @@ pub struct OtherSessions {
     pub idle_in_transaction: u32,
 }
 
-/// Who blocks whom, walked to those that wait for nobody.
+/// Blockers and waiters, walked to those that wait for nobody.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BlockingSample {
     /// Sessions that block others and wait for no lock themselves; most blocked first.
@@ -239,7 +239,7 @@ pub struct HealthSample {
     pub replica: u32,
     /// True if the replica counts as up, this probe included.
     pub up: bool,
-    /// What was wrong with this probe; `None` when it was good.
+    /// Error of this health check; `None` when it was good.
     pub error: Option<String>,
 }
 
@@ -270,14 +270,14 @@ pub struct WindowLatency {
     pub latency_p99_ms: f64,
 }
 
-/// What `PgBouncer` says of itself. A figure that its version does not have is `None`.
+/// `PgBouncer`'s figures. A figure that its version does not have is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PgBouncerSample {
     /// `SHOW POOLS` without the console's own; `None` when the console did not answer.
     pub pools: Option<Vec<PgBouncerPool>>,
     /// `SHOW STATS` without the console's own; `None` as above.
     pub stats: Option<Vec<PgBouncerStats>>,
-    /// What it reported to its clients since it started, by text, from its log; `None` when that cannot be read.
+    /// Errors that it reported to its clients since it started, by text, from its log; `None` when that cannot be read.
     pub errors: Option<BTreeMap<String, u64>>,
 }
 
@@ -296,7 +296,7 @@ pub struct PgBouncerPool {
     pub sv_idle: Option<u32>,
     /// Server connections that have been free for so long that they are tried before they are used.
     pub sv_used: Option<u32>,
-    /// How long the client that has waited longest waits, in seconds.
+    /// Wait of the client that has waited longest, in seconds.
     pub maxwait_s: Option<f64>,
 }
 
@@ -335,7 +335,7 @@ pub enum Event {
     /// The monitor's connection was lost: nothing is seen until it is back.
     ConnectionLost { error: String },
     Reconnected {
-        /// How long nothing was seen, in milliseconds.
+        /// Duration of the gap, in milliseconds.
         after_ms: u64,
     },
     /// The server was started again since the last connection: its counters are no continuation.
@@ -353,7 +353,7 @@ pub enum Event {
         tier: String,
         /// The time between two polls from now on, in milliseconds.
         interval_ms: u64,
-        /// What it should be.
+        /// Usual interval, in milliseconds.
         usual_ms: u64,
         /// `cost`: a poll took too much of its interval; `sessions`: there are too many; `exact`: the totals are as exact
         /// as they should be with fewer.

@@ -1,4 +1,4 @@
-//! What a scan found: every route alone, and all in the concurrent phase, in a mix designed to tell them apart.
+//! Result of a scan: every route alone, and all in the concurrent phase, in a mix designed to tell them apart.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,11 +6,8 @@ use serde::{Deserialize, Serialize};
 /// A scan of one variant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanRecord {
-    /// How it was done.
     pub plan: ScanPlan,
-    /// What a verdict needs.
     pub thresholds: ScanThresholds,
-    /// How well it could be seen.
     #[serde(alias = "sight")]
     pub sampling: ScanSampling,
     /// Requests a second of the whole traffic that harm is reckoned for; `None` when it is not known.
@@ -20,7 +17,7 @@ pub struct ScanRecord {
     pub pool_full_at_rps: Option<f64>,
     /// The routes, most harmful first.
     pub routes: Vec<ScanRoute>,
-    /// What was done, in order of time.
+    /// Turns in order of time.
     #[serde(alias = "windows")]
     pub turns: Vec<ScanTurn>,
 }
@@ -42,7 +39,7 @@ impl ScanRecord {
     }
 }
 
-/// How a scan was done.
+/// Plan of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanPlan {
     /// Users that ask for a route at the same time.
@@ -53,7 +50,7 @@ pub struct ScanPlan {
     pub requests: u32,
     /// The longest that a route is asked for alone in one round, in seconds.
     pub seconds: f64,
-    /// How long the routes are asked for together, in seconds; 0 when they were not: one route has no concurrent phase, and a scan
+    /// Duration of the concurrent phase, in seconds; 0 when there was none: one route has no concurrent phase, and a scan
     /// may end before.
     #[serde(alias = "company_s")]
     pub concurrent_s: f64,
@@ -61,7 +58,7 @@ pub struct ScanPlan {
     pub seed: u64,
 }
 
-/// What a verdict needs.
+/// Thresholds of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanThresholds {
     /// A session that is idle in transaction for no longer than this at a time waits between two statements.
@@ -72,7 +69,7 @@ pub struct ScanThresholds {
     pub left_behind_after_s: f64,
 }
 
-/// How well it could be seen.
+/// Quality of the observation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanSampling {
     /// Polls of the sessions.
@@ -97,7 +94,7 @@ pub struct ScanSampling {
     pub counted_s: Option<f64>,
 }
 
-/// What a scan says of a route.
+/// Verdict on a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScanVerdict {
@@ -172,7 +169,7 @@ pub struct ScanRoute {
     pub only_concurrent: bool,
     /// The verdict.
     pub verdict: ScanVerdict,
-    /// Why the verdict is what it is, where that needs a word.
+    /// Reason for the verdict, where that needs a word.
     #[serde(alias = "because")]
     pub reason: Option<String>,
     /// Sessions that it keeps idle in transaction at the mean under the traffic: held seconds × rate. `None` when one of
@@ -182,7 +179,7 @@ pub struct ScanRoute {
     pub pool_full_at_rps: Option<f64>,
 }
 
-/// What is done in a turn.
+/// Kinds of turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnKind {
@@ -206,7 +203,6 @@ pub struct ScanTurn {
     pub route: Option<String>,
     /// From 0, the first requests.
     pub round: u32,
-    /// What it is for.
     pub kind: TurnKind,
     /// The first request, in seconds since the load began.
     pub from_s: f64,
@@ -223,7 +219,7 @@ pub struct ScanTurn {
     pub unanswered: u64,
     /// Session seconds idle in transaction, in transactions that began in it.
     pub held_s: f64,
-    /// What the server's counter reported more at its end than at its beginning, the turn before it included as far as that
+    /// Increase of the server's counter from its beginning to its end, the turn before it included as far as that
     /// was reported late; `None` when it does not count.
     pub counted_s: Option<f64>,
     /// Sessions left in a transaction; `None` when a request was not answered, whose transaction may well be open.

@@ -18,7 +18,7 @@ pub const SAMPLES_FILE: &str = "samples.ndjson";
 const RESERVE_FILE: &str = "record.reserve";
 const RESERVE: usize = 256 << 10;
 
-/// Why a run folder could not be written or read.
+/// Errors of writing and reading a run folder.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("cannot write `{}`", path.display())]
@@ -210,7 +210,7 @@ pub fn read_record(folder: &Path) -> Result<RunRecord, StoreError> {
     }
 }
 
-/// What was found while the samples of a run were read.
+/// Counts from reading the samples of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SamplesRead {
     /// Samples that were read.

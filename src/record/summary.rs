@@ -54,7 +54,7 @@ pub struct Summary {
     /// Standard error of `idle_in_transaction_sampled_s`; `None` in records of earlier programs, and with too few samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_in_transaction_sampled_error_s: Option<f64>,
-    /// Whether sessions were lost whose last episode the server's count lacks; `None` when that is not known.
+    /// True if sessions were lost whose last episode the server's count lacks; `None` when that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_in_transaction_counted_is_lower_bound: Option<bool>,
     /// Polls of the database that gave a sample.
@@ -98,7 +98,7 @@ pub struct Measured<'a> {
     pub pool_capacity: Option<u32>,
     /// The server's own count of idle-in-transaction time, in seconds.
     pub counted_s: Option<f64>,
-    /// Whether that lacks what lost sessions took with them; `None` when it is not known.
+    /// True if that lacks what lost sessions took with them; `None` when it is not known.
     pub counted_is_lower_bound: Option<bool>,
     /// Polls that were due and gave no sample.
     pub polls_missed: u64,
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn pulses_are_counted_between_the_looks_with_the_aborted_ones_that_they_do_not_see() {
+    fn pulses_count_between_polls_with_unseen_aborted_sessions() {
         let pulse = |idle| Sample::Pulse(PulseSample { idle_in_transaction: idle, ..PulseSample::default() });
         let samples = [
             at(2.0, activity(4, 2, Some(1.0))),

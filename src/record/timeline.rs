@@ -17,7 +17,7 @@ const RATE_WINDOW_S: f64 = 1.0;
 /// A run over time, by variant.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    /// What was seen of each variant that has a sample.
+    /// Lane of each variant that has a sample.
     pub lanes: BTreeMap<VariantName, Lane>,
 }
 
@@ -59,7 +59,7 @@ pub struct Lane {
     pub pgbouncer_waiting: Reduced,
     /// 1 while a replica counts as up, 0 while it is down.
     pub replica_up: BTreeMap<u32, Reduced>,
-    /// How often each kind of event happened.
+    /// Events by kind.
     pub events: BTreeMap<EventKind, Reduced>,
     rate_from: Option<(f64, u64, u64)>,
     pool_round: BTreeMap<u32, PoolGauges>,
@@ -67,7 +67,7 @@ pub struct Lane {
     pgbouncer_errors: u64,
 }
 
-/// What is marked on the axis of time.
+/// Kinds of marks on the axis of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
     /// The health probe calls a replica down.
@@ -96,14 +96,14 @@ pub enum EventKind {
     BackedOff,
 }
 
-/// What a replica's gauges reported in this round; `None` when they did not answer.
+/// Gauges of a replica in this round; `None` when it did not answer.
 #[derive(Clone, Copy, Debug)]
 struct PoolGauges {
     checked_out: Option<u32>,
     pending: Option<u32>,
 }
 
-/// What a replica has counted so far.
+/// Counters of a replica so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct PoolCounters {
     timeouts: u64,
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_are_summed_when_every_replica_has_answered_and_left_out_when_one_did_not() {
+    fn pools_are_summed_only_if_every_replica_answered() {
         let samples = [
             (1.0, pools(1, Some(3), Some(0), &[])),
             (1.1, pools(2, Some(4), Some(0), &[])),

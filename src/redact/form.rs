@@ -37,7 +37,7 @@ pub(super) static IN_ARGUMENTS: Forms =
 
 static PASSWORDS: Forms = Forms(LazyLock::new(|| compiled(&[IN_URL_OF_ARGUMENT])));
 
-/// Where passwords stand in URLs.
+/// Places of passwords in URLs.
 pub(super) fn passwords_of_urls(text: &[u8]) -> Vec<Range<usize>> {
     PASSWORDS.find(text)
 }

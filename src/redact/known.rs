@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use super::SHORTEST_SECRET;
 use super::view::View;
 
-/// What a secret is looked for by: so many of its first bytes. The rest is compared.
+/// Length of a secret's beginning that is searched for. The rest is compared.
 const ANCHOR: usize = 32;
 
 /// Less than this of a secret, at an end of a text, gives nothing away.
@@ -86,7 +86,7 @@ impl KnownSecrets {
         self.secrets.is_empty()
     }
 
-    /// Where secrets are.
+    /// Places of secrets.
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let plain = self.plain.find(text).map(|(anchor, secrets)| {
             let longest = secrets.iter().map(|it| common(&text[anchor.start..], &self.secrets[*it])).max();
@@ -170,7 +170,7 @@ fn encodings(secret: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// How many bytes two texts have in common at their beginning.
+/// Number of bytes that two texts have in common at their beginning.
 fn common(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }

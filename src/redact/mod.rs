@@ -20,13 +20,13 @@ pub(crate) use statement::without_literals;
 /// Anything shorter is no secret, and would redact half a sentence.
 pub(crate) const SHORTEST_SECRET: usize = 4;
 
-/// What stands in place of a secret.
+/// Replacement of a secret.
 const REDACTED: char = '…';
 
-/// How often decodings may lie over each other: a URL in a URL in JSON.
+/// Deepest nesting of decodings: a URL in a URL in JSON.
 const MOST_LAYERS: usize = 3;
 
-/// Whether the ends of a text may lie within a secret.
+/// Treatment of ends of a text that may lie within a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ends {
     Whole,
@@ -82,7 +82,7 @@ impl Redactor {
         views(text).iter().any(|view| known.head_at_end(view.bytes()).is_some())
     }
 
-    /// Where secrets are.
+    /// Places of secrets.
     fn find(&self, text: &[u8], forms: &form::Forms, ends: Ends) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         if ends == Ends::Cut {
@@ -188,7 +188,7 @@ pub(crate) fn learn(secrets: &[String]) {
     }
 }
 
-/// What every output of this process passes through.
+/// The redactor that every output of this process passes through.
 pub(crate) fn of_process() -> Redactor {
     OF_PROCESS.read().unwrap_or_else(PoisonError::into_inner).1.clone()
 }

@@ -51,7 +51,7 @@ fn comment(token: &str) -> String {
     if tags.is_empty() { "/*…*/".to_owned() } else { format!("/*{}*/", tags.join(",")) }
 }
 
-/// How long the token is that begins here: a literal, a name in quotes, a comment, or one character. `escapes`: whether a
+/// Length of the token that begins here: a literal, a name in quotes, a comment, or one character. `escapes`: whether a
 /// backslash in a literal is one.
 fn token(from: &str, escapes: bool) -> usize {
     let up_to = |begin: usize, end: &str| from[begin..].find(end).map_or(from.len(), |at| begin + at + end.len());

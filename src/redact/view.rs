@@ -7,7 +7,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(super) struct View<'a> {
     bytes: Cow<'a, [u8]>,
-    /// Where each byte comes from; `None`: from its own place.
+    /// Source of each byte; `None`: its own place.
     sources: Option<Vec<(u32, u32)>>,
 }
 
@@ -108,7 +108,7 @@ fn short(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// What one escape stands for: up to four bytes of UTF-8.
+/// Value of one escape: up to four bytes of UTF-8.
 #[derive(Clone, Copy)]
 struct EscapedUnit {
     bytes: [u8; 4],

@@ -1,4 +1,4 @@
-//! What a calibration came to.
+//! A calibration as a text and as JSON.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -14,14 +14,13 @@ use crate::scenario::VariantName;
 /// A calibration, and what a reader has to know beside it.
 #[derive(Clone, Copy, Debug)]
 pub struct CalibrationView<'a> {
-    /// What came of it.
     pub calibration: &'a Calibration,
     pub scenario: &'a str,
     /// The variant in both arms.
     pub variant: VariantName,
     /// Pairs and α of a trial.
     pub plan: PairPlan,
-    /// Where the windows are, a folder for each trial.
+    /// Folders of the windows, one for each trial.
     pub folders: &'a [PathBuf],
 }
 

@@ -15,7 +15,7 @@ use crate::texts::PatternCounts;
 /// Columns of prose where the terminal does not say.
 const WIDTH: usize = 120;
 
-/// What was found in one variant.
+/// Diagnosis of one variant.
 #[derive(Clone, Debug)]
 pub struct Diagnosed {
     pub variant: VariantName,
@@ -44,7 +44,7 @@ struct FindingJson<'a> {
 struct WhatIfJson<'a> {
     variant: VariantName,
     forecast: Option<&'a Forecast>,
-    /// Why there is no forecast.
+    /// Reason why there is no forecast.
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<Unknown>,
 }

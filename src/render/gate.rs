@@ -70,7 +70,7 @@ pub fn json(view: GateView<'_>) -> GateJson<'_> {
     GateJson { format, scenario, folder, report, reproduce: view.commands() }
 }
 
-/// How a rule came out, in a word. A broken rule of severity `warn` is a warning.
+/// Verdict on a rule, in a word. A broken rule of severity `warn` is a warning.
 #[must_use]
 pub fn word(rule: &RuleOutcome) -> &'static str {
     match (rule.verdict, rule.severity) {

@@ -108,7 +108,7 @@ fn read_xml(xml: &str) -> Vec<(String, String)> {
     cases.map(|case| (case.name.as_str().to_owned(), format!("{:?}", case.status))).collect()
 }
 
-/// What attackers and accidents write.
+/// Texts as attackers and accidents write them.
 pub(in crate::render) fn nasty() -> impl Strategy<Value = String> {
     let seeds = prop::sample::select(vec![
         "<script>alert(1)</script>",

@@ -42,7 +42,7 @@ fn escape(c: char, text: &mut String) {
     }
 }
 
-/// What `run --json` writes.
+/// Output of `run --json`.
 #[derive(Debug, Serialize)]
 pub struct RunSummary<'a> {
     format: Format,

@@ -63,7 +63,7 @@ fn status(rule: &RuleOutcome, view: GateView<'_>) -> TestCaseStatus {
     status
 }
 
-/// What was measured, in a clause.
+/// Measurement in a clause.
 pub(super) fn message(rule: &RuleOutcome) -> String {
     let measured =
         format!("measured {}, limit {}", quantity(rule.measured, rule.unit), quantity(rule.limit, rule.unit));

@@ -1,5 +1,5 @@
-//! How a record, a comparison and a verdict look: as a table for people, as JSON for scripts, as what CI systems
-//! read, as one HTML file for who was not there.
+//! Output of a record, a comparison and a verdict: a table for people, JSON for scripts, files that CI systems
+//! read, and one HTML file for everybody else.
 //! Computes nothing: each number that is printed is a field of what it was given. Text of others passes through
 //! [`text`].
 

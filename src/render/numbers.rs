@@ -2,7 +2,7 @@
 
 use crate::units::Unit;
 
-/// What stands for a figure that could not be had.
+/// Placeholder of a missing figure.
 const NONE: &str = "–";
 
 /// Seconds with three significant digits or so: `0.03 s`, `1.21 s`, `24.3 s`.

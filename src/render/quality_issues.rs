@@ -1,4 +1,4 @@
-//! Why figures of a variant are less than they might be, a sentence each.
+//! Quality issues of a variant, a sentence each.
 
 use super::numbers::{count, percent, quantity, seconds};
 use crate::record::{MachineLoad, MonitorRecord, ScheduleRecord, VariantRecord};

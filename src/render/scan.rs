@@ -17,7 +17,7 @@ use crate::units::Unit;
 /// Columns of prose where the terminal does not say.
 const WIDTH: usize = 120;
 
-/// What `scan --json` writes.
+/// Output of `scan --json`.
 #[derive(Debug, Serialize)]
 pub struct ScanJson<'a> {
     format: Format,
@@ -226,7 +226,7 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
     }
 }
 
-/// What holds for all routes together.
+/// Remarks on all routes together.
 pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(rps) = scan.traffic_rps {

@@ -106,7 +106,7 @@ fn prose(text: &mut String, line: &str, width: Option<usize>) -> std::fmt::Resul
     }
 }
 
-/// What was loaded, or watched.
+/// Loaded or watched subject.
 pub(super) fn loaded(experiment: &Experiment) -> String {
     match experiment {
         Experiment::Gateway(scenario) => {
@@ -124,7 +124,7 @@ pub(super) fn loaded(experiment: &Experiment) -> String {
     }
 }
 
-/// Where a service is: all its variants' URLs, each once.
+/// Addresses of a service: all its variants' URLs, each once.
 fn targets(service: &ServiceScenario) -> String {
     let mut urls: Vec<String> = Vec::new();
     for url in service.variant_names().into_iter().flat_map(|variant| service.urls(variant)) {
@@ -248,7 +248,7 @@ fn ruled(table: &str) -> String {
     text
 }
 
-/// What the figures say, in words: a reader who sees a healthy table should not have to wonder whether it worked.
+/// Conclusions in words: a reader who sees a healthy table should not have to wonder whether it worked.
 fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
     for (scope, variant) in record.in_order() {
         let Some(lost) = variant.sessions_lost.filter(|lost| lost.total() > 0) else { continue };

@@ -11,7 +11,7 @@ const LONGEST: usize = 2_000;
 /// One line of text for a terminal: control characters and those that turn the direction of writing are written out,
 /// line breaks too, and a very long text is cut.
 ///
-/// What begins a command of GitHub's older form (`##[`) is broken up: it is obeyed anywhere in a line.
+/// Beginnings of GitHub's older commands (`##[`) are broken up: they are obeyed anywhere in a line.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let mut safe = String::with_capacity(text.len().min(LONGEST));

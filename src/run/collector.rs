@@ -46,7 +46,7 @@ impl Collector {
         Ok(Self { queue, dropped: Arc::default(), latest: Arc::default(), thread })
     }
 
-    /// Where the samples of one variant go.
+    /// Sink for the samples of one variant.
     pub(super) fn sink(&self, variant: VariantName, epoch: Instant, fleet: Arc<Fleet>) -> Arc<VariantSink> {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Latest::default();
         self.dropped.store(0, Ordering::Relaxed);
@@ -98,7 +98,7 @@ fn collect(mut writer: SampleWriter, orders: &Receiver<CollectorOrder>) -> Resul
                 writer.append(&sample)?;
                 kept.push(sample);
             }
-            // Whoever asked has gone: then nobody needs them.
+            // The caller has gone: then nobody needs them.
             Ok(CollectorOrder::HandOver(answer)) => drop(answer.send(std::mem::take(&mut kept))),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(CollectorOrder::Close) | Err(RecvTimeoutError::Disconnected) => return writer.flush(),
@@ -110,7 +110,7 @@ fn collect(mut writer: SampleWriter, orders: &Receiver<CollectorOrder>) -> Resul
     }
 }
 
-/// Where the samples of one variant go.
+/// Sink for the samples of one variant.
 pub(super) struct VariantSink {
     variant: VariantName,
     epoch: Instant,

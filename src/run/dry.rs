@@ -1,4 +1,4 @@
-//! What a run or a scan would do, and nothing of it: no request is sent, no connection opened, no name looked up.
+//! Dry run: what a run or a scan would do, and nothing of it: no request is sent, no connection opened, no name looked up.
 //! Only the files of values are read, since what stands in them would be sent.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::swarm::sketch::sketch;
 /// More of a body says no more.
 const LONGEST_BODY: usize = 500;
 
-/// What would be done.
+/// Plan of a dry run.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryRun {
     /// Name and version of this form.
@@ -27,9 +27,8 @@ pub struct DryRun {
     pub variants: Vec<DryVariant>,
     /// The scenario's `[load]`, with its defaults; the plan of a scan.
     pub load: Value,
-    /// Who the users would be, in turn.
     pub identities: Vec<DryIdentity>,
-    /// Where the database's URL would come from.
+    /// Source of the database's URL.
     pub database: DryDatabase,
     /// The routes that would be asked for.
     pub routes: Vec<DryRoute>,
@@ -37,7 +36,7 @@ pub struct DryRun {
     pub off: Vec<DryOff>,
 }
 
-/// Where a variant's load would go.
+/// Targets of a variant's load.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryVariant {
     pub name: String,
@@ -48,7 +47,7 @@ pub struct DryVariant {
     pub command: Vec<String>,
 }
 
-/// Who a user would be. The secret is not read.
+/// Identity of a user. The secret is not read.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryIdentity {
     /// The keys of the scenario.
@@ -57,7 +56,7 @@ pub struct DryIdentity {
     pub variables: BTreeMap<String, bool>,
 }
 
-/// Where the database's URL would come from; from the scenario itself, when from nowhere else.
+/// Source of the database's URL; from the scenario itself, when from nowhere else.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DryDatabase {
     /// True if a flag or the environment gives it.
@@ -96,7 +95,7 @@ pub struct DryOff {
     pub reason: &'static str,
 }
 
-/// What would be done, with `samples` requests of each route. `allowed` are the hosts that may be spoken to beside this
+/// Plans a dry run with `samples` requests of each route. `allowed` are the hosts that may be contacted beside this
 /// machine.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::record::{ErrorRecord, Sample, SeenBy, Stamped};
 use crate::texts::{TextKind, recognise};
 
-/// What the gateway raised, whoever saw it: each replica's last count, summed.
+/// Errors that the gateway raised: each replica's last count, summed.
 pub(super) fn of_gateway(samples: &[Stamped]) -> Vec<ErrorRecord> {
     let mut last = BTreeMap::new();
     for stamped in samples {
@@ -22,7 +22,7 @@ pub(super) fn of_gateway(samples: &[Stamped]) -> Vec<ErrorRecord> {
     most_frequent_first(SeenBy::Gateway, merged)
 }
 
-/// What `PgBouncer` reported to its clients, by the last look at its log.
+/// Errors that `PgBouncer` reported to its clients, by the last poll of its log.
 pub(super) fn of_pgbouncer(samples: &[Stamped]) -> Vec<ErrorRecord> {
     let errors_at = last_of_pgbouncer(samples).into_iter().flatten();
     most_frequent_first(SeenBy::PgBouncer, errors_at.map(|(text, count)| (text, *count)))

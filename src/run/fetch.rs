@@ -9,10 +9,10 @@ use crate::scenario::service::BaseUrl;
 
 pub const LONGEST_DOCUMENT: u64 = 20 << 20;
 
-/// How long it may take.
+/// Timeout.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why there is no document.
+/// Reasons why there is no document.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error(transparent)]

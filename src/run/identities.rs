@@ -1,4 +1,4 @@
-//! Who the users of a service are: secrets from variables, rows from files.
+//! Identities of a service's users: secrets from variables, rows from files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,12 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
-use super::access::{AccessError, read, read_secret, variable};
+use super::access::error::AccessError;
+use super::access::files::{read, read_secret, variable};
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::{IdentitySource, ServiceRoute};
 use crate::swarm::{Identity, LoginCredentials, LoginRequest};
 
-/// What is known of one user.
+/// Columns of one user.
 type CsvRow = BTreeMap<String, String>;
 
 /// Everybody who loads a service.
@@ -21,7 +22,7 @@ pub(super) struct Everybody {
     pub(super) credentials: Vec<LoginCredentials>,
     /// The names of the columns that somebody has.
     pub(super) columns: BTreeSet<String>,
-    /// What would let others be them.
+    /// Secrets by which others could pose as them.
     pub(super) secrets: Vec<String>,
 }
 

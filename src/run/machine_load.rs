@@ -1,4 +1,4 @@
-//! How busy this machine is while a load runs: whether its processors are the limit, and not what is measured.
+//! Load of this machine while a load runs: are its processors the limit, and not what is measured?
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,9 +24,9 @@ struct KernelCounters {
     all: u64,
     /// Time in which some task waited for a core, in microseconds; `None` where the kernel does not count it.
     stalled_us: Option<u64>,
-    /// How long our threads have waited for a core, in nanoseconds, and how often they have run; `None` as before.
+    /// Wait of our threads for a core, in nanoseconds, and the number of times that they ran; `None` as before.
     waited: Option<(u64, u64)>,
-    /// How long the control group was not allowed to run, in microseconds; `None` without a limit.
+    /// Throttled time of the control group, in microseconds; `None` without a limit.
     throttled_us: Option<u64>,
     at: Instant,
 }
@@ -45,7 +45,7 @@ impl MachineMeter {
         measured.readings = Some((first, now));
     }
 
-    /// What came of it; `None` with less than two readings.
+    /// Load between the readings; `None` with less than two.
     pub(super) fn load(&self) -> Option<MachineLoad> {
         let measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, last) = measured.readings?;
@@ -93,7 +93,7 @@ impl KernelCounters {
     }
 }
 
-/// How long the threads of this process have waited for a core, in nanoseconds, and how often they have run.
+/// Wait of the threads of this process for a core, in nanoseconds, and the number of times that they ran.
 #[cfg(target_os = "linux")]
 fn waited() -> Option<(u64, u64)> {
     let tasks = procfs::process::Process::myself().and_then(|it| it.tasks()).ok()?;
@@ -102,7 +102,7 @@ fn waited() -> Option<(u64, u64)> {
     (runs > 0).then_some((waited_ns, runs))
 }
 
-/// How long the control group (version 2) of this process was not allowed to run, in microseconds.
+/// Throttled time of the control group (version 2) of this process, in microseconds.
 #[cfg(target_os = "linux")]
 fn throttled_us() -> Option<u64> {
     let groups = procfs::process::Process::myself().and_then(|it| it.cgroups()).ok()?;

@@ -1,4 +1,4 @@
-//! Who starts and stops all that: testbed, load and monitor of each variant, and the record of what they saw.
+//! Runs: starting and stopping testbed, load and monitor of each variant, and recording what they saw.
 //!
 //! The record is on disk before the first request: the samples are appended as they come, and `record.json` is
 //! replaced when a variant ends. Teardown does not listen to the token that ended the run; it has its own deadlines.
@@ -45,7 +45,7 @@ pub use remote_guard::GuardError;
 pub use scan::ScanSettings;
 pub use started::StartError;
 
-/// How to run, apart from the scenario.
+/// Options of a run, apart from the scenario.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// Folder in which the run's own is made.
@@ -63,12 +63,11 @@ pub struct RunOptions {
 /// A run that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// What came of it.
     pub record: RunRecord,
     pub folder: PathBuf,
 }
 
-/// Why a run could not measure.
+/// Reasons why a run could not measure.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
@@ -233,7 +232,7 @@ struct RunContext<'a> {
     collector: &'a Collector,
     progress: &'a dyn Progress,
     stop: &'a CancellationToken,
-    /// How to scan, where that is what is asked for.
+    /// Settings of a scan, where that is what is asked for.
     scan: Option<ScanSettings>,
 }
 

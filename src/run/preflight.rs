@@ -1,4 +1,4 @@
-//! What a service's scenario needs, looked at without loading anything: for `doctor`.
+//! Preflight checks of a service's scenario, without loading anything: for `doctor`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,19 +16,18 @@ use crate::scenario::{ServiceScenario, VariantName};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preflight {
     pub what: String,
-    /// Whether it is as it has to be.
     pub state: PreflightState,
     pub found: String,
-    /// What helps, where something does.
+    /// Advice, where there is any.
     pub cure: Option<String>,
 }
 
-/// Whether something is as it has to be.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreflightState {
     Good,
     Bad,
-    /// What there is to see does not show it.
+    /// The check cannot tell.
     Inconclusive,
 }
 
@@ -109,7 +108,7 @@ fn command(scenario: &ServiceScenario, variant: VariantName) -> Option<Preflight
     Some(Preflight::bad(what, format!("there is no program `{program}`"), Some(cure)))
 }
 
-/// Where the program of a command is, as its supervisor would find it.
+/// Path of a command's program, as its supervisor would find it.
 fn find(program: &str, command: &ServiceCommand) -> Option<PathBuf> {
     let is_program = |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file();
     if program.contains('/') {
@@ -143,7 +142,7 @@ async fn database(access: &Access) -> Preflight {
     }
 }
 
-/// Whether the service has sessions among those that would be watched, and otherwise where sessions are.
+/// Checks that the service has sessions among those that would be watched; otherwise tells where sessions are.
 async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Access) -> Preflight {
     let what = format!("sessions of {variant}");
     let whose =
@@ -178,7 +177,7 @@ async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Acc
     }
 }
 
-/// Whether each URL of a variant answers; where a command starts it, nothing may yet.
+/// Checks that each URL of a variant answers; where a command starts it, nothing may yet.
 async fn targets(scenario: &ServiceScenario, variant: VariantName, access: &Access) -> Vec<Preflight> {
     let urls = scenario.urls(variant);
     let what = format!("target of {variant}");

@@ -1,4 +1,4 @@
-//! What a run says about itself while it goes.
+//! Progress of a run.
 
 use crate::record::scan::ScanRoute;
 use crate::scenario::VariantName;
@@ -12,7 +12,7 @@ pub trait Progress: Send + Sync {
     fn so_far(&self, _variant: VariantName, _named: &[ScanRoute]) {}
 }
 
-/// Where a run is.
+/// Progress of a run.
 #[derive(Clone, Debug)]
 pub struct Update {
     pub variant: VariantName,
@@ -23,7 +23,7 @@ pub struct Update {
     pub total_s: f64,
     /// The figures, once there is a load.
     pub live: Option<Live>,
-    /// What is going on, where the stage does not say all.
+    /// Detail, where the stage does not say all.
     pub detail: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Where load may go: to this machine, and where its owner allows it.
+//! Guard of remote hosts: load goes to this machine, and where its owner allows it.
 //!
 //! A name is resolved once, its addresses are checked, and the clients are held to them: what a name means cannot change
 //! between the check and the load. Without permission no name is looked up at all, since asking for one may already leave
@@ -16,7 +16,7 @@ const USER_AGENT: &str = concat!("rbac-bench/", env!("CARGO_PKG_VERSION"));
 
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a host may not be spoken to.
+/// Reasons why a host may not be contacted.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
     #[error("`{host}` is not this machine: without permission load goes to 127.0.0.0/8, ::1 and `localhost` alone")]
@@ -109,7 +109,7 @@ impl RemoteGuard {
         self.tls = tls;
     }
 
-    /// Whom clients trust, and what they show.
+    /// Certificates that clients trust and show.
     pub(super) fn tls(&self) -> &ClientTls {
         &self.tls
     }

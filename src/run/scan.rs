@@ -1,7 +1,7 @@
 //! A scan of one variant: every route alone in turn, in several rounds with rests between them, and then all together in
 //! a mix that is designed to tell them apart; and meanwhile, polls the sessions.
 //!
-//! What the figures come to is `scan`'s to say: here is decided what is asked for when.
+//! The meaning of the figures is `scan`'s to say: here is decided what is asked for when.
 
 mod poll_log;
 mod scheduler;
@@ -37,10 +37,10 @@ pub(super) const MONITOR_PULSE: Duration = Duration::from_millis(25);
 /// Longer than any scan: it ends by itself.
 const LONGEST: Span = Span::from_secs(24 * 3600);
 
-/// How long a turn and its rest take, as far as one can guess.
+/// Estimated duration of a turn and its rest.
 const TURN_S: f64 = 1.5;
 
-/// How a scan is to be done.
+/// Settings of a scan.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScanSettings {
     /// Users, rounds and times.
@@ -50,7 +50,7 @@ pub struct ScanSettings {
 }
 
 impl ScanSettings {
-    /// How long it may take, for whoever shows progress.
+    /// Estimated duration, for progress.
     pub(super) fn expected(&self, of: &Pace, routes: usize) -> Pace {
         let turns = (u64::from(self.plan.rounds) + 1) * (routes as u64 + 1);
         let duration = Span::from(Duration::from_secs_f64(turns as f64 * TURN_S + self.plan.concurrent_s));
@@ -58,7 +58,7 @@ impl ScanSettings {
     }
 }
 
-/// What is scanned.
+/// Target of a scan.
 pub(super) struct ScanTarget<'a> {
     pub(super) settings: ScanSettings,
     pub(super) database: &'a Database,
@@ -68,7 +68,7 @@ pub(super) struct ScanTarget<'a> {
     pub(super) pool_capacity: Option<u32>,
 }
 
-/// Where a scan is, for whoever shows progress.
+/// Progress of a scan.
 #[derive(Clone, Default)]
 pub(super) struct ScanProgress(Arc<Mutex<Option<(RunStage, String)>>>);
 

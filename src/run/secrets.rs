@@ -10,7 +10,7 @@ use crate::redact::passwords_of_urls;
 use crate::scenario::ServiceScenario;
 use crate::scenario::service::is_secret_name;
 
-/// What is so long, and is called a secret, is one, whatever else the scenario says.
+/// Length from which a text that is called a secret is one, whatever else the scenario says.
 const SURE_SECRET: usize = 12;
 
 /// Secrets, which are never shown.
@@ -41,7 +41,6 @@ impl Secrets {
         Self(distinct.into_iter().collect())
     }
 
-    /// What is to be masked.
     pub(super) fn known(&self) -> &[String] {
         &self.0
     }

@@ -29,17 +29,17 @@ use crate::units::{Rate, Span};
 /// not reported by now is missing in the counter, which is a lower bound.
 const COUNTERS_SETTLE: Duration = Duration::from_millis(1200);
 
-/// What a variant needs.
+/// Context of a variant's run.
 pub(super) struct ServiceRun<'a> {
     pub(super) scenario: &'a ServiceScenario,
     pub(super) name: VariantName,
     pub(super) access: &'a Access,
-    /// Where the log of a service that is started goes.
+    /// Folder for the log of a service that is started.
     pub(super) folder: &'a Path,
     pub(super) collector: &'a Collector,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a CancellationToken,
-    /// How to scan it, in place of loading it.
+    /// Settings of a scan, in place of a load.
     pub(super) scan: Option<ScanSettings>,
 }
 
@@ -76,7 +76,7 @@ impl ServiceRun<'_> {
             Some(settings) => self.scan(arm, settings, service).await.map(|(loaded, scan)| (loaded, Some(scan)))?,
             None => (self.load(arm, service).await?, None),
         };
-        // Whoever interrupts it does not wait: the count is a lower bound anyway.
+        // An interrupt does not wait for it: the count is a lower bound anyway.
         self.stop.run_until_cancelled(tokio::time::sleep(COUNTERS_SETTLE)).await;
         let samples = self.collector.hand_over().await?;
         let mut counted = counted_since(&before, database).await;
@@ -115,7 +115,7 @@ impl ServiceRun<'_> {
         record
     }
 
-    /// Where sessions ran queries while none of the filter did.
+    /// Sessions that ran queries while none of the filter did, by place.
     async fn sessions_elsewhere(&self, loaded: &Loaded) -> Vec<SessionsElsewhere> {
         let within_s = loaded.lasted_s() + COUNTERS_SETTLE.as_secs_f64();
         match monitor::elsewhere(&self.access.database, Some(within_s)).await {
@@ -155,7 +155,7 @@ impl ServiceRun<'_> {
         Ok((swarm, fleet))
     }
 
-    /// Everybody who loads it; whoever must log in does, at the first of its replicas. Whose turn never comes, does not.
+    /// Everybody who loads it; anyone who must log in does, at the first of its replicas. Whose turn never comes, does not.
     async fn log_in(&self, pace: &Pace) -> Result<Vec<Identity>, RunError> {
         let credentials = &self.access.credentials;
         // A scan's company has users of each route.
@@ -218,7 +218,7 @@ impl ServiceRun<'_> {
         }
     }
 
-    /// How long users think before a request, at the mean over the routes' shares.
+    /// Mean think time before a request, over the routes' shares.
     fn mean_think_s(&self) -> f64 {
         let own = |name: &str| self.scenario.routes().find(|it| it.route.name() == name).and_then(|it| it.think_time);
         let shares = self.scenario.shares();
@@ -286,7 +286,7 @@ impl ServiceRun<'_> {
     }
 }
 
-/// What the server has counted since then. One that does not answer any more, as after a crash or with all its connections
+/// Counters since then. A server that does not answer any more, as after a crash or with all its connections
 /// taken, is what is to be measured: the figure is missing, and all that was seen remains.
 async fn counted_since(before: &ServerCounters, database: &Database) -> ServerCounters {
     match monitor::read_counters(database).await {

@@ -16,16 +16,16 @@ use crate::scenario::{ServiceScenario, VariantName};
 use crate::testbed::command::{CommandError, CommandPlan, StartedCommand, last_words, log_file};
 use crate::testbed::sweep_leftovers;
 
-/// How often a service that starts is asked.
+/// Interval of readiness checks.
 const READY_POLL: Duration = Duration::from_millis(50);
 
-/// How long it may think about one such question.
+/// Timeout of one readiness check.
 const READY_ANSWER: Duration = Duration::from_secs(5);
 
-/// How long a port of this machine may take to accept.
+/// Timeout of connecting to a port of this machine.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Why a service could not be started.
+/// Reasons why a service could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("something answers at `{url}` already, before `target.command` was started")]
@@ -37,7 +37,7 @@ pub enum StartError {
         command: String,
         /// `ready_within`.
         within: Duration,
-        /// What it answered last.
+        /// Last answer.
         last: String,
         /// The last lines that it wrote, oldest first.
         last_lines: Vec<String>,
@@ -152,7 +152,7 @@ fn plan(command: &ServiceCommand, variant: VariantName, access: &Access, folder:
     }
 }
 
-/// Why a service is not ready.
+/// Reasons why a service is not ready.
 enum Unready {
     /// It is in time no more; what it reported last.
     Silent(String),
@@ -211,7 +211,7 @@ impl Ports {
     }
 }
 
-/// What a service that runs answers, by its health path or else by its port; or what is wrong.
+/// Checks that a running service answers, by its health path or else by its port.
 pub(super) async fn answers(url: &BaseUrl, path: Option<&str>, access: &Access) -> Result<String, String> {
     let Some(path) = path else {
         let accepts = accepts(&access.guard.addresses(url.host(), url.port())).await;

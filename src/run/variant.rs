@@ -19,7 +19,7 @@ use crate::testbed::{Testbed, TestbedConfig};
 /// A session that closes reports to the server's statistics within milliseconds; this is ample.
 const COUNTERS_SETTLE: Duration = Duration::from_millis(300);
 
-/// What a variant needs.
+/// Context of a variant's run.
 pub(super) struct Variant<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) scope: SessionScope,

@@ -21,12 +21,12 @@ use crate::record::{
 use crate::scenario::{Pace, VariantName};
 use crate::swarm::{Clock, Phase, Swarm, SwarmView};
 
-/// How long requests that the end has cut off may go on, so that their transactions end normally and the server
+/// Time for requests that the end has cut off, so that their transactions end normally and the server
 /// counts them.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
-/// How long a window of latencies is: shorter ones hold too few requests for a 99th percentile.
+/// Length of a window of latencies: shorter ones hold too few requests for a 99th percentile.
 const LATENCY_WINDOW: Duration = Duration::from_secs(1);
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub(super) struct VariantRun<'a> {
     pub(super) stop: &'a CancellationToken,
 }
 
-/// What is known of what is loaded, beside what was seen of it.
+/// Facts about the loaded thing, beside what was seen of it.
 pub(super) struct RunFacts {
     pub(super) postgres_version: String,
     pub(super) pgbouncer_version: Option<String>,
@@ -52,11 +52,11 @@ pub(super) struct RunFacts {
     /// Pages of pools' gauges that are.
     pub(super) pages: u32,
     pub(super) pool_capacity: Option<u32>,
-    /// Whether the server has counted less than there was; `None` when it does not count.
+    /// True if the server has counted less than there was; `None` when it does not count.
     pub(super) counted_is_lower_bound: Option<bool>,
 }
 
-/// What the load left behind.
+/// Result of a load.
 pub(super) struct Loaded {
     clock: Clock,
     /// The last user stopped.
@@ -70,13 +70,13 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// How long the load lasted, in seconds.
+    /// Duration of the load, in seconds.
     pub(super) fn lasted_s(&self) -> f64 {
         self.ended.saturating_duration_since(self.clock.started).as_secs_f64()
     }
 }
 
-/// What goes on around a load.
+/// Services around a load.
 pub(super) struct Round {
     pub(super) view: SwarmView,
     pub(super) clock: Clock,
@@ -84,11 +84,11 @@ pub(super) struct Round {
     pub(super) sink: Arc<VariantSink>,
     /// Time between two samples of the load.
     pub(super) interval: Duration,
-    /// How long transactions may stay open when the load is over.
+    /// Longest time for transactions to end when the load is over.
     pub(super) drain: Duration,
 }
 
-/// Where a load is, and a word on it.
+/// Progress of a load, with a word on it.
 type Course<'a> = &'a (dyn Fn() -> (RunStage, Option<String>) + Sync);
 
 impl VariantRun<'_> {

@@ -1,4 +1,4 @@
-//! What is asked for when: orders by chance, so that no drift lands on one route, and a mix in which no two routes go
+//! Design of a scan: orders by chance, so that no drift lands on one route, and a mix in which no two routes go
 //! together.
 
 use rand::rngs::SmallRng;
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_round_has_every_route_once_and_a_quiet_turn_in_an_order_of_its_own() {
+    fn every_round_shuffles_every_route_and_a_quiet_turn() {
         let orders: Vec<_> = (0..20).map(|round| order(&[0, 2, 3, 5, 7], 1, round)).collect();
         for order in &orders {
             let mut sorted = order.clone();

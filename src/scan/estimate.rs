@@ -12,7 +12,7 @@ use crate::record::scan::Estimate;
 /// Fewer batches have no spread to speak of.
 pub const MIN_BATCHES: usize = 3;
 
-/// What others do, in session seconds a second, and its standard error.
+/// Rates of other sessions, in session seconds a second, with standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct OtherSessionRates {
     pub idle: SessionRate,
@@ -30,7 +30,7 @@ pub struct SessionRate {
 }
 
 impl OtherSessionRates {
-    /// What is seen in the turns in which nothing is asked for; `None` without such a turn.
+    /// Rates from the turns in which nothing is asked for; `None` without such a turn.
     #[must_use]
     pub fn of(quiet: &[&BatchTally]) -> Option<Self> {
         let lasted_s: f64 = quiet.iter().map(|it| it.lasted_s).sum();

@@ -17,5 +17,5 @@ pub mod verdict;
 
 use crate::record::scan::ScanThresholds;
 
-/// What a verdict needs.
+/// Thresholds of a verdict.
 pub const THRESHOLDS: ScanThresholds = ScanThresholds { pause_s: 0.01, held_s: 0.02, left_behind_after_s: 2.0 };

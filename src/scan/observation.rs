@@ -1,4 +1,4 @@
-//! What a scan did and saw: turns of requests, and polls of the sessions.
+//! Observation of a scan: turns of requests, and polls of the sessions.
 
 use std::sync::Arc;
 
@@ -54,7 +54,6 @@ pub struct Turn {
     pub route: Option<usize>,
     /// From 0, the first requests.
     pub round: u32,
-    /// What it is for.
     pub kind: TurnKind,
     pub from_s: f64,
     pub to_s: f64,

@@ -16,14 +16,14 @@ use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSamplin
 /// Time between two rows of the regression.
 const ROW_S: f64 = 0.05;
 
-/// Who holds only in the concurrent phase, waits there: its answers take longer than alone by at least this share of what it holds.
+/// A route that holds only in the concurrent phase waits there: its answers take longer than alone by at least this share
+/// of what it holds.
 /// A route that is merely asked for while another one waits for it does not.
 const LONGER_BY: f64 = 0.5;
 
-/// What is put together.
+/// Input of a report.
 #[derive(Clone, Copy, Debug)]
 pub struct ScanInput<'a> {
-    /// How it was done.
     pub plan: ScanPlan,
     /// The routes by number, and the share of the traffic of each.
     pub routes: &'a [(String, f64)],
@@ -91,7 +91,7 @@ struct Context<'a> {
     names: &'a [(String, f64)],
 }
 
-/// Who holds in the mix: by all idle time, and by what is beyond pauses.
+/// Holders in the mix: by all idle time, and by what is beyond pauses.
 struct ConcurrentHolds {
     all: Vec<MixHold>,
     beyond: Vec<MixHold>,
@@ -198,7 +198,7 @@ fn is_plausible(held: &Estimate, alone: Option<Estimate>, longer_s: Option<f64>)
     alone.is_some_and(|it| it.low >= THRESHOLDS.held_s) || longer_s.is_none_or(|it| it >= LONGER_BY * held.value)
 }
 
-/// Whom else the mix may mean.
+/// Adds other routes that the mix may mean.
 fn with_others(reason: String, context: &Context<'_>) -> String {
     let others = context.concurrent.beyond.map_or(&[][..], |hold| &hold.or_else);
     let names: Vec<&str> = others.iter().filter_map(|it| context.names.get(*it)).map(|it| it.0.as_str()).collect();
@@ -284,7 +284,7 @@ fn sampling(scanned: &ScanInput<'_>, other_sessions: Option<&OtherSessionRates>)
     }
 }
 
-/// Who holds in the mix, of those idle sessions that count. Of such that were in a transaction before it, nothing is asked.
+/// Holders in the mix, by those idle sessions that count. Sessions that were in a transaction before it do not.
 fn mix(
     scanned: &ScanInput<'_>,
     concurrent: &ConcurrentPhase,

@@ -10,7 +10,7 @@ use super::observation::{Batch, ConcurrentPhase, SessionActivity, SessionObserva
 use super::report::{ScanInput, record};
 use crate::record::scan::{ScanPlan, ScanRecord, ScanRoute, ScanVerdict, TurnKind};
 
-/// What a request does, in seconds: first it waits without a session, then it is in a transaction.
+/// Behaviour of a request, in seconds: first it waits without a session, then it is in a transaction.
 #[derive(Clone, Copy)]
 struct ScanSimRoute {
     name: &'static str,
@@ -219,7 +219,7 @@ fn of<'a>(record: &'a ScanRecord, name: &str) -> &'a ScanRoute {
 }
 
 #[test]
-fn exactly_the_planted_routes_are_named_and_their_seconds_are_within_a_tenth() {
+fn exactly_the_planted_routes_are_named_with_their_seconds() {
     for seed in 0..25 {
         let (record, truth) = scanned(seed, seed % 2 == 1);
         let planted = [

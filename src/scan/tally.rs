@@ -1,4 +1,4 @@
-//! What the sessions did for each batch of requests: session seconds, by the transactions that began in it.
+//! Tally of the sessions for each batch of requests: session seconds, by the transactions that began in it.
 //!
 //! A transaction belongs to the batch in which it began, and is followed until the rest of the turn is over. So what was
 //! open before is nobody's here: another session's, or what another route left behind.
@@ -12,7 +12,7 @@ use super::observation::{Batch, SessionActivity, SessionObservation, SessionPoll
 /// A transaction cannot begin before its request, but a query's travel may make it seem so: by less than this.
 const TRAVEL_S: f64 = 0.001;
 
-/// What begins so long after the last answer is of others.
+/// Time after the last answer from which a new transaction belongs to others.
 pub const AFTERMATH_S: f64 = 0.1;
 
 /// Two polls further apart have a gap between them, in which nothing is known.
@@ -22,7 +22,7 @@ pub const GAP_S: f64 = 0.5;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchTally {
     pub batch: Batch,
-    /// How long transactions could begin in it.
+    /// Time in which transactions could begin in it.
     pub lasted_s: f64,
     pub idle_s: f64,
     /// Of it, beyond pauses between two statements.
@@ -36,7 +36,7 @@ pub struct BatchTally {
     pub statements: BTreeMap<Arc<str>, f64>,
 }
 
-/// What came of a turn.
+/// Tally of a turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnTally {
     pub batches: Vec<BatchTally>,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_is_still_idle_after_the_rest_was_left_behind_unless_a_request_is_still_on() {
+    fn a_session_idle_after_the_rest_is_left_behind_if_no_request_runs() {
         let polls = polls(3.0, &[(1, 1.01, 1.02, 9.0), (2, 1.01, 1.02, 1.6)]);
         let mut turn = turn(&[(1.0, 1.2)], 2.0);
         assert_eq!(tally(&polls, std::slice::from_ref(&turn))[0].left_behind, Some(1));

@@ -1,4 +1,4 @@
-//! How much a hold harms: seconds per request × requests a second are sessions (Little's law).
+//! Harm of a hold: seconds per request × requests a second are sessions (Little's law).
 
 use crate::record::scan::{ScanRoute, ScanVerdict};
 
@@ -60,7 +60,7 @@ pub fn reckon(routes: &mut [ScanRoute], traffic: Option<Traffic>, capacity: Opti
     MixForecast { rps, pool_full_at_rps: per_request.and_then(full_at) }
 }
 
-/// What is named comes first, and what leaves sessions behind before all, since that ends with no request.
+/// Rank of a route: named ones first, and those that leave sessions behind before all, since that ends with no request.
 fn rank(route: &ScanRoute) -> u8 {
     use ScanVerdict::{Fine, Holds, Leaks, Unknown};
     match route.verdict {

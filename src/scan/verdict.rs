@@ -2,7 +2,7 @@
 
 use crate::record::scan::{Estimate, ScanThresholds, ScanVerdict};
 
-/// What is known of a route.
+/// Evidence on a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RouteEvidence {
     /// Requests, those that failed, and those without an answer.

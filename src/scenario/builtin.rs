@@ -9,7 +9,7 @@ pub struct Builtin {
     pub text: &'static str,
 }
 
-/// What runs when no scenario is named.
+/// The default scenario.
 pub const DEFAULT: Builtin = Builtin { name: "issue-2318", text: include_str!("../../scenarios/issue-2318.toml") };
 
 /// Every built-in, the default first.

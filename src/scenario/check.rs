@@ -17,7 +17,7 @@ use super::{
 };
 use crate::units::Span;
 
-/// How bad a [`Problem`] is.
+/// Severity of a [`Problem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemSeverity {
@@ -30,11 +30,10 @@ pub enum ProblemSeverity {
 /// One thing that is wrong with a scenario.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
-    /// How bad it is.
     pub severity: ProblemSeverity,
     /// The key that would have to change.
     pub key: KeyPath,
-    /// What is wrong, to be read after the key: `is 0: above 0 is needed`.
+    /// Predicate, to be read after the key: `is 0: expected a value above 0`.
     pub message: String,
     pub meant: Option<String>,
 }
@@ -77,7 +76,6 @@ pub fn check(scenario: &Scenario) -> Vec<Problem> {
     found.0
 }
 
-/// What has been found so far.
 #[derive(Default)]
 pub(super) struct Problems(pub(super) Vec<Problem>);
 
@@ -94,7 +92,7 @@ impl Problems {
         self.0.push(Problem { severity, key: KeyPath::of(key.iter().copied()), message, meant: None });
     }
 
-    /// What was probably meant by the last of them.
+    /// Sets the probable meaning of the last of them.
     pub(super) fn meant_last(&mut self, meant: Option<&str>) {
         if let Some(last) = self.0.last_mut() {
             last.meant = meant.map(str::to_owned);
@@ -108,7 +106,7 @@ impl Problems {
     }
 }
 
-/// What each rule is for.
+/// Checks each rule's variants.
 pub(super) fn check_gate(rules: &[GateRule], variants: &[&str], found: &mut Problems) {
     for (index, rule) in rules.iter().enumerate() {
         let unknown = rule.variants.iter().map(VariantName::name).find(|name| !variants.contains(name));

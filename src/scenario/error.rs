@@ -1,4 +1,4 @@
-//! Why there is no scenario to run, and where in the text, or on the command line, the reason lies.
+//! Errors of a scenario, with their place in the text, or on the command line.
 
 use std::fmt;
 use std::io;
@@ -12,12 +12,12 @@ use super::key::{KeyPath, nearest};
 use super::locate::SourcePosition;
 use super::overrides::OverrideError;
 
-/// Why there is no scenario to run. All of these are requests that are invalid as they stand: exit code 2.
+/// Errors of a scenario. All of these are requests that are invalid as they stand: exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     #[error("unknown scenario `{name}`: expected a file path or one of {}", builtin::quoted_names())]
     Unknown {
-        /// What was asked for.
+        /// The given name.
         name: String,
     },
     #[error("cannot read scenario `{}`", path.display())]
@@ -50,7 +50,7 @@ pub enum ScenarioError {
     Override(#[from] OverrideError),
     #[error("{}", Refused(problems))]
     Refused {
-        /// What is wrong, errors only, in the order of [`check`](super::check::check); at least one.
+        /// Errors only, in the order of [`check`](super::check::check); at least one.
         problems: Vec<LocatedProblem>,
     },
 }
@@ -75,7 +75,6 @@ impl ScenarioError {
 /// One key that is wrong by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFault {
-    /// Where it was set, or by whom.
     pub site: Site,
     pub key: KeyPath,
     pub fault: Fault,
@@ -88,7 +87,7 @@ impl fmt::Display for KeyFault {
     }
 }
 
-/// Where a setting comes from.
+/// Origin of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Site {
     /// A place in the scenario's text.

@@ -1,4 +1,4 @@
-//! What a record is of: the reference gateway under load, or something else that was watched.
+//! Subject of a record: the reference gateway under load, or something else that was watched.
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Deserialize as Derived, Serialize};
@@ -7,7 +7,7 @@ use super::gate::GateRule;
 use super::{Pace, Reference, Scenario, ServiceScenario, SessionScope, VariantName, Workload};
 use crate::units::{Count, Span};
 
-/// What was asked for. In files it is recognised by its keys: a `[gateway]`, a `[target]`, or a
+/// A scenario of any kind. In files it is recognised by its keys: a `[gateway]`, a `[target]`, or a
 /// `watched` database.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -30,14 +30,14 @@ pub struct Watched {
     pub title: String,
     /// The database's URL, its password masked.
     pub watched: String,
-    /// What the record's one variant is called.
+    /// Name of the record's one variant.
     pub variant: VariantName,
     /// Time between two looks at `pg_stat_activity`.
     pub interval: Span,
-    /// How many sessions the application may open, where that was stated.
+    /// Sessions that the application may open, where that was stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_capacity: Option<u32>,
-    /// How many pools' gauges were read.
+    /// Number of pools whose gauges were read.
     #[serde(default)]
     pub pools: u32,
 }
@@ -106,7 +106,7 @@ impl Experiment {
         self.pace().map(|pace| pace.client_timeout)
     }
 
-    /// How many users, and when; `None` where the load is not ours.
+    /// Load over time; `None` where the load is not ours.
     pub fn pace(&self) -> Option<Pace> {
         match self {
             Self::Gateway(scenario) => Some(scenario.load.pace()),
@@ -142,7 +142,7 @@ impl Experiment {
         }
     }
 
-    /// What a gate asks of it.
+    /// Rules of its gate.
     pub fn gate(&self) -> &[GateRule] {
         match self {
             Self::Gateway(scenario) => &scenario.gate,

@@ -1,6 +1,6 @@
-//! What is wrong with one key, in words: Serde's messages, put into ours.
+//! Fault of one key, in words: Serde's messages, put into ours.
 //!
-//! Serde says what it saw and what it expected, but speaks of `i64` and `struct Load`; whoever edits a scenario
+//! Serde says what it saw and what it expected, but speaks of `i64` and `struct Load`; anyone who edits a scenario
 //! file knows neither. Serde's forms are fixed by its `de::Error` trait; a text of no known form is kept as it is.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 use super::key::{KeyPath, nearest};
 use super::locate::PathPart;
 
-/// What is wrong with the value, or the name, of one key.
+/// Fault of the value, or the name, of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// There is no such key.
@@ -25,9 +25,9 @@ pub enum Fault {
     },
     /// The value is of another kind or size.
     WrongKind {
-        /// What was written: `"x"`.
+        /// Written value: `"x"`.
         seen: String,
-        /// What belongs there: `a whole number`.
+        /// Expected kind: `a whole number`.
         allowed: String,
     },
     /// A refusal in the words of the value's own type.
@@ -46,7 +46,7 @@ impl Fault {
             .unwrap_or_else(|| Self::Refused { reason: message.to_owned() })
     }
 
-    /// What of `key` is at fault: its name, or its value.
+    /// Part of `key` that is at fault: its name, or its value.
     #[must_use]
     pub fn part(&self, key: &KeyPath) -> PathPart {
         match self {
@@ -56,7 +56,7 @@ impl Fault {
         }
     }
 
-    /// What `key` was probably meant to be. `known` are keys that exist elsewhere, for one set at the wrong level.
+    /// Probable meaning of `key`. `known` are keys that exist elsewhere, for one set at the wrong level.
     #[must_use]
     pub fn meant(&self, key: &KeyPath, known: &[KeyPath]) -> Option<String> {
         let name = key.names().last().map(String::as_str).unwrap_or_default();
@@ -126,7 +126,7 @@ fn wrong_kind(message: &str) -> Option<Fault> {
     Some(Fault::WrongKind { seen, allowed: in_plain_words(expected) })
 }
 
-/// What TOML says of a name that is no text.
+/// TOML's message for a name that is no text.
 fn no_name(message: &str) -> Option<Fault> {
     let fault = || Fault::Refused { reason: "expected a name in quotes".to_owned() };
     (message == "wanted string or table").then(fault)

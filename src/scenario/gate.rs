@@ -13,16 +13,16 @@ use crate::units::{Count, Span};
 pub struct GateRule {
     /// `metric[.aggregate] op value [for ROUTE] [vs baseline]`, such as `idle_in_transaction.max<60`.
     pub rule: String,
-    /// What a broken rule does.
+    /// Effect of a broken rule.
     #[serde(default)]
     pub severity: Severity,
-    /// Why the rule is there; printed when it is broken.
+    /// Reason for the rule; printed when it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
     /// The variants that are held to it; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantName>,
-    /// How the rule is judged when its limit was learned; `None` for one value over the whole steady phase.
+    /// Windows of a learned limit; `None` for one value over the whole steady phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,
 }
@@ -44,7 +44,7 @@ impl Windows {
     /// So many windows must exceed a learned limit.
     pub const NEEDED: u32 = 2;
 
-    /// How often a healthy run breaks one learned rule: m(m−1) / ((n+m)(n+m−1)), whatever the distribution, as long as
+    /// Share of healthy runs that break one learned rule: m(m−1) / ((n+m)(n+m−1)), whatever the distribution, as long as
     /// windows are exchangeable. The two largest of n+m windows are then equally likely to be any two of them, and the
     /// rule is broken when both are new.
     #[must_use]
@@ -54,7 +54,7 @@ impl Windows {
     }
 }
 
-/// What a broken rule does.
+/// Effect of a broken rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {

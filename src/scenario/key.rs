@@ -1,4 +1,4 @@
-//! Where a setting stands in a scenario: `load.users`, `load.classes.realistic.tasks."GET /tools"`.
+//! Path of a setting in a scenario: `load.users`, `load.classes.realistic.tasks."GET /tools"`.
 //!
 //! Used wherever a message names a key, and to find the key's place in the text.
 

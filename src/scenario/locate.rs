@@ -27,7 +27,7 @@ impl SourcePosition {
     }
 }
 
-/// What of a setting is looked for.
+/// Part of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathPart {
     /// The key: for a message on the name.

@@ -1,4 +1,4 @@
-//! What was asked for: one experiment, as data.
+//! The scenario: one experiment, as data.
 //!
 //! The first stage of the flow. A [`Scenario`] is read from TOML, overridden by the environment and by flags
 //! ([`overrides`], [`source`]), and checked as a whole ([`check`]); everything later only reads it. What is built in
@@ -59,9 +59,9 @@ pub struct Scenario {
     #[serde(default = "variants::both_scopes", deserialize_with = "variants::deserialize")]
     #[schemars(with = "schema::Variants")]
     pub variants: Vec<SessionScope>,
-    /// Who loads the gateway.
+    /// Users of the gateway.
     pub load: Load,
-    /// Who the users are.
+    /// Mix of users.
     #[serde(default)]
     pub identities: Identities,
     /// The gateway that is loaded.
@@ -78,10 +78,10 @@ pub struct Scenario {
     /// The health probe that stands for the container's.
     #[serde(default)]
     pub health: Health,
-    /// How the database is watched.
+    /// Monitoring of the database.
     #[serde(default)]
     pub monitor: MonitorConfig,
-    /// What a gate asks of a run, in order.
+    /// Rules of the gate, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gate: Vec<gate::GateRule>,
 }
@@ -131,7 +131,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// How many, and when.
+    /// Load over time.
     #[must_use]
     pub fn pace(&self) -> Pace {
         let Self { users, ramp_up, settle, duration, client_timeout, balance, seed, .. } = *self;
@@ -167,15 +167,15 @@ pub struct UserClass {
     pub weight: Count,
     /// Shortest and longest think time, uniform between; before `think_scale`.
     pub think_time: [Span; 2],
-    /// What they do, by route name (`GET /tools`, `POST /rpc tools/call slow-search`), with relative weights.
+    /// Tasks by route name (`GET /tools`, `POST /rpc tools/call slow-search`), with relative weights.
     pub tasks: BTreeMap<TaskRoute, Count>,
 }
 
-/// Who the users are; relative weights, every user an identity of its own as far as the fixtures reach.
+/// Mix of users; relative weights, every user an identity of its own as far as the fixtures reach.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identities {
-    /// The configured platform administrator, whom the permission check lets through without a query.
+    /// The configured platform administrator, who passes the permission check without a query.
     pub platform_admin: u32,
     /// Users whose row says `is_admin`: one query.
     pub database_admin: u32,
@@ -197,7 +197,7 @@ pub struct Gateway {
     pub replicas: Count,
     /// Single-threaded event loops per process.
     pub workers: Count,
-    /// Whether a wait for the pool or for a query stops the worker's loop.
+    /// Execution mode of waits: does one stop the worker's loop?
     #[serde(default)]
     pub checkout: Checkout,
     /// Each worker's `QueuePool`.
@@ -205,13 +205,13 @@ pub struct Gateway {
     /// The shared row that some tool calls update.
     #[serde(default)]
     pub usage_counter: UsageCounter,
-    /// How long a plugin takes before each tool call; it stands for a moderation service.
+    /// Delay of a plugin before each tool call; it stands for a moderation service.
     #[serde(default)]
     pub hook_delay: Span,
-    /// How long a page takes beside its rendering; it stands for a slow template.
+    /// Delay of a page beside its rendering; it stands for a slow template.
     #[serde(default)]
     pub render_delay: Span,
-    /// Whether each check of a user's roles is written to the audit log, and committed: which lets go of a held session.
+    /// Audit of permission checks: each is written and committed, which lets go of a held session.
     #[serde(default)]
     pub audit: Audit,
     /// Which failures of the database reach the client under another name: `off`, `protocol`, `on`.
@@ -259,7 +259,7 @@ pub struct QueuePoolConfig {
     pub size: Count,
     /// Connections beyond `size` under load.
     pub max_overflow: u32,
-    /// How long a checkout waits before the `QueuePool limit …` error.
+    /// Timeout of a checkout, after which it fails with `QueuePool limit …`.
     pub timeout: Span,
 }
 
@@ -270,7 +270,7 @@ pub struct UsageCounter {
     /// Share of the tool calls that update it; 0 switches it off.
     #[serde(default)]
     pub share: Share,
-    /// How many such rows there are; each call draws one. A resolved scenario with a share has them: 1 by default.
+    /// Number of such rows; each call draws one. A resolved scenario with a share has them: 1 by default.
     #[serde(default)]
     pub rows: Option<Count>,
 }
@@ -279,7 +279,7 @@ pub struct UsageCounter {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backend {
-    /// How long each tool takes; a tool that is not named answers at once.
+    /// Delay of each tool; a tool that is not named answers at once.
     #[serde(default)]
     pub delays: BTreeMap<String, Delay>,
 }
@@ -344,7 +344,7 @@ impl Default for Health {
     }
 }
 
-/// How the database is watched.
+/// Monitoring of the database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MonitorConfig {

@@ -43,7 +43,7 @@ enum Mutation {
     },
 }
 
-/// What is put in: numbers beyond all sizes, tables in tables, letters of every kind.
+/// Odd inputs: numbers beyond all sizes, tables in tables, letters of every kind.
 fn odd_text() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("99999999999999999999999999".to_owned()),
@@ -171,7 +171,7 @@ proptest! {
     }
 }
 
-/// How long the fastest of a few readings takes.
+/// Duration of the fastest of a few readings.
 fn fastest(text: &str) -> Duration {
     let once = |_| {
         let began = Instant::now();

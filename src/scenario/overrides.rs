@@ -1,4 +1,4 @@
-//! What is set beside the file: by the environment, by a flag, by `--set`.
+//! Overrides beside the file: by the environment, by a flag, by `--set`.
 //!
 //! An override is a key and a text. All are merged into the TOML document before it is read, so that whatever a file
 //! can say, a flag can say too, with the same checks and the same messages.
@@ -8,7 +8,7 @@ use std::fmt;
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use super::key::{KeyPath, KeyPathError};
-use super::service::holds_password;
+use super::service::url::holds_password;
 
 /// One setting from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Override {
     pub origin: Origin,
 }
 
-/// Who set it, in the words of the person who did.
+/// Origin of an override, in the words of the person who made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A flag of its own: `--users`.
@@ -68,14 +68,14 @@ impl Shortcut {
     }
 }
 
-/// Why a text is no override.
+/// Errors of an override.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OverrideError {
     #[error("`--set {0}` sets nothing: write it as key=value, such as `--set load.users=500`")]
     NoValue(String),
     #[error("`--set {text}` names no key")]
     Key {
-        /// What `--set` was given.
+        /// The given text.
         text: String,
         #[source]
         source: KeyPathError,

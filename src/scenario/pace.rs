@@ -1,14 +1,14 @@
-//! How much load there is, and when: what is asked of the users of any service.
+//! Load over time, of the users of any service.
 
 use std::fmt;
 
 use super::Balance;
 use crate::units::{Rate, Span};
 
-/// How much load there is, and when.
+/// Load over time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pace {
-    /// What kind of load, and the most of it.
+    /// Kind of load, and the most of it.
     pub workload: Workload,
     /// Time over which it grows from nothing, evenly.
     pub ramp_up: Span,
@@ -16,7 +16,7 @@ pub struct Pace {
     pub settle: Span,
     /// The steady phase: that of all stages where there are some.
     pub duration: Span,
-    /// How the load changes within the steady phase; empty when it does not.
+    /// Changes of the load within the steady phase; empty when there are none.
     pub stages: Vec<Stage>,
     /// The most requests a second, where there is such a ceiling.
     pub max_rate: Option<Rate>,
@@ -28,7 +28,7 @@ pub struct Pace {
     pub seed: u64,
 }
 
-/// What decides when a request begins.
+/// Rule by which requests begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Workload {
     /// The answer before: users wait for it, think, and ask again.
@@ -49,7 +49,7 @@ pub enum Workload {
 pub struct Stage {
     /// Users, or requests a second.
     pub level: f64,
-    /// How long it takes.
+    /// Duration.
     pub lasting: Span,
 }
 

@@ -13,7 +13,7 @@ pub struct PgBouncer {
     pub default_pool_size: Count,
     /// Server connections beyond them, for clients that have waited for `reserve_pool_timeout`.
     pub reserve_pool_size: u32,
-    /// How long a client waits before the reserve is used; `0s` is never.
+    /// Wait of a client before the reserve is used; `0s` is never.
     pub reserve_pool_timeout: Span,
     /// Server connections in all, the reserve included; 0 is no limit of its own.
     pub max_db_connections: u32,

@@ -1,4 +1,4 @@
-//! What a user can do: the routes of the gateway, by name.
+//! Routes of the gateway, by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -152,7 +152,7 @@ impl TaskRoute {
     }
 }
 
-/// Why a text is no [`TaskRoute`] or no [`Tool`].
+/// Errors of a [`TaskRoute`] or a [`Tool`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RouteError {
     #[error("unknown route `{0}`")]

@@ -9,7 +9,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::route::TaskRoute;
-use super::service::{BaseUrl, GaugeName, RouteName, Values};
+use super::service::metrics::GaugeName;
+use super::service::route::{RouteName, Values};
+use super::service::url::BaseUrl;
 use super::{Scenario, ServiceScenario, SessionScope, VariantName};
 use crate::units::{Count, Rate, Share, Span};
 

@@ -86,9 +86,9 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, ScenarioError> {
     Ok(bytes)
 }
 
-/// What can be read from a text, with what is set beside it.
+/// A document that can be read from a text, with overrides beside it.
 pub(super) trait Readable: Serialize + DeserializeOwned {
-    /// What is wrong with the whole.
+    /// Problems of the whole.
     fn problems(&self) -> Vec<Problem>;
 
     /// Keys that exist, for hints on a key at the wrong level.

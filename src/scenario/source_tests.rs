@@ -1,4 +1,4 @@
-//! What is refused, in full words; and what is set beside the file.
+//! Refusals in full words, and overrides beside the file.
 
 use std::fs;
 
@@ -461,7 +461,7 @@ fn an_unknown_name_is_refused_with_the_built_ins_and_the_nearest() {
 }
 
 #[test]
-fn flags_win_over_the_environment_which_wins_over_the_file_which_wins_over_defaults() {
+fn flags_win_over_environment_over_file_over_defaults() {
     let users = |overrides: &[Override]| Scenario::from_text("t", MINIMAL, overrides).unwrap().load.users.get();
     let (flag, variable) = (USERS.by_flag("7"), USERS.by_environment("8"));
     assert_eq!(users(&[]), 50);

@@ -12,7 +12,7 @@ pub(super) fn both_scopes() -> Vec<SessionScope> {
     vec![SessionScope::Held, SessionScope::Scoped]
 }
 
-/// What may be written.
+/// Names that may be written.
 const NAMES: [&str; SessionScope::ALL.len() + 1] = {
     let mut names = ["both"; SessionScope::ALL.len() + 1];
     let mut index = 0;

@@ -1,4 +1,4 @@
-//! What samples say: latency histograms, and gauges over time.
+//! Statistics of samples: latency histograms, and gauges over time.
 //!
 //! Pure and exact as far as that goes: percentiles come from merged histograms (never from averaged percentiles), and
 //! the mean of a gauge is weighted by time, not by the number of samples.
@@ -170,7 +170,7 @@ impl Series {
     /// The standard error of [`Series::integral_seen`] when the gauge counts things that come and go in between; `None`
     /// with fewer than three points.
     ///
-    /// How much two values differ tells, by their distance, of two kinds of change: one that grows with the distance
+    /// Difference of two values as a function of their distance tells two kinds of change apart: one that grows with the distance
     /// (things that last longer than a step: each of their ends lies somewhere in its step, which the trapezoidal rule
     /// gets wrong by step/√12), and one that does not (things that come and go within one: values that know nothing of
     /// each other). With D1 and D2 the sums of squared differences at one and two steps, the first is (D2 − D1)/12 and
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_an_integral_is_about_what_it_is_off_by_for_short_things_and_for_long_ones() {
+    fn the_stated_error_of_an_integral_matches_its_real_error() {
         let mut random = rand::rngs::StdRng::seed_from_u64(7);
         for length_s in [0.005, 0.02, 0.05, 0.1, 0.5, 2.0] {
             let (mut squared, mut estimated) = (0.0, 0.0);

@@ -17,7 +17,7 @@ pub struct Worsening {
     pub margin: f64,
 }
 
-/// What is found of one metric.
+/// Finding on one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PairedFinding {
     /// The ratio is within 1 + δ.
@@ -28,10 +28,9 @@ pub enum PairedFinding {
     Worse,
 }
 
-/// What all pairs say about one metric.
+/// Evidence of all pairs on one metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairedEvidence {
-    /// What it comes to.
     pub finding: PairedFinding,
     pub pairs: usize,
     /// The exact one-sided p-value.

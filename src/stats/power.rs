@@ -1,4 +1,4 @@
-//! What a number of pairs can see, and how many would be needed.
+//! Power of a number of pairs, and the number that would be needed.
 //!
 //! The test makes no assumption about the noise, but a plan has to: here the pairs' differences scatter normally, as
 //! widely as those that were measured. The smallest effect is found from the test itself: for drawn noise it is the

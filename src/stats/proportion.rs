@@ -1,4 +1,4 @@
-//! How sure one can be of a rate that was counted.
+//! Interval of a counted rate.
 
 use statrs::distribution::{Beta, ContinuousCDF};
 

@@ -15,7 +15,7 @@ pub type Point = (f64, f64);
 /// times. That is what a line chart needs to look as if every value had been drawn (M4: Jugel, Jerzak, Hackenbroich,
 /// Markl, "M4: A Visualization-Oriented Time Series Data Aggregation", VLDB 2014).
 ///
-/// How long the series will be need not be known: when the intervals become too many, each two become one.
+/// Length of the series need not be known: when the intervals become too many, each two become one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduced {
     width_s: f64,
@@ -84,12 +84,12 @@ impl Reduced {
         self.intervals.is_empty()
     }
 
-    /// How long an interval is, in seconds.
+    /// Length of an interval, in seconds.
     pub fn width_s(&self) -> f64 {
         self.width_s
     }
 
-    /// What is to be drawn, in order of time.
+    /// Points to draw, in order of time.
     pub fn points(&self) -> impl Iterator<Item = Point> + '_ {
         self.intervals.values().flat_map(ReducedInterval::points)
     }

@@ -17,7 +17,7 @@ pub const MOST_PAIRS: usize = 60;
 pub struct CoverageInterval {
     pub low: f64,
     pub high: f64,
-    /// How often such intervals cover the true value, 0–1.
+    /// Share of such intervals that cover the true value, 0–1.
     pub confidence: f64,
 }
 
@@ -58,7 +58,7 @@ fn doubled_ranks(differences: &[f64]) -> Vec<usize> {
     differences.iter().map(|it| rank(it.abs())).collect()
 }
 
-/// How many sign patterns give each sum of positive ranks; the index is the sum.
+/// Number of sign patterns for each sum of positive ranks; the index is the sum.
 fn patterns_by_sum(ranks: impl Iterator<Item = usize>) -> Vec<u64> {
     let mut patterns = vec![1];
     for rank in ranks {
@@ -106,7 +106,7 @@ pub fn interval(differences: &[f64], tail: f64) -> Option<CoverageInterval> {
     Some(CoverageInterval { low, high, confidence: 1.0 - 2.0 * missed })
 }
 
-/// How many of the smallest Walsh averages of `pairs` differences lie below an interval with this tail, and how often
+/// Number of the smallest Walsh averages of `pairs` differences that lie below an interval with this tail, and how often
 /// the centre lies below it, too. `None` when even the smallest belongs to it.
 pub(super) fn left_out(pairs: usize, tail: f64) -> Option<(usize, f64)> {
     let distribution = patterns_by_sum(1..=pairs);

@@ -115,7 +115,7 @@ fn mid_ranks_are_shared_and_zeros_take_a_rank() {
 }
 
 #[test]
-fn zeros_alone_say_nothing_and_too_few_or_too_many_differences_are_no_test() {
+fn zeros_alone_and_too_few_or_many_differences_are_no_test() {
     assert_eq!(p_greater(&[0.0; 7]), Some(1.0));
     assert_eq!((p_greater(&[]), estimate(&[]), interval(&[], 0.1)), (None, None, None));
     assert_eq!(p_greater(&[1.0; MOST_PAIRS + 1]), None);

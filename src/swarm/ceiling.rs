@@ -20,7 +20,7 @@ impl Ceiling {
         Self { distance: Duration::from_secs_f64(1.0 / rate), next: Mutex::default() }
     }
 
-    /// When whoever asks now may begin.
+    /// When anyone who asks now may begin.
     pub(super) fn next_place(&self) -> Instant {
         self.place_from(Instant::now())
     }

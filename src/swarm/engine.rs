@@ -18,10 +18,10 @@ use super::plan::ClassWeight;
 use super::user::{Shared, User};
 use super::{Clock, SwarmError};
 
-/// How long a user whose load has ended sleeps between two looks at whether goose wants it to end.
+/// Sleep of a user whose load has ended, between two looks at whether goose wants it to end.
 const AFTER_END: Duration = Duration::from_millis(20);
 
-/// How often goose is asked to stop: a kill switch thrown before `execute` has begun is forgotten.
+/// Interval of asking goose to stop: a kill switch thrown before `execute` has begun is forgotten.
 const KILL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// goose starts users at this rate; each then waits for its turn in the load's profile.

@@ -14,7 +14,7 @@ use crate::scenario::{Load, UserClass};
 const SERVER_STREAM: &str = "/servers/fa767f034cb523b80bf39cc29de32ea5/sse";
 
 impl LoadPlan {
-    /// What the users of the reference gateway do.
+    /// Load plan for users of the reference gateway.
     #[must_use]
     pub fn of_gateway(load: &Load) -> Self {
         let (classes, weights) = load

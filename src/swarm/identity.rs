@@ -1,4 +1,4 @@
-//! Who a user is.
+//! Identities of users.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,19 +29,19 @@ impl Identity {
         Self::of([(AUTHORIZATION, value)])
     }
 
-    /// The same, of whom this is known.
+    /// The same, with these columns.
     #[must_use]
     pub fn with_columns(mut self, columns: BTreeMap<String, String>) -> Self {
         self.columns = columns.into();
         self
     }
 
-    /// What is known of the user by these names.
+    /// Known values of the user by these names.
     pub(super) fn known(&self, names: &[String]) -> Vec<Option<Arc<str>>> {
         names.iter().map(|name| self.columns.get(name).map(|value| value.as_str().into())).collect()
     }
 
-    /// What would let others be them: the values, without the scheme before them, and without the names in them.
+    /// Secrets by which others could pose as them: the values, without the scheme before them, and without the names in them.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let values = self.headers.iter().filter_map(|(_, value)| value.to_str().ok());
         let secrets = values.flat_map(secrets_in).filter(|secret| secret.len() >= SHORTEST_SECRET);

@@ -1,4 +1,4 @@
-//! What an answer means: an error status, and the failures that look like successes.
+//! Judgement of answers: an error status, and the failures that look like successes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
 use super::mcp;
-use super::recorder::RequestOutcome;
+use super::outcome::{READ_MOST, RequestOutcome};
 
-/// How long a stream is read before its reader has seen enough.
+/// Time for which a stream is read.
 pub(super) const STREAM_READ: Duration = Duration::from_secs(1);
 
-/// How an answer with status 200 can still be a failure.
+/// Failures that an answer with status 200 can hide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mask {
     None,
@@ -30,7 +30,7 @@ pub(super) enum Mask {
     Tool(Arc<Expected>),
 }
 
-/// What a good answer is.
+/// Definition of a good answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
     /// Its statuses; 200 to 299 when empty.
@@ -51,7 +51,7 @@ impl Expected {
         self.must_have.is_empty() && self.must_not_have.is_empty()
     }
 
-    /// What is wrong with the body.
+    /// Fault of the body.
     fn masked(&self, body: &[u8]) -> Option<String> {
         if self.ignores_body() {
             return None;
@@ -73,9 +73,6 @@ impl Expected {
     }
 }
 
-/// So much of an answer is kept to be judged.
-pub(super) const READ_MOST: usize = 1 << 20;
-
 /// So much of it where only a failure's text is of interest: more than any header or cookie that it may repeat, since a
 /// secret that is cut in two is not found.
 const READ_OF_FAILURE: usize = 64 << 10;
@@ -91,7 +88,7 @@ impl Mask {
     }
 }
 
-/// What a status, its headers and a body mean. The text of a failure is as long as the service made it: it may repeat
+/// Judges a status, its headers and a body. The text of a failure is as long as the service made it: it may repeat
 /// secrets, which must be redacted before it is cut.
 pub(super) fn judge(mask: &Mask, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> RequestOutcome {
     let good = match mask {

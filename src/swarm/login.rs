@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
 
 use super::ceiling::Ceiling;
-use super::judge::READ_MOST;
+use super::outcome::READ_MOST;
 use super::template::filled_by_name;
 use super::{Identity, SwarmError};
 use crate::scenario::service::Login;
@@ -18,7 +18,7 @@ use crate::units::Rate;
 /// Logins that go on at once: a service hashes each password for a while.
 const AT_ONCE: usize = 4;
 
-/// How somebody becomes known.
+/// Credentials of a user.
 #[derive(Clone, Debug)]
 pub enum LoginCredentials {
     Known(Identity),
@@ -26,7 +26,7 @@ pub enum LoginCredentials {
 }
 
 impl LoginCredentials {
-    /// What would let others be them, as far as it is known before a login.
+    /// Secrets by which others could pose as them, as far as they are known before a login.
     pub(crate) fn secrets(&self) -> Vec<String> {
         match self {
             Self::Known(identity) => identity.secrets(),
@@ -38,13 +38,13 @@ impl LoginCredentials {
 /// The login of one user.
 #[derive(Clone)]
 pub struct LoginRequest {
-    /// Whose, for messages: `identity[1], row 3`.
+    /// Owner, for messages: `identity[1], row 3`.
     pub who: String,
-    /// What is sent, with holes.
+    /// Request with holes.
     pub login: Login,
-    /// What fills them: a name, a password, columns.
+    /// Values for the holes: a name, a password, columns.
     pub values: BTreeMap<String, String>,
-    /// What fills holes in routes.
+    /// Values for holes in routes.
     pub columns: BTreeMap<String, String>,
 }
 

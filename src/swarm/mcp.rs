@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use serde_json::{Value, json};
 
-use super::judge::READ_MOST;
+use super::outcome::READ_MOST;
 use crate::scenario::service::{McpCall, ServiceRoute};
 
 /// The protocol that is asked for.
@@ -36,7 +36,7 @@ pub(super) fn call(call: &McpCall) -> Value {
     json!({ "jsonrpc": "2.0", "id": ID, "method": "tools/call", "params": params })
 }
 
-/// What a route must say it accepts, where it is such a call.
+/// Accept header of a route, where it is such a call.
 pub(super) fn accepts(route: &ServiceRoute) -> Option<(&'static str, &'static str)> {
     route.mcp.as_ref().map(|_| ("Accept", ACCEPTED))
 }
@@ -48,7 +48,7 @@ pub(super) fn initialize(url: Url) -> Request {
     post(url, &json!({ "jsonrpc": "2.0", "id": ID, "method": "initialize", "params": params }))
 }
 
-/// What tells the server that the session is in use.
+/// Notification that the session is in use.
 pub(super) fn initialized(url: Url, session: &McpSession) -> Request {
     let mut request = post(url, &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     session.join(request.headers_mut());
@@ -67,7 +67,7 @@ impl McpSession {
     /// The session that an answer to `initialize` opens.
     ///
     /// # Errors
-    /// Why it opens none, in words.
+    /// Error in words, where it opens none.
     pub(super) fn opened(headers: &HeaderMap, message: &[u8]) -> Result<Self, String> {
         let value: Value =
             serde_json::from_slice(message).map_err(|error| format!("the answer to initialize is no JSON: {error}"))?;
@@ -108,7 +108,7 @@ fn rpc_error(error: &Value) -> String {
     }
 }
 
-/// What is wrong with the answer to a call.
+/// Fault in the answer to a call.
 pub(super) fn failure(message: &[u8]) -> Option<String> {
     let value: Value = match serde_json::from_slice(message) {
         Ok(value) => value,

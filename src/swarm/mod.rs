@@ -1,4 +1,4 @@
-//! Who loads the service: a closed workload of users, each with an identity, on goose; or an open one, on schedule.
+//! The load generator: a closed workload of users, each with an identity, on goose; or an open one, on schedule.
 //!
 //! ```text
 //! profile         how much load there is to be at each moment
@@ -16,6 +16,7 @@
 
 mod ceiling;
 mod engine;
+mod files;
 pub mod fleet;
 mod gateway;
 mod identity;
@@ -23,10 +24,12 @@ mod judge;
 mod login;
 mod mcp;
 mod open;
+mod outcome;
 mod plan;
 mod profile;
 pub mod recorder;
 mod scan_user;
+mod schedule;
 mod service;
 pub mod sketch;
 mod template;
@@ -42,17 +45,17 @@ use crate::record::ScheduleRecord;
 use crate::redact::{self, Redactor};
 use crate::scenario::{Pace, Workload};
 use ceiling::Ceiling;
+pub use files::Files;
 use fleet::Fleet;
 pub use identity::Identity;
 pub use login::{LoginCredentials, LoginRequest, log_in};
-use open::Schedule;
+pub use outcome::{FinishedRequest, RequestOutcome, RequestStatus};
 pub use plan::LoadPlan;
 use profile::Profile;
 use recorder::Recorder;
-pub use scan_user::{FinishedRequest, RequestStatus, ScanUser};
-pub use service::Files;
+pub use scan_user::ScanUser;
+use schedule::Schedule;
 
-/// Why a swarm could not load anything.
 #[derive(Debug, thiserror::Error)]
 pub enum SwarmError {
     #[error("cannot prepare the requests")]
@@ -191,7 +194,7 @@ impl Swarm {
         Ok(Self { shared: Arc::new(shared), weights: plan.weights, workload: pace.workload })
     }
 
-    /// What the swarm counts, readable while it runs.
+    /// Counts of the swarm, readable while it runs.
     pub fn view(&self) -> SwarmView {
         SwarmView { shared: Arc::clone(&self.shared), workload: self.workload }
     }
@@ -208,7 +211,7 @@ impl Swarm {
     }
 }
 
-/// The swarm's counters, for whoever samples them.
+/// The swarm's counters, for anyone who samples them.
 #[derive(Clone)]
 pub struct SwarmView {
     shared: Arc<user::Shared>,
@@ -222,17 +225,17 @@ impl SwarmView {
         self.shared.active.load(Ordering::Relaxed)
     }
 
-    /// What the requests came to so far.
+    /// Results of the requests so far.
     pub fn recorder(&self) -> &Recorder {
         &self.shared.recorder
     }
 
-    /// Where the requests are.
+    /// Requests in flight by replica.
     pub fn fleet(&self) -> &Fleet {
         &self.shared.fleet
     }
 
-    /// How the schedule was kept; `None` where there is none.
+    /// Schedule of an open workload; `None` where there is none.
     pub fn schedule(&self) -> Option<ScheduleRecord> {
         matches!(self.workload, Workload::Open { .. }).then(|| self.shared.schedule.record())
     }

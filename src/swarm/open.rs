@@ -8,7 +8,7 @@
 //! request's latency counts from the moment for which it was planned, so that neither a stalled service nor a busy
 //! generator hides its waiting.
 //!
-//! Whoever makes a request is a user: one who has nothing to do, or else a new one. There are as many as requests are in
+//! A request is made by a user: one who has nothing to do, or else a new one. There are as many as requests are in
 //! flight, and at least one for each identity.
 
 use std::collections::VecDeque;
@@ -26,8 +26,6 @@ use tokio_util::task::TaskTracker;
 use super::profile::Profile;
 use super::user::{Shared, User};
 use super::{Clock, Phase, SwarmError};
-use crate::record::ScheduleRecord;
-use crate::stats::LatencyHistogram;
 
 pub(super) async fn run(
     shared: &Arc<Shared>,
@@ -77,7 +75,7 @@ struct Crowd {
 /// Users without a request.
 #[derive(Default)]
 struct Idle {
-    /// Whoever has been idle for longest comes first.
+    /// Users in the order of their idle time, the longest first.
     users: VecDeque<User>,
     /// Those in the middle of something; they go on before anything is begun.
     waiting: VecDeque<User>,
@@ -86,7 +84,7 @@ struct Idle {
 }
 
 impl Crowd {
-    /// Begins one request after the other until the plan ends, or whoever holds the other end lets go of it.
+    /// Begins one request after the other until the plan ends, or anyone who holds the other end lets go of it.
     fn keep_schedule(self: &Arc<Self>, stop: &Receiver<()>) {
         for moment in moments(&self.shared.profile, self.shared.seed) {
             let planned = self.clock.started + Duration::from_secs_f64(moment);
@@ -144,41 +142,6 @@ impl Crowd {
 fn moments(profile: &Profile, seed: u64) -> impl Iterator<Item = f64> {
     let mut random = SmallRng::seed_from_u64(seed ^ 0x0A11_1FA1_5EED);
     (0_u32..).map_while(move |slot| profile.moment_of(f64::from(slot) + random.random::<f64>()))
-}
-
-/// How the schedule was kept over the steady phase.
-#[derive(Debug, Default)]
-pub(super) struct Schedule(Mutex<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    not_started: u64,
-    /// How much later than planned the requests began.
-    lag: LatencyHistogram,
-}
-
-impl Schedule {
-    fn started(&self, steady: bool, lag: Duration) {
-        if steady {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).lag.record(lag);
-        }
-    }
-
-    fn turned_away(&self, steady: bool) {
-        if steady {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).not_started += 1;
-        }
-    }
-
-    pub(super) fn record(&self) -> ScheduleRecord {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ScheduleRecord {
-            started: kept.lag.len(),
-            not_started: kept.not_started,
-            lag_p99_ms: kept.lag.quantile_ms(0.99),
-            lag_max_ms: kept.lag.max_ms(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What there is to do, prepared once: tasks by route, classes of users with their weights.
+//! Load plan, prepared once: tasks by route, classes of users with their weights.
 //!
 //! A plan says what routes there are, once: whatever counts by route does so by a route's place among
 //! [`Plan::labels`], so that no request needs its name. Who makes plans: [`gateway`](super::gateway) and
@@ -43,13 +43,13 @@ pub(super) struct Task {
     pub(super) route: usize,
     pub(super) method: Method,
     pub(super) content: Content,
-    /// How an answer with a good status can still be a failure.
+    /// Failures that an answer with a good status can hide.
     pub(super) mask: Mask,
-    /// How long it may take, in place of the load's client timeout.
+    /// Timeout in place of the load's client timeout.
     pub(super) timeout: Option<Span>,
     /// The pause before it, in place of the class's.
     pub(super) think: Option<[Duration; 2]>,
-    /// What later steps need of the answer.
+    /// Values that later steps need of the answer.
     pub(super) captures: Vec<Capture>,
     /// Of a call in an MCP session, how opening one is called: its place among the plan's labels.
     pub(super) opening: Option<usize>,
@@ -65,7 +65,7 @@ pub(super) struct Capture {
     pub(super) pointer: String,
 }
 
-/// What is sent.
+/// Content of a request.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// The same every time: a path, and the JSON body of a POST.
@@ -83,7 +83,7 @@ impl Task {
     /// A request of it to the service at `base`, by a user who knows so much.
     ///
     /// # Errors
-    /// Why it cannot be sent, in words.
+    /// Error in words, when it cannot be sent.
     pub(super) fn request(&self, base: &Url, random: &mut SmallRng, known: &HoleValues) -> Result<Request, String> {
         let mut request = Request::new(self.method.clone(), base.clone());
         match &self.content {
@@ -106,7 +106,7 @@ impl Task {
 pub(super) struct Class {
     think: [Duration; 2],
     tasks: Vec<Task>,
-    /// What may be done in one turn: places of tasks, in order.
+    /// Possible turns: places of tasks, in order.
     turns: Vec<Vec<usize>>,
     /// Running sum of the turns' weights.
     cumulative: Vec<u32>,
@@ -167,7 +167,7 @@ impl Class {
         self.tasks.iter().position(|task| task.opening == Some(route))
     }
 
-    /// What a turn with this task does before it: what it captures may be needed.
+    /// Steps of a turn before this task: their captures may be needed.
     pub(super) fn before(&self, task: usize) -> &[usize] {
         let with = self.turns.iter().find_map(|turn| Some(&turn[..turn.iter().position(|it| *it == task)?]));
         with.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! How the level of a load changes over its time: straight lines between points, known before it begins.
+//! Level of a load over its time: straight lines between points, known before it begins.
 //!
 //! The level is a number of users or a number of requests a second. Of the first a profile tells when each user has its
 //! turn; of the second, when each request begins.

@@ -1,4 +1,4 @@
-//! What came of the requests: counts, latencies by route, error texts.
+//! Results of the requests: counts, latencies by route, error texts.
 //!
 //! Users write to one of a few shards, chosen by their number, so that two threads rarely want the same lock; readers
 //! merge the shards. A histogram is made when its route is first seen.
@@ -9,20 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Phase;
+use super::outcome::RequestOutcome;
 use crate::record::summary::RequestTotals;
 use crate::record::{ErrorRecord, RouteRecord, SeenBy, WindowLatency};
 use crate::stats::LatencyHistogram;
-
-/// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RequestOutcome {
-    /// With the answer that was asked for.
-    Success,
-    /// With an error, a masked one included; its text.
-    Failure(String),
-    /// The load ended first: neither success nor failure.
-    CutOff,
-}
 
 /// Two threads run the users on the machines this is made for; more shards only cost memory.
 const SHARDS: usize = 2;
@@ -36,7 +26,7 @@ pub struct Recorder {
     finished: AtomicU64,
     failed: AtomicU64,
     cut_off: AtomicU64,
-    /// How long the oldest of those had been in flight, in microseconds.
+    /// Age of the oldest of those, in microseconds.
     cut_off_oldest: AtomicU64,
     shards: [Mutex<Shard>; SHARDS],
     labels: Arc<[String]>,
@@ -47,7 +37,7 @@ struct Shard {
     /// Steady phase, by the route's place among the labels.
     steady: BTreeMap<usize, RequestTotals>,
     errors: BTreeMap<String, u64>,
-    /// What finished since the window was last taken.
+    /// Latencies since the window was last taken.
     window: LatencyHistogram,
 }
 
@@ -70,7 +60,7 @@ impl Recorder {
             _ if phase == Phase::RampDown => return self.cut_off(latency),
             RequestOutcome::CutOff => return self.cut_off(latency),
             RequestOutcome::Success => None,
-            RequestOutcome::Failure(text) => Some(text),
+            RequestOutcome::Failure(text) | RequestOutcome::NoAnswer(text) => Some(text),
         };
         self.finished.fetch_add(1, Ordering::Relaxed);
         self.failed.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);
@@ -117,7 +107,7 @@ impl Recorder {
         self.cut_off.load(Ordering::Relaxed)
     }
 
-    /// How long the oldest request that the end cut off had been in flight; `None` when it cut off none.
+    /// Age of the oldest request that the end cut off; `None` when it cut off none.
     pub fn oldest_cut_off(&self) -> Option<Duration> {
         let oldest = Duration::from_micros(self.cut_off_oldest.load(Ordering::Relaxed));
         (self.requests_cut_off() > 0).then_some(oldest)

@@ -1,53 +1,16 @@
-//! Users who ask on command, for whoever decides what is asked for and when.
+//! Users who ask on command, for anyone who decides what is asked for and when.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 
-use super::recorder::RequestOutcome;
+use super::outcome::{FinishedRequest, RequestStatus};
 use super::user::{Shared, User};
 use super::{Clock, Swarm};
 use crate::scenario::Workload;
-
-/// How the error of a request without an answer begins.
-pub(super) const NO_ANSWER: &str = "no answer within";
-
-/// One request that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FinishedRequest {
-    pub sent: Instant,
-    /// When it was over.
-    pub done: Instant,
-    pub status: RequestStatus,
-}
-
-/// How a request ended, without its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestStatus {
-    /// With the answer that was asked for.
-    Succeeded,
-    /// With another one, or none because the connection broke.
-    Failed,
-    /// Nothing came in time.
-    Unanswered,
-    /// The scan has asked the user to stop.
-    CutOff,
-}
-
-impl RequestStatus {
-    pub(super) fn of(outcome: &RequestOutcome) -> Self {
-        match outcome {
-            RequestOutcome::Success => Self::Succeeded,
-            RequestOutcome::Failure(text) if text.starts_with(NO_ANSWER) => Self::Unanswered,
-            RequestOutcome::Failure(_) => Self::Failed,
-            RequestOutcome::CutOff => Self::CutOff,
-        }
-    }
-}
 
 /// A user of a swarm that does not run by itself.
 #[derive(Clone)]

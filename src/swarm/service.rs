@@ -1,13 +1,12 @@
 //! The plan for an external service: requests from templates, answers judged as its scenario says, journeys of both.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use reqwest::Method;
 
 use super::SwarmError;
+use super::files::Files;
 use super::judge::{Expected, Mask};
 use super::plan::{Capture, Class, ClassWeight, Content, LoadPlan, Task};
 use super::template::Drawn;
@@ -15,17 +14,8 @@ use crate::scenario::ServiceScenario;
 use crate::scenario::service::ServiceRoute;
 use crate::units::Span;
 
-/// What is in the files that a scenario names, each by its path as the scenario has it.
-#[derive(Clone, Debug, Default)]
-pub struct Files {
-    pub lines: BTreeMap<PathBuf, Vec<String>>,
-    pub bodies: BTreeMap<PathBuf, Bytes>,
-    /// The names of the columns that identities have.
-    pub columns: BTreeSet<String>,
-}
-
 impl LoadPlan {
-    /// What the users of a service do.
+    /// Load plan for users of a service.
     ///
     /// # Errors
     /// [`SwarmError::Header`] when a header cannot be sent.
@@ -49,7 +39,7 @@ impl LoadPlan {
     }
 }
 
-/// What users do in one turn, as places among the routes, with weights: a route alone, or the steps of a journey.
+/// Turns of users, as places among the routes, with weights: a route alone, or the steps of a journey.
 fn turns(scenario: &ServiceScenario, routes: &[&ServiceRoute]) -> Vec<(Vec<usize>, u32)> {
     let place = |step: &str| routes.iter().position(|route| route.route.name() == step);
     let alone = routes.iter().enumerate().filter(|(_, route)| !scenario.is_step(route));
@@ -61,7 +51,7 @@ fn turns(scenario: &ServiceScenario, routes: &[&ServiceRoute]) -> Vec<(Vec<usize
     alone.chain(journeys).collect()
 }
 
-/// How the opening of a session is called among the routes.
+/// Label of the opening of a session.
 fn opening(route: &ServiceRoute) -> String {
     format!("{} {} initialize", route.route.method(), route.route.path())
 }
@@ -105,7 +95,10 @@ mod tests {
     use reqwest::Request;
     use reqwest::header::CONTENT_TYPE;
 
+    use std::collections::BTreeMap;
+
     use super::*;
+    use bytes::Bytes;
 
     fn plan(rest: &str, base: &str) -> (ServiceScenario, LoadPlan) {
         let text = format!("name = \"x\"\n[target]\nurl = \"{base}\"\n[load]\nchange_data = true\n{rest}");

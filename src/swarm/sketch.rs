@@ -1,4 +1,4 @@
-//! What would be sent, for whoever wants to see it first: the same requests as a load's, and nobody sends them.
+//! Sketch of a load's requests, which nobody sends.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use rand::rngs::SmallRng;
 use reqwest::Url;
 
 use super::SwarmError;
-use super::service::{Files, task};
+use super::files::Files;
+use super::service::task;
 use crate::scenario::service::ServiceRoute;
 
 /// A request as it would be sent, without who the user is.

@@ -11,14 +11,14 @@ use rand::rngs::SmallRng;
 use reqwest::Request;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::service::Files;
+use super::files::Files;
 use super::{SwarmError, mcp};
 use crate::scenario::service::{ServiceRoute, Values};
 
-/// What stands in a path as it is.
+/// Characters that stand in a path as they are.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// What a user fills holes with, by the place of each name among the plan's.
+/// Values for holes, by the place of each name among the plan's.
 pub(super) type HoleValues = [Option<Arc<str>>];
 
 /// A request with holes, and what fills them.
@@ -42,7 +42,7 @@ enum BodyTemplate {
     File(Bytes),
 }
 
-/// Where a parameter's values come from.
+/// Source of a parameter's values.
 #[derive(Debug)]
 enum ValueSource {
     List(Vec<String>),
@@ -93,7 +93,7 @@ impl Drawn {
     /// Fills the holes, each name with one value for the whole request.
     ///
     /// # Errors
-    /// Why it cannot be sent, in words.
+    /// Error in words, when it cannot be sent.
     pub(super) fn fill(&self, request: &mut Request, random: &mut SmallRng, known: &HoleValues) -> Result<(), String> {
         let drawn: Vec<Option<Cow<'_, str>>> = self.values.iter().map(|source| source.draw(random, known)).collect();
         let filled = |template: &Template, written: fn(&str) -> String| {

@@ -16,18 +16,18 @@ use super::Clock;
 use super::ceiling::Ceiling;
 use super::fleet::Fleet;
 use super::identity::Identity;
-use super::judge::{Mask, READ_MOST, STREAM_READ, judge};
+use super::judge::{Mask, STREAM_READ, judge};
 use super::mcp::{self, McpSession};
-use super::open::Schedule;
+use super::outcome::{FinishedRequest, READ_MOST, RequestFailure, RequestOutcome, RequestStatus};
 use super::plan::{Capture, Class, Task};
 use super::profile::Profile;
-use super::recorder::{Recorder, RequestOutcome};
-use super::scan_user::{FinishedRequest, NO_ANSWER, RequestStatus};
+use super::recorder::Recorder;
+use super::schedule::Schedule;
 use crate::redact::Redactor;
 use crate::scenario::Balance;
 use crate::units::Span;
 
-/// What all users share.
+/// State that all users share.
 pub(super) struct Shared {
     /// One client for all: identity travels in a header, and a client for each user costs 105 KB.
     pub(super) client: Client,
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) recorder: Recorder,
     pub(super) fleet: Arc<Fleet>,
     pub(super) profile: Profile,
-    /// How the schedule of an open workload was kept.
+    /// Schedule of an open workload.
     pub(super) schedule: Schedule,
     /// The most requests a second of a closed one.
     pub(super) ceiling: Option<Ceiling>,
@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) active: AtomicU32,
     /// The names of what users know.
     pub(super) known: Arc<[String]>,
-    /// What a service may repeat in an answer, and no record may.
+    /// Secrets that a service may repeat in an answer, and no record may.
     pub(super) secrets: Redactor,
 }
 
@@ -61,9 +61,9 @@ pub(super) struct User {
     class: usize,
     identity: Identity,
     random: SmallRng,
-    /// What is still to be done of this turn: places of tasks, the next one last.
+    /// Rest of this turn: places of tasks, the next one last.
     ahead: Vec<usize>,
-    /// What fills holes, by the place of its name: columns of the identity's, and what was captured in this turn.
+    /// Values for holes, by the place of their name: columns of the identity's, and captures of this turn.
     known: Vec<Option<Arc<str>>>,
     /// Sessions that are open, by the replica's place.
     sessions: BTreeMap<usize, McpSession>,
@@ -153,7 +153,10 @@ impl User {
         };
         let outcome = match stop.run_until_cancelled(asking).await {
             Some(Ok(())) => RequestOutcome::Success,
-            Some(Err(text)) => RequestOutcome::Failure(beginning_of(shared.secrets.redact_cut(text))),
+            Some(Err(RequestFailure::Failed(text))) => {
+                RequestOutcome::Failure(beginning_of(shared.secrets.redact_cut(text)))
+            }
+            Some(Err(RequestFailure::NoAnswer(text))) => RequestOutcome::NoAnswer(text),
             None => RequestOutcome::CutOff,
         };
         drop(boarded);
@@ -185,27 +188,27 @@ impl User {
         shared.classes[self.class].task(task).opening.is_some() && !self.sessions.contains_key(&replica)
     }
 
-    async fn open(&mut self, shared: &Shared, task: &Task, base: &Url, replica: usize) -> Result<(), String> {
+    async fn open(&mut self, shared: &Shared, task: &Task, base: &Url, replica: usize) -> Result<(), RequestFailure> {
         // The task's own request says where.
         let url = task.request(base, &mut self.random, &self.known)?.url().clone();
         let mut request = mcp::initialize(url.clone());
         self.identity.sign(request.headers_mut());
         let answer = exchange(shared, task, request).await?;
         let session = match judge(&Mask::None, answer.status, &answer.headers, &answer.body) {
-            RequestOutcome::Failure(text) => return Err(text),
+            RequestOutcome::Failure(text) => return Err(text.into()),
             _ => McpSession::opened(&answer.headers, &answer.body)?,
         };
         let mut request = mcp::initialized(url, &session);
         self.identity.sign(request.headers_mut());
         let answer = exchange(shared, task, request).await?;
         if let RequestOutcome::Failure(text) = judge(&Mask::None, answer.status, &answer.headers, &answer.body) {
-            return Err(text);
+            return Err(text.into());
         }
         self.sessions.insert(replica, session);
         Ok(())
     }
 
-    async fn ask(&mut self, shared: &Shared, task: &Task, base: &Url, replica: usize) -> Result<(), String> {
+    async fn ask(&mut self, shared: &Shared, task: &Task, base: &Url, replica: usize) -> Result<(), RequestFailure> {
         let mut request = task.request(base, &mut self.random, &self.known)?;
         self.identity.sign(request.headers_mut());
         if let Some(session) = self.sessions.get(&replica).filter(|_| task.opening.is_some()) {
@@ -216,8 +219,8 @@ impl User {
             self.sessions.remove(&replica);
         }
         match judge(&task.mask, answer.status, &answer.headers, &answer.body) {
-            RequestOutcome::Failure(text) => Err(text),
-            _ => self.capture(task, &answer.body),
+            RequestOutcome::Failure(text) => Err(text.into()),
+            _ => Ok(self.capture(task, &answer.body)?),
         }
     }
 
@@ -257,7 +260,7 @@ struct KeptAnswer {
 }
 
 /// Sends a request and waits for the whole answer.
-async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<KeptAnswer, String> {
+async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<KeptAnswer, RequestFailure> {
     let answer = async {
         let mut response = shared.client.execute(request).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
@@ -275,7 +278,7 @@ async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<Kept
     answer.await.map_err(|error| transport_error(&error, task.timeout.unwrap_or(shared.client_timeout)))
 }
 
-/// The whole answer is waited for, and its beginning kept: whoever answers may be anybody.
+/// The whole answer is waited for, and its beginning kept: a server may send anything.
 async fn bounded(mut response: Response, most: usize) -> reqwest::Result<Bytes> {
     let mut read = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
@@ -285,7 +288,7 @@ async fn bounded(mut response: Response, most: usize) -> reqwest::Result<Bytes> 
     Ok(read.freeze())
 }
 
-/// What comes of a stream while it is read.
+/// Beginning of a stream.
 async fn opening_of(mut response: Response) -> reqwest::Result<Bytes> {
     let until = tokio::time::Instant::now() + STREAM_READ;
     let mut read = BytesMut::new();
@@ -312,11 +315,11 @@ fn beginning_of(mut text: String) -> String {
 }
 
 /// A transport error without the address, which differs from request to request.
-fn transport_error(error: &reqwest::Error, timeout: Span) -> String {
+fn transport_error(error: &reqwest::Error, timeout: Span) -> RequestFailure {
     if error.is_timeout() {
-        return format!("{NO_ANSWER} {timeout} (client timeout)");
+        return RequestFailure::NoAnswer(format!("no answer within {timeout} (client timeout)"));
     }
     let root = crate::tls::cause(error);
     let what = if error.is_connect() { "connection failed" } else { "connection broken" };
-    format!("{what}: {root}")
+    RequestFailure::Failed(format!("{what}: {root}"))
 }

@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid, User, geteuid};
 /// The accounts that root hands the server to, the preferred one first.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
-/// Why there is nobody to run the server as.
+/// Reasons why there is no account to run the server.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     #[error("looking up the account `{name}`")]
@@ -32,7 +32,7 @@ pub enum AccountError {
         account: &'static str,
         /// The folder that is closed to it.
         closed: PathBuf,
-        /// What lies below it.
+        /// The folder that cannot be entered.
         path: PathBuf,
     },
 }

@@ -9,13 +9,13 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use super::download::{self, DownloadError};
+use super::server_folder::{is_executable, server_folder};
 
 /// The environment variable that names another place of the releases, such as a mirror behind a firewall.
 pub const RELEASES_VARIABLE: &str = "RBAC_BENCH_POSTGRES_RELEASES";
@@ -29,7 +29,7 @@ const USUAL_FOLDERS: [(&str, &str); 5] = [
     ("Applications/Postgres.app/Contents/Versions", ""),
 ];
 
-/// How often, and how long apart, a busy program is tried.
+/// Retries of a busy program, and the pause between them.
 const BUSY_RETRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -58,23 +58,23 @@ impl ServerBinaries {
     }
 }
 
-/// Where a server was found, in the order of the search.
+/// Source of a server, in the order of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinarySource {
     /// The folder the user named with `--pg-bin`.
     Explicit,
     /// A folder of `PATH`.
     Path,
-    /// What `pg_config --bindir` answers.
+    /// The answer of `pg_config --bindir`.
     PgConfig,
-    /// Where packages of this system put it.
+    /// A folder of this system's packages.
     UsualFolder,
     /// Downloaded by an earlier run.
     Cache,
     Download,
 }
 
-/// What the search reads of the environment.
+/// Environment of the search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPlaces {
     /// The folders of `PATH`, in order.
@@ -83,7 +83,7 @@ pub struct SearchPlaces {
     pub root: PathBuf,
     /// The folder of earlier downloads, one child per version; `None` when no home is known.
     pub cache: Option<PathBuf>,
-    /// Where the releases are downloaded from; `None` forbids downloading.
+    /// Address of the releases; `None` forbids downloading.
     pub releases_url: Option<String>,
 }
 
@@ -115,7 +115,7 @@ fn cache_home() -> Option<PathBuf> {
     env::var_os("HOME").and_then(absolute).map(|home| home.join(".cache"))
 }
 
-/// Why there is no server to start.
+/// Reasons why there is no server to start.
 #[derive(Debug, thiserror::Error)]
 pub enum BinariesError {
     #[error("`--pg-bin {}` holds no executable `postgres` and `initdb`", .dir.display())]
@@ -208,18 +208,6 @@ async fn downloaded_server(places: &SearchPlaces) -> Result<ServerBinaries, Bina
     let bin = download::download(url, cache).await.map_err(|source| BinariesError::NotDownloaded { source })?;
     let folder = server_folder(&bin).ok_or(BinariesError::NotFound)?;
     describe(folder, BinarySource::Download)
-}
-
-/// The folder behind `dir` that holds both programs: `dir/postgres` may be a link into another one.
-pub(super) fn server_folder(dir: &Path) -> Option<PathBuf> {
-    let postgres = dir.join("postgres").canonicalize().ok()?;
-    let folder = postgres.parent()?;
-    let complete = is_executable(&folder.join("postgres")) && is_executable(&folder.join("initdb"));
-    complete.then(|| folder.to_owned())
-}
-
-fn is_executable(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 fn describe(dir: PathBuf, source: BinarySource) -> Result<ServerBinaries, BinariesError> {

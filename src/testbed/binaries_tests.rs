@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
@@ -69,7 +70,7 @@ async fn each_place_is_used_when_those_before_it_hold_nothing() {
 }
 
 #[tokio::test]
-async fn a_named_folder_without_a_server_is_an_error_even_if_there_is_one_elsewhere() {
+async fn a_named_folder_without_a_server_is_an_error() {
     let (root, places) = machine();
     fake_server(&root.path().join("on-path"), "12.1");
     let wrong = root.path().join("wrong");
@@ -226,7 +227,7 @@ fn cached(places: &SearchPlaces) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Why the download from this release failed; checks that it left nothing.
+/// Error of the download from this release; checks that it left nothing.
 async fn refused(files: HashMap<String, Vec<u8>>, cut: Option<usize>) -> String {
     let (_root, mut places) = machine();
     places.releases_url = Some(Release::serve(files, cut).url);

@@ -1,6 +1,7 @@
 //! A program of the server as the supervisor's child: started, waited for, ended.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -10,9 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::supervisor::SupervisorError;
-
-/// How long the server may take to obey each signal: fast shutdown, immediate shutdown, no more asking.
+/// Signals that end the server, and the time to obey each: fast shutdown, immediate shutdown, no more asking.
 pub(super) const STOP_STEPS: [(Signal, Duration); 3] = [
     (Signal::SIGINT, Duration::from_secs(2)),
     (Signal::SIGQUIT, Duration::from_secs(2)),
@@ -23,14 +22,26 @@ pub(super) const STOP_STEPS: [(Signal, Duration); 3] = [
 pub(super) const POOLER_STOP_STEPS: [(Signal, Duration); 2] =
     [(Signal::SIGTERM, Duration::from_secs(2)), (Signal::SIGKILL, Duration::from_secs(2))];
 
-/// How often a child that is about to end is looked at.
+/// Interval of looking at a child that is about to end.
 pub(super) const FAST_TICK: Duration = Duration::from_millis(5);
 
-/// What happened while a child was waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    #[error("running `{}`", .program.display())]
+    Program {
+        program: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{}`, process {pid}, did not end within {:?} of SIGKILL", .program.display(), STOP_STEPS[2].1)]
+    Survived { program: PathBuf, pid: u32 },
+}
+
+/// End of a wait for a child.
 pub(super) enum ChildEvent {
     Ended(ExitStatus),
     /// The run is over: stdin is closed, or a signal came.
-    Told,
+    Stopped,
 }
 
 /// The run is over.
@@ -45,7 +56,7 @@ pub(super) struct RunningChild {
 
 impl RunningChild {
     /// Starts `command`, its output appended to `log`.
-    pub(super) fn start(command: Command, log: &Path) -> Result<Self, SupervisorError> {
+    pub(super) fn start(command: Command, log: &Path) -> Result<Self, ChildError> {
         Self::start_to_stop_by(&STOP_STEPS, command, log)
     }
 
@@ -54,13 +65,13 @@ impl RunningChild {
         stop_steps: &'static [(Signal, Duration)],
         mut command: Command,
         log: &Path,
-    ) -> Result<Self, SupervisorError> {
+    ) -> Result<Self, ChildError> {
         let program = PathBuf::from(command.get_program());
         let start = || {
             let out = File::options().create(true).append(true).open(log)?;
             command.stdout(out.try_clone()?).stderr(out).spawn()
         };
-        let failed = |source| SupervisorError::Program { program: program.clone(), source };
+        let failed = |source| ChildError::Program { program: program.clone(), source };
         let child = { start }().map_err(failed)?;
         Ok(Self { program, child, stop_steps })
     }
@@ -75,20 +86,20 @@ impl RunningChild {
         &mut self,
         orders: &Receiver<StopSignal>,
         tick: Duration,
-    ) -> Result<ChildEvent, SupervisorError> {
+    ) -> Result<ChildEvent, ChildError> {
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(ChildEvent::Ended(status));
             }
             match orders.recv_timeout(tick) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(StopSignal) | Err(RecvTimeoutError::Disconnected) => return Ok(ChildEvent::Told),
+                Ok(StopSignal) | Err(RecvTimeoutError::Disconnected) => return Ok(ChildEvent::Stopped),
             }
         }
     }
 
     /// Ends the child, step by step harder, and waits for it.
-    pub(super) fn stop(&mut self) -> Result<(), SupervisorError> {
+    pub(super) fn stop(&mut self) -> Result<(), ChildError> {
         for (signal, patience) in self.stop_steps {
             let deadline = Instant::now() + *patience;
             self.send(*signal);
@@ -99,7 +110,7 @@ impl RunningChild {
                 thread::sleep(FAST_TICK);
             }
         }
-        Err(SupervisorError::Survived { program: self.program.clone(), pid: self.child.id() })
+        Err(ChildError::Survived { program: self.program.clone(), pid: self.child.id() })
     }
 
     /// To the child alone: a server passes it on to its sessions, which are in groups of their own.
@@ -111,9 +122,9 @@ impl RunningChild {
         }
     }
 
-    /// How it ended, if it did.
-    pub(super) fn try_wait(&mut self) -> Result<Option<ExitStatus>, SupervisorError> {
-        self.child.try_wait().map_err(|source| SupervisorError::Program { program: self.program.clone(), source })
+    /// Exit status, if it has ended.
+    pub(super) fn try_wait(&mut self) -> Result<Option<ExitStatus>, ChildError> {
+        self.child.try_wait().map_err(|source| ChildError::Program { program: self.program.clone(), source })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the children are given: a scenario in the words of the gateway and of the backend.
+//! Settings of the children: a scenario in the words of the gateway and of the backend.
 
 use gateway_under_test::settings::{
     BackendSettings, DelaySettings, PoolSettings, PrePing, Settings, SlowWorkSettings, UsageCounterSettings,

@@ -1,13 +1,12 @@
 //! A private, throw-away PostgreSQL server.
 //!
 //! Reached through a Unix socket in a folder that only this user can enter, durability off, gone at the end. The
-//! server is not a child of this process but of a [`supervisor`], which outlives it by as long as it
+//! server is not a child of this process but of a [`supervisor`](super::supervisor), which outlives it by as long as it
 //! takes to stop the server and to remove the folder.
 
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -17,30 +16,30 @@ use tokio_postgres::NoTls;
 use super::binaries::ServerBinaries;
 use super::folder;
 use super::lifeline::Supervisor;
-use super::pgbouncer::{CONSOLE, POOLER_PORT};
-use super::supervisor::{self, SUPERUSER, StartedServer, SupervisorPlan};
+use super::names::{CONSOLE, POOLER_PORT, SUPERUSER};
+use super::server_log::{log_reason, log_tail};
+use super::supervisor::{StartedServer, SupervisorPlan};
 
+pub use super::lifeline::SupervisionError;
+pub use super::names::DATABASE;
 pub use super::plan::ClusterPlan;
 
-/// The database that is made in each cluster.
-pub const DATABASE: &str = "rbac";
-
-/// What a cluster takes when it is new, with its log of transactions.
+/// Disk space of a new cluster, with its log of transactions.
 const SPACE_MB: u64 = 96;
 
-/// How long `initdb` may take: a second is usual, a slow disk is not a failure.
+/// Deadline of `initdb`: a second is usual, a slow disk is not a failure.
 const INIT_DEADLINE: Duration = Duration::from_mins(1);
-/// How long the server may take from its start to its first answer.
+/// Deadline of the server's first answer after its start.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
-/// How long one attempt to connect, or one statement of the setup, may take.
+/// Timeout of one attempt to connect, or of one statement of the setup.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between two attempts to connect.
 const READY_POLL: Duration = Duration::from_millis(20);
 
-/// Where a cluster is put, and which program keeps it.
+/// Place of a cluster, and the program that supervises it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterHome {
-    /// The program with the subcommand [`supervisor::SUBCOMMAND`].
+    /// The program with the subcommand [`super::supervisor::SUBCOMMAND`].
     pub supervisor: PathBuf,
     /// The folder in which the cluster's own is made; `/tmp` is used when it is too deep for a socket.
     pub temp_dir: PathBuf,
@@ -56,43 +55,20 @@ impl ClusterHome {
     }
 }
 
-/// Why a private cluster could not be started or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    #[error("starting the supervisor of PostgreSQL, `{}`", .program.display())]
-    SpawnSupervisor {
-        program: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("talking to the supervisor of PostgreSQL")]
-    Talk(#[source] io::Error),
-    #[error("invalid report of the PostgreSQL supervisor: {line:?}")]
-    Gibberish {
-        line: String,
-        /// Why it is none.
-        #[source]
-        source: serde_json::Error,
-    },
-    #[error("PostgreSQL supervisor exited without a report ({status})")]
-    SupervisorGone { status: ExitStatus },
+    #[error(transparent)]
+    Supervision(#[from] SupervisionError),
     #[error("the supervisor of PostgreSQL made no cluster within {INIT_DEADLINE:?}")]
     NoReport,
-    #[error("no private PostgreSQL: {reason}")]
-    Failed {
-        /// What happened, in the supervisor's words, with its causes.
-        reason: String,
-        /// The last lines of the server's log, oldest first.
-        log: Vec<String>,
-    },
     #[error(
         "the temporary folder `{}` is full: {free_mb} MB are free, and a private PostgreSQL needs {SPACE_MB} MB",
         .folder.display()
     )]
     NoSpace { folder: PathBuf, free_mb: u64 },
-    #[error("PostgreSQL gave no answer within {READY_DEADLINE:?}, its log says `{}`", supervisor::log_reason(.log))]
+    #[error("PostgreSQL gave no answer within {READY_DEADLINE:?}, its log says `{}`", log_reason(.log))]
     NoAnswer {
-        /// What the last attempt saw; `None` when it was still waiting.
+        /// Error of the last attempt; `None` when it was still waiting.
         #[source]
         source: Option<tokio_postgres::Error>,
         /// The last lines of the server's log, oldest first.
@@ -104,9 +80,9 @@ pub enum ClusterError {
         #[source]
         source: Option<tokio_postgres::Error>,
     },
-    #[error("PgBouncer gave no answer within {READY_DEADLINE:?}, its log says `{}`", supervisor::log_reason(.log))]
+    #[error("PgBouncer gave no answer within {READY_DEADLINE:?}, its log says `{}`", log_reason(.log))]
     NoPooler {
-        /// What the last attempt saw.
+        /// Error of the last attempt.
         #[source]
         source: tokio_postgres::Error,
         /// The last lines of its log, oldest first.
@@ -186,7 +162,7 @@ impl PgCluster {
         &self.version
     }
 
-    /// The file that the server logs to, removed at the end: whoever wants to keep it copies it before.
+    /// The file that the server logs to, removed at the end: anyone who wants to keep it copies it before.
     pub fn log_path(&self) -> &Path {
         &self.server.log
     }
@@ -206,12 +182,12 @@ impl PgCluster {
         self.server.postmaster
     }
 
-    /// How to connect to [`DATABASE`] as superuser.
+    /// Connection settings to [`DATABASE`] as superuser.
     pub fn config(&self) -> tokio_postgres::Config {
         connection_to(&self.server, DATABASE)
     }
 
-    /// How to connect to the console of its `PgBouncer`, and the file which that logs to; `None` without one.
+    /// Connection settings to the console of its `PgBouncer`, and the file which that logs to; `None` without one.
     pub fn pgbouncer(&self) -> Option<(tokio_postgres::Config, &Path)> {
         let log = self.server.pgbouncer_log.as_deref()?;
         Some((console_of(&self.server), log))
@@ -233,7 +209,7 @@ impl PgCluster {
     /// # Cancel safety
     /// Safe: nothing that was read is lost.
     pub async fn gone(&mut self) -> ClusterError {
-        self.supervisor.next_failure().await
+        self.supervisor.next_failure().await.into()
     }
 
     /// Stops the server and waits until its folder is gone, at most about 16 s. A second call does nothing.
@@ -247,7 +223,7 @@ impl PgCluster {
         let outcome = self.supervisor.end().await;
         self.sweep_leftovers().await?;
         self.stopped = true;
-        outcome.map_or(Ok(()), Err)
+        outcome.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Does the supervisor's work when the supervisor could not.
@@ -278,7 +254,7 @@ async fn start_server(supervisor: &mut Supervisor, plan: &SupervisorPlan) -> Res
     let server = timeout(INIT_DEADLINE, supervisor.started()).await.ok().ok_or(ClusterError::NoReport)??;
     let outcome = tokio::select! {
         outcome = async { set_up(&server).await?; wait_for_pooler(&server).await } => outcome,
-        error = supervisor.next_failure() => Err(error),
+        error = supervisor.next_failure() => Err(error.into()),
     };
     outcome.map(|()| server)
 }
@@ -294,7 +270,7 @@ async fn set_up(server: &StartedServer) -> Result<(), ClusterError> {
             _ if Instant::now() < deadline => sleep(READY_POLL).await,
             last => {
                 let source = last.ok().and_then(Result::err);
-                return Err(ClusterError::NoAnswer { source, log: supervisor::log_tail(&server.log) });
+                return Err(ClusterError::NoAnswer { source, log: log_tail(&server.log) });
             }
         }
     }
@@ -309,7 +285,7 @@ async fn wait_for_pooler(server: &StartedServer) -> Result<(), ClusterError> {
         match config.connect(NoTls).await {
             Ok(_) => return Ok(()),
             Err(_) if Instant::now() < deadline => sleep(READY_POLL).await,
-            Err(source) => return Err(ClusterError::NoPooler { source, log: supervisor::log_tail(log) }),
+            Err(source) => return Err(ClusterError::NoPooler { source, log: log_tail(log) }),
         }
     }
 }

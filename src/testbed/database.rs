@@ -8,11 +8,11 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 use super::cluster::{self, ClusterError, PgCluster};
-use super::supervisor;
+use super::names;
 use crate::database::TlsMode;
 use crate::scenario::Scenario;
 
-/// Why a database of the user's own cannot be used.
+/// Reasons why a database of the user's own cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnDatabaseError {
     #[error("invalid database URL: {reason}; expected the form `postgresql://user:password@host:5432/database`")]
@@ -83,7 +83,6 @@ impl OwnDatabase {
         Ok(Self { database, host, port, user, dbname })
     }
 
-    /// How to connect.
     pub fn config(&self) -> &Config {
         self.database.config()
     }
@@ -115,7 +114,7 @@ impl OwnDatabase {
     }
 }
 
-/// What an experiment stores its data in.
+/// Database of an experiment.
 #[derive(Debug)]
 pub(super) enum Database {
     /// A throw-away cluster.
@@ -179,7 +178,7 @@ impl Database {
         let (host, port, user, password, dbname) = match self {
             Self::Private(cluster) => {
                 let host = DatabaseHost::Socket(cluster.socket_dir().to_owned());
-                (host, cluster.gateway_port(), supervisor::SUPERUSER.to_owned(), None, cluster::DATABASE.to_owned())
+                (host, cluster.gateway_port(), names::SUPERUSER.to_owned(), None, cluster::DATABASE.to_owned())
             }
             Self::Own { database, .. } => {
                 let OwnDatabase { host, port, user, dbname, .. } = database.as_ref();

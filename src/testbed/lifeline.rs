@@ -1,18 +1,45 @@
 //! The supervisor of PostgreSQL, seen from the run: a child, and the pipe whose end is its signal to stop.
 
 use std::io;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::cluster::ClusterError;
 use super::supervisor::{self, StartedServer, SupervisorPlan, SupervisorReport};
 
-/// How long the supervisor may take to stop what it keeps and to remove the folder; its own steps add up to 12 s.
+/// Reasons why a supervisor gives no server.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisionError {
+    #[error("starting the supervisor of PostgreSQL, `{}`", .program.display())]
+    Spawn {
+        program: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("talking to the supervisor of PostgreSQL")]
+    Talk(#[source] io::Error),
+    #[error("invalid report of the PostgreSQL supervisor: {line:?}")]
+    Gibberish {
+        line: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("PostgreSQL supervisor exited without a report ({status})")]
+    Gone { status: ExitStatus },
+    #[error("no private PostgreSQL: {reason}")]
+    Failed {
+        /// Error in the supervisor's words, with its causes.
+        reason: String,
+        /// The last lines of the server's log, oldest first.
+        log: Vec<String>,
+    },
+}
+
+/// Deadline of the supervisor for stopping its children and removing the folder; its own steps add up to 12 s.
 const STOP_DEADLINE: Duration = Duration::from_secs(16);
 
 /// The supervisor's process, seen from the run.
@@ -26,8 +53,8 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Starts the program as a supervisor.
-    pub(super) fn spawn(program: &Path) -> Result<Self, ClusterError> {
-        let failed = |source| ClusterError::SpawnSupervisor { program: program.to_owned(), source };
+    pub(super) fn spawn(program: &Path) -> Result<Self, SupervisionError> {
+        let failed = |source| SupervisionError::Spawn { program: program.to_owned(), source };
         let mut child = Command::new(program)
             .arg(supervisor::SUBCOMMAND)
             .stdin(Stdio::piped())
@@ -45,11 +72,11 @@ impl Supervisor {
     }
 
     /// Sends the plan.
-    pub(super) async fn order(&mut self, plan: &SupervisorPlan) -> Result<(), ClusterError> {
-        let mut line = serde_json::to_vec(plan).map_err(|error| ClusterError::Talk(error.into()))?;
+    pub(super) async fn order(&mut self, plan: &SupervisorPlan) -> Result<(), SupervisionError> {
+        let mut line = serde_json::to_vec(plan).map_err(|error| SupervisionError::Talk(error.into()))?;
         line.push(b'\n');
         match &mut self.lifeline {
-            Some(lifeline) => lifeline.write_all(&line).await.map_err(ClusterError::Talk),
+            Some(lifeline) => lifeline.write_all(&line).await.map_err(SupervisionError::Talk),
             None => Ok(()),
         }
     }
@@ -58,17 +85,17 @@ impl Supervisor {
     ///
     /// # Cancel safety
     /// Safe: nothing that was read is lost.
-    pub(super) async fn started(&mut self) -> Result<StartedServer, ClusterError> {
+    pub(super) async fn started(&mut self) -> Result<StartedServer, SupervisionError> {
         match self.next_report().await? {
             SupervisorReport::Started(server) => Ok(server),
-            SupervisorReport::Failed { reason, log } => Err(ClusterError::Failed { reason, log }),
+            SupervisorReport::Failed { reason, log } => Err(SupervisionError::Failed { reason, log }),
         }
     }
 
-    async fn next_report(&mut self) -> Result<SupervisorReport, ClusterError> {
-        match self.reports.next_line().await.map_err(ClusterError::Talk)? {
-            Some(line) => serde_json::from_str(&line).map_err(|source| ClusterError::Gibberish { line, source }),
-            None => Err(ClusterError::SupervisorGone { status: self.child.wait().await.map_err(ClusterError::Talk)? }),
+    async fn next_report(&mut self) -> Result<SupervisorReport, SupervisionError> {
+        match self.reports.next_line().await.map_err(SupervisionError::Talk)? {
+            Some(line) => serde_json::from_str(&line).map_err(|source| SupervisionError::Gibberish { line, source }),
+            None => Err(SupervisionError::Gone { status: self.child.wait().await.map_err(SupervisionError::Talk)? }),
         }
     }
 
@@ -76,11 +103,11 @@ impl Supervisor {
     ///
     /// # Cancel safety
     /// Safe: nothing that was read is lost.
-    pub(super) async fn next_failure(&mut self) -> ClusterError {
+    pub(super) async fn next_failure(&mut self) -> SupervisionError {
         loop {
             match self.next_report().await {
                 Ok(SupervisorReport::Started(_)) => {}
-                Ok(SupervisorReport::Failed { reason, log }) => return ClusterError::Failed { reason, log },
+                Ok(SupervisorReport::Failed { reason, log }) => return SupervisionError::Failed { reason, log },
                 Err(error) => return error,
             }
         }
@@ -92,7 +119,7 @@ impl Supervisor {
     }
 
     /// Lets the supervisor end, by force if it takes too long; gives the failure that it reported, if any.
-    pub(super) async fn end(&mut self) -> Option<ClusterError> {
+    pub(super) async fn end(&mut self) -> Option<SupervisionError> {
         self.lifeline = None;
         let Ok(last) = timeout(STOP_DEADLINE, self.next_failure()).await else {
             tracing::warn!("the supervisor of PostgreSQL did not end within {STOP_DEADLINE:?}");
@@ -102,7 +129,7 @@ impl Supervisor {
             return None;
         };
         match last {
-            ClusterError::SupervisorGone { status } if status.success() => None,
+            SupervisionError::Gone { status } if status.success() => None,
             error => {
                 // After its last report the supervisor has yet to end.
                 if timeout(STOP_DEADLINE, self.child.wait()).await.is_err() {

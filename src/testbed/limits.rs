@@ -5,7 +5,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 #[derive(Debug, thiserror::Error)]
 #[error("{who} need {needed} file descriptors, the limit is {allowed}")]
 pub struct DescriptorError {
-    /// Who needs them, and how many of them there are: `4000 users`.
+    /// Users of the descriptors, and their number: `4000 users`.
     pub who: String,
     /// Descriptors that they need.
     pub needed: u64,

@@ -1,4 +1,4 @@
-//! Where an experiment runs: a private PostgreSQL cluster, gateway replicas, the slow backend.
+//! The testbed: a private PostgreSQL cluster, gateway replicas, the slow backend.
 //!
 //! PostgreSQL comes from [`binaries`] (found, or fetched by [`download`]), lives in a temporary [`folder`] as an
 //! unprivileged account, is the child of a [`supervisor`], and is seen by the run as a [`cluster`]; so does a [`pgbouncer`]
@@ -17,10 +17,13 @@ pub mod download;
 pub mod folder;
 mod lifeline;
 pub mod limits;
+mod names;
 pub mod pgbouncer;
 mod plan;
 mod process;
 mod seed;
+mod server_folder;
+mod server_log;
 pub mod service;
 mod serving;
 pub mod speed;
@@ -55,11 +58,11 @@ const OTHER_CONNECTIONS: u32 = 16;
 /// Server connections that `PgBouncer` has given up may be there a moment longer than in its own count.
 const CLOSING_CONNECTIONS: u32 = 32;
 
-/// How long a replica may take until `/ready` says so.
+/// Deadline of a replica's `/ready`.
 const READY_DEADLINE: Duration = Duration::from_secs(10);
 const READY_POLL: Duration = Duration::from_millis(20);
 
-/// Why a testbed could not be set up.
+/// Reasons why a testbed could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {
     #[error(transparent)]
@@ -79,7 +82,7 @@ pub enum TestbedError {
     #[error("gateway `{name}` gave no ready answer within {} s: {last}", READY_DEADLINE.as_secs())]
     NotReady {
         name: String,
-        /// What it reported last.
+        /// Last report.
         last: String,
     },
     #[error("cannot prepare to ask whether a replica is ready")]
@@ -113,12 +116,12 @@ impl TestbedError {
     }
 }
 
-/// What a testbed is made of, apart from the scenario.
+/// Settings of a testbed, apart from the scenario.
 #[derive(Clone, Debug)]
 pub struct TestbedConfig {
     /// The PostgreSQL to use.
     pub database: DatabaseSource,
-    /// Where children write their logs; in the private cluster's own folder when there is no other.
+    /// Folder of the children's logs; in the private cluster's own folder when there is no other.
     pub logs: Option<PathBuf>,
     /// Port of the first replica; 0 lets the system choose. The others' is always chosen.
     pub port: u16,
@@ -128,13 +131,13 @@ pub struct TestbedConfig {
     pub jwt_secret: Option<String>,
 }
 
-/// Where the data of an experiment are to be stored.
+/// Database for the data of an experiment.
 #[derive(Clone, Debug)]
 pub enum DatabaseSource {
     /// In a throw-away cluster.
     Private {
         binaries: binaries::ServerBinaries,
-        /// Where it lives, and which program keeps it.
+        /// Place of the cluster, and the program that supervises it.
         home: ClusterHome,
         /// The `PgBouncer` in front of it, where the scenario asks for one.
         pgbouncer: Option<pgbouncer::Program>,
@@ -229,12 +232,12 @@ impl Testbed {
         }
     }
 
-    /// How to connect to the database under test.
+    /// Connection settings to the database under test.
     pub fn database(&self) -> tokio_postgres::Config {
         self.database.config()
     }
 
-    /// How to connect to it as `role`, to watch; as [`Testbed::database`] does, without one.
+    /// Connection settings to it as `role`, to watch; as [`Testbed::database`] does, without one.
     pub fn monitor_database(&self, role: Option<&str>) -> tokio_postgres::Config {
         let mut config = self.database.config();
         if let Some(role) = role {

@@ -1,7 +1,7 @@
 //! `PgBouncer` in front of the private PostgreSQL: where its program lies, and what it is configured with.
 //!
 //! It is a second child of the [`supervisor`](super::supervisor), beside the server, and so ends with it. It listens on a socket
-//! in the same folder as the server's, under another number, and trusts whoever can enter that folder.
+//! in the same folder as the server's, under another number, and trusts anyone who can enter that folder.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,16 +14,8 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::binaries::SearchPlaces;
-use super::cluster::DATABASE;
-use super::folder::PORT;
-use super::supervisor::SUPERUSER;
+use super::names::{DATABASE, POOLER_PORT, PORT, SUPERUSER};
 use crate::scenario::{PgBouncer, ServerResetQuery};
-
-/// The number in the name of its socket.
-pub(super) const POOLER_PORT: u16 = 6432;
-
-/// The database that is its console.
-pub(super) const CONSOLE: &str = "pgbouncer";
 
 /// Folders below the root that hold it where `PATH` does not: packages put it where only root's `PATH` looks.
 const USUAL_FOLDERS: [&str; 6] = [
@@ -43,7 +35,7 @@ pub struct Program {
     pub version: String,
 }
 
-/// Why there is no `PgBouncer` to start.
+/// Reasons why there is no `PgBouncer` to start.
 #[derive(Debug, thiserror::Error)]
 pub enum PgBouncerError {
     #[error(
@@ -89,7 +81,7 @@ fn parse_version(text_seen: &str) -> Option<String> {
     version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
 }
 
-/// What the supervisor is asked for beside the server.
+/// Order to the supervisor for the pooler beside the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PgBouncerPlan {
     pub program: PathBuf,
@@ -100,7 +92,7 @@ pub struct PgBouncerPlan {
 }
 
 impl PgBouncerPlan {
-    /// What a scenario asks for.
+    /// Plan for a scenario.
     #[must_use]
     pub fn of(scenario: &PgBouncer, program: &Program, log: Option<PathBuf>) -> Self {
         let always = u8::from(scenario.server_reset_query == ServerResetQuery::Always);
@@ -171,12 +163,12 @@ pub(super) async fn close_servers(console: &tokio_postgres::Config) -> Result<()
     tokio::join!(kill, connection).0
 }
 
-/// Where its configuration is, in a cluster's folder.
+/// Path of its configuration in a cluster's folder.
 pub(super) fn ini_in(folder: &Path) -> PathBuf {
     folder.join("pgbouncer.ini")
 }
 
-/// Where the supervisor writes down its process, in a cluster's folder.
+/// Path at which the supervisor writes down its process, in a cluster's folder.
 pub(super) fn pid_in(folder: &Path) -> PathBuf {
     folder.join("pgbouncer.pid")
 }

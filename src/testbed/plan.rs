@@ -1,10 +1,10 @@
-//! How a private cluster is set up.
+//! Settings of a private cluster.
 
 use std::collections::BTreeMap;
 
 use super::pgbouncer::PgBouncerPlan;
 
-/// How a cluster is set up.
+/// Settings of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterPlan {
     /// `max_connections`; the server keeps `superuser_reserved_connections` (3) of them for superusers.
@@ -13,7 +13,7 @@ pub struct ClusterPlan {
     pub shared_buffers_mb: u32,
     /// Further settings by name, which win over those of the testbed.
     pub settings: BTreeMap<String, String>,
-    /// What stands in front of the server.
+    /// The pooler in front of the server.
     pub pgbouncer: Option<PgBouncerPlan>,
 }
 
@@ -35,7 +35,7 @@ impl ClusterPlan {
     }
 }
 
-/// What every private cluster is set to.
+/// Settings of every private cluster.
 const TESTBED_SETTINGS: [(&str, &str); 13] = [
     // Nothing in it outlives the run, so nothing needs to reach the disk.
     ("fsync", "off"),
@@ -50,7 +50,7 @@ const TESTBED_SETTINGS: [(&str, &str); 13] = [
     ("track_activity_query_size", "4096"),
     // Compiling a query in one run and not in the next is noise.
     ("jit", "off"),
-    // Only the owner and root: whoever reaches the socket is superuser.
+    // Only the owner and root: anyone who reaches the socket is superuser.
     ("unix_socket_permissions", "0700"),
     ("logging_collector", "off"),
     ("log_destination", "stderr"),

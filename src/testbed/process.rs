@@ -10,13 +10,13 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// What the folder of a supervisor begins with; its process number follows.
+/// Beginning of a supervisor's folder's name; its process number follows.
 pub(super) const FOLDER_PREFIX: &str = "rbac-bench-";
 
 /// The file in it that says who that was.
 pub(super) const OWNER_FILE: &str = "owner.pid";
 
-/// How long a leftover process may take to obey a signal.
+/// Time for a leftover process to obey a signal.
 const PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -102,7 +102,7 @@ pub(super) fn parse_pid(text: &str) -> Option<Pid> {
     text.parse().ok().filter(|pid| *pid > 0).map(Pid::from_raw)
 }
 
-/// What `/proc/<pid>/stat` says of a process.
+/// Fields of `/proc/<pid>/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ProcessStat {
     /// Dead, only its parent has not asked for its status yet.

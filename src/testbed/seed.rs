@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng};
 use reqwest::header::HeaderValue;
 use tokio_postgres::Client;
 
-use super::cluster::DATABASE;
 use super::database::Database;
+use super::names::DATABASE;
 use crate::scenario::{Identities, Scenario};
 
 const DATA: &str = include_str!("../../fixtures/rbac/data.sql");
@@ -27,7 +27,6 @@ const DATABASE_ADMINS: u32 = 20;
 /// Long enough for the longest run.
 const TOKEN_LIFETIME_S: u64 = 24 * 3600;
 
-/// Why the data set could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     #[error("cannot load the data set")]
@@ -48,7 +47,7 @@ pub enum SeedError {
     Token(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Who may ask the gateway.
+/// Callers of the gateway.
 #[derive(Debug)]
 pub(super) struct Callers {
     /// An `Authorization` header for each user of the load.
@@ -59,7 +58,7 @@ pub(super) struct Callers {
     pub(super) loaded: bool,
 }
 
-/// What the history of the tables is written down in.
+/// Table in which the history of the migrations is kept.
 const HISTORY: &str = "refinery_schema_history";
 
 /// A hash that no password has.
@@ -161,7 +160,7 @@ pub(super) fn admin_token(jwt_secret: &str) -> Result<String, SeedError> {
     token(jwt_secret, PLATFORM_ADMIN, "demo-admin", &TeamScope::Unrestricted)
 }
 
-/// In the fixture, whoever is in no team is an administrator.
+/// In the fixture, anyone who is in no team is an administrator.
 fn teams_of(email: &str, teams: &HashMap<String, String>) -> TeamScope {
     teams.get(email).map_or(TeamScope::Unrestricted, |team| TeamScope::Teams(vec![team.clone()]))
 }
@@ -188,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identities_come_in_the_proportions_that_were_asked_for_whatever_the_total() {
+    fn identities_come_in_the_requested_proportions() {
         for (platform_admin, database_admin, regular) in [(3, 1, 6), (1, 1, 5), (3, 1, 16), (0, 0, 1), (2, 3, 9)] {
             let identities = Identities { platform_admin, database_admin, regular };
             let total = f64::from(platform_admin + database_admin + regular);

@@ -12,13 +12,12 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// How long a service may take to say where it listens.
+/// Deadline of a service for saying where it listens.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long it may take to end once its standard input is closed, before it is killed.
+/// Time to end once its standard input is closed, before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Why a service could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("cannot start `{program}` as {name}", program = program.display())]
@@ -100,7 +99,7 @@ impl Service {
         Ok(Self { name: name.to_owned(), child, lifeline: Some(lifeline), listening, log: log.to_owned() })
     }
 
-    /// Where it serves.
+    /// Address that it serves.
     pub fn listening(&self) -> &Listening {
         &self.listening
     }

@@ -13,7 +13,7 @@ pub struct ServedGateway {
     pub scope: SessionScope,
     /// A token of the demo platform administrator.
     pub admin_token: String,
-    /// A token of a regular user, whom only their roles let through.
+    /// A token of a regular user, who is let through by roles alone.
     pub user_token: String,
     /// The password of every user; `None` when the data were there before.
     pub password: Option<String>,

@@ -1,4 +1,4 @@
-//! How fast this machine is, as far as a load cares: system calls on loopback sockets, which most of the work of a gateway,
+//! Speed of this machine, as far as a load cares: system calls on loopback sockets, which most of the work of a gateway,
 //! a database and a load generator on one machine consists of.
 
 use std::io::{self, Read, Write};
@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long one measurement lasts; the best of [`TRIES`] counts, since others may have the cores in between.
+/// Duration of one measurement; the best of [`TRIES`] counts, since others may have the cores in between.
 const LASTS: Duration = Duration::from_millis(100);
 const TRIES: usize = 5;
 
@@ -17,7 +17,7 @@ const REFERENCE: f64 = 325_000.0;
 /// requests a second.
 const USERS_PER_SPEED: f64 = 4000.0;
 
-/// How fast this machine is, all of its cores together, as a multiple of the reference; `None` when it cannot be measured.
+/// Speed of this machine, all of its cores together, as a multiple of the reference; `None` when it cannot be measured.
 pub fn relative_speed() -> Option<f64> {
     let rates = (0..TRIES).filter_map(|_| messages_per_second());
     rates.max_by(f64::total_cmp).map(|rate| rate / REFERENCE)

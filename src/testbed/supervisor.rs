@@ -6,7 +6,7 @@
 //! line, a [`SupervisorReport`]; and waits. When its stdin ends, or it is asked to terminate, it stops what it has started
 //! and removes the folder.
 //!
-//! What it leaves behind when it is killed itself is left to [`super::folder::sweep_stale`].
+//! Leftovers of a killed supervisor are removed by [`super::folder::sweep_stale`].
 
 use std::collections::BTreeMap;
 use std::env;
@@ -25,23 +25,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::account::{AccountError, ServerAccount};
-use super::child::{ChildEvent, FAST_TICK, POOLER_STOP_STEPS, RunningChild, STOP_STEPS, StopSignal};
-use super::folder::{ClusterFolder, PORT};
+use super::child::{ChildError, ChildEvent, FAST_TICK, POOLER_STOP_STEPS, RunningChild, StopSignal};
+use super::folder::ClusterFolder;
+use super::names::{PORT, SUPERUSER};
 use super::pgbouncer::{self, PgBouncerPlan};
+use super::server_log::{log_reason, log_tail};
 
 /// The hidden subcommand under which the program is the supervisor.
 pub const SUBCOMMAND: &str = "supervise-postgres";
 
-/// The superuser of a private cluster.
-pub(super) const SUPERUSER: &str = "postgres";
-
-/// How often the server is looked at while it serves: rarely, so that watching does not disturb what is measured.
+/// Interval of looking at the server while it serves: long, so that watching does not disturb what is measured.
 const SLOW_TICK: Duration = Duration::from_millis(200);
 
-/// Lines of the log that go into a report.
-const LOG_TAIL: usize = 12;
-
-/// What the supervisor is asked for: one line of JSON on its stdin.
+/// Order to the supervisor: one line of JSON on its stdin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupervisorPlan {
     /// The program `initdb`.
@@ -52,12 +48,12 @@ pub struct SupervisorPlan {
     pub temp_dir: PathBuf,
     /// The server's settings, by name.
     pub settings: BTreeMap<String, String>,
-    /// What is wanted in front of the server.
+    /// The pooler in front of the server.
     #[serde(default)]
     pub pgbouncer: Option<PgBouncerPlan>,
 }
 
-/// What the supervisor says: one line of JSON on its stdout, and a second one when the server ends by itself.
+/// Reports of the supervisor: one line of JSON on its stdout, and a second one when the server ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum SupervisorReport {
@@ -65,7 +61,7 @@ pub enum SupervisorReport {
     Started(StartedServer),
     /// There is no server, or no longer one, and its folder is gone.
     Failed {
-        /// What happened, with its causes.
+        /// Error with its causes.
         reason: String,
         /// The last lines of the server's log, oldest first.
         log: Vec<String>,
@@ -84,12 +80,11 @@ pub struct StartedServer {
     pub log: PathBuf,
     /// The process of the server.
     pub postmaster: u32,
-    /// What `PgBouncer` logs to, where there is one.
+    /// Log of `PgBouncer`, where there is one.
     #[serde(default)]
     pub pgbouncer_log: Option<PathBuf>,
 }
 
-/// Why the supervisor failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SupervisorError {
     #[error("reading the plan of the cluster from stdin")]
@@ -100,17 +95,13 @@ pub enum SupervisorError {
     Account(#[from] AccountError),
     #[error("making a folder for the cluster in `{}`", .temp_dir.display())]
     Folder {
-        /// Where it was to be.
+        /// Parent of the folder.
         temp_dir: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("running `{}`", .program.display())]
-    Program {
-        program: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Child(#[from] ChildError),
     #[error("`{}` ended by itself ({status}), its log says `{}`", .program.display(), log_reason(.log))]
     Ended {
         program: PathBuf,
@@ -120,8 +111,6 @@ pub enum SupervisorError {
     },
     #[error("writing the files of PgBouncer")]
     PoolerFiles(#[source] io::Error),
-    #[error("`{}`, process {pid}, did not end within {:?} of SIGKILL", .program.display(), STOP_STEPS[2].1)]
-    Survived { program: PathBuf, pid: u32 },
 }
 
 /// Runs the supervisor on this process's stdin and stdout, until it is asked to stop.
@@ -203,7 +192,7 @@ fn run(plan: &SupervisorPlan, orders: &Receiver<StopSignal>) -> Result<(), Super
     }
 }
 
-/// A folder, what is to live in it, and as whom.
+/// A folder, the plan of its cluster, and the account to run it.
 struct ClusterSupervisor<'a> {
     plan: &'a SupervisorPlan,
     folder: ClusterFolder,
@@ -228,7 +217,7 @@ impl ClusterSupervisor<'_> {
         match initdb.wait_or_order(orders, FAST_TICK)? {
             ChildEvent::Ended(status) if status.success() => Ok(ControlFlow::Continue(())),
             ChildEvent::Ended(status) => Err(ended(&self.plan.initdb, status, &self.folder.log())),
-            ChildEvent::Told => {
+            ChildEvent::Stopped => {
                 initdb.stop()?;
                 Ok(ControlFlow::Break(()))
             }
@@ -264,10 +253,10 @@ impl ClusterSupervisor<'_> {
         // Whatever becomes of it, the server is stopped.
         let stopped = pooler.as_mut().map_or(Ok(()), RunningChild::stop);
         postgres.stop()?;
-        stopped
+        Ok(stopped?)
     }
 
-    /// Starts `PgBouncer`, and writes down which process it is, for whoever has to clear up after this one.
+    /// Starts `PgBouncer`, and writes down which process it is, for anyone who has to clear up after this one.
     fn start_pooler(&self, plan: &PgBouncerPlan) -> Result<RunningChild, SupervisorError> {
         let folder = self.folder.path();
         let ini = plan.write_files(folder, &self.folder.socket_dir()).map_err(SupervisorError::PoolerFiles)?;
@@ -312,22 +301,6 @@ fn ended(program: &Path, status: ExitStatus, log: &Path) -> SupervisorError {
 /// The names that PostgreSQL's programs read: `PGDATA`, `PGHOST`, `PGOPTIONS` and the like.
 fn postgres_variables(names: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     names.filter(|name| name.as_encoded_bytes().starts_with(b"PG"))
-}
-
-/// The last lines of a log, oldest first; empty when it cannot be read.
-pub(super) fn log_tail(log: &Path) -> Vec<String> {
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LOG_TAIL)..].iter().map(|line| (*line).to_owned()).collect()
-}
-
-/// The line of a log that says why: the last one that calls itself fatal, from that word on, else the last one.
-pub(super) fn log_reason(log: &[String]) -> &str {
-    let fatal =
-        |line: &'_ str| ["FATAL:", "PANIC:", "initdb: error:", "FATAL "].iter().find_map(|mark| line.find(mark));
-    let reason = log.iter().rev().find_map(|line| fatal(line).map(|at| &line[at..]));
-    reason.or_else(|| log.last().map(String::as_str)).unwrap_or("nothing")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{LONGEST, PatternCounts};
 
-/// What begins a traceback.
+/// First line of a traceback.
 const TRACEBACK: &str = "Traceback (most recent call last):";
 
 /// Counts the texts of a log as it is read. Of a traceback only its last [`LONGEST`] bytes are kept.
@@ -11,7 +11,7 @@ pub struct LogReader {
     tally: PatternCounts,
     /// The traceback that goes on.
     traceback: Option<String>,
-    /// What stands before each of its lines, such as a container's name.
+    /// Prefix of each of its lines, such as a container's name.
     prefix: String,
 }
 
@@ -47,7 +47,7 @@ impl LogReader {
         }
     }
 
-    /// What was met.
+    /// Counts of the patterns.
     #[must_use]
     pub fn end(self) -> PatternCounts {
         self.tally

@@ -16,7 +16,7 @@ pub use tally::{PatternCount, PatternCounts};
 /// Bytes of one text that are read. Whatever is longer says what it has to say before.
 pub const LONGEST: usize = 8_192;
 
-/// What a text says.
+/// Kinds of error texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextKind {
@@ -69,7 +69,7 @@ pub struct PoolLimits {
     /// Connections of the pool.
     pub size: Option<u32>,
     pub overflow: Option<u32>,
-    /// How long a checkout waits, in seconds.
+    /// Timeout of a checkout, in seconds.
     pub timeout_s: Option<f64>,
 }
 
@@ -77,7 +77,7 @@ pub struct PoolLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Recognised {
     pub kind: TextKind,
-    /// Who says it: `SQLAlchemy`, `PostgreSQL`, `PgBouncer`.
+    /// Library that it is of: `SQLAlchemy`, `PostgreSQL`, `PgBouncer`.
     pub library: &'static str,
     /// The limits it tells.
     pub limits: PoolLimits,

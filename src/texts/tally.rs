@@ -6,20 +6,20 @@ use serde::Serialize;
 
 use super::{PoolLimits, Recognised, TextKind, recognise};
 
-/// What is known of one kind of text.
+/// Count of one kind of text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PatternCount {
-    /// How often it was met.
+    /// Number of occurrences.
     pub count: u64,
     /// The limits it reported last.
     pub limits: PoolLimits,
 }
 
-/// Who tells of an error. `PgBouncer` logs the end of one session up to three times: what it reported to the client, that it
+/// Source of an error. `PgBouncer` logs the end of one session up to three times: what it reported to the client, that it
 /// closes the client, and that it closes the server connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum LogSource {
-    Whoever,
+    Any,
     PoolerError,
     ClosesClient,
     ClosesServer,
@@ -28,7 +28,7 @@ enum LogSource {
 impl LogSource {
     fn of(kind: TextKind, text: &str) -> Self {
         if !kind.is_pgbouncer() {
-            return Self::Whoever;
+            return Self::Any;
         }
         if text.contains("pooler error:") {
             return Self::PoolerError;
@@ -37,7 +37,7 @@ impl LogSource {
         match text.split_once("closing because:") {
             Some((before, _)) if before.contains("S-0x") => Self::ClosesServer,
             Some(_) => Self::ClosesClient,
-            None => Self::Whoever,
+            None => Self::Any,
         }
     }
 }
@@ -70,7 +70,7 @@ impl PatternCounts {
         }
     }
 
-    /// What was met, by kind and library.
+    /// Counts by kind and library.
     pub fn iter(&self) -> impl Iterator<Item = (TextKind, &'static str, &PatternCount)> {
         self.counts.iter().map(|((kind, library), counts)| (*kind, *library, counts))
     }

@@ -1,4 +1,4 @@
-//! What is known at one instant, as JSON for scripts.
+//! State of the view at one instant, as JSON for scripts.
 
 use serde::Serialize;
 
@@ -102,7 +102,7 @@ struct PoolJson<'a> {
 }
 
 impl<'a> WatchJson<'a> {
-    /// What `model` knows.
+    /// Document of a model.
     pub fn of(model: &'a WatchModel) -> Self {
         let poll = model.poll.as_ref().map(|(_, poll)| poll);
         let transactions = poll.map_or(&[][..], |poll| &poll.transactions[..]);

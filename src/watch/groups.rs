@@ -20,9 +20,9 @@ pub struct Arranged {
     pub statements: Vec<StatementGroup>,
     /// All sessions by `application_name`, most in a transaction first.
     pub applications: Vec<ApplicationGroup>,
-    /// Who blocks others and waits for nobody, most behind first.
+    /// Sessions that block others and wait for nobody, most behind first.
     pub roots: Vec<RootSession>,
-    /// Sessions that wait for a lock and were not asked for whom.
+    /// Sessions that wait for a lock, and whose blockers were not asked for.
     pub untraced: u32,
 }
 
@@ -78,7 +78,7 @@ pub struct StatementGroup {
 /// Sessions of one application.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApplicationGroup {
-    /// What it calls itself; may be empty.
+    /// Application name; may be empty.
     pub application_name: String,
     /// Its sessions by state.
     pub counts: Counts,
@@ -93,7 +93,7 @@ pub struct RootSession {
     pub pid: i32,
     /// The session; `None` when it is none of this database's clients.
     pub session: Option<Session>,
-    /// Who waits behind it, directly or not, nearest first.
+    /// Waiters behind it, direct or not, nearest first.
     pub behind: Vec<Waiter>,
 }
 
@@ -101,7 +101,7 @@ pub struct RootSession {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waiter {
     pub session: Session,
-    /// How far from the root: 1 waits for the root itself.
+    /// Distance from the root: 1 waits for the root itself.
     pub depth: u32,
 }
 
@@ -184,7 +184,7 @@ fn by_application(sessions: &[Session]) -> Vec<ApplicationGroup> {
     groups
 }
 
-/// Whoever is in the way of others and waits for nobody, with all that wait behind. A waiter is behind each root that
+/// Sessions that are in the way of others and wait for nobody, with all that wait behind. A waiter is behind each root that
 /// it depends on; a ring of waiters (a deadlock that the server has not resolved yet) has no root, so that its first
 /// member stands for one.
 fn roots(sessions: &[Session]) -> Vec<RootSession> {

@@ -65,7 +65,7 @@ impl WatchHistory {
         Self { bin_s, newest: 0, bins: VecDeque::new() }
     }
 
-    /// How long a bin is, in seconds.
+    /// Length of a bin, in seconds.
     pub fn bin_s(&self) -> f64 {
         self.bin_s
     }

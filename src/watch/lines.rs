@@ -8,19 +8,20 @@ use ratatui::crossterm::event::Event;
 
 use super::document::WatchJson;
 use super::figures::{age, clock, count};
-use super::live::Display;
 use super::model::WatchModel;
+use super::pane::Pane;
 use super::panes::{PaneRow, columns, nothing, rows};
-use super::ui::{Pane, Ui, UserAction};
+use super::plan::Display;
+use super::ui::{Ui, UserAction};
 use crate::render::text::plain;
 
 /// Rows of each table of a page.
 const PAGE_ROWS: usize = 10;
 
-/// How wide a page is when nobody says.
+/// Default width of a page.
 const WIDTH: usize = 120;
 
-/// What is written each time.
+/// Format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
     /// A line for people.
@@ -94,7 +95,7 @@ pub fn page(model: &WatchModel, width: Option<usize>) -> String {
         cut(&line(model), width)
     );
     for pane in [Pane::Transactions, Pane::Statements, Pane::Applications, Pane::Blocking, Pane::Pools] {
-        let rows = rows(pane, model, &ui);
+        let rows = rows(pane, model, ui.order(pane));
         if pane == Pane::Pools && rows.is_empty() {
             continue;
         }

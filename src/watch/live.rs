@@ -6,106 +6,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::Event;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::model::{WatchModel, WatchTarget};
+use super::model::WatchModel;
+pub use super::plan::{Display, ExitReason, WatchError, WatchPlan};
+use super::plan::{Happenings, WatchEvent};
 use super::recording::WatchRecorder;
 use super::ui::UserAction;
-use crate::database::Database;
-use crate::monitor::sessions::{Looker, PollEvent};
-use crate::monitor::{GaugeNames, HealthProbe, Monitor, MonitorError, MonitorResult, SessionFilter, Sink, Watch};
-use crate::record::store::StoreError;
+use crate::monitor::sessions::Looker;
+use crate::monitor::{HealthProbe, Monitor, MonitorResult, Sink, Watch};
 use crate::record::{Outcome, Sample};
 use crate::scenario::Health;
 
-/// What may wait to be shown; later samples are dropped, and counted.
+/// Length of the queue; later samples are dropped, and counted.
 const QUEUE: usize = 16_384;
 
 /// The counts' cheaper sister is asked for twice as often, but not more often than this.
 const SHORTEST_PULSE: Duration = Duration::from_millis(50);
-
-#[derive(Clone, Debug)]
-pub struct WatchPlan {
-    pub database: Database,
-    /// The same as it is shown.
-    pub target: WatchTarget,
-    pub whose: SessionFilter,
-    /// Pages of gauges, one for each pool or process.
-    pub metrics: Vec<String>,
-    /// What the gauges on them are called.
-    pub gauge_names: GaugeNames,
-    /// Time between two polls of the sessions.
-    pub interval: Duration,
-    /// Time between two counts of them.
-    pub counts_interval: Duration,
-    /// Watch for so long; `None` until somebody ends it.
-    pub duration: Option<Duration>,
-    /// Keep a record in this folder, which must not exist.
-    pub record: Option<PathBuf>,
-}
-
-/// Why watching ended before it should.
-#[derive(Debug, thiserror::Error)]
-pub enum WatchError {
-    #[error(transparent)]
-    Monitor(#[from] MonitorError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("`{}` exists already: a record is kept in a new folder", .0.display())]
-    Exists(PathBuf),
-    #[error("cannot show what is seen")]
-    Show(#[from] io::Error),
-}
-
-impl WatchError {
-    pub fn hint(&self) -> Option<String> {
-        matches!(self, Self::Monitor(MonitorError::Blind { .. })).then(|| "grant it pg_monitor".to_owned())
-    }
-}
-
-/// How watching ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitReason {
-    /// Somebody asked for it.
-    Asked,
-    /// The time was over.
-    Elapsed,
-    Stopped,
-    /// The terminal hung up, or the reader of the output closed it.
-    ReaderGone,
-}
-
-/// Whatever shows the model.
-pub trait Display {
-    /// Time between two pictures.
-    fn interval(&self) -> Duration;
-
-    /// Shows what is known.
-    ///
-    /// # Errors
-    /// When there is nobody to show it to.
-    fn show(&mut self, model: &WatchModel) -> io::Result<()>;
-
-    /// Takes what the terminal reports, and shows what comes of it.
-    ///
-    /// # Errors
-    /// When there is nobody to show it to.
-    fn take(&mut self, event: &Event, model: &WatchModel) -> io::Result<UserAction>;
-}
-
-/// What comes in.
-pub(super) enum WatchEvent {
-    Sample(Sample),
-    Seen(PollEvent),
-    Terminal(Event),
-    TerminalGone,
-}
-
-/// The way in.
-pub(super) type Happenings = Sender<(Instant, WatchEvent)>;
 
 /// Watches until it is asked to end, the time is over, or `stop`.
 ///
@@ -168,7 +87,7 @@ fn monitored(plan: &WatchPlan, epoch: Instant) -> Watch {
     }
 }
 
-/// Where the monitor's samples come in.
+/// Entry of the monitor's samples.
 struct Inlet {
     send: Happenings,
     dropped: Arc<AtomicU64>,
@@ -187,7 +106,7 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
 }
 
-/// Who owns what is known.
+/// Owner of the model and the record.
 struct NameLookup {
     model: WatchModel,
     recorder: Option<WatchRecorder>,
@@ -261,7 +180,7 @@ impl NameLookup {
         Ok(UserAction::Nothing)
     }
 
-    /// What came in while the monitor was being stopped.
+    /// Keeps samples that came while the monitor was being stopped.
     fn keep_the_rest(&mut self, happenings: &mut Receiver<(Instant, WatchEvent)>) -> Result<(), WatchError> {
         while let Ok((at, happened)) = happenings.try_recv() {
             if let (WatchEvent::Sample(sample), Some(recorder)) = (happened, &mut self.recorder) {

@@ -1,6 +1,6 @@
-//! What is going on right now? A database in trouble, live in a terminal, for scripts, or into a run record.
+//! The live view: a database in trouble, in a terminal, for scripts, or into a run record.
 //!
-//! What the monitor samples and what each poll of the sessions shows goes to one owner, in [`live`]: it folds it into
+//! Samples of the monitor and polls of the sessions go to one owner, in [`live`]: it folds them into
 //! the [`WatchModel`], appends it to the record if one is kept, and shows it. Model and view are pure. Everything here only
 //! reads: no session is ended, and nothing is set on the server.
 
@@ -12,7 +12,9 @@ pub mod history;
 pub mod lines;
 pub mod live;
 pub mod model;
+mod pane;
 pub mod panes;
+pub mod plan;
 mod recording;
 pub mod screen;
 #[cfg(test)]
@@ -21,4 +23,5 @@ pub mod ui;
 pub mod view;
 
 pub use model::{WatchModel, WatchTarget};
+pub use pane::Pane;
 pub use ui::Ui;

@@ -1,4 +1,4 @@
-//! What is known at this moment, folded from what the monitor and the polls hand in.
+//! State of the view at this moment, folded from samples and polls.
 //!
 //! Pure, and bounded: an hour of history, one poll, the last events.
 
@@ -21,7 +21,7 @@ const FRESH_S: f64 = 2.0;
 /// A session that did nothing for so long in a transaction is worth a line when it goes on.
 const LONG_EPISODE_S: f64 = 10.0;
 
-/// What is watched, and how often.
+/// Target of the watching, and its intervals.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchTarget {
     /// The database's URL without its password.
@@ -52,9 +52,9 @@ pub struct WatchModel {
     pub lost: Option<(f64, String)>,
     /// The pools by number, counted from 1.
     pub pools: BTreeMap<u32, PoolView>,
-    /// What the server counted since watching began.
+    /// Increase of the server's counters since watching began.
     pub counters: Option<CountersSample>,
-    /// What happened, oldest first.
+    /// Events, oldest first.
     pub happenings: VecDeque<(f64, String)>,
     /// The record that is kept, if one is.
     pub recording: Option<Recording>,

@@ -1,4 +1,4 @@
-//! What stands in each table: its rows in the chosen order, and a row's cells.
+//! Tables of the screen: rows in the chosen order, and a row's cells.
 //!
 //! A row borrows from the model, so that a thousand of them cost nothing until they are drawn. Texts of others are made
 //! harmless here.
@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use super::figures::{age, count};
 use super::groups::{ApplicationGroup, RootSession, StatementGroup, Waiter};
 use super::model::{PoolView, WatchModel};
-use super::ui::{Pane, Ui};
+use super::pane::Pane;
 use crate::monitor::sessions::{Session, SessionState};
 use crate::render::text::plain;
 
@@ -30,7 +30,7 @@ pub enum PaneRow<'a> {
     Event(f64, &'a str),
 }
 
-/// How a row is to poll, by what it means.
+/// Look of a row, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     Plain,
@@ -49,9 +49,8 @@ pub struct PaneDetail {
     pub text: String,
 }
 
-/// All rows of a pane, in the chosen order.
-pub fn rows<'a>(pane: Pane, model: &'a WatchModel, ui: &Ui) -> Vec<PaneRow<'a>> {
-    let order = ui.order(pane);
+/// All rows of a pane, in the order of this place among its [`Pane::orders`].
+pub fn rows(pane: Pane, model: &WatchModel, order: usize) -> Vec<PaneRow<'_>> {
     let poll = model.poll.as_ref().map(|(_, poll)| poll);
     match pane {
         Pane::Transactions => {
@@ -135,7 +134,7 @@ pub fn columns(pane: Pane) -> &'static [(&'static str, u16)] {
     }
 }
 
-/// What a pane says when it has no row.
+/// Text of a pane without a row.
 pub fn nothing(pane: Pane, model: &WatchModel) -> &'static str {
     match pane {
         Pane::Pools if model.target.pools.is_empty() => "--metrics-url shows the pools of an application here",
@@ -197,7 +196,6 @@ impl PaneRow<'_> {
         }
     }
 
-    /// How it is to poll.
     pub fn tone(&self) -> Tone {
         match self {
             Self::Session(it) => tone(it),
@@ -311,6 +309,7 @@ pub(super) fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::Ui;
     use crate::watch::simulated::{model, poll, session};
     use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -320,7 +319,7 @@ mod tests {
         model.see(60.0, crate::monitor::sessions::PollEvent::Lost("gone".to_owned()));
         let ui = Ui::new(false);
         for pane in Pane::ALL {
-            let rows = rows(pane, &model, &ui);
+            let rows = rows(pane, &model, ui.order(pane));
             assert!(!rows.is_empty(), "{pane:?}");
             assert!(rows.iter().all(|row| row.cells().len() == columns(pane).len()), "{pane:?}");
         }
@@ -332,7 +331,7 @@ mod tests {
         let mut ui = Ui::new(false);
         let ages = |ui: &Ui| -> Vec<f64> {
             let of = |row: &PaneRow| if let PaneRow::Session(it) = row { it.transaction_s } else { None };
-            rows(Pane::Transactions, &model, ui).iter().filter_map(of).collect()
+            rows(Pane::Transactions, &model, ui.order(Pane::Transactions)).iter().filter_map(of).collect()
         };
         assert!(ages(&ui).is_sorted_by(|a, b| a >= b));
         for _ in 0..2 {

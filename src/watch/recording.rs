@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::live::{WatchError, WatchPlan};
 use super::model::Recording;
+use super::plan::{WatchError, WatchPlan};
 use crate::database::Database;
 use crate::monitor::sessions::ServerLimits;
 use crate::monitor::{MonitorResult as Monitored, ServerCounters, read_counters};
@@ -17,7 +17,7 @@ use crate::run::this_machine;
 use crate::scenario::{Experiment, VariantName, Watched};
 use crate::units::Span;
 
-/// What the record's one variant is called.
+/// Name of the record's one variant.
 const VARIANT: &str = "watched";
 
 /// A record that is being kept.

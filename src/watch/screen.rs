@@ -18,22 +18,22 @@ use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::bounded::Bounded;
-use super::live::{Display, Happenings, WatchEvent};
 use super::model::WatchModel;
+use super::plan::{Display, Happenings, WatchEvent};
 use super::ui::{Ui, UserAction};
 use super::view::draw;
 
 /// Between two pictures, when nothing else asks for one.
 const REDRAW: Duration = Duration::from_millis(250);
 
-/// How soon the thread that reads keys sees that it should end, or that the terminal is gone.
+/// Time within which the thread that reads keys sees that it should end, or that the terminal is gone.
 const LISTEN: Duration = Duration::from_millis(100);
 
 /// The terminal, in its alternate screen. It is given back as it was: by `drop`, and by a hook in a panic.
 pub struct Screen {
     terminal: Terminal<Bounded<CrosstermBackend<Stdout>>>,
     ui: Ui,
-    /// What is shown while the view stands still.
+    /// Model that is shown while the view stands still.
     paused: Option<WatchModel>,
 }
 
@@ -123,7 +123,7 @@ impl Keys {
     }
 }
 
-/// What the terminal reports within [`LISTEN`]; `None` when that is nothing.
+/// Report of the terminal within [`LISTEN`]; `None` when there is none.
 fn next(terminal: &Input) -> Option<WatchEvent> {
     // Reading a terminal that has hung up gives an end of file again and again, without an error.
     if terminal.is_gone() {

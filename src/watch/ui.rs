@@ -1,57 +1,10 @@
-//! What the person at the keyboard has chosen. Pure: a key goes in, the choice changes.
+//! State of the keyboard: pane, order, zoom.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::model::WatchModel;
+use super::pane::Pane;
 use super::panes::{self, PaneDetail};
-
-/// A table of the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pane {
-    /// Sessions in a transaction.
-    Transactions,
-    Statements,
-    /// All sessions by application.
-    Applications,
-    /// Who is in whose way.
-    Blocking,
-    Pools,
-    Events,
-}
-
-impl Pane {
-    /// All, in the order in which they are walked.
-    pub const ALL: [Self; 6] =
-        [Self::Transactions, Self::Statements, Self::Applications, Self::Blocking, Self::Pools, Self::Events];
-
-    /// As it is titled.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Transactions => "transactions",
-            Self::Statements => "by statement",
-            Self::Applications => "by application",
-            Self::Blocking => "blocking",
-            Self::Pools => "pools",
-            Self::Events => "events",
-        }
-    }
-
-    /// The orders that it can be in; the first is the one to begin with.
-    pub fn orders(self) -> &'static [&'static str] {
-        match self {
-            Self::Transactions => &["oldest", "longest in state", "application"],
-            Self::Statements => &["sessions", "oldest"],
-            Self::Applications => &["in transaction", "sessions", "name"],
-            Self::Blocking => &["most behind", "oldest"],
-            Self::Pools => &["number", "most out"],
-            Self::Events => &["newest"],
-        }
-    }
-
-    fn index(self) -> usize {
-        Self::ALL.iter().position(|pane| *pane == self).unwrap_or(0)
-    }
-}
 
 /// Seconds a column of the charts, in bins.
 const ZOOMS: [usize; 6] = [1, 2, 5, 10, 30, 60];
@@ -59,7 +12,7 @@ const ZOOMS: [usize; 6] = [1, 2, 5, 10, 30, 60];
 /// Rows that a page is, whatever the height: a key must mean the same everywhere.
 const PAGE: usize = 10;
 
-/// What is chosen.
+/// Choices at the keyboard.
 #[derive(Clone, Debug)]
 pub struct Ui {
     /// The pane that keys go to.
@@ -77,7 +30,7 @@ pub struct Ui {
     zoom: usize,
 }
 
-/// What a key asks of whoever runs the view.
+/// Result of a key for the view's loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserAction {
     /// Nothing more than to draw again.
@@ -145,7 +98,7 @@ impl Ui {
 
     fn walk(&mut self, code: KeyCode, model: &WatchModel) {
         let count = Pane::ALL.len();
-        let rows = panes::rows(self.pane, model, self).len();
+        let rows = panes::rows(self.pane, model, self.order(self.pane)).len();
         let at = self.selected(self.pane, rows);
         let last = rows.saturating_sub(1);
         let to = match code {
@@ -164,7 +117,7 @@ impl Ui {
     }
 
     fn toggle_detail(&mut self, model: &WatchModel) {
-        let rows = panes::rows(self.pane, model, self);
+        let rows = panes::rows(self.pane, model, self.order(self.pane));
         let row = rows.get(self.selected(self.pane, rows.len()));
         self.detail = row.filter(|_| self.detail.is_none()).map(panes::PaneRow::detail);
     }
@@ -221,7 +174,7 @@ mod tests {
         assert_eq!(ui.pane, Pane::Transactions);
         press(&mut ui, KeyCode::End);
         press(&mut ui, KeyCode::Down);
-        let rows = panes::rows(Pane::Transactions, &model(50), &ui).len();
+        let rows = panes::rows(Pane::Transactions, &model(50), ui.order(Pane::Transactions)).len();
         assert_eq!(ui.selected(Pane::Transactions, rows), rows - 1);
         press(&mut ui, KeyCode::Home);
         press(&mut ui, KeyCode::PageDown);

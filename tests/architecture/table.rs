@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use super::{GATEWAY, ROOT, sources};
 
-/// The name by which the table and this test call the reference gateway's crate.
-const GATEWAY: &str = "gateway-under-test";
-
-/// What each module may name, by the table; `None` where that is everything.
+/// Modules that each module may name, by the table; `None` where that is everything.
 fn allowed() -> BTreeMap<String, Option<BTreeSet<String>>> {
     let text = fs::read_to_string(Path::new(ROOT).join("docs/ARCHITECTURE.md")).expect("the document");
     let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
@@ -21,17 +18,6 @@ fn allowed() -> BTreeMap<String, Option<BTreeSet<String>>> {
         Some((name.trim_end_matches('`').to_owned(), (may != "all").then_some(names)))
     };
     text.lines().filter_map(line).collect()
-}
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|it| it == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 /// The modules that a line of code names.
@@ -53,8 +39,7 @@ fn named(line: &str) -> Vec<&str> {
 #[test]
 fn a_module_names_only_what_the_table_allows() {
     let allowed = allowed();
-    let mut files = Vec::new();
-    sources(&Path::new(ROOT).join("src"), &mut files);
+    let files = sources(&Path::new(ROOT).join("src"));
     let mut modules = BTreeSet::new();
     let mut wrong = Vec::new();
     for file in &files {
@@ -85,8 +70,7 @@ fn a_module_names_only_what_the_table_allows() {
 
 #[test]
 fn the_reference_gateway_names_nothing_of_the_instrument() {
-    let mut files = Vec::new();
-    sources(&Path::new(ROOT).join(GATEWAY).join("src"), &mut files);
+    let files = sources(&Path::new(ROOT).join(GATEWAY).join("src"));
     let names_it = |file: &&PathBuf| fs::read_to_string(file).expect("a source").contains("rbac_bench");
     assert_eq!(files.iter().filter(names_it).count(), 0);
 }

@@ -73,7 +73,7 @@ async fn five_wrong_passwords_lock_the_account_and_time_unlocks_it() {
 }
 
 #[tokio::test]
-async fn the_roles_of_the_data_set_grant_permissions_that_there_are_and_no_others() {
+async fn the_data_sets_roles_grant_existing_permissions_only() {
     let (specimen, _gateway) = start().await;
     let rows = "SELECT DISTINCT json_array_elements_text(permissions) FROM roles";
     let rows = specimen.database.query(rows, &[]).await.unwrap();
@@ -85,7 +85,7 @@ async fn the_roles_of_the_data_set_grant_permissions_that_there_are_and_no_other
 }
 
 #[tokio::test]
-async fn who_is_no_administrator_any_more_sees_what_everybody_sees_whatever_the_token_says() {
+async fn a_former_administrator_sees_what_everybody_sees() {
     let (specimen, gateway) = start().await;
     let admin = token("dbadmin-1@example.com", Value::Null);
     let hidden = format!("/tools/{}", id_of(&specimen, "tool-33").await);

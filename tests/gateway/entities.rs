@@ -1,4 +1,4 @@
-//! What lists and single entities show, and to whom.
+//! Visibility of lists and single entities.
 
 use std::collections::BTreeSet;
 

@@ -24,7 +24,7 @@ use crate::gateway::{Gateway, SeededDatabase, id_of, token};
 /// Only a hang takes this long.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where work stands still until it is let through.
+/// Gate at which work stands still until it is let through.
 #[derive(Clone)]
 struct Gate {
     arrived: Arc<watch::Sender<usize>>,
@@ -89,7 +89,8 @@ async fn out(specimen: &SeededDatabase, gateway: &Gateway, name: &str) -> u64 {
     checked_out
 }
 
-/// What is out while three calls stand before their plugin, two pages before their rendering, and two streams are open;
+/// Connections that are out while three calls stand before their plugin, two pages before their rendering, and two
+/// streams are open;
 /// and then, when the calls have got as far as the backend.
 async fn out_at_both_gates(specimen: &SeededDatabase, scope: SessionScope) -> (u64, u64) {
     let [hook, render, backend] = [(); 3].map(|()| Gate::closed());
@@ -140,7 +141,7 @@ async fn out_at_both_gates(specimen: &SeededDatabase, scope: SessionScope) -> (u
 }
 
 #[tokio::test]
-async fn no_connection_is_out_while_everything_slow_stands_still_unless_the_scope_holds_it() {
+async fn only_holding_scopes_have_connections_out_during_slow_work() {
     let specimen = SeededDatabase::start().await;
     for (scope, at_the_hook, at_the_backend) in [
         (Scoped, 0, 0),

@@ -51,7 +51,7 @@ pub(crate) struct Gateway {
     settings: Arc<Settings>,
 }
 
-/// What the client gets.
+/// Answer to the client.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -199,7 +199,7 @@ impl Gateway {
         self.router.clone().oneshot(request).await.unwrap().status().as_u16()
     }
 
-    /// What it counts.
+    /// Gauges of its replica.
     pub(crate) fn replica(&self) -> &ReplicaGauges {
         &self.replica
     }

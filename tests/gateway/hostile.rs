@@ -1,4 +1,4 @@
-//! What nobody should send, in this process: JSON-RPC of any kind, and text that means harm in every field.
+//! Hostile requests in this process: JSON-RPC of any kind, and text that means harm in every field.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What clients see of a database that fails.
+//! Answers to clients while the database fails.
 
 use axum::http::Method;
 use gateway_under_test::settings::{DatabaseHost, Masks, SessionScope};

@@ -1,4 +1,4 @@
-//! Who gets where: every route of the gateway against every kind of caller.
+//! Access matrix: every route of the gateway against every kind of caller.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, SeededDatabase, claims, id_of, sign, sign_with, token};
 
-/// What the callers with a good token get, by route. Callers are columns:
+/// Status of each route for the callers with a good token. Callers are columns:
 ///
 /// - `viewer`, `developer`, `owner`: user-3, user-2 and user-1, with those roles in team 1, and tokens that speak for it;
 /// - `other session`: the owner of team 2;
@@ -178,7 +178,7 @@ async fn nobody_gets_in_without_a_good_token() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_and_a_disabled_user_are_reported_so_and_let_in_until_the_replica_has_read_it() {
+async fn revoked_tokens_and_disabled_users_are_denied_after_the_next_read() {
     let specimen = specimen().await;
     let gateway = specimen.gateway(SessionScope::Scoped);
     let bad = bad_tokens(&specimen).await;

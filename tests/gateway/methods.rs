@@ -1,4 +1,4 @@
-//! Who may call which method: JSON-RPC at `/rpc`, and the same as the Model Context Protocol at `/mcp`.
+//! Methods by caller: JSON-RPC at `/rpc`, and the same as the Model Context Protocol at `/mcp`.
 
 use axum::http::Method;
 use gateway_under_test::settings::SessionScope;
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::matrix::{CALLERS, good_tokens, path_of, specimen};
 
-/// What `POST /rpc` answers them by method: a JSON-RPC error code, 0 for a result. −32000 is the backend that nobody
-/// runs here: whoever gets that far was let through.
+/// Answer of `POST /rpc` by method: a JSON-RPC error code, 0 for a result. −32000 is the backend that nobody
+/// runs here: anyone who gets that far was let through.
 #[rustfmt::skip]
 const METHODS: &[(&str, &str, [i64; 6])] = &[
     // method, about           viewer  developer owner   other session platform public
@@ -37,7 +37,7 @@ const METHODS: &[(&str, &str, [i64; 6])] = &[
     ("no/method",  "",          [-32000, -32000, -32000, -32000, -32000, -32003]),
 ];
 
-/// What `POST /mcp` and `POST /servers/{server}/mcp` answer them. −32603 is the backend, which nobody runs here, and
+/// Answer of `POST /mcp` and `POST /servers/{server}/mcp`. −32603 is the backend, which nobody runs here, and
 /// −32002 the protocol's "not found". A virtual server that one may not see offers nothing, and does not say why.
 #[rustfmt::skip]
 const MCP_METHODS: &[(&str, &str, &str, [i64; 6])] = &[

@@ -55,7 +55,7 @@ async fn prepare(specimen: &SeededDatabase, teams: &[String], case: &Case) -> St
     sign(&claims)
 }
 
-/// What the caller is answered all over the place.
+/// Answers of all routes to a caller.
 async fn answers(gateway: &Gateway, token: &str, hidden: &str) -> Vec<(u16, String)> {
     let mut answers = Vec::new();
     for (method, path) in [

@@ -1,4 +1,4 @@
-//! How exact the monitor is, against sessions that know how long they held and against the server's own counter.
+//! Exactness of the monitor, against sessions that know how long they held and against the server's own counter.
 
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ async fn measured(load: Load) -> Figures {
     Figures { sampled_s, error_s, counted_s, truth_s, record: seen.watched.record }
 }
 
-/// What the server has counted since `before`, once all sessions that closed have reported: when nothing new comes.
+/// Count of the server since `before`, once all sessions that closed have reported: when nothing new comes.
 async fn counted_at_rest(database: &Config, before: &ServerCounters) -> ServerCounters {
     let deadline = Instant::now() + HANG;
     let mut last = f64::NAN;
@@ -108,7 +108,7 @@ fn off(measured: f64, truth: f64) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_time_of_holds_of_a_tenth_of_a_second_is_within_one_per_cent_of_the_truth_and_of_the_count() {
+async fn idle_time_of_100_ms_holds_is_within_1_percent_of_the_truth() {
     let load = Load { sessions: 160, hold: Duration::from_millis(100), gap_ms: 5..70, lasts: Duration::from_secs(9) };
     let figures = measured(load).await;
     println!("{figures:#?}");
@@ -118,7 +118,7 @@ async fn idle_time_of_holds_of_a_tenth_of_a_second_is_within_one_per_cent_of_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_time_of_holds_of_ten_milliseconds_is_within_five_per_cent_of_the_truth() {
+async fn idle_time_of_10_ms_holds_is_within_5_percent_of_the_truth() {
     let load = Load { sessions: 160, hold: Duration::from_millis(10), gap_ms: 30..90, lasts: Duration::from_secs(12) };
     let figures = measured(load).await;
     println!("{figures:#?}");
@@ -128,7 +128,7 @@ async fn idle_time_of_holds_of_ten_milliseconds_is_within_five_per_cent_of_the_t
 }
 
 #[tokio::test]
-async fn the_oldest_age_is_within_one_interval_and_the_episode_has_its_whole_length() {
+async fn the_oldest_age_is_within_an_interval_and_episodes_are_whole() {
     let mut server = server().await;
     let watching = Watching::start(&server.config()).await;
     let client = session(&server.config(), "GET /tools").await;

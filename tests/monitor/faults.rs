@@ -1,4 +1,4 @@
-//! What goes wrong while the monitor watches.
+//! Faults while the monitor watches.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -73,7 +73,7 @@ async fn killed_sessions_are_gone_and_make_the_servers_count_a_lower_bound() {
 }
 
 #[tokio::test]
-async fn a_prepared_transaction_and_a_session_of_another_database_are_counted_apart() {
+async fn prepared_transactions_and_other_databases_are_counted_apart() {
     let mut server = server().await;
     let config = server.config();
     let client = session(&config, "app").await;
@@ -103,7 +103,7 @@ async fn a_prepared_transaction_and_a_session_of_another_database_are_counted_ap
 }
 
 #[tokio::test]
-async fn only_sessions_of_the_named_applications_and_users_count_where_others_share_the_database() {
+async fn only_sessions_of_named_applications_and_users_count() {
     let mut server = server().await;
     let config = server.config();
     let admin = session(&config, "psql").await;
@@ -181,7 +181,7 @@ async fn other_sessions_that_come_and_go_between_two_polls_are_in_no_pulse() {
 }
 
 #[tokio::test]
-async fn behind_a_chain_of_waiters_stands_the_one_who_holds_and_waits_for_nobody() {
+async fn the_root_of_a_chain_of_waiters_waits_for_nobody() {
     let mut server = server().await;
     let config = server.config();
     let holder = session(&config, "POST /tools").await;

@@ -58,7 +58,7 @@ pub(crate) struct Watching {
     kept: Arc<Keep>,
 }
 
-/// What it has seen.
+/// Samples of the monitor.
 pub(crate) struct Seen {
     pub(crate) samples: Vec<Stamped>,
     pub(crate) watched: MonitorResult,

@@ -7,7 +7,7 @@ use crate::program::{Place, SMALL, text};
 /// An address that no machine has (RFC 5737 keeps it for documentation).
 const ELSEWHERE: &str = "192.0.2.1";
 
-/// What holds the address, the arguments, and the variables.
+/// Holder of the address, the arguments, and the variables.
 type Asked = (String, Vec<String>, Vec<(&'static str, String)>);
 
 /// A scenario of a service with one address changed.

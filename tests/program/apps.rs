@@ -23,7 +23,7 @@ struct App {
     /// Its folder under `fixtures/apps`, and its scenario there.
     folder: &'static str,
     scenario: &'static str,
-    /// How it is started; `PORT` is the port.
+    /// Command that starts it; `PORT` is the port.
     command: &'static [&'static str],
     /// The routes that hold, in the order of their names.
     planted: [&'static str; 2],

@@ -1,4 +1,4 @@
-//! What CI reads beside the exit code: whole at any time, whatever becomes of the run; and the composite action around it.
+//! Files for CI beside the exit code: whole at any time, whatever becomes of the run; and the composite action around it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -163,7 +163,7 @@ fn on_a_small_disk(
 }
 
 #[test]
-fn a_full_disk_is_in_the_outcome_of_the_record_and_a_full_temporary_folder_is_stated_to_be_full() {
+fn full_disks_and_temporary_folders_are_reported_as_full() {
     let place = Place::new();
     let kept = place.tmp().join("kept");
     fs::create_dir(&kept).expect("a folder");

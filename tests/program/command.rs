@@ -240,7 +240,10 @@ async fn flags_point_to_another_target_and_another_database() {
     let output = shop.program().args(elsewhere).output().expect("it starts");
     let printed = text(&output.stderr);
     assert!(output.status.code() == Some(2) && printed.contains("`10.0.0.1` is not this machine"), "{printed}");
-    assert!(printed.contains("whoever lists processes reads the password") && !printed.contains("s3cret"), "{printed}");
+    assert!(
+        printed.contains("anyone who lists processes reads the password") && !printed.contains("s3cret"),
+        "{printed}"
+    );
     // The variable wins over the file, and the record has its name alone.
     let mut program = shop.program();
     program.env("RBAC_BENCH_DATABASE_URL", &shop.database).env("SHOP_DATABASE", &database).args(["run", &scenario]);

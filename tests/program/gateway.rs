@@ -108,7 +108,7 @@ fn execute(url: &str, sql: &str) {
 }
 
 #[test]
-fn a_database_of_your_own_is_filled_once_kept_and_not_mixed_with_other_data() {
+fn a_database_of_your_own_is_filled_once_and_kept_apart() {
     use reqwest::Method;
     let place = Place::new();
     let mut server = place.start(&["gateway", SMALL, "--json"]);
@@ -148,7 +148,7 @@ fn a_database_of_your_own_is_filled_once_kept_and_not_mixed_with_other_data() {
 }
 
 #[test]
-fn a_database_that_cannot_be_used_is_refused_without_repeating_its_password() {
+fn an_unusable_database_is_refused_without_its_password() {
     let place = Place::new();
     for (url, code, wanted) in [
         ("postgresql://me:secret@127.0.0.1:1/mine", 1, "cannot connect to `postgresql://me@127.0.0.1:1/mine`"),
@@ -164,7 +164,7 @@ fn a_database_that_cannot_be_used_is_refused_without_repeating_its_password() {
 }
 
 #[test]
-fn tokens_of_another_program_and_prefixed_tools_are_accepted_on_a_fixed_port_again_and_again() {
+fn foreign_tokens_and_prefixed_tools_work_across_restarts_on_a_port() {
     use reqwest::Method;
     let place = Place::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();

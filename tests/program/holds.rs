@@ -16,7 +16,7 @@ struct Fingerprint {
     stimulus: Stimulus,
     settings: &'static [&'static str],
     during: &'static [(&'static str, &'static str)],
-    /// What is still there when it is over.
+    /// Sessions that are still there when it is over.
     after: usize,
 }
 

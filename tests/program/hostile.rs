@@ -1,4 +1,4 @@
-//! What nobody should do to a server's sockets: the gateway answers whoever behaves, all the same.
+//! Hostile use of a server's sockets: the gateway answers everybody else, all the same.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -64,7 +64,7 @@ impl Serving {
 }
 
 #[test]
-fn ten_thousand_idle_connections_slow_readers_and_garbage_stop_nobody_else() {
+fn idle_connections_slow_readers_and_garbage_stop_nobody_else() {
     // It reckons two for each user of a run; here each connection has one end in each process.
     raise_descriptor_limit(IDLE_CONNECTIONS * 6 / 10).expect("file descriptors for ten thousand connections");
     let serving = Serving::start(&[]);
@@ -120,7 +120,7 @@ fn ten_thousand_idle_connections_slow_readers_and_garbage_stop_nobody_else() {
     serving.stop();
 }
 
-/// How long a request's head may take below, and how long the slow tool takes.
+/// Timeout of a request's head below, and duration of the slow tool.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 const SLOW_TOOL: Duration = Duration::from_secs(3);
 
@@ -149,7 +149,7 @@ fn closed_by_the_server(stream: &mut TcpStream, letters: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_head_that_does_not_end_and_a_connection_that_says_nothing_are_closed_in_time_and_nobody_else() {
+fn unfinished_heads_and_silent_connections_are_closed_in_time() {
     let (timeout, slow) = (format!("{}s", HEADER_TIMEOUT.as_secs()), format!("{}s", SLOW_TOOL.as_secs()));
     let settings = [
         format!("gateway.header_timeout={timeout}"),

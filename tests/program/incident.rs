@@ -113,7 +113,7 @@ fn few_users_exhaust_no_pool_and_the_table_says_so() {
 }
 
 #[test]
-fn idle_time_from_the_samples_agrees_with_the_servers_own_count_when_nothing_was_lost() {
+fn sampled_idle_time_agrees_with_the_servers_own_count() {
     let place = Place::new();
     let arguments = ["run", SMALL, "--variant", "held", "--users", "6", "--set", "gateway.pool.size=20", "--json"];
     let summary = json(&place.output(&arguments));

@@ -12,7 +12,7 @@ use crate::program::{Place, json, text};
 
 const SHOP: &str = include_str!("../../fixtures/openapi/shop-fastapi-3.1.json");
 
-/// A server that gives one answer to whoever asks, once; and its URL.
+/// A server that gives one answer to anyone who asks, once; and its URL.
 fn answering(answer: String) -> (String, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -41,7 +41,7 @@ fn exit(output: &Output) -> Option<i32> {
 }
 
 #[test]
-fn a_document_is_fetched_and_what_is_not_known_is_named_until_it_is_filled_in() {
+fn a_fetched_document_names_what_must_be_filled_in() {
     let place = Place::new();
     let (url, served) = answering(ok(SHOP));
     let made = run(&place, &["init", "--openapi", &format!("{url}/openapi.json"), "-o", "shop.toml"]);

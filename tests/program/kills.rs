@@ -13,7 +13,7 @@ use tokio_postgres::NoTls;
 use crate::program::{HANG, Place, SMALL, Started, text};
 use crate::support::postgres::cluster;
 
-/// Who is killed, by a word of the command line.
+/// The killed process, by a word of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     /// The program that was started.
@@ -86,12 +86,12 @@ impl Scene {
         }
     }
 
-    /// Whether a process of this place has `word` in its command line.
+    /// True if a process of this place has `word` in its command line.
     fn runs(&self, word: &str) -> bool {
         self.place.processes().iter().any(|(_, command)| command.contains(word))
     }
 
-    /// Where `watch` records to.
+    /// Record of `watch`.
     fn record(&self) -> std::path::PathBuf {
         self.place.reports().join("watched")
     }
@@ -180,7 +180,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn a_service_whose_supervisor_and_run_are_killed_together_ends_with_the_next_start() {
+fn a_service_ends_at_the_next_start_if_run_and_supervisor_died() {
     killed(&runtime(), &["run", "SHOP"], "steady ", Victim::Both);
 }
 

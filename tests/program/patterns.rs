@@ -69,7 +69,7 @@ fn a_slow_call_that_holds_is_named_with_its_mistake() {
 }
 
 #[test]
-fn a_session_that_lives_as_long_as_the_request_is_held_by_every_slow_route() {
+fn a_request_long_session_is_held_by_every_slow_route() {
     assert_held_as_true("held", &[], &[(CALL, "H1"), (PAGE, "H4"), (STREAM, "H5")]);
 }
 
@@ -112,7 +112,7 @@ fn a_probe_that_never_commits_is_left_behind_and_named_by_its_statement() {
 }
 
 #[test]
-fn waits_for_the_pool_that_stop_the_event_loops_are_reported_beside_who_fills_it() {
+fn pool_waits_that_stop_event_loops_are_reported_with_their_cause() {
     // The pool fills while the users arrive: only before it is full do the routes in flight tell who takes its sessions.
     let settings = [
         "gateway.checkout=blocking",
@@ -131,7 +131,7 @@ fn waits_for_the_pool_that_stop_the_event_loops_are_reported_beside_who_fills_it
 }
 
 #[test]
-fn a_row_that_is_locked_by_an_idle_holder_has_its_queue_and_its_root_named() {
+fn a_row_locked_by_an_idle_holder_has_its_queue_and_root_named() {
     // Each call updates the one row in the transaction that it holds.
     let found = findings("held", &["gateway.usage_counter.share=1", "gateway.usage_counter.rows=1"]);
     let convoy = found.iter().find(|it| it["kind"] == "lock_convoy").unwrap_or_else(|| panic!("{found:#?}"));

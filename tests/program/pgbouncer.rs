@@ -116,7 +116,7 @@ fn sigkill_leaves_no_pgbouncer_behind() {
 }
 
 #[test]
-fn what_a_killed_supervisor_leaves_is_cleared_up_by_the_run_or_by_the_next_one() {
+fn leftovers_of_a_killed_supervisor_are_removed() {
     let place = Place::new();
     let run = loading(&place);
     let (supervisor, pooler) = (pid_of(&place, "supervise-postgres"), pid_of(&place, "pgbouncer.ini"));

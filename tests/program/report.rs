@@ -24,7 +24,7 @@ fn record() -> Value {
     record
 }
 
-/// What a run of 36 s would have seen: in `held`, 433 sessions idle in transaction from 10 s to 30 s.
+/// Samples of a run of 36 s: in `held`, 433 sessions idle in transaction from 10 s to 30 s.
 fn samples() -> String {
     let mut lines = String::new();
     for (variant, plateau) in [("held", 433), ("scoped", 12)] {
@@ -138,7 +138,7 @@ fn hostile_lines() -> Vec<u8> {
 }
 
 #[test]
-fn hostile_samples_and_texts_are_counted_or_escaped_and_the_rest_is_reported() {
+fn hostile_samples_and_texts_are_counted_or_escaped() {
     let place = Place::new();
     let run = folder(&place, "evil", &hostile_record(), [samples().as_bytes(), &hostile_lines()].concat());
     let page = page(&place, &run);

@@ -19,17 +19,17 @@ use tokio_postgres::{Client, NoTls};
 use crate::program::{Place, json, record, text};
 use crate::support::postgres::cluster;
 
-/// How long the planted route waits for somebody else.
+/// Wait of the planted route for another service.
 const WAIT: Duration = Duration::from_millis(150);
 
 const TOKEN: &str = "shop-token-0123456789";
 
-/// What the service is like, and what it has seen.
+/// The service and its counts.
 #[derive(Default)]
 struct Shop {
-    /// Whether the report waits inside of its transaction.
+    /// True if the report waits inside of its transaction.
     holds: AtomicBool,
-    /// How often, and for how long, it has.
+    /// Number and duration of its waits.
     held: AtomicU64,
     held_us: AtomicU64,
     orders: AtomicU64,
@@ -205,7 +205,7 @@ pub(super) async fn output(place: &Arc<Place>, database: &str, arguments: &[&str
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let run = move || {
         let mut program = place.program();
-        // A proxy that nobody is behind: whoever asks it gets nothing.
+        // A proxy that nobody is behind: anyone who asks it gets nothing.
         program.env("HTTP_PROXY", "http://127.0.0.1:9").env("http_proxy", "http://127.0.0.1:9");
         program.env("SHOP_DATABASE", database).env("SHOP_TOKEN", TOKEN).args(arguments);
         program.output().expect("the program starts")
@@ -225,7 +225,7 @@ fn held(findings: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_route_that_holds_its_session_is_named_with_its_seconds_and_no_other() {
+async fn only_the_holding_route_is_named_with_its_seconds() {
     let shop = Arc::new(Shop { holds: AtomicBool::new(true), ..Shop::default() });
     let (url, database) = (serve(&shop).await, database_url().await);
     let place = Arc::new(Place::new());
@@ -245,7 +245,7 @@ async fn the_route_that_holds_its_session_is_named_with_its_seconds_and_no_other
     assert!((seconds / truth - 1.0).abs() < 0.1, "{seconds} s, in truth {truth} s: {:#}", findings[0]);
     assert!(findings[0]["statement"].as_str().is_some_and(|it| it.contains("report_rows")), "{:#}", findings[0]);
 
-    // Whoever asked was known by the token, which is in nothing that was written; nothing was ordered.
+    // Each caller was known by the token, which is in nothing that was written; nothing was ordered.
     assert_eq!((shop.unknown.load(Ordering::Relaxed), shop.orders.load(Ordering::Relaxed)), (0, 0));
     assert_eq!(*shop.user_agents.lock().unwrap(), [concat!("rbac-bench/", env!("CARGO_PKG_VERSION"))]);
     for entry in fs::read_dir(place.run_folder()).unwrap() {

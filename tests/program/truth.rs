@@ -1,4 +1,4 @@
-//! What `diagnose` says of a run, beside what the reference gateway says of itself.
+//! Diagnoses of runs, beside the reference gateway's own figures.
 
 use serde_json::Value;
 

@@ -277,7 +277,7 @@ fn watch_ends_with_its_terminal_and_keeps_its_record() {
 }
 
 #[test]
-fn only_the_sessions_that_are_asked_for_are_shown_and_a_role_that_is_not_there_is_refused() {
+fn watch_shows_the_asked_for_sessions_and_refuses_unknown_roles() {
     let server = Server::start();
     let runtime = runtime();
     let held = runtime.block_on(async {

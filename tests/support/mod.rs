@@ -1,3 +1,3 @@
-//! What several tests share.
+//! Helpers of several tests.
 
 pub(crate) mod postgres;

@@ -11,12 +11,12 @@ use rbac_bench::testbed::cluster::{ClusterHome, ClusterPlan, DATABASE, PgCluster
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls, Row};
 
-/// How long a condition may take to come about.
+/// Longest time for a condition to come about.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 static CLUSTER: OnceCell<PgCluster> = OnceCell::const_new();
 
-/// The server of this process, started by whoever asks first. It logs every statement with its `application_name`.
+/// The server of this process, started by its first user. It logs every statement with its `application_name`.
 pub(crate) async fn cluster() -> &'static PgCluster {
     CLUSTER.get_or_init(start).await
 }

@@ -1,4 +1,4 @@
-//! Who is not let in although the token is good: revoked tokens and disabled users.
+//! Denied bearers of good tokens: revoked tokens and disabled users.
 //!
 //! A replica keeps the list in memory and reads it again every second, on one connection of its own and outside the
 //! workers: a request asks it without a query, as ContextForge asks its cache.
@@ -29,7 +29,7 @@ struct Lists {
 }
 
 impl Denied {
-    /// Why the bearer of the token is not let in, in ContextForge's words, if so.
+    /// Reason to deny the bearer, in ContextForge's words; `None` when they are let in.
     #[must_use]
     pub fn reason(&self, jti: &str, email: &str) -> Option<&'static str> {
         let lists = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 /// The hash of a password, with a salt of its own.
 ///
 /// # Errors
-/// What the library says, when the system gives no random numbers.
+/// Error text of the library when the system gives no random numbers.
 pub fn hash(password: &str) -> Result<String, String> {
     Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()).map_err(|error| error.to_string())
 }

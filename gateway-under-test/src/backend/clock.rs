@@ -4,7 +4,6 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
 
-/// Why a time could not be reported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClockError {
     #[error("unknown time zone `{name}`")]

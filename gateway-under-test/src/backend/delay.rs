@@ -1,4 +1,4 @@
-//! How long a tool takes: drawn from the law that the scenario gives it.
+//! Delays of tools, drawn from the distribution that the scenario gives.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

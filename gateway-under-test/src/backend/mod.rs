@@ -19,7 +19,7 @@ use tokio::runtime;
 use crate::lifeline::{self, Lifeline, LifelineError};
 use crate::settings::{BackendSettings, Listening};
 
-/// Why the backend ended before its parent let go of it.
+/// Errors that end the backend before its parent does.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     #[error("the backend cannot talk to the process that started it")]

@@ -1,4 +1,4 @@
-//! What the backend can do, reported to the MCP library.
+//! Tools of the backend, for the MCP library.
 
 use std::sync::Arc;
 
@@ -43,21 +43,21 @@ struct ConvertTime {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 struct Echo {
-    /// What to say again.
+    /// Text to repeat.
     message: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 struct SlowSearch {
-    /// What to search for.
+    /// Text to search for.
     query: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 struct SlowReport {
-    /// What to report on.
+    /// Subject of the report.
     topic: String,
 }
 

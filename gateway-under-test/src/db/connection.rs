@@ -22,7 +22,7 @@ pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 type PolledConnection = tokio_postgres::Connection<PolledSocket, tokio_postgres::tls::NoTlsStream>;
 
-/// Whether a statement begins the transaction that it belongs to.
+/// Position of a statement: it begins its transaction or is inside one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
     /// `BEGIN` goes in the same packet, as psycopg sends it with the first statement.
@@ -31,7 +31,7 @@ pub(super) enum Begin {
     No,
 }
 
-/// How a session called `application_name` is opened.
+/// Connection settings of a session called `application_name`.
 pub(crate) fn config(application_name: &str, settings: &DatabaseSettings) -> Config {
     let mut config = Config::new();
     match &settings.host {
@@ -57,11 +57,11 @@ pub struct Connector {
     config: Config,
     address: Address,
     checkout: Checkout,
-    /// Where statements are not prepared by name, what is known of them.
+    /// Parameter types by statement, where statements are not prepared by name.
     types: Option<Arc<ParameterTypes>>,
 }
 
-/// What a thread connects to by itself.
+/// Server address that a thread connects to by itself.
 enum Address {
     Socket(PathBuf),
     Tcp(String, u16),
@@ -206,7 +206,7 @@ pub struct BlockingConnection {
     session: PreparedStatements,
     /// `None` once the server has closed it.
     connection: Option<PolledConnection>,
-    /// Why it closed, when it reported it.
+    /// Error that closed it, when the driver reported one.
     end: Option<tokio_postgres::Error>,
     wait: SocketWait,
 }
@@ -283,7 +283,7 @@ impl PreparedStatements {
     }
 }
 
-/// The types of a statement's parameters. Whoever runs it first asks the server, by a name that is given up before the
+/// The types of a statement's parameters. Anyone who runs it first asks the server, by a name that is given up before the
 /// transaction ends: until then the pooler leaves it the same session of the server.
 async fn types_of(
     client: &Client,

@@ -1,4 +1,4 @@
-//! What a pool counts about itself.
+//! Gauges and counters of a pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub struct PoolGauges {
     pub timeouts: AtomicU64,
     /// Time that checkouts have waited, since the start, in microseconds.
     pub wait_micros: AtomicU64,
-    /// What its sessions hold.
+    /// Hold time of its sessions.
     pub holds: Arc<HoldClock>,
 }
 

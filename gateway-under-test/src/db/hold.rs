@@ -36,7 +36,7 @@ impl LiveSum {
     }
 }
 
-/// What sessions held, summed up: those of one request, or those of one worker.
+/// Hold time of sessions, summed: those of one request, or those of one worker.
 #[derive(Debug)]
 pub struct HoldClock {
     born: Instant,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_counts_for_its_request_and_for_its_worker_and_is_idle_only_between_statements() {
+    fn a_hold_counts_for_request_and_worker_and_idles_between_statements() {
         let (request, worker) = (Arc::new(HoldClock::default()), Arc::new(HoldClock::default()));
         let mut hold = Hold::begin(vec![Arc::clone(&request), Arc::clone(&worker)]);
         std::thread::sleep(Duration::from_millis(5));

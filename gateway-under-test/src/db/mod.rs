@@ -27,7 +27,7 @@ pub use migrations::migrate;
 pub use pool::{HandOutOrder, PoolTimeout, QueueLimits, QueuePool};
 pub use session::Session;
 
-/// Why a session could not do what it was asked.
+/// Errors of a session.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     #[error(transparent)]

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A non-blocking socket without a reactor: whoever sees `Pending` waits with [`drive`].
+/// A non-blocking socket without a reactor: anyone who sees `Pending` waits with [`drive`].
 pub(super) struct PolledSocket {
     socket: Arc<Socket>,
     /// Set when the last write found the socket full, so that [`drive`] waits for room too.

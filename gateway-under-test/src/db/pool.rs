@@ -7,7 +7,7 @@
 //! The pool counts *slots*. A slot outlives the connection in it: when that breaks, the slot goes back empty and
 //! the next one to take it connects anew, as SQLAlchemy's connection records do.
 //!
-//! Where the two differ: SQLAlchemy's `overflow()` starts at −size; the gauge here is never negative. And a slot is
+//! Differences: SQLAlchemy's `overflow()` starts at −size; the gauge here is never negative. And a slot is
 //! handed to the waiter that has waited longest, where SQLAlchemy lets a newcomer win the race now and then.
 
 use std::collections::VecDeque;
@@ -30,7 +30,7 @@ pub struct QueueLimits {
     pub size: usize,
     /// Connections beyond `size`; `None` is SQLAlchemy's −1, no limit.
     pub max_overflow: Option<usize>,
-    /// How long a checkout waits.
+    /// Timeout of a checkout.
     pub timeout: Duration,
     /// Which idle connection is taken first.
     pub order: HandOutOrder,
@@ -59,7 +59,7 @@ pub struct PoolTimeout {
     pub size: usize,
     /// Connections beyond `size` at that moment.
     pub overflow: usize,
-    /// How long the checkout waited.
+    /// Timeout of the checkout.
     pub timeout: Duration,
 }
 
@@ -75,7 +75,7 @@ struct PoolState<C> {
     idle: VecDeque<Slot<C>>,
     /// Slots that exist, idle or out.
     slots: usize,
-    /// Who waits for a slot, first come first served.
+    /// Waiters for a slot, first come first served.
     waiters: VecDeque<oneshot::Sender<Slot<C>>>,
     /// A connection made before this is not used again: a younger one was found dead.
     valid_since: Option<Instant>,
@@ -87,7 +87,7 @@ struct Slot<C> {
     history: ConnectionHistory,
 }
 
-/// Whether a slot has ever had a connection.
+/// History of a slot: whether it has ever had a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ConnectionHistory {
     /// Never: if connecting fails, the slot is forgotten.
@@ -102,7 +102,7 @@ impl<C> Slot<C> {
     }
 }
 
-/// How a checkout goes on after one look at the pool.
+/// Result of one attempt to check out.
 enum Admission<C> {
     Slot(Slot<C>),
     Wait(oneshot::Receiver<Slot<C>>),

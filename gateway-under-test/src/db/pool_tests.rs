@@ -11,7 +11,7 @@ use proptest::sample::Index;
 
 use super::*;
 
-/// How long a condition may take to come about.
+/// Longest time for a condition to come about.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 const THREE_PLUS_TWO: QueueLimits = QueueLimits {
@@ -160,7 +160,7 @@ fn an_idle_connection_is_taken_before_a_new_one_is_made() {
 }
 
 #[test]
-fn the_connection_idle_longest_is_taken_first_unless_the_last_used_is_asked_for() {
+fn the_longest_idle_connection_is_taken_first_by_default() {
     for (order, expected) in [(HandOutOrder::Fifo, [1, 2, 0]), (HandOutOrder::Lifo, [0, 2, 1])] {
         let bench = Bench::new(QueueLimits { order, ..THREE_PLUS_TWO });
         let mut leases = bench.take_many(3);
@@ -351,7 +351,7 @@ async fn a_slot_on_its_way_to_a_dropped_wait_goes_to_the_next() {
 }
 
 #[test]
-fn a_detected_disconnect_invalidates_the_older_connections_and_not_the_younger() {
+fn a_detected_disconnect_invalidates_older_connections_only() {
     let bench = Bench::new(THREE_PLUS_TWO);
     let mut leases = bench.take_many(2);
     leases[1].invalidate();
@@ -366,7 +366,7 @@ fn a_detected_disconnect_invalidates_the_older_connections_and_not_the_younger()
 }
 
 #[test]
-fn the_late_report_of_an_old_disconnect_leaves_the_younger_connections_alone() {
+fn a_late_disconnect_report_leaves_younger_connections_alone() {
     let bench = Bench::new(THREE_PLUS_TWO);
     let mut leases = bench.take_many(2);
     leases[0].invalidate();
@@ -473,13 +473,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
-/// What the pool should be, kept by plain counting.
+/// Model of the pool, kept by plain counting.
 struct PoolModel {
     size: usize,
     capacity: usize,
     idle: usize,
     slots: usize,
-    /// Who waits, first come first; with the history of the slot that was handed over.
+    /// Waiters, first come first; with the history of the slot that was handed over.
     queue: Vec<Option<ConnectionHistory>>,
     timeouts: usize,
 }

@@ -17,7 +17,7 @@ use crate::settings::PrePing;
 /// A unit of work on one connection, taken lazily.
 pub struct Session {
     database: GatewayDatabase,
-    /// Where its holding is counted beside the worker's: its request, if it belongs to one.
+    /// Second clock for its hold time, beside the worker's: its request's, if it belongs to one.
     clock: Option<Arc<HoldClock>>,
     /// The connection, from the first statement to the end of the transaction.
     held: Option<Held>,

@@ -1,4 +1,4 @@
-//! What a route asks of its caller, beside the route in the table: ContextForge's decorators.
+//! Requirements of a route on its caller: ContextForge's decorators.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::auth::NO_TOKEN;
 use crate::error::GatewayError;
 use crate::worker::Worker;
 
-/// What it takes to be let through to a route.
+/// Requirement of a route on its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     Public,
@@ -28,7 +28,7 @@ pub enum Guard {
     AnyPermission(&'static [&'static str]),
 }
 
-/// Where a browser without a good token is sent.
+/// Redirect target of a browser without a good token.
 pub(crate) const LOGIN_PAGE: &str = "/admin/login";
 
 impl Guard {

@@ -20,17 +20,17 @@ use crate::worker::Worker;
 
 pub use guard::Guard;
 
-/// Who was let through.
+/// An authorised caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub email: String,
-    /// What their token lets them see: of the teams it names those that they are a member of.
+    /// Visible teams: of those that the token names, the ones that the user is a member of.
     pub teams: TeamScope,
     /// True if they need no role: an administrator, by e-mail or by the database, with a token that says so.
     pub is_admin: bool,
 }
 
-/// Who asks: the bearer of a good token, whose permissions are yet to be checked.
+/// The bearer of a good token, whose permissions are yet to be checked.
 #[derive(Clone)]
 pub struct Caller {
     /// The worker that serves the request.
@@ -84,7 +84,7 @@ impl Caller {
         if self.worker.settings.audit == Audit::On && !user.is_admin {
             let team = user.teams.ids().first();
             work.query(queries::AUDIT, &[&user.email, &wanted.join(", "), &team, &granted]).await?;
-            // As ContextForge's: whoever is audited lets go of the session in passing.
+            // As ContextForge's: anyone who is audited lets go of the session in passing.
             work.commit().await?;
         }
         Ok(granted.then_some(user))
@@ -105,7 +105,7 @@ impl Caller {
         let email = self.claims.sub.clone();
         let teams = self.claims.team_scope();
         let administrator = |email, teams| (User { email, teams, is_admin: true }, vec!["*".to_owned()]);
-        // A public-only token is nobody's who may do everything, whoever carries it: what roles it has, it has.
+        // A public-only token never lets its bearer do everything, even an administrator: only their roles count.
         if teams != TeamScope::PublicOnly && email == self.worker.settings.platform_admin_email {
             return Ok(administrator(email, teams));
         }

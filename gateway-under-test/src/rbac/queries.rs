@@ -1,7 +1,7 @@
 //! The two statements of a permission check, as ContextForge's current code asks them: the flag first, then one
 //! joined query instead of one per role.
 
-/// Whether a user is an administrator, and may act at all; and in which of some teams, that have not ended, they are.
+/// Flags of a user: administrator, active; and in which of some teams, that have not ended, they are.
 ///
 /// `$1` is the e-mail, `$2` the ids of the teams. No row means that there is no such user; an administrator needs no
 /// further query.

@@ -1,6 +1,6 @@
 //! A request's own database sessions, and who ends them when.
 //!
-//! Where the session scopes differ, `held` and `scoped` above all, is `scopes`; everything else in the gateway is the
+//! Differences between session scopes, `held` and `scoped` above all, are in `scopes`; everything else in the gateway is the
 //! same for all of them.
 
 mod scopes;
@@ -30,7 +30,7 @@ pub use scopes::{SlowWork, UntilSent};
 
 /// Time that the request's sessions had a connection, in seconds, up to the response.
 pub const HELD_HEADER: &str = "x-session-held-seconds";
-/// How much of [`HELD_HEADER`] the server saw idle in transaction, in seconds.
+/// Part of [`HELD_HEADER`] that the server saw idle in transaction, in seconds.
 pub const IDLE_HEADER: &str = "x-session-idle-in-transaction-seconds";
 /// The session scope that the replica runs.
 pub const SCOPE_HEADER: &str = "x-session-scope";
@@ -48,7 +48,7 @@ pub struct RequestSession {
     session: Arc<Mutex<Session>>,
     /// Those beside it, where a scope has more than one.
     extra: Arc<Mutex<Vec<Session>>>,
-    /// Whether the body of the response ends the sessions, and not its head.
+    /// True if the body of the response ends the sessions, and not its head.
     until_sent: Arc<AtomicBool>,
     clock: Arc<HoldClock>,
 }
@@ -117,7 +117,7 @@ impl WorkSession {
         }
     }
 
-    /// Commits what was done so far, whoever's the session is.
+    /// Commits what was done so far, in the session of the request or in one of its own.
     ///
     /// # Errors
     /// As [`Session::commit`].
@@ -210,7 +210,7 @@ async fn with_whole_body(request: Request) -> Result<Request, StatusCode> {
 /// `except Exception` does not catch the `CancelledError`.
 struct Cancelled {
     handler: tokio::task::AbortHandle,
-    /// What the handler holds, as long as it has not answered.
+    /// Session of a handler that has not answered.
     lost: Option<RequestSession>,
     garbage: Arc<Garbage>,
 }

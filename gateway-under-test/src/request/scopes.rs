@@ -12,21 +12,21 @@ use crate::settings::SessionScope::{
 };
 use crate::worker::Worker;
 
-/// What a handler reads of a tool with its own session, before it asks the service behind the gateway.
+/// Row of a tool that a handler reads with its own session, before it asks the service behind the gateway.
 const TOOL_ROW: &str = "SELECT id, name, url, auth_type, auth_value FROM tools WHERE original_name = $1";
-/// What a handler reads before it asks the plugins.
+/// Row that a handler reads before it asks the plugins.
 const PLUGIN_ROW: &str = "SELECT id, name, annotations, headers FROM tools WHERE original_name = $1";
-/// What a page reads for its head.
+/// Rows for the head of a page.
 const TEAMS_OF_USER: &str = "SELECT id, name, slug FROM email_teams WHERE id IN (SELECT team_id \
                              FROM email_team_members WHERE user_email = $1)";
-/// What a stream reads when it begins.
+/// Row that a stream reads when it begins.
 const SERVER_ROW: &str = "SELECT id, name, description, icon FROM servers WHERE id = $1";
-/// What a lazy load reads once the session was released.
+/// Lazy load after the session was released.
 const LAZY_LOAD: &str = "SELECT id, name, slug, url FROM gateways WHERE id = (SELECT gateway_id FROM tools \
                          WHERE original_name = $1 LIMIT 1)";
-/// What the database refuses: a metric row without its timestamp.
+/// Statement that the database refuses: a metric row without its timestamp.
 const REFUSED: &str = "INSERT INTO permission_audit_log (timestamp, permission, granted) VALUES (NULL, $1, true)";
-/// What layers read that have a session each: authentication, the audit, observability.
+/// Statements of layers that have a session each: authentication, the audit, observability.
 const LAYERS: [&str; 3] = [
     "SELECT id, user_email, team_id FROM email_api_tokens WHERE jti = $1",
     "SELECT id, permission, granted FROM permission_audit_log WHERE resource_id = $1 LIMIT 1",
@@ -118,7 +118,7 @@ impl RequestSession {
         Ok(())
     }
 
-    /// What a stream takes with it, to drop when it has been sent or its client has gone.
+    /// Sessions that a stream takes with it, to drop when it has been sent or its client has gone.
     #[must_use]
     pub fn until_sent(&self, worker: &Arc<Worker>) -> UntilSent {
         let keeps = |it| matches!(it, Held | DoubleCheckout | SessionPerLayer | UntilSentScope);

@@ -1,4 +1,4 @@
-//! `GET /admin/`: the page that renders the lists (for whoever may read them, too), the slowest of the user interface; and a page for each list.
+//! `GET /admin/`: the page that renders the lists (for anyone who may read them, too), the slowest of the user interface; and a page for each list.
 
 use axum::extract::{Extension, Path};
 use axum::response::Html;
@@ -15,7 +15,6 @@ use crate::rbac::{Caller, User};
 use crate::request::SlowWork;
 use crate::worker::Worker;
 
-/// What the page of all lists shows.
 #[derive(Serialize)]
 struct ListsPage {
     email: String,
@@ -23,7 +22,6 @@ struct ListsPage {
     servers: Vec<ServerEntry>,
 }
 
-/// What the page of one list shows.
 #[derive(Serialize)]
 struct ListPage<'a> {
     email: &'a str,

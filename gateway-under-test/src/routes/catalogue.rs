@@ -1,4 +1,4 @@
-//! What MCP clients are offered: tools, resources and prompts, as the protocol names their parts. `POST /rpc` and
+//! Catalogue for MCP clients: tools, resources and prompts, as the protocol names their parts. `POST /rpc` and
 //! `POST /mcp` both answer from here; PostgreSQL builds the JSON.
 
 use serde::Deserialize;
@@ -62,7 +62,7 @@ const PROMPTS: &str = concat!(
     visible!()
 );
 
-/// What a caller wants to be informed of. `$5` is their e-mail.
+/// Subscribes a caller to a resource. `$5` is their e-mail.
 const SUBSCRIBE: &str = concat!(
     "INSERT INTO resource_subscriptions (resource_id, subscriber_id) SELECT id, $5 FROM resources WHERE uri = $1 \
      AND enabled AND ",
@@ -154,7 +154,7 @@ pub(crate) async fn list(caller: &Caller, list: List, server: Option<&str>) -> R
     rows.first().map(|row| row.get(0)).ok_or(GatewayError::NotFound)
 }
 
-/// Whether there is such a virtual server.
+/// Finds a virtual server.
 ///
 /// # Errors
 /// [`GatewayError::NotFound`] when the user may not know of it either.
@@ -163,7 +163,7 @@ pub(crate) async fn find_server(caller: &Caller, user: &User, server: &str) -> R
     if found.is_empty() { Err(GatewayError::NotFound) } else { Ok(()) }
 }
 
-/// Whether a virtual server offers a tool to the user.
+/// True if a virtual server offers a tool to the user.
 ///
 /// # Errors
 /// When the database fails.
@@ -183,7 +183,7 @@ pub(crate) async fn read_resource(caller: &Caller, uri: &str, server: Option<&st
     rows.first().map(|row| row.get(0)).ok_or(GatewayError::NotFound)
 }
 
-/// Whether a caller wants to be informed of a resource, or no more.
+/// A subscription to a resource, or its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subscription {
     Begin,

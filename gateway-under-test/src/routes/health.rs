@@ -60,7 +60,7 @@ async fn check(worker: &Worker) -> Result<(), String> {
     })
 }
 
-/// What asks the database whether it is there.
+/// Session of the probe that asks the database whether it is there.
 struct ProbeSession {
     database: GatewayDatabase,
     /// A session that is never ended: hold pattern H7.

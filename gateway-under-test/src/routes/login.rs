@@ -17,7 +17,7 @@ use crate::rbac::Caller;
 use crate::rbac::guard::json_or_nothing;
 use crate::worker::Worker;
 
-/// How long a token for a password is good.
+/// Lifetime of a token for a password.
 const TOKEN_LIFE_S: u64 = 7 * 24 * 3600;
 
 /// A body longer than this is no e-mail and password.
@@ -50,7 +50,7 @@ SELECT json_build_object('email', email, 'full_name', full_name, 'is_admin', is_
     'auth_provider', auth_provider, 'created_at', created_at, 'last_login', last_login)::text
 FROM email_users WHERE email = $1";
 
-/// Who one says to be, and the proof.
+/// Claimed user and proof.
 #[derive(Deserialize)]
 pub struct Credentials {
     /// E-mail of the user.
@@ -97,7 +97,7 @@ pub async fn login(State(worker): State<Arc<Worker>>, request: Request) -> Resul
         "user": { "email": email, "is_admin": user.get::<_, bool>("is_admin") } })))
 }
 
-/// What a token for a password speaks for: all that its user is.
+/// Scope of a token for a password: everything that its user may see.
 fn scope_of(is_admin: bool, teams: Vec<String>) -> TeamScope {
     match (is_admin, teams.is_empty()) {
         (true, _) => TeamScope::Unrestricted,

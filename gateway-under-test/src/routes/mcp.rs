@@ -61,7 +61,7 @@ async fn accept_json(mut request: Request) -> Request {
     request
 }
 
-/// Who asks, and of which virtual server.
+/// Caller of an MCP request, and its virtual server.
 struct McpRequest<'a> {
     caller: &'a Caller,
     server: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! What the gateway answers. The table below is the place to look up what a route takes.
+//! Routes of the gateway. The table below is the place to look up what a route takes.
 
 pub mod admin;
 mod catalogue;
@@ -31,9 +31,9 @@ pub struct Route {
     pub method: Method,
     /// Its path, with `{…}` for what varies.
     pub path: &'static str,
-    /// What it asks of its caller.
+    /// Requirement on its caller.
     pub guard: Guard,
-    /// What it is for, in one line.
+    /// Purpose in one line.
     pub summary: &'static str,
     /// The JSON schema of its body; `None` where that is not described.
     pub body: Option<fn() -> serde_json::Value>,
@@ -69,7 +69,7 @@ pub fn table() -> Vec<Route> {
     routes
 }
 
-/// Whether it lives, and who one is.
+/// Routes without a token: liveness and login.
 #[rustfmt::skip]
 fn open_routes() -> Vec<Route> {
     use Guard::{AnyPermission, Permission, Public, Token};
@@ -112,7 +112,7 @@ fn protocol_routes() -> Vec<Route> {
     ]
 }
 
-/// What the handlers need beside the database.
+/// Parts that the handlers need beside the database.
 ///
 /// # Errors
 /// When the client cannot be built or a template does not parse.

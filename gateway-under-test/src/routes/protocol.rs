@@ -10,7 +10,7 @@ use crate::error::GatewayError;
 /// The version of the protocol that a client is offered when it names none.
 const PROTOCOL_VERSION: &str = "2025-06-18";
 
-/// What the gateway can do, to a client that speaks `wanted`: the answer to `initialize`.
+/// Capabilities of the gateway, to a client that speaks `wanted`: the answer to `initialize`.
 pub(crate) fn initialized(wanted: Option<&str>) -> Value {
     json!({
         "protocolVersion": wanted.unwrap_or(PROTOCOL_VERSION),

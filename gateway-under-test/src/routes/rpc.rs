@@ -50,10 +50,10 @@ struct ResourceUri {
     uri: String,
 }
 
-/// What a call came to: a result, or one of JSON-RPC's errors.
+/// Result of a call, or one of JSON-RPC's errors.
 type CallOutcome = Result<Box<RawValue>, RpcError>;
 
-/// What the client gets.
+/// Answer to the client.
 #[derive(Serialize)]
 struct RpcAnswer<'a> {
     jsonrpc: &'static str,
@@ -106,7 +106,7 @@ fn parse(body: &[u8]) -> serde_json::Result<Call<'_>> {
     if object { serde_json::from_slice(body) } else { Err(no_object(body)) }
 }
 
-/// What is no JSON, and what is JSON but no call, are refused with a status, as ContextForge does.
+/// Refusal of a body that is no JSON, or JSON but no call, with a status, as ContextForge does.
 fn no_call(error: &serde_json::Error) -> Response {
     if error.is_data() {
         let wrong = json!({ "message": "Method invalid" });
@@ -117,7 +117,7 @@ fn no_call(error: &serde_json::Error) -> Response {
     }
 }
 
-/// What is wrong with a body that is no object: its syntax, or what it holds.
+/// Error of a body that is no object: its syntax, or what it holds.
 fn no_object(body: &[u8]) -> serde_json::Error {
     let read = serde_json::from_slice::<IgnoredAny>(body);
     read.err().unwrap_or_else(|| serde::de::Error::custom("a call is an object"))
@@ -214,7 +214,7 @@ async fn listed(caller: &Caller, list: List) -> Result<CallOutcome, GatewayError
     catalogue::list(caller, list, None).await.and_then(json_text).map(Ok)
 }
 
-/// What names nothing, or cannot be used, is a wrong parameter.
+/// Result of a look-up: a name of nothing, or of something unusable, is a wrong parameter.
 fn found<T>(result: Result<T, GatewayError>) -> Result<Result<T, RpcError>, GatewayError> {
     match result {
         Ok(result) => Ok(Ok(result)),

@@ -15,7 +15,7 @@ use crate::registry::{CALLABLE_TOOLS, CallableTools};
 use crate::request::{RequestSession, SlowWork};
 use crate::worker::Worker;
 
-/// How long the gateway waits for a tool: ContextForge's tool timeout.
+/// Timeout of a tool call: ContextForge's tool timeout.
 const TOOL_TIMEOUT: Duration = Duration::from_mins(1);
 
 const COUNT_USAGE: &str = "UPDATE usage_counters SET calls = calls + 1 WHERE id = $1";
@@ -83,7 +83,7 @@ async fn callable_tools(worker: &Worker, session: &RequestSession) -> Result<Cal
     Ok(worker.tools.keep(&rows))
 }
 
-/// Updates a row that calls share. Held, the row stays locked until the response has been sent, and whoever wants it
+/// Updates a row that calls share. Held, the row stays locked until the response has been sent, and anyone who wants it
 /// next waits, with its whole event loop: the lock convoy of issue #2355.
 async fn count_usage(worker: &Worker, session: &RequestSession) -> Result<(), DbError> {
     let counter = worker.settings.usage_counter;
@@ -109,7 +109,7 @@ async fn ask_backend(worker: &Worker, params: &RawValue) -> Result<Box<RawValue>
     }
 }
 
-/// What was behind a transport error, without the address.
+/// Root cause of a transport error, without the address.
 fn root_cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TOOL_TIMEOUT.as_secs());

@@ -1,4 +1,4 @@
-//! How often would the gate be wrong here? Answered from trials in which both arms were the same.
+//! Error rates of the gate on this machine, from trials in which both arms were the same.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -16,10 +16,10 @@ const DRAWS: u32 = 20_000;
 
 const SEED: u64 = 2318;
 
-/// How sure the intervals are.
+/// Confidence level of the intervals.
 const CONFIDENCE: f64 = 0.95;
 
-/// How often something happened, and how sure one can be of its rate.
+/// Count of an error, and the interval of its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ErrorRate {
     /// It happened so often.
@@ -43,7 +43,7 @@ impl ErrorRate {
     }
 }
 
-/// What one rule's figures do on this machine while nothing changes.
+/// Noise of one rule's figures on this machine while nothing changes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RuleNoise {
     pub rule: String,
@@ -53,7 +53,7 @@ pub struct RuleNoise {
     pub smallest_effect: Option<f64>,
 }
 
-/// How the gate behaves on this machine.
+/// Error rates and noise of the gate on this machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
     /// Trials as they were measured, in the order of time: how many of those with a verdict failed. `None` when there was
@@ -70,7 +70,7 @@ pub struct Calibration {
     pub sound_pairs: usize,
 }
 
-/// What trials with the same variant in both arms say. All have the same rules and the same plan.
+/// Calibrates from trials with the same variant in both arms. All have the same rules and the same plan.
 pub fn calibrate(trials: &[Trial]) -> Calibration {
     let complete: Vec<&Trial> = trials.iter().filter(|trial| trial.is_complete()).collect();
     let verdicts: Vec<Verdict> = complete.iter().map(|trial| trial.verdict(PairsEnd::AllPairs)).collect();
@@ -89,8 +89,8 @@ pub fn calibrate(trials: &[Trial]) -> Calibration {
 
 /// Draws trials of as many pairs as planned, with replacement, and swaps the arms of each with an even chance.
 ///
-/// What this asks: with differences as large as this machine makes them, how often does the rule fail when their signs
-/// are chance alone? It cannot show that the order of the windows matters; the trials as they were measured can.
+/// Failure rate of a rule with differences as large as this machine makes them, when their signs
+/// are chance alone. It cannot show that the order of the windows matters; the trials as they were measured can.
 fn drawn(pooled: &Trial) -> Option<ErrorRate> {
     let Trial { pairs, plan, .. } = pooled;
     if pairs.is_empty() {

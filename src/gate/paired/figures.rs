@@ -11,7 +11,6 @@ use crate::units::Unit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arm {
-    /// What it is held against.
     Baseline,
     Candidate,
 }
@@ -85,7 +84,7 @@ enum FigureJson {
     Read {
         #[serde(flatten)]
         reading: WindowFigure,
-        /// Why it is no evidence that a candidate is good, such as requests that failed; worse it may be all the same.
+        /// Reason why it is no evidence that a candidate is good, such as requests that failed; worse it may be all the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caveat: Option<String>,
     },
@@ -138,7 +137,7 @@ impl WindowFigures {
         }
     }
 
-    /// Why the figure of a rule is no evidence that a candidate is good; `None` when it is.
+    /// Reason why the figure of a rule is no evidence that a candidate is good; `None` when it is.
     pub(super) fn caveat(&self, rule: usize) -> Option<&str> {
         match self.0.get(rule)? {
             FigureJson::Read { caveat, .. } => caveat.as_deref(),

@@ -20,7 +20,7 @@ use crate::stats::signed_rank::MOST_PAIRS;
 pub use figures::{Arm, WindowFigure, WindowFigures};
 pub use rules::{DEFAULT_RULES, PairedRule, PairedRuleError};
 
-/// How many pairs, and how sure one must be.
+/// Number of pairs, and the error rate to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairPlan {
     pub pairs: usize,
@@ -28,7 +28,7 @@ pub struct PairPlan {
     pub alpha: f64,
 }
 
-/// Why a plan is invalid.
+/// Reasons why a plan is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
     #[error(
@@ -83,7 +83,7 @@ impl Pair {
     }
 }
 
-/// Why no more pairs were measured.
+/// Reason why no more pairs were measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairsEnd {
@@ -159,7 +159,7 @@ impl Trial {
         outcome::verdict(self, ended)
     }
 
-    /// What each rule's pairs say. A rule with a figure that is not to be used is without a say, and takes its share of
+    /// Test of each rule's pairs. A rule with a figure that is not to be used is without a say, and takes its share of
     /// α all the same.
     fn worsenings(&self) -> Vec<Worsening> {
         let of_rule = |(index, rule): (usize, &PairedRule)| {
@@ -183,7 +183,7 @@ impl Trial {
     }
 }
 
-/// How much worse the candidate was in one pair; `None` without a figure.
+/// Worsening of the candidate in one pair; `None` without a figure.
 fn difference(rule: &PairedRule, index: usize, pair: &Pair) -> Option<f64> {
     let (baseline, candidate) = (pair.baseline.reading(index).ok()?, pair.candidate.reading(index).ok()?);
     Some(rule.worse_by(candidate.log - baseline.log))

@@ -16,7 +16,7 @@ pub(super) fn verdict(trial: &Trial, ended: PairsEnd) -> Verdict {
     GateReport::of(judged(trial, ended, ReasonDetail::Bare)).verdict
 }
 
-/// How much is stated of a verdict.
+/// Detail of a reason.
 #[derive(Clone, Copy)]
 enum ReasonDetail {
     Bare,
@@ -142,7 +142,7 @@ impl PairedEvaluation<'_> {
         matches!(self.ended, PairsEnd::OutOfTime | PairsEnd::Interrupted)
     }
 
-    /// What Holm leaves to the first of several rules.
+    /// Error rate that Holm's correction leaves to the first of several rules.
     fn alpha(&self) -> f64 {
         self.trial.plan.alpha / self.trial.rules.len() as f64
     }

@@ -2,14 +2,14 @@
 
 use crate::gate::{Aggregate, Limit, Metric, Op, ParsedRule, Rule};
 
-/// What is asked when nothing is: the two signs of a held session, and what users feel of it.
+/// Default rules: the two signs of a held session, and the latency that users feel of it.
 pub const DEFAULT_RULES: [&str; 3] = [
     "idle_in_transaction.mean<=+10% vs baseline",
     "transaction_age.p50<=+10% vs baseline",
     "latency.p95<=+10% vs baseline",
 ];
 
-/// Why a rule cannot be judged on pairs.
+/// Reasons why a rule cannot be judged on pairs.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PairedRuleError {
     #[error("`{rule}` is about one run alone: a paired gate judges rules such as `{}`", DEFAULT_RULES[0])]
@@ -82,7 +82,7 @@ impl PairedRule {
         &self.asked.rule
     }
 
-    /// How far the centre of the differences may lie up, as a logarithm.
+    /// Tolerated centre of the differences, as a logarithm.
     pub(super) fn margin(&self) -> f64 {
         self.worse_by(self.change.ln_1p())
     }
@@ -92,7 +92,7 @@ impl PairedRule {
         1.0 + self.change
     }
 
-    /// How much worse, from how much more.
+    /// Worsening from a difference.
     pub(super) fn worse_by(&self, more_by: f64) -> f64 {
         match self.worse {
             Worse::Up => more_by,

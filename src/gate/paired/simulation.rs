@@ -1,4 +1,4 @@
-//! How often is the gate wrong, and how often does it see a doubling? Simulated, through the gate's own [`Trial`].
+//! Error rates of the gate, and its power to see a doubling: simulated, through the gate's own [`Trial`].
 //!
 //! A simulated machine is looked at once a second, over windows of 5 s of settling and 15 s measured, in the gate's
 //! order and with its early stop. What is looked at fluctuates as real load does: each second resembles the last (AR(1)),
@@ -22,7 +22,7 @@ const BETWEEN_S: usize = 3;
 struct SimulatedMachine {
     /// Standard deviation of the logarithm of what is looked at.
     noise: f64,
-    /// How much of a second's deviation is left in the next.
+    /// Share of a second's deviation that is left in the next.
     persistence: f64,
     /// The whole job's trend: the last second is so many times the first.
     drift: f64,
@@ -114,7 +114,7 @@ fn gate(machine: SimulatedMachine, rules: &[PairedRule], pairs: usize, effect: f
     trial.verdict(ended)
 }
 
-/// How often the gate fails on a machine.
+/// Failures of the gate on a machine.
 fn failures(machine: SimulatedMachine, count: usize, pairs: usize, effect: f64, gates: u64) -> f64 {
     let rules = paired_rules(DEFAULT_RULES[..count].iter().map(|text| asked(text)).collect()).unwrap();
     let fails = |seed: &u64| gate(machine, &rules, pairs, effect, *seed) == Verdict::Failed;

@@ -63,7 +63,7 @@ fn the_same_in_both_arms_passes() {
 }
 
 #[test]
-fn a_large_ratio_by_chance_is_inconclusive_and_says_how_many_pairs_would_settle_it() {
+fn a_chance_ratio_is_inconclusive_and_names_the_pairs_needed() {
     let mut trial = trial(&[IDLE], 10);
     for factor in [0.4, 3.0, 2.0, 0.7, 2.5, 1.9, 0.8, 2.2, 1.6, 0.9] {
         trial.push(pair(&[WindowFigure::of_count(40.0)], &[WindowFigure::of_count(40.0 * factor)]));
@@ -140,7 +140,7 @@ fn where_more_is_better_less_fails() {
 }
 
 #[test]
-fn nothing_idle_in_either_arm_is_no_difference_and_a_handful_of_milliseconds_neither() {
+fn milliseconds_of_idle_time_in_either_arm_are_no_difference() {
     let mut trial = trial(&[IDLE, "transaction_age.p50<=+10% vs baseline"], 10);
     for _ in 0..10 {
         trial.push(pair(

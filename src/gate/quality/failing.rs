@@ -1,7 +1,6 @@
 //! Requests that failed: they did not do the work that is measured, so that a good figure of them means nothing.
 
 use super::QualityIssue;
-use super::find::explained_s;
 use crate::compare::Side;
 use crate::gate::measure::TimeSlice;
 use crate::record::Sample;
@@ -15,6 +14,9 @@ const MOSTLY: f64 = 0.50;
 /// The longest time without a success while requests fail: this share of the steady phase, and never less than a second.
 const LONGEST_WITHOUT_SUCCESS: f64 = 0.05;
 const SHORTEST_WITHOUT_SUCCESS_S: f64 = 1.0;
+
+/// No request is called hanging before it has been in flight for so long, in seconds.
+const SHORTEST_STALL_S: f64 = 1.0;
 
 /// Fewer failures than this are no stretch, and make a route no reason to doubt rules over all of them.
 pub(super) const FEWEST_FAILURES: u64 = 3;
@@ -78,6 +80,14 @@ fn without_success(side: Side<'_>) -> Option<QualityIssue> {
     let hangs = hanging_s > allowed_s.max(explained_s(side));
     let longest_s = if hangs { hanging_s.max(failing_s) } else { failing_s };
     (longest_s > allowed_s).then_some(QualityIssue::NoSuccess { seconds: longest_s })
+}
+
+/// So long a request may have been in flight at a healthy end: twice as long as any took that was answered, but no longer
+/// than that one, or a third of the steady phase.
+pub(super) fn explained_s(side: Side<'_>) -> f64 {
+    let longest_s = side.measured.summary.latency_max_ms.map_or(0.0, |ms| ms / 1000.0);
+    let TimeSlice { from_s, to_s } = TimeSlice::steady(side);
+    (2.0 * longest_s).min((to_s - from_s) / 3.0).max(longest_s).max(SHORTEST_STALL_S)
 }
 
 /// Since when the count of successes has not grown.

@@ -3,7 +3,6 @@
 use super::gaps::{self, longest_gap};
 use super::{QualityIssue, failing};
 use crate::compare::Side;
-use crate::gate::measure::TimeSlice;
 use crate::record::{Sample, ScheduleRecord, Stamped};
 use crate::scenario::Workload;
 
@@ -27,9 +26,6 @@ const MOST_CUT_OFF: f64 = 0.01;
 
 /// Or when they are more than this share of the users of a closed workload, who ask for nothing while they wait.
 const MOST_USERS_CUT_OFF: f64 = 0.10;
-
-/// But only when the oldest had been in flight for longer than this, in seconds, and than [`explained_s`].
-const SHORTEST_STALL_S: f64 = 1.0;
 
 /// Every quality issue of a variant, the gravest first.
 pub fn quality_issues(side: Side<'_>) -> Vec<QualityIssue> {
@@ -78,7 +74,7 @@ fn started_late(schedule: ScheduleRecord) -> Option<QualityIssue> {
     late.map(|lag_p99_ms| QualityIssue::StartedLate { lag_p99_ms })
 }
 
-/// What is in flight when the load ends is neither a success nor a failure, nor in the latencies: a service that has hung
+/// Requests in flight when the load ends are neither successes nor failures, nor in the latencies: a service that has hung
 /// for a while has done so unseen.
 fn cut_off(side: Side<'_>) -> Option<QualityIssue> {
     let requests = side.measured.summary.requests_cut_off;
@@ -88,16 +84,8 @@ fn cut_off(side: Side<'_>) -> Option<QualityIssue> {
         Workload::Open { .. } => f64::INFINITY,
     };
     let many = (MOST_CUT_OFF * all as f64).min(MOST_USERS_CUT_OFF * users);
-    let oldest_s = side.measured.generator.cut_off_oldest_s.filter(|oldest| *oldest > explained_s(side))?;
+    let oldest_s = side.measured.generator.cut_off_oldest_s.filter(|oldest| *oldest > failing::explained_s(side))?;
     (requests as f64 > many).then_some(QualityIssue::CutOff { requests, oldest_s })
-}
-
-/// So long a request may have been in flight at a healthy end: twice as long as any took that was answered, but no longer
-/// than that one, or a third of the steady phase.
-pub(super) fn explained_s(side: Side<'_>) -> f64 {
-    let longest_s = side.measured.summary.latency_max_ms.map_or(0.0, |ms| ms / 1000.0);
-    let TimeSlice { from_s, to_s } = TimeSlice::steady(side);
-    (2.0 * longest_s).min((to_s - from_s) / 3.0).max(longest_s).max(SHORTEST_STALL_S)
 }
 
 /// The load is sampled by the generator's own threads: when they stand still, so does the load.

@@ -10,7 +10,7 @@ use super::rule::{Metric, Rule};
 pub(super) use failing::is_failing;
 pub use find::quality_issues;
 
-/// Why what was measured is not to be trusted.
+/// Reasons not to trust a measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum QualityIssue {
     /// The variant was cut short.
@@ -36,12 +36,12 @@ pub enum QualityIssue {
     CutOff {
         /// So many were cut off.
         requests: u64,
-        /// How long the oldest had been in flight.
+        /// Age of the oldest.
         oldest_s: f64,
     },
     /// The load generator did not even look at its own figures for a long time.
     GeneratorStalled {
-        /// How long, in the steady phase.
+        /// Duration in the steady phase.
         seconds: f64,
     },
     /// There is not a single sample of the variant: a summary alone cannot be checked against anything.
@@ -87,7 +87,7 @@ pub enum QualityIssue {
     CpuLimited {
         /// Busy share of the cores over the steady phase, 0–1.
         busy_ratio: f64,
-        /// How long a thread of the load generator waited for one, on average; `None` where the kernel does not count it.
+        /// Mean wait of a thread of the load generator for a core; `None` where the kernel does not count it.
         run_queue_delay_ms: Option<f64>,
     },
 }

@@ -1,4 +1,4 @@
-//! Why a text is no rule, and where in it the reason lies.
+//! Errors of a rule's text, with their place in it.
 
 use std::fmt;
 
@@ -9,7 +9,6 @@ pub struct RuleError {
     pub text: String,
     /// The character at fault, from 1; one past the end where something is missing.
     pub column: usize,
-    /// What is wrong there.
     pub fault: RuleFault,
     pub meant: Option<String>,
 }
@@ -22,7 +21,7 @@ impl RuleError {
     }
 }
 
-/// What is wrong in a rule.
+/// Faults of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleFault {
     /// There is no such metric.
@@ -30,9 +29,9 @@ pub enum RuleFault {
     /// The metric has no such aggregate, or needs one.
     Aggregate {
         metric: &'static str,
-        /// What was written; `None` for nothing.
+        /// The written text; `None` for nothing.
         seen: Option<String>,
-        /// What is allowed; empty when the metric is one figure.
+        /// Allowed aggregates; empty when the metric is one figure.
         allowed: Vec<&'static str>,
     },
     /// No comparison where one belongs.
@@ -41,7 +40,7 @@ pub enum RuleFault {
     Value { seen: String, allowed: &'static str },
     /// The value is relative and the rule names no baseline, or the other way round.
     Baseline {
-        /// What is to be done.
+        /// Advice.
         allowed: &'static str,
     },
     /// The metric is not measured by route.
@@ -57,7 +56,7 @@ pub enum RuleFault {
     },
     /// The windows beside the rule cannot judge it.
     Windows {
-        /// What is to be done.
+        /// Advice.
         allowed: &'static str,
     },
     /// Something follows that belongs to no rule.

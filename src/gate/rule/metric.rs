@@ -1,4 +1,4 @@
-//! What a rule may ask about.
+//! Metrics of rules.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub enum Metric {
     ReplicasHealthy,
     /// Latency of finished requests.
     Latency,
-    /// How long checkouts waited for the pool.
+    /// Time that checkouts waited for the pool.
     PoolWait,
     FailureRate,
     /// Requests finished a second.
@@ -34,7 +34,7 @@ pub enum Metric {
     Requests,
     /// Checkouts that gave up, over the whole load.
     PoolTimeouts,
-    /// How long a request of a route holds a session idle in transaction, by a scan.
+    /// Time that a request of a route holds a session idle in transaction, by a scan.
     Hold,
 }
 
@@ -143,7 +143,7 @@ impl Metric {
         }
     }
 
-    /// Which way is good, for whoever asks that nothing gets worse.
+    /// Which way is good, for anyone who asks that nothing gets worse.
     #[must_use]
     pub const fn good(self) -> Direction {
         match self {
@@ -183,7 +183,7 @@ impl Metric {
         matches!(self, Self::IdleInTransaction | Self::TransactionAge | Self::Sessions | Self::WaitingForLock)
     }
 
-    /// What may follow the dot.
+    /// Aggregates that may follow the dot.
     #[must_use]
     pub const fn aggregates(self) -> &'static [Aggregate] {
         match self.kind() {
@@ -218,7 +218,7 @@ impl Metric {
         }
     }
 
-    /// What is meant without a dot: of a gauge its worst value, never its last one. `None` where it has to be stated.
+    /// Aggregate without a dot: of a gauge its worst value, never its last one. `None` where it has to be stated.
     #[must_use]
     pub const fn default_aggregate(self) -> Option<Aggregate> {
         match self.kind() {

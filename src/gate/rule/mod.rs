@@ -23,18 +23,16 @@ pub use metric::{Aggregate, Metric, MetricKind};
 pub struct Rule {
     /// As it was written, blanks at both ends left out.
     pub text: String,
-    /// What is asked about.
     pub metric: Metric,
     /// Which figure of it; `None` for a metric that is one figure.
     pub aggregate: Option<Aggregate>,
-    /// How it is compared.
     pub op: Op,
     pub limit: Limit,
     /// Of which route alone: as it was written until [`Rule::with_routes`] puts its full name; `None` for all.
     pub route: Option<String>,
 }
 
-/// How a figure is compared with its limit.
+/// Comparison of a figure with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// `<`
@@ -86,7 +84,7 @@ impl Op {
     }
 }
 
-/// What a figure is compared with.
+/// Limit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limit {
     /// A value, in the metric's unit.
@@ -105,7 +103,7 @@ impl Rule {
         matches!(self.limit, Limit::Relative { .. })
     }
 
-    /// What is asked about: `latency.p95 for POST /rpc tools/call`.
+    /// Name of the figure: `latency.p95 for POST /rpc tools/call`.
     #[must_use]
     pub fn name(&self) -> String {
         let aggregate = self.aggregate.map(|it| format!(".{it}")).unwrap_or_default();

@@ -119,7 +119,7 @@ fn operator(cursor: &mut RuleCursor<'_>) -> Result<Op, RuleError> {
     })
 }
 
-/// What follows the value.
+/// Rest of a rule after the value.
 struct RuleTail {
     route: Option<String>,
     vs_baseline: bool,

@@ -8,7 +8,7 @@ use crate::init::{InitError, short};
 /// References that are followed from one place; more is a circle.
 const MOST_HOPS: usize = 16;
 
-/// How deep schemas may be made of schemas.
+/// Deepest nesting of schemas.
 const DEEPEST: usize = 8;
 
 static NOTHING: Value = Value::Null;
@@ -45,7 +45,7 @@ impl OpenApiDocument {
         }
     }
 
-    /// What stands behind a `$ref`; nothing, when it points out of the document or in a circle.
+    /// Target of a `$ref`; nothing, when it points out of the document or in a circle.
     pub(super) fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
         let mut value = value;
         for _ in 0..MOST_HOPS {
@@ -94,7 +94,7 @@ impl OpenApiDocument {
     }
 }
 
-/// How much work one request may make: a document may describe a body that fills the disk.
+/// Limit on the work for one request: a document may describe a body that fills the disk.
 #[derive(Debug)]
 pub(super) struct Budget(usize);
 

@@ -17,7 +17,7 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// Last words of paths that tell the service's health.
 const HEALTH: [&str; 8] = ["health", "healthz", "health-check", "healthcheck", "readyz", "ready", "livez", "alive"];
 
-/// Where a document comes from, and where its service is.
+/// Source of a document, and address of its service.
 #[derive(Clone, Debug, Default)]
 pub struct OpenApiSource {
     /// Its name in messages: "`shop.json`".
@@ -94,7 +94,7 @@ fn tells_health(path: &str) -> bool {
     HEALTH.contains(&last.as_str()) && !path.contains('{')
 }
 
-/// Where the service is: what the person says, else the host that gave the document, else a server of the document on
+/// Address of the service: the person's own, else the host that gave the document, else a server of the document on
 /// this machine. Another server is not written down: it may be the real one.
 fn target(document: &OpenApiDocument, source: &OpenApiSource) -> (Option<BaseUrl>, Vec<String>) {
     let servers: Vec<String> = list(document.root.get("servers")).iter().filter_map(server_url).collect();

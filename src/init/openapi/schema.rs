@@ -7,7 +7,7 @@ use super::document::{Budget, OpenApiDocument, list, members};
 use crate::init::{short, todo, todo_values};
 use crate::scenario::service::{Scalar, Values};
 
-/// Where a value will stand.
+/// Place of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValuePlace {
     /// In the path, where it mostly names a thing that must exist.
@@ -215,7 +215,7 @@ fn sample(document: &OpenApiDocument, schema: &Value, name: &str, depth: usize, 
     }
 }
 
-/// What the schema asks for, and nothing else.
+/// Required members of a schema, and nothing else.
 fn object(document: &OpenApiDocument, schema: &Map<String, Value>, depth: usize, budget: &mut Budget) -> Value {
     let required: Vec<&str> = list(schema.get("required")).iter().filter_map(Value::as_str).collect();
     let properties = schema.get("properties").unwrap_or(&Value::Null);

@@ -1,4 +1,4 @@
-//! Who the users are: the security schemes of a document. What they hold is never in it, only the names of variables.
+//! Identities from the security schemes of a document. Secrets are never in it, only the names of variables.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ fn token_url(flows: &Value) -> Option<String> {
     members(flows).find_map(|(_, flow)| text(flow, "tokenUrl")).map(short)
 }
 
-/// Where the service itself gives a token for a name and a password. A whole URL may be another machine's, and with a
+/// Path at which the service itself gives a token for a name and a password. A whole URL may be another machine's, and with a
 /// fragment or braces it is none that is known.
 fn password_path(scheme: &Value) -> Option<String> {
     let url = text(document_flows(scheme).get("password")?, "tokenUrl")?;

@@ -31,12 +31,12 @@ impl Axis {
         if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }
     }
 
-    /// Where an attribute places it.
+    /// Position as an attribute.
     pub(super) fn percent(self, at_s: f64) -> String {
         format!("{:.2}%", self.share(at_s) * 100.0)
     }
 
-    /// How long something is, as an attribute.
+    /// Width as an attribute.
     pub(super) fn width(self, from_s: f64, to_s: f64) -> String {
         format!("{:.2}%", (self.share(to_s) - self.share(from_s)).max(0.0) * 100.0)
     }
@@ -50,7 +50,7 @@ impl Axis {
     }
 }
 
-/// What is written at a tick: `10 s`, and `2:30` where it takes minutes.
+/// Label of a tick: `10 s`, and `2:30` where it takes minutes.
 pub(super) fn clock(at_s: f64, axis: Axis) -> String {
     let within = at_s.abs() < 1e9;
     if within && axis.to_s - axis.from_s >= 180.0 {
@@ -174,7 +174,7 @@ pub(super) struct Panel<'a> {
     pub(super) lines: Vec<ChartLine<'a>>,
     pub(super) limit: Option<f64>,
     pub(super) phases: Option<Phases>,
-    /// What a screen reader says instead.
+    /// Text for screen readers.
     pub(super) label: String,
 }
 
@@ -278,7 +278,7 @@ fn joined(segment: &[Point]) -> String {
     steps.chain(alone).collect()
 }
 
-/// What is not the steady phase is shaded.
+/// Shades everything but the steady phase.
 pub(super) fn phases(axis: Axis, phases: Option<Phases>, height_px: u32) -> Markup {
     let shaded = phases.map(|it| [(axis.from_s, it.steady_from_s), (it.steady_to_s, axis.to_s)]);
     html! {
@@ -299,6 +299,11 @@ pub(super) fn time_row(axis: Axis, most: f64) -> Markup {
             }
         }
     }
+}
+
+/// A mark for each hue, so that no colour is needed to tell them apart.
+pub(super) fn mark(hue: usize) -> &'static str {
+    ["●", "■", "▲", "◆", "✚", "✖"][hue % 6]
 }
 
 #[cfg(test)]

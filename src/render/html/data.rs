@@ -1,27 +1,12 @@
-//! What the script reads: numbers under names of ours. No text of a run is in it.
+//! Data for the script: numbers under names of ours. No text of a run is in it.
 
 use super::ReportColumn;
 use super::chart::Axis;
-use super::overtime::{METRICS, axis, largest};
+use super::overtime::{METRICS, axis, instants, largest};
 use crate::stats::reduced::Point;
 
-/// Instants that can be pointed at, at most.
-const INSTANTS_MAX: f64 = 600.0;
-
-/// The shortest step between two of them.
-const STEP_MIN_S: f64 = 0.1;
-
-/// How long a value that is sampled once a second stands for the time after it.
+/// Time that a value which is sampled once a second stands for.
 const HOLD_S: f64 = 1.5;
-
-/// How many instants there are, and the step between them in seconds.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most INSTANTS_MAX, and not negative")]
-pub(super) fn instants(axis: Axis, columns: &[ReportColumn<'_>]) -> (usize, f64) {
-    let interval = columns.iter().map(|it| it.run.record.scenario.interval().secs()).fold(f64::INFINITY, f64::min);
-    let span_s = axis.to_s - axis.from_s;
-    let step_s = interval.max(STEP_MIN_S).max(span_s / INSTANTS_MAX);
-    if step_s.is_finite() && step_s > 0.0 { ((span_s / step_s).ceil() as usize + 1, step_s) } else { (1, 1.0) }
-}
 
 /// `{"from", "step", "span", "count", "series": {"0.idle": [[unit], values…]}}`, as JSON.
 pub(super) fn json(columns: &[ReportColumn<'_>]) -> String {

@@ -3,8 +3,7 @@
 use maud::{Markup, html};
 
 use super::ReportColumn;
-use super::chart::{Scale, figure, tick_name};
-use super::overtime::mark;
+use super::chart::{Scale, figure, mark, tick_name};
 use crate::record::LatencyPoint;
 use crate::render::numbers::count;
 use crate::units::Unit;
@@ -14,7 +13,7 @@ const HEIGHT_PX: f64 = 240.0;
 /// Percentiles that are named.
 const NAMED: [f64; 6] = [50.0, 90.0, 95.0, 99.0, 99.9, 99.99];
 
-/// Where the longest lies: beyond the last percentile.
+/// Position of the longest: beyond the last percentile.
 const LONGEST: f64 = 4.35;
 
 /// Chart and table; nothing when no record has a distribution.

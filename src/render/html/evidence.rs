@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::chart::mark;
 use super::figures::sampled_and_counted;
-use super::overtime::mark;
 use super::story::started;
 use super::text::{ERROR_MAX, NAME_MAX, SCENARIO_MAX, plain};
 use super::{ReportColumn, ReportedRun};
@@ -156,7 +156,7 @@ fn generator_cpu(variant: &VariantRecord) -> String {
     percent(share.filter(|share| share.is_finite()))
 }
 
-/// How far the figures can be believed.
+/// Section on the credibility of the figures.
 pub(super) fn doubts(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>]) -> Markup {
     let measured: Vec<(&ReportColumn<'_>, &VariantRecord)> =
         columns.iter().filter_map(|column| Some((column, column.variant?))).take(ROWS_SHOWN).collect();

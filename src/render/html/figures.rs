@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::overtime::mark;
+use super::chart::mark;
 use super::story::started;
 use super::text::{NAME_MAX, plain};
 use super::{ReportColumn, ReportedRun};
@@ -13,7 +13,7 @@ use crate::scenario::Reference;
 
 const TREND_ROWS: usize = 200;
 
-/// What each row is, in the order of the table.
+/// Meanings of the rows, in the order of the table.
 const MEANINGS: [&str; 9] = [
     "requests that finished, a second, failed ones included, as Locust counts them",
     "of those: a status other than 2xx, no answer within the client timeout, and errors under status 200",

@@ -39,14 +39,13 @@ const SIDE_BY_SIDE: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ReportedRun<'a> {
-    /// What it is called: its folder.
+    /// Name: its folder.
     pub name: &'a str,
-    /// What was run, and what came of it.
     pub record: &'a RunRecord,
     pub timeline: &'a Timeline,
-    /// What was found while they were read; `None` when there is no file of samples.
+    /// Counts from reading the samples; `None` when there is no file of samples.
     pub samples: Option<SamplesRead>,
-    /// What a gate made of it, when one was asked.
+    /// Verdict of a gate, when one was asked.
     pub gate: Option<&'a GateReport>,
 }
 
@@ -57,9 +56,9 @@ struct ReportColumn<'a> {
     label: String,
     /// Which colour and mark it has, from 0; the same variant has the same in every run.
     hue: usize,
-    /// What came of it; `None` when the run ended before the variant did.
+    /// Its results; `None` when the run ended before the variant did.
     variant: Option<&'a VariantRecord>,
-    /// What was seen of it; `None` without samples.
+    /// Its lane; `None` without samples.
     lane: Option<&'a Lane>,
 }
 

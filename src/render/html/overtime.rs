@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::ReportColumn;
-use super::chart::{Axis, ChartLine, Panel, SMALL, Scale, WIDE, clock, figure, time_row};
+use super::chart::{Axis, ChartLine, Panel, SMALL, Scale, WIDE, clock, figure, mark, time_row};
 use super::strip;
 use crate::record::timeline::Lane;
 use crate::stats::reduced::{Point, Reduced};
@@ -12,10 +12,16 @@ use crate::units::Unit;
 /// Rows of a table behind a chart.
 const TABLE_ROWS: usize = 24;
 
-/// What is sampled once a second may come a little late before it counts as missing.
+/// Longest gap between samples of once a second before they count as missing.
 const GAP_OF_SECONDS_S: f64 = 3.0;
 
-/// What is drawn of one metric.
+/// Instants that can be pointed at, at most.
+const INSTANTS_MAX: f64 = 600.0;
+
+/// The shortest step between two of them.
+const STEP_MIN_S: f64 = 0.1;
+
+/// Chart of one metric.
 pub(super) struct ChartMetric {
     title: &'static str,
     about: &'static str,
@@ -25,7 +31,7 @@ pub(super) struct ChartMetric {
     lines: &'static [MetricLine],
 }
 
-/// What limits a metric.
+/// Limit of a metric.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LimitLine {
     None,
@@ -62,13 +68,13 @@ impl ChartMetric {
         self.lines.iter()
     }
 
-    /// What only some runs have is left out where none has it.
+    /// True if some run has it: otherwise the chart is left out.
     fn is_drawn(&self, columns: &[ReportColumn<'_>]) -> bool {
         let has = |lane: &Lane| self.lines.iter().any(|line| !(line.series)(lane).is_empty());
         self.limit != LimitLine::PgBouncer || columns.iter().filter_map(|column| column.lane).any(has)
     }
 
-    /// What the script calls the unit.
+    /// Name of the unit for the script.
     pub(super) fn unit_key(&self) -> &'static str {
         match self.unit {
             Unit::Seconds => "s",
@@ -172,9 +178,18 @@ pub(super) fn axis(columns: &[ReportColumn<'_>]) -> Option<Axis> {
     Some(Axis { from_s, to_s: if to_s > from_s { to_s } else { from_s + 1.0 } })
 }
 
+/// Number of instants, and the step between them in seconds.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most INSTANTS_MAX, and not negative")]
+pub(super) fn instants(axis: Axis, columns: &[ReportColumn<'_>]) -> (usize, f64) {
+    let interval = columns.iter().map(|it| it.run.record.scenario.interval().secs()).fold(f64::INFINITY, f64::min);
+    let span_s = axis.to_s - axis.from_s;
+    let step_s = interval.max(STEP_MIN_S).max(span_s / INSTANTS_MAX);
+    if step_s.is_finite() && step_s > 0.0 { ((span_s / step_s).ceil() as usize + 1, step_s) } else { (1, 1.0) }
+}
+
 /// Values at one instant, read by pointer or keyboard. The script shows it.
 fn instant(axis: Axis, columns: &[ReportColumn<'_>]) -> Markup {
-    let count = super::data::instants(axis, columns).0;
+    let count = instants(axis, columns).0;
     html! {
         div.instant {
             label for="instant" { "Values at" }
@@ -268,11 +283,6 @@ fn key(metric: &ChartMetric, index: usize, column: &ReportColumn<'_>) -> Markup 
             }
         }
     }
-}
-
-/// A mark for each hue, so that no colour is needed to tell them apart.
-pub(super) fn mark(hue: usize) -> &'static str {
-    ["●", "■", "▲", "◆", "✚", "✖"][hue % 6]
 }
 
 fn peak(unit: Unit, series: &Reduced) -> String {

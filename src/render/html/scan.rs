@@ -1,9 +1,9 @@
-//! What a scan says of each route.
+//! Table of a scan.
 
 use maud::{Markup, html};
 
 use super::ReportColumn;
-use super::overtime::mark;
+use super::chart::mark;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::scan::{ScanRecord, ScanRoute};
 use crate::render::numbers::{count, percent};

@@ -1,4 +1,4 @@
-//! What a person would say first.
+//! The first sentences of a report.
 
 use maud::{Markup, html};
 
@@ -32,7 +32,7 @@ pub(super) fn head(runs: &[ReportedRun<'_>], title: &str) -> Markup {
     }
 }
 
-/// What was loaded, in one line.
+/// Load in one line.
 fn shape(record: &RunRecord) -> String {
     let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
     format!(
@@ -51,7 +51,7 @@ pub(super) fn started(record: &RunRecord) -> String {
     started.map_or_else(|| "–".to_owned(), |it| it.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// What the reader must know before believing anything below.
+/// Warnings that the reader must know before believing anything below.
 fn warnings(run: &ReportedRun<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     match &run.record.outcome {
@@ -93,7 +93,7 @@ fn warnings(run: &ReportedRun<'_>) -> Vec<String> {
     warnings
 }
 
-/// What happened, each variant in a clause, the worse one first; then what changed for the users.
+/// Summary in one sentence: each variant in a clause, the worse one first; then the change for the users.
 pub(super) fn sentence(record: &RunRecord) -> String {
     let variants: Vec<(VariantName, &Summary)> =
         record.in_order().into_iter().map(|(scope, variant)| (scope, &variant.summary)).collect();
@@ -115,7 +115,7 @@ pub(super) fn sentence(record: &RunRecord) -> String {
     lines
 }
 
-/// Whether what is counted was stated in the clause before.
+/// Wording: is the counted thing named in the clause before?
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wording {
     First,
@@ -166,7 +166,7 @@ fn clause(scope: VariantName, summary: &Summary, wording: Wording) -> String {
     }
 }
 
-/// What changed for the users; nothing where a figure is missing.
+/// Change for the users; nothing where a figure is missing.
 fn users(baseline: &Summary, candidate: &Summary) -> String {
     let (Some(before), Some(after)) = (baseline.goodput_rps, candidate.goodput_rps) else { return String::new() };
     // Of a rate that rounds to nothing, a multiple says nothing.

@@ -1,12 +1,11 @@
-//! What happened when: the health of each replica as a strip, and events as marks.
+//! Strip of events: the health of each replica, and marks.
 
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
 use super::ReportColumn;
-use super::chart::{Axis, SMALL, WIDE, clock, phases, time_row};
-use super::overtime::mark;
+use super::chart::{Axis, SMALL, WIDE, clock, mark, phases, time_row};
 use crate::record::timeline::{EventKind, Lane};
 use crate::render::numbers::count;
 use crate::stats::reduced::{Point, Reduced};
@@ -66,7 +65,7 @@ pub(super) fn figure_of(axis: Axis, columns: &[ReportColumn<'_>], small: bool) -
     }
 }
 
-/// How often each event happened, in words.
+/// Counts of events, in words.
 fn described(lane: Option<&Lane>) -> String {
     let Some(lane) = lane else { return String::new() };
     let counts = KINDS.iter().filter_map(|(kind, _, words, _)| {

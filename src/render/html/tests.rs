@@ -11,7 +11,7 @@ fn fixture() -> RunRecord {
     serde_json::from_str(include_str!("../../../fixtures/records/issue-2318.json")).expect("a record of this version")
 }
 
-/// What a run of so many seconds leaves behind at 10 Hz: restless, so that no line is short, and with one peak.
+/// Timeline of a run of so many seconds at 10 Hz: restless, so that no line is short, and with one peak.
 fn timeline(seconds: u32) -> Timeline {
     let mut timeline = Timeline::default();
     for variant in [VariantName::HELD, VariantName::SCOPED] {
@@ -101,7 +101,7 @@ fn a_run_of_twelve_minutes_stays_under_a_megabyte_and_keeps_its_peak() {
 }
 
 #[test]
-fn the_policy_names_the_hashes_of_the_script_and_the_style_that_are_in_the_file() {
+fn the_policy_names_the_hashes_of_script_and_style() {
     let (record, timeline) = (fixture(), timeline(1));
     let page = page(&[run(&record, &timeline)]);
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text.as_bytes())));
@@ -141,7 +141,7 @@ fn without_samples_there_is_a_report_without_charts_over_time() {
 }
 
 #[test]
-fn what_a_record_of_an_earlier_program_lacks_is_stated_and_not_drawn_as_zero() {
+fn what_an_old_record_lacks_is_stated_and_not_drawn_as_zero() {
     let record = fixture();
     let mut old = Timeline::default();
     let sample = Sample::Load(LoadSample::default());

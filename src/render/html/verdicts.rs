@@ -1,4 +1,4 @@
-//! What a gate made of the runs.
+//! Verdicts of a gate on the runs.
 
 use maud::{Markup, html};
 

@@ -6,7 +6,9 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 use super::super::remote_guard::{GuardError, RemoteGuard};
-use super::{AccessError, DATABASE_URL, DatabaseUrl, read_secret, variable};
+use super::error::AccessError;
+use super::files::{read_secret, variable};
+use super::{DATABASE_URL, DatabaseUrl};
 use crate::database::{Database, UrlError};
 use crate::monitor::Console;
 use crate::scenario::ServiceScenario;

@@ -1,22 +1,23 @@
-//! How an external service and its database are reached: URLs, secrets and files that its scenario names.
+//! Access to an external service and its database: URLs, secrets and files that its scenario names.
 //!
 //! All of it is looked at before anything is written or sent. No secret leaves: none is in an error.
 
 mod database;
+pub(super) mod error;
+pub(super) mod files;
 
-use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+
+pub use error::AccessError;
+use files::{check_length, read};
 
 use super::RunOptions;
 use super::identities::{Everybody, credentials};
-use super::remote_guard::{GuardError, RemoteGuard, is_loopback};
+use super::remote_guard::{RemoteGuard, is_loopback};
 use super::secrets::Secrets;
-use crate::database::{Database, UrlError};
-use crate::monitor::{Console, ConsoleUrlError};
+use crate::database::Database;
+use crate::monitor::Console;
 use crate::redact;
 use crate::scenario::service::{TlsFiles, Values};
 use crate::scenario::{Pace, ServiceScenario};
@@ -26,60 +27,6 @@ use crate::units::Rate;
 
 /// The variable of the database's URL when the scenario does not say.
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
-
-/// The longest file of values.
-const LONGEST_FILE: u64 = 64 << 20;
-
-/// Why a service or its database cannot be reached as its scenario says.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    #[error(transparent)]
-    Guard(#[from] GuardError),
-    #[error("`{host}` is not this machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]")]
-    NoCeiling { host: String },
-    #[error("the files under `target.tls` cannot be used")]
-    Tls(#[from] TlsFileError),
-    #[error(transparent)]
-    PgBouncerUrl(#[from] ConsoleUrlError),
-    #[error("the variable `{name}` is not set: `{key}` needs it")]
-    NoVariable { name: String, key: &'static str },
-    #[error("the value of {from} cannot stand in a header")]
-    Unsendable {
-        /// Where it comes from.
-        from: String,
-    },
-    #[error("`{}` cannot be used: {reason}", path.display())]
-    Table {
-        path: PathBuf,
-        /// What is wrong with it, without its values.
-        reason: String,
-    },
-    #[error("{who} has no `{name}`, which {needed_by} needs: its columns are {there}")]
-    NoColumn {
-        who: String,
-        name: String,
-        needed_by: String,
-        /// The columns that are there.
-        there: String,
-    },
-    #[error("cannot read `{}`", path.display())]
-    File {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("secrets file `{}` is world-readable: expected `chmod 600`", path.display())]
-    OpenFile { path: PathBuf },
-    #[error("`{}` has no value, or is longer than {} MB: a value a line is needed", path.display(), LONGEST_FILE >> 20)]
-    Values { path: PathBuf },
-    #[error("invalid database URL from {from}: expected the form `postgresql://user:password@host:5432/database`")]
-    DatabaseUrl {
-        /// Where it comes from.
-        from: String,
-        #[source]
-        source: UrlError,
-    },
-}
 
 /// The URL of a database that was given beside the scenario: by a flag or a variable.
 #[derive(Clone)]
@@ -158,7 +105,7 @@ pub(super) async fn admitted(console: &Console, allowed: &[String]) -> Result<Co
     Ok(console)
 }
 
-/// Whether the hosts of a database may be spoken to, for a gateway that is served alone.
+/// Refuses hosts of a database that may not be contacted, for a gateway that is served alone.
 ///
 /// # Errors
 /// [`AccessError::Guard`].
@@ -167,59 +114,10 @@ pub async fn check_host(database: &Database, allowed: &[String]) -> Result<(), A
     Ok(database::admit(database.config_mut(), &mut RemoteGuard::allowing(allowed)).await?)
 }
 
-pub(super) fn variable(name: &str, key: &'static str) -> Result<String, AccessError> {
-    let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    value.ok_or_else(|| AccessError::NoVariable { name: name.to_owned(), key })
-}
-
-pub(super) fn read(path: &Path) -> Result<String, AccessError> {
-    check_length(path)?;
-    fs::read_to_string(path).map_err(|source| AccessError::File { path: path.to_owned(), source })
-}
-
-fn check_length(path: &Path) -> Result<(), AccessError> {
-    let metadata = fs::metadata(path).map_err(|source| AccessError::File { path: path.to_owned(), source })?;
-    // A device has no length, and no end.
-    if metadata.len() > LONGEST_FILE || !metadata.is_file() {
-        return Err(AccessError::Values { path: path.to_owned() });
-    }
-    Ok(())
-}
-
 fn client_tls(scenario: &ServiceScenario, files: &TlsFiles) -> Result<ClientTls, TlsFileError> {
     let path = |file: &Option<PathBuf>| file.as_ref().map(|file| scenario.folder.join(file));
     let (certificate, key) = (path(&files.client_cert_file), path(&files.client_key_file));
     ClientTls::read(path(&files.ca_file).as_deref(), certificate.as_deref().zip(key.as_deref()))
-}
-
-/// A file with secrets, which not everybody may read; of the name `-`, standard input, once.
-pub(super) fn read_secret(path: &Path) -> Result<String, AccessError> {
-    if path.file_name() == Some(OsStr::new("-")) {
-        return from_stdin(path);
-    }
-    let failed = |source| AccessError::File { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o007 != 0 {
-        return Err(AccessError::OpenFile { path: path.to_owned() });
-    }
-    read(path)
-}
-
-/// What stands there is gone once it is read, and a paired gate asks for it at each of its runs.
-static STDIN: Mutex<Option<String>> = Mutex::new(None);
-
-fn from_stdin(path: &Path) -> Result<String, AccessError> {
-    let mut known = STDIN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(text) = &*known {
-        return Ok(text.clone());
-    }
-    let mut text = String::new();
-    let read = std::io::stdin().lock().take(LONGEST_FILE + 1).read_to_string(&mut text);
-    let read = read.map_err(|source| AccessError::File { path: path.to_owned(), source })?;
-    if read == 0 || read as u64 > LONGEST_FILE {
-        return Err(AccessError::Values { path: path.to_owned() });
-    }
-    Ok(known.insert(text).clone())
 }
 
 /// The lines of every file of values, and the bodies.
@@ -250,6 +148,8 @@ pub(super) fn files(scenario: &ServiceScenario) -> Result<Files, AccessError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn scenario(database: &str, rest: &str) -> ServiceScenario {

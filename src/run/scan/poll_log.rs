@@ -27,7 +27,7 @@ impl PollLog {
         Self { epoch, taken: Arc::default() }
     }
 
-    /// Who keeps what is handed to it.
+    /// Receiver of polls.
     pub(super) fn taker(&self) -> Arc<dyn Fn(ScanPoll) + Send + Sync> {
         let polls = self.clone();
         Arc::new(move |closeup| polls.keep(&closeup))
@@ -41,7 +41,7 @@ impl PollLog {
         }
     }
 
-    /// What `of` makes of the latest poll; `None` when there is none since `at_s`.
+    /// Value that `of` takes from the latest poll; `None` when there is none since `at_s`.
     pub(super) fn latest_since<T>(&self, at_s: f64, of: impl Fn(&SessionPoll) -> T) -> Option<T> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.polls.last().filter(|poll| poll.at_s >= at_s).map(of)

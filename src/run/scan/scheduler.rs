@@ -1,4 +1,4 @@
-//! What is asked for when.
+//! Scheduler of a scan.
 //!
 //! ```text
 //! warmup        a batch of each route: warms the service up; who leaves sessions behind is asked once more, and then no more
@@ -34,7 +34,7 @@ const JITTER: Duration = Duration::from_millis(30);
 /// The shortest rest after a turn: what a service does after its answer is over by then.
 const COOLDOWN: Duration = Duration::from_millis(400);
 
-/// How often a longer rest polls whether sessions are still in a transaction.
+/// Interval of polls during a longer rest, for sessions that are still in a transaction.
 const COOLDOWN_POLL: Duration = Duration::from_millis(50);
 
 /// A state in which nothing is asked for.
@@ -49,7 +49,6 @@ const SHORTEST_SPAN_S: f64 = 0.4;
 /// Requests that the mix has in flight at most, about.
 const CONCURRENT_MAX: usize = 40;
 
-/// Who decides.
 pub(super) struct ScanScheduler<'a> {
     arm: &'a VariantRun<'a>,
     target: &'a ScanTarget<'a>,
@@ -58,7 +57,7 @@ pub(super) struct ScanScheduler<'a> {
     progress: ScanProgress,
 }
 
-/// What was done.
+/// Log of a scan's turns.
 #[derive(Default)]
 pub(super) struct ScanLog {
     pub(super) turns: Vec<Turn>,
@@ -81,7 +80,7 @@ struct SchedulerState {
 /// The scan was interrupted.
 struct Stopped;
 
-/// Why a step was not done.
+/// Reasons why a step was not done.
 enum Halt {
     Stopped,
     Failed(RunError),
@@ -358,7 +357,7 @@ impl Member {
         asked
     }
 
-    /// Whether the route is on, and when its span ends; `None` when the mix is over.
+    /// True while the route is on, and when its span ends; `None` when the mix is over.
     fn now(&self) -> Option<(bool, Instant)> {
         let number = u32::try_from(self.began.elapsed().as_micros() / self.span.as_micros()).ok()?;
         let on = *self.on.get(number as usize)?;

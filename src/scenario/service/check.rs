@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::header::HeaderName;
-
 use super::identity::check_identity;
 use super::journey::check_journeys;
 use super::load::check_load;
 use super::request::check_route;
-use super::secret::check_query;
+use super::syntax::{check_path, check_variable};
 use super::todo::check_todo;
-use super::{ServiceScenario, holds_password};
+use super::url::holds_password;
+use super::{ServiceScenario, written_secrets};
 use crate::scenario::VariantName;
 use crate::scenario::check::{Problem, Problems, check_gate, check_health, check_monitor, check_name};
 use crate::scenario::key::nearest;
@@ -29,6 +28,7 @@ pub(super) fn check(scenario: &ServiceScenario) -> Vec<Problem> {
     check_monitor(&scenario.monitor, &mut found);
     for (index, identity) in scenario.identity.iter().enumerate() {
         check_identity(&place(index), identity, &mut found);
+        written_secrets::check_identity(&place(index), identity, &mut found);
     }
     check_routes(scenario, &mut found);
     check_journeys(scenario, &mut found);
@@ -85,13 +85,6 @@ fn check_target(scenario: &ServiceScenario, found: &mut Problems) {
     }
 }
 
-pub(super) fn check_path(key: &[&str], path: Option<&str>, found: &mut Problems) {
-    check_query(key, path, found);
-    if let Some(path) = path.filter(|path| !path.starts_with('/')) {
-        found.error(key, format!("is {path:?}: expected a path that starts with `/`"));
-    }
-}
-
 fn check_database(scenario: &ServiceScenario, found: &mut Problems) {
     let database = &scenario.database;
     let given = [database.url.is_some(), database.url_env.is_some(), database.url_file.is_some()];
@@ -108,23 +101,6 @@ fn check_database(scenario: &ServiceScenario, found: &mut Problems) {
     check_variable(&["pgbouncer", "url_env"], pgbouncer, found);
 }
 
-/// A value in place of a name is a secret at the wrong place: it is not repeated.
-pub(super) fn check_variable(key: &[&str], name: Option<&str>, found: &mut Problems) {
-    let is_name = |name: &str| {
-        let letters = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-        letters && !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit())
-    };
-    if name.is_some_and(|name| !is_name(name)) {
-        found.error(key, "is no name of a variable: expected letters, digits and `_`; the value stays outside");
-    }
-}
-
-pub(super) fn check_header(key: &[&str], name: Option<&str>, found: &mut Problems) {
-    if let Some(name) = name.filter(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
-        found.error(key, format!("is {name:?}, which is no name of a header"));
-    }
-}
-
 fn check_routes(scenario: &ServiceScenario, found: &mut Problems) {
     if scenario.route.is_empty() {
         found.error(&["route"], "is missing: at least one [[route]] is needed, such as route = \"GET /reports/{id}\"");
@@ -132,6 +108,7 @@ fn check_routes(scenario: &ServiceScenario, found: &mut Problems) {
     }
     for (index, route) in scenario.route.iter().enumerate() {
         check_route(&place(index), route, found);
+        written_secrets::check_route(&place(index), route, found);
     }
     if scenario.routes().next().is_none() {
         let message = "has only routes that change data: `allow_data_changes = true` under [load] asks for them, too";

@@ -3,34 +3,32 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{
-    ServiceScenario,
-    check::check_path,
-    holds_password,
-    secret::{holds_secret, in_words},
-};
+use super::ServiceScenario;
+use super::secret::{holds_secret, in_words};
+use super::syntax::check_path;
+use super::url::holds_password;
 use crate::scenario::VariantName;
 use crate::scenario::check::Problems;
 use crate::units::Span;
 
-/// How long a service may take to serve, when the scenario does not say.
+/// Default time for a service to become ready.
 const READY_WITHIN: Span = Span::from_secs(60);
 
-/// How the service of a variant is started, and what tells that it serves.
+/// Command that starts the service of a variant, and its readiness check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceCommand {
     pub words: Vec<String>,
-    /// What is added to the environment.
+    /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
     pub folder: PathBuf,
     /// The path that answers with 200 to 299 once it serves; `None`: that its port accepts is all that is known.
     pub ready: Option<String>,
-    /// How long that may take.
+    /// Longest time for that.
     pub ready_within: Span,
 }
 
 impl ServiceScenario {
-    /// How the service of a variant is started; `None` when it runs already.
+    /// Command that starts the service of a variant; `None` when it runs already.
     #[must_use]
     pub fn command(&self, variant: VariantName) -> Option<ServiceCommand> {
         let (target, own) = (&self.target, self.variants.get(&variant).cloned().unwrap_or_default());
@@ -50,7 +48,7 @@ impl ServiceScenario {
     }
 }
 
-/// What is wrong with the commands of target and variants.
+/// Checks the commands of target and variants.
 pub(super) fn check(scenario: &ServiceScenario, found: &mut Problems) {
     let target = &scenario.target;
     check_words(&["target", "command"], &target.command, found);

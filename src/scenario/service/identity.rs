@@ -1,4 +1,4 @@
-//! Who the users of a service are.
+//! Identities of a service's users.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::check::{check_header, check_variable};
 use super::route::{RouteName, holes};
+use super::syntax::{check_header, check_variable};
 use crate::scenario::check::Problems;
 
-/// Who a user is: a bearer token, a name and a password, any header, or a login whose answer holds a token. Each secret is
+/// An identity: a bearer token, a name and a password, any header, or a login whose answer holds a token. Each secret is
 /// named by the environment variable, or the column of a file, that holds it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -62,7 +62,7 @@ pub struct Login {
     /// The header that takes it.
     #[serde(default = "authorization")]
     pub header: String,
-    /// What stands before it there.
+    /// Prefix of the token there.
     #[serde(default = "bearer")]
     pub prefix: String,
 }
@@ -88,7 +88,7 @@ impl Login {
 const FORMS: &str = "is not one of: `bearer_env`; `user` and `password_env`; `header` and `value_env`; `login`; `file` alone \
                      (`bearer_column` and `password_column` may stand for the variables)";
 
-/// What is wrong with the identity of this place.
+/// Checks the identity of this place.
 pub(super) fn check_identity(place: &str, identity: &IdentitySource, found: &mut Problems) {
     let IdentitySource { bearer_env, bearer_column, password_env, password_column, value_env, .. } = identity;
     let several = |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some();
@@ -132,7 +132,6 @@ fn check_login(place: &str, login: &Login, identity: &IdentitySource, found: &mu
         found.error(&key("token"), message);
     }
     check_header(&key("header"), Some(&login.header), found);
-    super::secret::check_login(place, login, found);
     let filled = |name: &str| match name {
         "user" if identity.user.is_some() => true,
         "password" => identity.password_env.is_some() || identity.password_column.is_some(),

@@ -1,4 +1,4 @@
-//! What one user does in a row.
+//! Journeys: requests of one user in a row.
 
 use std::collections::BTreeSet;
 
@@ -16,16 +16,15 @@ use crate::units::Count;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Journey {
-    /// What it is called.
     pub name: String,
-    /// How often it is begun, relative to other journeys and to routes that are in none.
+    /// Weight relative to other journeys and to routes that are in none.
     #[serde(default = "once")]
     pub weight: Count,
     /// The routes, by name.
     pub steps: Vec<String>,
 }
 
-/// What is wrong with the journeys, and with what routes need of them.
+/// Checks the journeys, and what routes need of them.
 pub(super) fn check_journeys(scenario: &ServiceScenario, found: &mut Problems) {
     let mut names = BTreeSet::new();
     for (index, journey) in scenario.journey.iter().enumerate() {
@@ -142,7 +141,7 @@ impl ServiceScenario {
         self.route.iter().filter(allowed).filter(begun)
     }
 
-    /// How often each route is asked for, relative to the others, by name: those of journeys once for each step.
+    /// Share of each route by name: those of journeys once for each step.
     pub fn shares(&self) -> Vec<(&str, f64)> {
         let alone = self.routes().filter(|route| !self.is_step(route));
         let alone = alone.map(|route| (route.route.name(), f64::from(route.weight.get())));

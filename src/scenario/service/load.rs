@@ -1,4 +1,4 @@
-//! How an external service is loaded: how much, and when.
+//! Load of an external service over time.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub struct ServiceLoad {
     /// Steady phase per variant: 30 s when neither it nor stages are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
-    /// How the load changes in the steady phase, in place of its level and duration.
+    /// Changes of the load in the steady phase, in place of its level and duration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<LoadStage>,
     /// After this long a user gives the request up and counts it as failed.
@@ -59,7 +59,7 @@ pub struct LoadStage {
     /// Requests a second, of an open one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
-    /// How long it takes.
+    /// Duration.
     #[serde(rename = "for")]
     pub lasting: Span,
 }
@@ -99,7 +99,7 @@ impl ServiceLoad {
         self
     }
 
-    /// How much, and when.
+    /// Load over time.
     #[must_use]
     pub fn pace(&self) -> Pace {
         let stages: Vec<Stage> = self.stages.iter().map(LoadStage::stage).collect();
@@ -130,7 +130,7 @@ impl LoadStage {
     }
 }
 
-/// What is wrong with the load.
+/// Checks the load.
 pub(super) fn check_load(load: &ServiceLoad, found: &mut Problems) {
     if let Some(duration) = load.duration {
         found.refuse_zero(&["load", "duration"], duration);

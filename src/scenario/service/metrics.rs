@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde::{Deserialize as Derived, Serialize, Serializer};
 
 use super::BaseUrl;
-use super::check::check_path;
+use super::syntax::check_path;
 use crate::scenario::check::Problems;
 
 /// A page in Prometheus' or OpenMetrics' text format. A gauge that is on it several times is summed.
@@ -51,7 +51,7 @@ impl Metrics {
     }
 }
 
-/// What is wrong with a page of gauges.
+/// Checks a page of gauges.
 pub(super) fn check(metrics: &Metrics, found: &mut Problems) {
     let key = ["target", "metrics"];
     if metrics.path.is_some() == metrics.url.is_some() {

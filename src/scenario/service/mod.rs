@@ -1,4 +1,4 @@
-//! What was asked for of an external service: where it is, which routes, which database.
+//! The scenario of an external service: its address, routes and database.
 //!
 //! A scenario with a `[target]` is one of these. No secret is ever in it: a password or a token is named by the variable
 //! or the file that holds it.
@@ -8,13 +8,15 @@ mod command;
 mod identity;
 mod journey;
 mod load;
-mod metrics;
+pub(in crate::scenario) mod metrics;
 mod request;
-mod route;
+pub(in crate::scenario) mod route;
 mod secret;
+mod syntax;
 pub mod todo;
 mod trust;
-mod url;
+pub(in crate::scenario) mod url;
+mod written_secrets;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -57,10 +59,10 @@ pub struct ServiceScenario {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
     #[schemars(with = "schema::OneOrMore<VariantName>")]
     pub run: Vec<VariantName>,
-    /// How many sessions the service's pools may open, all together.
+    /// Sessions that the service's pools may open, all together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_capacity: Option<Count>,
-    /// Where the service is.
+    /// Address of the service.
     pub target: Target,
     /// The database under it.
     #[serde(default)]
@@ -68,28 +70,28 @@ pub struct ServiceScenario {
     /// The `PgBouncer` on the way to it, to be watched, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pgbouncer: Option<PgBouncerAccess>,
-    /// How many users, and when.
+    /// Load over time.
     #[serde(default)]
     pub load: ServiceLoad,
-    /// How the service is probed, where the target has a `health` path.
+    /// Health checks of the service, where the target has a `health` path.
     #[serde(default)]
     pub health: Health,
-    /// How the database is watched.
+    /// Monitoring of the database.
     #[serde(default)]
     pub monitor: MonitorConfig,
-    /// Who the users are, in turn; nobody in particular without any.
+    /// Identities of the users, in turn; nobody in particular without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identity: Vec<IdentitySource>,
-    /// What the users do.
+    /// Requests of the users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<ServiceRoute>,
-    /// What they do in a row.
+    /// Journeys: requests in a row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub journey: Vec<Journey>,
-    /// What differs between the variants, by name; without any there is one, called `service`.
+    /// Differences between the variants, by name; without any there is one, called `service`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variants: BTreeMap<VariantName, ServiceVariant>,
-    /// What a gate asks of a run, in order.
+    /// Rules of the gate, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gate: Vec<GateRule>,
     /// The folder of the file: files that it names lie there.
@@ -97,7 +99,7 @@ pub struct ServiceScenario {
     pub folder: PathBuf,
 }
 
-/// Where a service is.
+/// Address of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
@@ -113,7 +115,7 @@ pub struct Target {
     /// The program that starts the service before each variant, and its arguments; without it, it runs already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// What is added to the environment that the command inherits: no secrets.
+    /// Variables added to the environment that the command inherits: no secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// The command's working folder, relative to the scenario's file; the file's own by default.
@@ -123,10 +125,10 @@ pub struct Target {
     /// without that either, its port accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
-    /// How long that may take; 60 s by default.
+    /// Longest time for that; 60 s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_within: Option<Span>,
-    /// Where its pool's gauges are, and what they are called.
+    /// Gauges of its pool: address and names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
     /// Certificates of your own, where the base URL is of HTTPS.
@@ -134,7 +136,7 @@ pub struct Target {
     pub tls: Option<TlsFiles>,
 }
 
-/// How the database is reached: by one of these.
+/// Access to the database: by one of these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseAccess {
@@ -177,7 +179,7 @@ impl Default for DatabaseAccess {
     }
 }
 
-/// What is different in a variant.
+/// Differences of a variant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceVariant {
@@ -198,7 +200,7 @@ pub struct ServiceVariant {
     pub folder: Option<PathBuf>,
 }
 
-/// What the one variant is called where there are none.
+/// Name of the one variant where there are none.
 pub const ONLY_VARIANT: &str = "service";
 
 impl ServiceScenario {
@@ -224,7 +226,7 @@ impl ServiceScenario {
         if own.is_empty() { self.target.url.iter().chain(&self.target.urls).cloned().collect() } else { own }
     }
 
-    /// How much load, and when.
+    /// Load over time.
     #[must_use]
     pub fn pace(&self) -> Pace {
         self.load.pace()

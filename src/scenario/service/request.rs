@@ -1,4 +1,4 @@
-//! What users ask of a service: one request with holes, and what a good answer to it is.
+//! Requests of users: one request with holes, and the definition of a good answer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::check::check_header;
 use super::route::{self, RouteName, Values};
 use super::secret::holds_secret;
+use super::syntax::check_header;
 use crate::scenario::check::Problems;
 use crate::scenario::schema;
 use crate::units::{Count, Span};
@@ -22,10 +22,10 @@ const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cook
 pub struct ServiceRoute {
     /// Method and path template: `GET /reports/{id}`; what follows a second space only names it (`POST /rpc tools/call`).
     pub route: RouteName,
-    /// How often, relative to the others.
+    /// Weight relative to the others.
     #[serde(default = "once")]
     pub weight: Count,
-    /// What stands for each `{name}` in path, query and body.
+    /// Values for each `{name}` in path, query and body.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Values>,
     /// The query's names and values.
@@ -55,7 +55,7 @@ pub struct ServiceRoute {
     /// The pause before it, in place of the load's; of an open workload, between two steps of a journey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_time: Option<[Span; 2]>,
-    /// What later steps of a journey need of the answer: names, and JSON pointers to their values.
+    /// Values that later steps of a journey need of the answer: names, and JSON pointers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capture: BTreeMap<String, String>,
     /// The statuses of a good answer; 200 to 299 by default.
@@ -69,7 +69,7 @@ pub struct ServiceRoute {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "route::one_or_more")]
     #[schemars(with = "schema::OneOrMore<String>")]
     pub must_not_have: Vec<String>,
-    /// Whether it changes data; to be stated of every method but `GET`, `HEAD` and `OPTIONS`.
+    /// True if it changes data; to be stated of every method but `GET`, `HEAD` and `OPTIONS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes_data: Option<bool>,
 }
@@ -89,10 +89,9 @@ pub(super) const fn once() -> Count {
     Count::of(1)
 }
 
-/// What is wrong with the route of this place.
+/// Checks the route of this place.
 pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problems) {
     check_params(place, route, found);
-    super::secret::check_route(place, route, found);
     check_body(place, route, found);
     if let Some([shortest, longest]) = route.think_time.filter(|[shortest, longest]| longest < shortest) {
         let message = format!("is {shortest} to {longest}: the shorter one comes first");

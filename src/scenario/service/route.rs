@@ -18,7 +18,7 @@ const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RouteName(String);
 
-/// Why a text is no [`RouteName`].
+/// Errors of a [`RouteName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteNameError {
     #[error("invalid route {0:?}: expected a method and a path, such as \"GET /reports/{{id}}\"")]
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for RouteName {
     }
 }
 
-/// What may stand for a parameter; one is drawn for each request.
+/// Values of a parameter; one is drawn for each request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Values {

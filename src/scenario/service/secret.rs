@@ -1,15 +1,11 @@
-//! Secrets that stand in a scenario, of which every copy would hold them.
+//! Secrets, recognised by their names or by their form.
 
-use std::collections::BTreeMap;
-
-use super::identity::Login;
-use super::request::ServiceRoute;
-use super::route::{Values, holes};
+use super::route::holes;
 use super::todo::MARK;
 use crate::scenario::check::Problems;
 use crate::scenario::key::KeyPath;
 
-/// What is called by one of these words holds a secret.
+/// Words in the names of secrets.
 const SECRET_WORDS: [&str; 8] =
     ["SECRET", "TOKEN", "PASSW", "APIKEY", "API_KEY", "CREDENTIAL", "PRIVATE_KEY", "ACCESS_KEY"];
 
@@ -47,26 +43,11 @@ fn is_literal(text: &str) -> bool {
     !text.is_empty() && holes(text).next().is_none() && !text.trim_start().starts_with(MARK)
 }
 
-/// Names every value of a login that is a secret by its key, and has no hole for it.
-pub(super) fn check_login(place: &str, login: &Login, found: &mut Problems) {
-    let key = KeyPath::of(["identity", place, "login"]);
-    if let Some(json) = &login.json {
-        collect(&key.child("json"), json, false, &|_| OF_LOGIN.to_owned(), found);
-    }
-    check_form(&key.child("form"), &login.form, found);
-}
-
-fn check_form(key: &KeyPath, form: &BTreeMap<String, String>, found: &mut Problems) {
-    for (name, _) in form.iter().filter(|(name, value)| holds_secret(name, value)) {
-        refuse(&key.child(name), OF_LOGIN, found);
-    }
-}
-
-/// What to write instead of a secret, by the name of its key.
-type Cure<'a> = &'a dyn Fn(&str) -> String;
+/// Advice in place of a secret, by the name of its key.
+pub(super) type Cure<'a> = &'a dyn Fn(&str) -> String;
 
 /// `secret`: whether a key on the way here says so.
-fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, cure: Cure<'_>, found: &mut Problems) {
+pub(super) fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, cure: Cure<'_>, found: &mut Problems) {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
@@ -82,55 +63,10 @@ fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, cure: Cure<'_
     }
 }
 
-const OF_LOGIN: &str = "write {password}, and name a variable with `password_env` or a column with `password_column`";
-
 /// The value is not repeated.
-fn refuse(key: &KeyPath, cure: &str, found: &mut Problems) {
+pub(super) fn refuse(key: &KeyPath, cure: &str, found: &mut Problems) {
     let names: Vec<&str> = key.names().iter().map(String::as_str).collect();
     found.error(&names, format!("holds a secret, which would be in every copy of the scenario: {cure}"));
-}
-
-/// Names every value of a route that is a secret by its name or by its form, and is written out.
-pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problems) {
-    let key = KeyPath::of(["route", place]);
-    let cure = |name: &str| {
-        let hole: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        format!(
-            "write {{{hole}}}, and give it by `params.{hole} = {{ file = \"…\" }}`, or by a column of the `file` of an \
-             [[identity]]"
-        )
-    };
-    for (part, values) in [("query", &route.query), ("form", &route.form)] {
-        for (name, _) in values.iter().filter(|(name, value)| holds_secret(name, value)) {
-            refuse(&key.child(part).child(name), &cure(name), found);
-        }
-    }
-    for (name, values) in &route.params {
-        let Values::List(list) = values else { continue };
-        if list.iter().any(|value| holds_secret(name, &value.to_string())) {
-            refuse(&key.child("params").child(name), &cure(name), found);
-        }
-    }
-    if let Some(json) = &route.json {
-        collect(&key.child("json"), json, false, &cure, found);
-    }
-    if let Some(mcp) = &route.mcp {
-        let arguments = serde_json::Value::Object(mcp.arguments.clone());
-        collect(&key.child("mcp").child("arguments"), &arguments, false, &cure, found);
-    }
-    let has_pair = |text: &str| {
-        let pairs = text.split(['&', '\n']).filter_map(|pair| pair.split_once('='));
-        pairs.into_iter().any(|(name, value)| holds_secret(name.trim(), value.trim()))
-    };
-    let has_token = |text: &str| text.split(|c: char| !is_of_token(c)).any(is_token);
-    let is_sent = |text: &&str| !text.trim_start().starts_with(MARK);
-    if route.text.as_deref().filter(is_sent).is_some_and(|text| has_token(text) || has_pair(text)) {
-        refuse(&key.child("text"), "put the body into a file and name it with `body_file`", found);
-    }
-}
-
-fn is_of_token(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=' | '.')
 }
 
 /// Names a path whose query holds a secret: it is written out in every request, and in every copy of the scenario.
@@ -143,7 +79,7 @@ pub(super) fn check_query(key: &[&str], path: Option<&str>, found: &mut Problems
     }
 }
 
-/// Whether words of a command hold a secret: `--password X`, `--api-key=X`, `TOKEN=X`; but no name of a file with one.
+/// Finds words of a command that hold a secret: `--password X`, `--api-key=X`, `TOKEN=X`; but no name of a file with one.
 pub(super) fn in_words(words: &[String]) -> Option<String> {
     let is_flag = |name: &str| {
         let plain = name.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! What is refused of a service's scenario, in full words.
+//! Refusals of a service's scenario, in full words.
 
 use crate::scenario::error::ScenarioError;
 use crate::scenario::overrides::{Override, VARIANT};
@@ -519,7 +519,7 @@ fn variants_are_run_in_the_order_of_the_file_or_as_asked() {
 }
 
 #[test]
-fn each_variant_has_its_own_target_and_routes_that_change_data_are_left_out() {
+fn variants_have_their_own_targets_and_writes_are_left_out() {
     let scenario = shop(SHOP, &[]);
     let urls = |name: &str| scenario.urls(name.parse().unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(urls("before"), ["http://127.0.0.1:8000"]);

@@ -1,4 +1,4 @@
-//! What a scenario still lacks: the places that `init` could not fill in.
+//! Gaps of a scenario: the places that `init` could not fill in.
 
 use super::ServiceScenario;
 use crate::scenario::check::Problems;

@@ -1,4 +1,4 @@
-//! Whom the clients trust, and what they show themselves: certificates of your own.
+//! Certificates of your own: those that clients trust, and those that they show.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub struct PgBouncerAccess {
     pub url_env: String,
 }
 
-/// What is wrong with the files of a target.
+/// Checks the files of a target.
 pub(super) fn check(files: &TlsFiles, found: &mut Problems) {
     if files.client_cert_file.is_some() != files.client_key_file.is_some() {
         found.error(&["target", "tls"], "has one of `client_cert_file` and `client_key_file`: both are needed");

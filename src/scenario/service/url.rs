@@ -7,11 +7,11 @@ use reqwest::Url;
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};
 
-/// Where a service is: scheme, host, port, and a path before those of its routes.
+/// Address of a service: scheme, host, port, and a path before those of its routes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
-/// Why a text is no [`BaseUrl`]. A password is never repeated.
+/// Errors of a [`BaseUrl`]. A password is never repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BaseUrlError {
     #[error("invalid URL {0:?}: expected one such as \"http://127.0.0.1:8000\"")]

@@ -1,4 +1,4 @@
-//! A command's processes: its group, and whoever it has left behind.
+//! A command's processes: its group, and anyone who it has left behind.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -11,14 +11,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// How long the group may take to obey each signal.
+/// Signals that end the group, and the time to obey each.
 const STEPS: [(Signal, Duration); 2] =
     [(Signal::SIGTERM, Duration::from_secs(10)), (Signal::SIGKILL, Duration::from_secs(2))];
 
-/// How often processes that are about to end are looked at.
+/// Interval of looking at processes that are about to end.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Why a group cannot be waited for.
+/// Reasons why a group cannot be waited for.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
     #[error("waiting for the processes of the command")]
@@ -55,7 +55,7 @@ impl ProcessGroup {
         self.leader.as_raw().cast_unsigned()
     }
 
-    /// How its leader ended, if it did.
+    /// Exit status of its leader, if it has ended.
     pub(super) fn leader_ended(&mut self) -> Result<Option<ExitStatus>, GroupError> {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -67,7 +67,7 @@ impl ProcessGroup {
         }
     }
 
-    /// Ends all of it, step by step harder, and then whoever has left it.
+    /// Ends all of it, step by step harder, and then anyone who has left it.
     pub(super) fn stop(&mut self) -> Result<(), GroupError> {
         self.stop_by(&STEPS)
     }
@@ -84,7 +84,7 @@ impl ProcessGroup {
         if gone { strays } else { Err(GroupError::Survived { group: self.leader }) }
     }
 
-    /// Whether the group is gone within `patience` of a signal.
+    /// True if the group is gone within `patience` of a signal.
     fn signalled(&mut self, signal: Signal, patience: Duration) -> Result<bool, GroupError> {
         let deadline = Instant::now() + patience;
         // Its leader may be gone while others live: the number is theirs as long as one does.

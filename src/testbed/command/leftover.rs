@@ -1,4 +1,4 @@
-//! What a supervisor writes down of the service that it starts, so that a later run finds and ends it when both supervisor and run
+//! Trace of a service that a supervisor starts, so that a later run finds and ends it when both supervisor and run
 //! were killed.
 
 use std::fs;
@@ -20,7 +20,7 @@ const MARK: &str = "RBAC_BENCH_SERVICE";
 
 const FILE: &str = "service.json";
 
-/// How long leftover processes may take to obey each signal.
+/// Signals that end leftover processes, and the time to obey each.
 const STEPS: [(Signal, Duration); 2] =
     [(Signal::SIGTERM, Duration::from_secs(5)), (Signal::SIGKILL, Duration::from_secs(2))];
 const POLL: Duration = Duration::from_millis(10);
@@ -154,7 +154,7 @@ fn is_of(trace: &ServiceTrace, pid: Pid) -> bool {
     of_group() || marked()
 }
 
-/// Where no `/proc` tells more: the first process, by its number and command line.
+/// The first process, by its number and command line, where no `/proc` tells more.
 fn without_proc(trace: &ServiceTrace) -> Vec<Pid> {
     let same = |pid: &i32| !trace.command.is_empty() && command_line(*pid).as_ref() == Some(&trace.command);
     trace.leader.filter(same).map(Pid::from_raw).into_iter().collect()
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_process_and_one_that_has_left_the_group_are_ended_and_a_bystander_is_not() {
+    fn a_service_and_what_left_its_group_end_and_bystanders_do_not() {
         let folder = ServiceFolder::create().unwrap();
         let (leader, stray, bystander) = (started(&folder, false), started(&folder, true), started(&folder, false));
         folder.started(&leader).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_with_the_number_of_the_first_one_is_no_process_of_the_service() {
+    fn a_process_with_a_reused_pid_is_not_the_services() {
         let folder = ServiceFolder::create().unwrap();
         let later = started(&folder, false);
         folder.started(&later).unwrap();

@@ -1,4 +1,4 @@
-//! What a service writes: a file with a bound, without secrets, and its last lines at hand.
+//! Log of a service: a file with a bound, without secrets, and its last lines at hand.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};

@@ -24,22 +24,22 @@ use tokio_util::sync::CancellationToken;
 
 use supervisor::{CommandReport, SUBCOMMAND};
 
-/// How long the supervisor may take to end the command: its own steps add up to less.
+/// Deadline of the supervisor for ending the command: its own steps add up to less.
 const STOP_DEADLINE: Duration = Duration::from_secs(17);
 
-/// How long the supervisor may take to say that the command's process exists.
+/// Deadline of the supervisor for starting the command's process.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a supervisor is asked for: one line of JSON on its standard input.
+/// Order to a supervisor: one line of JSON on its standard input.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandPlan {
     pub words: Vec<String>,
-    /// What is added to the environment.
+    /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
     pub folder: PathBuf,
-    /// Where what it writes goes.
+    /// File for its output.
     pub log: PathBuf,
-    /// What is masked there.
+    /// Secrets that are redacted there.
     pub secrets: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Debug for CommandPlan {
     }
 }
 
-/// Why the command of a scenario does not run.
+/// Reasons why the command of a scenario does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     #[error("cannot start this program as the supervisor of the service")]

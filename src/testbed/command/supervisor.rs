@@ -19,13 +19,13 @@ use super::log::{LogFile, ServiceLog};
 /// The hidden subcommand under which the program is this supervisor.
 pub const SUBCOMMAND: &str = "supervise-service";
 
-/// How often the command is looked at: rarely, so that watching does not disturb what is measured.
+/// Interval of looking at the command: long, so that watching does not disturb what is measured.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the log may take to hear the last words of a command that has ended.
+/// Time for the last words of a command that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// What the supervisor says: a line of JSON each.
+/// Reports of the supervisor: a line of JSON each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum CommandReport {
@@ -44,7 +44,6 @@ pub enum CommandReport {
     },
 }
 
-/// Why the supervisor failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandSupervisorError {
     #[error("reading the command from stdin")]
@@ -128,7 +127,7 @@ fn serve(
     report(&CommandReport::Started { pid: group.id() });
     loop {
         if let Some(status) = group.leader_ended()? {
-            // Whoever it has left behind writes to the same pipe.
+            // Anyone who it has left behind writes to the same pipe.
             let stopped = group.stop();
             let last_lines = tail.last_words(LAST_WORDS);
             report(&CommandReport::Ended { status: status_text(status), last_lines });

@@ -69,7 +69,7 @@ fn whole(value: f64) -> String {
     format!("{value:.0}")
 }
 
-/// How high the charts are, at most `each` for a series: they leave most of the height to the tables.
+/// Height of the charts, at most `each` for a series: they leave most of the height to the tables.
 pub(super) fn height(available: u16, each: u16) -> u16 {
     let all = u16::try_from(SERIES.len()).unwrap_or(0);
     if available >= 12 { (all * each).min(available / 2) } else { available.saturating_sub(4).min(2) }

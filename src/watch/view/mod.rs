@@ -14,7 +14,8 @@ use ratatui::widgets::Paragraph;
 
 use super::figures::{age, clock, count};
 use super::model::WatchModel;
-use super::ui::{Pane, Ui};
+use super::pane::Pane;
+use super::ui::Ui;
 use crate::render::text::plain;
 use theme::Theme;
 

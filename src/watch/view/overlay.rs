@@ -1,4 +1,4 @@
-//! What lies on top: the help, and the whole text of a row.
+//! Overlays: the help, and the whole text of a row.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;

@@ -7,8 +7,9 @@ use ratatui::widgets::{Paragraph, Row, Table};
 
 use super::theme::Theme;
 use crate::watch::model::WatchModel;
+use crate::watch::pane::Pane;
 use crate::watch::panes::{columns, nothing, rows};
-use crate::watch::ui::{Pane, Ui};
+use crate::watch::ui::Ui;
 
 /// Narrower than this the names of all panes do not fit in one line.
 const NAMES_FROM: u16 = 76;
@@ -17,7 +18,7 @@ const NAMES_FROM: u16 = 76;
 const HEADS_FROM: u16 = 3;
 const COUNT_FROM: u16 = 4;
 
-/// What the text in the last column and the mark before the first one need at least.
+/// Least width of the text in the last column and the mark before the first one.
 const TEXT: u16 = 14;
 
 /// The panes by name, the chosen one marked.
@@ -55,7 +56,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, pane: Pane, model: &WatchM
     if area.is_empty() {
         return;
     }
-    let rows = rows(pane, model, ui);
+    let rows = rows(pane, model, ui.order(pane));
     if rows.is_empty() {
         frame.render_widget(Paragraph::new(Line::styled(format!("  {}", nothing(pane, model)), theme.dim())), area);
         return;

@@ -1,4 +1,4 @@
-//! What the screen polls like, and that nothing makes it panic.
+//! Look of the screen, and that nothing makes it panic.
 
 use insta::assert_snapshot;
 use proptest::prelude::*;

@@ -1,10 +1,10 @@
-//! How things poll by what they mean. Without colours the words say it, and bold, dim and reversed text helps.
+//! Styles by meaning. Without colours the words say it, and bold, dim and reversed text helps.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::watch::panes::Tone;
 
-/// Whether there are colours.
+/// Styles, with colours or without.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Theme {
     color: bool,
@@ -43,7 +43,7 @@ impl Theme {
         self.in_color(Color::Magenta)
     }
 
-    /// What must not be overlooked.
+    /// Style of what must not be overlooked.
     pub(super) fn alarm(self) -> Style {
         self.bad().add_modifier(Modifier::REVERSED)
     }

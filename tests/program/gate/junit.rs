@@ -1,4 +1,4 @@
-//! What CI gets, beside the exit code.
+//! Output for CI, beside the exit code.
 
 use std::path::Path;
 use std::process::Command;

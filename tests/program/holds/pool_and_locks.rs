@@ -17,7 +17,7 @@ async fn calls(specimen: &Specimen, count: usize) {
 const POOL_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::test]
-async fn a_wait_for_the_pool_stops_those_who_need_no_database_if_it_blocks_the_loop() {
+async fn a_blocking_pool_wait_stops_requests_that_need_no_database() {
     // H13: the third call wants a connection, and the first two hold both.
     let pool = ["gateway.pool.size=2", "gateway.pool.max_overflow=0", "gateway.pool.timeout=3s"];
     let cases = [("held", "blocking", true), ("held", "async", false), ("scoped", "blocking", false)];
@@ -53,7 +53,11 @@ async fn a_wait_for_the_pool_stops_those_who_need_no_database_if_it_blocks_the_l
         let longest = waited.get();
         assert_eq!(longest > POOL_TIMEOUT / 2, stopped, "{scope}, {checkout}: {longest:?}");
         let timeouts = specimen.gauge("db_client_connection_timeouts_total").await;
-        assert_eq!(timeouts > 0.0, stopped, "{scope}, {checkout}: whoever waits is not let in by those who wait too");
+        assert_eq!(
+            timeouts > 0.0,
+            stopped,
+            "{scope}, {checkout}: anyone who waits is not let in by those who wait too"
+        );
         if scope == "held" {
             measured.assert_agrees(&format!("{scope}, {checkout}"));
         } else {
@@ -67,7 +71,7 @@ async fn a_wait_for_the_pool_stops_those_who_need_no_database_if_it_blocks_the_l
     assert!(asynchronous > scoped * 2, "{oldest:?}");
 }
 
-/// Who holds the shared row in the middle of three calls, idle, and who waits for it.
+/// Holders of the shared row in the middle of three calls, idle, and its waiters.
 async fn holders_and_waiters(specimen: &Specimen) -> (usize, i64) {
     let look = async {
         tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
@@ -82,7 +86,7 @@ async fn holders_and_waiters(specimen: &Specimen) -> (usize, i64) {
 }
 
 #[tokio::test]
-async fn a_shared_row_makes_a_queue_of_locks_behind_a_held_session_and_none_under_a_fix_or_without_it() {
+async fn a_shared_row_queues_locks_behind_a_held_session_only() {
     // H14. With an asynchronous driver every waiter is seen; a synchronous one stops its worker, and shows one for each.
     let (on, off) = ("gateway.usage_counter.share=1", "gateway.usage_counter.share=0");
     let cases = [
@@ -111,7 +115,7 @@ async fn a_shared_row_makes_a_queue_of_locks_behind_a_held_session_and_none_unde
 }
 
 #[tokio::test]
-async fn requests_that_want_two_connections_each_wait_for_each_other_until_the_pools_timeout() {
+async fn requests_that_need_two_connections_deadlock_until_the_timeout() {
     // H10: two calls have got their first connection while the plugin is asked, and no second one is left.
     const POOL_TIMEOUT: Duration = Duration::from_secs(2);
     let settings = [

@@ -10,11 +10,11 @@ use tokio_postgres::NoTls;
 
 use crate::program::{HANG, Place, SMALL, Started};
 
-/// How long slow work takes here: a tool, a plugin, a page.
+/// Duration of slow work here: a tool, a plugin, a page.
 const DELAY: &str = "800ms";
 pub(super) const DELAY_S: f64 = 0.8;
 
-/// How long a session lies about that nobody closed.
+/// Time after which a session that nobody closed is collected.
 const GARBAGE_AFTER_S: f64 = 2.0;
 
 /// Time between two looks from outside.
@@ -34,16 +34,16 @@ pub(super) struct Specimen {
     client: reqwest::Client,
 }
 
-/// What one session looks like from outside.
+/// One session as it looks from outside.
 #[derive(Debug, PartialEq)]
 pub(super) struct Seen {
     pub(super) state: String,
     pub(super) query: String,
-    /// How long it has been in this state.
+    /// Time in this state.
     pub(super) idle_s: f64,
 }
 
-/// What all sessions held, in seconds.
+/// Hold time of all sessions, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
     /// From outside.
@@ -62,7 +62,7 @@ impl Measured {
     }
 }
 
-/// What one request says that it has held, in seconds.
+/// Hold time that one request states, in seconds.
 pub(super) struct Truth {
     pub(super) held_s: f64,
     pub(super) idle_s: f64,
@@ -171,7 +171,7 @@ impl Specimen {
         }
     }
 
-    /// What is held in the middle of it, and right after it.
+    /// Sessions in the middle of it, and right after it.
     pub(super) async fn during_and_after(&self, stimulus: Stimulus) -> (Vec<Seen>, Vec<Seen>) {
         let look = async {
             tokio::time::sleep(Duration::from_secs_f64(DELAY_S / 2.0)).await;
@@ -253,7 +253,7 @@ impl Specimen {
     }
 }
 
-/// What shows a pattern.
+/// Stimulus that shows a pattern.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stimulus {
     /// A call of a slow tool.

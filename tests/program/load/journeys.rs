@@ -16,11 +16,11 @@ use super::{serve, write};
 use crate::program::{Place, json as document, record, text};
 use crate::service::{database_url, output};
 
-/// What the shop has seen.
+/// State of the shop.
 #[derive(Default)]
 struct Shop {
     logins: AtomicU64,
-    /// Who has ordered what.
+    /// Orders by user.
     orders: std::sync::Mutex<BTreeMap<u64, String>>,
     /// Orders that somebody looked at who has not ordered them.
     strange: AtomicU64,
@@ -151,7 +151,7 @@ async fn users_log_in_once_and_look_at_their_own_orders_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_captures_nothing_fails_under_its_own_text_and_ends_the_journey() {
+async fn a_step_that_captures_nothing_fails_and_ends_the_journey() {
     let shop = Arc::new(Shop { forgets_every: 4, ..Shop::default() });
     let load = "arrival_rate = 100\nchange_data = true\nramp_up = \"0s\"\nduration = \"3s\"";
     let (_place, variant) = run(&shop, load).await;

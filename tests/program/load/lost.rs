@@ -20,7 +20,7 @@ const STATEMENT: &str = "SELECT 1 WHERE 'tok-0123456789' = 'lost-s3cret'";
 
 const HELD: Duration = Duration::from_millis(100);
 
-/// After so many requests the role of whoever watches may not log in any more.
+/// After so many requests the role of anyone who watches may not log in any more.
 const LAST: u64 = 40;
 
 struct Shop {

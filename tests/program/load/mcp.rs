@@ -28,7 +28,7 @@ fn errors(variant: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tools_of_the_bundled_gateway_are_called_in_sessions_and_an_unknown_one_fails() {
+async fn bundled_tools_are_called_in_sessions_and_unknown_ones_fail() {
     let serving = Place::new();
     let mut gateway = serving.start(&["gateway", SMALL, "--json", "--variant", "held"]);
     let mut line = String::new();
@@ -124,7 +124,7 @@ async fn serve_mcp(State(server): State<Arc<Server>>, headers: HeaderMap, body: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_opened_once_kept_and_opened_again_when_the_server_forgets_it() {
+async fn a_session_is_reopened_when_the_server_forgets_it() {
     let server = Arc::new(Server::default());
     let url = serve(Router::new().route("/mcp", post(serve_mcp)).with_state(Arc::clone(&server))).await;
     let routes = "[[route]]\nroute = \"POST /mcp tools/call good\"\nchanges_data = false\nmcp = { tool = \"slow\" }\nweight = 5\n\

@@ -1,4 +1,4 @@
-//! What users do to a service, and how they come: small services whose behaviour is known, and the program before them.
+//! Loads of small services whose behaviour is known, by the program.
 
 #![expect(clippy::unwrap_used, reason = "a service of a test fails as loudly as the test itself")]
 

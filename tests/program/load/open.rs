@@ -52,7 +52,7 @@ fn latency(variant: &Value, percentile: f64) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stall_is_in_the_latency_of_an_open_workload_and_not_of_a_closed_one_of_the_same_rate() {
+async fn a_stall_shows_in_open_workload_latency_and_not_in_closed() {
     let open = measured(&format!("arrival_rate = {RATE}\nramp_up = \"1s\"\nduration = \"8s\"")).await;
     assert!(latency(&open, 99.9) > STALL.as_secs_f64() / 2.0, "{:#}", open["latency_distribution"]);
     // Everybody who came in the time of the stall waited for its end.

@@ -126,7 +126,7 @@ async fn exactly_the_planted_routes_are_named_with_their_seconds() {
     judged_and_reported(&place).await;
 }
 
-/// What other commands make of the record.
+/// Checks that other commands read the record.
 async fn judged_and_reported(place: &Arc<Place>) {
     let folder = place.run_folder().display().to_string();
     let gate = async |rule: &str| output(place, &["gate", &folder, "--rule", rule]).await.status.code();

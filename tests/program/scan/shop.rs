@@ -12,10 +12,10 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::support::postgres::cluster;
 
-/// How long a route waits for somebody else.
+/// Wait of a route for another service.
 const WAIT: Duration = Duration::from_millis(120);
 
-/// How long the catalogue is locked while it is made anew.
+/// Time for which the catalogue is locked while it is made anew.
 const REFRESH: Duration = Duration::from_millis(250);
 
 /// Sessions of the pool.
@@ -32,7 +32,7 @@ pub(super) struct Mistakes {
     pub(super) stock_waits: bool,
 }
 
-/// How often, and for how long, a route has waited in a transaction.
+/// Number and duration of a route's waits in a transaction.
 #[derive(Default)]
 pub(super) struct Held {
     count: AtomicU64,
@@ -45,7 +45,7 @@ impl Held {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often.
+    /// Number of waits.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::certificates::{Authority, Signed};
 use crate::program::{HANG, Place, text};
 
-/// Who may come in which way.
+/// Access rules of the server.
 const HBA: &str = "\
 local all all trust
 hostssl all plain_only all reject

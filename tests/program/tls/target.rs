@@ -78,7 +78,7 @@ async fn run(place: &Arc<Place>, folder: &Path, port: u16, target: &str) -> Outp
     tokio::task::spawn_blocking(move || program.output().expect("it starts")).await.expect("it ends")
 }
 
-/// What the requests failed of.
+/// Error texts of the requests.
 fn errors(place: &Place) -> Vec<String> {
     let record = record(&place.run_folder());
     let errors = record["variants"]["service"]["errors"].as_array().cloned().unwrap_or_default();
@@ -86,7 +86,7 @@ fn errors(place: &Place) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_is_loaded_probed_and_its_gauges_are_read_by_certificates_of_one_s_own() {
+async fn a_service_with_client_certificates_is_loaded_and_probed() {
     let ours = Authority::new("ours");
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("ca.pem"), ours.pem()).expect("a file");
@@ -116,7 +116,7 @@ async fn a_service_is_loaded_probed_and_its_gauges_are_read_by_certificates_of_o
     let place = Arc::new(Place::new());
     run(&place, folder.path(), port, "[target.tls]\nca_file = \"ca.pem\"\n").await;
     let refused = errors(&place);
-    // Whoever is turned away while still speaking may hear of it as a reset alone.
+    // Anyone who is turned away while still speaking may hear of it as a reset alone.
     assert!(refused.iter().any(|it| it.contains("has refused our certificate")), "{refused:?}");
 }
 

@@ -17,7 +17,7 @@ use crate::support::postgres::cluster;
 /// The `application_name` of its sessions.
 pub(super) const APPLICATION: &str = "kiosk";
 
-/// What it does with requests.
+/// Behaviour towards requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Mode {

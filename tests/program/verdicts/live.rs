@@ -121,7 +121,7 @@ fn a_service_that_is_killed_at_any_tenth_of_the_run_is_not_green() {
 }
 
 #[test]
-fn sessions_that_are_not_watched_are_inconclusive_in_every_command_and_said_to_be_elsewhere() {
+fn unwatched_sessions_are_inconclusive_in_every_command() {
     let bench = Bench::new();
     let kiosk = Kiosk::start(Mode::Holds);
     let wrong = [

@@ -14,7 +14,7 @@ struct Healthy {
     bench: Bench,
     record: Value,
     samples: Vec<Value>,
-    /// Where altered copies lie.
+    /// Folder of altered copies.
     copies: TempDir,
 }
 

@@ -23,7 +23,7 @@ pub trait Entity: Send + Sync + 'static {
     const KIND: EntityKind;
 }
 
-/// Who sees what, in SQL. `$2` is whether all teams are meant, `$3` the teams of the token, `$4` the e-mail, null for a
+/// Visibility rule in SQL. `$2` is whether all teams are meant, `$3` the teams of the token, `$4` the e-mail, null for a
 /// public-only token. Private entities are their owner's alone, whatever an administrator's token says.
 macro_rules! visible {
     () => {

@@ -31,7 +31,7 @@ pub use kind::{Gateways, Prompts, Resources, Servers, Tools};
 const DEFAULT_PAGE: i64 = 50;
 const LARGEST_PAGE: i64 = 500;
 
-/// What of a kind a virtual server offers, as in its list.
+/// Entities of a kind that a virtual server offers, as in its list.
 macro_rules! offered {
     ($table:literal, $association:literal, $column:literal, $shown:literal) => {
         concat!(
@@ -71,7 +71,7 @@ pub(super) fn routes<E: Entity>(list: MethodRouter<std::sync::Arc<crate::worker:
     [route(kind.list_path, "Page by page, with filters", list), route(kind.item_path, "One by its id", get(read::<E>))]
 }
 
-/// What a user may see, as parameters of `kind::visible!`.
+/// Viewer of entities, as parameters of `kind::visible!`.
 pub(crate) struct Viewer<'a> {
     pub(crate) all_teams: bool,
     pub(crate) teams: &'a [String],
@@ -89,7 +89,7 @@ impl<'a> Viewer<'a> {
     }
 }
 
-/// What a list can be asked for.
+/// Query parameters of a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ListQuery {
@@ -111,7 +111,7 @@ struct EntityPage<'a> {
     next_cursor: Option<String>,
 }
 
-/// Where a page begins: after the entity of this time and id.
+/// Beginning of a page: after the entity of this time and id.
 struct PageCursor {
     micros: i64,
     id: String,

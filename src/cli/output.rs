@@ -1,0 +1,20 @@
+//! Where output goes, and how wide it may be.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Writes text. Whoever read us may have heard enough and gone: that is no error, and changes no verdict.
+pub(super) fn say(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Columns of the terminal that reads us; `None` when it is none, so that nothing is cut in a file.
+pub(super) fn output_width() -> Option<usize> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
+}

@@ -1,0 +1,66 @@
+//! What came of one request.
+
+use std::time::Instant;
+
+/// So much of an answer is kept to be judged.
+pub(super) const READ_MOST: usize = 1 << 20;
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// With the answer that was asked for.
+    Success,
+    /// With an error, a masked one included; its text.
+    Failure(String),
+    /// Nothing came in time; the same as a text.
+    NoAnswer(String),
+    /// The load ended first: neither success nor failure.
+    CutOff,
+}
+
+/// Why a request failed.
+pub(super) enum RequestFailure {
+    /// The answer, or a connection that broke.
+    Failed(String),
+    /// Nothing came in time.
+    NoAnswer(String),
+}
+
+impl From<String> for RequestFailure {
+    fn from(text: String) -> Self {
+        Self::Failed(text)
+    }
+}
+
+/// One request that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FinishedRequest {
+    pub sent: Instant,
+    /// When it was over.
+    pub done: Instant,
+    pub status: RequestStatus,
+}
+
+/// How a request ended, without its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestStatus {
+    /// With the answer that was asked for.
+    Succeeded,
+    /// With another one, or none because the connection broke.
+    Failed,
+    /// Nothing came in time.
+    Unanswered,
+    /// The scan has asked the user to stop.
+    CutOff,
+}
+
+impl RequestStatus {
+    pub(super) fn of(outcome: &RequestOutcome) -> Self {
+        match outcome {
+            RequestOutcome::Success => Self::Succeeded,
+            RequestOutcome::NoAnswer(_) => Self::Unanswered,
+            RequestOutcome::Failure(_) => Self::Failed,
+            RequestOutcome::CutOff => Self::CutOff,
+        }
+    }
+}
