@@ -91,8 +91,8 @@ fn a_paired_gate_that_makes_no_sense_is_refused_before_any_load() {
         (vec!["--paired", "--rule", "pool_timeouts==0"], "about one run alone"),
         (vec!["--paired", "--candidate", "scopd"], "did you mean `scoped`?"),
         (vec!["--paired", "--alpha", "one"], "1% or 0.01"),
-        (vec!["--paired", "--min-effect", "10"], "is `10%` meant?"),
-        (vec!["--pairs", "8"], "needs `--paired`"),
+        (vec!["--paired", "--min-effect", "10"], "did you mean `10%`?"),
+        (vec!["--pairs", "8"], "requires `--paired`"),
     ] {
         let place = Place::new();
         let output = place.output(&[&["gate", SMALL][..], &flags].concat());
