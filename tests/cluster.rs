@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use rbac_bench::testbed::binaries::{self, SearchPlaces, ServerBinaries};
 use rbac_bench::testbed::cluster::{ClusterError, ClusterHome, ClusterPlan, PgCluster, SupervisionError};
-use rbac_bench::testbed::folder::sweep_stale;
+use rbac_bench::testbed::sweep::sweep_stale;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 

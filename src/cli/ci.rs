@@ -1,8 +1,9 @@
 //! Output of a verdict for a CI system, beside the exit code.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
@@ -92,13 +93,14 @@ const fn exit(verdict: Verdict) -> Exit {
 
 /// A command line that is refused leaves no earlier file of JUnit's behind: that would be taken for its verdict.
 pub(super) fn refuse_junit(reason: &str) {
-    let mut arguments = std::env::args();
+    // Arguments are bytes: what is no text is one of the things that are refused.
+    let mut arguments = std::env::args_os();
     let mut path = None;
     while let Some(argument) = arguments.next() {
-        match argument.strip_prefix("--junit") {
-            Some("") => path = arguments.next(),
-            Some(rest) => path = rest.strip_prefix('=').map(str::to_owned),
-            None => {}
+        match argument.as_bytes().strip_prefix(b"--junit") {
+            Some(b"") => path = arguments.next(),
+            Some([b'=', rest @ ..]) => path = Some(OsStr::from_bytes(rest).to_owned()),
+            _ => {}
         }
     }
     let Some(path) = path else { return };

@@ -17,7 +17,6 @@ use crate::gate::{Baseline, GateReport, ParsedRule, Trust, judge};
 use crate::record::store::read_record;
 use crate::render::gate::GateView;
 use crate::render::text::shell_word;
-use crate::run::RunOptions;
 use crate::scenario::overrides::Override;
 use crate::scenario::{Experiment, Scenario, VariantName};
 use crate::testbed::command::shown;
@@ -157,13 +156,7 @@ fn run_and_judge(
     let asked = asked(args, &scenario, baseline.is_some())?;
     let asked = concerning(asked, &scenario.variant_names())?;
     let database_url = args.service.apply(&mut scenario)?;
-    let options = RunOptions {
-        out: args.out.clone(),
-        pg_bin: args.pg_bin.clone(),
-        allow_remote: args.allow_remote.clone(),
-        pgbouncer: None,
-        database_url,
-    };
+    let options = args.measure.options(database_url);
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     match super::run::measure(scenario, &options, quiet) {
         Ok((finished, interrupted)) => {

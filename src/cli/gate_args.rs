@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::ci::{self, Announcement};
 use super::error::CliError;
 use super::exit::Exit;
+use super::measure_args::MeasureArgs;
 use super::pairs::PairedArgs;
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
@@ -86,15 +87,8 @@ pub struct GateArgs {
     /// Where an external service is.
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// Folder in which a run's own folder is made
-    #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
-    pub out: PathBuf,
-    /// Folder of the PostgreSQL binaries, instead of the one that is found
-    #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
-    pub pg_bin: Option<PathBuf>,
-    /// A host other than this machine that may be loaded, as its URL names it; may be repeated
-    #[arg(long, value_name = "HOST")]
-    pub allow_remote: Vec<String>,
+    #[command(flatten)]
+    pub measure: MeasureArgs,
 }
 
 /// How a verdict is written.

@@ -11,6 +11,8 @@ pub mod diagnose;
 pub mod doctor;
 mod dry;
 mod error;
+#[cfg(test)]
+mod examples_tests;
 pub mod exit;
 pub mod gate;
 pub mod gate_args;
@@ -18,6 +20,7 @@ pub mod gateway;
 pub mod init;
 mod learn;
 mod load;
+pub mod measure_args;
 mod output;
 mod paired;
 pub mod pairs;

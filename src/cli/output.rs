@@ -18,3 +18,8 @@ pub(super) fn output_width() -> Option<usize> {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
 }
+
+/// Writes a line of progress. A closed standard error changes nothing.
+pub(super) fn show_progress(line: &str) {
+    let _closed = writeln!(io::stderr(), "{line}");
+}

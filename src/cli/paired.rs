@@ -8,6 +8,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::gate_args::GateArgs;
 use super::load::load_scenario;
+use super::output::show_progress;
 use super::pairs::PairedArgs;
 use super::rules::unseen;
 use super::signals::Signals;
@@ -33,13 +34,7 @@ pub(super) fn run(
     let trial = args.paired.pairs.trial(&args.rules, &scenario)?;
     let asked: Vec<ParsedRule> = trial.rules().iter().map(|rule| rule.asked().clone()).collect();
     let arrangement = args.paired.pairs.arrangement([baseline, candidate], Stopping::WhenSettled);
-    let options = RunOptions {
-        out: args.out.clone(),
-        pg_bin: args.pg_bin.clone(),
-        allow_remote: args.allow_remote.clone(),
-        database_url: args.service.apply(&mut scenario)?,
-        ..RunOptions::default()
-    };
+    let options = args.measure.options(args.service.apply(&mut scenario)?);
     let title = scenario.name().to_owned();
     match measure_repeatedly(&scenario, &trial, 1, &arrangement, &options, quiet) {
         Ok((runs, interrupted)) => {
@@ -111,10 +106,9 @@ impl PairObserver for NoPairProgress {
 /// A line on stderr for each window and for each pair.
 struct PairLines;
 
-#[expect(clippy::print_stderr, reason = "this shows progress")]
 impl PairObserver for PairLines {
     fn window(&self, pair: usize, planned: usize, arm: Arm, variant: VariantName) {
-        eprintln!("pair {pair}/{planned} · {} · {}", arm.name(), variant.name());
+        show_progress(&format!("pair {pair}/{planned} · {} · {}", arm.name(), variant.name()));
     }
 
     fn pair(&self, trial: &Trial, pair: &Pair, fault: Option<&str>) {
@@ -124,9 +118,10 @@ impl PairObserver for PairLines {
             let ratio = ratio.map_or_else(|| "–".to_owned(), |it| format!("× {it:.2}"));
             format!("{}{aggregate} {ratio}", rule.metric)
         });
-        eprintln!("  {}", ratios.collect::<Vec<_>>().join(" · "));
+        show_progress(&format!("  {}", ratios.collect::<Vec<_>>().join(" · ")));
         if let Some(fault) = fault {
-            eprintln!("  measured again: {}", plain(&crate::redact::of_process().redact(fault.to_owned())));
+            let fault = crate::redact::of_process().redact(fault.to_owned());
+            show_progress(&format!("  measured again: {}", plain(&fault)));
         }
     }
 }

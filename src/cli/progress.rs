@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::show_progress;
 use crate::record::scan::{ScanRoute, ScanVerdict};
 use crate::render::text::plain;
 use crate::run::progress::{Live, Progress, RunStage, Update};
@@ -123,20 +124,18 @@ struct Heartbeat {
 }
 
 impl Progress for Heartbeat {
-    #[expect(clippy::print_stderr, reason = "this is the one place that shows progress")]
     fn show(&self, update: &Update) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some_and(|(stage, at)| stage == update.stage && at.elapsed() < HEARTBEAT) {
             return;
         }
         *last = Some((update.stage, Instant::now()));
-        eprintln!("{}", self.shown.line(update));
+        show_progress(&self.shown.line(update));
     }
 
-    #[expect(clippy::print_stderr, reason = "this is the one place that shows progress")]
     fn so_far(&self, variant: VariantName, named: &[ScanRoute]) {
         for line in so_far(variant, named) {
-            eprintln!("{line}");
+            show_progress(&line);
         }
     }
 }

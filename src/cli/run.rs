@@ -1,13 +1,13 @@
 //! `rbac-bench run`: the main job.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ci::{self, Announcement};
 use super::error::CliError;
 use super::exit::Exit;
 use super::load::load_scenario;
+use super::measure_args::MeasureArgs;
 use super::output::{output_width, say};
 use super::rules::{concerning, rules_of, unseen};
 use super::scenario::OverrideArgs;
@@ -51,15 +51,8 @@ pub struct RunArgs {
     /// Address of an external service.
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// Folder in which the run's own folder is made
-    #[arg(long, value_name = "DIR", default_value = "reports", env = "RBAC_BENCH_OUT")]
-    pub out: PathBuf,
-    /// Folder of the PostgreSQL binaries, instead of the one that is found
-    #[arg(long, value_name = "DIR", env = "RBAC_BENCH_PG_BIN")]
-    pub pg_bin: Option<PathBuf>,
-    /// A host other than this machine that may be loaded, as its URL names it; may be repeated
-    #[arg(long, value_name = "HOST")]
-    pub allow_remote: Vec<String>,
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     /// The console of a `PgBouncer` of your own, to watch beside PostgreSQL
     #[arg(long, value_name = "URL", env = "RBAC_BENCH_PGBOUNCER_URL", hide_env_values = true)]
     pub pgbouncer_url: Option<String>,
@@ -93,20 +86,14 @@ pub(super) fn run(
     let database_url = args.service.apply(&mut scenario)?;
     if let Some(samples) = args.dry_run {
         let given = database_url.is_some();
-        let allow_remote = &args.allow_remote;
+        let allow_remote = &args.measure.allow_remote;
         let asked = dry::DryRunOptions { samples, allow_remote, database_given: given, plan: None, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
     let pgbouncer = args.pgbouncer_url.as_deref().map(str::parse).transpose()?;
     let asked =
         if args.gate { concerning(rules_of(&scenario, false)?, &scenario.variant_names())? } else { Vec::new() };
-    let options = RunOptions {
-        out: args.out.clone(),
-        pg_bin: args.pg_bin.clone(),
-        allow_remote: args.allow_remote.clone(),
-        pgbouncer,
-        database_url,
-    };
+    let options = RunOptions { pgbouncer, ..args.measure.options(database_url) };
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
     let (finished, interrupted) = match measure(scenario, &options, quiet) {
         Ok(measured) => measured,

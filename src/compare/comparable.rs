@@ -34,6 +34,12 @@ pub enum LoadSubject {
 }
 
 impl LoadSubject {
+    /// True if it is a condition of the measurement, and not a result of it.
+    #[must_use]
+    pub const fn is_condition(self) -> bool {
+        !matches!(self, Self::Complete | Self::Observed)
+    }
+
     /// As a sentence names it.
     #[must_use]
     pub const fn name(self) -> &'static str {

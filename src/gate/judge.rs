@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::hold;
-use super::measure::{TimeSlice, measure, measure_in};
+use super::measure::{measure, measure_in};
 use super::missing::Missing;
 use super::quality::{QualityIssue, quality_issues};
 use super::rule::{Limit, Metric, Op, Rule, RuleError, RuleFault};
+use super::time_slice::TimeSlice;
 use super::{GateReport, GateRule, RuleOutcome, Severity, Verdict, Windows};
 use crate::compare::{Difference, Side, chance, differences};
 use crate::record::{Outcome, RunRecord, Stamped};
@@ -276,7 +277,13 @@ impl RuleEvaluation<'_> {
         let Some(before) = baseline.side_for(self.side.variant) else {
             return self.none(&"the baseline has no variant of this name, and more than one");
         };
-        advised(self.against(before, change), &differences(before, self.side), baseline.trust)
+        let outcome = self.against(before, change);
+        if self.quality_issues.iter().any(QualityIssue::is_no_work) {
+            return outcome;
+        }
+        let conditions: Vec<Difference> =
+            differences(before, self.side).into_iter().filter(|it| it.what.is_condition()).collect();
+        advised(outcome, &conditions, baseline.trust)
     }
 
     fn against(&self, before: Side<'_>, change: f64) -> RuleOutcome {

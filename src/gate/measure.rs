@@ -7,32 +7,10 @@ use std::collections::BTreeMap;
 
 use super::missing::Missing;
 use super::rule::{Aggregate, Metric, MetricKind, Rule};
+use super::time_slice::TimeSlice;
 use crate::compare::Side;
 use crate::record::{ActivitySample, LoadSample, RouteRecord, Sample, Stamped, summary};
 use crate::stats::Series;
-
-/// A part of a variant's time, in seconds since its load began.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TimeSlice {
-    pub from_s: f64,
-    pub to_s: f64,
-}
-
-impl TimeSlice {
-    /// The steady phase.
-    #[must_use]
-    pub fn steady(side: Side<'_>) -> Self {
-        Self { from_s: side.measured.phases.steady_from_s, to_s: side.measured.phases.steady_to_s }
-    }
-
-    fn holds(self, at_s: f64) -> bool {
-        (self.from_s..=self.to_s).contains(&at_s)
-    }
-
-    fn seconds(self) -> f64 {
-        self.to_s - self.from_s
-    }
-}
 
 /// The figure over the steady phase, in the metric's unit.
 ///

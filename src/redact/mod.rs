@@ -168,7 +168,7 @@ static OF_PROCESS: RwLock<(Vec<String>, Redactor)> = RwLock::new((Vec::new(), Re
 const LONGEST_WORD: usize = 12;
 
 /// True if a secret cannot be distinguished from a word of our own sentences, keys and tables. Redacting it everywhere would destroy
-/// them, and hide nothing: it is in every list of passwords.
+/// them. A random password of so few letters of one case counts as a word, too.
 fn is_word(secret: &str) -> bool {
     let lower = secret.chars().all(|c| c.is_ascii_lowercase());
     let upper = secret.chars().all(|c| c.is_ascii_uppercase());
@@ -209,18 +209,41 @@ pub(crate) fn passwords_of_urls(text: &str) -> Vec<String> {
 /// PostgreSQL cuts names after so many bytes, and of a statement it keeps a kilobyte by default.
 const CUT_FROM: usize = 63;
 
-/// The strings of a document without secrets; its keys, its numbers and its shape stay. A string that is so long that it may
+/// The map of a document whose keys are texts of others: errors, with their counts.
+const TEXTS_AS_KEYS: &str = "errors";
+
+/// The strings of a document without secrets; its own keys, its numbers and its shape stay. A string that is so long that it may
 /// have been cut is redacted as one that was.
 pub(crate) fn redact_document(redactor: &Redactor, document: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
+    let text = |text: String| if text.len() >= CUT_FROM { redactor.redact_cut(text) } else { redactor.redact(text) };
     let one = |value| redact_document(redactor, value);
     match document {
-        Value::String(text) if text.len() >= CUT_FROM => Value::String(redactor.redact_cut(text)),
-        Value::String(text) => Value::String(redactor.redact(text)),
+        Value::String(string) => Value::String(text(string)),
         Value::Array(list) => Value::Array(list.into_iter().map(one).collect()),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, one(value))).collect()),
+        Value::Object(map) => {
+            let member = |(key, value)| match value {
+                Value::Object(counts) if key == TEXTS_AS_KEYS => {
+                    let counts = counts.into_iter().map(|(error, count)| (text(error), count));
+                    (key, Value::Object(summed(counts)))
+                }
+                value => (key, one(value)),
+            };
+            Value::Object(map.into_iter().map(member).collect())
+        }
         plain => plain,
     }
+}
+
+/// Counts by text, where texts may have become the same.
+fn summed(counts: impl Iterator<Item = (String, serde_json::Value)>) -> serde_json::Map<String, serde_json::Value> {
+    let mut sums = serde_json::Map::new();
+    for (text, count) in counts {
+        let before = sums.get(&text).and_then(serde_json::Value::as_u64);
+        let sum = before.zip(count.as_u64()).map_or(count, |(before, count)| (before + count).into());
+        sums.insert(text, sum);
+    }
+    sums
 }
 
 #[cfg(test)]

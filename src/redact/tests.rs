@@ -169,6 +169,14 @@ fn a_document_keeps_its_numbers_and_its_shape() {
     assert_eq!(redacted, serde_json::json!({ "n": 12_345_678, "t": ["a …"], "k12345678": null, "m": "1234" }));
 }
 
+#[test]
+fn texts_that_are_keys_of_a_document_are_redacted_and_counted() {
+    let redactor = Redactor::of(&["s3cr3t-one".to_owned(), "s3cr3t-two".to_owned()]);
+    let document = serde_json::json!({ "pools": { "errors": { "no s3cr3t-one": 2, "no s3cr3t-two": 3, "plain": 1 } } });
+    let redacted = redact_document(&redactor, document);
+    assert_eq!(redacted, serde_json::json!({ "pools": { "errors": { "no …": 5, "plain": 1 } } }));
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic_and_nothing_else_is_changed(text in any::<String>(), secret in "[a-z%&\\\\é]{4,12}") {

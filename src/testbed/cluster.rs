@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::NoTls;
 
 use super::binaries::ServerBinaries;
-use super::folder;
 use super::lifeline::Supervisor;
 use super::names::{CONSOLE, POOLER_PORT, SUPERUSER};
 use super::server_log::{log_reason, log_tail};
 use super::supervisor::{StartedServer, SupervisorPlan};
+use super::sweep::sweep;
 
 pub use super::lifeline::SupervisionError;
 pub use super::names::DATABASE;
@@ -229,7 +229,7 @@ impl PgCluster {
     /// Does the supervisor's work when the supervisor could not.
     async fn sweep_leftovers(&self) -> Result<(), ClusterError> {
         let folder = self.server.folder.clone();
-        let swept = spawn_blocking(move || !folder.exists() || folder::sweep(&folder)).await;
+        let swept = spawn_blocking(move || !folder.exists() || sweep(&folder)).await;
         if matches!(swept, Ok(true)) {
             return Ok(());
         }

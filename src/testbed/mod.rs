@@ -28,6 +28,7 @@ pub mod service;
 mod serving;
 pub mod speed;
 pub mod supervisor;
+pub mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -344,7 +345,7 @@ async fn start_services(
 
 /// Removes what a run that was killed has left behind.
 pub async fn sweep_leftovers() {
-    let swept = tokio::task::spawn_blocking(|| folder::sweep_stale(&std::env::temp_dir())).await;
+    let swept = tokio::task::spawn_blocking(|| sweep::sweep_stale(&std::env::temp_dir())).await;
     if let Ok(count @ 1..) = swept {
         tracing::info!("removed what {count} killed run(s) had left behind");
     }

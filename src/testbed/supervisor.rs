@@ -6,7 +6,7 @@
 //! line, a [`SupervisorReport`]; and waits. When its stdin ends, or it is asked to terminate, it stops what it has started
 //! and removes the folder.
 //!
-//! Leftovers of a killed supervisor are removed by [`super::folder::sweep_stale`].
+//! Leftovers of a killed supervisor are removed by [`super::sweep::sweep_stale`].
 
 use std::collections::BTreeMap;
 use std::env;

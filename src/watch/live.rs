@@ -38,7 +38,11 @@ pub async fn watch(
     read_keys: bool,
     stop: &CancellationToken,
 ) -> Result<(ExitReason, Option<PathBuf>), WatchError> {
-    let poller = Looker::connect(&plan.database, &plan.whose).await?;
+    // A host that does not answer must not outlast the order to stop.
+    let Some(poller) = stop.run_until_cancelled(Looker::connect(&plan.database, &plan.whose)).await else {
+        return Ok((ExitReason::Stopped, None));
+    };
+    let poller = poller?;
     let server = poller.server().clone();
     let epoch = Instant::now();
     let (send, mut happenings) = channel(QUEUE);

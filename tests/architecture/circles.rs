@@ -56,7 +56,8 @@ fn graph_of(files: &BTreeMap<ModulePath, String>) -> Graph {
         let code = syn::parse_file(code).unwrap_or_else(|error| panic!("{}: {error}", module.join("::")));
         let mut reader = Reader { here: module.clone(), files, named: BTreeSet::new() };
         reader.visit_file(&code);
-        reader.named.retain(|other| !other.starts_with(module) && !module.starts_with(other));
+        // A child may name what its `mod.rs` holds for all of them.
+        reader.named.retain(|other| !module.starts_with(other));
         (module.clone(), reader.named)
     };
     files.iter().map(names).collect()

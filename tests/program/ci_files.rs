@@ -1,6 +1,7 @@
 //! Files for CI beside the exit code: whole at any time, whatever becomes of the run; and the composite action around it.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -56,6 +57,32 @@ fn a_command_line_that_is_refused_replaces_the_document_of_an_earlier_run() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     let document = fs::read_to_string(&junit).expect("JUnit");
     assert!(document.contains("<error") && !document.contains("all passed"), "{document}");
+}
+
+#[test]
+fn arguments_that_are_no_text_are_refused_like_any_other() {
+    let place = Place::new();
+    let junit = place.tmp().join("gate.xml");
+    let no_text = std::ffi::OsStr::from_bytes(b"\xff");
+    for arguments in [vec!["run"], vec!["gate", SMALL, "--rule"]] {
+        fs::write(&junit, "<testsuites>all passed</testsuites>").expect("an earlier document");
+        let mut program = place.program();
+        let output = program.args(["--junit".as_ref(), junit.as_os_str()]).args(&arguments).arg(no_text).output();
+        let output = output.expect("the program starts");
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(!fs::read_to_string(&junit).expect("JUnit").contains("all passed"));
+    }
+}
+
+#[test]
+fn a_reader_of_progress_who_has_gone_stops_no_run() {
+    let place = Place::new();
+    let (reader, stderr) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut program = place.program();
+    program.args(["run", SMALL, "--variant", "scoped", "--duration", "1s"]).stderr(stderr);
+    let output = program.output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
 }
 
 #[test]

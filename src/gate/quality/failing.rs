@@ -2,7 +2,7 @@
 
 use super::QualityIssue;
 use crate::compare::Side;
-use crate::gate::measure::TimeSlice;
+use crate::gate::time_slice::TimeSlice;
 use crate::record::Sample;
 
 /// More of the requests than this share may not fail: of all, and of a route that a rule names.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::QualityIssue;
 use crate::compare::Side;
-use crate::gate::measure::TimeSlice;
 use crate::gate::rule::Metric;
+use crate::gate::time_slice::TimeSlice;
 use crate::record::{PoolSample, Sample, Stamped};
 use crate::scenario::Experiment;
 

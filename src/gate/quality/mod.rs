@@ -138,6 +138,15 @@ impl QualityIssue {
         self.concerns(rule) && !tolerated
     }
 
+    /// True if the service hardly did any work, which no other conditions excuse.
+    pub fn is_no_work(&self) -> bool {
+        match self {
+            Self::NoRequests | Self::NotObserved(_) => true,
+            Self::Failing { failed, finished } => failing::is_mostly_failing(*failed, *finished),
+            _ => false,
+        }
+    }
+
     /// True if it makes a broken rule inconclusive, too. Requests that fail, or do not come back at all or in time, are no
     /// reason to forgive a limit that is exceeded.
     pub fn spares_failures(&self) -> bool {

@@ -35,7 +35,13 @@ pub fn is_token(text: &str) -> bool {
 
 /// True if this is a secret by its name, and written out.
 pub(super) fn holds_secret(name: &str, value: &str) -> bool {
-    is_secret_name(name) && is_literal(value) || is_token(value)
+    is_secret_name(name) && is_literal(value) && !is_count(name, value) || is_token(value)
+}
+
+/// True if it counts the tokens of a language model: `max_tokens = 256`.
+fn is_count(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    (name.ends_with("tokens") || name.ends_with("token_limit")) && value.chars().all(|it| it.is_ascii_digit())
 }
 
 /// A text that is sent as it stands; what is still to be stated is not sent.
@@ -58,7 +64,9 @@ pub(super) fn collect(key: &KeyPath, value: &serde_json::Value, secret: bool, cu
             list.iter().enumerate().for_each(|(index, it)| collect(&key.item(index), it, secret, cure, found));
         }
         Value::String(text) if secret && is_literal(text) || is_token(text) => refuse(key, &cure(key.last()), found),
-        Value::Number(_) if secret => refuse(key, &cure(key.last()), found),
+        Value::Number(number) if secret && !is_count(key.last(), &number.to_string()) => {
+            refuse(key, &cure(key.last()), found);
+        }
         _ => {}
     }
 }
@@ -92,8 +100,9 @@ pub(super) fn in_words(words: &[String]) -> Option<String> {
             Some((name, value)) => (name, Some(value)),
             None => (*word, words.get(index + 1).filter(|_| word.starts_with('-')).copied()),
         };
-        let written = value.is_some_and(|value| !value.is_empty() && !value.starts_with('-'));
-        let secret = is_flag(name) && written;
+        // `$PASSWORD` is a shell's name of a variable: the secret stays outside.
+        let written = value.is_some_and(|value| !value.is_empty() && !value.starts_with(['-', '$']));
+        let secret = is_flag(name) && written && !value.is_some_and(|value| is_count(name, value));
         (secret || value.is_some_and(is_token))
             .then(|| name.trim_start_matches('-').to_ascii_uppercase().replace('-', "_"))
     })
@@ -135,9 +144,14 @@ mod tests {
         assert_eq!(words(&["serve", "--api-key=x"]).as_deref(), Some("API_KEY"));
         assert_eq!(words(&["env", "TOKEN=x", "serve"]).as_deref(), Some("TOKEN"));
         assert_eq!(words(&["sh", "-c", "exec serve --password x"]).as_deref(), Some("PASSWORD"));
-        for fine in
-            [&["serve", "--password-file", "/run/secret"][..], &["serve", "--token", "--verbose"], &["password", "x"]]
-        {
+        for fine in [
+            &["serve", "--password-file", "/run/secret"][..],
+            &["serve", "--token", "--verbose"],
+            &["password", "x"],
+            &["sh", "-c", "exec serve --password $DB_PASSWORD"],
+            &["serve", "--max-tokens", "512"],
+            &["serve", "--max-tokens=512"],
+        ] {
             assert_eq!(words(fine), None, "{fine:?}");
         }
     }

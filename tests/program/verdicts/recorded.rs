@@ -338,6 +338,7 @@ fn no_record_that_is_no_evidence_is_green() {
     }
     assert!(green.is_empty(), "{} of {}:\n{}", green.len(), BAD.len(), green.join("\n\n"));
     baselines_that_are_no_evidence_decide_nothing(&healthy);
+    candidates_that_did_no_work_are_not_excused(&healthy);
     what_harms_no_evidence_stays_green(&healthy);
 }
 
@@ -376,6 +377,31 @@ fn baselines_that_are_no_evidence_decide_nothing(healthy: &Healthy) {
         let judged = healthy.gate(&run, &["--baseline", &baseline, "--rule", rule]);
         let printed = outcome(&judged);
         assert!(judged.status.code() == Some(3) && printed.contains(must_print), "{name}: {printed}");
+    }
+}
+
+/// Candidates that did no work, against a healthy baseline: of the same machine, and of another one, which only warns otherwise.
+fn candidates_that_did_no_work_are_not_excused(healthy: &Healthy) {
+    let here = healthy.altered("baseline", |_, _| {}).display().to_string();
+    let elsewhere = healthy.altered("baseline elsewhere", |r, _| r["machine"]["cores"] = json!(64));
+    let baselines = [here, elsewhere.display().to_string()];
+    let candidates: [(&str, Change); 3] = [
+        ("it answers only 404", |r, _| {
+            variant(r)["summary"]["failure_ratio"] = json!(1.0);
+            variant(r)["monitor"]["sessions_with_activity"] = json!(0);
+        }),
+        ("its sessions are elsewhere", |r, _| variant(r)["monitor"]["sessions_with_activity"] = json!(0)),
+        ("most of it fails", |r, _| variant(r)["summary"]["failure_ratio"] = json!(0.6)),
+    ];
+    for (name, change) in candidates {
+        let candidate = healthy.altered(name, change);
+        for against in &baselines {
+            for rule in ["failure_rate<=+10% vs baseline", "latency.p95<=+10% vs baseline"] {
+                let judged = healthy.gate(&candidate, &["--baseline", against, "--rule", rule]);
+                let code = judged.status.code();
+                assert!(code == Some(3) || code == Some(99), "{name}, {rule}: {}", outcome(&judged));
+            }
+        }
     }
 }
 
