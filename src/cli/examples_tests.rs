@@ -19,7 +19,7 @@ fn documents() -> Vec<PathBuf> {
 
 /// The command lines of a text, each from the program's name on: those of a shell's lines, and those in backquotes.
 fn commands(text: &str) -> Vec<String> {
-    let continued = Regex::new(r"\\\n\s*").expect("a pattern");
+    let continued = Regex::new(r"\s*\\\n\s*").expect("a pattern");
     let text = continued.replace_all(text, " ");
     let shell = Regex::new(r"(?m)^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:.* \| )?(rbac-bench [^`]*?)(?:  .*| [>|#&].*|;.*)?$");
     let quoted = Regex::new(r"`(?:[A-Z_]+=\S+ )*(rbac-bench [^`]+?)(?: [>|&].*?)?`");
@@ -32,9 +32,19 @@ fn commands(text: &str) -> Vec<String> {
 
 /// Why the program refuses a command line; `None` when it takes it.
 fn refused(command: &str) -> Option<String> {
-    let words = shlex::split(command).unwrap_or_else(|| panic!("words: {command}"));
-    let shown = |kind| matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    Cli::try_parse_from(words).err().filter(|error| !shown(error.kind())).map(|error| format!("{command}\n{error}"))
+    let mut words = shlex::split(command).unwrap_or_else(|| panic!("words: {command}"));
+    if words.get(1).is_some_and(|it| it == "watch") && !words.iter().any(|it| it == "--database-url") {
+        // The documents have it in `DATABASE_URL`.
+        words.extend(["--database-url", "postgresql://app@127.0.0.1/app"].map(str::to_owned));
+    }
+    // A subcommand alone is mentioned, not called.
+    let mentioned = words.len() == 2;
+    let fine = |kind| match kind {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => true,
+        ErrorKind::MissingRequiredArgument => mentioned,
+        _ => false,
+    };
+    Cli::try_parse_from(words).err().filter(|error| !fine(error.kind())).map(|error| format!("{command}\n{error}"))
 }
 
 #[test]
