@@ -277,7 +277,7 @@ pub struct DatabaseSettings {
     pub dbname: String,
     #[serde(default)]
     pub route: DatabaseRoute,
-    /// `statement_timeout`; zero is off. Through a pooler the server has to be informed of it by anyone who set it up.
+    /// `statement_timeout`; zero is off. Through a pooler it must be set on the server itself.
     pub statement_timeout: Duration,
     /// `idle_in_transaction_session_timeout`; zero is off. As above.
     pub idle_in_transaction_session_timeout: Duration,

@@ -93,13 +93,13 @@ pub(super) fn run(args: &GatewayArgs, environment: &[Override], out: &mut dyn Wr
             return Ok(signals.exit().unwrap_or(Exit::Ok));
         };
         let mut running = running?;
-        let text_seen = say(args, &running, out);
-        let died = match text_seen {
+        let written = say(args, &running, out);
+        let died = match written {
             Ok(()) => signals.token().run_until_cancelled(running.testbed.died()).await,
             Err(_) => None,
         };
         let stopped = running.stop().await;
-        text_seen?;
+        written?;
         match died {
             Some(error) => Err(error.into()),
             None => stopped.map(|()| Exit::Ok).map_err(CliError::from),

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-/// Writes text. Whoever read us may have heard enough and gone: that is no error, and changes no verdict.
+/// Writes text. A reader who has gone is no error, and changes no verdict.
 pub(super) fn say(out: &mut dyn Write, text: &str) -> io::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -58,7 +58,7 @@ fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = text.trim().strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
     let share = number.trim().parse::<f64>().ok().map(|it| it / unit).filter(|it| (0.0..=100.0).contains(it));
     match share {
-        // Whoever writes 10 means 10 %, and would be given a thousand.
+        // A plain 10 means 10 %, and would be read as 1,000 %.
         Some(share) if share >= 1.0 && !text.trim().ends_with('%') => {
             Err(format!("expected a fraction below 1, such as 0.1, or a percentage; did you mean `{}%`?", text.trim()))
         }

@@ -199,8 +199,8 @@ fn print(finished: &Finished, gate: Option<&GateReport>, as_json: bool, out: &mu
 /// Writes the report and says where; beside JSON, which must stay one document, on standard error.
 fn write_report(args: &RunArgs, finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> {
     let path = report::write_beside(&finished.folder)?;
-    let text_seen = format!("report  {}\n", path.display());
-    if args.json { say(&mut std::io::stderr(), &text_seen) } else { say(out, &text_seen) }?;
+    let line = format!("report  {}\n", path.display());
+    if args.json { say(&mut std::io::stderr(), &line) } else { say(out, &line) }?;
     if args.open {
         report::open(&path)?;
     }

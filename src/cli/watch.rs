@@ -135,10 +135,10 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
         let (ended, folder) = watched?;
         if let Some(folder) = folder {
             let folder = folder.display().to_string();
-            let text_seen =
+            let line =
                 format!("record  {}\nnext    rbac-bench diagnose {}\n", plain(&folder), shell_word(&plain(&folder)));
             // With stderr gone there is nobody to tell.
-            let _nobody = std::io::stderr().write_all(text_seen.as_bytes());
+            let _nobody = std::io::stderr().write_all(line.as_bytes());
         }
         Ok(match ended {
             // Without a time to end at, Ctrl-C is how one ends it.

@@ -19,7 +19,7 @@ const LONGEST_LINE: u64 = 64 << 10;
 /// Weights are brought down to this, so that they can be read.
 const HEAVIEST: u64 = 1_000;
 
-/// Names that are informed of what was left out.
+/// Most names that a note on left out routes lists.
 const MOST_NAMES: usize = 8;
 
 /// Lines that were read, and those that were not.

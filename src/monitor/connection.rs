@@ -121,8 +121,8 @@ pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, tokio_postg
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
             let fatal = error.as_db_error().is_some_and(|it| matches!(it.severity(), "FATAL" | "PANIC"));
-            let text_seen = error.as_db_error().map_or_else(|| error.to_string(), |it| it.message().to_owned());
-            Err(Trouble { lost: fatal || error.is_closed() || error.as_db_error().is_none(), error: text_seen })
+            let reason = error.as_db_error().map_or_else(|| error.to_string(), |it| it.message().to_owned());
+            Err(Trouble { lost: fatal || error.is_closed() || error.as_db_error().is_none(), error: reason })
         }
         Err(_elapsed) => Err(Trouble { error: format!("no answer within {} s", POLL_TIMEOUT.as_secs()), lost: true }),
     }

@@ -143,8 +143,8 @@ impl Prober {
             return format!("no answer within {}", self.health.timeout);
         }
         let fault = certificate_fault(&error);
-        let text_seen = error.without_url().to_string();
-        fault.map_or_else(|| text_seen.clone(), |fault| format!("{text_seen}: {fault}"))
+        let reason = error.without_url().to_string();
+        fault.map_or_else(|| reason.clone(), |fault| format!("{reason}: {fault}"))
     }
 }
 

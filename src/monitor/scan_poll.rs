@@ -60,7 +60,7 @@ pub struct ScanPoller {
 }
 
 impl ScanPoller {
-    /// Connects, to poll the sessions of `whose`. Whether the role sees them, is the monitor's to check.
+    /// Connects, to poll the sessions of `whose`. The monitor checks that the role sees them.
     ///
     /// # Errors
     /// [`MonitorError`] when there is no connection.

@@ -75,8 +75,8 @@ pub const fn word(mark: Mark) -> &'static str {
 /// The cells of a row: figure, before, after, delta, ratio, mark.
 fn cells(row: &FigureRow) -> [String; 6] {
     let signed = |delta: f64| {
-        let text_seen = quantity(Some(delta), row.unit);
-        if delta > 0.0 { format!("+{text_seen}") } else { text_seen }
+        let amount = quantity(Some(delta), row.unit);
+        if delta > 0.0 { format!("+{amount}") } else { amount }
     };
     [
         row.metric.to_owned(),

@@ -46,8 +46,8 @@ fn one(rule: &RuleOutcome, view: GateView<'_>) -> String {
     let title = format!("gate {}: {}", word(rule), rule.rule);
     let because = rule.because.as_ref().map_or_else(String::new, |because| format!("; because {because}"));
     let variant = rule.variant.map_or_else(String::new, |variant| format!("{}: ", variant.name()));
-    let text_seen = format!("{variant}{}{because}. Reproduce: {}", message(rule), view.command_for(rule.variant));
-    format!("::{} title={}::{}\n", command(rule), annotation_property(&title), annotation(&text_seen))
+    let body = format!("{variant}{}{because}. Reproduce: {}", message(rule), view.command_for(rule.variant));
+    format!("::{} title={}::{}\n", command(rule), annotation_property(&title), annotation(&body))
 }
 
 /// The part of `markdown` that fits into a summary in which `taken` bytes are written, cut at the end of a line, with a

@@ -55,7 +55,7 @@ pub async fn watch(
     };
     let monitor = Monitor::start(monitored(&plan, epoch), sink).await;
     let ending = CancellationToken::new();
-    let mut owner = NameLookup { model: WatchModel::new(plan.target.clone(), server), recorder, epoch };
+    let mut owner = WatchLoop { model: WatchModel::new(plan.target.clone(), server), recorder, epoch };
     let watched = match monitor {
         Err(error) => Err(error.into()),
         Ok(monitor) => {
@@ -111,13 +111,13 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Owner of the model and the record.
-struct NameLookup {
+struct WatchLoop {
     model: WatchModel,
     recorder: Option<WatchRecorder>,
     epoch: Instant,
 }
 
-impl NameLookup {
+impl WatchLoop {
     async fn run(
         &mut self,
         happenings: &mut Receiver<(Instant, WatchEvent)>,

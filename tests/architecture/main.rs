@@ -1,4 +1,4 @@
-//! Who may name whom: by module as docs/ARCHITECTURE.md has it, and by file without circles.
+//! Dependencies: between modules as docs/ARCHITECTURE.md allows them, and between files without circles.
 
 mod circles;
 mod table;

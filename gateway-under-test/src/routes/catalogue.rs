@@ -190,7 +190,7 @@ pub(crate) enum Subscription {
     End,
 }
 
-/// Writes down who wants to be informed of a resource. This gateway tells nobody: its answers are plain JSON, not streams.
+/// Stores who subscribed to a resource. This gateway notifies nobody: its answers are plain JSON, not streams.
 ///
 /// # Errors
 /// As [`read_resource`].
