@@ -30,7 +30,7 @@ fn commands(text: &str) -> Vec<String> {
     [found(shell), found(quoted)].concat()
 }
 
-/// Why the program refuses a command line; `None` when it takes it.
+/// Error of a command line; `None` when the program takes it.
 fn refused(command: &str) -> Option<String> {
     let mut words = shlex::split(command).unwrap_or_else(|| panic!("words: {command}"));
     if words.get(1).is_some_and(|it| it == "watch") && !words.iter().any(|it| it == "--database-url") {

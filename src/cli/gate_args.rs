@@ -81,17 +81,17 @@ pub struct GateArgs {
     /// Pairs of windows instead of one run.
     #[command(flatten)]
     pub paired: PairedArgs,
-    /// What is set beside the scenario.
+    /// Overrides beside the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// Where an external service is.
+    /// Address of an external service.
     #[command(flatten)]
     pub service: ServiceArgs,
     #[command(flatten)]
     pub measure: MeasureArgs,
 }
 
-/// How a verdict is written.
+/// Format of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum GateFormat {
     /// For a terminal.

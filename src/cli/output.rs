@@ -1,4 +1,4 @@
-//! Where output goes, and how wide it may be.
+//! Output: writing it, and its width.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -20,12 +20,12 @@ pub struct PairedArgs {
     /// With --paired: the variant that is judged [default: the scenario's first]
     #[arg(long, value_name = "VARIANT", requires = "paired")]
     pub candidate: Option<String>,
-    /// How it is measured.
+    /// Flags of the pairs.
     #[command(flatten)]
     pub pairs: PairsArgs,
 }
 
-/// How pairs are measured and judged: for `gate --paired` and `calibrate`.
+/// Measuring and judging pairs: for `gate --paired` and `calibrate`.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Pairs")]
 pub struct PairsArgs {
@@ -121,7 +121,7 @@ impl PairsArgs {
         }
     }
 
-    /// How the windows are measured.
+    /// Arrangement of the windows.
     pub(super) fn arrangement(&self, arms: [VariantName; 2], stopping: Stopping) -> Arrangement {
         let [baseline, candidate] = arms;
         Arrangement {

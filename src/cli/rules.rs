@@ -46,7 +46,7 @@ pub(super) fn read_rules(written: &[GateRule], experiment: &Experiment) -> Resul
     written.iter().map(|rule| ParsedRule::read(rule, &routes).map_err(CliError::Rule)).collect()
 }
 
-/// Where the instrument was not allowed to see, that is no verdict on the gateway: each rule is inconclusive.
+/// No verdict on the gateway where the instrument was not allowed to see: each rule is inconclusive.
 ///
 /// # Errors
 /// Any other error.

@@ -1,10 +1,10 @@
-//! Why a rule has no figure.
+//! Reasons why a rule has no figure.
 
 use std::fmt;
 
 use super::rule::Metric;
 
-/// Why there is no figure.
+/// Reasons why there is no figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// The record does not hold the metric.

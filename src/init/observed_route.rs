@@ -1,4 +1,4 @@
-//! What was seen of one route, and the draft that it becomes.
+//! Observations of one route, and the draft that it becomes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::scenario::service::{RouteName, Scalar, Values, is_token};
 /// The most names in the query of a route that are looked at.
 const MOST_NAMES: usize = 40;
 
-/// What was seen of one route.
+/// Observations of one route.
 #[derive(Debug, Default)]
 pub(super) struct ObservedRoute {
     /// Answers by the first figure of their status.
@@ -136,7 +136,7 @@ impl ObservedRoute {
         Some(route)
     }
 
-    /// What at least half of the requests had in their query; the rest is stated.
+    /// Adds the query members of at least half of the requests; the rest is stated.
     fn add_query(&self, route: &mut DraftRoute) {
         let mut sometimes = Vec::new();
         for (name, distinct) in &self.query {

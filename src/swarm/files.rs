@@ -1,11 +1,11 @@
-//! What is in the files that a scenario names.
+//! Contents of the files that a scenario names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use bytes::Bytes;
 
-/// What is in the files that a scenario names, each by its path as the scenario has it.
+/// Contents of the files that a scenario names, each by its path as the scenario has it.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     pub lines: BTreeMap<PathBuf, Vec<String>>,

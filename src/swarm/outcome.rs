@@ -1,11 +1,11 @@
-//! What came of one request.
+//! Outcome of one request.
 
 use std::time::Instant;
 
 /// So much of an answer is kept to be judged.
 pub(super) const READ_MOST: usize = 1 << 20;
 
-/// How a request ended.
+/// Outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
     /// With the answer that was asked for.
@@ -18,7 +18,7 @@ pub enum RequestOutcome {
     CutOff,
 }
 
-/// Why a request failed.
+/// Failure of a request.
 pub(super) enum RequestFailure {
     /// The answer, or a connection that broke.
     Failed(String),
@@ -41,7 +41,7 @@ pub struct FinishedRequest {
     pub status: RequestStatus,
 }
 
-/// How a request ended, without its text.
+/// Outcome of a request, without its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestStatus {
     /// With the answer that was asked for.

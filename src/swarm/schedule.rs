@@ -1,4 +1,4 @@
-//! How the schedule of an open workload was kept.
+//! Schedule of an open workload.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::record::ScheduleRecord;
 use crate::stats::LatencyHistogram;
 
-/// How the schedule was kept over the steady phase.
+/// Schedule over the steady phase.
 #[derive(Debug, Default)]
 pub(super) struct Schedule(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     not_started: u64,
-    /// How much later than planned the requests began.
+    /// Delay of the requests against the plan.
     lag: LatencyHistogram,
 }
 

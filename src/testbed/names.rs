@@ -1,4 +1,4 @@
-//! What everything in a private cluster is called.
+//! Names and ports of a private cluster.
 
 /// The superuser, of the server and of `PgBouncer`.
 pub(super) const SUPERUSER: &str = "postgres";

@@ -1,4 +1,4 @@
-//! What a server's log says of its end.
+//! Reasons in a server's log.
 
 use std::fs;
 use std::path::Path;

@@ -8,7 +8,7 @@ pub enum Pane {
     Statements,
     /// All sessions by application.
     Applications,
-    /// Who is in whose way.
+    /// Blockers and waiters.
     Blocking,
     Pools,
     Events,

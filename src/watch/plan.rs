@@ -1,4 +1,4 @@
-//! What is watched, how that ends, who shows it, and what comes in.
+//! Plan, end, display and events of the watching.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub struct WatchPlan {
     pub whose: SessionFilter,
     /// Pages of gauges, one for each pool or process.
     pub metrics: Vec<String>,
-    /// What the gauges on them are called.
+    /// Names of the gauges on them.
     pub gauge_names: GaugeNames,
     /// Time between two polls of the sessions.
     pub interval: Duration,
@@ -35,7 +35,7 @@ pub struct WatchPlan {
     pub record: Option<PathBuf>,
 }
 
-/// Why watching ended before it should.
+/// Errors that end the watching early.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     #[error(transparent)]
@@ -54,7 +54,7 @@ impl WatchError {
     }
 }
 
-/// How watching ended.
+/// Reason for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitReason {
     /// Somebody asked for it.
@@ -84,7 +84,7 @@ pub trait Display {
     fn take(&mut self, event: &Event, model: &WatchModel) -> io::Result<UserAction>;
 }
 
-/// What comes in.
+/// Events that come in.
 pub(super) enum WatchEvent {
     Sample(Sample),
     Seen(PollEvent),

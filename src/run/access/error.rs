@@ -1,4 +1,4 @@
-//! Why a service or its database cannot be reached.
+//! Errors of reaching a service or its database.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::tls::TlsFileError;
 /// The longest file of values.
 pub(in crate::run) const LONGEST_FILE: u64 = 64 << 20;
 
-/// Why a service or its database cannot be reached as its scenario says.
+/// Errors of reaching a service or its database as the scenario says.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     #[error(transparent)]
@@ -25,13 +25,13 @@ pub enum AccessError {
     NoVariable { name: String, key: &'static str },
     #[error("the value of {from} cannot stand in a header")]
     Unsendable {
-        /// Where it comes from.
+        /// Source of the value.
         from: String,
     },
     #[error("`{}` cannot be used: {reason}", path.display())]
     Table {
         path: PathBuf,
-        /// What is wrong with it, without its values.
+        /// Fault of the file, without its values.
         reason: String,
     },
     #[error("{who} has no `{name}`, which {needed_by} needs: its columns are {there}")]
@@ -54,7 +54,7 @@ pub enum AccessError {
     Values { path: PathBuf },
     #[error("invalid database URL from {from}: expected the form `postgresql://user:password@host:5432/database`")]
     DatabaseUrl {
-        /// Where it comes from.
+        /// Source of the URL.
         from: String,
         #[source]
         source: UrlError,

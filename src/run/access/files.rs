@@ -41,7 +41,7 @@ pub(in crate::run) fn read_secret(path: &Path) -> Result<String, AccessError> {
     read(path)
 }
 
-/// What stands there is gone once it is read, and a paired gate asks for it at each of its runs.
+/// Text of standard input: it is gone once it is read, and a paired gate asks for it at each of its runs.
 static STDIN: Mutex<Option<String>> = Mutex::new(None);
 
 fn from_stdin(path: &Path) -> Result<String, AccessError> {

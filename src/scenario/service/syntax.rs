@@ -1,4 +1,4 @@
-//! What a path, a header's name and a variable's name may be, wherever a scenario has one.
+//! Syntax of a path, a header's name and a variable's name, wherever a scenario has one.
 
 use reqwest::header::HeaderName;
 
