@@ -126,11 +126,11 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
         let on_screen = args.fills_the_screen();
         let watched = if on_screen {
             let mut screen = Screen::take(use_color(color)).map_err(WatchError::from)?;
-            watch(plan, &mut screen, true, signals.token()).await
+            Box::pin(watch(plan, &mut screen, true, signals.token())).await
         } else {
             let kind = if args.json { LineKind::Document } else { LineKind::Line };
             let mut lines = WatchLines { out, interval: args.interval.duration(), kind };
-            watch(plan, &mut lines, false, signals.token()).await
+            Box::pin(watch(plan, &mut lines, false, signals.token())).await
         };
         let (ended, folder) = watched?;
         if let Some(folder) = folder {
@@ -182,7 +182,7 @@ fn plan(args: &WatchArgs, database: &OwnDatabase) -> WatchPlan {
 }
 
 async fn look_once(plan: &WatchPlan) -> Result<WatchModel, MonitorError> {
-    let poller = Looker::connect(&plan.database, &plan.whose).await?;
+    let mut poller = Looker::connect(&plan.database, &plan.whose).await?;
     let (poll, pools) = tokio::join!(poller.poll(), read_pools(&plan.metrics, &plan.gauge_names));
     let mut model = WatchModel::new(plan.target.clone(), poller.server().clone());
     for pool in pools? {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio_postgres::{Client, Statement};
 
+use super::activity::ServerText;
 use super::clock::ServerTime;
 use crate::record::BlockingRoot;
 use crate::redact::without_literals;
@@ -37,6 +38,22 @@ pub(super) struct Walked {
     pub(super) asked: Instant,
 }
 
+/// Asks for the predecessors of `waiters`; of none, nothing is asked.
+pub(super) async fn edges(
+    client: &Client,
+    blockers: &Statement,
+    waiters: &[i32],
+) -> Result<Edges, tokio_postgres::Error> {
+    let mut edges = Edges::new();
+    if waiters.is_empty() {
+        return Ok(edges);
+    }
+    for row in client.query(blockers, &[&waiters]).await? {
+        edges.insert(row.try_get(0)?, row.try_get::<_, Option<_>>(1)?.unwrap_or_default());
+    }
+    Ok(edges)
+}
+
 /// Asks for the predecessors of `waiters`, walks, and asks for details of the roots.
 pub(super) async fn walk(
     client: &Client,
@@ -45,10 +62,7 @@ pub(super) async fn walk(
 ) -> Result<Walked, tokio_postgres::Error> {
     let asked = Instant::now();
     let waiters = &waiters[..waiters.len().min(WAITERS_MAX)];
-    let mut edges = Edges::new();
-    for row in client.query(blockers, &[&waiters]).await? {
-        edges.insert(row.try_get(0)?, row.try_get::<_, Option<_>>(1)?.unwrap_or_default());
-    }
+    let edges = edges(client, blockers, waiters).await?;
     let mut roots: BTreeMap<i32, BlockingRoot> = BTreeMap::new();
     let most = roots_of(&edges);
     for (pid, blocked) in most.iter().take(ROOTS_MAX) {
@@ -60,8 +74,8 @@ pub(super) async fn walk(
         let pid: i32 = row.try_get(0)?;
         let Some(root) = roots.get_mut(&pid) else { continue };
         root.state = row.try_get(1)?;
-        root.statement = row.try_get::<_, Option<String>>(2)?.map(|it| without_literals(&it));
-        root.application_name = row.try_get(3)?;
+        root.statement = row.try_get::<_, Option<ServerText>>(2)?.map(|it| without_literals(&it.0));
+        root.application_name = row.try_get::<_, Option<ServerText>>(3)?.map(|it| it.0);
         if let Some(began) = row.try_get(5)? {
             since.insert(pid, (row.try_get(4)?, began));
         }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Statement};
 
+use super::activity::ServerText;
 use super::clock::ServerTime;
-use super::{APPLICATION_NAME, MonitorError, blocking, counters, pulse, rows};
+use super::{APPLICATION_NAME, MonitorError, activity, blocking, counters, pulse};
 use crate::database::{Database, Ending};
 
 /// A poll that takes longer is given up, and there is a gap.
@@ -18,7 +19,6 @@ pub(super) struct Link {
     pub(super) client: Client,
     ending: Ending,
     pub(super) pulse: Statement,
-    pub(super) filtered_pulse: Statement,
     pub(super) rows: Statement,
     pub(super) counters: Statement,
     pub(super) blockers: Statement,
@@ -37,6 +37,17 @@ pub(super) struct ServerInfo {
     pub(super) pid: i32,
     /// Names of the roles by oid.
     pub(super) roles: HashMap<u32, String>,
+    pub(super) limits: ServerLimits,
+}
+
+/// The server that is polled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Its version, as it says it: `15.18`.
+    pub version: String,
+    /// Sessions that it allows.
+    pub max_connections: u32,
+    pub database: String,
 }
 
 /// A plan is made once, and not for each set of parameters; nothing here is worth compiling. What takes longer than a poll
@@ -47,7 +58,8 @@ const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off;
 const ROLES: &str = "SELECT oid, rolname::text FROM pg_roles ORDER BY oid LIMIT 10000";
 
 const FACTS: &str = "\
-SELECT (SELECT oid FROM pg_database WHERE datname = current_database()), pg_postmaster_start_time(), pg_backend_pid()";
+SELECT (SELECT oid FROM pg_database WHERE datname = current_database()), pg_postmaster_start_time(), pg_backend_pid(),
+       current_setting('server_version'), current_setting('max_connections')::int4, current_database()::text";
 
 const SIGHT: &str = "SELECT current_user::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')";
 
@@ -67,15 +79,21 @@ impl Link {
         check_sight(&client).await?;
         let facts = client.query_one(FACTS, &[]).await.map_err(failed)?;
         let version = counters::version(&client).await.map_err(failed)?;
-        let mut server =
-            ServerInfo { database: facts.get(0), started: facts.get(1), pid: facts.get(2), roles: HashMap::new() };
-        for row in client.query(ROLES, &[]).await.map_err(failed)? {
-            server.roles.insert(row.get(0), row.get(1));
-        }
+        let server = ServerInfo {
+            database: facts.get(0),
+            started: facts.get(1),
+            pid: facts.get(2),
+            roles: roles(&client).await.map_err(failed)?,
+            limits: ServerLimits {
+                // Debian's builds say more.
+                version: facts.get::<_, String>(3).split(' ').next().unwrap_or_default().to_owned(),
+                max_connections: u32::try_from(facts.get::<_, i32>(4)).unwrap_or_default(),
+                database: facts.get::<_, ServerText>(5).0,
+            },
+        };
         Ok(Self {
             pulse: client.prepare(pulse::PULSE).await.map_err(failed)?,
-            filtered_pulse: client.prepare(pulse::FILTERED_PULSE).await.map_err(failed)?,
-            rows: client.prepare(rows::ROWS).await.map_err(failed)?,
+            rows: client.prepare(activity::ROWS).await.map_err(failed)?,
             counters: client.prepare(&counters::query(version)).await.map_err(failed)?,
             blockers: client.prepare(blocking::BLOCKERS).await.map_err(failed)?,
             root_details: client.prepare(blocking::ROOT_DETAILS).await.map_err(failed)?,
@@ -85,10 +103,21 @@ impl Link {
         })
     }
 
+    /// Reads the roles again: one was made meanwhile.
+    pub(super) async fn read_roles(&mut self) -> Result<(), tokio_postgres::Error> {
+        self.server.roles = roles(&self.client).await?;
+        Ok(())
+    }
+
     /// Says goodbye; gives what the connection died of before.
     pub(super) async fn close(self) -> Option<tokio_postgres::Error> {
         close(self.client, self.ending).await
     }
+}
+
+async fn roles(client: &Client) -> Result<HashMap<u32, String>, tokio_postgres::Error> {
+    let rows = client.query(ROLES, &[]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, ServerText>(1)?.0))).collect()
 }
 
 /// Saying goodbye takes less.

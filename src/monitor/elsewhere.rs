@@ -1,6 +1,7 @@
 //! Client sessions of the server by database and application, whatever they are: asked where none of the filter
 //! did.
 
+use super::activity::ServerText;
 use super::{APPLICATION_NAME, MonitorError, connection};
 use crate::database::Database;
 
@@ -51,9 +52,9 @@ pub async fn elsewhere(database: impl Into<Database>, within_s: Option<f64>) -> 
 fn group(row: &tokio_postgres::Row) -> Elsewhere {
     let ports: Vec<i32> = row.get(4);
     Elsewhere {
-        database: row.get(0),
-        application_name: row.get(1),
-        user: row.get(2),
+        database: row.get::<_, ServerText>(0).0,
+        application_name: row.get::<_, ServerText>(1).0,
+        user: row.get::<_, ServerText>(2).0,
         sessions: super::count(row, 3),
         client_ports: ports.into_iter().filter_map(|port| u16::try_from(port).ok()).collect(),
     }

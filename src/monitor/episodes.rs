@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::activity::{SessionRow, SessionState};
 use super::clock::ServerTime;
-use super::rows::{RowState, SessionRow};
 use crate::record::{EpisodeEnd, EpisodeSample};
 use crate::redact::without_literals;
 
@@ -131,7 +131,7 @@ impl Open {
             application_name: Arc::from(row.application_name.as_str()),
             user: row.user,
             client: row.client.clone(),
-            aborted: row.state == RowState::IdleInTransactionAborted,
+            aborted: row.state == SessionState::IdleInTransactionAborted,
             group: None,
         }
     }
@@ -227,7 +227,7 @@ mod tests {
         ServerTime((at_s * 1e6).round() as i64)
     }
 
-    fn row(pid: i32, state: RowState, changed_s: f64, queried_s: f64, xact_s: Option<f64>) -> SessionRow {
+    fn row(pid: i32, state: SessionState, changed_s: f64, queried_s: f64, xact_s: Option<f64>) -> SessionRow {
         SessionRow {
             pid,
             application_name: APP.to_owned(),
@@ -247,11 +247,11 @@ mod tests {
     #[test]
     fn an_episode_lasts_from_state_change_to_the_start_of_what_came_next() {
         let mut tracker = Tracker::default();
-        let held = row(1, RowState::IdleInTransaction, 1.02, 1.01, Some(1.0));
+        let held = row(1, SessionState::IdleInTransaction, 1.02, 1.01, Some(1.0));
         assert_eq!(tracker.poll(1.1, std::slice::from_ref(&held), at_s), []);
         assert_eq!(tracker.poll(1.2, &[held], at_s), []);
         // COMMIT began at 1.25; the session is idle since 1.251.
-        let ended = tracker.poll(1.3, &[row(1, RowState::Idle, 1.251, 1.25, None)], at_s);
+        let ended = tracker.poll(1.3, &[row(1, SessionState::Idle, 1.251, 1.25, None)], at_s);
         assert_eq!(span(&ended), [(1.02, 1.25, EpisodeEnd::Committed)]);
         assert_eq!((ended[0].sample.statement.as_deref(), &*ended[0].sample.application_name), (Some("SELECT 1"), APP));
         assert_eq!(tracker.open().count(), 0);
@@ -260,12 +260,12 @@ mod tests {
     #[test]
     fn the_next_statement_of_a_transaction_ends_its_episode() {
         let mut tracker = Tracker::default();
-        tracker.poll(1.1, &[row(1, RowState::IdleInTransaction, 1.02, 1.01, Some(1.0))], at_s);
-        let ended = tracker.poll(1.2, &[row(1, RowState::IdleInTransaction, 1.17, 1.15, Some(1.0))], at_s);
+        tracker.poll(1.1, &[row(1, SessionState::IdleInTransaction, 1.02, 1.01, Some(1.0))], at_s);
+        let ended = tracker.poll(1.2, &[row(1, SessionState::IdleInTransaction, 1.17, 1.15, Some(1.0))], at_s);
         assert_eq!(span(&ended), [(1.02, 1.15, EpisodeEnd::NextStatement)]);
-        let ended = tracker.poll(1.3, &[row(1, RowState::Active, 1.22, 1.22, Some(1.0))], at_s);
+        let ended = tracker.poll(1.3, &[row(1, SessionState::Active, 1.22, 1.22, Some(1.0))], at_s);
         assert_eq!(span(&ended), [(1.17, 1.22, EpisodeEnd::NextStatement)]);
-        let open = tracker.poll(1.4, &[row(1, RowState::IdleInTransaction, 1.35, 1.34, Some(1.33))], at_s);
+        let open = tracker.poll(1.4, &[row(1, SessionState::IdleInTransaction, 1.35, 1.34, Some(1.33))], at_s);
         assert_eq!(open, []);
         assert_eq!(span(&tracker.end_all(EpisodeEnd::StillOpen)), [(1.35, 1.4, EpisodeEnd::StillOpen)]);
     }
@@ -273,9 +273,11 @@ mod tests {
     #[test]
     fn a_vanished_session_ended_between_polls_and_its_pid_may_return() {
         let mut tracker = Tracker::default();
-        tracker.poll(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
-        let again =
-            SessionRow { backend_start: ServerTime(9), ..row(1, RowState::IdleInTransaction, 1.18, 1.18, Some(1.18)) };
+        tracker.poll(1.1, &[row(1, SessionState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
+        let again = SessionRow {
+            backend_start: ServerTime(9),
+            ..row(1, SessionState::IdleInTransaction, 1.18, 1.18, Some(1.18))
+        };
         let ended = tracker.poll(1.2, &[again], at_s);
         let [(began, ended, end)] = span(&ended)[..] else { panic!("{ended:?}") };
         assert!((began - 1.0).abs() < 1e-9 && (ended - 1.15).abs() < 1e-9, "{began} {ended}");
@@ -286,9 +288,9 @@ mod tests {
     #[test]
     fn an_aborted_transaction_has_no_beginning_and_is_as_old_as_its_state() {
         let mut tracker = Tracker::default();
-        tracker.poll(5.0, &[row(1, RowState::IdleInTransactionAborted, 2.0, 1.9, None)], at_s);
+        tracker.poll(5.0, &[row(1, SessionState::IdleInTransactionAborted, 2.0, 1.9, None)], at_s);
         assert!(tracker.open().all(|open| (open.transaction_began_s - 2.0).abs() < 1e-9));
-        let ended = tracker.poll(5.1, &[row(1, RowState::Idle, 5.06, 5.05, None)], at_s);
+        let ended = tracker.poll(5.1, &[row(1, SessionState::Idle, 5.06, 5.05, None)], at_s);
         assert!(ended[0].sample.aborted);
         assert_eq!(span(&ended), [(2.0, 5.05, EpisodeEnd::Committed)]);
     }
@@ -296,8 +298,8 @@ mod tests {
     #[test]
     fn a_clock_that_goes_astray_keeps_an_end_between_the_looks() {
         let mut tracker = Tracker::default();
-        tracker.poll(1.1, &[row(1, RowState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
-        let ended = tracker.poll(1.2, &[row(1, RowState::Idle, 900.0, 900.0, None)], at_s);
+        tracker.poll(1.1, &[row(1, SessionState::IdleInTransaction, 1.0, 1.0, Some(1.0))], at_s);
+        let ended = tracker.poll(1.2, &[row(1, SessionState::Idle, 900.0, 900.0, None)], at_s);
         assert_eq!(span(&ended), [(1.0, 1.2, EpisodeEnd::Committed)]);
     }
 
@@ -305,7 +307,7 @@ mod tests {
     fn the_longest_of_a_second_get_a_line_and_short_ones_none() {
         let ended = |length_s: f64| {
             let mut tracker = Tracker::default();
-            tracker.poll(length_s, &[row(1, RowState::IdleInTransaction, 0.0, 0.0, Some(0.0))], at_s);
+            tracker.poll(length_s, &[row(1, SessionState::IdleInTransaction, 0.0, 0.0, Some(0.0))], at_s);
             tracker.end_all(EpisodeEnd::Committed)
         };
         let mut longest = Longest::new(0.1);
@@ -329,11 +331,11 @@ mod tests {
             let mut truth = Vec::new();
             let mut lanes = Vec::new();
             for (pid, session) in (1..).zip(&sessions) {
-                let mut changes = vec![(0.0, RowState::Idle)];
+                let mut changes = vec![(0.0, SessionState::Idle)];
                 let mut now = 0.0;
                 for (gap, hold) in session {
                     let (from, to) = (now + gap, now + gap + hold);
-                    changes.extend([(from, RowState::IdleInTransaction), (to, RowState::Idle)]);
+                    changes.extend([(from, SessionState::IdleInTransaction), (to, SessionState::Idle)]);
                     truth.push((pid, from, to));
                     now = to;
                 }
@@ -344,7 +346,7 @@ mod tests {
             let mut now = phase;
             while now < end {
                 let rows: Vec<SessionRow> = lanes.iter().map(|(pid, changes)| {
-                    let (since, state) = changes.iter().rev().find(|it| it.0 <= now).copied().unwrap_or((0.0, RowState::Idle));
+                    let (since, state) = changes.iter().rev().find(|it| it.0 <= now).copied().unwrap_or((0.0, SessionState::Idle));
                     let xact = state.is_idle_in_transaction().then_some(since);
                     row(*pid, state, since, since, xact)
                 }).collect();

@@ -125,8 +125,8 @@ impl OpenGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::activity::{SessionRow, SessionState};
     use crate::monitor::clock::ServerTime;
-    use crate::monitor::rows::{RowState, SessionRow};
 
     /// Polls ten times a second; `held` says of each statement how many sessions are idle in transaction after it.
     fn watched(ticks: u32, held: impl Fn(u32) -> Vec<(&'static str, i32)>) -> BreakdownSample {
@@ -141,7 +141,7 @@ mod tests {
                 .map(|(pid, statement)| SessionRow {
                     pid,
                     application_name: "GET /tools".to_owned(),
-                    state: RowState::IdleInTransaction,
+                    state: SessionState::IdleInTransaction,
                     state_change: Some(ServerTime(0)),
                     xact_start: Some(ServerTime(0)),
                     statement: Some(statement.to_owned()),
@@ -170,7 +170,7 @@ mod tests {
         let (mut tracker, mut holds) = (Tracker::default(), Holds::default());
         let session = |pid, began_s: i64| SessionRow {
             pid,
-            state: RowState::IdleInTransaction,
+            state: SessionState::IdleInTransaction,
             state_change: Some(ServerTime(began_s * 1_000_000)),
             xact_start: Some(ServerTime(began_s * 1_000_000)),
             statement: Some("SELECT 1".to_owned()),
@@ -195,7 +195,7 @@ mod tests {
     fn what_was_not_watched_is_not_added_up_and_what_is_over_is_forgotten() {
         let (mut tracker, mut holds) = (Tracker::default(), Holds::default());
         let row = SessionRow {
-            state: RowState::IdleInTransaction,
+            state: SessionState::IdleInTransaction,
             state_change: Some(ServerTime(0)),
             statement: Some("SELECT 1".to_owned()),
             ..SessionRow::default()

@@ -7,7 +7,7 @@
 //! Three tiers: `pulse` for totals, `rows` for who (`episodes` and `holds` make more of them), `counters` to
 //! check both by; `blocking` where somebody waits for a lock. `docs/MONITOR.md` says how exact each is.
 
-mod adaptive;
+pub mod activity;
 mod blocking;
 mod clock;
 mod connection;
@@ -18,15 +18,13 @@ mod episodes;
 mod figures;
 mod health;
 mod holds;
-mod paces;
+mod interval;
 mod pgbouncer;
 mod pools;
 mod prometheus;
 mod pulse;
 mod reconnecting;
-mod rows;
 pub mod scan_poll;
-mod schedule;
 mod session_filter;
 pub mod sessions;
 mod watcher;
@@ -186,7 +184,7 @@ async fn watch_all(
     if let Some(pgbouncer) = pgbouncer {
         others.spawn(pgbouncer.run(Arc::clone(&sink), stop.clone()));
     }
-    let came_to = watcher.run(&*sink, &stop).await;
+    let came_to = Box::pin(watcher.run(&*sink, &stop)).await;
     while others.join_next().await.is_some() {}
     came_to
 }

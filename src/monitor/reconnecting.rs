@@ -6,7 +6,6 @@ use super::MonitorError;
 use super::clock::ServerTime;
 use super::connection::{Link, POLL_TIMEOUT, Trouble, is_local};
 use super::cost::BackendCpu;
-use super::schedule::Retry;
 use crate::database::Database;
 use crate::record::Event;
 
@@ -113,5 +112,48 @@ impl ReconnectingClient {
             link.close().await;
         }
         ConnectionStats { unwatched_s: self.unwatched.as_secs_f64(), backend_cpu_s }
+    }
+}
+
+/// When to try again what fails: soon at first, then ever later.
+#[derive(Debug)]
+struct Retry {
+    next: Instant,
+    wait: Duration,
+}
+
+impl Retry {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LAST: Duration = Duration::from_secs(5);
+
+    fn new() -> Self {
+        Self { next: Instant::now(), wait: Self::FIRST }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now >= self.next
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.next = now + self.wait;
+        self.wait = (self.wait * 2).min(Self::LAST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_again_ever_later() {
+        let mut retry = Retry::new();
+        let mut now = Instant::now();
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            retry.failed(now);
+            waits.push((retry.next - now).as_millis());
+            now = retry.next;
+        }
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
     }
 }

@@ -31,11 +31,6 @@ impl SessionFilter {
         (!self.applications.is_empty()).then(|| self.applications.iter().map(|name| pattern(name)).collect())
     }
 
-    /// The users' names; `None` where any will do.
-    pub(super) fn names(&self) -> Option<Vec<&str>> {
-        (!self.users.is_empty()).then(|| self.users.iter().map(String::as_str).collect())
-    }
-
     /// The same as the server knows them.
     pub(super) fn wanted(&self, roles: &HashMap<u32, String>) -> Result<Wanted, MonitorError> {
         let oid = |user: &String| {

@@ -1,96 +1,30 @@
 //! Each session by itself, for a look at an incident: what it does, since when, its last statement, and who is in
 //! its way.
 //!
-//! A poll costs more than the counts of the monitor's tiers: it is taken about once a second, on a connection of its
-//! own, which is made anew when it was lost.
+//! By the monitor's query, with all sessions in its answer: it is taken about once a second, on a connection of its own,
+//! which is made anew when it was lost.
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{POLL_TIMEOUT, check_sight, close, connect};
-use super::{APPLICATION_NAME, MonitorError, SessionFilter};
-use crate::database::{Database, Ending};
+use super::activity::{ActivityPoll, SessionRow, SessionState, Statements, poll};
+use super::clock::ServerTime;
+pub use super::connection::ServerLimits;
+use super::connection::{Link, POLL_TIMEOUT};
+use super::session_filter::Wanted;
+use super::{MonitorError, SessionFilter, blocking};
+use crate::database::Database;
 
 /// At most this many waiters are asked for who is in their way, those that wait longest: in a queue each is blocked by
 /// all before it, so that the answers grow with the square.
-const TRACED: u32 = 250;
-
-/// Everything of the sessions of this database, or of those that are wanted. The last statement of an idle session is of no interest, and would be
-/// most of what is sent. An aborted transaction has no `xact_start` and is aged by `state_change`.
-const SESSIONS: &str = "\
-SELECT pid, usename::text, application_name, host(client_addr), state, wait_event_type, wait_event,
-       extract(epoch FROM clock_timestamp() - coalesce(xact_start,
-           CASE WHEN state = 'idle in transaction (aborted)' THEN state_change END))::float8,
-       extract(epoch FROM clock_timestamp() - state_change)::float8,
-       CASE WHEN state <> 'idle' THEN left(query, 4000) END,
-       CASE WHEN wait_event_type = 'Lock'
-             AND row_number() OVER (PARTITION BY wait_event_type = 'Lock' ORDER BY state_change) <= $2::int4::int8
-            THEN pg_blocking_pids(pid) END
-FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND datname = current_database() AND application_name <> $1
-  AND ($3::text[] IS NULL OR usename = ANY ($3)) AND ($4::text[] IS NULL OR application_name LIKE ANY ($4))
-ORDER BY pid";
-
-/// Statement timeout: a statement that takes longer than a poll may is not to burden the server any further.
-const SETTINGS: &str = "SET statement_timeout = 5000";
-
-const SERVER: &str = "\
-SELECT current_setting('server_version'), current_setting('max_connections')::int4, current_database()::text";
-
-/// A role of those that are wanted which is not there.
-const MISSING: &str = "\
-SELECT wanted FROM unnest($1::text[]) AS wanted WHERE wanted NOT IN (SELECT rolname::text FROM pg_roles) LIMIT 1";
+const TRACED: usize = 250;
 
 /// The longest pause between two attempts to connect again.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// A poll may take this share of the time; otherwise the next one is put off.
 const COST_SHARE: u32 = 10;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SessionState {
-    /// It runs a statement, or waits within one.
-    Active,
-    /// It has no transaction.
-    Idle,
-    /// It holds a transaction open and does nothing.
-    IdleInTransaction,
-    /// The same, after an error.
-    Aborted,
-    /// Something rarer, or the server does not say.
-    Other,
-}
-
-impl SessionState {
-    pub(super) fn of(state: Option<&str>) -> Self {
-        match state {
-            Some("active") => Self::Active,
-            Some("idle") => Self::Idle,
-            Some("idle in transaction") => Self::IdleInTransaction,
-            Some("idle in transaction (aborted)") => Self::Aborted,
-            _ => Self::Other,
-        }
-    }
-
-    /// As `PostgreSQL` calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Idle => "idle",
-            Self::IdleInTransaction => "idle in transaction",
-            Self::Aborted => "idle in transaction (aborted)",
-            Self::Other => "other",
-        }
-    }
-
-    /// True if it holds a transaction and does nothing.
-    pub fn is_idle_in_transaction(self) -> bool {
-        matches!(self, Self::IdleInTransaction | Self::Aborted)
-    }
-}
 
 /// One session. Texts are as the server has them: whatever a client chose to send.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +51,24 @@ pub struct Session {
     pub blocked_by: Vec<i32>,
 }
 
+impl Session {
+    fn of(seen: &ActivityPoll, row: SessionRow, user: Option<String>, blocked_by: Vec<i32>) -> Self {
+        Self {
+            pid: row.pid,
+            user,
+            state: row.state,
+            waits_for_lock: row.waits_for_lock(),
+            transaction_s: seen.transaction_s(&row),
+            state_s: seen.state_s(&row),
+            application_name: row.application_name,
+            client: row.client,
+            wait: row.wait_event.map(|wait| format!("{}:{}", wait.kind, wait.event)),
+            statement: row.statement,
+            blocked_by,
+        }
+    }
+}
+
 /// All sessions at one instant, by process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionSnapshot {
@@ -124,16 +76,6 @@ pub struct SessionSnapshot {
     pub sessions: Vec<Session>,
     /// Duration in milliseconds, measured here.
     pub took_ms: f64,
-}
-
-/// The server that is polled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerLimits {
-    /// Its version, as it says it: `15.18`.
-    pub version: String,
-    /// Sessions that it allows.
-    pub max_connections: u32,
-    pub database: String,
 }
 
 /// Result of polling.
@@ -147,11 +89,9 @@ pub enum PollEvent {
 
 /// The connection that polls.
 pub struct Looker {
-    client: Client,
-    ending: Ending,
-    sessions: Statement,
+    link: Link,
     whose: SessionFilter,
-    server: ServerLimits,
+    wanted: Wanted,
 }
 
 impl Looker {
@@ -161,50 +101,56 @@ impl Looker {
     /// [`MonitorError`] when there is no connection, or it would show nothing.
     pub async fn connect(database: &Database, whose: &SessionFilter) -> Result<Self, MonitorError> {
         let connecting = async {
-            let (client, ending) = connect(database).await?;
-            let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
-            check_sight(&client).await?;
-            client.batch_execute(SETTINGS).await.map_err(failed)?;
-            let missing = client.query_opt(MISSING, &[&whose.users]).await.map_err(failed)?;
-            if let Some(row) = missing {
-                return Err(MonitorError::NoSuchRole { role: row.get(0) });
-            }
-            let row = client.query_one(SERVER, &[]).await.map_err(failed)?;
-            let version = row.get::<_, String>(0).split(' ').next().unwrap_or_default().to_owned();
-            let max_connections = u32::try_from(row.get::<_, i32>(1)).unwrap_or_default();
-            let server = ServerLimits { version, max_connections, database: row.get(2) };
-            let sessions = client.prepare(SESSIONS).await.map_err(failed)?;
-            Ok(Self { client, ending, sessions, server, whose: whose.clone() })
+            let link = Link::open(database).await?;
+            let wanted = whose.wanted(&link.server.roles)?;
+            Ok(Self { link, wanted, whose: whose.clone() })
         };
         tokio::time::timeout(POLL_TIMEOUT, connecting).await.map_err(|_elapsed| MonitorError::Silent)?
     }
 
     /// The server at the other end.
     pub fn server(&self) -> &ServerLimits {
-        &self.server
+        &self.link.server.limits
     }
 
     /// Takes one poll.
     ///
     /// # Errors
     /// [`MonitorError`] when the server does not answer.
-    pub async fn poll(&self) -> Result<SessionSnapshot, MonitorError> {
-        let asked = Instant::now();
-        let traced = i32::try_from(TRACED).unwrap_or(i32::MAX);
-        let (users, applications) = (self.whose.names(), self.whose.patterns());
-        let parameters: [&(dyn ToSql + Sync); 4] = [&APPLICATION_NAME, &traced, &users, &applications];
-        let polling = self.client.query(&self.sessions, &parameters);
-        let rows = tokio::time::timeout(POLL_TIMEOUT, polling)
+    pub async fn poll(&mut self) -> Result<SessionSnapshot, MonitorError> {
+        tokio::time::timeout(POLL_TIMEOUT, self.poll_sessions())
             .await
             .map_err(|_elapsed| MonitorError::Silent)?
-            .map_err(|source| MonitorError::Query { what: "pg_stat_activity", source })?;
-        let sessions = rows.iter().map(session).collect();
+            .map_err(|source| MonitorError::Query { what: "pg_stat_activity", source })
+    }
+
+    async fn poll_sessions(&mut self) -> Result<SessionSnapshot, tokio_postgres::Error> {
+        let asked = Instant::now();
+        let Link { client, rows, blockers, server, .. } = &self.link;
+        let mut seen =
+            poll(client, rows, server.database, ServerTime::EVER, &self.wanted, Statements::OfAllAtWork).await?;
+        let unknown = seen.rows.iter().any(|row| !server.roles.contains_key(&row.user));
+        let mut waiters: Vec<&SessionRow> = seen.rows.iter().filter(|row| row.waits_for_lock()).collect();
+        waiters.sort_by_key(|row| row.state_change);
+        let waiters: Vec<i32> = waiters.iter().take(TRACED).map(|row| row.pid).collect();
+        let mut edges = blocking::edges(client, blockers, &waiters).await?;
+        if unknown {
+            self.link.read_roles().await?;
+        }
+        let rows = std::mem::take(&mut seen.rows);
+        let session = |row: SessionRow| {
+            let blocked_by = edges.remove(&row.pid).unwrap_or_default();
+            let user = self.link.server.roles.get(&row.user).cloned();
+            Session::of(&seen, row, user, blocked_by)
+        };
+        let mut sessions: Vec<Session> = rows.into_iter().map(session).collect();
+        sessions.sort_by_key(|session| session.pid);
         Ok(SessionSnapshot { sessions, took_ms: asked.elapsed().as_secs_f64() * 1e3 })
     }
 
     /// Says goodbye: a client that vanishes would be counted among the sessions that were lost.
     pub async fn close(self) {
-        close(self.client, self.ending).await;
+        self.link.close().await;
     }
 
     /// Polls every `interval` until `stop`, and connects again when the server was lost. `take` gets the instant at
@@ -222,10 +168,10 @@ impl Looker {
         loop {
             let began = Instant::now();
             let seeing = async {
-                match &poller {
+                match &mut poller {
                     Some(poller) => poller.poll().await.map(PollEvent::Poll),
                     None => Self::connect(&database, &whose).await.map(|fresh| {
-                        let server = fresh.server.clone();
+                        let server = fresh.server().clone();
                         poller = Some(fresh);
                         PollEvent::Back(server)
                     }),
@@ -270,29 +216,4 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
-}
-
-fn session(row: &Row) -> Session {
-    let event_type: Option<String> = read(row, 5);
-    let event: Option<String> = read(row, 6);
-    let state: Option<String> = read(row, 4);
-    Session {
-        pid: read(row, 0).unwrap_or_default(),
-        user: read(row, 1),
-        application_name: read(row, 2).unwrap_or_default(),
-        client: read(row, 3),
-        state: SessionState::of(state.as_deref()),
-        waits_for_lock: event_type.as_deref() == Some("Lock"),
-        // An idle session waits for its client, which says nothing.
-        wait: event_type.filter(|it| it != "Client").map(|it| format!("{it}:{}", event.unwrap_or_default())),
-        transaction_s: read::<f64>(row, 7).map(|age| age.max(0.0)),
-        state_s: read::<f64>(row, 8).map(|age| age.max(0.0)),
-        statement: read(row, 9),
-        blocked_by: read(row, 10).unwrap_or_default(),
-    }
-}
-
-/// A column; `None` when it is null, or cannot be read: a database in `SQL_ASCII` may send anything.
-fn read<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Option<T> {
-    row.try_get::<_, Option<T>>(column).ok().flatten()
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::adaptive::AdaptiveInterval;
+use super::activity::{ActivityPoll, Statements, poll};
 use super::clock::{ClockReading, Clocks, ServerTime};
 use super::connection::{Trouble, in_time};
 use super::cost::thread_cpu_s;
@@ -12,11 +12,9 @@ use super::counters::{self, ServerCounters};
 use super::episodes::{Longest, Tracker};
 use super::figures::figures;
 use super::holds::{GAP_S, Holds};
-use super::paces::Paces;
-use super::pulse::{Pulse, feel, feel_wanted};
+use super::interval::{PollTimes, Tier, skipped};
+use super::pulse::{Pulse, feel};
 use super::reconnecting::{ReconnectingClient, Restored};
-use super::rows::{RowPoll, poll};
-use super::schedule::skipped;
 use super::session_filter::Wanted;
 use super::working::Working;
 use super::{MonitorError, Sink, Watch, blocking, count_of};
@@ -60,7 +58,7 @@ pub(super) struct Watcher {
     line: ReconnectingClient,
     counters_before: ServerCounters,
     clocks: Clocks,
-    paces: Paces,
+    times: PollTimes,
     /// Time since which changes are reported.
     since: ServerTime,
     tracker: Tracker,
@@ -71,7 +69,6 @@ pub(super) struct Watcher {
     no_clients: Vec<i32>,
     working: Working,
     waiters: Vec<i32>,
-    ease: AdaptiveInterval,
     took: Took,
     stats: PollStats,
     record: MonitorRecord,
@@ -85,10 +82,15 @@ impl Watcher {
         let failed = |what| move |source| MonitorError::Query { what, source };
         let counters_before = counters::read(&up.client, &up.counters).await.map_err(failed("pg_stat_database"))?;
         let wanted = watch.whose.wanted(&up.server.roles)?;
+        let (pulse, rows) = if watch.whose.is_everybody() {
+            (Some(watch.pulse), watch.interval)
+        } else {
+            (None, watch.pulse.min(watch.interval))
+        };
         Ok(Self {
             wanted,
-            paces: Paces::new(watch.pulse, watch.interval),
-            longest: Longest::new(watch.interval.as_secs_f64()),
+            times: PollTimes::new(Instant::now(), pulse, rows),
+            longest: Longest::new(rows.as_secs_f64()),
             record: MonitorRecord {
                 counts_idle_time: counters_before.idle_in_transaction_s.is_some(),
                 ..MonitorRecord::default()
@@ -103,7 +105,6 @@ impl Watcher {
             waiters: Vec::new(),
             took: Took::default(),
             stats: PollStats::default(),
-            ease: AdaptiveInterval::default(),
             counters_before,
             line,
             watch,
@@ -125,7 +126,8 @@ impl Watcher {
                 () = turn => {}
                 () = patience => break,
             }
-            tick = self.paces.next_tick(began, !self.waiters.is_empty());
+            self.times.somebody_waits(!self.waiters.is_empty());
+            tick = self.times.next_tick(Instant::now());
         }
         let still_open = self.tracker.end_all(EpisodeEnd::StillOpen);
         self.longest.add(still_open);
@@ -135,22 +137,19 @@ impl Watcher {
 
     /// One tick: whatever is due.
     async fn turn(&mut self, tick: Instant, last_rows: &mut Option<Instant>, sink: &dyn Sink) {
-        let every = self.paces.tick;
-        let interval = self.paces.rows.interval();
-        if self.paces.rows.take_due(tick, every) {
+        let interval = self.times.rows_interval();
+        if self.times.take_due(Tier::Rows, tick) {
             self.stats.missed += skipped(last_rows.replace(tick), tick, interval);
             self.stats.late += u64::from(tick.elapsed() > interval / 2);
-            // The rows say what a pulse says.
-            self.paces.pulse.made(tick);
             self.poll_rows(sink).await;
-        } else if self.paces.pulse.take_due(tick, every) {
+        } else if self.times.take_due(Tier::Pulse, tick) {
             self.poll_pulse(sink).await;
         }
-        if self.paces.second.take_due(tick, every) {
+        if self.times.take_due(Tier::Second, tick) {
             self.poll_counters(sink).await;
             self.tell_second(sink);
         }
-        if !self.waiters.is_empty() && self.paces.blocking.take_due(tick, every) {
+        if !self.waiters.is_empty() && self.times.take_due(Tier::Blocking, tick) {
             self.poll_blocking(sink).await;
         }
     }
@@ -191,7 +190,8 @@ impl Watcher {
             return;
         }
         let Some(link) = self.line.link() else { return };
-        let polling = poll(&link.client, &link.rows, link.server.database, self.since, &self.wanted);
+        let (client, database) = (&link.client, link.server.database);
+        let polling = poll(client, &link.rows, database, self.since, &self.wanted, Statements::OfNewHolds);
         match in_time(polling).await {
             Ok(seen) => self.saw_rows(seen, sink),
             Err(trouble) => {
@@ -201,8 +201,8 @@ impl Watcher {
         }
     }
 
-    fn saw_rows(&mut self, seen: RowPoll, sink: &dyn Sink) {
-        let at = middle(seen.asked, seen.answered);
+    fn saw_rows(&mut self, seen: ActivityPoll, sink: &dyn Sink) {
+        let at = seen.at();
         let now_s = self.record_s(at);
         let jumped = self.observe_clock(seen.now, seen.asked, sink);
         self.seen_others = OtherSessions {
@@ -218,9 +218,8 @@ impl Watcher {
         let (activity, pulse) = figures(&self.clocks, &seen);
         sink.take(at, Sample::Activity(activity));
         sink.take(at, Sample::Pulse(pulse));
-        if self.ease.take(now_s, pulse.idle_in_transaction) {
-            self.eased(1, sink);
-        }
+        let eased = self.times.idle(now_s, pulse.idle_in_transaction);
+        self.all_happened(eased, sink);
         if jumped {
             // What was asked for by the server's old clock is not what has changed.
             self.since = ServerTime::EVER;
@@ -230,16 +229,15 @@ impl Watcher {
             let ended = self.tracker.poll(now_s, &seen.rows, |time| now_s - clocks.age_s(seen.now, time));
             self.longest.add(ended);
             // Polls that were slowed down are no gaps.
-            let gap_s = GAP_S.max(3.0 * self.paces.rows.interval().as_secs_f64());
+            let gap_s = GAP_S.max(3.0 * self.times.rows_interval().as_secs_f64());
             self.holds.poll(now_s, &mut self.tracker, gap_s);
             self.since = if self.tracker.lacks_statements() { ServerTime::EVER } else { seen.began };
         }
-        self.waiters = seen.rows.iter().filter(|row| row.waits_for_lock).map(|row| row.pid).collect();
+        self.waiters = seen.rows.iter().filter(|row| row.waits_for_lock()).map(|row| row.pid).collect();
         self.no_clients = seen.no_clients;
-        let paced = [self.paces.rows.cost(between(seen.began, seen.now)), self.paces.rows.sessions(seen.sessions)];
-        for event in paced.into_iter().flatten() {
-            self.happened(event, sink);
-        }
+        let cost = self.times.cost(Tier::Rows, between(seen.began, seen.now));
+        let sessions = self.times.sessions(seen.sessions);
+        self.all_happened(cost.into_iter().chain(sessions), sink);
     }
 
     async fn poll_pulse(&mut self, sink: &dyn Sink) {
@@ -247,13 +245,7 @@ impl Watcher {
             return;
         }
         let Some(link) = self.line.link() else { return };
-        let (client, database) = (&link.client, link.server.database);
-        let polled = if self.watch.whose.is_everybody() {
-            in_time(feel(client, &link.pulse, database, &self.no_clients)).await
-        } else {
-            in_time(feel_wanted(client, &link.filtered_pulse, database, &self.wanted)).await
-        };
-        match polled {
+        match in_time(feel(&link.client, &link.pulse, link.server.database, &self.no_clients)).await {
             Ok(pulse) => self.felt(&pulse, sink),
             Err(trouble) => self.failed(trouble, sink).await,
         }
@@ -271,12 +263,9 @@ impl Watcher {
         };
         let at = middle(pulse.asked, pulse.answered);
         sink.take(at, Sample::Pulse(sample));
-        if self.ease.take(self.record_s(at), pulse.idle_in_transaction) {
-            self.eased(1, sink);
-        }
-        if let Some(event) = self.paces.pulse.cost(between(pulse.began, pulse.now)) {
-            self.happened(event, sink);
-        }
+        let mut eased = self.times.idle(self.record_s(at), pulse.idle_in_transaction);
+        eased.extend(self.times.cost(Tier::Pulse, between(pulse.began, pulse.now)));
+        self.all_happened(eased, sink);
     }
 
     async fn poll_counters(&mut self, sink: &dyn Sink) {
@@ -323,8 +312,8 @@ impl Watcher {
 
     /// Reports once a second.
     fn tell_second(&mut self, sink: &dyn Sink) {
-        let factor = self.ease.factor();
-        self.eased(factor, sink);
+        let eased = self.times.every_second();
+        self.all_happened(eased, sink);
         let now = Instant::now();
         if self.line.link().is_some() {
             sink.take(now, Sample::Breakdown(self.holds.take()));
@@ -359,7 +348,7 @@ impl Watcher {
     /// A poll came to nothing.
     async fn failed(&mut self, trouble: Trouble, sink: &dyn Sink) {
         self.holds.interrupted();
-        self.ease.interrupted();
+        self.times.interrupted();
         let event = self.line.failed(trouble).await;
         if self.line.link().is_none() {
             self.waiters.clear();
@@ -384,9 +373,8 @@ impl Watcher {
         self.line.link().is_some()
     }
 
-    /// Polls as rarely as `factor` says.
-    fn eased(&mut self, factor: u32, sink: &dyn Sink) {
-        for event in self.paces.eased(factor) {
+    fn all_happened(&mut self, events: impl IntoIterator<Item = Event>, sink: &dyn Sink) {
+        for event in events {
             self.happened(event, sink);
         }
     }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::activity::{ActivityPoll, SessionRow};
 use super::clock::ServerTime;
-use super::rows::{RowPoll, SessionRow};
 
 /// The sessions that ran a query or began a transaction since the first poll.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Working {
 
 impl Working {
     /// Takes a poll.
-    pub(super) fn take(&mut self, poll: &RowPoll) {
+    pub(super) fn take(&mut self, poll: &ActivityPoll) {
         let since = *self.since.get_or_insert(poll.began);
         let worked = |row: &&SessionRow| row.query_start.max(row.xact_start).is_some_and(|at| at >= since);
         self.pids.extend(poll.rows.iter().filter(worked).map(|row| row.pid));

@@ -148,7 +148,7 @@ async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Acc
     let whose =
         SessionFilter { applications: scenario.database.applications.clone(), users: scenario.database.users.clone() };
     let looked = async {
-        let looker = Looker::connect(&access.database, &whose).await?;
+        let mut looker = Looker::connect(&access.database, &whose).await?;
         let look = looker.poll().await;
         looker.close().await;
         let groups = crate::monitor::elsewhere(&access.database, None).await?;

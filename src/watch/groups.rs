@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnose::normalise;
-use crate::monitor::sessions::{Session, SessionSnapshot, SessionState};
+use crate::monitor::activity::SessionState;
+use crate::monitor::sessions::{Session, SessionSnapshot};
 use crate::record::ActivitySample;
 
 /// Groups that are kept of each kind: the largest.
@@ -49,7 +50,7 @@ impl Counts {
             SessionState::Active => self.active += 1,
             SessionState::Idle => self.idle += 1,
             SessionState::IdleInTransaction => self.idle_in_transaction += 1,
-            SessionState::Aborted => self.aborted += 1,
+            SessionState::IdleInTransactionAborted => self.aborted += 1,
             SessionState::Other => {}
         }
         self.waiting_for_lock += u32::from(session.waits_for_lock);

@@ -9,7 +9,8 @@ use super::figures::{age, count};
 use super::groups::{ApplicationGroup, RootSession, StatementGroup, Waiter};
 use super::model::{PoolView, WatchModel};
 use super::pane::Pane;
-use crate::monitor::sessions::{Session, SessionState};
+use crate::monitor::activity::SessionState;
+use crate::monitor::sessions::Session;
 use crate::render::text::plain;
 
 /// Deeper waiters are indented no further.
@@ -273,7 +274,7 @@ fn tone(session: &Session) -> Tone {
     match session.state {
         _ if session.waits_for_lock => Tone::Waits,
         SessionState::IdleInTransaction => Tone::Holds,
-        SessionState::Aborted => Tone::Bad,
+        SessionState::IdleInTransactionAborted => Tone::Bad,
         SessionState::Active => Tone::Works,
         SessionState::Idle | SessionState::Other => Tone::Plain,
     }
@@ -285,7 +286,7 @@ fn state(session: &Session) -> String {
         SessionState::Active => "active",
         SessionState::Idle => "idle",
         SessionState::IdleInTransaction => "idle in tx",
-        SessionState::Aborted => "aborted tx",
+        SessionState::IdleInTransactionAborted => "aborted tx",
         SessionState::Other => "other",
     };
     short.to_owned()

@@ -1,7 +1,8 @@
 //! Sessions for tests.
 
 use super::model::{WatchModel, WatchTarget};
-use crate::monitor::sessions::{PollEvent, ServerLimits, Session, SessionSnapshot, SessionState};
+use crate::monitor::activity::SessionState;
+use crate::monitor::sessions::{PollEvent, ServerLimits, Session, SessionSnapshot};
 use crate::record::{ActivitySample, PoolSample, Sample};
 
 /// A session in `state`, with a transaction of this age.
@@ -30,7 +31,7 @@ pub(super) fn poll(count: u32) -> SessionSnapshot {
         let age = Some(f64::from(count - index) * 0.25);
         match index % 10 {
             0..6 => session(pid, SessionState::IdleInTransaction, age),
-            6 => session(pid, SessionState::Aborted, age),
+            6 => session(pid, SessionState::IdleInTransactionAborted, age),
             7 => session(pid, SessionState::Active, age),
             8 => Session {
                 wait: Some("Lock:transactionid".to_owned()),

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::monitor::scan_poll::{CloseSession, ScanPoll};
-use crate::monitor::sessions::SessionState;
+use crate::monitor::activity::{ActivityPoll, SessionRow, SessionState};
 use crate::scan::observation::{SessionActivity, SessionObservation, SessionPoll};
 use crate::scan::report::StatementTexts;
 
@@ -28,9 +27,9 @@ impl PollLog {
     }
 
     /// Receiver of polls.
-    pub(super) fn taker(&self) -> Arc<dyn Fn(ScanPoll) + Send + Sync> {
+    pub(super) fn taker(&self) -> Arc<dyn Fn(ActivityPoll) + Send + Sync> {
         let polls = self.clone();
-        Arc::new(move |closeup| polls.keep(&closeup))
+        Arc::new(move |seen| polls.keep(&seen))
     }
 
     /// Seconds since the load began; negative before.
@@ -57,26 +56,34 @@ impl PollLog {
         std::mem::take(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner).polls)
     }
 
-    fn keep(&self, closeup: &ScanPoll) {
-        let at_s = self.at_s(closeup.at);
+    fn keep(&self, seen: &ActivityPoll) {
+        let at_s = self.at_s(seen.at());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let sessions = closeup.sessions.iter().filter_map(|it| session(it, at_s, &mut taken.statements)).collect();
+        let statements = &mut taken.statements;
+        let sessions = seen.rows.iter().filter_map(|row| session(seen, row, at_s, statements)).collect();
         taken.polls.push(SessionPoll { at_s, sessions });
     }
 }
 
-fn session(session: &CloseSession, at_s: f64, statements: &mut StatementTexts) -> Option<SessionObservation> {
-    let doing = match session.state {
-        SessionState::IdleInTransaction | SessionState::Aborted => SessionActivity::Idle,
-        SessionState::Active if session.waits_for_lock => SessionActivity::WaitsForLock,
+fn session(
+    seen: &ActivityPoll,
+    row: &SessionRow,
+    at_s: f64,
+    statements: &mut StatementTexts,
+) -> Option<SessionObservation> {
+    let activity = match row.state {
+        SessionState::IdleInTransaction | SessionState::IdleInTransactionAborted => SessionActivity::Idle,
+        SessionState::Active if row.waits_for_lock() => SessionActivity::WaitsForLock,
         SessionState::Active => SessionActivity::Active,
         SessionState::Idle | SessionState::Other => return None,
     };
+    let state_s = seen.state_s(row)?;
+    let held = row.statement.as_deref().filter(|_| activity == SessionActivity::Idle);
     Some(SessionObservation {
-        pid: session.pid,
-        began_s: at_s - session.transaction_s,
-        since_s: at_s - session.state_s,
-        activity: doing,
-        statement: session.statement.as_deref().map(|text| statements.once(text)),
+        pid: row.pid,
+        began_s: at_s - seen.transaction_s(row).unwrap_or(state_s),
+        since_s: at_s - state_s,
+        activity,
+        statement: held.map(|text| statements.once(text)),
     })
 }

@@ -8,7 +8,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 
 use super::draw;
-use crate::monitor::sessions::{PollEvent, Session, SessionSnapshot, SessionState};
+use crate::monitor::activity::SessionState;
+use crate::monitor::sessions::{PollEvent, Session, SessionSnapshot};
 use crate::record::{ActivitySample, Event, Sample};
 use crate::watch::model::{Recording, WatchModel};
 use crate::watch::simulated::{model, pool, session};
@@ -131,7 +132,7 @@ const STATES: [SessionState; 5] = [
     SessionState::Active,
     SessionState::Idle,
     SessionState::IdleInTransaction,
-    SessionState::Aborted,
+    SessionState::IdleInTransactionAborted,
     SessionState::Other,
 ];
 
