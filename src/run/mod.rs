@@ -8,6 +8,7 @@ mod collector;
 pub mod dry;
 mod errors;
 mod fetch;
+mod gateway;
 mod identities;
 mod machine;
 mod machine_load;
@@ -18,8 +19,8 @@ mod scan;
 mod secrets;
 mod service;
 mod started;
+mod target;
 mod target_sessions;
-mod variant;
 mod variant_run;
 
 use std::path::PathBuf;
@@ -31,19 +32,22 @@ use tokio_util::sync::CancellationToken;
 use crate::monitor::{Console, MonitorError};
 use crate::record::store::{RunFolder, StoreError};
 use crate::record::{Format, Outcome, RunRecord};
-use crate::scenario::{Experiment, Scenario, ServiceScenario, Workload};
+use crate::scenario::{Experiment, Scenario, Workload};
 use crate::swarm::SwarmError;
 use crate::testbed::{DatabaseSource, TestbedConfig, TestbedError, limits, sweep_leftovers};
 use access::Access;
 pub use access::{AccessError, DatabaseUrl, check_host};
 use collector::Collector;
 pub use fetch::{FetchError, LONGEST_DOCUMENT, fetch};
+use gateway::GatewayTarget;
 pub(crate) use machine::this as this_machine;
 pub use preflight::{Preflight, PreflightState, preflight};
 use progress::Progress;
 pub use remote_guard::GuardError;
 pub use scan::ScanSettings;
+use service::ServiceTarget;
 pub use started::StartError;
+use target::{LoadTarget, RunParts, run_variant};
 
 /// Options of a run, apart from the scenario.
 #[derive(Clone, Debug, Default)]
@@ -192,10 +196,13 @@ async fn carry_out(
     let folder = RunFolder::create(&options.out, name)?.with_reserve()?;
     folder.write_record(&record)?;
     let collector = Collector::start(folder.samples()?)?;
-    let run = RunContext { folder: &folder, collector: &collector, progress: &*progress, stop, scan };
+    let parts = RunParts { collector: &collector, progress: &*progress, stop, scan };
     let ended = match (&experiment, &access) {
-        (Experiment::Gateway(scenario), _) => run.gateway(scenario, options, &mut record).await,
-        (Experiment::Service(scenario), Some(access)) => run.service(scenario, access, &mut record).await,
+        (Experiment::Gateway(scenario), _) => gateway_variants(scenario, options, parts, &folder, &mut record).await,
+        (Experiment::Service(scenario), Some(access)) => {
+            let target = ServiceTarget { scenario, access, folder: folder.path(), is_scanned: scan.is_some() };
+            run_variants(&target, parts, &folder, &mut record).await
+        }
         (Experiment::Service(_) | Experiment::Watched(_), _) => Ok(()),
     };
     // A disk that is full stops the thread that writes the samples: its error says more than that it is gone.
@@ -226,71 +233,38 @@ async fn find_server(options: &RunOptions, scenario: &Scenario) -> Result<Databa
     DatabaseSource::private(options.pg_bin.as_deref(), scenario).await
 }
 
-/// A run that goes.
-struct RunContext<'a> {
-    folder: &'a RunFolder,
-    collector: &'a Collector,
-    progress: &'a dyn Progress,
-    stop: &'a CancellationToken,
-    /// Settings of a scan, where that is what is asked for.
-    scan: Option<ScanSettings>,
+async fn gateway_variants(
+    scenario: &Scenario,
+    options: &RunOptions,
+    parts: RunParts<'_>,
+    folder: &RunFolder,
+    record: &mut RunRecord,
+) -> Result<(), RunError> {
+    let finding = find_server(options, scenario);
+    let Some(found) = parts.stop.run_until_cancelled(finding).await else { return Ok(()) };
+    let logs = Some(folder.path().to_owned());
+    let premises = TestbedConfig { database: found?, logs, port: 0, password: None, jwt_secret: None };
+    let target = GatewayTarget { scenario, premises: &premises, pgbouncer: options.pgbouncer.as_ref() };
+    run_variants(&target, parts, folder, record).await
 }
 
-impl RunContext<'_> {
-    async fn gateway(&self, scenario: &Scenario, options: &RunOptions, record: &mut RunRecord) -> Result<(), RunError> {
-        let finding = find_server(options, scenario);
-        let Some(found) = self.stop.run_until_cancelled(finding).await else { return Ok(()) };
-        let database = found?;
-        let logs = Some(self.folder.path().to_owned());
-        let premises = TestbedConfig { database, logs, port: 0, password: None, jwt_secret: None };
-        for scope in &scenario.variants {
-            let run = variant::Variant {
-                scenario,
-                scope: *scope,
-                premises: &premises,
-                pgbouncer: options.pgbouncer.as_ref(),
-                collector: self.collector,
-                progress: self.progress,
-                stop: self.stop,
-            };
-            if let Some(measured) = Box::pin(run.execute()).await? {
-                record.variants.insert((*scope).into(), measured);
-                self.folder.write_record(record)?;
-            }
-            if self.stop.is_cancelled() {
-                break;
-            }
+/// One variant after the other; each is in the record as soon as it has ended.
+async fn run_variants(
+    target: &impl LoadTarget,
+    parts: RunParts<'_>,
+    folder: &RunFolder,
+    record: &mut RunRecord,
+) -> Result<(), RunError> {
+    for name in target.variants() {
+        if let Some(measured) = Box::pin(run_variant(target, name, parts)).await? {
+            record.variants.insert(name, measured);
+            folder.write_record(record)?;
         }
-        Ok(())
-    }
-
-    async fn service(
-        &self,
-        scenario: &ServiceScenario,
-        access: &Access,
-        record: &mut RunRecord,
-    ) -> Result<(), RunError> {
-        for name in scenario.variant_names() {
-            let run = service::ServiceRun {
-                scenario,
-                name,
-                access,
-                folder: self.folder.path(),
-                collector: self.collector,
-                progress: self.progress,
-                stop: self.stop,
-                scan: self.scan,
-            };
-            if let Some(measured) = Box::pin(run.execute()).await? {
-                record.variants.insert(name, measured);
-                self.folder.write_record(record)?;
-            }
-            if self.stop.is_cancelled() {
-                break;
-            }
+        if parts.stop.is_cancelled() {
+            break;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn new_record(scenario: Experiment) -> RunRecord {

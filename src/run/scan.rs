@@ -59,9 +59,9 @@ impl ScanSettings {
 }
 
 /// Target of a scan.
-pub(super) struct ScanTarget<'a> {
+pub(super) struct ScanTarget {
     pub(super) settings: ScanSettings,
-    pub(super) database: &'a Database,
+    pub(super) database: Database,
     /// The plan's routes by their place, and the share of the traffic of each.
     pub(super) routes: Vec<(String, f64)>,
     pub(super) traffic: Option<Traffic>,
@@ -86,14 +86,14 @@ impl ScanProgress {
 /// Scans: asks and polls; what was done before an interruption is kept.
 pub(super) async fn scan(
     arm: &VariantRun<'_>,
-    target: &ScanTarget<'_>,
+    target: &ScanTarget,
     swarm: Swarm,
     round: Round,
     died: impl Future<Output = RunError>,
 ) -> Result<(Loaded, ScanRecord), RunError> {
     let polls = PollLog::since(round.clock.started);
     let everybody = round.watch.whose.is_everybody();
-    let poller = ScanPoller::connect(target.database, &round.watch.whose).await?;
+    let poller = ScanPoller::connect(&target.database, &round.watch.whose).await?;
     let polling = CancellationToken::new();
     let ended = tokio::spawn(poller.run(POLL_INTERVAL, polling.clone(), polls.taker()));
     // Whatever happens, no poll follows.

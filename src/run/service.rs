@@ -3,21 +3,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::access::Access;
-use super::collector::Collector;
-use super::progress::{Progress, RunStage};
-use super::scan::{self, ScanSettings};
+use super::scan::{self, ScanSettings, ScanTarget};
 use super::started::StartedService;
+use super::target::{LoadTarget, RunningTarget};
 use super::target_sessions::{attributed, database_ports};
-use super::variant_run::{Loaded, Round, RunFacts, VariantRun, open_at_end};
+use super::variant_run::TargetFacts;
 use crate::database::Database;
 use crate::monitor::{self, GaugeNames, Good, HealthProbe, PgBouncerWatch, ServerCounters, SessionFilter, Watch};
-use crate::record::{ScanRecord, SessionsElsewhere, SessionsLost, VariantRecord, not_observed};
+use crate::record::{SessionsElsewhere, VariantRecord, not_observed};
 use crate::scan::traffic::Traffic;
 use crate::scenario::service::BaseUrl;
 use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
@@ -29,121 +28,64 @@ use crate::units::{Rate, Span};
 /// not reported by now is missing in the counter, which is a lower bound.
 const COUNTERS_SETTLE: Duration = Duration::from_millis(1200);
 
-/// Context of a variant's run.
-pub(super) struct ServiceRun<'a> {
+/// The service that a scenario describes.
+pub(super) struct ServiceTarget<'a> {
     pub(super) scenario: &'a ServiceScenario,
-    pub(super) name: VariantName,
     pub(super) access: &'a Access,
     /// Folder for the log of a service that is started.
     pub(super) folder: &'a Path,
-    pub(super) collector: &'a Collector,
-    pub(super) progress: &'a dyn Progress,
-    pub(super) stop: &'a CancellationToken,
-    /// Settings of a scan, in place of a load.
-    pub(super) scan: Option<ScanSettings>,
+    /// True if it is scanned, in place of a load.
+    pub(super) is_scanned: bool,
 }
 
-impl ServiceRun<'_> {
-    /// Runs it; `None` when it was interrupted before its load began.
-    pub(super) async fn execute(self) -> Result<Option<VariantRecord>, RunError> {
-        let arm = self.arm();
-        arm.show(RunStage::Starting, 0.0, None);
-        let began = Instant::now();
+impl<'a> LoadTarget for ServiceTarget<'a> {
+    type Running = RunningService<'a>;
+
+    fn variants(&self) -> Vec<VariantName> {
+        self.scenario.variant_names()
+    }
+
+    fn pace(&self) -> Pace {
+        self.scenario.pace()
+    }
+
+    fn interval(&self) -> Duration {
+        self.scenario.monitor.interval.duration()
+    }
+
+    async fn start(&self, variant: VariantName, stop: &CancellationToken) -> Result<Option<Self::Running>, RunError> {
+        let Self { scenario, access, folder, is_scanned } = *self;
         // A database that does not answer is reported before anything is started on it.
-        let asking = monitor::server_version(&self.access.database);
-        let Some(postgres_version) = self.stop.run_until_cancelled(asking).await else { return Ok(None) };
+        let asking = monitor::server_version(&access.database);
+        let Some(postgres_version) = stop.run_until_cancelled(asking).await else { return Ok(None) };
         let postgres_version = postgres_version?;
-        let starting = StartedService::start(self.scenario, self.name, self.access, self.folder, self.stop);
-        let Some(mut service) = starting.await? else { return Ok(None) };
-        let measured = self.measure(&arm, &mut service, postgres_version, began.elapsed()).await;
-        if service.is_ours() {
-            arm.show(RunStage::Stopping, 0.0, None);
-        }
-        service.stop().await;
-        measured.map(Some)
+        let started = StartedService::start(scenario, variant, access, folder, stop).await?;
+        let running =
+            |service| RunningService { scenario, name: variant, access, is_scanned, postgres_version, service };
+        Ok(started.map(running))
+    }
+}
+
+/// One variant of it.
+pub(super) struct RunningService<'a> {
+    scenario: &'a ServiceScenario,
+    name: VariantName,
+    access: &'a Access,
+    is_scanned: bool,
+    postgres_version: String,
+    service: StartedService,
+}
+
+impl RunningTarget for RunningService<'_> {
+    fn database(&self) -> Database {
+        self.access.database.clone()
     }
 
-    async fn measure(
-        &self,
-        arm: &VariantRun<'_>,
-        service: &mut StartedService,
-        postgres_version: String,
-        startup: Duration,
-    ) -> Result<VariantRecord, RunError> {
-        let database = &self.access.database;
-        let before = monitor::read_counters(database).await?;
-        let (loaded, scan) = match self.scan {
-            Some(settings) => self.scan(arm, settings, service).await.map(|(loaded, scan)| (loaded, Some(scan)))?,
-            None => (self.load(arm, service).await?, None),
-        };
-        // An interrupt does not wait for it: the count is a lower bound anyway.
-        self.stop.run_until_cancelled(tokio::time::sleep(COUNTERS_SETTLE)).await;
-        let samples = self.collector.hand_over().await?;
-        let mut counted = counted_since(&before, database).await;
-        let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
-        counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
-        if !self.whose().is_everybody() {
-            // The server counts for the whole database: others' sessions are in it.
-            counted.idle_in_transaction_s = None;
-        }
-        let subject = RunFacts {
-            postgres_version,
-            pgbouncer_version: None,
-            startup,
-            replicas: self.replicas(),
-            pages: u32::try_from(self.pages().len()).unwrap_or(u32::MAX),
-            pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
-            counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
-        };
-        let record = VariantRecord { scan, ..arm.record(&subject, &loaded, &samples, &counted) };
-        let record = self.with_short_sessions(record);
-        if record.unobserved().is_none() || !self.scenario.database.expect_sessions {
-            return Ok(record);
-        }
-        let record = VariantRecord { sessions_elsewhere: self.sessions_elsewhere(&loaded).await, ..record };
-        let because = record.unobserved().map(|elsewhere| not_observed(&elsewhere)).unwrap_or_default();
-        Ok(VariantRecord { scan: record.scan.map(|scan| scan.of_unknown(&because)), ..record })
-    }
-
-    /// A service that connects for each request may have no session at any poll: the server has counted them all the same. Of
-    /// some sessions alone it counts none, and a scan opens sessions of its own.
-    fn with_short_sessions(&self, mut record: VariantRecord) -> VariantRecord {
-        let counts = self.scan.is_none() && self.whose().is_everybody();
-        if let Some(monitor) = record.monitor.as_mut().filter(|_| counts) {
-            monitor.sessions_with_activity = monitor.sessions_with_activity.max(monitor.sessions_opened);
-        }
-        record
-    }
-
-    /// Sessions that ran queries while none of the filter did, by place.
-    async fn sessions_elsewhere(&self, loaded: &Loaded) -> Vec<SessionsElsewhere> {
-        let within_s = loaded.lasted_s() + COUNTERS_SETTLE.as_secs_f64();
-        match monitor::elsewhere(&self.access.database, Some(within_s)).await {
-            Ok(groups) => {
-                let ports: Vec<u16> = self.scenario.urls(self.name).iter().map(BaseUrl::port).collect();
-                attributed(groups, &ports, &database_ports(&self.access.database))
-            }
-            Err(error) => {
-                tracing::debug!(%error, "cannot find the service's sessions");
-                Vec::new()
-            }
-        }
-    }
-
-    async fn load(&self, arm: &VariantRun<'_>, service: &mut StartedService) -> Result<Loaded, RunError> {
-        let pace = self.scenario.pace();
-        let (swarm, fleet) = self.swarm(&pace).await?;
-        let clock = Clock::starting_now(&pace);
-        let sink = self.collector.sink(self.name, clock.started, fleet);
-        let died = async { service.died().await.into() };
-        arm.load(swarm, clock, self.watch(clock), &sink, died).await
-    }
-
-    async fn swarm(&self, pace: &Pace) -> Result<(Swarm, Arc<Fleet>), RunError> {
+    async fn swarm(&self, pace: &Pace, stop: &CancellationToken) -> Result<(Swarm, Arc<Fleet>), RunError> {
         let plan = LoadPlan::of_service(self.scenario, &self.access.files)?;
         let fleet = Arc::new(Fleet::new(&self.urls(), plan.labels())?);
         let client = self.access.guard.client();
-        let identities = self.log_in(pace).await?;
+        let identities = self.log_in(pace, stop).await?;
         let swarm = Swarm::among_other_sessions(
             client,
             pace,
@@ -153,81 +95,6 @@ impl ServiceRun<'_> {
             self.access.secrets.known(),
         )?;
         Ok((swarm, fleet))
-    }
-
-    /// Everybody who loads it; anyone who must log in does, at the first of its replicas. Whose turn never comes, does not.
-    async fn log_in(&self, pace: &Pace) -> Result<Vec<Identity>, RunError> {
-        let credentials = &self.access.credentials;
-        // A scan's company has users of each route.
-        let for_each = if self.scan.is_some() { self.scenario.routes().count() } else { 1 };
-        let wanted = match pace.workload {
-            Workload::Closed { users } => (users as usize).saturating_mul(for_each).min(credentials.len()),
-            Workload::Open { .. } => credentials.len(),
-        };
-        let client = self.access.guard.client().timeout(pace.client_timeout.duration());
-        let client = client.build().map_err(SwarmError::Prepare)?;
-        let base = self.scenario.urls(self.name);
-        let base = base.first().map(|it| it.url().clone());
-        let Some(base) = base else { return Ok(Vec::new()) };
-        let login = swarm::log_in(&client, &base, &credentials[..wanted], self.access.ceiling(pace));
-        // Once it was asked to stop, nobody asks any more.
-        Ok(self.stop.run_until_cancelled(login).await.transpose()?.unwrap_or_else(|| vec![Identity::of([])]))
-    }
-
-    async fn scan(
-        &self,
-        arm: &VariantRun<'_>,
-        settings: ScanSettings,
-        service: &mut StartedService,
-    ) -> Result<(Loaded, ScanRecord), RunError> {
-        let load = self.scenario.pace();
-        let pace = scan::pace(&load, &settings.plan, self.access.ceiling(&load));
-        let (swarm, fleet) = self.swarm(&pace).await?;
-        let subject = scan::ScanTarget {
-            settings,
-            database: &self.access.database,
-            routes: self.traffic_shares(&fleet),
-            traffic: Some(settings.rate.map_or_else(|| self.traffic(), Traffic::Rate)),
-            pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
-        };
-        let clock = Clock::starting_now(&pace);
-        let sink = self.collector.sink(self.name, clock.started, fleet);
-        let watch = Watch { interval: scan::MONITOR_INTERVAL, pulse: scan::MONITOR_PULSE, ..self.watch(clock) };
-        // What it leaves open, it has waited for.
-        let (view, interval, drain) = (swarm.view(), scan::MONITOR_INTERVAL, Duration::ZERO);
-        let round = Round { view, clock, watch, sink, interval, drain };
-        let died = async { service.died().await.into() };
-        Box::pin(scan::scan(arm, &subject, swarm, round, died)).await
-    }
-
-    /// Each route and its share of the requests, by the plan's order.
-    fn traffic_shares(&self, fleet: &Fleet) -> Vec<(String, f64)> {
-        let shares = self.scenario.shares();
-        let weight = |label: &str| shares.iter().filter(|(name, _)| *name == label).map(|(_, it)| it).sum::<f64>();
-        let all: f64 = shares.iter().map(|(_, weight)| weight).sum();
-        fleet.labels().iter().map(|label| (label.clone(), weight(label) / all)).collect()
-    }
-
-    /// The traffic of the scenario's own load.
-    fn traffic(&self) -> Traffic {
-        let pace = self.scenario.pace();
-        let most_rps = pace.max_rate.map(Rate::get);
-        match pace.workload {
-            Workload::Closed { users } => Traffic::Users { users, think_s: self.mean_think_s(), most_rps },
-            Workload::Open { rate, .. } => Traffic::Rate(rate),
-        }
-    }
-
-    /// Mean think time before a request, over the routes' shares.
-    fn mean_think_s(&self) -> f64 {
-        let own = |name: &str| self.scenario.routes().find(|it| it.route.name() == name).and_then(|it| it.think_time);
-        let shares = self.scenario.shares();
-        let all: f64 = shares.iter().map(|(_, weight)| weight).sum();
-        let think_s = |name: &str| {
-            let [shortest, longest] = own(name).unwrap_or(self.scenario.load.think_time).map(Span::secs);
-            f64::midpoint(shortest, longest)
-        };
-        shares.iter().map(|(name, weight)| weight / all * think_s(name)).sum()
     }
 
     fn watch(&self, clock: Clock) -> Watch {
@@ -252,6 +119,144 @@ impl ServiceRun<'_> {
         }
     }
 
+    fn scan_target(&self, settings: ScanSettings) -> Result<Option<(ScanTarget, Pace)>, RunError> {
+        let load = self.scenario.pace();
+        let labels = LoadPlan::of_service(self.scenario, &self.access.files)?.labels();
+        let target = ScanTarget {
+            settings,
+            database: self.access.database.clone(),
+            routes: self.traffic_shares(&labels),
+            traffic: Some(settings.rate.map_or_else(|| self.traffic(), Traffic::Rate)),
+            pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
+        };
+        Ok(Some((target, scan::pace(&load, &settings.plan, self.access.ceiling(&load)))))
+    }
+
+    async fn died(&mut self) -> RunError {
+        self.service.died().await.into()
+    }
+
+    async fn counters_since(
+        &mut self,
+        before: &ServerCounters,
+        stop: &CancellationToken,
+    ) -> Result<ServerCounters, RunError> {
+        // An interrupt does not wait for it: the count is a lower bound anyway.
+        stop.run_until_cancelled(tokio::time::sleep(COUNTERS_SETTLE)).await;
+        let mut counted = counted_since(before, &self.access.database).await;
+        if !self.whose().is_everybody() {
+            // The server counts for the whole database: others' sessions are in it.
+            counted.idle_in_transaction_s = None;
+        }
+        Ok(counted)
+    }
+
+    fn facts(&self, counted: &ServerCounters) -> TargetFacts {
+        TargetFacts {
+            postgres_version: self.postgres_version.clone(),
+            replicas: self.replicas(),
+            pages: u32::try_from(self.pages().len()).unwrap_or(u32::MAX),
+            pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
+            counted_is_lower_bound: counted.idle_in_transaction_s.map(|_| true),
+            ..TargetFacts::default()
+        }
+    }
+
+    async fn completed(&self, record: VariantRecord, lasted_s: f64) -> VariantRecord {
+        let record = self.with_short_sessions(record);
+        if record.unobserved().is_none() || !self.scenario.database.expect_sessions {
+            return record;
+        }
+        let record = VariantRecord { sessions_elsewhere: self.sessions_elsewhere(lasted_s).await, ..record };
+        let because = record.unobserved().map(|elsewhere| not_observed(&elsewhere)).unwrap_or_default();
+        VariantRecord { scan: record.scan.map(|scan| scan.of_unknown(&because)), ..record }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.service.is_ours()
+    }
+
+    async fn stop(self) -> Result<(), RunError> {
+        self.service.stop().await;
+        Ok(())
+    }
+}
+
+impl RunningService<'_> {
+    /// A service that connects for each request may have no session at any poll: the server has counted them all the same. Of
+    /// some sessions alone it counts none, and a scan opens sessions of its own.
+    fn with_short_sessions(&self, mut record: VariantRecord) -> VariantRecord {
+        let counts = record.scan.is_none() && self.whose().is_everybody();
+        if let Some(monitor) = record.monitor.as_mut().filter(|_| counts) {
+            monitor.sessions_with_activity = monitor.sessions_with_activity.max(monitor.sessions_opened);
+        }
+        record
+    }
+
+    /// Sessions that ran queries while none of the filter did, by place.
+    async fn sessions_elsewhere(&self, lasted_s: f64) -> Vec<SessionsElsewhere> {
+        let within_s = lasted_s + COUNTERS_SETTLE.as_secs_f64();
+        match monitor::elsewhere(&self.access.database, Some(within_s)).await {
+            Ok(groups) => {
+                let ports: Vec<u16> = self.scenario.urls(self.name).iter().map(BaseUrl::port).collect();
+                attributed(groups, &ports, &database_ports(&self.access.database))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot find the service's sessions");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Everybody who loads it; anyone who must log in does, at the first of its replicas. Whose turn never comes, does not.
+    async fn log_in(&self, pace: &Pace, stop: &CancellationToken) -> Result<Vec<Identity>, RunError> {
+        let credentials = &self.access.credentials;
+        // A scan's company has users of each route.
+        let for_each = if self.is_scanned { self.scenario.routes().count() } else { 1 };
+        let wanted = match pace.workload {
+            Workload::Closed { users } => (users as usize).saturating_mul(for_each).min(credentials.len()),
+            Workload::Open { .. } => credentials.len(),
+        };
+        let client = self.access.guard.client().timeout(pace.client_timeout.duration());
+        let client = client.build().map_err(SwarmError::Prepare)?;
+        let base = self.scenario.urls(self.name);
+        let base = base.first().map(|it| it.url().clone());
+        let Some(base) = base else { return Ok(Vec::new()) };
+        let login = swarm::log_in(&client, &base, &credentials[..wanted], self.access.ceiling(pace));
+        // Once it was asked to stop, nobody asks any more.
+        Ok(stop.run_until_cancelled(login).await.transpose()?.unwrap_or_else(|| vec![Identity::of([])]))
+    }
+
+    /// Each route and its share of the requests, by the plan's order.
+    fn traffic_shares(&self, labels: &[String]) -> Vec<(String, f64)> {
+        let shares = self.scenario.shares();
+        let weight = |label: &str| shares.iter().filter(|(name, _)| *name == label).map(|(_, it)| it).sum::<f64>();
+        let all: f64 = shares.iter().map(|(_, weight)| weight).sum();
+        labels.iter().map(|label| (label.clone(), weight(label) / all)).collect()
+    }
+
+    /// The traffic of the scenario's own load.
+    fn traffic(&self) -> Traffic {
+        let pace = self.scenario.pace();
+        let most_rps = pace.max_rate.map(Rate::get);
+        match pace.workload {
+            Workload::Closed { users } => Traffic::Users { users, think_s: self.mean_think_s(), most_rps },
+            Workload::Open { rate, .. } => Traffic::Rate(rate),
+        }
+    }
+
+    /// Mean think time before a request, over the routes' shares.
+    fn mean_think_s(&self) -> f64 {
+        let own = |name: &str| self.scenario.routes().find(|it| it.route.name() == name).and_then(|it| it.think_time);
+        let shares = self.scenario.shares();
+        let all: f64 = shares.iter().map(|(_, weight)| weight).sum();
+        let think_s = |name: &str| {
+            let [shortest, longest] = own(name).unwrap_or(self.scenario.load.think_time).map(Span::secs);
+            f64::midpoint(shortest, longest)
+        };
+        shares.iter().map(|(name, weight)| weight / all * think_s(name)).sum()
+    }
+
     fn whose(&self) -> SessionFilter {
         let database = &self.scenario.database;
         SessionFilter { applications: database.applications.clone(), users: database.users.clone() }
@@ -271,18 +276,6 @@ impl ServiceRun<'_> {
         // Without a health path nobody knows how many there are.
         let probed = if self.scenario.target.health.is_some() { self.urls().len() } else { 0 };
         u32::try_from(probed).unwrap_or(u32::MAX)
-    }
-
-    fn arm(&self) -> VariantRun<'_> {
-        let routes = self.scenario.routes().count();
-        VariantRun {
-            name: self.name,
-            pace: self.scan.map_or_else(|| self.scenario.pace(), |it| it.expected(&self.scenario.pace(), routes)),
-            interval: self.scenario.monitor.interval.duration(),
-            collector: self.collector,
-            progress: self.progress,
-            stop: self.stop,
-        }
     }
 }
 

@@ -42,8 +42,9 @@ pub(super) struct VariantRun<'a> {
     pub(super) stop: &'a CancellationToken,
 }
 
-/// Facts about the loaded thing, beside what was seen of it.
-pub(super) struct RunFacts {
+/// Facts about what is under load, beside what was seen of it.
+#[derive(Default)]
+pub(super) struct TargetFacts {
     pub(super) postgres_version: String,
     pub(super) pgbouncer_version: Option<String>,
     pub(super) startup: Duration,
@@ -189,7 +190,7 @@ impl VariantRun<'_> {
 
     pub(super) fn record(
         &self,
-        subject: &RunFacts,
+        subject: &TargetFacts,
         loaded: &Loaded,
         samples: &[Stamped],
         counted: &ServerCounters,

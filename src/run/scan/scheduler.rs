@@ -51,7 +51,7 @@ const CONCURRENT_MAX: usize = 40;
 
 pub(super) struct ScanScheduler<'a> {
     arm: &'a VariantRun<'a>,
-    target: &'a ScanTarget<'a>,
+    target: &'a ScanTarget,
     polls: &'a PollLog,
     clock: Clock,
     progress: ScanProgress,
@@ -101,7 +101,7 @@ impl From<RunError> for Halt {
 impl<'a> ScanScheduler<'a> {
     pub(super) fn new(
         arm: &'a VariantRun<'a>,
-        target: &'a ScanTarget<'a>,
+        target: &'a ScanTarget,
         polls: &'a PollLog,
         clock: Clock,
         progress: ScanProgress,
@@ -319,7 +319,7 @@ impl<'a> ScanScheduler<'a> {
 
     /// The server's own count, beside what was seen; `None` when it gives none, as with all its connections taken.
     async fn counters(&self) -> Result<Option<ServerCounters>, Stopped> {
-        let read = self.arm.stop.run_until_cancelled(read_counters(self.target.database)).await.ok_or(Stopped)?;
+        let read = self.arm.stop.run_until_cancelled(read_counters(&self.target.database)).await.ok_or(Stopped)?;
         Ok(read.inspect_err(|error| tracing::debug!("the server's own count is missing: {error}")).ok())
     }
 
