@@ -37,7 +37,10 @@ fn a_record_of_version_1_holds_to_the_schema_and_can_be_read() {
     let read: RunRecord = serde_json::from_value(record.clone()).unwrap();
     assert_eq!(record["format"]["version"], 1);
     let again = serde_json::to_value(&read).unwrap();
-    assert_eq!(again["variants"]["held"]["summary"], record["variants"]["held"]["summary"], "nothing is lost");
+    let mut again = again["variants"]["held"]["summary"].clone();
+    // Figures that came later are unknown, and no zero.
+    again.as_object_mut().unwrap().retain(|key, value| !(key.starts_with("pool_wait_") && value.is_null()));
+    assert_eq!(again, record["variants"]["held"]["summary"], "nothing is lost");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::db::PoolGauges;
+use crate::db::{PoolGauges, WAIT_BOUNDS_S};
 use crate::settings::SessionScope;
 
 #[derive(Debug)]
@@ -137,9 +137,20 @@ const POOL_METRICS: [PoolMetric; 7] = [
     ("db_client_connection_timeouts_total", "counter", "Checkouts that gave up", |text, name, pool, gauges| {
         line(text, name, &[(POOL, pool)], load(&gauges.timeouts));
     }),
-    ("db_client_connection_wait_time_seconds_total", "counter", "Time waited", |text, name, pool, gauges| {
-        line(text, name, &[(POOL, pool)], load(&gauges.wait_micros) / 1e6);
-    }),
+    (
+        "db_client_connection_wait_time_seconds",
+        "histogram",
+        "Time that checkouts waited",
+        |text, name, pool, gauges| {
+            let (bucket, counts) = (format!("{name}_bucket"), gauges.waits.cumulative());
+            let bounds = WAIT_BOUNDS_S.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+            for (bound, count) in bounds.zip(counts) {
+                line(text, &bucket, &[(POOL, pool), ("le", &bound)], count as f64);
+            }
+            line(text, &format!("{name}_sum"), &[(POOL, pool)], gauges.waits.sum().as_secs_f64());
+            line(text, &format!("{name}_count"), &[(POOL, pool)], counts[WAIT_BOUNDS_S.len()] as f64);
+        },
+    ),
     // Not OpenTelemetry's: the truth that an instrument outside can be checked against.
     (
         "gateway_session_held_seconds_total",

@@ -51,7 +51,7 @@ macro_rules! figure {
 }
 
 /// Every figure, in the order of the summary.
-pub const FIGURES: [SummaryFigure; 22] = [
+pub const FIGURES: [SummaryFigure; 26] = [
     figure!("requests", Count, Neither, Scatter::Windows(FigureSeries::Throughput), |it| Some(it.requests as f64)),
     figure!("throughput_rps", PerSecond, Higher, Scatter::Windows(FigureSeries::Throughput), |it| it.throughput_rps),
     figure!("goodput_rps", PerSecond, Higher, Scatter::Windows(FigureSeries::Goodput), |it| it.goodput_rps),
@@ -74,6 +74,10 @@ pub const FIGURES: [SummaryFigure; 22] = [
     figure!("pool_capacity", Count, Neither, Scatter::None, |it| it.pool_capacity.map(f64::from)),
     figure!("pool_checked_out_peak", Count, Lower, Scatter::Extreme, |it| it.pool_checked_out_peak.map(f64::from)),
     figure!("pool_timeouts", Count, Lower, Scatter::Events, |it| it.pool_timeouts.map(|count| count as f64)),
+    figure!("pool_wait_p50_ms", Milliseconds, Lower, Scatter::Extreme, |it| it.pool_wait_p50_ms),
+    figure!("pool_wait_p95_ms", Milliseconds, Lower, Scatter::Extreme, |it| it.pool_wait_p95_ms),
+    figure!("pool_wait_p99_ms", Milliseconds, Lower, Scatter::Extreme, |it| it.pool_wait_p99_ms),
+    figure!("pool_wait_max_ms", Milliseconds, Lower, Scatter::Extreme, |it| it.pool_wait_max_ms),
     figure!(
         "idle_in_transaction_sampled_s",
         SessionSeconds,

@@ -6,6 +6,7 @@ use std::fmt;
 use super::hold;
 use super::measure::{measure, measure_in};
 use super::missing::Missing;
+use super::pool_wait;
 use super::quality::{QualityIssue, quality_issues};
 use super::rule::{Limit, Metric, Op, Rule, RuleError, RuleFault};
 use super::time_slice::TimeSlice;
@@ -220,8 +221,10 @@ impl RuleEvaluation<'_> {
     }
 
     fn absolute(&self, limit: f64) -> RuleOutcome {
-        if self.asked.rule.metric == Metric::Hold {
-            return self.hold(limit);
+        match self.asked.rule.metric {
+            Metric::Hold => return self.hold(limit),
+            Metric::PoolWait => return self.pool_wait(limit),
+            _ => {}
         }
         match measure(&self.asked.rule, self.side) {
             Ok(measured) => self.judged(measured, limit),
@@ -234,6 +237,16 @@ impl RuleEvaluation<'_> {
             Ok(held) => {
                 let (verdict, reason) = hold::judge(&self.asked.rule, self.side, held, limit);
                 RuleOutcome { verdict, reason, ..self.judged(held.value, limit) }
+            }
+            Err(missing) => self.none(&missing),
+        }
+    }
+
+    fn pool_wait(&self, limit: f64) -> RuleOutcome {
+        match pool_wait::measure(&self.asked.rule, self.side) {
+            Ok(bucket) => {
+                let (verdict, reason) = pool_wait::judge(&self.asked.rule, bucket, limit);
+                RuleOutcome { verdict, reason, measured: bucket.high_ms, ..self.judged(bucket.low_ms, limit) }
             }
             Err(missing) => self.none(&missing),
         }
@@ -308,7 +321,16 @@ impl RuleEvaluation<'_> {
                 ..self.judged(after_figure, 1.0)
             };
         }
-        self.beyond_chance(self.judged(after_figure, limit), before, [before_figure, after_figure])
+        let judged = self.judged(after_figure, limit);
+        let judged = match pool_wait::measure(rule, self.side) {
+            // Its bucket begins below the limit.
+            Ok(bucket) if judged.verdict == Verdict::Failed && rule.metric == Metric::PoolWait => {
+                let (verdict, reason) = pool_wait::judge(rule, bucket, limit);
+                RuleOutcome { verdict, reason, ..judged }
+            }
+            _ => judged,
+        };
+        self.beyond_chance(judged, before, [before_figure, after_figure])
     }
 
     /// A limit that is exceeded by less than two runs of the same differ by is not known to be exceeded.

@@ -18,6 +18,10 @@ use crate::stats::Series;
 /// [`Missing`] when it could not be had.
 pub fn measure(rule: &Rule, side: Side<'_>) -> Result<f64, Missing> {
     match (rule.metric.kind(), &rule.route) {
+        _ if rule.metric == Metric::PoolWait => {
+            let bucket = super::pool_wait::measure(rule, side)?;
+            bucket.high_ms.ok_or(Missing::NoBound(rule.metric))
+        }
         _ if rule.metric == Metric::Hold => super::hold::measure(rule, side).map(|held| held.value),
         (MetricKind::Gauge, _) => gauge_over(rule, side, TimeSlice::steady(side)).or_else(|missing| {
             let nothing = side.samples.iter().all(|it| it.variant != side.variant);

@@ -10,6 +10,7 @@ mod measure;
 mod missing;
 mod outcome;
 pub mod paired;
+mod pool_wait;
 mod quality;
 mod rule;
 mod time_slice;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::prometheus::{PrometheusMetric, parse};
 use super::{HealthProbe, MonitorError, Sink, replica_number};
-use crate::record::{PoolSample, Sample};
+use crate::record::{PoolSample, Sample, WaitHistogram};
 use crate::scenario::service::{GaugeName, Metrics};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -48,6 +48,8 @@ pub struct GaugeNames {
     /// Connections that the pool keeps.
     pub size: Option<GaugeName>,
     pub overflow: Option<GaugeName>,
+    /// Histogram of the time that checkouts waited, in seconds.
+    pub wait: Option<GaugeName>,
     /// Beginning of the counter of timeouts.
     pub counted: Counted,
 }
@@ -69,15 +71,16 @@ impl From<&Metrics> for GaugeNames {
             timeouts: metrics.timeouts.clone(),
             size: metrics.size.clone(),
             overflow: metrics.overflow.clone(),
+            wait: metrics.wait.clone(),
             counted: Counted::SinceFirstLook,
         }
     }
 }
 
 impl GaugeNames {
-    /// Every name that there is.
+    /// Every name of a gauge or a counter.
     fn all(&self) -> impl Iterator<Item = &GaugeName> {
-        let Self { checked_out, pending, timeouts, size, overflow, counted: _ } = self;
+        let Self { checked_out, pending, timeouts, size, overflow, wait: _, counted: _ } = self;
         [checked_out, pending, timeouts, size, overflow].into_iter().flatten()
     }
 }
@@ -93,6 +96,7 @@ impl Default for GaugeNames {
             timeouts: Some(plain("db_client_connection_timeouts_total")),
             size: None,
             overflow: None,
+            wait: Some(plain("db_client_connection_wait_time_seconds")),
             counted: Counted::SinceStart,
         }
     }
@@ -150,6 +154,10 @@ fn warn_of_missing(text: &str, gauges: &Gauges) {
     for name in gauges.names.all().filter(|name| !metrics.iter().any(|metric| is(metric, name))) {
         let url = gauges.url.split(['?', '#']).next().unwrap_or_default();
         tracing::warn!("there is no gauge `{name}` at `{url}`: its figures are not known");
+    }
+    if let Some(name) = gauges.names.wait.as_ref().filter(|name| waits(&metrics, name).is_none()) {
+        let url = gauges.url.split(['?', '#']).next().unwrap_or_default();
+        tracing::warn!("there is no histogram `{name}` (`{}_bucket`) at `{url}`: waits are not known", name.name);
     }
 }
 
@@ -226,12 +234,35 @@ fn sample(replica: u32, text: Option<&str>, names: &GaugeNames) -> PoolSample {
         held_s: known(Some(&GaugeName { name: HELD.to_owned(), label: None })),
         size: known(names.size.as_ref()).map(small),
         overflow: values(names.overflow.as_ref()).map(|it| small(it.iter().map(|value| value.max(0.0)).sum())),
+        wait: names.wait.as_ref().and_then(|name| waits(&metrics, name)),
     }
+}
+
+/// A histogram, summed over its lines by their bound; `None` where there is none, or it is wrong.
+fn waits(metrics: &[PrometheusMetric], name: &GaugeName) -> Option<WaitHistogram> {
+    let bucket = GaugeName { name: format!("{}_bucket", name.name), label: name.label.clone() };
+    let mut buckets: Vec<(Option<f64>, u64)> = Vec::new();
+    for metric in metrics.iter().filter(|metric| is(metric, &bucket)) {
+        let bound: f64 = metric.label("le")?.parse().ok()?;
+        let bound = bound.is_finite().then_some(bound);
+        let count = Some(metric.value).filter(|value| value.is_finite() && *value >= 0.0).map(counter)?;
+        match buckets.iter_mut().find(|(known, _)| *known == bound) {
+            Some((_, sum)) => *sum += count,
+            None => buckets.push((bound, count)),
+        }
+    }
+    WaitHistogram::new(buckets)
 }
 
 fn errors(metrics: &[PrometheusMetric]) -> BTreeMap<String, u64> {
     let raised = metrics.iter().filter(|metric| metric.is("gateway_errors_total", None));
     raised.filter_map(|metric| Some((metric.label("text")?.to_owned(), u64::from(small(metric.value))))).collect()
+}
+
+/// A counter of things.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+fn counter(value: f64) -> u64 {
+    value as u64
 }
 
 /// A gauge that counts things.
@@ -278,6 +309,21 @@ gateway_errors_total{text=\"QueuePool limit of size 20\"} 3
                     hikaricp_connections_pending{pool=\"a\"} 5\nhikaricp_connections_pending{pool=\"b\"} 6\n";
         let sample = sample(1, Some(text), &names);
         assert_eq!((sample.checked_out, sample.pending, sample.timeouts), (Some(7), Some(6), None));
+    }
+
+    #[test]
+    fn a_histogram_is_summed_over_its_pools_and_a_summary_is_none() {
+        let names = GaugeNames { wait: "wait_seconds{app=\"a\"}".parse().ok(), ..GaugeNames::default() };
+        let lines = |pool: &str, app: &str, counts: [u64; 3]| {
+            let line =
+                |(le, count)| format!("wait_seconds_bucket{{pool=\"{pool}\",app=\"{app}\",le=\"{le}\"}} {count}\n");
+            ["0.01", "1", "+Inf"].into_iter().zip(counts).map(line).collect::<String>()
+        };
+        let text = lines("x", "a", [3, 4, 5]) + &lines("y", "a", [1, 1, 1]) + &lines("x", "b", [9, 9, 9]);
+        let wait = sample(1, Some(&text), &names).wait;
+        assert_eq!(wait, WaitHistogram::new(vec![(Some(0.01), 4), (Some(1.0), 5), (None, 6)]));
+        let summary = "wait_seconds{app=\"a\",quantile=\"0.5\"} 0.001\nwait_seconds_count{app=\"a\"} 7\n";
+        assert_eq!(sample(1, Some(summary), &names).wait, None);
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! Everything that is printed is computed from these. The formats are described in `docs/FORMATS.md`.
 
 mod observed;
+pub mod pool_wait;
 pub mod sample;
 pub mod scan;
 pub mod store;
 pub mod summary;
 pub mod timeline;
+mod wait_histogram;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +27,7 @@ pub use sample::{
 };
 pub use scan::ScanRecord;
 pub use summary::Summary;
+pub use wait_histogram::WaitHistogram;
 
 /// Version of the format of `record.json` and `samples.ndjson`. Raised when a reader of the old one would misread the
 /// new one; a new key is no reason.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::WaitHistogram;
 use crate::scenario::VariantName;
 
 /// A sample, and when it was taken.
@@ -230,6 +231,9 @@ pub struct PoolSample {
     /// Connections beyond those, where it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overflow: Option<u32>,
+    /// Waits for a connection since the pool began, where it publishes their histogram.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitHistogram>,
 }
 
 /// One probe of one replica.

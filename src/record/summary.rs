@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pool_wait::PoolWaits;
 use super::{Phases, Sample, Stamped};
 use crate::stats::{LatencyHistogram, Series};
 
@@ -47,6 +48,19 @@ pub struct Summary {
     pub pool_checked_out_peak: Option<u32>,
     /// Checkouts that gave up waiting, over the whole load.
     pub pool_timeouts: Option<u64>,
+    /// Median time that a checkout waited for its pool, those that waited for nothing or gave up included: the upper bound of
+    /// its bucket in the pool's histogram. `None` where there is none, or no bound above it.
+    #[serde(default)]
+    pub pool_wait_p50_ms: Option<f64>,
+    /// 95th percentile, in the same way.
+    #[serde(default)]
+    pub pool_wait_p95_ms: Option<f64>,
+    /// 99th percentile.
+    #[serde(default)]
+    pub pool_wait_p99_ms: Option<f64>,
+    /// The longest.
+    #[serde(default)]
+    pub pool_wait_max_ms: Option<f64>,
     /// Idle-in-transaction time from the samples, over the whole load, in session seconds.
     pub idle_in_transaction_sampled_s: Option<f64>,
     /// The same from `pg_stat_database.idle_in_transaction_time`; see `sessions_lost` for when it is a lower bound.
@@ -114,6 +128,8 @@ impl Summary {
         let in_steady = |at: f64| (phases.steady_from_s..=phases.steady_to_s).contains(&at);
         let idle = idle_in_transaction(measured.samples, in_steady);
         let whole_load = idle_in_transaction(measured.samples, |_| true);
+        let waits = PoolWaits::between(measured.samples, measured.pages, phases.steady_from_s, phases.steady_to_s);
+        let wait_ms = |share: f64| waits.as_ref().and_then(|waits| waits.quantile(share)?.high_ms);
         Self {
             requests: steady.finished,
             throughput_rps: per_second(steady.finished),
@@ -133,6 +149,10 @@ impl Summary {
             pool_capacity: measured.pool_capacity,
             pool_checked_out_peak: checked_out_peak(measured.samples, measured.pages, in_steady),
             pool_timeouts: pool_timeouts(measured.samples, measured.pages),
+            pool_wait_p50_ms: wait_ms(0.50),
+            pool_wait_p95_ms: wait_ms(0.95),
+            pool_wait_p99_ms: wait_ms(0.99),
+            pool_wait_max_ms: wait_ms(1.0),
             idle_in_transaction_sampled_s: whole_load.integral_seen(),
             idle_in_transaction_sampled_error_s: whole_load.integral_error(),
             idle_in_transaction_counted_is_lower_bound: measured.counted_is_lower_bound,

@@ -128,7 +128,7 @@ fn one(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["", &before, &after, "delta", "change", ""]);
-    for row in &comparison.rows {
+    for row in known(comparison) {
         table.add_row(cells(row));
     }
     for column in 1..=4 {
@@ -137,6 +137,11 @@ fn one(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
         }
     }
     table.to_string().lines().try_for_each(|line| writeln!(text, "{}", line.trim_end()))
+}
+
+/// Rows of which a side has the figure: people need no others.
+fn known(comparison: &Comparison) -> impl Iterator<Item = &FigureRow> {
+    comparison.rows.iter().filter(|row| row.baseline.or(row.candidate).is_some())
 }
 
 /// A difference in a clause.
@@ -164,7 +169,7 @@ pub fn markdown(compared: Compared<'_>) -> String {
             md(&before),
             md(&after)
         );
-        for row in &comparison.rows {
+        for row in known(comparison) {
             let _ = writeln!(text, "| {} |", cells(row).join(" | "));
         }
     }

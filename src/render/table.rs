@@ -29,7 +29,7 @@ pub(super) struct TableRow {
     pub(super) issue_2318: &'static str,
 }
 
-pub(super) const ROWS: [TableRow; 9] = [
+const ROWS: [TableRow; 10] = [
     TableRow {
         label: "throughput (rps)",
         cell: |it| whole(it.throughput_rps),
@@ -81,8 +81,27 @@ pub(super) const ROWS: [TableRow; 9] = [
         ratio: |_| None,
         issue_2318: "",
     },
+    TableRow { label: "pool wait p50/p95/p99 (s)", cell: pool_wait, ratio: |_| None, issue_2318: "" },
     TableRow { label: "pool timeouts", cell: |it| count(it.pool_timeouts), ratio: |_| None, issue_2318: "" },
 ];
+
+/// The row of [`ROWS`] that is left out where no variant has its figure: few pools publish a histogram.
+const WAIT_ROW: usize = 8;
+
+/// The rows of a table of these variants, and the place of each.
+pub(super) fn rows<'a>(
+    variants: impl Iterator<Item = &'a Summary> + Clone,
+) -> impl Iterator<Item = (usize, &'static TableRow)> {
+    let has_waits = variants.into_iter().any(|it| it.pool_wait_p50_ms.is_some());
+    ROWS.iter().enumerate().filter(move |(index, _)| *index != WAIT_ROW || has_waits)
+}
+
+/// Upper bounds of the histogram's buckets.
+fn pool_wait(summary: &Summary) -> String {
+    let bounds = [summary.pool_wait_p50_ms, summary.pool_wait_p95_ms, summary.pool_wait_p99_ms];
+    let within = if bounds.iter().any(Option::is_some) { "≤ " } else { "" };
+    format!("{within}{}", bounds.map(seconds_of_ms).join(" / "))
+}
 
 /// The whole text. `width` is that of the terminal: where it is too narrow, the reference column is left out.
 pub fn run(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
@@ -186,7 +205,7 @@ fn table(record: &RunRecord, with_reference: bool) -> String {
     header.extend(reference.map(str::to_owned));
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    for (index, row) in ROWS.iter().enumerate() {
+    for (index, row) in rows(variants.iter().map(|(_, variant)| &variant.summary)) {
         let mut cells = vec![row.label.to_owned()];
         cells.extend(variants.iter().map(|(_, variant)| {
             let mark = if index == HEALTH_ROW && is_cpu_limited(variant) { " *" } else { "" };

@@ -20,6 +20,9 @@ fn held_exhausts_the_pool_and_scoped_does_not() {
     assert!(number(held, "idle_in_transaction_peak") >= 6.0, "most of the 8 sessions idle in transaction: {held}");
     assert!(number(scoped, "requests") > 0.0);
     assert_eq!(scoped["pool_timeouts"], 0, "{scoped}");
+    // Checkouts that gave up have waited for the pool's second.
+    assert_eq!(held["pool_wait_max_ms"].as_f64(), Some(2500.0), "the bucket of waits from 1 to 2.5 s: {held}");
+    assert!(number(scoped, "pool_wait_p99_ms") <= 500.0, "{scoped}");
     assert_eq!(scoped["failure_ratio"].as_f64(), Some(0.0), "{scoped}");
     // A blocking worker has at most one transaction under way at a time, and so has the thread of a health check.
     assert!(number(scoped, "idle_in_transaction_peak") <= 3.0, "{scoped}");

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::settings::{Checkout, DatabaseSettings, PoolSettings, PrePing};
 
 pub use connection::{Connection, Connector};
-pub use gauges::PoolGauges;
+pub use gauges::{PoolGauges, WAIT_BOUNDS_S};
 pub use hold::HoldClock;
 pub use migrations::migrate;
 pub use pool::{HandOutOrder, PoolTimeout, QueueLimits, QueuePool};

@@ -127,7 +127,10 @@ impl<C> QueuePool<C> {
     /// A wait that is dropped gives up its turn; a slot that was already on its way goes to the next in line.
     pub async fn checkout(self: &Arc<Self>, checkout: Checkout) -> Result<Lease<C>, PoolTimeout> {
         let receiver = match self.admit() {
-            Admission::Slot(slot) => return Ok(self.lease(slot)),
+            Admission::Slot(slot) => {
+                self.gauges.waits.record(Duration::ZERO);
+                return Ok(self.lease(slot));
+            }
             Admission::Wait(receiver) => receiver,
         };
         let mut turn = PoolTurn { pool: Arc::clone(self), receiver };
@@ -136,7 +139,7 @@ impl<C> QueuePool<C> {
             Checkout::Blocking => block_until(&mut turn.receiver, started + self.limits.timeout),
             Checkout::Async => tokio::time::timeout(self.limits.timeout, &mut turn.receiver).await.ok(),
         };
-        self.gauges.record_wait(started.elapsed());
+        self.gauges.waits.record(started.elapsed());
         match served {
             Some(Ok(slot)) => Ok(self.lease(slot)),
             // A slot handed over in the instant of the timeout is taken all the same.

@@ -214,6 +214,10 @@ impl Metric {
             (Self::Goodput, _) => Some("goodput_rps"),
             (Self::Requests, _) => Some("requests"),
             (Self::PoolTimeouts, _) => Some("pool_timeouts"),
+            (Self::PoolWait, Some(Aggregate::P50)) => Some("pool_wait_p50_ms"),
+            (Self::PoolWait, Some(Aggregate::P95)) => Some("pool_wait_p95_ms"),
+            (Self::PoolWait, Some(Aggregate::P99)) => Some("pool_wait_p99_ms"),
+            (Self::PoolWait, Some(Aggregate::Max)) => Some("pool_wait_max_ms"),
             _ => None,
         }
     }

@@ -8,13 +8,13 @@ use super::text::{NAME_MAX, plain};
 use super::{ReportColumn, ReportedRun};
 use crate::record::{Summary, VariantRecord};
 use crate::render::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
-use crate::render::table::{INCIDENT_ROWS, ROWS, counter_is_lower_bound};
+use crate::render::table::{INCIDENT_ROWS, counter_is_lower_bound, rows};
 use crate::scenario::Reference;
 
 const TREND_ROWS: usize = 200;
 
 /// Meanings of the rows, in the order of the table.
-const MEANINGS: [&str; 9] = [
+const MEANINGS: [&str; 10] = [
     "requests that finished, a second, failed ones included, as Locust counts them",
     "of those: a status other than 2xx, no answer within the client timeout, and errors under status 200",
     "fewest replicas at one time that a health probe, on a fresh connection, calls up",
@@ -23,6 +23,7 @@ const MEANINGS: [&str; 9] = [
     "the same sessions, as a mean weighted by time",
     "percentiles of one HDR histogram of all finished requests, 3 digits",
     "connections that the pools had given out, of all that they may open",
+    "upper bounds of the buckets, in the pools' own histogram, of the time that a checkout waited, those that waited for nothing or gave up included",
     "checkouts that gave up waiting, in the gateway's own count, over the whole load",
 ];
 
@@ -50,7 +51,7 @@ pub(super) fn side_by_side(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>
                         @if referenced { th scope="col" { "issue #2318, during → before" } }
                     } }
                     tbody {
-                        @for (index, row) in ROWS.iter().enumerate() {
+                        @for (index, row) in rows(measured.iter().map(|(_, variant)| &variant.summary)) {
                             tr.ruled[index + 1 == INCIDENT_ROWS] {
                                 th scope="row" { (row.label) }
                                 @for (_, variant) in &measured { td { ((row.cell)(&variant.summary)) } }
@@ -68,17 +69,17 @@ pub(super) fn side_by_side(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>
                 }
             }
             p.note { "Over the steady phase, after the ramp, unless stated otherwise. Each figure is a field of record.json." }
-            (meanings())
+            (meanings(measured.iter().map(|(_, variant)| &variant.summary)))
         }
     }
 }
 
-fn meanings() -> Markup {
+fn meanings<'a>(summaries: impl Iterator<Item = &'a Summary> + Clone) -> Markup {
     html! {
         details {
             summary { "What each row is" }
             dl {
-                @for (row, meaning) in ROWS.iter().zip(MEANINGS) { dt { (row.label) } dd { (meaning) } }
+                @for (index, row) in rows(summaries) { dt { (row.label) } dd { (MEANINGS[index]) } }
                 dt { "idle time, sampled / counted" }
                 dd {
                     "session seconds idle in transaction, over the whole load: from the samples, and from the server's own counter "

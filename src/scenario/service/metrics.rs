@@ -37,6 +37,9 @@ pub struct Metrics {
     /// The counter of checkouts that have given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<GaugeName>,
+    /// The histogram of the time that checkouts waited, in seconds: its name without `_bucket`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<GaugeName>,
 }
 
 impl Metrics {
@@ -58,8 +61,8 @@ pub(super) fn check(metrics: &Metrics, found: &mut Problems) {
         found.error(&key, "needs one of `path`, behind the target's URL, and `url`");
     }
     check_path(&["target", "metrics", "path"], metrics.path.as_deref(), found);
-    let Metrics { checked_out, size, overflow, pending, timeouts, .. } = metrics;
-    if [checked_out, size, overflow, pending, timeouts].iter().all(|name| name.is_none()) {
+    let Metrics { checked_out, size, overflow, pending, timeouts, wait, path: _, url: _ } = metrics;
+    if [checked_out, size, overflow, pending, timeouts, wait].iter().all(|name| name.is_none()) {
         found.error(&key, "names no gauge: such as checked_out = \"db_pool_checked_out\"");
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,9 +18,17 @@ use super::certificates::{Authority, Signed};
 use crate::program::{Place, json, record, text};
 use crate::support::postgres::cluster;
 
-/// A page of everything: a good answer, a healthy one, and the gauges of a pool.
-const PAGE: &str = "# TYPE pool_used gauge\npool_used{pool=\"a\"} 3\npool_used{pool=\"b\"} 4\npool_waiting NaN\n\
-                    # EOF\n";
+/// A page of everything: a good answer, a healthy one, and the gauges of a pool. At each reading, four more checkouts have
+/// waited: one for nothing, two for up to half a second, and one for longer than all bounds.
+fn page() -> String {
+    static READ: AtomicU64 = AtomicU64::new(0);
+    let read = READ.fetch_add(1, Ordering::Relaxed);
+    let waits = [("0.01", read), ("0.1", read), ("0.5", 3 * read), ("+Inf", 4 * read)];
+    let waits = waits.map(|(bound, count)| format!("pool_wait_seconds_bucket{{le=\"{bound}\"}} {count}\n")).concat();
+    format!(
+        "# TYPE pool_used gauge\npool_used{{pool=\"a\"}} 3\npool_used{{pool=\"b\"}} 4\npool_waiting NaN\n{waits}# EOF\n"
+    )
+}
 
 /// Serves the page with this certificate; only to clients of `clients`, where that is given. Gives its port.
 async fn serve(signed: &Signed, clients: Option<&Authority>) -> u16 {
@@ -49,7 +58,8 @@ async fn serve(signed: &Signed, clients: Option<&Authority>) -> u16 {
                 while let Ok(byte) = stream.read_u8().await {
                     head.push(byte);
                     if head.ends_with(b"\r\n\r\n") {
-                        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{PAGE}", PAGE.len());
+                        let page = page();
+                        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{page}", page.len());
                         if stream.write_all(answer.as_bytes()).await.is_err() {
                             return;
                         }
@@ -94,7 +104,7 @@ async fn a_service_with_client_certificates_is_loaded_and_probed() {
     let port = serve(&ours.sign("localhost"), Some(&ours)).await;
     let tls = "[target.tls]\nca_file = \"ca.pem\"\nclient_cert_file = \"me.crt\"\nclient_key_file = \"me.key\"\n";
     let metrics = "[target.metrics]\npath = \"/metrics\"\nchecked_out = \"pool_used\"\npending = \"pool_waiting\"\n\
-                   timeouts = \"pool_timeouts_total\"\n";
+                   timeouts = \"pool_timeouts_total\"\nwait = \"pool_wait_seconds\"\n";
     let place = Arc::new(Place::new());
     let output = run(&place, folder.path(), port, &format!("{metrics}{tls}")).await;
     let printed = text(&output.stderr);
@@ -104,6 +114,8 @@ async fn a_service_with_client_certificates_is_loaded_and_probed() {
     assert_eq!((&summary["failure_ratio"], &summary["replicas_healthy_min"]), (&Value::from(0.0), &Value::from(1)));
     // Both pools together; what is not on the page is stated once, and not known.
     assert_eq!((&summary["pool_checked_out_peak"], &summary["pool_timeouts"]), (&Value::from(7), &Value::Null));
+    let waits = ["p50", "p95"].map(|it| summary[format!("pool_wait_{it}_ms")].as_f64());
+    assert_eq!(waits, [Some(500.0), None], "the upper bound of its bucket, or none: {summary:#}");
     assert_eq!(printed.matches("there is no gauge `pool_timeouts_total`").count(), 1, "{printed}");
     let samples = fs::read_to_string(place.run_folder().join("samples.ndjson")).expect("samples");
     let pools = samples.lines().filter(|line| line.contains("checked_out")).collect::<Vec<_>>();
