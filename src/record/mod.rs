@@ -290,6 +290,9 @@ pub struct GeneratorRecord {
     /// cut off, and in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_off_oldest_s: Option<f64>,
+    /// Requests that users gave up after the client timeout; `None` in records of earlier programs, whose error texts tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<u64>,
 }
 
 /// Schedule of an open workload, over the requests that were due in the steady phase.

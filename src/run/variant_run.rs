@@ -238,6 +238,7 @@ impl VariantRun<'_> {
                 samples_dropped: self.collector.dropped(),
                 polls_late: loaded.watched.polls.late,
                 schedule: loaded.view.schedule(),
+                given_up: Some(recorder.given_up()),
                 cut_off_oldest_s: recorder.oldest_cut_off().map(|age| age.as_secs_f64()),
             },
             scan: None,

@@ -1,9 +1,11 @@
-//! Fault of one key, in words: Serde's messages, put into ours.
+//! Fault of one key: what Serde refuses, in words of ours.
 //!
 //! Serde says what it saw and what it expected, but speaks of `i64` and `struct Load`; anyone who edits a scenario
-//! file knows neither. Serde's forms are fixed by its `de::Error` trait; a text of no known form is kept as it is.
+//! file knows neither.
 
 use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
 
 use super::key::{KeyPath, nearest};
 use super::locate::PathPart;
@@ -35,17 +37,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Reads one of Serde's messages.
-    #[must_use]
-    pub fn from_serde(message: &str) -> Self {
-        let message = message.trim();
-        unknown(message)
-            .or_else(|| missing(message))
-            .or_else(|| wrong_kind(message))
-            .or_else(|| no_name(message))
-            .unwrap_or_else(|| Self::Refused { reason: message.to_owned() })
-    }
-
     /// Part of `key` that is at fault: its name, or its value.
     #[must_use]
     pub fn part(&self, key: &KeyPath) -> PathPart {
@@ -95,53 +86,61 @@ fn allowed_list(names: &[String]) -> impl fmt::Display {
 /// Names that keys had before; files with them are still read.
 const FORMER_KEYS: [&str; 2] = ["change_data", "waiting"];
 
-/// ``unknown field `x`, expected one of `a`, `b` ``, and the same of a variant.
-fn unknown(message: &str) -> Option<Fault> {
-    const EXPECTED: &str = "`, expected ";
-    let (head, tail) = message.split_at(message.rfind(EXPECTED)?);
-    let names = tail[EXPECTED.len()..].split('`').skip(1).step_by(2);
-    let allowed = names.filter(|name| !FORMER_KEYS.contains(name)).map(str::to_owned).collect();
-    if head.starts_with("unknown field `") {
-        return Some(Fault::UnknownKey { allowed });
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.clause(&KeyPath::default()))
     }
-    let seen = head.strip_prefix("unknown variant `")?.to_owned();
-    Some(Fault::UnknownName { seen, allowed })
 }
 
-/// ``missing field `x` ``.
-fn missing(message: &str) -> Option<Fault> {
-    let name = message.strip_prefix("missing field `")?.strip_suffix('`')?.to_owned();
-    Some(Fault::Missing { name })
+impl std::error::Error for Fault {}
+
+/// What Serde refuses, as it says it to any format.
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        Self::Refused { reason: reason.to_string() }
+    }
+
+    fn invalid_type(seen: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::WrongKind { seen: seen_in_plain_words(seen), allowed: in_plain_words(&expected.to_string()) }
+    }
+
+    fn invalid_value(seen: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(seen, expected)
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::WrongKind { seen: format!("of length {length}"), allowed: in_plain_words(&expected.to_string()) }
+    }
+
+    fn unknown_variant(seen: &str, allowed: &'static [&'static str]) -> Self {
+        Self::UnknownName { seen: seen.to_owned(), allowed: allowed.iter().copied().map(str::to_owned).collect() }
+    }
+
+    fn unknown_field(_: &str, allowed: &'static [&'static str]) -> Self {
+        let allowed = allowed.iter().filter(|name| !FORMER_KEYS.contains(name));
+        Self::UnknownKey { allowed: allowed.copied().map(str::to_owned).collect() }
+    }
+
+    fn missing_field(name: &'static str) -> Self {
+        Self::Missing { name: name.to_owned() }
+    }
 }
 
-/// `invalid type: string "x", expected i64`, and the same of a value or a length.
-fn wrong_kind(message: &str) -> Option<Fault> {
-    let (kind, rest) = message.strip_prefix("invalid ")?.split_once(' ')?;
-    let (seen, expected) = rest.rsplit_once(", expected ")?;
-    let seen = match kind {
-        "type:" | "value:" => seen_in_plain_words(seen),
-        "length" => format!("of length {seen}"),
-        _ => return None,
-    };
-    Some(Fault::WrongKind { seen, allowed: in_plain_words(expected) })
-}
-
-/// TOML's message for a name that is no text.
-fn no_name(message: &str) -> Option<Fault> {
-    let fault = || Fault::Refused { reason: "expected a name in quotes".to_owned() };
-    (message == "wanted string or table").then(fault)
-}
-
-/// ``integer `5` `` without its kind, which the value shows by itself.
-fn seen_in_plain_words(seen: &str) -> String {
-    let kinds = ["string ", "integer ", "floating point ", "boolean "];
+/// Without its kind, which the value shows by itself.
+fn seen_in_plain_words(seen: Unexpected<'_>) -> String {
     match seen {
-        "map" => "a table".to_owned(),
-        "sequence" => "a list".to_owned(),
-        other => kinds.iter().find_map(|kind| other.strip_prefix(kind)).unwrap_or(other).to_owned(),
+        Unexpected::Map => "a table".to_owned(),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Str(text) => format!("{text:?}"),
+        Unexpected::Signed(number) => format!("`{number}`"),
+        Unexpected::Unsigned(number) => format!("`{number}`"),
+        Unexpected::Float(number) => format!("`{number:?}`"),
+        Unexpected::Bool(value) => format!("`{value}`"),
+        other => other.to_string(),
     }
 }
 
+/// What a type expects is a text, and names types of the program.
 fn in_plain_words(expected: &str) -> String {
     let words = match expected {
         "i64" => "a whole number",
@@ -155,23 +154,4 @@ fn in_plain_words(expected: &str) -> String {
         other => other,
     };
     words.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_of_no_known_form_is_kept() {
-        for text in ["", "invalid", "invalid type", "unknown field", "missing field `a", "is 0: at least 1"] {
-            assert_eq!(Fault::from_serde(text), Fault::Refused { reason: text.to_owned() });
-        }
-    }
-
-    #[test]
-    fn what_was_seen_may_look_like_the_message_itself() {
-        let fault = Fault::from_serde("unknown variant `a`, expected `b`, expected one of `c`, `d`");
-        let allowed = vec!["c".to_owned(), "d".to_owned()];
-        assert_eq!(fault, Fault::UnknownName { seen: "a`, expected `b".to_owned(), allowed });
-    }
 }

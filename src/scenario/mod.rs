@@ -19,6 +19,7 @@ pub mod route;
 pub mod schema;
 pub mod service;
 pub mod source;
+mod toml_value;
 mod tool_prefix;
 mod variant_name;
 mod variants;

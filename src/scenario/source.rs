@@ -23,6 +23,7 @@ use super::key::{KeyPath, nearest};
 use super::locate::{Locator, PathPart, SourcePosition};
 use super::overrides::{self, Override};
 use super::route::Tool;
+use super::toml_value::TomlValue;
 use super::{Experiment, Scenario, ServiceScenario};
 use crate::units::Count;
 
@@ -306,12 +307,10 @@ fn document_of(scenario: &impl Serialize) -> DocumentMut {
 }
 
 pub(super) fn deserialize<T: DeserializeOwned>(text: &str) -> Result<T, (KeyPath, Fault)> {
-    let toml =
-        toml::Deserializer::parse(text).map_err(|error| (KeyPath::default(), Fault::from_serde(error.message())))?;
-    serde_path_to_error::deserialize(toml).map_err(|error| {
-        let key = key_of(error.path());
-        (key, Fault::from_serde(error.inner().message()))
-    })
+    let refused = |error: toml::de::Error| Fault::Refused { reason: error.message().to_owned() };
+    let table: toml::Table = toml::from_str(text).map_err(|error| (KeyPath::default(), refused(error)))?;
+    let value = TomlValue(toml::Value::Table(table));
+    serde_path_to_error::deserialize(value).map_err(|error| (key_of(error.path()), error.into_inner()))
 }
 
 /// The key at fault. A place in a list is kept where the list is one of tables; else the list is what a person sets.

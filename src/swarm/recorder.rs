@@ -25,6 +25,7 @@ const ERROR_TEXTS_MAX: usize = 256;
 pub struct Recorder {
     finished: AtomicU64,
     failed: AtomicU64,
+    given_up: AtomicU64,
     cut_off: AtomicU64,
     /// Age of the oldest of those, in microseconds.
     cut_off_oldest: AtomicU64,
@@ -46,6 +47,7 @@ impl Recorder {
         Self {
             finished: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
             cut_off: AtomicU64::new(0),
             cut_off_oldest: AtomicU64::new(0),
             shards: Default::default(),
@@ -56,6 +58,8 @@ impl Recorder {
     /// Counts a request that ended in `phase`. One that ends after the steady phase is cut off, whatever it says:
     /// the end of the load has touched it.
     pub(super) fn record(&self, user: u32, route: usize, phase: Phase, latency: Duration, outcome: RequestOutcome) {
+        let given_up = matches!(outcome, RequestOutcome::NoAnswer(_)) && phase != Phase::RampDown;
+        self.given_up.fetch_add(u64::from(given_up), Ordering::Relaxed);
         let failure = match outcome {
             _ if phase == Phase::RampDown => return self.cut_off(latency),
             RequestOutcome::CutOff => return self.cut_off(latency),
@@ -100,6 +104,11 @@ impl Recorder {
             latency_p95_ms: window.quantile_ms(0.95)?,
             latency_p99_ms: window.quantile_ms(0.99)?,
         })
+    }
+
+    /// Requests that users gave up after the client timeout, since the load began.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// Requests cut off by the end.
