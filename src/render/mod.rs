@@ -19,4 +19,6 @@ pub mod table;
 pub mod text;
 
 #[cfg(test)]
+mod documents_tests;
+#[cfg(test)]
 mod hostile_tests;

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rbac_bench::record::RunRecord;
+use rbac_bench::render::scan;
+use regex::Regex;
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
@@ -27,6 +30,8 @@ struct App {
     command: &'static [&'static str],
     /// The routes that hold, in the order of their names.
     planted: [&'static str; 2],
+    /// The guide that shows its scan.
+    guide: &'static str,
 }
 
 const SHOP: App = App {
@@ -34,6 +39,7 @@ const SHOP: App = App {
     scenario: "shop.toml",
     command: &["uvicorn", "shop:app", "--port", "PORT"],
     planted: ["GET /orders/{order_id}/shipping", "GET /recommendations"],
+    guide: "docs/guides/fastapi.md",
 };
 
 const LIBRARY: App = App {
@@ -41,6 +47,7 @@ const LIBRARY: App = App {
     scenario: "library.toml",
     command: &["waitress-serve", "--listen=127.0.0.1:PORT", "--threads=16", "library.wsgi:application"],
     planted: ["GET /books/{book_id}/availability", "GET /readers/{reader_id}/card"],
+    guide: "docs/guides/django.md",
 };
 
 const TICKETS: App = App {
@@ -48,6 +55,7 @@ const TICKETS: App = App {
     scenario: "tickets.toml",
     command: &["node", "tickets.js"],
     planted: ["GET /events/{id}/quote", "GET /recommendations"],
+    guide: "docs/guides/express.md",
 };
 
 /// An application that runs on a database of its own.
@@ -161,8 +169,10 @@ fn named(routes: &[Value]) -> Vec<&str> {
 
 /// Scans; the planted routes are named, no others, and their seconds are within a tenth of the application's own.
 fn assert_found(service: &Service, scenario: &str) {
-    let routes = service.scan(&Place::new(), scenario);
+    let place = Place::new();
+    let routes = service.scan(&place, scenario);
     let planted = service.app.planted;
+    assert_guide_shows(service.app, &place);
     assert_eq!(named(&routes), planted, "{routes:#?}");
     let truth = service.truth();
     for planted in planted {
@@ -171,6 +181,30 @@ fn assert_found(service: &Service, scenario: &str) {
         assert!((held / truth - 1.0).abs() < 0.1, "{planted}: {held} s, in truth {truth} s: {route:#}");
         assert!(route["statement"].as_str().is_some_and(|it| it.to_uppercase().contains("SELECT")), "{route:#}");
     }
+}
+
+/// The guide's table and findings are those of the scan, but for the figures.
+fn assert_guide_shows(app: &App, place: &Place) {
+    let text = std::fs::read_to_string(place.run_folder().join("record.json")).unwrap();
+    let record: RunRecord = serde_json::from_str(&text).unwrap();
+    let printed = without_figures(&scan::text(&record, &place.run_folder(), Some(120)));
+    let guide = std::fs::read_to_string(PathBuf::from(ROOT).join(app.guide)).unwrap();
+    let (_, shown) = guide.split_once(&format!(" scan {}\n", app.scenario)).unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let table = shown.lines().filter(|line| line.starts_with(" route") || line.contains(" holds "));
+    let shown: Vec<&str> = table.chain(shown.lines().filter(|line| line.contains("last statement:"))).collect();
+    assert!(shown.len() >= 7, "{shown:?}");
+    for line in shown {
+        let line = without_figures(line);
+        assert!(printed.lines().any(|it| it == line), "`{line}` of {} in\n{printed}", app.guide);
+    }
+}
+
+/// Each figure as one `#`, each gap as one space.
+fn without_figures(text: &str) -> String {
+    let figure = Regex::new(r"(?:\d[\d\u{202f}\u{a0}]*(?: \d{3})*(?:\.\d+)?|–)").unwrap();
+    let gaps = Regex::new("[ \\t]+").unwrap();
+    gaps.replace_all(&figure.replace_all(text, "#"), " ").into_owned()
 }
 
 fn assert_nothing_is_found(service: &Service) {
