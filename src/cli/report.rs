@@ -136,8 +136,15 @@ fn asked(record: &RunRecord) -> Vec<ParsedRule> {
 /// A sample as rules need it: statements and routes would fill the memory.
 fn without_texts(mut stamped: Stamped) -> Option<Stamped> {
     match &mut stamped.sample {
-        Sample::Breakdown(_) | Sample::Episode(_) | Sample::Blocking(_) | Sample::PgBouncer(_) => return None,
-        Sample::Load(load) => load.in_flight.clear(),
+        Sample::Breakdown(_)
+        | Sample::Episode(_)
+        | Sample::Transaction(_)
+        | Sample::Blocking(_)
+        | Sample::PgBouncer(_) => return None,
+        Sample::Load(load) => {
+            load.in_flight.clear();
+            load.present.clear();
+        }
         Sample::Pools(pools) => pools.errors.clear(),
         Sample::Activity(_) | Sample::Health(_) | Sample::Event(_) | Sample::Pulse(_) | Sample::Counters(_) => {}
     }

@@ -27,6 +27,10 @@ pub(super) fn fix(kind: FindingKind, pattern: Option<HoldPattern>) -> &'static s
         (FindingKind::HeldSession, _) => {
             "Commit, and give the connection back, before the slow work; take another one after it."
         }
+        (FindingKind::HeldOutsideRequests, _) => {
+            "Look for what runs by itself (a worker, a scheduled job, another application): commit, and give the connection \
+             back, before its slow work."
+        }
         (FindingKind::LeakedSession, Some(HoldPattern::H7)) => "Commit after each probe, or let it use autocommit.",
         (FindingKind::LeakedSession, Some(HoldPattern::H8)) => {
             "Clean up in `finally` (or a guard's drop), which also runs when the request is cancelled."

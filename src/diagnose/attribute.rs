@@ -5,8 +5,8 @@
 //! request holds a session (above 1: more than one session); times the mean time in flight it is the held seconds per
 //! request. `regression` has the arithmetic of it.
 
-use serde::Serialize;
-
+use super::beginnings::Begun;
+use super::interval::HoldInterval;
 use super::regression::{AttributionInput, Basis, LEAST_SHARE, MOST_SESSIONS, Regression};
 use super::timeline::{LoadTimeline, TimelineRow};
 
@@ -27,21 +27,6 @@ const COLLINEAR: f64 = 0.97;
 /// A route that alone leaves at most so many times as much unexplained as the best one may be meant as well.
 const AS_GOOD: f64 = 1.25;
 
-/// A value and its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct HoldInterval {
-    pub value: f64,
-    pub low: f64,
-    pub high: f64,
-}
-
-impl HoldInterval {
-    /// The same in another unit.
-    fn scaled(self, by: f64) -> Self {
-        Self { value: self.value * by, low: self.low * by, high: self.high * by }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RouteHold {
     pub(super) route: String,
@@ -55,6 +40,8 @@ pub(super) struct RouteHold {
     pub(super) idle_s: f64,
     /// True if sessions that are idle whatever is asked for would look the same.
     pub(super) like_constant: bool,
+    /// What the beginnings of its transactions say; `None` without them.
+    pub(super) begun: Option<Begun>,
 }
 
 /// The result.
@@ -154,7 +141,15 @@ fn report(
         let held_s = (finished > 0).then(|| each.scaled(granted * in_flight_s[index] / finished as f64));
         let share = if total_s > 0.0 { idle_s / total_s } else { 1.0 };
         let like_constant = like_constant[index];
-        holders.push(RouteHold { route: route.clone(), coefficient, share, held_s, idle_s, like_constant });
+        holders.push(RouteHold {
+            route: route.clone(),
+            coefficient,
+            share,
+            held_s,
+            idle_s,
+            like_constant,
+            begun: None,
+        });
     }
     holders.retain(matters);
     holders.sort_by(|a, b| b.idle_s.total_cmp(&a.idle_s));

@@ -1,6 +1,7 @@
 //! The same regression on a mix that was designed for it: whose rates go up and down each by itself.
 
-use super::attribute::{HoldInterval, attribute};
+use super::attribute::attribute;
+use super::interval::HoldInterval;
 use super::regression::AttributionInput;
 use super::timeline::{LoadTimeline, TimelineRow};
 use crate::record::ActivitySample;

@@ -1,6 +1,7 @@
 //! Findings about sessions that are held, and about nothing being wrong, or nothing being known.
 
 use super::attribute::{Attribution, RouteHold};
+use super::beginnings::{Alibi, Begun, Role};
 use super::observations::{Observations, STAY};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
 use super::regression::{Basis, MOST_SESSIONS};
@@ -19,10 +20,12 @@ const UNEXPLAINED: f64 = 0.1;
 
 /// Each route that holds.
 pub(super) fn held(seen: &Observations<'_>) -> Vec<Finding> {
-    let by_load = seen.attribution.as_ref().map_or(&[][..], |it| &it.holders);
-    let holders = seen.exact.as_deref().unwrap_or(by_load);
+    let holders = seen.holders();
     let one = |hold: &RouteHold| {
-        if hold.coefficient.value < STAY {
+        if let Some(begun) = &hold.begun {
+            // Of two that were there alike, neither is accused.
+            begun.or_else.is_empty().then(|| by_beginnings(seen, hold, begun, holders))
+        } else if hold.coefficient.value < STAY {
             Some(holder(seen, hold, holders))
         } else {
             let is_plausible = hold.coefficient.value < MOST_SESSIONS || outlives_requests(seen, &hold.route);
@@ -31,6 +34,76 @@ pub(super) fn held(seen: &Observations<'_>) -> Vec<Finding> {
     };
     holders.iter().filter_map(one).collect()
 }
+
+/// A route that began its transactions, whenever they end.
+fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holders: &[RouteHold]) -> Finding {
+    let finding = holder(seen, hold, holders);
+    let Alibi { present, of, by_chance } = begun.alibi;
+    let text = format!(
+        "of {of:.0} beginnings of its transactions at which it {}; by chance it would be {by_chance:.0}",
+        match begun.role {
+            Role::During => "was in flight",
+            Role::After => "had just answered",
+        }
+    );
+    let finding = finding.with("samples.transaction", present, text);
+    let each = hold.held_s.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
+    let (does, fix) = match begun.role {
+        Role::After => ("leaves a task behind that holds a session", AFTERWARDS),
+        // More time than it is in flight: they end after its response.
+        Role::During if outlives_response(seen, hold) => ("keeps its session after the response", AFTERWARDS),
+        Role::During => return finding,
+    };
+    let title = format!("{} {does}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
+    Finding { title, pattern: None, pattern_confidence: None, fix: fix.to_owned(), ..finding }
+}
+
+/// What is done after the response is done without the request's session.
+const AFTERWARDS: &str = "Close the request's session before the task begins, and give the task one of its own for its \
+                          statements alone.";
+
+/// True if sessions are held for longer than requests take, with one session for each.
+fn outlives_response(seen: &Observations<'_>, hold: &RouteHold) -> bool {
+    let slowest_ms = seen.case.variant.routes.iter().find(|it| it.route == hold.route).and_then(|it| it.latency_max_ms);
+    hold.held_s.zip(slowest_ms).is_some_and(|(held, slowest_ms)| held.value > slowest_ms / 1e3)
+}
+
+/// Sessions in transactions that no request begins.
+pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
+    let begun = seen.begun.as_ref().filter(|_| seen.exact.is_none())?;
+    let found = &begun.found;
+    let (from_s, to_s) = seen.steady_s();
+    let idle_s = found.begun_by_none * seen.timeline.integral(from_s, to_s, TimelineRow::held);
+    let share = idle_s / seen.idle_s().max(f64::MIN_POSITIVE);
+    let mean = idle_s / (to_s - from_s).max(f64::MIN_POSITIVE);
+    if found.none_strength < SURE_OF_NONE || share < LEAST_SHARE_OF_NONE || mean < LEAST_OF_NONE {
+        return None;
+    }
+    let statement = found.none_statements.first().map(|(place, _)| begun.statements[*place].clone());
+    let title = format!(
+        "Sessions are held by no request: {} of all idle-in-transaction time is in transactions that begin whatever is asked \
+         for, as those of a job or of another application.",
+        percent(share)
+    );
+    let finding = Finding {
+        share: Some(share.min(1.0)),
+        statement,
+        harm_s: idle_s,
+        ..Finding::new(FindingKind::HeldOutsideRequests, None, 0.9, title)
+    };
+    Some(
+        finding
+            .with("samples.transaction", found.beginnings as f64, "beginnings of transactions, and who was there")
+            .with("samples.activity", mean, "sessions of them idle in transaction, at the mean"),
+    )
+}
+
+/// Twice the log-likelihood from which on it is sure that some begin by themselves, as of a route.
+const SURE_OF_NONE: f64 = 40.0;
+
+/// Less of the idle time, or less at the mean in sessions, is nobody's trouble.
+const LEAST_SHARE_OF_NONE: f64 = 0.1;
+const LEAST_OF_NONE: f64 = 0.3;
 
 /// True if a transaction was clearly older than the slowest request of this route. Where none was, none is known to have
 /// outlived its request: that as many sessions as are thinkable go with a fast route is chance then, as when the machine
@@ -102,7 +175,8 @@ fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
 
 /// Adds the basis of the figures, and routes that may be meant instead.
 fn with_basis(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
-    let Some(attribution) = seen.attribution.as_ref().filter(|_| seen.exact.is_none()) else { return finding };
+    let by_load = seen.attribution.as_ref().filter(|_| seen.exact.is_none() && hold.begun.is_none());
+    let Some(attribution) = by_load else { return finding };
     let basis = match attribution.basis {
         Basis::All => "polls that the estimate is based on",
         Basis::BeforeFull => {
@@ -140,9 +214,12 @@ fn others(attribution: &Attribution, route: Option<&str>) -> Vec<String> {
 
 /// Says whether what the application calls itself agrees with what the load says.
 fn cross_checked(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
-    let (Some(_), Some(by_load)) = (&seen.exact, &seen.attribution) else { return finding };
+    let (true, Some(by_load)) = (seen.exact.is_some() || hold.begun.is_some(), &seen.attribution) else {
+        return finding;
+    };
     match by_load.holders.iter().find(|it| it.route == hold.route) {
         Some(same) => finding.with("samples.load", same.share, "share of the idle time by the load alone: it agrees"),
+        None if hold.begun.is_some() => finding.with("samples.load", 0.0, REGRESSION_DISAGREES),
         None => finding.with(
             "samples.load",
             0.0,
@@ -151,9 +228,21 @@ fn cross_checked(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) ->
     }
 }
 
+/// Where a hold ends with its response, the regression should name its route as well.
+const REGRESSION_DISAGREES: &str = "the regression of idle sessions on requests in flight does not name this route: its \
+                                    transactions begin with it, and do not end with it, or too few were seen";
+
 fn confidence(seen: &Observations<'_>, hold: &RouteHold) -> f64 {
     if seen.exact.is_some() {
         return 0.98;
+    }
+    if hold.begun.is_some() {
+        let by_load = seen.attribution.as_ref().map_or(&[][..], |it| &it.holders);
+        return match by_load.iter().any(|it| it.route == hold.route) {
+            true => 0.97,
+            false if by_load.is_empty() => 0.9,
+            false => 0.8,
+        };
     }
     let Some(attribution) = &seen.attribution else { return 0.3 };
     let basis = match attribution.basis {
@@ -191,7 +280,14 @@ pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
         percent(share),
     );
     let longest = seen.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
+    let births = seen.leaks_begun.as_ref().and_then(|it| it.holders.first());
+    let born = births.filter(|hold| hold.begun.as_ref().is_some_and(|begun| begun.or_else.is_empty()));
+    let title = match born {
+        Some(hold) => format!("{title} They begin in {}.", hold.route),
+        None => title,
+    };
     let finding = Finding {
+        route: born.map(|hold| hold.route.clone()),
         pattern_confidence: pattern.map(|_| sure),
         share: Some(share.min(1.0)),
         statement: Some(first.statement.clone()),
@@ -228,7 +324,9 @@ pub(super) fn cannot_tell(seen: &Observations<'_>, findings: &[Finding]) -> Opti
         return Some(Finding::new(FindingKind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
     }
     let idle = seen.timeline.mean(TimelineRow::idle_under_load).unwrap_or(0.0);
-    let explained = findings.iter().any(|it| matches!(it.kind, FindingKind::HeldSession | FindingKind::LeakedSession));
+    let explained = findings.iter().any(|it| {
+        matches!(it.kind, FindingKind::HeldSession | FindingKind::LeakedSession | FindingKind::HeldOutsideRequests)
+    });
     let capacity = seen.capacity();
     if !explained && idle >= (UNEXPLAINED * capacity).max(1.0) {
         return Some(nobody_named(seen, idle));
@@ -266,7 +364,9 @@ fn not_observed(seen: &Observations<'_>) -> Option<Finding> {
 }
 
 fn nobody_named(seen: &Observations<'_>, idle: f64) -> Finding {
-    let ambiguous = seen.attribution.as_ref().map_or(&[][..], |it| &it.ambiguous);
+    let by_beginnings = seen.begun.as_ref().map(|begun| seen.could_be(begun));
+    let by_load = || seen.attribution.as_ref().map_or_else(Vec::new, |it| it.ambiguous.clone());
+    let ambiguous = &by_beginnings.unwrap_or_else(by_load);
     let title = if ambiguous.len() > 1 {
         format!(
             "Cannot tell which of {} holds the sessions: they are in flight together. A mix in which they vary apart, or \

@@ -9,9 +9,11 @@ mod advice;
 mod attribute;
 #[cfg(test)]
 mod background_tests;
+mod beginnings;
 mod blocking;
 pub mod concurrent;
 mod findings;
+mod interval;
 mod mechanism;
 mod nnls;
 mod observations;
@@ -32,7 +34,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use attribute::HoldInterval;
+pub use interval::HoldInterval;
 pub use pattern::HoldPattern;
 pub use statements::normalise;
 
@@ -47,6 +49,8 @@ use observations::Observations;
 pub enum FindingKind {
     /// A route holds a session across slow work.
     HeldSession,
+    /// Sessions are held in transactions that no request begins: a job's, or another application's.
+    HeldOutsideRequests,
     /// Sessions stay in a transaction after their request.
     LeakedSession,
     /// Checkouts gave up waiting for a full pool.
@@ -145,6 +149,7 @@ impl Finding {
     fn rank(&self) -> u8 {
         match self.kind {
             FindingKind::HeldSession
+            | FindingKind::HeldOutsideRequests
             | FindingKind::LeakedSession
             | FindingKind::SlowQuery
             | FindingKind::LockConvoy
@@ -214,6 +219,7 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
 
 fn under_load(seen: &Observations<'_>) -> Vec<Finding> {
     let mut findings = findings::held(seen);
+    findings.extend(findings::held_by_none(seen));
     findings.extend(findings::leaked(seen));
     findings.extend(mechanism::convoy(seen));
     findings.extend(mechanism::slow(seen));

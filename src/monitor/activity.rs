@@ -1,5 +1,5 @@
 //! The sessions one by one, from `pg_stat_activity`: who does what, and since when. Everything that polls sessions polls
-//! them by [`poll`]: the monitor ten times a second, a scan a hundred times, `watch` once.
+//! them by one query: the monitor ten times a second, a scan a hundred times, `watch` once.
 //!
 //! One row comes back, with an array for each column: PostgreSQL makes it in half the time of as many rows. It reads
 //! `pg_stat_get_activity` directly: `pg_stat_activity` is the same function joined with the databases and the roles.

@@ -82,16 +82,24 @@ struct Jump {
     by_us: i64,
 }
 
+/// The best reading is that of the shortest round trip, for so long: clocks drift by less than a millisecond meanwhile.
+const BEST_FOR_US: i64 = 10_000_000;
+
 /// Offset between the server's clock and ours.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     last: Option<ClockReading>,
+    best: Option<ClockReading>,
     jumps: Vec<Jump>,
 }
 
 impl Clocks {
     /// Takes a reading; gives an event for each clock that jumped since the last one.
     pub(super) fn observe(&mut self, now: ClockReading) -> Vec<Event> {
+        let is_better = |best: &ClockReading| now.took_us <= best.took_us || now.here_us - best.here_us > BEST_FOR_US;
+        if self.best.as_ref().is_none_or(is_better) {
+            self.best = Some(now);
+        }
         let Some(last) = self.last.replace(now) else { return Vec::new() };
         let elapsed = now.here_us - last.here_us;
         let slack = JUMP_US + now.took_us + last.took_us;
@@ -104,11 +112,23 @@ impl Clocks {
             self.jumps
                 .insert(0, Jump { before: last.server.0 + if server > 0 { elapsed } else { server }, by_us: server });
             events.push(jumped("server", server));
+            self.best = Some(now);
         }
         if local.abs() > JUMP_US {
             events.push(jumped("local", local));
         }
         events
+    }
+
+    /// Where a time of the server lies on our clock, in seconds since its beginning, and to within how much; `None` before the
+    /// first reading.
+    pub(super) fn located(&self, time: ServerTime) -> Option<(f64, f64)> {
+        let best = self.best?;
+        let half_us = best.took_us as f64 / 2.0;
+        let behind_us = best.server.0.saturating_sub(time.0);
+        // What began after the reading is not told by an age.
+        let age_s = if behind_us < 0 { behind_us as f64 / 1e6 } else { self.age_s(best.server, time) };
+        Some(((best.here_us as f64 - half_us) / 1e6 - age_s, half_us / 1e6))
     }
 
     /// The age at `now` of what began at `since`, in seconds, both as the server says; never negative. What began

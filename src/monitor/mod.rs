@@ -27,9 +27,11 @@ mod reconnecting;
 pub mod scan_poll;
 mod session_filter;
 pub mod sessions;
+mod transactions;
 mod watcher;
 mod working;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +39,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
-use crate::record::Sample;
+use crate::record::{Presence, Sample};
 use crate::scenario::Health;
 
 pub use crate::scenario::service::GaugeName;
@@ -79,6 +81,11 @@ pub struct Watch {
 pub trait Sink: Send + Sync + 'static {
     /// Takes one sample.
     fn take(&self, at: Instant, sample: Sample);
+
+    /// Requests at a moment of the last seconds, which is known to within `error`, by route; none where the load is not ours.
+    fn present_at(&self, _at: Instant, _error: Duration) -> BTreeMap<String, Presence> {
+        BTreeMap::new()
+    }
 }
 
 /// Reasons why the monitor could not watch.

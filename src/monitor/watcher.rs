@@ -16,6 +16,7 @@ use super::interval::{PollTimes, Tier, skipped};
 use super::pulse::{Pulse, feel};
 use super::reconnecting::{ReconnectingClient, Restored};
 use super::session_filter::Wanted;
+use super::transactions::{Located, Transactions};
 use super::working::Working;
 use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{
@@ -63,6 +64,7 @@ pub(super) struct Watcher {
     since: ServerTime,
     tracker: Tracker,
     longest: Longest,
+    transactions: Transactions,
     holds: Holds,
     wanted: Wanted,
     seen_others: OtherSessions,
@@ -99,6 +101,7 @@ impl Watcher {
             since: ServerTime::EVER,
             tracker: Tracker::default(),
             holds: Holds::default(),
+            transactions: Transactions::default(),
             seen_others: OtherSessions::default(),
             no_clients: Vec::new(),
             working: Working::default(),
@@ -128,6 +131,9 @@ impl Watcher {
             }
             self.times.somebody_waits(!self.waiters.is_empty());
             tick = self.times.next_tick(Instant::now());
+        }
+        for transaction in self.transactions.still_open() {
+            sink.take(Instant::now(), Sample::Transaction(transaction));
         }
         let still_open = self.tracker.end_all(EpisodeEnd::StillOpen);
         self.longest.add(still_open);
@@ -224,6 +230,7 @@ impl Watcher {
             // What was asked for by the server's old clock is not what has changed.
             self.since = ServerTime::EVER;
             self.holds.interrupted();
+            self.transactions.interrupted();
         } else {
             let clocks = &self.clocks;
             let ended = self.tracker.poll(now_s, &seen.rows, |time| now_s - clocks.age_s(seen.now, time));
@@ -231,6 +238,7 @@ impl Watcher {
             // Polls that were slowed down are no gaps.
             let gap_s = GAP_S.max(3.0 * self.times.rows_interval().as_secs_f64());
             self.holds.poll(now_s, &mut self.tracker, gap_s);
+            self.followed(now_s, &seen, gap_s, sink);
             self.since = if self.tracker.lacks_statements() { ServerTime::EVER } else { seen.began };
         }
         self.waiters = seen.rows.iter().filter(|row| row.waits_for_lock()).map(|row| row.pid).collect();
@@ -238,6 +246,23 @@ impl Watcher {
         let cost = self.times.cost(Tier::Rows, between(seen.began, seen.now));
         let sessions = self.times.sessions(seen.sessions);
         self.all_happened(cost.into_iter().chain(sessions), sink);
+    }
+
+    /// Follows the transactions; who was there at a beginning is asked as soon as it is known.
+    fn followed(&mut self, now_s: f64, seen: &ActivityPoll, gap_s: f64, sink: &dyn Sink) {
+        let (clocks, epoch) = (&self.clocks, self.watch.epoch);
+        let located = |time: ServerTime| {
+            let (at_s, error_s) = clocks.located(time).unwrap_or((now_s - clocks.age_s(seen.now, time), 0.0));
+            Located { at_s, error_s }
+        };
+        let present = |began: Located| {
+            let at = Duration::try_from_secs_f64(began.at_s).ok().map(|since| epoch + since);
+            // Before the load began nobody was there.
+            at.map(|at| sink.present_at(at, Duration::from_secs_f64(began.error_s))).unwrap_or_default()
+        };
+        for ended in self.transactions.poll(now_s, &seen.rows, gap_s, located, present) {
+            sink.take(Instant::now(), Sample::Transaction(ended));
+        }
     }
 
     async fn poll_pulse(&mut self, sink: &dyn Sink) {
@@ -348,6 +373,7 @@ impl Watcher {
     /// A poll came to nothing.
     async fn failed(&mut self, trouble: Trouble, sink: &dyn Sink) {
         self.holds.interrupted();
+        self.transactions.interrupted();
         self.times.interrupted();
         let event = self.line.failed(trouble).await;
         if self.line.link().is_none() {
@@ -366,6 +392,8 @@ impl Watcher {
             self.happened(Event::Reconnected { after_ms }, sink);
             if restarted {
                 let gone = self.tracker.end_all(EpisodeEnd::SessionGone);
+                // Of the old server's nothing more is known.
+                self.transactions = Transactions::default();
                 self.longest.add(gone);
                 self.happened(Event::ServerRestarted, sink);
             }

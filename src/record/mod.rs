@@ -6,6 +6,7 @@
 
 mod observed;
 pub mod pool_wait;
+pub mod presence;
 pub mod sample;
 pub mod scan;
 pub mod store;
@@ -20,10 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Experiment, VariantName};
 pub use observed::{MachineLoad, SessionsElsewhere, elsewhere_in_words, not_observed};
+pub use presence::Presence;
 pub use sample::{
     ActivitySample, BlockingRoot, BlockingSample, BreakdownSample, CountersSample, EpisodeEnd, EpisodeSample, Event,
     HealthSample, HoldGroup, LoadSample, OtherSessions, PgBouncerPool, PgBouncerSample, PgBouncerStats, PoolSample,
-    PulseSample, Sample, Stamped, WindowLatency,
+    PulseSample, Sample, Stamped, TransactionSample, WindowLatency,
 };
 pub use scan::ScanRecord;
 pub use summary::Summary;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::WaitHistogram;
+use super::{Presence, WaitHistogram};
 use crate::scenario::VariantName;
 
 /// A sample, and when it was taken.
@@ -30,6 +30,8 @@ pub enum Sample {
     Breakdown(BreakdownSample),
     /// One session's idle-in-transaction episode that has ended.
     Episode(EpisodeSample),
+    /// A transaction that was idle at a poll, once it is over: who was there when it began.
+    Transaction(TransactionSample),
     /// The server's own counters, once a second.
     Counters(CountersSample),
     /// Chains of sessions that wait for a lock.
@@ -114,6 +116,34 @@ pub struct HoldGroup {
     /// True if their transactions began before the load did: no request of it holds them. Left out where it is false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub earlier: bool,
+}
+
+/// A transaction that was seen idle, and the requests around its beginning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TransactionSample {
+    pub pid: i32,
+    /// `xact_start`, in seconds since the variant's load began; negative before.
+    pub began_s: f64,
+    /// Largest error of that, by the round trip of the clock's reading.
+    pub error_s: f64,
+    /// When it was over, or last seen.
+    pub ended_s: f64,
+    /// Session seconds idle in it, by the polls at which it was.
+    pub idle_s: f64,
+    /// Transactions that it stands for: where many begin between two polls, some are drawn.
+    pub weight: f64,
+    /// The statement after which it was idle the longest, by polls.
+    pub statement: String,
+    /// `application_name`.
+    pub application_name: String,
+    /// True if it was aborted when it was last seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aborted: bool,
+    /// True if it was not over when the monitor stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_open: bool,
+    /// Requests when it began, by route; routes without any are left out.
+    pub present: BTreeMap<String, Presence>,
 }
 
 /// A session that was idle in transaction, from the statement after which it was to what it did next.
@@ -258,6 +288,9 @@ pub struct LoadSample {
     pub failed: u64,
     /// Requests in flight by route; routes with none are left out.
     pub in_flight: BTreeMap<String, u32>,
+    /// The same by age, and those that have just ended; left out in records of earlier programs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub present: BTreeMap<String, Presence>,
     /// Latencies of the requests that finished since the last sample that has them: once a second, and never when none
     /// finished.
     #[serde(flatten)]

@@ -185,6 +185,7 @@ fn holds_texts(sample: &Sample) -> bool {
         Sample::Activity(_) | Sample::Pulse(_) | Sample::Counters(_) | Sample::Load(_) => false,
         Sample::Breakdown(_)
         | Sample::Episode(_)
+        | Sample::Transaction(_)
         | Sample::Blocking(_)
         | Sample::Pools(_)
         | Sample::Health(_)

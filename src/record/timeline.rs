@@ -132,6 +132,7 @@ impl Lane {
             | Sample::Breakdown(_)
             | Sample::Pulse(_)
             | Sample::Episode(_)
+            | Sample::Transaction(_)
             | Sample::Counters(_)
             | Sample::Blocking(_) => {}
         }

@@ -134,7 +134,7 @@ fn rows_of_runs_in_documents_are_rows_of_the_table() {
     let printed = table::run(&incident(), Path::new("x"), None);
     let label = |line: &str| columns(line).into_iter().next().unwrap_or_default();
     let mut labels: Vec<String> = printed.lines().map(label).collect();
-    labels.push("pool wait p50/p95/p99 (s)".to_owned());
+    labels.push("pool wait p50/p95/p99 (ms)".to_owned());
     let tables: Vec<_> =
         blocks().into_iter().filter(|(_, lines)| lines.iter().any(|it| label(it) == "throughput (rps)")).collect();
     assert!(tables.len() >= 2, "{}", tables.len());

@@ -81,7 +81,7 @@ const ROWS: [TableRow; 10] = [
         ratio: |_| None,
         issue_2318: "",
     },
-    TableRow { label: "pool wait p50/p95/p99 (s)", cell: pool_wait, ratio: |_| None, issue_2318: "" },
+    TableRow { label: "pool wait p50/p95/p99 (ms)", cell: pool_wait, ratio: |_| None, issue_2318: "" },
     TableRow { label: "pool timeouts", cell: |it| count(it.pool_timeouts), ratio: |_| None, issue_2318: "" },
 ];
 
@@ -100,7 +100,7 @@ pub(super) fn rows<'a>(
 fn pool_wait(summary: &Summary) -> String {
     let bounds = [summary.pool_wait_p50_ms, summary.pool_wait_p95_ms, summary.pool_wait_p99_ms];
     let within = if bounds.iter().any(Option::is_some) { "≤ " } else { "" };
-    format!("{within}{}", bounds.map(seconds_of_ms).join(" / "))
+    format!("{within}{}", bounds.map(whole).join(" / "))
 }
 
 /// The whole text. `width` is that of the terminal: where it is too narrow, the reference column is left out.

@@ -11,7 +11,7 @@ use super::RunError;
 use super::progress::Live;
 use crate::monitor::Sink;
 use crate::record::store::{SampleWriter, StoreError};
-use crate::record::{Sample, Stamped};
+use crate::record::{Presence, Sample, Stamped};
 use crate::scenario::VariantName;
 use crate::swarm::fleet::Fleet;
 
@@ -121,6 +121,10 @@ pub(super) struct VariantSink {
 }
 
 impl Sink for VariantSink {
+    fn present_at(&self, at: Instant, error: Duration) -> BTreeMap<String, Presence> {
+        self.fleet.present_at(at, error)
+    }
+
     fn take(&self, at: Instant, sample: Sample) {
         // The monitor says what is down; here the swarm learns of it.
         if let Sample::Health(probe) = &sample {
@@ -164,6 +168,7 @@ impl Latest {
                 self.up.insert(probe.replica, probe.up);
             }
             Sample::Breakdown(_)
+            | Sample::Transaction(_)
             | Sample::Load(_)
             | Sample::PgBouncer(_)
             | Sample::Event(_)

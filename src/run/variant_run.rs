@@ -158,12 +158,15 @@ impl VariantRun<'_> {
             }
             let (finished, failed) = view.recorder().counts();
             let users = view.users();
-            let mut load = LoadSample { users, finished, failed, in_flight: view.fleet().in_flight(), latency: None };
+            let (fleet, now) = (view.fleet(), Instant::now());
+            let present = fleet.present_at(now, Duration::ZERO);
+            let mut load =
+                LoadSample { users, finished, failed, in_flight: fleet.in_flight(), present, ..LoadSample::default() };
             if window_taken.elapsed() >= LATENCY_WINDOW {
                 load.latency = view.recorder().take_window();
                 window_taken = Instant::now();
             }
-            sink.take(Instant::now(), Sample::Load(load));
+            sink.take(now, Sample::Load(load));
             let since = shown.elapsed();
             if since >= PROGRESS_INTERVAL {
                 if clock.phase(Instant::now()) == Phase::Steady {

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
 use super::SwarmError;
+use super::request_log::RequestLog;
+use crate::record::Presence;
 use crate::scenario::Balance;
 
 /// All replicas, and the requests in flight.
@@ -15,6 +18,8 @@ pub struct Fleet {
     replicas: Vec<Replica>,
     /// Requests in flight, by the route's place among the plan's labels.
     in_flight: Vec<AtomicU32>,
+    /// Their beginnings and ends, in the same order.
+    logs: Vec<RequestLog>,
     labels: Arc<[String]>,
 }
 
@@ -38,6 +43,7 @@ impl Fleet {
         Ok(Self {
             replicas: urls.iter().map(target).collect::<Result<_, SwarmError>>()?,
             in_flight: labels.iter().map(|_| AtomicU32::new(0)).collect(),
+            logs: labels.iter().map(|_| RequestLog::default()).collect(),
             labels,
         })
     }
@@ -63,13 +69,21 @@ impl Fleet {
             .collect()
     }
 
+    /// Who was there at a moment of the last seconds, which is known to within `error`: requests by route; routes without
+    /// any are left out.
+    pub fn present_at(&self, at: Instant, error: Duration) -> BTreeMap<String, Presence> {
+        let of = |log: &RequestLog| log.present_at(at, error);
+        let all = self.labels.iter().zip(self.logs.iter().map(of));
+        all.filter(|(_, presence)| !presence.is_empty()).map(|(label, presence)| (label.clone(), presence)).collect()
+    }
+
     /// Counts a request to the replica of this place, for the route of that one, as in flight until what is returned is
     /// dropped.
     pub(super) fn board(&self, replica: usize, route: usize) -> Boarded<'_> {
-        let (target, by_route) = (&self.replicas[replica], &self.in_flight[route]);
+        let (target, by_route, log) = (&self.replicas[replica], &self.in_flight[route], &self.logs[route]);
         target.in_flight.fetch_add(1, Ordering::Relaxed);
         by_route.fetch_add(1, Ordering::Relaxed);
-        Boarded { target, by_route }
+        Boarded { target, by_route, log, place: log.begin(Instant::now()) }
     }
 
     /// Chooses a replica for a request of the user whose own is `home`: among those that are up, all when none is, since a
@@ -98,6 +112,8 @@ impl Replica {
 pub(super) struct Boarded<'a> {
     target: &'a Replica,
     by_route: &'a AtomicU32,
+    log: &'a RequestLog,
+    place: usize,
 }
 
 impl Boarded<'_> {
@@ -111,6 +127,7 @@ impl Drop for Boarded<'_> {
     fn drop(&mut self) {
         self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.by_route.fetch_sub(1, Ordering::Relaxed);
+        self.log.end(self.place, Instant::now());
     }
 }
 

@@ -28,6 +28,7 @@ mod outcome;
 mod plan;
 mod profile;
 pub mod recorder;
+mod request_log;
 mod scan_user;
 mod schedule;
 mod service;

@@ -1,22 +1,27 @@
 //! Everything that was seen of a case, put side by side once.
 
+mod begun;
+
 use std::collections::BTreeMap;
 
-use super::Case;
-use super::attribute::{Attribution, HoldInterval, RouteHold, attribute};
-use super::blocking::{WaitQueue, roots};
-use super::regression::AttributionInput;
-use super::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
-use super::timeline::{LoadTimeline, TimelineRow};
+use crate::diagnose::Case;
+use crate::diagnose::attribute::{Attribution, RouteHold, attribute};
+use crate::diagnose::blocking::{WaitQueue, roots};
+use crate::diagnose::interval::HoldInterval;
+use crate::diagnose::regression::AttributionInput;
+use crate::diagnose::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
+use crate::diagnose::timeline::{LoadTimeline, TimelineRow};
 use crate::record::{BreakdownSample, HoldGroup, PgBouncerPool, Sample, SeenBy};
 use crate::texts::PatternCounts;
 use crate::units::Span;
+pub(in crate::diagnose) use begun::BegunHolds;
+use begun::Which;
 
 /// A transaction that is so many times older than the longest request, and a second more, belongs to none.
 const OUTLIVES: f64 = 1.5;
 
 /// No known pattern holds more than four sessions for a request. Where more go with it, they stay when it is done.
-pub(super) const STAY: f64 = 4.5;
+pub(in crate::diagnose) const STAY: f64 = 4.5;
 
 /// Share of the polls below which something seen is an accident.
 const LASTS: f64 = 0.2;
@@ -30,25 +35,29 @@ const MOSTLY: f64 = 0.5;
 /// From this share of named sessions on, the application's own word is taken instead of the regression.
 const NAMED: f64 = 0.8;
 
-pub(super) struct Observations<'a> {
-    pub(super) case: Case<'a>,
-    pub(super) timeline: LoadTimeline,
-    pub(super) breakdowns: Vec<(f64, &'a BreakdownSample)>,
-    pub(super) statements: Vec<StatementHold>,
+pub(in crate::diagnose) struct Observations<'a> {
+    pub(in crate::diagnose) case: Case<'a>,
+    pub(in crate::diagnose) timeline: LoadTimeline,
+    pub(in crate::diagnose) breakdowns: Vec<(f64, &'a BreakdownSample)>,
+    pub(in crate::diagnose) statements: Vec<StatementHold>,
     /// Result of the regression.
-    pub(super) attribution: Option<Attribution>,
+    pub(in crate::diagnose) attribution: Option<Attribution>,
+    /// Result of the beginnings; `None` of records without them.
+    pub(in crate::diagnose) begun: Option<BegunHolds>,
+    /// The same of the transactions that outlive every request.
+    pub(in crate::diagnose) leaks_begun: Option<BegunHolds>,
     /// Hold time as the application states it; `None` when it states nothing.
-    pub(super) exact: Option<Vec<RouteHold>>,
+    pub(in crate::diagnose) exact: Option<Vec<RouteHold>>,
     /// Error texts of the record and of the logs.
-    pub(super) texts: PatternCounts,
+    pub(in crate::diagnose) texts: PatternCounts,
     /// Roots of lock queues, most waiting first.
-    pub(super) roots: Vec<WaitQueue>,
+    pub(in crate::diagnose) roots: Vec<WaitQueue>,
     /// Statements whose transactions outlive every request.
-    pub(super) leaks: Vec<usize>,
+    pub(in crate::diagnose) leaks: Vec<usize>,
 }
 
 impl<'a> Observations<'a> {
-    pub(super) fn of(case: Case<'a>) -> Self {
+    pub(in crate::diagnose) fn of(case: Case<'a>) -> Self {
         let phases = case.variant.phases;
         let samples: Vec<_> = case.samples.iter().filter(|stamped| stamped.variant == case.scope).collect();
         let of = if case.is_watched() { LoadTimeline::watched } else { LoadTimeline::of };
@@ -71,6 +80,8 @@ impl<'a> Observations<'a> {
             breakdowns,
             statements,
             attribution: None,
+            begun: None,
+            leaks_begun: None,
             exact: None,
             texts,
             roots,
@@ -80,11 +91,13 @@ impl<'a> Observations<'a> {
         seen.leaks = seen.leaks();
         seen.beside_polls(Self::leaked_at, |row| &mut row.leaked);
         seen.attribution = seen.attribute(TimelineRow::held).map(|it| it.of_all(seen.idle_s()));
+        seen.begun = seen.begun(Which::Held);
+        seen.leaks_begun = seen.begun(Which::Leaked);
         seen.exact = seen.exact();
         seen
     }
 
-    pub(super) fn attribute(&self, of: fn(&TimelineRow) -> f64) -> Option<Attribution> {
+    pub(in crate::diagnose) fn attribute(&self, of: fn(&TimelineRow) -> f64) -> Option<Attribution> {
         attribute(&AttributionInput {
             timeline: &self.timeline,
             steady_s: self.steady_s(),
@@ -93,48 +106,48 @@ impl<'a> Observations<'a> {
         })
     }
 
-    pub(super) fn steady_s(&self) -> (f64, f64) {
+    pub(in crate::diagnose) fn steady_s(&self) -> (f64, f64) {
         (self.case.variant.phases.steady_from_s, self.case.variant.phases.steady_to_s)
     }
 
     /// Requests of a route that finished in the steady phase.
-    pub(super) fn finished(&self, route: &str) -> u64 {
+    pub(in crate::diagnose) fn finished(&self, route: &str) -> u64 {
         self.case.variant.routes.iter().find(|it| it.route == route).map_or(0, |it| it.requests)
     }
 
     /// Idle-in-transaction session seconds over the steady phase.
-    pub(super) fn idle_s(&self) -> f64 {
+    pub(in crate::diagnose) fn idle_s(&self) -> f64 {
         let (from_s, to_s) = self.steady_s();
         self.timeline.integral(from_s, to_s, TimelineRow::idle)
     }
 
     /// Sessions that may be open; where nobody says, as many as were ever open.
-    pub(super) fn capacity(&self) -> f64 {
+    pub(in crate::diagnose) fn capacity(&self) -> f64 {
         let open = || self.timeline.rows.iter().map(|row| row.activity.sessions).max().unwrap_or(0);
         f64::from(self.case.capacity().unwrap_or_else(open))
     }
 
     /// Share of the steady phase that lies between polls that are no gap apart.
-    pub(super) fn share_watched(&self) -> f64 {
+    pub(in crate::diagnose) fn share_watched(&self) -> f64 {
         let (from_s, to_s) = self.steady_s();
         let lasted_s = to_s - from_s;
         if lasted_s > 0.0 { self.timeline.integral(from_s, to_s, |_| 1.0) / lasted_s } else { 1.0 }
     }
 
     /// True if a pool was full at any time.
-    pub(super) fn saturated(&self) -> bool {
+    pub(in crate::diagnose) fn saturated(&self) -> bool {
         self.timeline.rows.iter().any(|row| row.saturated)
     }
 
     /// Share of the idle sessions that were in an aborted transaction.
-    pub(super) fn aborted(&self) -> f64 {
+    pub(in crate::diagnose) fn aborted(&self) -> f64 {
         let sum = |value: fn(&TimelineRow) -> f64| self.timeline.rows.iter().map(value).sum::<f64>();
         let idle = sum(TimelineRow::idle);
         if idle > 0.0 { sum(|row| f64::from(row.activity.idle_in_transaction_aborted)) / idle } else { 0.0 }
     }
 
     /// Samples of the pools' gauges.
-    pub(super) fn pools(&self) -> impl Iterator<Item = &'a crate::record::PoolSample> + use<'a> {
+    pub(in crate::diagnose) fn pools(&self) -> impl Iterator<Item = &'a crate::record::PoolSample> + use<'a> {
         let (scope, until_s) = (self.case.scope, self.case.variant.phases.steady_to_s);
         let own = self.case.samples.iter().filter(move |it| it.variant == scope && (0.0..=until_s).contains(&it.at_s));
         own.filter_map(|stamped| match &stamped.sample {
@@ -144,7 +157,7 @@ impl<'a> Observations<'a> {
     }
 
     /// Share of the time under load in which requests were in flight, and not one finished within a second.
-    pub(super) fn share_standing_still(&self) -> f64 {
+    pub(in crate::diagnose) fn share_standing_still(&self) -> f64 {
         let (scope, until_s) = (self.case.scope, self.case.variant.phases.steady_to_s);
         let own = self.case.samples.iter().filter(|it| it.variant == scope && (0.0..=until_s).contains(&it.at_s));
         let loads = own.filter_map(|stamped| match &stamped.sample {
@@ -174,7 +187,7 @@ impl<'a> Observations<'a> {
     }
 
     /// Share of the health probes under load that failed; `None` where nobody probes.
-    pub(super) fn share_of_failed_probes(&self) -> Option<f64> {
+    pub(in crate::diagnose) fn share_of_failed_probes(&self) -> Option<f64> {
         let (scope, until_s) = (self.case.scope, self.case.variant.phases.steady_to_s);
         let own = self.case.samples.iter().filter(|it| it.variant == scope && (0.0..=until_s).contains(&it.at_s));
         let probes: Vec<bool> = own
@@ -188,7 +201,7 @@ impl<'a> Observations<'a> {
     }
 
     /// The pools of `PgBouncer`, at each look that it answered.
-    pub(super) fn pgbouncer_pools(&self) -> impl Iterator<Item = &'a [PgBouncerPool]> + use<'a> {
+    pub(in crate::diagnose) fn pgbouncer_pools(&self) -> impl Iterator<Item = &'a [PgBouncerPool]> + use<'a> {
         let scope = self.case.scope;
         let own = self.case.samples.iter().filter(move |it| it.variant == scope);
         own.filter_map(|stamped| match &stamped.sample {
@@ -201,13 +214,7 @@ impl<'a> Observations<'a> {
     /// there only the clients' timeout bounds their age. In a service that stands still not even that: it goes on with
     /// what its clients gave up, once it goes on.
     fn leaks(&self) -> Vec<usize> {
-        let finished_ms = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
-        // What the end of the load has cut off may have been the slowest.
-        let slowest_s = self.case.variant.generator.cut_off_oldest_s.unwrap_or(0.0).max(finished_ms / 1e3);
-        let timeout_s = self.case.record.scenario.client_timeout().map_or(0.0, Span::secs);
-        let longest_s = if self.saturated() { timeout_s.max(slowest_s) } else { slowest_s };
-        let bounded = longest_s > 0.0 && !(self.given_up() && self.share_standing_still() >= STILL);
-        let old = |hold: &StatementHold| bounded && hold.oldest_s > OUTLIVES * longest_s + 1.0;
+        let old = |hold: &StatementHold| self.outlives_s().is_some_and(|longest_s| hold.oldest_s > longest_s);
         let outlive: Vec<usize> = (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect();
         if outlive.is_empty() && self.outnumbered() {
             let mostly = |index: &usize| self.statements[*index].share >= MOSTLY;
@@ -216,8 +223,26 @@ impl<'a> Observations<'a> {
         outlive
     }
 
+    /// The age from which on a transaction outlives every request; `None` where none bounds it.
+    pub(in crate::diagnose) fn outlives_s(&self) -> Option<f64> {
+        let finished_ms = self.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
+        // What the end of the load has cut off may have been the slowest.
+        let slowest_s = self.case.variant.generator.cut_off_oldest_s.unwrap_or(0.0).max(finished_ms / 1e3);
+        let timeout_s = self.case.record.scenario.client_timeout().map_or(0.0, Span::secs);
+        let longest_s = if self.saturated() { timeout_s.max(slowest_s) } else { slowest_s };
+        let bounded = longest_s > 0.0 && !(self.given_up() && self.share_standing_still() >= STILL);
+        bounded.then_some(OUTLIVES * longest_s + 1.0)
+    }
+
+    /// The routes that hold: as the application states them, else by the beginnings, else by the regression.
+    pub(in crate::diagnose) fn holders(&self) -> &[RouteHold] {
+        let by_load = self.attribution.as_ref().map_or(&[][..], |it| &it.holders);
+        let by_beginnings = self.begun.as_ref().map(|it| it.holders.as_slice());
+        self.exact.as_deref().or(by_beginnings).unwrap_or(by_load)
+    }
+
     /// True if clients gave requests up.
-    pub(super) fn given_up(&self) -> bool {
+    pub(in crate::diagnose) fn given_up(&self) -> bool {
         // Records without the figure have the client's text for it.
         let by_text = || self.case.variant.errors.iter().any(|error| error.text.starts_with("no answer within"));
         self.case.variant.generator.given_up.map_or_else(by_text, |requests| requests > 0)
@@ -255,7 +280,7 @@ impl<'a> Observations<'a> {
     }
 
     /// The most of them at one time.
-    pub(super) fn earlier(&self) -> f64 {
+    pub(in crate::diagnose) fn earlier(&self) -> f64 {
         (0..self.breakdowns.len()).map(|at| self.earlier_at(at)).fold(0.0, f64::max)
     }
 
@@ -278,7 +303,7 @@ impl<'a> Observations<'a> {
         let idle_s = self.idle_s();
         let mut holds: Vec<RouteHold> =
             series.into_iter().map(|(route, counts)| self.named_hold(route, &counts, all, idle_s)).collect();
-        holds.retain(super::attribute::matters);
+        holds.retain(crate::diagnose::attribute::matters);
         holds.sort_by(|a, b| b.idle_s.total_cmp(&a.idle_s));
         Some(holds)
     }
@@ -286,7 +311,7 @@ impl<'a> Observations<'a> {
     fn named_hold(&self, route: String, counts: &[f64], all: f64, idle_s: f64) -> RouteHold {
         let (from_s, to_s) = self.steady_s();
         let share = counts.iter().sum::<f64>() / all;
-        let error = super::regression::relative_error(counts);
+        let error = crate::diagnose::regression::relative_error(counts);
         let around =
             |value: f64| HoldInterval { value, low: (value * (1.0 - error)).max(0.0), high: value * (1.0 + error) };
         let index = self.timeline.routes.iter().position(|it| *it == route);
@@ -300,13 +325,22 @@ impl<'a> Observations<'a> {
             idle_s: share * idle_s,
             route,
             like_constant: false,
+            begun: None,
         }
     }
 
     /// Which statements a holder's sessions ended with: of each statement, the part that goes with this route among
     /// `holders`; most first.
-    pub(super) fn statements_of(&self, route: &str, holders: &[RouteHold]) -> Vec<(&StatementHold, f64)> {
-        let weight = |hold: &StatementHold| self.part(hold, route, holders) * hold.idle_s;
+    pub(in crate::diagnose) fn statements_of(&self, route: &str, holders: &[RouteHold]) -> Vec<(&StatementHold, f64)> {
+        let begun = self.begun.as_ref().filter(|_| self.exact.is_none());
+        let by_beginnings = |hold: &StatementHold| {
+            let (begun, holder) = begun.zip(holders.iter().find(|it| it.route == route))?;
+            let statements = &holder.begun.as_ref()?.statements;
+            let mine = statements.iter().filter(|(place, _)| begun.statements[*place] == hold.statement);
+            Some(mine.map(|(_, seconds)| seconds).sum::<f64>())
+        };
+        let by_load = |hold: &StatementHold| self.part(hold, route, holders) * hold.idle_s;
+        let weight = |hold: &StatementHold| by_beginnings(hold).unwrap_or_else(|| by_load(hold));
         let candidates = self.statements.iter().enumerate().filter(|(index, _)| !self.leaks.contains(index));
         let mut parts: Vec<(&StatementHold, f64)> =
             candidates.map(|(_, hold)| (hold, weight(hold))).filter(|(_, weight)| *weight > 0.0).collect();
@@ -319,13 +353,12 @@ impl<'a> Observations<'a> {
     }
 
     /// The route whose requests leave nearly all idle sessions with this last statement.
-    pub(super) fn route_of(&self, statement: &str) -> Option<String> {
+    pub(in crate::diagnose) fn route_of(&self, statement: &str) -> Option<String> {
         let hold = self.statements.iter().find(|it| it.statement == statement)?;
         if let Some((route, _)) = hold.routes.iter().find(|(_, idle_s)| **idle_s >= NAMED * hold.idle_s) {
             return Some(route.clone());
         }
-        let by_load = self.attribution.as_ref().map_or(&[][..], |it| &it.holders);
-        let holders = self.exact.as_deref().unwrap_or(by_load);
+        let holders = self.holders();
         let mut of_it = holders.iter().filter(|holder| self.part(hold, &holder.route, holders) >= NAMED);
         of_it.next().map(|holder| holder.route.clone())
     }
@@ -344,7 +377,7 @@ impl<'a> Observations<'a> {
             .filter_map(|holder| self.timeline.routes.iter().position(|it| *it == holder.route))
             .collect();
         let Some(mine) = columns.iter().position(|column| self.timeline.routes[*column] == route) else { return 0.0 };
-        let mut normal = super::nnls::Normal::new(columns.len());
+        let mut normal = crate::diagnose::nnls::Normal::new(columns.len());
         let mut sums = vec![0.0; columns.len()];
         for (at_s, sessions) in &hold.series {
             let Some(row) = self.timeline.nearest(*at_s) else { continue };

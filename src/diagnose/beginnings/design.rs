@@ -1,0 +1,188 @@
+//! Beginnings and the moments around them as columns, and the most likely λ.
+
+use super::{Beginning, Moment, Role};
+use crate::record::Presence;
+use crate::record::presence::{CLASSES, IN_FLIGHT};
+
+/// Moments on both sides of a beginning that it is compared with, in seconds.
+const AROUND_S: f64 = 8.0;
+
+/// Iterations of a fit, and the gain below which it has ended.
+const ITERATIONS: usize = 200;
+const GAIN: f64 = 1e-4;
+
+/// The constant's λ beside the largest one.
+const LEAST_CONSTANT: f64 = 1e-6;
+
+/// One class of one route, or the constant.
+pub(super) type Column = usize;
+
+/// Values that are not zero, by column.
+pub(super) type Columns = Vec<(Column, f64)>;
+
+/// Beginnings and the moments around them, as columns.
+pub(super) struct Design {
+    cases: Vec<Case>,
+    pub(super) routes: usize,
+}
+
+/// One beginning.
+struct Case {
+    /// Its columns that are not zero.
+    own: Columns,
+    /// The same of the mean of the moments around it.
+    around: Columns,
+    weight: f64,
+}
+
+impl Design {
+    pub(super) fn new(beginnings: &[Beginning], moments: &[Moment], routes: usize) -> Self {
+        let mut sums = Window::new(moments, routes);
+        let cases = beginnings.iter().map(|it| {
+            let own = columns(&it.present);
+            let around = sums.mean_around(it.at_s, &own);
+            Case { own, around, weight: it.weight }
+        });
+        Self { cases: cases.collect(), routes }
+    }
+
+    fn constant(&self) -> Column {
+        self.routes * CLASSES
+    }
+
+    /// A beginning's columns, and the mean around it.
+    pub(super) fn case(&self, case: usize) -> (&Columns, &Columns) {
+        (&self.cases[case].own, &self.cases[case].around)
+    }
+
+    /// The λ of the groups and the constant that make the beginnings the most likely, and the log-likelihood.
+    pub(super) fn fit(&self, groups: &[Group]) -> Fit {
+        self.fit_from(groups, LEAST_CONSTANT, 1.0)
+    }
+
+    /// The same where next to nothing begins by itself.
+    pub(super) fn fit_without_constant(&self, groups: &[Group]) -> Fit {
+        self.fit_from(groups, LEAST_CONSTANT, LEAST_CONSTANT)
+    }
+
+    /// The constant's λ is kept between two shares of the largest one.
+    fn fit_from(&self, groups: &[Group], least: f64, most: f64) -> Fit {
+        let mut used = vec![false; self.constant() + 1];
+        used[self.constant()] = true;
+        for group in groups {
+            used[columns_of(*group)].fill(true);
+        }
+        let kept = |columns: &[(Column, f64)]| columns.iter().copied().filter(|(it, _)| used[*it]).collect();
+        let kept = |case: &Case| Case { own: kept(&case.own), around: kept(&case.around), weight: case.weight };
+        let cases: Vec<Case> = self.cases.iter().map(kept).collect();
+        let mut lambda: Vec<f64> = used.iter().map(|used| f64::from(u8::from(*used))).collect();
+        let mut best = f64::NEG_INFINITY;
+        let (mut up, mut down) = (vec![0.0; lambda.len()], vec![0.0; lambda.len()]);
+        for _ in 0..ITERATIONS {
+            up.fill(0.0);
+            down.fill(0.0);
+            let mut likelihood = 0.0;
+            // The constant is in every one of them.
+            for Case { own, around, weight } in &cases {
+                let (rate, mean) = (intensity(own, &lambda), intensity(around, &lambda));
+                likelihood += weight * (rate / mean).ln();
+                for (column, value) in own {
+                    up[*column] += weight * value / rate;
+                }
+                for (column, value) in around {
+                    down[*column] += weight * value / mean;
+                }
+            }
+            let gained = likelihood - best;
+            best = best.max(likelihood);
+            if gained < GAIN {
+                break;
+            }
+            for (column, value) in lambda.iter_mut().enumerate() {
+                *value *= if down[column] > 0.0 { up[column] / down[column] } else { 0.0 };
+            }
+            // Only their ratios are known; the constant never vanishes, so that no beginning is impossible.
+            let largest = lambda.iter().copied().fold(0.0, f64::max);
+            for value in &mut lambda {
+                *value /= largest;
+            }
+            lambda[self.constant()] = lambda[self.constant()].clamp(least, most);
+        }
+        Fit { lambda, likelihood: best }
+    }
+
+    /// The probability that a beginning is of a group.
+    pub(super) fn share_of(&self, case: usize, group: Group, lambda: &[f64]) -> f64 {
+        let own = &self.cases[case].own;
+        let (all, range) = (intensity(own, lambda), columns_of(group));
+        let mine: f64 = own.iter().filter(|(column, _)| range.contains(column)).map(|(c, v)| lambda[*c] * v).sum();
+        if all > 0.0 { mine / all } else { 0.0 }
+    }
+}
+
+/// A role of a route.
+pub(super) type Group = (usize, Role);
+
+/// The most likely λ.
+pub(super) struct Fit {
+    /// By column, relative to the largest one.
+    pub(super) lambda: Vec<f64>,
+    pub(super) likelihood: f64,
+}
+
+/// The columns of a route's role.
+pub(super) fn columns_of((route, role): Group) -> std::ops::Range<Column> {
+    let first = route * CLASSES;
+    match role {
+        Role::During => first..first + IN_FLIGHT,
+        Role::After => first + IN_FLIGHT..first + CLASSES,
+    }
+}
+
+fn intensity(columns: &[(Column, f64)], lambda: &[f64]) -> f64 {
+    columns.iter().map(|(column, value)| lambda[*column] * value).sum()
+}
+
+/// What is not zero, and the constant.
+fn columns(present: &[Presence]) -> Vec<(Column, f64)> {
+    let of = present.iter().enumerate().flat_map(|(route, presence)| {
+        presence.0.into_iter().enumerate().map(move |(class, count)| (route * CLASSES + class, count))
+    });
+    of.filter(|(_, count)| *count > 0.0).chain([(present.len() * CLASSES, 1.0)]).collect()
+}
+
+/// Running sums over moments, to have their mean around any time.
+struct Window<'a> {
+    moments: &'a [Moment],
+    /// Of the first so many moments, each column's sum.
+    sums: Vec<Vec<f64>>,
+    columns: usize,
+}
+
+impl<'a> Window<'a> {
+    fn new(moments: &'a [Moment], routes: usize) -> Self {
+        let columns_count = routes * CLASSES + 1;
+        let mut sums = vec![vec![0.0; columns_count]];
+        for moment in moments {
+            let mut next = sums[sums.len() - 1].clone();
+            for (column, value) in columns(&moment.present) {
+                next[column] += value;
+            }
+            sums.push(next);
+        }
+        Self { moments, sums, columns: columns_count }
+    }
+
+    /// The mean of the moments around a time, its own among them.
+    fn mean_around(&mut self, at_s: f64, own: &[(Column, f64)]) -> Vec<(Column, f64)> {
+        let from = self.moments.partition_point(|it| it.at_s < at_s - AROUND_S);
+        let to = self.moments.partition_point(|it| it.at_s <= at_s + AROUND_S);
+        let mut mean: Vec<f64> =
+            (0..self.columns).map(|column| self.sums[to][column] - self.sums[from][column]).collect();
+        for (column, value) in own {
+            mean[*column] += value;
+        }
+        let count = (to - from + 1) as f64;
+        mean.into_iter().enumerate().map(|(column, sum)| (column, sum / count)).filter(|(_, it)| *it > 0.0).collect()
+    }
+}

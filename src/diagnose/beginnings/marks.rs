@@ -1,0 +1,79 @@
+//! Whose each beginning is: who was there, how long it was idle, and after which statement.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Beginning;
+use super::design::{Design, Group};
+
+/// Rounds of the assignment.
+const ASSIGNED_IN: usize = 30;
+
+/// The probability that each beginning is of each group, the rest being nobody's. Who was there says most; how long a
+/// transaction was idle, and after which statement, say more: each source has its own (a mixture whose marks are independent,
+/// by expectation and maximization).
+pub(super) fn assign(design: &Design, beginnings: &[Beginning], groups: &[Group], lambda: &[f64]) -> Vec<Vec<f64>> {
+    let there: Vec<Vec<f64>> = (0..beginnings.len())
+        .map(|case| {
+            let of_groups: Vec<f64> = groups.iter().map(|group| design.share_of(case, *group, lambda)).collect();
+            let nobody = (1.0 - of_groups.iter().sum::<f64>()).max(0.0);
+            of_groups.into_iter().chain([nobody]).collect()
+        })
+        .collect();
+    let marks: Vec<[usize; 2]> = beginnings.iter().map(|it| [it.statement, duration_class(it.idle_s)]).collect();
+    let mut parts = there.clone();
+    for _ in 0..ASSIGNED_IN {
+        let seen = Marks::of(beginnings, &marks, &parts, groups.len() + 1);
+        for (case, part) in parts.iter_mut().enumerate() {
+            let likely = |source: usize| there[case][source] * seen.probability(source, marks[case]);
+            let all: f64 = (0..=groups.len()).map(likely).sum();
+            part.iter_mut()
+                .enumerate()
+                .for_each(|(source, it)| *it = if all > 0.0 { likely(source) / all } else { 0.0 });
+        }
+    }
+    (0..groups.len()).map(|group| parts.iter().map(|part| part[group]).collect()).collect()
+}
+
+/// Classes of idle time, a factor of two apart.
+fn duration_class(idle_s: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 20")]
+    let class = (idle_s.max(0.01) / 0.01).log2().clamp(0.0, 20.0) as usize;
+    class
+}
+
+/// How often each source has each statement and each class of idle time.
+struct Marks {
+    /// By source and mark: by place of the mark's kind.
+    counts: [BTreeMap<(usize, usize), f64>; 2],
+    totals: Vec<f64>,
+    different: [f64; 2],
+}
+
+impl Marks {
+    fn of(beginnings: &[Beginning], marks: &[[usize; 2]], parts: &[Vec<f64>], sources: usize) -> Self {
+        let mut counts = [BTreeMap::new(), BTreeMap::new()];
+        let mut totals = vec![0.0; sources];
+        for ((it, mark), part) in beginnings.iter().zip(marks).zip(parts) {
+            for (source, part) in part.iter().enumerate() {
+                totals[source] += it.weight * part;
+                for kind in 0..2 {
+                    *counts[kind].entry((source, mark[kind])).or_default() += it.weight * part;
+                }
+            }
+        }
+        let different = |kind: usize| {
+            let all: BTreeSet<usize> = marks.iter().map(|mark| mark[kind]).collect();
+            all.len() as f64
+        };
+        Self { counts, totals, different: [different(0), different(1)] }
+    }
+
+    /// Half a count more for each mark: what a source has not shown yet is not impossible.
+    fn probability(&self, source: usize, mark: [usize; 2]) -> f64 {
+        let of_kind = |kind: usize| {
+            let count = self.counts[kind].get(&(source, mark[kind])).copied().unwrap_or(0.0);
+            (count + 0.5) / (self.totals[source] + 0.5 * self.different[kind])
+        };
+        of_kind(0) * of_kind(1)
+    }
+}

@@ -1,0 +1,268 @@
+//! Attribution by beginnings: whoever holds a transaction was there when it began.
+//!
+//! At each beginning it is known which requests were in flight, by age, and which had just ended (`record::presence`); the same is
+//! known of moments in between. A beginning is of a route with a probability that is proportional to `Σ λ × present` over the
+//! route's classes, against a `λ₀` for what begins whatever is asked for: a job, a neighbour. The λ ≥ 0 are those that
+//! make the beginnings the most likely among the moments around them (the conditional likelihood of a case-crossover
+//! design: Maclure 1991; Langholz and Goldstein 1996), so that a rate that changes over minutes, as of a pool that fills up,
+//! tells nothing and distorts nothing. The maximum is found by a minorize–maximize iteration, which never makes it worse.
+//!
+//! Routes are taken in one by one, as long as each makes the beginnings more likely than chance would. None of it needs a hold
+//! to end with its response, a pool with room, or a loop that turns.
+
+mod design;
+mod marks;
+
+use super::interval::HoldInterval;
+use crate::record::Presence;
+use design::{Column, Design, Fit, Group};
+use marks::assign;
+
+/// Twice the log-likelihood that a group of classes has to add: the 1 − 0.001/50 quantile of χ² with as many degrees of
+/// freedom as a route in flight has classes (4).
+const NAMED_AT: f64 = 28.0;
+
+/// As much less is as good as the best, for who might be meant instead.
+const AS_GOOD: f64 = 12.0;
+
+/// Fewer beginnings than this name nobody.
+const FEWEST: usize = 3;
+
+/// A share of the idle time below which nobody is named.
+const LEAST_SHARE: f64 = 0.05;
+
+/// Beginnings that are weighed at most; of more, every so many.
+const WEIGHED_MAX: usize = 1500;
+
+/// A transaction's beginning.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Beginning {
+    pub(super) at_s: f64,
+    /// By the route's place.
+    pub(super) present: Vec<Presence>,
+    /// Place of its last statement among all.
+    pub(super) statement: usize,
+    /// Session seconds that it was idle, and transactions that it stands for.
+    pub(super) idle_s: f64,
+    pub(super) weight: f64,
+}
+
+/// Who was there at a moment that was not chosen for a beginning.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Moment {
+    pub(super) at_s: f64,
+    pub(super) present: Vec<Presence>,
+}
+
+/// How a route has to do with beginnings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    /// They lie within its requests.
+    During,
+    /// They follow its responses: a task that it leaves behind.
+    After,
+}
+
+/// What is said of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Begun {
+    pub(super) route: usize,
+    pub(super) role: Role,
+    /// Of all idle seconds, 0–1, with the error of the assignment.
+    pub(super) share: HoldInterval,
+    /// Transactions that it began.
+    pub(super) transactions: f64,
+    /// Twice the log-likelihood that it adds.
+    pub(super) strength: f64,
+    /// Of the transactions that it began, those at whose beginning it was in flight, and how many that would be by chance.
+    pub(super) alibi: Alibi,
+    /// Routes that might be meant as well, by their places.
+    pub(super) or_else: Vec<usize>,
+    /// Its idle seconds by last statement, most first.
+    pub(super) statements: Vec<(usize, f64)>,
+}
+
+/// In flight at so many beginnings of so many; by chance it would be so many.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Alibi {
+    pub(super) present: f64,
+    pub(super) of: f64,
+    pub(super) by_chance: f64,
+}
+
+/// The result.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ByBeginnings {
+    /// Routes that begin transactions, most idle seconds first.
+    pub(super) routes: Vec<Begun>,
+    /// Share of the idle seconds in transactions that no request begins, 0–1.
+    pub(super) begun_by_none: f64,
+    /// Twice the log-likelihood that is lost where every beginning must be of a route that is in flight or has just been.
+    pub(super) none_strength: f64,
+    /// The last statements of those, most idle seconds first.
+    pub(super) none_statements: Vec<(usize, f64)>,
+    /// Beginnings that were weighed.
+    pub(super) beginnings: usize,
+    /// Routes of which one or more must begin them, where none can be named.
+    pub(super) ambiguous: Vec<usize>,
+}
+
+/// Attributes the beginnings of transactions; `None` where there are too few of them, or no moments to compare with.
+pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: usize) -> Option<ByBeginnings> {
+    if beginnings.len() < FEWEST || moments.is_empty() || routes == 0 {
+        return None;
+    }
+    let thinned = thinned(beginnings);
+    let design = Design::new(&thinned, moments, routes);
+    let selected = select(&design);
+    let groups: Vec<Group> = selected.iter().map(|(group, _)| *group).collect();
+    let fit = design.fit(&groups);
+    let parts = assign(&design, &thinned, &groups, &fit.lambda);
+    let total_s: f64 = thinned.iter().map(|it| it.weight * it.idle_s).sum();
+    let mut begun: Vec<Begun> = selected
+        .iter()
+        .zip(&parts)
+        .map(|((group, strength), parts)| Begun {
+            route: group.0,
+            role: group.1,
+            share: share(&thinned, parts, total_s),
+            transactions: thinned.iter().zip(parts).map(|(it, part)| it.weight * part).sum(),
+            strength: *strength,
+            alibi: alibi(&design, &thinned, *group, parts),
+            or_else: or_else(&design, &groups, *group, &fit),
+            statements: statements(&thinned, |case| parts[case]),
+        })
+        .collect();
+    begun.retain(|it| it.share.value >= LEAST_SHARE);
+    begun.sort_by(|a, b| b.share.value.total_cmp(&a.share.value));
+    let attributed: f64 = begun.iter().map(|it| it.share.value).sum();
+    let ambiguous = if begun.is_empty() { ambiguous(&design) } else { Vec::new() };
+    let of_nobody = |case: usize| 1.0 - parts.iter().map(|parts| parts[case]).sum::<f64>();
+    Some(ByBeginnings {
+        begun_by_none: (1.0 - attributed).max(0.0),
+        none_strength: none_strength(&design),
+        none_statements: statements(&thinned, of_nobody),
+        routes: begun,
+        beginnings: beginnings.len(),
+        ambiguous,
+    })
+}
+
+/// Every so many of too many, each for all of them.
+fn thinned(beginnings: &[Beginning]) -> Vec<Beginning> {
+    let every = beginnings.len().div_ceil(WEIGHED_MAX).max(1);
+    let scale = every as f64;
+    beginnings.iter().step_by(every).map(|it| Beginning { weight: it.weight * scale, ..it.clone() }).collect()
+}
+
+/// Takes in the group that makes the beginnings most likely, as long as one does by more than chance; then leaves out what no
+/// longer does beside the others. Gives each with what it adds.
+fn select(design: &Design) -> Vec<(Group, f64)> {
+    let all: Vec<Group> = (0..design.routes).flat_map(|route| [(route, Role::During), (route, Role::After)]).collect();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut now = design.fit(&groups).likelihood;
+    while groups.len() < all.len() {
+        let with = |group: &Group| design.fit(&[groups.as_slice(), &[*group]].concat()).likelihood;
+        let left = all.iter().filter(|group| !groups.contains(group));
+        let Some((group, likelihood)) = left.map(|it| (*it, with(it))).max_by(|a, b| a.1.total_cmp(&b.1)) else {
+            break;
+        };
+        if 2.0 * (likelihood - now) < NAMED_AT {
+            break;
+        }
+        groups.push(group);
+        now = likelihood;
+    }
+    loop {
+        let added = |group: &Group| {
+            let others: Vec<Group> = groups.iter().copied().filter(|it| it != group).collect();
+            2.0 * (now - design.fit(&others).likelihood)
+        };
+        let strengths: Vec<(Group, f64)> = groups.iter().map(|group| (*group, added(group))).collect();
+        let Some((weakest, _)) =
+            strengths.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied().filter(|(_, strength)| *strength < NAMED_AT)
+        else {
+            return strengths;
+        };
+        groups.retain(|group| *group != weakest);
+        now = design.fit(&groups).likelihood;
+    }
+}
+
+/// The group's share of the idle seconds. Its interval is that of the assignment: each beginning is one route's, and only the
+/// probability of it is known.
+fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64) -> HoldInterval {
+    let (mut sum, mut variance) = (0.0, 0.0);
+    for (it, part) in beginnings.iter().zip(parts) {
+        let seconds = it.weight * it.idle_s;
+        sum += part * seconds;
+        variance += part * (1.0 - part) * seconds * seconds;
+    }
+    let total_s = total_s.max(f64::MIN_POSITIVE);
+    let (value, half) = (sum / total_s, 1.96 * variance.sqrt() / total_s);
+    HoldInterval { value, low: (value - half).max(0.0), high: (value + half).min(1.0) }
+}
+
+/// How much is lost when nothing may begin by itself.
+fn none_strength(design: &Design) -> f64 {
+    let all: Vec<Group> = (0..design.routes).flat_map(|route| [(route, Role::During), (route, Role::After)]).collect();
+    2.0 * (design.fit(&all).likelihood - design.fit_without_constant(&all).likelihood)
+}
+
+/// Idle seconds by statement, of that part of each beginning.
+fn statements(beginnings: &[Beginning], part: impl Fn(usize) -> f64) -> Vec<(usize, f64)> {
+    let mut seconds = std::collections::BTreeMap::<usize, f64>::new();
+    for (case, it) in beginnings.iter().enumerate() {
+        *seconds.entry(it.statement).or_default() += part(case) * it.weight * it.idle_s;
+    }
+    let mut seconds: Vec<(usize, f64)> = seconds.into_iter().filter(|(_, it)| *it > 0.0).collect();
+    seconds.sort_by(|a, b| b.1.total_cmp(&a.1));
+    seconds
+}
+
+/// Of the beginnings that are a group's, at how many its route was there, and at how many it would be by chance.
+fn alibi(design: &Design, beginnings: &[Beginning], group: Group, parts: &[f64]) -> Alibi {
+    let range = design::columns_of(group);
+    let mut alibi = Alibi::default();
+    for (case, it) in beginnings.iter().enumerate() {
+        let (own, around) = design.case(case);
+        let there = |columns: &[(Column, f64)]| {
+            let sum: f64 = columns.iter().filter(|(column, _)| range.contains(column)).map(|(_, value)| value).sum();
+            sum.min(1.0)
+        };
+        let part = it.weight * parts[case];
+        alibi.of += part;
+        alibi.present += part * there(own);
+        alibi.by_chance += part * there(around);
+    }
+    alibi
+}
+
+/// Routes that, in place of this one, make the beginnings about as likely.
+fn or_else(design: &Design, groups: &[Group], group: Group, fit: &Fit) -> Vec<usize> {
+    let others: Vec<Group> = groups.iter().copied().filter(|it| *it != group).collect();
+    let as_good = |route: &usize| {
+        let instead = (*route, group.1);
+        let is_other = *route != group.0 && !groups.contains(&instead);
+        is_other && {
+            let likelihood = design.fit(&[others.as_slice(), &[instead]].concat()).likelihood;
+            2.0 * (fit.likelihood - likelihood) < AS_GOOD
+        }
+    };
+    (0..design.routes).filter(as_good).collect()
+}
+
+/// Routes that each alone explain about as much as the best, where none is enough to be named but all together are.
+fn ambiguous(design: &Design) -> Vec<usize> {
+    let all: Vec<Group> = (0..design.routes).map(|route| (route, Role::During)).collect();
+    let nobody = design.fit(&[]).likelihood;
+    if 2.0 * (design.fit(&all).likelihood - nobody) < NAMED_AT {
+        return Vec::new();
+    }
+    let alone: Vec<f64> = all.iter().map(|group| design.fit(&[*group]).likelihood).collect();
+    let best = alone.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (0..design.routes).filter(|route| 2.0 * (best - alone[*route]) < AS_GOOD).collect()
+}
+
+#[cfg(test)]
+mod tests;

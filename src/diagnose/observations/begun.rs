@@ -1,0 +1,150 @@
+//! The beginnings of a case's transactions, and the routes that begin them.
+
+use super::Observations;
+use crate::diagnose::attribute::{RouteHold, matters};
+use crate::diagnose::beginnings::{Beginning, Begun, ByBeginnings, Moment, attribute};
+use crate::diagnose::interval::HoldInterval;
+use crate::diagnose::statements::normalise;
+use crate::diagnose::timeline::TimelineRow;
+use crate::record::{Presence, Sample, TransactionSample};
+
+/// What the beginnings say.
+pub(in crate::diagnose) struct BegunHolds {
+    /// Routes that begin transactions that are held, most session seconds first.
+    pub(in crate::diagnose) holders: Vec<RouteHold>,
+    pub(in crate::diagnose) found: ByBeginnings,
+    /// Last statements, by their places in `found`.
+    pub(in crate::diagnose) statements: Vec<String>,
+}
+
+/// The transactions of a case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that a request or a task holds.
+    Held,
+    /// Those that outlive every request.
+    Leaked,
+}
+
+impl Observations<'_> {
+    /// Attribution by beginnings; `None` of records that do not have them, and where there are too few.
+    pub(super) fn begun(&self, which: Which) -> Option<BegunHolds> {
+        let moments = self.moments();
+        let mut statements = Vec::new();
+        let beginnings: Vec<Beginning> = self
+            .transactions()
+            .filter(|it| self.is_leaked(it) == (which == Which::Leaked))
+            .map(|it| self.beginning(it, &mut statements))
+            .collect();
+        let found = attribute(&beginnings, &moments, self.timeline.routes.len())?;
+        let idle_s = match which {
+            Which::Held => self.held_s(),
+            Which::Leaked => beginnings.iter().map(|it| it.weight * it.idle_s).sum(),
+        };
+        let mut holders: Vec<RouteHold> = found.routes.iter().map(|begun| self.hold(begun, idle_s)).collect();
+        if which == Which::Held {
+            holders.retain(matters);
+        }
+        Some(BegunHolds { holders, found, statements })
+    }
+
+    /// Routes of which one or more may begin the transactions, where nobody can tell which.
+    pub(in crate::diagnose) fn could_be(&self, begun: &BegunHolds) -> Vec<String> {
+        let told_apart = begun.found.routes.iter().filter(|it| !it.or_else.is_empty());
+        let mut places: Vec<usize> = told_apart
+            .flat_map(|it| it.or_else.iter().copied().chain([it.route]))
+            .chain(begun.found.ambiguous.clone())
+            .collect();
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().map(|place| self.timeline.routes[place].clone()).collect()
+    }
+
+    /// Transactions that began while there was load.
+    fn transactions(&self) -> impl Iterator<Item = &TransactionSample> {
+        let (scope, until_s) = (self.case.scope(), self.case.variant.phases.steady_to_s);
+        let own = self.case.samples.iter().filter(move |it| it.variant == scope);
+        let taken = own.filter_map(|stamped| match &stamped.sample {
+            Sample::Transaction(transaction) => Some(transaction),
+            _ => None,
+        });
+        taken.filter(move |it| (0.0..until_s).contains(&it.began_s))
+    }
+
+    /// Who was there at each sample of the load.
+    fn moments(&self) -> Vec<Moment> {
+        let (scope, until_s) = (self.case.scope(), self.case.variant.phases.steady_to_s);
+        let own = self.case.samples.iter().filter(|it| it.variant == scope && (0.0..until_s).contains(&it.at_s));
+        let taken = own.filter_map(|stamped| match &stamped.sample {
+            // Where nobody is there nothing is recorded; a record of an earlier program has nothing at all.
+            Sample::Load(load) if !load.present.is_empty() || load.in_flight.is_empty() => {
+                Some(Moment { at_s: stamped.at_s, present: self.by_place(&load.present) })
+            }
+            _ => None,
+        });
+        taken.collect()
+    }
+
+    fn beginning(&self, it: &TransactionSample, statements: &mut Vec<String>) -> Beginning {
+        let statement = normalise(&it.statement);
+        let place = statements.iter().position(|known| *known == statement).unwrap_or_else(|| {
+            statements.push(statement);
+            statements.len() - 1
+        });
+        let present = self.by_place(&it.present);
+        Beginning { at_s: it.began_s, present, statement: place, idle_s: it.idle_s, weight: it.weight }
+    }
+
+    fn by_place(&self, present: &std::collections::BTreeMap<String, Presence>) -> Vec<Presence> {
+        self.timeline.routes.iter().map(|route| present.get(route).copied().unwrap_or_default()).collect()
+    }
+
+    /// True if it outlives every request.
+    fn is_leaked(&self, it: &TransactionSample) -> bool {
+        self.outlives_s().is_some_and(|longest_s| it.ended_s - it.began_s > longest_s)
+    }
+
+    /// Session seconds in the steady phase that are neither leaked nor older than the load.
+    fn held_s(&self) -> f64 {
+        let (from_s, to_s) = self.steady_s();
+        self.timeline.integral(from_s, to_s, TimelineRow::held)
+    }
+
+    fn hold(&self, begun: &Begun, held_s: f64) -> RouteHold {
+        let (from_s, to_s) = self.steady_s();
+        let route = &self.timeline.routes[begun.route];
+        let all_s = self.idle_s();
+        let idle_s = begun.share.value * held_s;
+        let in_flight_s = self.timeline.integral(from_s, to_s, |row| row.in_flight[begun.route]);
+        let finished = self.finished(route) as f64;
+        let relative = self.sampling_error(begun, idle_s, finished);
+        let around = |value: f64| {
+            let assignment = (begun.share.high - begun.share.low) / 2.0 / begun.share.value.max(f64::MIN_POSITIVE);
+            let half = value * (assignment * assignment + relative * relative).sqrt();
+            HoldInterval { value, low: (value - half).max(0.0), high: value + half }
+        };
+        RouteHold {
+            route: route.clone(),
+            coefficient: around(if in_flight_s > 0.0 { idle_s / in_flight_s } else { 1.0 }),
+            share: if all_s > 0.0 { idle_s / all_s } else { begun.share.value },
+            held_s: (finished > 0.0).then(|| around(idle_s / finished)),
+            idle_s,
+            like_constant: false,
+            begun: Some(begun.clone()),
+        }
+    }
+
+    /// Half of the 95 % interval of the seconds, relative to them: from the samples' own error, and from the transactions that
+    /// an end of the window cuts.
+    fn sampling_error(&self, begun: &Begun, idle_s: f64, finished: f64) -> f64 {
+        let summary = &self.case.variant.summary;
+        let sampled = summary.idle_in_transaction_sampled_error_s.zip(summary.idle_in_transaction_sampled_s);
+        let sampled = sampled.filter(|(_, all_s)| *all_s > 0.0).map_or(0.02, |(error_s, all_s)| 1.96 * error_s / all_s);
+        let (from_s, to_s) = self.steady_s();
+        let edges = [self.timeline.nearest(from_s), self.timeline.nearest(to_s)];
+        let cut: f64 = edges.iter().flatten().map(|row| begun.share.value * row.held()).sum();
+        let each_s = if finished > 0.0 { idle_s / finished } else { 0.0 };
+        let cut = if idle_s > 0.0 { 1.96 * cut.sqrt() * each_s / idle_s } else { 0.0 };
+        (sampled * sampled + cut * cut).sqrt()
+    }
+}
