@@ -40,6 +40,7 @@ bench:
 	benches/permission-check
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_error_rates_of_the_paired_gate
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_intervals_of_every_pattern
+	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_names_and_shares_of_every_plant
 
 # The full scenarios, several minutes each, 50 runs in which nobody may be named, a service that is killed at each tenth of a
 # gate's run, and 51 kills over all phases.

@@ -16,7 +16,7 @@ const FEWEST_ROWS: usize = 2;
 const ENOUGH_ROWS: usize = 40;
 
 /// Less than this is not called a hold: the time between the statements of a transaction is idle too.
-const LEAST_HELD_S: f64 = 0.05;
+pub(super) const LEAST_HELD_S: f64 = 0.05;
 const LEAST_RATIO: f64 = 0.05;
 /// Sessions; less idle than this at the mean is nobody's trouble.
 const LEAST_IDLE: f64 = 0.2;

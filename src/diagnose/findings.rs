@@ -8,6 +8,7 @@ use super::regression::{Basis, MOST_SESSIONS};
 use super::timeline::TimelineRow;
 use super::titles::{listed, percent, seconds};
 use super::{Finding, FindingKind};
+use crate::record::presence::{AGES_S, ENDED_S};
 
 /// Fewer polls than this say nothing of a run.
 pub(super) const FEWEST_POLLS: usize = 10;
@@ -38,34 +39,40 @@ pub(super) fn held(seen: &Observations<'_>) -> Vec<Finding> {
 /// A route that began its transactions, whenever they end.
 fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holders: &[RouteHold]) -> Finding {
     let finding = holder(seen, hold, holders);
-    let Alibi { present, of, by_chance } = begun.alibi;
-    let text = format!(
-        "of {of:.0} beginnings of its transactions at which it {}; by chance it would be {by_chance:.0}",
-        match begun.role {
-            Role::During => "was in flight",
-            Role::After => "had just answered",
-        }
-    );
-    let finding = finding.with("samples.transaction", present, text);
+    let Alibi { present, of, by_chance, classes } = begun.alibi;
+    let there = match begun.role {
+        Role::During => AGES_S.get(classes - 1).map_or_else(
+            || "a request of it was in flight".to_owned(),
+            |age_s| format!("a request of it had begun less than {} before", seconds(*age_s)),
+        ),
+        Role::After => format!("a request of it had ended less than {} before", seconds(ENDED_S[classes - 1])),
+    };
+    let text =
+        format!("of {of:.0} beginnings of its transactions at which {there}; by chance it would be {by_chance:.0}");
+    let finding = finding.with("samples.transaction", present.round(), text);
     let each = hold.held_s.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
     let (does, fix) = match begun.role {
         Role::After => ("leaves a task behind that holds a session", AFTERWARDS),
         // More time than it is in flight: they end after its response.
-        Role::During if outlives_response(seen, hold) => ("keeps its session after the response", AFTERWARDS),
+        Role::During if outlives_response(seen, hold, begun) => ("keeps its session after the response", AFTERWARDS),
         Role::During => return finding,
     };
     let title = format!("{} {does}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
-    Finding { title, pattern: None, pattern_confidence: None, fix: fix.to_owned(), ..finding }
+    // Of what outlives its request, nothing is said by what is in flight.
+    let evidence = finding.evidence.iter().filter(|it| !it.text.starts_with(PER_REQUEST_IN_FLIGHT)).cloned().collect();
+    Finding { title, evidence, pattern: None, pattern_confidence: None, fix: fix.to_owned(), ..finding }
 }
+
+const PER_REQUEST_IN_FLIGHT: &str = "sessions that each of its requests in flight holds, on average";
 
 /// What is done after the response is done without the request's session.
 const AFTERWARDS: &str = "Close the request's session before the task begins, and give the task one of its own for its \
                           statements alone.";
 
-/// True if sessions are held for longer than requests take, with one session for each.
-fn outlives_response(seen: &Observations<'_>, hold: &RouteHold) -> bool {
+/// True if transactions are idle for clearly longer than the slowest request took.
+fn outlives_response(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun) -> bool {
     let slowest_ms = seen.case.variant.routes.iter().find(|it| it.route == hold.route).and_then(|it| it.latency_max_ms);
-    hold.held_s.zip(slowest_ms).is_some_and(|(held, slowest_ms)| held.value > slowest_ms / 1e3)
+    slowest_ms.is_some_and(|slowest_ms| begun.idle_each_s() > 1.2 * slowest_ms / 1e3)
 }
 
 /// Sessions in transactions that no request begins.
@@ -82,7 +89,7 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     let statement = found.none_statements.first().map(|(place, _)| begun.statements[*place].clone());
     let title = format!(
         "Sessions are held by no request: {} of all idle-in-transaction time is in transactions that begin whatever is asked \
-         for, as those of a job or of another application.",
+         for, as those of a job, of another application, or of a task that a response leaves behind.",
         percent(share)
     );
     let finding = Finding {
@@ -99,7 +106,7 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
 }
 
 /// Twice the log-likelihood from which on it is sure that some begin by themselves, as of a route.
-const SURE_OF_NONE: f64 = 40.0;
+const SURE_OF_NONE: f64 = 28.0;
 
 /// Less of the idle time, or less at the mean in sessions, is nobody's trouble.
 const LEAST_SHARE_OF_NONE: f64 = 0.1;
@@ -142,7 +149,7 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
     finding = finding
         .with("samples.activity", seen.idle_s(), "session seconds idle in transaction in the steady phase")
         .with("samples.load", idle_s, "of them with this route")
-        .with("samples.load", hold.coefficient.value, "sessions that each of its requests in flight holds, on average")
+        .with("samples.load", hold.coefficient.value, PER_REQUEST_IN_FLIGHT)
         .with("routes.requests", finished, "finished requests of this route")
         .with("samples.breakdown", aborted, format!("share of this time in aborted transactions; {why}"));
     cross_checked(seen, hold, with_basis(seen, hold, finding))

@@ -69,7 +69,8 @@ impl LoadTimeline {
             .collect();
         let routes: Vec<String> = loads
             .iter()
-            .flat_map(|(_, load)| load.in_flight.keys())
+            // A fast route may never be in flight at a sample, and yet begin what is held.
+            .flat_map(|(_, load)| load.in_flight.keys().chain(load.present.keys()))
             .collect::<BTreeSet<_>>()
             .into_iter()
             .cloned()

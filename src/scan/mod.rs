@@ -7,6 +7,7 @@
 
 pub mod design;
 pub mod estimate;
+mod mix;
 pub mod observation;
 pub mod report;
 #[cfg(test)]

@@ -5,16 +5,14 @@ use std::sync::Arc;
 
 use super::THRESHOLDS;
 use super::estimate::{OtherSessionRates, SessionRate, per_request};
+use super::mix::mix;
 use super::observation::{ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
 use super::tally::{BatchTally, TurnTally, tally};
 use super::traffic::{Traffic, reckon};
 use super::verdict::{RouteEvidence, RouteVerdict, judge};
-use crate::diagnose::concurrent::{MixHold, MixRow, in_mix};
+use crate::diagnose::concurrent::MixHold;
 use crate::diagnose::normalise;
 use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSampling, ScanTurn, ScanVerdict, TurnKind};
-
-/// Time between two rows of the regression.
-const ROW_S: f64 = 0.05;
 
 /// A route that holds only in the concurrent phase waits there: its answers take longer than alone by at least this share
 /// of what it holds.
@@ -48,8 +46,10 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
         .collect();
     let other_sessions = OtherSessionRates::of(&quiet);
     let session = sampling(scanned, other_sessions.as_ref());
+    let names: Vec<String> = scanned.routes.iter().map(|(name, _)| name.clone()).collect();
     let rows = |sessions: fn(&SessionObservation, f64) -> bool| {
-        scanned.concurrent.map(|it| mix(scanned, it, sessions)).unwrap_or_default()
+        let of = |it| mix(scanned.polls, &names, scanned.pool_capacity, it, sessions);
+        scanned.concurrent.map(of).unwrap_or_default()
     };
     let others_left = both().any(|(turn, tally)| turn.route.is_none() && tally.left_behind.is_some_and(|it| it > 0));
     let concurrent = ConcurrentHolds { all: rows(|_, _| true), beyond: rows(is_beyond_pause) };
@@ -282,38 +282,6 @@ fn sampling(scanned: &ScanInput<'_>, other_sessions: Option<&OtherSessionRates>)
         sampled_s: inside.windows(2).map(area).sum(),
         counted_s: scanned.counted_s,
     }
-}
-
-/// Holders in the mix, by those idle sessions that count. Sessions that were in a transaction before it do not.
-fn mix(
-    scanned: &ScanInput<'_>,
-    concurrent: &ConcurrentPhase,
-    counts: fn(&SessionObservation, f64) -> bool,
-) -> Vec<MixHold> {
-    let names: Vec<String> = scanned.routes.iter().map(|(name, _)| name.clone()).collect();
-    let mut finished = vec![0; names.len()];
-    concurrent.requests.iter().for_each(|(route, ..)| finished[*route] += 1);
-    let mut rows: Vec<MixRow> = Vec::new();
-    let mut requests = concurrent.requests.clone();
-    requests.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let mut requests = requests.into_iter().peekable();
-    let mut on = Vec::new();
-    for poll in scanned.polls.iter().filter(|poll| (concurrent.from_s..=concurrent.to_s).contains(&poll.at_s)) {
-        if rows.last().is_some_and(|last| poll.at_s - last.at_s < ROW_S) {
-            continue;
-        }
-        let own =
-            poll.sessions.iter().filter(|it| it.activity == SessionActivity::Idle && it.began_s >= concurrent.from_s);
-        let idle = own.filter(|it| counts(it, poll.at_s)).count();
-        let mut in_flight = vec![0; names.len()];
-        on.extend(std::iter::from_fn(|| requests.next_if(|(_, from_s, _)| *from_s <= poll.at_s)));
-        on.retain(|(_, _, to_s)| poll.at_s < *to_s);
-        for (route, ..) in &on {
-            in_flight[*route] += 1;
-        }
-        rows.push(MixRow { at_s: poll.at_s, in_flight, idle: u32::try_from(idle).unwrap_or(u32::MAX) });
-    }
-    in_mix(&rows, &names, &finished, scanned.pool_capacity)
 }
 
 /// Statements are stated again at each poll: each is kept once.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod apps;
+mod begun;
 mod ci_files;
 mod command;
 mod diagnose;

@@ -76,6 +76,7 @@ impl Design {
         let kept = |case: &Case| Case { own: kept(&case.own), around: kept(&case.around), weight: case.weight };
         let cases: Vec<Case> = self.cases.iter().map(kept).collect();
         let mut lambda: Vec<f64> = used.iter().map(|used| f64::from(u8::from(*used))).collect();
+        lambda[self.constant()] = most;
         let mut best = f64::NEG_INFINITY;
         let (mut up, mut down) = (vec![0.0; lambda.len()], vec![0.0; lambda.len()]);
         for _ in 0..ITERATIONS {

@@ -82,9 +82,19 @@ pub(super) struct Begun {
     pub(super) statements: Vec<(usize, f64)>,
 }
 
-/// In flight at so many beginnings of so many; by chance it would be so many.
+impl Begun {
+    /// Seconds that one of its transactions is idle, at the mean.
+    pub(super) fn idle_each_s(&self) -> f64 {
+        let idle_s: f64 = self.statements.iter().map(|(_, seconds)| seconds).sum();
+        if self.transactions > 0.0 { idle_s / self.transactions } else { 0.0 }
+    }
+}
+
+/// There at so many beginnings of so many; by chance it would be so many.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Alibi {
+    /// Classes of requests that are counted, from the youngest on.
+    pub(super) classes: usize,
     pub(super) present: f64,
     pub(super) of: f64,
     pub(super) by_chance: f64,
@@ -97,10 +107,12 @@ pub(super) struct ByBeginnings {
     pub(super) routes: Vec<Begun>,
     /// Share of the idle seconds in transactions that no request begins, 0–1.
     pub(super) begun_by_none: f64,
-    /// Twice the log-likelihood that is lost where every beginning must be of a route that is in flight or has just been.
+    /// Twice the log-likelihood that is lost where every beginning must be of a request in flight.
     pub(super) none_strength: f64,
     /// The last statements of those, most idle seconds first.
     pub(super) none_statements: Vec<(usize, f64)>,
+    /// Twice the log-likelihood that each route adds, named or not, by its place.
+    pub(super) evidence: Vec<f64>,
     /// Beginnings that were weighed.
     pub(super) beginnings: usize,
     /// Routes of which one or more must begin them, where none can be named.
@@ -119,7 +131,7 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
     let fit = design.fit(&groups);
     let parts = assign(&design, &thinned, &groups, &fit.lambda);
     let total_s: f64 = thinned.iter().map(|it| it.weight * it.idle_s).sum();
-    let mut begun: Vec<Begun> = selected
+    let begun: Vec<Begun> = selected
         .iter()
         .zip(&parts)
         .map(|((group, strength), parts)| Begun {
@@ -133,6 +145,7 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
             statements: statements(&thinned, |case| parts[case]),
         })
         .collect();
+    let mut begun = by_route(begun);
     begun.retain(|it| it.share.value >= LEAST_SHARE);
     begun.sort_by(|a, b| b.share.value.total_cmp(&a.share.value));
     let attributed: f64 = begun.iter().map(|it| it.share.value).sum();
@@ -140,12 +153,48 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
     let of_nobody = |case: usize| 1.0 - parts.iter().map(|parts| parts[case]).sum::<f64>();
     Some(ByBeginnings {
         begun_by_none: (1.0 - attributed).max(0.0),
-        none_strength: none_strength(&design),
+        none_strength: none_strength(&design, fit.likelihood),
         none_statements: statements(&thinned, of_nobody),
+        evidence: evidence(&design, &selected, fit.likelihood),
         routes: begun,
         beginnings: beginnings.len(),
         ambiguous,
     })
+}
+
+/// What each route adds beside those that are selected.
+fn evidence(design: &Design, selected: &[(Group, f64)], likelihood: f64) -> Vec<f64> {
+    let groups: Vec<Group> = selected.iter().map(|(group, _)| *group).collect();
+    let of = |route| {
+        let own = selected.iter().filter(|((it, _), _)| *it == route).map(|(_, strength)| *strength);
+        let added = || {
+            let with = [groups.as_slice(), &[(route, Role::During)]].concat();
+            2.0 * (design.fit(&with).likelihood - likelihood)
+        };
+        own.reduce(f64::max).unwrap_or_else(added)
+    };
+    (0..design.routes).map(of).collect()
+}
+
+/// Both roles of a route as one: a task begins while its response is on its way, too.
+fn by_route(mut begun: Vec<Begun>) -> Vec<Begun> {
+    begun.sort_by(|a, b| b.share.value.total_cmp(&a.share.value));
+    let mut routes: Vec<Begun> = Vec::new();
+    for it in begun {
+        let Some(main) = routes.iter_mut().find(|main| main.route == it.route) else {
+            routes.push(it);
+            continue;
+        };
+        let add = |a: f64, b: f64| (a + b).min(1.0);
+        main.share = HoldInterval {
+            value: add(main.share.value, it.share.value),
+            low: add(main.share.low, it.share.low),
+            high: add(main.share.high, it.share.high),
+        };
+        main.transactions += it.transactions;
+        main.statements.extend(it.statements);
+    }
+    routes
 }
 
 /// Every so many of too many, each for all of them.
@@ -203,10 +252,10 @@ fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64) -> HoldInterval 
     HoldInterval { value, low: (value - half).max(0.0), high: (value + half).min(1.0) }
 }
 
-/// How much is lost when nothing may begin by itself.
-fn none_strength(design: &Design) -> f64 {
-    let all: Vec<Group> = (0..design.routes).flat_map(|route| [(route, Role::During), (route, Role::After)]).collect();
-    2.0 * (design.fit(&all).likelihood - design.fit_without_constant(&all).likelihood)
+/// How much is lost when every beginning must be of a request in flight.
+fn none_strength(design: &Design, likelihood: f64) -> f64 {
+    let all: Vec<Group> = (0..design.routes).map(|route| (route, Role::During)).collect();
+    2.0 * (likelihood - design.fit_without_constant(&all).likelihood)
 }
 
 /// Idle seconds by statement, of that part of each beginning.
@@ -220,22 +269,30 @@ fn statements(beginnings: &[Beginning], part: impl Fn(usize) -> f64) -> Vec<(usi
     seconds
 }
 
-/// Of the beginnings that are a group's, at how many its route was there, and at how many it would be by chance.
+/// Of the beginnings that are a group's, at how many its route was there, and at how many it would be by chance: of requests
+/// up to the age that tells most.
 fn alibi(design: &Design, beginnings: &[Beginning], group: Group, parts: &[f64]) -> Alibi {
     let range = design::columns_of(group);
-    let mut alibi = Alibi::default();
-    for (case, it) in beginnings.iter().enumerate() {
-        let (own, around) = design.case(case);
-        let there = |columns: &[(Column, f64)]| {
-            let sum: f64 = columns.iter().filter(|(column, _)| range.contains(column)).map(|(_, value)| value).sum();
-            sum.min(1.0)
-        };
-        let part = it.weight * parts[case];
-        alibi.of += part;
-        alibi.present += part * there(own);
-        alibi.by_chance += part * there(around);
-    }
-    alibi
+    let up_to = |last: Column| {
+        let mut alibi = Alibi { classes: last + 1 - range.start, ..Alibi::default() };
+        for (case, it) in beginnings.iter().enumerate() {
+            let (own, around) = design.case(case);
+            let count = |columns: &[(Column, f64)]| -> f64 {
+                let those = columns.iter().filter(|(column, _)| (range.start..=last).contains(column));
+                those.map(|(_, value)| value).sum()
+            };
+            let part = it.weight * parts[case];
+            alibi.of += part;
+            // At an edge it may have been there.
+            alibi.present += if count(own) > 0.0 { part } else { 0.0 };
+            // At least one of so many, as they come.
+            alibi.by_chance += part * (1.0 - (-count(around)).exp());
+        }
+        alibi
+    };
+    let all = up_to(range.end - 1);
+    let telling = range.clone().map(up_to).filter(|it| it.present >= 0.9 * all.present);
+    telling.min_by(|a, b| a.by_chance.total_cmp(&b.by_chance)).unwrap_or(all)
 }
 
 /// Routes that, in place of this one, make the beginnings about as likely.

@@ -33,7 +33,7 @@ impl Observations<'_> {
         let mut statements = Vec::new();
         let beginnings: Vec<Beginning> = self
             .transactions()
-            .filter(|it| self.is_leaked(it) == (which == Which::Leaked))
+            .filter(|it| self.is_leaked(it) == (which == Which::Leaked) && self.has_room(it.began_s))
             .map(|it| self.beginning(it, &mut statements))
             .collect();
         let found = attribute(&beginnings, &moments, self.timeline.routes.len())?;
@@ -97,6 +97,11 @@ impl Observations<'_> {
 
     fn by_place(&self, present: &std::collections::BTreeMap<String, Presence>) -> Vec<Presence> {
         self.timeline.routes.iter().map(|route| present.get(route).copied().unwrap_or_default()).collect()
+    }
+
+    /// True if no pool was full at that time: in a full one a transaction begins when another ends, whoever asks for it.
+    fn has_room(&self, at_s: f64) -> bool {
+        self.timeline.nearest(at_s).is_none_or(|row| !row.saturated)
     }
 
     /// True if it outlives every request.

@@ -1,0 +1,106 @@
+//! Holders in the mix: by the sessions that go with requests in flight, and by who was there when their transactions began.
+
+use std::sync::Arc;
+
+use super::observation::{ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll};
+use crate::diagnose::concurrent::{MixHold, MixMoment, MixRow, MixTransaction, confirmed, in_mix};
+use crate::record::Presence;
+
+/// Rows of the mix are as far apart as this.
+const ROW_S: f64 = 0.05;
+
+/// Beginnings of one transaction, as two polls have them, differ by less.
+const SAME_S: f64 = 0.005;
+
+/// The polls' clocks are compared to about this.
+const CLOCK_ERROR_S: f64 = 0.001;
+
+/// Holders in the mix, by those idle sessions that count. Sessions that were in a transaction before it do not.
+pub(super) fn mix(
+    polls: &[SessionPoll],
+    names: &[String],
+    capacity: Option<u32>,
+    concurrent: &ConcurrentPhase,
+    counts: fn(&SessionObservation, f64) -> bool,
+) -> Vec<MixHold> {
+    let mut finished = vec![0; names.len()];
+    for (route, ..) in &concurrent.requests {
+        finished[*route] += 1;
+    }
+    let polls = || polls.iter().filter(|poll| (concurrent.from_s..=concurrent.to_s).contains(&poll.at_s));
+    let mut rows: Vec<MixRow> = Vec::new();
+    let mut moments = Vec::new();
+    for poll in polls() {
+        if rows.last().is_some_and(|last| poll.at_s - last.at_s < ROW_S) {
+            continue;
+        }
+        let present = present_at(concurrent, names.len(), poll.at_s, 0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        let in_flight = present.iter().map(|it| it.in_flight() as u32).collect();
+        let idle = u32::try_from(own(poll, concurrent, counts).count()).unwrap_or(u32::MAX);
+        rows.push(MixRow { at_s: poll.at_s, in_flight, idle });
+        moments.push(MixMoment { at_s: poll.at_s, present });
+    }
+    let holds = in_mix(&rows, names, &finished, capacity);
+    let full = |at_s: f64| {
+        let row = rows.iter().rev().find(|row| row.at_s <= at_s).or(rows.first());
+        row.zip(capacity).is_some_and(|(row, capacity)| row.idle >= capacity)
+    };
+    let mut transactions = transactions(&polls().collect::<Vec<_>>(), concurrent, counts, names.len());
+    // In a full pool a transaction begins when another ends, whoever asks for it.
+    transactions.retain(|it| !full(it.at_s));
+    confirmed(holds, &transactions, &moments, &finished)
+}
+
+/// The sessions of the mix that count.
+fn own<'a>(
+    poll: &'a SessionPoll,
+    concurrent: &'a ConcurrentPhase,
+    counts: fn(&SessionObservation, f64) -> bool,
+) -> impl Iterator<Item = &'a SessionObservation> {
+    let idle = poll.sessions.iter().filter(|it| it.activity == SessionActivity::Idle);
+    idle.filter(move |it| it.began_s >= concurrent.from_s && counts(it, poll.at_s))
+}
+
+/// Who was there at a time.
+fn present_at(concurrent: &ConcurrentPhase, routes: usize, at_s: f64, error_s: f64) -> Vec<Presence> {
+    let mut present = vec![Presence::default(); routes];
+    for (route, from_s, to_s) in &concurrent.requests {
+        // Those that ended more than a second before are forgotten.
+        if *from_s <= at_s + error_s && at_s - error_s <= to_s + 1.0 {
+            present[*route].add(*from_s, *to_s, at_s, error_s);
+        }
+    }
+    present
+}
+
+/// The transactions whose idle time counts, each with what is idle in it.
+fn transactions(
+    polls: &[&SessionPoll],
+    concurrent: &ConcurrentPhase,
+    counts: fn(&SessionObservation, f64) -> bool,
+    routes: usize,
+) -> Vec<MixTransaction> {
+    let mut statements: Vec<Option<Arc<str>>> = Vec::new();
+    let mut latest = std::collections::BTreeMap::<i32, usize>::new();
+    let mut found: Vec<MixTransaction> = Vec::new();
+    for (before, poll) in polls.iter().zip(polls.iter().skip(1)) {
+        for session in own(poll, concurrent, counts) {
+            let known =
+                latest.get(&session.pid).copied().filter(|it| (found[*it].at_s - session.began_s).abs() < SAME_S);
+            let place = known.unwrap_or_else(|| {
+                let statement = statements.iter().position(|it| *it == session.statement).unwrap_or_else(|| {
+                    statements.push(session.statement.clone());
+                    statements.len() - 1
+                });
+                let present = present_at(concurrent, routes, session.began_s, CLOCK_ERROR_S);
+                found.push(MixTransaction { at_s: session.began_s, present, statement, idle_s: 0.0 });
+                found.len() - 1
+            });
+            latest.insert(session.pid, place);
+            found[place].idle_s += poll.at_s - before.at_s;
+        }
+    }
+    found.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    found
+}

@@ -1,0 +1,150 @@
+"""A service whose one mistake is named by MISTAKE, beside a slow route without a database, a slow query and a write."""
+
+import os
+import queue
+import threading
+import time
+from contextlib import contextmanager
+
+import psycopg
+from fastapi import BackgroundTasks, FastAPI
+from fastapi.responses import StreamingResponse
+
+MISTAKE = os.environ["MISTAKE"]
+URL = os.environ["DATABASE_URL"]
+SIZE = 12
+
+app = FastAPI()
+pool = queue.Queue()
+kept = []
+
+
+def connect():
+    return psycopg.connect(URL, application_name="shop")
+
+
+for _ in range(SIZE):
+    pool.put(connect())
+
+
+@contextmanager
+def session():
+    """A connection of the pool, whose transaction ends with the block."""
+    connection = pool.get(timeout=10)
+    try:
+        yield connection
+        connection.commit()
+    finally:
+        connection.rollback()
+        pool.put(connection)
+
+
+def read(connection, what="town"):
+    connection.execute(f"SELECT {what} FROM orders WHERE id = %s", (1,)).fetchone()
+
+
+def job():
+    while True:
+        time.sleep(0.4)
+        with session() as connection:
+            read(connection, "id, town")
+            time.sleep(0.8)
+
+
+def task():
+    with session() as connection:
+        read(connection, "id, town")
+        time.sleep(0.8)
+
+
+asked = 0
+
+
+@app.get("/requests/{id}")
+def request(id: int, tasks: BackgroundTasks):
+    global asked
+    asked += 1
+    if MISTAKE == "task":
+        # The request's own session, which the task goes on with.
+        connection = pool.get(timeout=10)
+        read(connection)
+
+        def enrich():
+            read(connection, "id, town")
+            time.sleep(0.8)
+            connection.commit()
+            pool.put(connection)
+
+        tasks.add_task(enrich)
+    elif MISTAKE == "after":
+        tasks.add_task(task)
+    elif MISTAKE == "dirty" and asked % 4 == 0:
+        # Given back with its transaction open, for whoever comes next.
+        connection = pool.get(timeout=10)
+        read(connection, "id, town")
+        pool.put(connection)
+    elif MISTAKE == "leak" and asked % 10 == 0:
+        connection = connect()
+        read(connection, "id, town")
+        kept.append(connection)
+    elif MISTAKE == "hold":
+        with session() as connection:
+            read(connection, "id, town")
+            time.sleep(0.15)
+    else:
+        with session() as connection:
+            read(connection)
+    return {"id": id}
+
+
+@app.get("/export/{id}")
+def export(id: int):
+    def rows():
+        with session() as connection:
+            read(connection, "id, town")
+            for _ in range(8):
+                time.sleep(0.1)
+                yield "x" * 1000
+
+    if MISTAKE == "stream":
+        return StreamingResponse(rows())
+    with session() as connection:
+        read(connection)
+    return {"id": id}
+
+
+@app.get("/orders/{id}")
+def order(id: int):
+    with session() as connection:
+        read(connection)
+    return {"id": id}
+
+
+@app.get("/weather")
+def weather():
+    time.sleep(0.3)
+    return {}
+
+
+@app.get("/statistics")
+def statistics():
+    with session() as connection:
+        connection.execute("SELECT pg_sleep(0.1)")
+    return {}
+
+
+@app.post("/notes")
+def note():
+    with session() as connection:
+        connection.execute("UPDATE orders SET town = town WHERE id = 7")
+    return {}
+
+
+@app.get("/health")
+def health():
+    return {}
+
+
+if MISTAKE == "job":
+    for _ in range(2):
+        threading.Thread(target=job, daemon=True).start()
