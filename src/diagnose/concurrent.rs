@@ -62,7 +62,7 @@ pub fn in_mix(rows: &[MixRow], names: &[String], finished: &[u64], capacity: Opt
 pub struct MixTransaction {
     /// When it began.
     pub at_s: f64,
-    /// Who was there then, by the route's number.
+    /// Requests at that moment, by the route's number.
     pub present: Vec<Presence>,
     /// Number of its statement.
     pub statement: usize,
@@ -70,7 +70,7 @@ pub struct MixTransaction {
     pub idle_s: f64,
 }
 
-/// Who was there at a moment of the mix.
+/// Requests at a moment of the mix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixMoment {
     pub at_s: f64,
@@ -82,8 +82,7 @@ pub struct MixMoment {
 /// in 24 of 25 cases.
 const SPEAKS_FOR: f64 = 10.0;
 
-/// The holders of the regression for which the beginnings of transactions speak, and those that the beginnings name: whoever
-/// holds a transaction was there when it began. Where too few began, the regression's.
+/// The holders of the regression for which the beginnings of transactions speak, and those that the beginnings name. Where too few began, the regression's.
 pub fn confirmed(
     holds: Vec<MixHold>,
     transactions: &[MixTransaction],

@@ -58,7 +58,7 @@ fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holde
         Role::During => return finding,
     };
     let title = format!("{} {does}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
-    // Of what outlives its request, nothing is said by what is in flight.
+    // Requests in flight tell nothing of a hold that outlives its request.
     let evidence = finding.evidence.iter().filter(|it| !it.text.starts_with(PER_REQUEST_IN_FLIGHT)).cloned().collect();
     Finding { title, evidence, pattern: None, pattern_confidence: None, fix: fix.to_owned(), ..finding }
 }

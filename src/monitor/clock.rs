@@ -126,7 +126,7 @@ impl Clocks {
         let best = self.best?;
         let half_us = best.took_us as f64 / 2.0;
         let behind_us = best.server.0.saturating_sub(time.0);
-        // What began after the reading is not told by an age.
+        // A time after the reading has no age.
         let age_s = if behind_us < 0 { behind_us as f64 / 1e6 } else { self.age_s(best.server, time) };
         Some(((best.here_us as f64 - half_us) / 1e6 - age_s, half_us / 1e6))
     }

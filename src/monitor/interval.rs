@@ -10,7 +10,7 @@
 //!   the number of idle sessions jumps, and while nothing is idle: then whatever comes is new;
 //! - `many`, 1 or 2, for rows: 2 with more than 500 sessions, 1 again from 450.
 //!
-//! Pure: it is told the time.
+//! Pure: the time is an argument.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ const SLOW: Duration = Duration::from_millis(200);
 /// Counters, breakdown, episodes; and blocking, while there is some.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What may be asked for at a tick.
+/// Kinds of polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tier {
     Pulse,

@@ -18,7 +18,7 @@ use crate::redact::without_literals;
 /// Of more new ones in a poll so many are drawn, which bounds the record: 60 lines a second.
 const DRAWN_MAX: usize = 6;
 
-/// Different statements that are told apart within a transaction.
+/// Different statements that are kept of a transaction.
 const STATEMENTS_MAX: usize = 8;
 
 const SEED: u64 = 2318;

@@ -1,4 +1,4 @@
-//! Who was there at a moment: the requests of a route, by how long before it they began or ended.
+//! Requests of a route around a moment, by age or by the time since they ended.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -47,7 +47,7 @@ pub(super) fn mix(
         row.zip(capacity).is_some_and(|(row, capacity)| row.idle >= capacity)
     };
     let mut transactions = transactions(&polls().collect::<Vec<_>>(), concurrent, counts, names.len());
-    // In a full pool a transaction begins when another ends, whoever asks for it.
+    // In a full pool a transaction begins when another ends, no matter which request asks.
     transactions.retain(|it| !full(it.at_s));
     confirmed(holds, &transactions, &moments, &finished)
 }
@@ -62,7 +62,7 @@ fn own<'a>(
     idle.filter(move |it| it.began_s >= concurrent.from_s && counts(it, poll.at_s))
 }
 
-/// Who was there at a time.
+/// Requests around a time.
 fn present_at(concurrent: &ConcurrentPhase, routes: usize, at_s: f64, error_s: f64) -> Vec<Presence> {
     let mut present = vec![Presence::default(); routes];
     for (route, from_s, to_s) in &concurrent.requests {

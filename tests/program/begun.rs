@@ -1,4 +1,4 @@
-//! Whoever holds a transaction was there when it began: ways to hold that do not end with the response, on a real service with
+//! A request that holds a transaction was there when it began: ways to hold that do not end with the response, on a real service with
 //! a slow route without a database, a slow query and a write beside the culprit. It is named, or nobody is.
 
 use serde_json::Value;
@@ -70,7 +70,7 @@ async fn findings(mistake: &'static str) -> Vec<Value> {
         let output = program.output().expect("it starts");
         assert!(output.status.success(), "{}", text(&output.stderr));
         let folder = place.run_folder().display().to_string();
-        // What cannot be told ends with another code.
+        // An inconclusive diagnosis ends with another code.
         let printed = text(&place.output(&["diagnose", &folder, "--json"]).stdout);
         let document: Value = serde_json::from_str(&printed).expect("JSON");
         document["findings"].as_array().expect("a list").clone()

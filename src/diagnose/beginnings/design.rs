@@ -144,7 +144,7 @@ fn intensity(columns: &[(Column, f64)], lambda: &[f64]) -> f64 {
     columns.iter().map(|(column, value)| lambda[*column] * value).sum()
 }
 
-/// What is not zero, and the constant.
+/// Columns that are not zero, and the constant.
 fn columns(present: &[Presence]) -> Vec<(Column, f64)> {
     let of = present.iter().enumerate().flat_map(|(route, presence)| {
         presence.0.into_iter().enumerate().map(move |(class, count)| (route * CLASSES + class, count))

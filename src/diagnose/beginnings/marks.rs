@@ -1,4 +1,4 @@
-//! Whose each beginning is: who was there, how long it was idle, and after which statement.
+//! Assignment of each beginning to a source: by presence, idle time and last statement.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ fn duration_class(idle_s: f64) -> usize {
     class
 }
 
-/// How often each source has each statement and each class of idle time.
+/// Counts of each source's statements and classes of idle time.
 struct Marks {
     /// By source and mark: by place of the mark's kind.
     counts: [BTreeMap<(usize, usize), f64>; 2],

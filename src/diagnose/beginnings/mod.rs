@@ -1,4 +1,4 @@
-//! Attribution by beginnings: whoever holds a transaction was there when it began.
+//! Attribution by beginnings: a request that holds a transaction was there when it began.
 //!
 //! At each beginning it is known which requests were in flight, by age, and which had just ended (`record::presence`); the same is
 //! known of moments in between. A beginning is of a route with a probability that is proportional to `Σ λ × present` over the
@@ -47,14 +47,14 @@ pub(super) struct Beginning {
     pub(super) weight: f64,
 }
 
-/// Who was there at a moment that was not chosen for a beginning.
+/// Requests at a moment that was not chosen for a beginning.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Moment {
     pub(super) at_s: f64,
     pub(super) present: Vec<Presence>,
 }
 
-/// How a route has to do with beginnings.
+/// Relation of beginnings to a route's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
     /// They lie within its requests.
@@ -63,7 +63,7 @@ pub(super) enum Role {
     After,
 }
 
-/// What is said of a route.
+/// Attribution of beginnings to one route.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Begun {
     pub(super) route: usize,
@@ -162,7 +162,7 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
     })
 }
 
-/// What each route adds beside those that are selected.
+/// Gain of each route beside those that are selected.
 fn evidence(design: &Design, selected: &[(Group, f64)], likelihood: f64) -> Vec<f64> {
     let groups: Vec<Group> = selected.iter().map(|(group, _)| *group).collect();
     let of = |route| {
@@ -252,7 +252,7 @@ fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64) -> HoldInterval 
     HoldInterval { value, low: (value - half).max(0.0), high: (value + half).min(1.0) }
 }
 
-/// How much is lost when every beginning must be of a request in flight.
+/// Loss of likelihood when every beginning must be of a request in flight.
 fn none_strength(design: &Design, likelihood: f64) -> f64 {
     let all: Vec<Group> = (0..design.routes).map(|route| (route, Role::During)).collect();
     2.0 * (likelihood - design.fit_without_constant(&all).likelihood)

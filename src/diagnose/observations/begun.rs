@@ -8,7 +8,7 @@ use crate::diagnose::statements::normalise;
 use crate::diagnose::timeline::TimelineRow;
 use crate::record::{Presence, Sample, TransactionSample};
 
-/// What the beginnings say.
+/// Attribution of a case by beginnings.
 pub(in crate::diagnose) struct BegunHolds {
     /// Routes that begin transactions that are held, most session seconds first.
     pub(in crate::diagnose) holders: Vec<RouteHold>,
@@ -71,7 +71,7 @@ impl Observations<'_> {
         taken.filter(move |it| (0.0..until_s).contains(&it.began_s))
     }
 
-    /// Who was there at each sample of the load.
+    /// Requests at each sample of the load.
     fn moments(&self) -> Vec<Moment> {
         let (scope, until_s) = (self.case.scope(), self.case.variant.phases.steady_to_s);
         let own = self.case.samples.iter().filter(|it| it.variant == scope && (0.0..until_s).contains(&it.at_s));
@@ -99,7 +99,7 @@ impl Observations<'_> {
         self.timeline.routes.iter().map(|route| present.get(route).copied().unwrap_or_default()).collect()
     }
 
-    /// True if no pool was full at that time: in a full one a transaction begins when another ends, whoever asks for it.
+    /// True if no pool was full at that time: in a full one a transaction begins when another ends, no matter which request asks.
     fn has_room(&self, at_s: f64) -> bool {
         self.timeline.nearest(at_s).is_none_or(|row| !row.saturated)
     }
