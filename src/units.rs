@@ -154,7 +154,7 @@ impl Share {
 impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = f64::deserialize(deserializer)?;
-        Self::new(value).ok_or_else(|| de::Error::custom(format_args!("{value} is no share: expected 0 to 1")))
+        Self::new(value).ok_or_else(|| de::Error::custom(format_args!("{value} is not a share: expected 0 to 1")))
     }
 }
 

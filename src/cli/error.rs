@@ -78,7 +78,9 @@ pub(super) enum CliError {
     GatewayOnly { name: String, command: &'static str },
     #[error("cannot use `{name}` with `scan`: expected a scenario with a [target] section")]
     NotScanned { name: String },
-    #[error("`{flag}` requires a scenario with a [target] section")]
+    #[error(
+        "`{flag}` requires a scenario with a [target] section: expected one of your own, such as `rbac-bench init` writes"
+    )]
     ServiceOnly { flag: &'static str },
     #[error("cannot use the database URL of {from}")]
     DatabaseUrl {

@@ -99,7 +99,7 @@ fn check_lists_every_problem_with_its_place() {
          no client ever sees the pool's error text"
             .to_owned(),
         format!(
-            "mine.toml:{}:14: error: `backend.delays.slow-serch` is no tool of the backend: expected one of \
+            "mine.toml:{}:14: error: `backend.delays.slow-serch` is not a tool of the backend: expected one of \
              `get-system-time`, `convert-time`, `echo`, `slow-search`, `slow-report`",
             place("slow-serch")
         ),

@@ -40,7 +40,7 @@ pub(super) struct RouteHold {
     pub(super) idle_s: f64,
     /// True if sessions that are idle whatever is asked for would look the same.
     pub(super) like_constant: bool,
-    /// What the beginnings of its transactions say; `None` without them.
+    /// Attribution by beginnings; `None` without it.
     pub(super) begun: Option<Begun>,
 }
 

@@ -17,6 +17,8 @@ const LAST_LOOK_S: f64 = 0.5;
 pub(super) enum RootState {
     /// Nothing: it sat idle in its transaction.
     Idle,
+    /// It had no transaction: what it holds, it holds for the session, as an advisory lock.
+    NoTransaction,
     /// It ran a statement.
     Active,
     /// It had no session: a prepared transaction.
@@ -57,7 +59,10 @@ pub(super) fn roots(samples: &[Stamped], from_s: f64, to_s: f64, of: VariantName
         let lasts_s = if until_next < GAP_S { until_next } else { LAST_LOOK_S };
         // Who is gone between two questions, and a process without a state, says nothing of itself.
         for root in blocking.roots.iter().filter(|root| root.state.is_some() || root.pid == 0) {
-            let (state, statement) = (state_of(root), normalise(root.statement.as_deref().unwrap_or_default()));
+            let state = state_of(root);
+            // The last statement of a session without a transaction is anybody's who had it before.
+            let last = root.statement.as_deref().filter(|_| state != RootState::NoTransaction);
+            let statement = normalise(last.unwrap_or_default());
             let known = found.entry((state, statement.clone())).or_insert_with(|| WaitQueue {
                 state,
                 statement,
@@ -82,6 +87,7 @@ fn state_of(root: &BlockingRoot) -> RootState {
     match root.state.as_deref() {
         None => RootState::Prepared,
         Some(state) if state.starts_with("idle in transaction") => RootState::Idle,
+        Some("idle") => RootState::NoTransaction,
         Some(_) => RootState::Active,
     }
 }

@@ -1,14 +1,10 @@
-//! Findings about sessions that are held, and about nothing being wrong, or nothing being known.
+//! Findings about sessions that are left behind, and about nothing being wrong, or nothing being known.
 
-use super::attribute::{Attribution, RouteHold};
-use super::beginnings::{Alibi, Begun, Role};
-use super::observations::{Observations, STAY};
-use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
-use super::regression::{Basis, MOST_SESSIONS};
+use super::observations::Observations;
+use super::pattern::{LeakPrint, Match, of_leak};
 use super::timeline::TimelineRow;
 use super::titles::{listed, percent, seconds};
 use super::{Finding, FindingKind};
-use crate::record::presence::{AGES_S, ENDED_S};
 
 /// Fewer polls than this say nothing of a run.
 pub(super) const FEWEST_POLLS: usize = 10;
@@ -19,258 +15,6 @@ pub(super) const WATCHED: f64 = 0.8;
 /// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
 const UNEXPLAINED: f64 = 0.1;
 
-/// Each route that holds.
-pub(super) fn held(seen: &Observations<'_>) -> Vec<Finding> {
-    let holders = seen.holders();
-    let one = |hold: &RouteHold| {
-        if let Some(begun) = &hold.begun {
-            // Of two that were there alike, neither is accused.
-            begun.or_else.is_empty().then(|| by_beginnings(seen, hold, begun, holders))
-        } else if hold.coefficient.value < STAY {
-            Some(holder(seen, hold, holders))
-        } else {
-            let is_plausible = hold.coefficient.value < MOST_SESSIONS || outlives_requests(seen, &hold.route);
-            is_plausible.then(|| left_behind(seen, hold))
-        }
-    };
-    holders.iter().filter_map(one).collect()
-}
-
-/// A route that began its transactions, whenever they end.
-fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holders: &[RouteHold]) -> Finding {
-    let finding = holder(seen, hold, holders);
-    let Alibi { present, of, by_chance, classes } = begun.alibi;
-    let there = match begun.role {
-        Role::During => AGES_S.get(classes - 1).map_or_else(
-            || "a request of it was in flight".to_owned(),
-            |age_s| format!("a request of it had begun less than {} before", seconds(*age_s)),
-        ),
-        Role::After => format!("a request of it had ended less than {} before", seconds(ENDED_S[classes - 1])),
-    };
-    let text =
-        format!("of {of:.0} beginnings of its transactions at which {there}; by chance it would be {by_chance:.0}");
-    let finding = finding.with("samples.transaction", present.round(), text);
-    let each = hold.held_s.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
-    let (does, fix) = match begun.role {
-        Role::After => ("leaves a task behind that holds a session", AFTERWARDS),
-        // More time than it is in flight: they end after its response.
-        Role::During if outlives_response(seen, hold, begun) => ("keeps its session after the response", AFTERWARDS),
-        Role::During => return finding,
-    };
-    let title = format!("{} {does}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
-    // Requests in flight tell nothing of a hold that outlives its request.
-    let evidence = finding.evidence.iter().filter(|it| !it.text.starts_with(PER_REQUEST_IN_FLIGHT)).cloned().collect();
-    Finding { title, evidence, pattern: None, pattern_confidence: None, fix: fix.to_owned(), ..finding }
-}
-
-const PER_REQUEST_IN_FLIGHT: &str = "sessions that each of its requests in flight holds, on average";
-
-/// What is done after the response is done without the request's session.
-const AFTERWARDS: &str = "Close the request's session before the task begins, and give the task one of its own for its \
-                          statements alone.";
-
-/// True if transactions are idle for clearly longer than the slowest request took.
-fn outlives_response(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun) -> bool {
-    let slowest_ms = seen.case.variant.routes.iter().find(|it| it.route == hold.route).and_then(|it| it.latency_max_ms);
-    slowest_ms.is_some_and(|slowest_ms| begun.idle_each_s() > 1.2 * slowest_ms / 1e3)
-}
-
-/// Sessions in transactions that no request begins.
-pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
-    let begun = seen.begun.as_ref().filter(|_| seen.exact.is_none())?;
-    let found = &begun.found;
-    let (from_s, to_s) = seen.steady_s();
-    let idle_s = found.begun_by_none * seen.timeline.integral(from_s, to_s, TimelineRow::held);
-    let share = idle_s / seen.idle_s().max(f64::MIN_POSITIVE);
-    let mean = idle_s / (to_s - from_s).max(f64::MIN_POSITIVE);
-    if found.none_strength < SURE_OF_NONE || share < LEAST_SHARE_OF_NONE || mean < LEAST_OF_NONE {
-        return None;
-    }
-    let statement = found.none_statements.first().map(|(place, _)| begun.statements[*place].clone());
-    let title = format!(
-        "Sessions are held by no request: {} of all idle-in-transaction time is in transactions that begin whatever is asked \
-         for, as those of a job, of another application, or of a task that a response leaves behind.",
-        percent(share)
-    );
-    let finding = Finding {
-        share: Some(share.min(1.0)),
-        statement,
-        harm_s: idle_s,
-        ..Finding::new(FindingKind::HeldOutsideRequests, None, 0.9, title)
-    };
-    Some(
-        finding
-            .with("samples.transaction", found.beginnings as f64, "beginnings of transactions, and who was there")
-            .with("samples.activity", mean, "sessions of them idle in transaction, at the mean"),
-    )
-}
-
-/// Twice the log-likelihood from which on it is sure that some begin by themselves, as of a route.
-const SURE_OF_NONE: f64 = 28.0;
-
-/// Less of the idle time, or less at the mean in sessions, is nobody's trouble.
-const LEAST_SHARE_OF_NONE: f64 = 0.1;
-const LEAST_OF_NONE: f64 = 0.3;
-
-/// True if a transaction was clearly older than the slowest request of this route. Where none was, none is known to have
-/// outlived its request: that as many sessions as are thinkable go with a fast route is chance then, as when the machine
-/// stood still.
-fn outlives_requests(seen: &Observations<'_>, route: &str) -> bool {
-    let slowest_ms = seen.case.variant.routes.iter().find(|it| it.route == route).and_then(|it| it.latency_max_ms);
-    let oldest_s = seen.case.variant.summary.transaction_age_max_s;
-    oldest_s.zip(slowest_ms).is_some_and(|(oldest_s, slowest_ms)| oldest_s >= 2.0 * slowest_ms / 1e3)
-}
-
-fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> Finding {
-    let parts = seen.statements_of(&hold.route, holders);
-    let statements: Vec<(String, f64)> = parts.iter().map(|(it, part)| (it.statement.clone(), *part)).collect();
-    let aborted = if holders.len() == 1 { seen.aborted() } else { aborted_of(seen, hold) };
-    let print =
-        Fingerprint { route: &hold.route, coefficient: hold.coefficient.value, statements: &statements, aborted };
-    let Match { pattern, sure, why } = of_holder(&print);
-    let does = pattern.map_or("holds its session across slow work", |it| it.does());
-    let id = pattern.map_or_else(String::new, |it| format!(" ({it:?})"));
-    // Seconds that may as well be half are no figure for a title; they are in the finding with their interval.
-    let known = hold.held_s.filter(|held| held.low > held.value / 2.0);
-    let each = known.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
-    let title = format!("{} {does}{id}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
-    let sure_of_route = confidence(seen, hold);
-    let (idle_s, finished) = (hold.idle_s, seen.finished(&hold.route) as f64);
-    let mut finding = Finding {
-        route: Some(hold.route.clone()),
-        pattern_confidence: pattern.map(|_| sure),
-        held_s_per_request: hold.held_s,
-        share: Some(hold.share.min(1.0)),
-        statement: parts.first().map(|(it, _)| it.statement.clone()),
-        application_name: parts.first().and_then(|(it, _)| it.application_name.clone()),
-        harm_s: idle_s,
-        ..Finding::new(FindingKind::HeldSession, pattern, sure_of_route, title)
-    };
-    finding = finding
-        .with("samples.activity", seen.idle_s(), "session seconds idle in transaction in the steady phase")
-        .with("samples.load", idle_s, "of them with this route")
-        .with("samples.load", hold.coefficient.value, PER_REQUEST_IN_FLIGHT)
-        .with("routes.requests", finished, "finished requests of this route")
-        .with("samples.breakdown", aborted, format!("share of this time in aborted transactions; {why}"));
-    cross_checked(seen, hold, with_basis(seen, hold, finding))
-}
-
-/// More sessions than a request can hold go with a route: they outlive it.
-fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
-    let first = seen.statements.first();
-    let statement = first.map(|it| it.statement.clone());
-    let print =
-        LeakPrint { statement: statement.as_deref().unwrap_or_default(), grows: true, given_up: seen.given_up() };
-    let Match { pattern, sure, why } = of_leak(&print);
-    let title = format!(
-        "More sessions than requests go with {}{}, {:.1} for each in flight: they stay in a transaction after it.",
-        hold.route,
-        pattern.map_or_else(String::new, |it| format!(" ({it:?})")),
-        hold.coefficient.value,
-    );
-    let finding = Finding {
-        route: Some(hold.route.clone()),
-        pattern_confidence: pattern.map(|_| sure * 0.8),
-        share: Some(hold.share.min(1.0)),
-        statement,
-        application_name: first.and_then(|it| it.application_name.clone()),
-        harm_s: hold.idle_s,
-        ..Finding::new(FindingKind::LeakedSession, pattern, 0.6, title)
-    };
-    finding.with("samples.load", hold.coefficient.value, format!("sessions for each request in flight; {why}"))
-}
-
-/// Adds the basis of the figures, and routes that may be meant instead.
-fn with_basis(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
-    let by_load = seen.attribution.as_ref().filter(|_| seen.exact.is_none() && hold.begun.is_none());
-    let Some(attribution) = by_load else { return finding };
-    let basis = match attribution.basis {
-        Basis::All => "polls that the estimate is based on",
-        Basis::BeforeFull => {
-            "polls that the estimate is based on, before a pool was full: in a full pool every route holds alike"
-        }
-        Basis::Full => {
-            "polls that the estimate is based on; a pool was full in all of them, so that the seconds are rough"
-        }
-    };
-    let mut finding = finding.with("samples.activity", attribution.rows as f64, basis);
-    let others: Vec<String> = others(attribution, finding.route.as_deref());
-    if !others.is_empty() {
-        let text = format!(
-            "routes that are in flight whenever it is, and may hold as well: {}; ask for them at another rate, or alone",
-            listed(&others)
-        );
-        finding = finding.with("samples.load", others.len() as f64, text);
-    }
-    if attribution.constant >= 0.5 {
-        let text = "sessions idle in transaction whatever is asked for, at the mean: no request here holds them";
-        finding = finding.with("samples.activity", attribution.constant, text);
-    }
-    if hold.like_constant {
-        let text = "it is in flight all the time, about as often: sessions that are idle whatever is asked for would look \
-                    the same; ask for it at another rate, or alone";
-        finding = finding.with("samples.load", hold.coefficient.value, text);
-    }
-    finding
-}
-
-fn others(attribution: &Attribution, route: Option<&str>) -> Vec<String> {
-    let pairs = attribution.confused.iter().filter(|(holder, _)| Some(holder.as_str()) == route);
-    pairs.map(|(_, other)| other.clone()).collect()
-}
-
-/// Says whether what the application calls itself agrees with what the load says.
-fn cross_checked(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
-    let (true, Some(by_load)) = (seen.exact.is_some() || hold.begun.is_some(), &seen.attribution) else {
-        return finding;
-    };
-    match by_load.holders.iter().find(|it| it.route == hold.route) {
-        Some(same) => finding.with("samples.load", same.share, "share of the idle time by the load alone: it agrees"),
-        None if hold.begun.is_some() => finding.with("samples.load", 0.0, REGRESSION_DISAGREES),
-        None => finding.with(
-            "samples.load",
-            0.0,
-            "the load alone does not name this route; the application's own word is taken",
-        ),
-    }
-}
-
-/// Where a hold ends with its response, the regression should name its route as well.
-const REGRESSION_DISAGREES: &str = "the regression of idle sessions on requests in flight does not name this route: its \
-                                    transactions begin with it, and do not end with it, or too few were seen";
-
-fn confidence(seen: &Observations<'_>, hold: &RouteHold) -> f64 {
-    if seen.exact.is_some() {
-        return 0.98;
-    }
-    if hold.begun.is_some() {
-        let by_load = seen.attribution.as_ref().map_or(&[][..], |it| &it.holders);
-        return match by_load.iter().any(|it| it.route == hold.route) {
-            true => 0.97,
-            false if by_load.is_empty() => 0.9,
-            false => 0.8,
-        };
-    }
-    let Some(attribution) = &seen.attribution else { return 0.3 };
-    let basis = match attribution.basis {
-        Basis::All => 0.95,
-        Basis::BeforeFull => 0.85,
-        Basis::Full => 0.6,
-    };
-    let few = if attribution.rows < 2 * FEWEST_POLLS { 0.9 } else { 1.0 };
-    let told_apart = if others(attribution, Some(&hold.route)).is_empty() && !hold.like_constant { 1.0 } else { 0.6 };
-    basis * few * told_apart
-}
-
-/// Share of a route's idle sessions in an aborted transaction, where more than one route holds.
-fn aborted_of(seen: &Observations<'_>, hold: &RouteHold) -> f64 {
-    let Some(index) = seen.timeline.routes.iter().position(|it| *it == hold.route) else { return 0.0 };
-    let failed = seen.attribute(|row| f64::from(row.activity.idle_in_transaction_aborted));
-    let route = &seen.timeline.routes[index];
-    let mine = failed.and_then(|it| it.holders.into_iter().find(|other| other.route == *route));
-    mine.map_or(0.0, |it| (it.idle_s / hold.idle_s).min(1.0))
-}
-
 /// Sessions that outlive every request.
 pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
     let first = seen.statements.get(*seen.leaks.first()?)?;
@@ -280,19 +24,19 @@ pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
     let Match { pattern, sure, why } =
         of_leak(&LeakPrint { statement: &first.statement, grows, given_up: seen.given_up() });
     let share: f64 = seen.leaks.iter().map(|index| seen.statements[*index].share).sum();
+    let births = seen.leaks_begun.as_ref().and_then(|it| it.holders.first());
+    let born = births.filter(|hold| hold.begun.as_ref().is_some_and(|begun| begun.or_else.is_empty()));
+    let whose = born.map_or_else(
+        || "Sessions stay in a transaction after their request".to_owned(),
+        |hold| format!("Transactions that {} begins stay open after it", hold.route),
+    );
     let title = format!(
-        "Sessions stay in a transaction after their request{}: the oldest for {}, {} of all idle-in-transaction time.",
+        "{whose}{}: the oldest for {}, {} of all idle-in-transaction time.",
         pattern.map_or_else(String::new, |it| format!(" ({it:?})")),
         seconds(first.oldest_s),
         percent(share),
     );
     let longest = seen.case.variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
-    let births = seen.leaks_begun.as_ref().and_then(|it| it.holders.first());
-    let born = births.filter(|hold| hold.begun.as_ref().is_some_and(|begun| begun.or_else.is_empty()));
-    let title = match born {
-        Some(hold) => format!("{title} They begin in {}.", hold.route),
-        None => title,
-    };
     let finding = Finding {
         route: born.map(|hold| hold.route.clone()),
         pattern_confidence: pattern.map(|_| sure),
@@ -327,7 +71,7 @@ pub(super) fn cannot_tell(seen: &Observations<'_>, findings: &[Finding]) -> Opti
     let watched = seen.share_watched();
     if watched < WATCHED {
         let title = format!("Cannot tell: the database was seen for {} of the steady phase.", percent(watched));
-        let text = "share of the steady phase between polls that are no gap apart";
+        let text = "share of the steady phase without a gap between polls";
         return Some(Finding::new(FindingKind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
     }
     let idle = seen.timeline.mean(TimelineRow::idle_under_load).unwrap_or(0.0);

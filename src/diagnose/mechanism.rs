@@ -25,7 +25,7 @@ pub(super) fn convoy(seen: &Observations<'_>) -> Option<Finding> {
     }
     let peak = seen.timeline.rows.iter().map(waiting).fold(0.0, f64::max);
     let (from_s, to_s) = seen.steady_s();
-    let mean_text = format!("{mean:.1} at the mean");
+    let mean_text = format!("{mean:.1} on average");
     let finding = match seen.roots.first() {
         Some(root) => behind_root(seen, root, peak, &mean_text),
         None => behind_a_guess(seen, peak, &mean_text),
@@ -43,28 +43,41 @@ fn behind_root(seen: &Observations<'_>, root: &WaitQueue, peak: f64, mean: &str)
     let share = if all_s > 0.0 { root.blocked_s / all_s } else { 0.0 };
     let (pattern, does) = match root.state {
         RootState::Idle => (Some(HoldPattern::H14), "a session that is idle in transaction (H14)"),
+        RootState::NoTransaction => (
+            None,
+            "an idle session without a transaction, which holds a lock of the session, as pg_advisory_lock takes one",
+        ),
         RootState::Active => (None, "a session whose statement runs"),
         RootState::Prepared => (None, "a prepared transaction"),
     };
     let age = if root.oldest_s > 0.0 { format!(", up to {} old", seconds(root.oldest_s)) } else { String::new() };
-    let title = format!("Up to {peak:.0} sessions wait for a lock behind {does}{age}, {mean}.");
+    let title = format!("Up to {peak:.0} sessions ({mean}) wait for a lock behind {does}{age}.");
+    let finding = Finding::new(FindingKind::LockConvoy, pattern, 0.95, title);
+    let fix = match root.state {
+        RootState::NoTransaction => SESSION_LOCK.to_owned(),
+        _ => finding.fix.clone(),
+    };
     Finding {
+        fix,
         route: if root.state == RootState::Idle { seen.route_of(&root.statement) } else { None },
         pattern_confidence: pattern.map(|_| 0.95),
         statement: Some(root.statement.clone()).filter(|it| !it.is_empty()),
         application_name: root.application_name.clone(),
-        ..Finding::new(FindingKind::LockConvoy, pattern, 0.95, title)
+        ..finding
     }
     .with("samples.blocking", f64::from(root.most), "most sessions behind one such root at one time")
     .with("samples.blocking", root.blocked_s, "session seconds waited behind it")
     .with("samples.blocking", share, "share of all waiting that is behind it")
 }
 
+const SESSION_LOCK: &str = "Use pg_advisory_xact_lock, which ends with its transaction; or give the lock a session of its own that \
+                            passes no pool and no pooler, and unlock it there.";
+
 /// There is no blocking graph: an idle session whose last statement locks rows may be the root.
 fn behind_a_guess(seen: &Observations<'_>, peak: f64, mean: &str) -> Finding {
     let holder = seen.statements.iter().find(|it| writes(&it.statement));
     let behind = if holder.is_some() { " behind a session that is idle in transaction (H14)" } else { "" };
-    let title = format!("Up to {peak:.0} sessions wait for a lock{behind}, {mean}.");
+    let title = format!("Up to {peak:.0} sessions ({mean}) wait for a lock{behind}.");
     let pattern = holder.map(|_| HoldPattern::H14);
     Finding {
         pattern_confidence: pattern.map(|_| 0.8),

@@ -13,10 +13,12 @@ mod beginnings;
 mod blocking;
 pub mod concurrent;
 mod findings;
+mod held;
 mod interval;
 mod mechanism;
 mod nnls;
 mod observations;
+mod outside;
 mod pattern;
 mod regression;
 mod server;
@@ -218,8 +220,9 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
 }
 
 fn under_load(seen: &Observations<'_>) -> Vec<Finding> {
-    let mut findings = findings::held(seen);
-    findings.extend(findings::held_by_none(seen));
+    let mut findings = held::held(seen);
+    findings.extend(held::held_by_none(seen));
+    findings.extend(outside::kept(seen));
     findings.extend(findings::leaked(seen));
     findings.extend(mechanism::convoy(seen));
     findings.extend(mechanism::slow(seen));

@@ -195,7 +195,7 @@ pub(super) fn of_leak(seen: &LeakPrint<'_>) -> Match {
         (false, false, _) => Match {
             pattern: None,
             sure: 0.3,
-            why: "they do not become more, and their last statement is no probe".to_owned(),
+            why: "they do not become more, and their last statement is not a probe".to_owned(),
         },
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct TimelineRow {
     pub(super) leaked: f64,
     /// Those whose transactions began before the load did, by the same.
     pub(super) earlier: f64,
+    /// Connections out of the pools without a transaction, by the last gauges; 0 where none tells.
+    pub(super) outside: f64,
     /// Users that had started.
     pub(super) users: f64,
     pub(super) activity: ActivitySample,
@@ -41,12 +43,18 @@ impl TimelineRow {
 
     /// Idle sessions that a request may hold.
     pub(super) fn held(&self) -> f64 {
-        (self.idle_under_load() - self.leaked).max(0.0)
+        (self.idle_under_load() - self.leaked).max(0.0) + self.waits_for_client()
     }
 
-    /// Sessions that run a statement and do not wait for a lock.
+    /// Sessions whose statement waits for the client.
+    pub(super) fn waits_for_client(&self) -> f64 {
+        f64::from(self.activity.waiting_for_client.unwrap_or(0))
+    }
+
+    /// Sessions that run a statement, and wait neither for a lock nor for the client.
     pub(super) fn working(&self) -> f64 {
-        f64::from(self.activity.active.saturating_sub(self.activity.waiting_for_lock))
+        let waiting = self.activity.waiting_for_lock + self.activity.waiting_for_client.unwrap_or(0);
+        f64::from(self.activity.active.saturating_sub(waiting))
     }
 }
 
@@ -95,6 +103,7 @@ impl LoadTimeline {
                 in_flight,
                 leaked: 0.0,
                 earlier: 0.0,
+                outside: 0.0,
                 users,
                 activity: *activity,
                 saturated,
@@ -114,6 +123,7 @@ impl LoadTimeline {
                 in_flight: Vec::new(),
                 leaked: 0.0,
                 earlier: 0.0,
+                outside: 0.0,
                 users: 0.0,
                 activity,
                 saturated,

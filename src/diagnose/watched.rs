@@ -38,7 +38,7 @@ pub(super) fn findings(seen: &Observations<'_>) -> Vec<Finding> {
     let watched = seen.share_watched();
     if watched < WATCHED {
         let title = format!("Cannot tell the whole: the database was seen for {} of the time.", percent(watched));
-        let text = "share of the time between polls that are no gap apart";
+        let text = "share of the time without a gap between polls";
         findings.push(Finding::new(FindingKind::CannotTell, None, 1.0, title).with("samples.activity", watched, text));
     }
     if findings.is_empty() {

@@ -79,7 +79,7 @@ pub struct DraftRoute {
 
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    #[error("{origin} is no OpenAPI document: {reason}")]
+    #[error("{origin} is not an OpenAPI document: {reason}")]
     NoDocument { origin: String, reason: String },
     #[error("{origin} says {seen}: expected OpenAPI 3.0 and 3.1")]
     Version {

@@ -145,6 +145,11 @@ impl SessionRow {
         self.wait_event.as_ref().is_some_and(|wait| wait.kind == "Lock")
     }
 
+    /// True if its statement waits for the client: to read what it gives, or to send what it takes.
+    pub fn waits_for_client(&self) -> bool {
+        self.state == SessionState::Active && self.wait_event.as_ref().is_some_and(|wait| wait.kind == "Client")
+    }
+
     /// When its transaction began. An aborted one has no `xact_start`, and is as old as its state.
     pub(super) fn transaction_since(&self) -> Option<ServerTime> {
         self.xact_start.or(self.state_change.filter(|_| self.state == SessionState::IdleInTransactionAborted))

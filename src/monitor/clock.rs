@@ -120,8 +120,8 @@ impl Clocks {
         events
     }
 
-    /// Where a time of the server lies on our clock, in seconds since its beginning, and to within how much; `None` before the
-    /// first reading.
+    /// A time of the server on our clock, in seconds since its beginning, with its largest error; `None` before the first
+    /// reading.
     pub(super) fn located(&self, time: ServerTime) -> Option<(f64, f64)> {
         let best = self.best?;
         let half_us = best.took_us as f64 / 2.0;

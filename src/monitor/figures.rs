@@ -21,6 +21,7 @@ pub(super) fn figures(clocks: &Clocks, seen: &ActivityPoll) -> (ActivitySample, 
         idle_in_transaction,
         idle_in_transaction_aborted: count(|row| row.state == SessionState::IdleInTransactionAborted),
         waiting_for_lock: count(SessionRow::waits_for_lock),
+        waiting_for_client: Some(count(SessionRow::waits_for_client)),
         oldest_transaction_s: oldest(SessionRow::transaction_since),
         poll_ms,
     };

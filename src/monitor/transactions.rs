@@ -1,6 +1,8 @@
 //! Transactions that are seen idle, each from its beginning to its end: who was there when it began can have begun it, and
 //! nobody else.
 //!
+//! A statement that waits for its client holds its session as well: here it counts as idle.
+//!
 //! Pure, but for the random draw. Identity is the server process and `xact_start`; an aborted transaction has none any more,
 //! and goes on as the one that its session had.
 
@@ -26,7 +28,7 @@ const SEED: u64 = 2318;
 /// A server process: its pid alone may come again.
 type SessionKey = (i32, ServerTime);
 
-/// Where a time of the server lies on the record's clock, and to within how much.
+/// A time of the server on the record's clock, with its largest error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Located {
     pub(super) at_s: f64,
@@ -87,7 +89,7 @@ impl Transactions {
         for row in rows {
             let key = (row.pid, row.backend_start);
             let known = before.remove(&key);
-            let idle = row.state.is_idle_in_transaction();
+            let idle = row.state.is_idle_in_transaction() || row.waits_for_client();
             match known {
                 Some(mut transaction) if transaction.is_of(row, idle) => {
                     transaction.take(row, idle, now_s, half_s);

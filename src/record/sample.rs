@@ -62,6 +62,9 @@ pub struct ActivitySample {
     pub idle_in_transaction_aborted: u32,
     /// Sessions that wait for a heavyweight lock.
     pub waiting_for_lock: u32,
+    /// Active ones whose statement waits for the client to read or to send; left out in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for_client: Option<u32>,
     /// Age of the oldest transaction in seconds, aborted ones by `state_change`; `None` when there is none.
     pub oldest_transaction_s: Option<f64>,
     /// Duration of the poll in milliseconds, measured here.

@@ -144,7 +144,7 @@ pub struct ScanRoute {
     pub failures: u64,
     /// Mean response time alone, in seconds; `None` without a request, and so for what follows.
     pub response_s: Option<f64>,
-    /// Session seconds idle in transaction per request, alone. Of a route that leaks: what was seen until the scan went
+    /// Session seconds per request, alone, idle in transaction or in a statement that waits for the client. Of a route that leaks: what was seen until the scan went
     /// on, which is less than there was.
     pub held_s_per_request: Option<Estimate>,
     /// Of it, what was idle for longer than a pause between two statements: what the verdict is by.
@@ -155,6 +155,10 @@ pub struct ScanRoute {
     pub active_s_per_request: Option<f64>,
     /// Session seconds waiting for a lock, per request.
     pub lock_wait_s_per_request: Option<f64>,
+    /// Of the held seconds, those in which a statement waits for the client to read or to send; left out in records of earlier
+    /// programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_wait_s_per_request: Option<f64>,
     /// The longest that a session was idle in transaction at a time, in seconds; `None` when none was seen.
     pub longest_hold_s: Option<f64>,
     /// Sessions left in a transaction after the requests had ended; `None` when that could not be determined.

@@ -33,7 +33,9 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    #[error("`{}` is no run record", path.display())]
+    #[error("`{}` is not a run folder: it has no `{RECORD_FILE}`; expected a folder that `rbac-bench run` has written", folder.display())]
+    NoRecord { folder: PathBuf },
+    #[error("`{}` is not a run record", path.display())]
     Parse {
         path: PathBuf,
         #[source]
@@ -200,7 +202,10 @@ fn holds_texts(sample: &Sample) -> bool {
 /// [`StoreError`] when there is none, or none that this program can read.
 pub fn read_record(folder: &Path) -> Result<RunRecord, StoreError> {
     let path = folder.join(RECORD_FILE);
-    let bytes = fs::read(&path).map_err(|source| StoreError::Read { path: path.clone(), source })?;
+    let bytes = fs::read(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StoreError::NoRecord { folder: folder.to_owned() },
+        _ => StoreError::Read { path: path.clone(), source },
+    })?;
     let value: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|source| StoreError::Parse { path: path.clone(), source })?;
     // The version first: a later format may not even parse as this one.

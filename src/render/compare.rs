@@ -111,7 +111,7 @@ pub fn table(compared: Compared<'_>) -> String {
     for comparison in compared.comparisons {
         let _ = one(&mut text, comparison);
     }
-    text += "\nA mark is no test: it compares one run with one run. `rbac-bench gate SCENARIO --paired` tests.\n";
+    text += "\nA mark is not a test: it compares one run with one run. `rbac-bench gate SCENARIO --paired` tests.\n";
     text
 }
 

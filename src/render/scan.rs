@@ -211,6 +211,11 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
             let held = route.held_concurrent_s_per_request.map(|it| it.value);
             format!("{name} holds its session only in the concurrent phase: {} per request.", seconds(held))
         }
+        ScanVerdict::Holds if waits_for_client(route) => format!(
+            "{name} holds its session until the service has read the last row: {} per request in a statement that waits \
+             for it (ClientWrite). Read all rows first, or in pages.",
+            seconds(route.client_wait_s_per_request)
+        ),
         ScanVerdict::Holds => {
             let longest = seconds(route.longest_hold_s);
             format!("{name} holds its session across slow work, up to {longest} at a time.")
@@ -224,6 +229,12 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
     if let Some(statement) = &route.statement {
         prose(text, &format!("  last statement: {statement}"), width);
     }
+}
+
+/// True if most of what it holds is in statements that wait for the client.
+fn waits_for_client(route: &ScanRoute) -> bool {
+    let held_s = route.held_s_per_request.map(|held| held.value);
+    route.client_wait_s_per_request.zip(held_s).is_some_and(|(waits_s, held_s)| waits_s > 0.5 * held_s)
 }
 
 /// Remarks on all routes together.

@@ -25,9 +25,9 @@ pub enum FetchError {
     },
     #[error("`{url}` answered {status}{}: 200 is needed", points_to(location.as_deref()))]
     Status { url: BaseUrl, status: u16, location: Option<String> },
-    #[error("`{url}` is longer than {} MB: it is no OpenAPI document", LONGEST_DOCUMENT >> 20)]
+    #[error("`{url}` is longer than {} MB: it is not an OpenAPI document", LONGEST_DOCUMENT >> 20)]
     TooLong { url: BaseUrl },
-    #[error("`{url}` is no UTF-8 text")]
+    #[error("`{url}` is not UTF-8 text")]
     NotText { url: BaseUrl },
 }
 

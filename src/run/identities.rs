@@ -167,7 +167,7 @@ fn csv_rows(text: &str) -> Result<Vec<CsvRow>, String> {
         csv::ErrorKind::UnequalLengths { pos: Some(pos), expected_len, len } => {
             format!("line {} has {len} fields, the head {expected_len}", pos.line())
         }
-        _ => "it is no CSV in UTF-8".to_owned(),
+        _ => "it is not CSV in UTF-8".to_owned(),
     };
     let head = reader.headers().map_err(at)?.clone();
     for record in reader.records() {
@@ -180,7 +180,7 @@ fn csv_rows(text: &str) -> Result<Vec<CsvRow>, String> {
 fn json_rows(text: &str) -> Result<Vec<CsvRow>, String> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let row = |(index, line): (usize, &str)| {
-        let wrong = || format!("line {} is no JSON object of texts, numbers and booleans", index + 1);
+        let wrong = || format!("line {} is not a JSON object of strings, numbers and booleans", index + 1);
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).map_err(|_kind| wrong())?;
         let plain = |(name, value): (String, serde_json::Value)| match value {
             serde_json::Value::String(text) => Ok((name, text)),
@@ -250,6 +250,6 @@ mod tests {
         );
         let rest = rest.replace("csv", "ndjson");
         let lines = opened(&[("users.ndjson", "{\"customer\": 1}\n{\"customer\": [1]}\n", 0o644)], &rest);
-        assert!(lines.err().unwrap().ends_with("line 2 is no JSON object of texts, numbers and booleans"));
+        assert!(lines.err().unwrap().ends_with("line 2 is not a JSON object of strings, numbers and booleans"));
     }
 }

@@ -19,7 +19,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reasons why a host may not be contacted.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
-    #[error("`{host}` is not this machine: without permission load goes to 127.0.0.0/8, ::1 and `localhost` alone")]
+    #[error("`{host}` is another machine: load goes to this machine alone, unless the host is allowed")]
     Remote {
         /// The host, as it was written.
         host: String,

@@ -1,4 +1,4 @@
-//! What is under load, one variant after the other: the reference gateway on its testbed ([`gateway`](super::gateway)), or a
+//! Targets of a load, one variant after the other: the reference gateway on its testbed ([`gateway`](super::gateway)), or a
 //! service of the user's own ([`service`](super::service)); and what is done with either.
 
 use std::sync::Arc;
@@ -43,10 +43,10 @@ pub(super) trait RunningTarget {
     /// Its users, for a load of this pace.
     async fn swarm(&self, pace: &Pace, stop: &CancellationToken) -> Result<(Swarm, Arc<Fleet>), RunError>;
 
-    /// How it is watched.
+    /// Monitoring of it.
     fn watch(&self, clock: Clock) -> Watch;
 
-    /// How it is scanned, and at what pace; `None` of what cannot be.
+    /// Plan and pace of a scan; `None` for a target that cannot be scanned.
     fn scan_target(&self, settings: ScanSettings) -> Result<Option<(ScanTarget, Pace)>, RunError>;
 
     /// Waits until it has ended by itself, which it should not.

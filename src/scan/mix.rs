@@ -1,8 +1,8 @@
-//! Holders in the mix: by the sessions that go with requests in flight, and by who was there when their transactions began.
+//! Holders in the mix: by the sessions that go with requests in flight, and by the requests that were there when their transactions began.
 
 use std::sync::Arc;
 
-use super::observation::{ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll};
+use super::observation::{ConcurrentPhase, SessionObservation, SessionPoll};
 use crate::diagnose::concurrent::{MixHold, MixMoment, MixRow, MixTransaction, confirmed, in_mix};
 use crate::record::Presence;
 
@@ -47,7 +47,7 @@ pub(super) fn mix(
         row.zip(capacity).is_some_and(|(row, capacity)| row.idle >= capacity)
     };
     let mut transactions = transactions(&polls().collect::<Vec<_>>(), concurrent, counts, names.len());
-    // In a full pool a transaction begins when another ends, no matter which request asks.
+    // In a full pool a transaction begins when another ends, no matter which request asks for it.
     transactions.retain(|it| !full(it.at_s));
     confirmed(holds, &transactions, &moments, &finished)
 }
@@ -58,7 +58,7 @@ fn own<'a>(
     concurrent: &'a ConcurrentPhase,
     counts: fn(&SessionObservation, f64) -> bool,
 ) -> impl Iterator<Item = &'a SessionObservation> {
-    let idle = poll.sessions.iter().filter(|it| it.activity == SessionActivity::Idle);
+    let idle = poll.sessions.iter().filter(|it| it.activity.holds());
     idle.filter(move |it| it.began_s >= concurrent.from_s && counts(it, poll.at_s))
 }
 

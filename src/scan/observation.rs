@@ -24,6 +24,15 @@ pub enum SessionActivity {
     Active,
     /// Its statement waits for a lock.
     WaitsForLock,
+    /// Its statement waits for the client to read or to send: it holds its session as an idle one does.
+    WaitsForClient,
+}
+
+impl SessionActivity {
+    /// True if it has a transaction and waits for its client.
+    pub fn holds(self) -> bool {
+        matches!(self, Self::Idle | Self::WaitsForClient)
+    }
 }
 
 /// All such sessions at one instant.

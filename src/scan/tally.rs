@@ -30,6 +30,8 @@ pub struct BatchTally {
     pub active_s: f64,
     /// Waiting for a lock.
     pub lock_s: f64,
+    /// Of the idle seconds, in a statement that waits for the client.
+    pub client_s: f64,
     /// The longest that one was idle at a time.
     pub longest_s: f64,
     /// Idle seconds by last statement.
@@ -103,8 +105,7 @@ fn batch_of(turn: &Turn, began_s: f64) -> Option<usize> {
 /// Sessions that are idle in a transaction which began in the turn.
 #[must_use]
 pub fn left_behind(poll: &SessionPoll, turn: &Turn) -> u64 {
-    let left =
-        poll.sessions.iter().filter(|it| it.activity == SessionActivity::Idle && batch_of(turn, it.began_s).is_some());
+    let left = poll.sessions.iter().filter(|it| it.activity.holds() && batch_of(turn, it.began_s).is_some());
     left.map(|it| it.pid).collect::<BTreeSet<_>>().len() as u64
 }
 
@@ -113,7 +114,10 @@ impl BatchTally {
         match session.activity {
             SessionActivity::Active => self.active_s += weight_s,
             SessionActivity::WaitsForLock => self.lock_s += weight_s,
-            SessionActivity::Idle => {
+            SessionActivity::Idle | SessionActivity::WaitsForClient => {
+                if session.activity == SessionActivity::WaitsForClient {
+                    self.client_s += weight_s;
+                }
                 let idle_for_s = (at_s - session.since_s).max(0.0);
                 self.idle_s += weight_s;
                 self.beyond_s += if idle_for_s > THRESHOLDS.pause_s { weight_s } else { 0.0 };

@@ -229,7 +229,7 @@ fn check_tool(name: &str, found: &mut Problems) {
     let names = Tool::ALL.map(Tool::name);
     if !names.contains(&name) {
         let allowed = names.map(|name| format!("`{name}`")).join(", ");
-        found.error(&["backend", "delays", name], format!("is no tool of the backend: expected one of {allowed}"));
+        found.error(&["backend", "delays", name], format!("is not a tool of the backend: expected one of {allowed}"));
         let meant = nearest(name, names).map(str::to_owned);
         found.0.last_mut().expect("it has just been pushed").meant = meant;
     }

@@ -15,7 +15,10 @@ use super::overrides::OverrideError;
 /// Errors of a scenario. All of these are requests that are invalid as they stand: exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
-    #[error("unknown scenario `{name}`: expected a file path or one of {}", builtin::quoted_names())]
+    #[error(
+        "`{name}` is neither a file nor a built-in scenario: expected a path, or one of {}",
+        builtin::quoted_names()
+    )]
     Unknown {
         /// The given name.
         name: String,

@@ -94,7 +94,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// What Serde refuses, as it says it to any format.
+/// Refusals of Serde, as any format gets them.
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(reason: T) -> Self {
         Self::Refused { reason: reason.to_string() }
@@ -140,7 +140,7 @@ fn seen_in_plain_words(seen: Unexpected<'_>) -> String {
     }
 }
 
-/// What a type expects is a text, and names types of the program.
+/// Expectations are texts, and name types of the program.
 fn in_plain_words(expected: &str) -> String {
     let words = match expected {
         "i64" => "a whole number",

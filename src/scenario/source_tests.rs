@@ -186,7 +186,7 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ),
     (
         "slow-search = → slow-serch =",
-        "scenario `held.toml:17:14`: `backend.delays.slow-serch` is no tool of the backend: expected one of `get-system-time`, `convert-time`, `echo`, `slow-search`, `slow-report`\n  hint: did you mean `slow-search`?",
+        "scenario `held.toml:17:14`: `backend.delays.slow-serch` is not a tool of the backend: expected one of `get-system-time`, `convert-time`, `echo`, `slow-search`, `slow-report`\n  hint: did you mean `slow-search`?",
     ),
     ("size = 5, → ", "scenario `held.toml:15:8`: `gateway.pool.size` is missing"),
     (
@@ -195,7 +195,7 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ),
     (
         "workers = 2 → workers = 2\nusage_counter = { share = 1.5 }",
-        "scenario `held.toml:15:27`: `gateway.usage_counter.share`: 1.5 is no share: expected 0 to 1",
+        "scenario `held.toml:15:27`: `gateway.usage_counter.share`: 1.5 is not a share: expected 0 to 1",
     ),
     (
         "workers = 2 → workers = 2\nusage_counter = { share = 0.5, rows = 0 }",
@@ -327,7 +327,7 @@ fn a_wrong_override_is_refused_by_its_own_name() {
         ),
         (
             "backend.delays.slow-serch={min=\"1s\",max=\"2s\"}",
-            "`--set backend.delays.slow-serch={min=\"1s\",max=\"2s\"}`: `backend.delays.slow-serch` is no tool of the backend: expected one of `get-system-time`, `convert-time`, `echo`, `slow-search`, `slow-report`\n  hint: did you mean `slow-search`?",
+            "`--set backend.delays.slow-serch={min=\"1s\",max=\"2s\"}`: `backend.delays.slow-serch` is not a tool of the backend: expected one of `get-system-time`, `convert-time`, `echo`, `slow-search`, `slow-report`\n  hint: did you mean `slow-search`?",
         ),
         (
             "load.think_scale=inf",
@@ -348,7 +348,7 @@ fn a_wrong_override_is_refused_by_its_own_name() {
         ),
         (
             "gateway.usage_counter.share=2",
-            "`--set gateway.usage_counter.share=2`: `gateway.usage_counter.share`: 2 is no share: expected 0 to 1",
+            "`--set gateway.usage_counter.share=2`: `gateway.usage_counter.share`: 2 is not a share: expected 0 to 1",
         ),
         (
             "monitor.role=Watcher; DROP",
@@ -455,7 +455,7 @@ fn what_is_no_file_of_text_is_refused() {
 fn an_unknown_name_is_refused_with_the_built_ins_and_the_nearest() {
     assert_eq!(
         shown(&resolve("colapse").unwrap_err()),
-        "unknown scenario `colapse`: expected a file path or one of `issue-2318`, `collapse`, `collapse-full`, \
+        "`colapse` is neither a file nor a built-in scenario: expected a path, or one of `issue-2318`, `collapse`, `collapse-full`, \
          `issue-2318-pgbouncer`\n  hint: did you mean `collapse`?"
     );
 }

@@ -69,8 +69,8 @@ impl Fleet {
             .collect()
     }
 
-    /// Who was there at a moment of the last seconds, which is known to within `error`: requests by route; routes without
-    /// any are left out.
+    /// Requests by route around a moment of the last seconds, which is known to within `error`; routes without any are left
+    /// out.
     pub fn present_at(&self, at: Instant, error: Duration) -> BTreeMap<String, Presence> {
         let of = |log: &RequestLog| log.present_at(at, error);
         let all = self.labels.iter().zip(self.logs.iter().map(of));

@@ -61,7 +61,7 @@ impl Expected {
             Err(_) if body.len() >= READ_MOST => {
                 return Some(format!("the answer is longer than {READ_MOST} bytes: it cannot be judged"));
             }
-            Err(error) => return Some(format!("the answer is no JSON: {error}")),
+            Err(error) => return Some(format!("the answer is not JSON: {error}")),
         };
         let missing = self.must_have.iter().find(|pointer| value.pointer(pointer).is_none());
         if let Some(pointer) = missing {
@@ -158,7 +158,7 @@ fn json_rpc_error(body: &[u8]) -> Option<String> {
             Some(data) => format!("JSON-RPC {code} {message}: {data}"),
             None => format!("JSON-RPC {code} {message}"),
         }),
-        Err(error) => Some(format!("answer is no JSON-RPC: {error}")),
+        Err(error) => Some(format!("answer is not JSON-RPC: {error}")),
     }
 }
 
@@ -172,7 +172,7 @@ fn unhealthy(body: &[u8]) -> Option<String> {
     match serde_json::from_slice::<Health>(body) {
         Ok(health) if health.status == "healthy" => None,
         Ok(health) => Some(format!("{}: {}", health.status, health.error)),
-        Err(error) => Some(format!("health is no JSON: {error}")),
+        Err(error) => Some(format!("health is not JSON: {error}")),
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
             failure(&expected(judged.clone()), 200, masked).unwrap(),
             "the answer has `/error`: QueuePool limit"
         );
-        assert!(failure(&expected(judged), 200, "<html>").unwrap().starts_with("the answer is no JSON"));
+        assert!(failure(&expected(judged), 200, "<html>").unwrap().starts_with("the answer is not JSON"));
     }
 
     #[test]

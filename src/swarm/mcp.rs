@@ -69,8 +69,8 @@ impl McpSession {
     /// # Errors
     /// Error in words, where it opens none.
     pub(super) fn opened(headers: &HeaderMap, message: &[u8]) -> Result<Self, String> {
-        let value: Value =
-            serde_json::from_slice(message).map_err(|error| format!("the answer to initialize is no JSON: {error}"))?;
+        let value: Value = serde_json::from_slice(message)
+            .map_err(|error| format!("the answer to initialize is not JSON: {error}"))?;
         if let Some(error) = value.get("error") {
             return Err(rpc_error(error));
         }
@@ -112,13 +112,13 @@ fn rpc_error(error: &Value) -> String {
 pub(super) fn failure(message: &[u8]) -> Option<String> {
     let value: Value = match serde_json::from_slice(message) {
         Ok(value) => value,
-        Err(error) => return Some(format!("the answer is no JSON-RPC: {error}")),
+        Err(error) => return Some(format!("the answer is not JSON-RPC: {error}")),
     };
     if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
         return Some(rpc_error(error));
     }
     let Some(result) = value.get("result") else {
-        return Some("the answer is no JSON-RPC: it has neither `result` nor `error`".to_owned());
+        return Some("the answer is not JSON-RPC: it has neither `result` nor `error`".to_owned());
     };
     let failed = result.get("isError").and_then(Value::as_bool).unwrap_or(false);
     let text = result.pointer("/content/0/text").and_then(Value::as_str).unwrap_or_default();
@@ -193,7 +193,7 @@ mod tests {
         let refused = json!({ "id": 1, "error": { "code": -32602, "message": "no such tool", "data": "x" } });
         assert_eq!(of(refused).unwrap(), "JSON-RPC -32602 no such tool: x");
         assert!(of(json!({ "id": 1 })).unwrap().contains("neither `result` nor `error`"));
-        assert!(failure(b"<html>").unwrap().starts_with("the answer is no JSON-RPC"));
+        assert!(failure(b"<html>").unwrap().starts_with("the answer is not JSON-RPC"));
     }
 
     #[test]

@@ -61,9 +61,9 @@ use schedule::Schedule;
 pub enum SwarmError {
     #[error("cannot prepare the requests")]
     Prepare(#[source] reqwest::Error),
-    #[error("`{url}` is no URL")]
+    #[error("`{url}` is not a URL")]
     Url { url: String },
-    #[error("`{name}` is no name of a header")]
+    #[error("`{name}` is not the name of a header")]
     Header { name: String },
     #[error("the login of {who} by `{route}` failed: {reason}")]
     Login { who: String, route: String, reason: String },

@@ -1,4 +1,4 @@
-//! The requests of the last seconds: who was there at a moment that has just passed.
+//! The requests of the last seconds, to look up a moment that has just passed.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,7 @@ impl RequestLog {
         }
     }
 
-    /// Who was there at a moment, which is known to within `error`.
+    /// Requests around a moment, which is known to within `error`.
     pub(super) fn present_at(&self, at: Instant, error: Duration) -> Presence {
         // Seconds after an instant that lies before all that is asked for.
         let Some(origin) = at.checked_sub(KEPT + error) else { return Presence::default() };

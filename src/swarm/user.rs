@@ -229,13 +229,17 @@ impl User {
             return Ok(());
         }
         let answer: serde_json::Value = serde_json::from_slice(body)
-            .map_err(|error| format!("nothing to capture: the answer is no JSON: {error}"))?;
+            .map_err(|error| format!("nothing to capture: the answer is not JSON: {error}"))?;
         for Capture { name, place, pointer } in &task.captures {
             let found = answer.pointer(pointer);
             let value = match found {
                 Some(serde_json::Value::String(text)) => text.clone(),
                 Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => value.to_string(),
-                Some(_) => return Err(format!("nothing to capture as `{name}`: `{pointer}` is no text and no number")),
+                Some(_) => {
+                    return Err(format!(
+                        "nothing to capture as `{name}`: `{pointer}` is neither a string nor a number"
+                    ));
+                }
                 None => return Err(format!("nothing to capture as `{name}`: the answer has no `{pointer}`")),
             };
             if value.len() > LONGEST_CAPTURE {

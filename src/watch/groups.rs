@@ -131,9 +131,18 @@ impl Arranged {
             idle_in_transaction: self.counts.idle_in_transaction,
             idle_in_transaction_aborted: self.counts.aborted,
             waiting_for_lock: self.counts.waiting_for_lock,
+            waiting_for_client: Some(self.waiting_for_client()),
             oldest_transaction_s: self.oldest_s(),
             poll_ms,
         }
+    }
+
+    /// Active sessions whose statement waits for the client.
+    fn waiting_for_client(&self) -> u32 {
+        let waits = |session: &&Session| {
+            session.state == SessionState::Active && session.wait.as_deref().is_some_and(|it| it.starts_with("Client:"))
+        };
+        u32::try_from(self.transactions.iter().filter(waits).count()).unwrap_or(u32::MAX)
     }
 
     /// Age of the oldest transaction in seconds; `None` without one.

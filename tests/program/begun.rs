@@ -12,7 +12,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const REQUESTS: &str = "GET /requests/{id}";
 
 /// Runs the service with a mistake, and gives the findings.
-async fn findings(mistake: &'static str) -> Vec<Value> {
+async fn findings(mistake: &'static str, pool: u32) -> Vec<Value> {
     let (cluster, config) = (cluster().await, cluster().await.config());
     let database = format!("begun_{mistake}");
     let execute = |name: String, statements: String| {
@@ -56,10 +56,11 @@ async fn findings(mistake: &'static str) -> Vec<Value> {
         ("POST /notes", 1),
     ];
     let toml = format!(
-        "name = \"shop\"\npool_capacity = 12\n[target]\nurl = \"http://127.0.0.1:{port}\"\nready = \"/health\"\n\
+        "name = \"shop\"\npool_capacity = {pool}\n[target]\nurl = \"http://127.0.0.1:{port}\"\nready = \"/health\"\n\
          folder = \"{ROOT}/tests/program/begun\"\n\
          command = [\"{ROOT}/.venv-apps/bin/uvicorn\", \"service:app\", \"--port\", \"{port}\", \"--log-level\", \"warning\"]\n\
-         env = {{ MISTAKE = \"{mistake}\", PYTHONDONTWRITEBYTECODE = \"1\" }}\n\
+         env = {{ MISTAKE = \"{mistake}\", POOL = \"{pool}\", PYTHONDONTWRITEBYTECODE = \"1\" }}\n\
+         [target.metrics]\npath = \"/metrics\"\nchecked_out = \"pool_out\"\npending = \"pool_waiting\"\n\
          [load]\nallow_data_changes = true\nusers = 10\nramp_up = \"1s\"\nduration = \"20s\"\nthink_time = [\"200ms\", \"700ms\"]\n{}",
         routes(&mix)
     );
@@ -91,7 +92,7 @@ fn has(findings: &[Value], kind: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_keeps_the_requests_session_is_laid_to_its_route() {
-    let found = findings("task").await;
+    let found = findings("task", 12).await;
     assert_eq!(accused(&found), [REQUESTS], "{found:#?}");
     let held = found[0]["held_s_per_request"]["value"].as_f64();
     assert!(held.is_some_and(|held| (held / 0.8 - 1.0).abs() < 0.1), "{found:#?}");
@@ -100,40 +101,67 @@ async fn a_task_that_keeps_the_requests_session_is_laid_to_its_route() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_with_a_session_of_its_own_is_laid_to_the_response_before_it() {
-    let found = findings("after").await;
+    let found = findings("after", 12).await;
     assert_eq!(accused(&found), [REQUESTS], "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_holds_is_laid_to_no_route() {
-    let found = findings("job").await;
+    let found = findings("job", 12).await;
     assert_eq!(accused(&found), [""; 0], "{found:#?}");
     assert!(has(&found, "held_outside_requests"), "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_given_back_with_its_transaction_open_is_laid_to_who_began_it() {
-    let found = findings("dirty").await;
+    let found = findings("dirty", 12).await;
     assert_eq!(accused(&found), [REQUESTS], "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leak_in_one_of_ten_answers_is_laid_to_its_route() {
-    let found = findings("leak").await;
+    let found = findings("leak", 12).await;
     assert!(has(&found, "leaked_session"), "{found:#?}");
     assert_eq!(accused(&found), [REQUESTS], "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_sent_slowly_and_a_plain_hold_are_laid_to_their_routes() {
-    let found = findings("stream").await;
+    let found = findings("stream", 12).await;
     assert_eq!(accused(&found), ["GET /export/{id}"], "{found:#?}");
-    let found = findings("hold").await;
+    let found = findings("hold", 12).await;
     assert_eq!(accused(&found), [REQUESTS], "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_read_slowly_hold_a_session_and_are_no_slow_query() {
+    let found = findings("rows", 12).await;
+    assert_eq!(accused(&found), ["GET /export/{id}"], "{found:#?}");
+    let title = found[0]["title"].as_str().expect("a title");
+    assert!(title.contains("until the service has read the last row"), "{title}");
+    assert!(!has(&found, "slow_query"), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_of_an_idle_session_without_a_transaction_is_named_as_such() {
+    let found = findings("lock", 12).await;
+    let convoy = found.iter().find(|it| it["kind"] == "lock_convoy").unwrap_or_else(|| panic!("{found:#?}"));
+    assert!(convoy["title"].as_str().is_some_and(|it| it.contains("without a transaction")), "{convoy:#}");
+    assert!(convoy["fix"].as_str().is_some_and(|it| it.contains("pg_advisory_xact_lock")), "{convoy:#}");
+    assert_eq!((&convoy["statement"], &convoy["route"]), (&Value::Null, &Value::Null), "{convoy:#}");
+    assert_eq!(accused(&found), [""; 0], "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_kept_outside_a_transaction_is_laid_to_its_route() {
+    let found = findings("view", 3).await;
+    assert_eq!(accused(&found), ["GET /export/{id}"], "{found:#?}");
+    assert!(found[0]["title"].as_str().is_some_and(|it| it.contains("outside a transaction")), "{found:#?}");
+    assert!(!has(&found, "healthy") && !has(&found, "pool_too_small"), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_accused_where_nothing_is_held() {
-    let found = findings("none").await;
+    let found = findings("none", 12).await;
     assert_eq!((accused(&found), has(&found, "healthy")), (vec![], true), "{found:#?}");
 }

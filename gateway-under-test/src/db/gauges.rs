@@ -29,7 +29,7 @@ pub struct PoolGauges {
 pub const WAIT_BOUNDS_S: [f64; 19] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0];
 
-/// How long checkouts have waited since the start.
+/// Waits of checkouts since the start.
 #[derive(Debug, Default)]
 pub struct WaitHistogram {
     counts: [AtomicU64; WAIT_BOUNDS_S.len() + 1],

@@ -101,7 +101,7 @@ async fn ask_backend(worker: &Worker, params: &RawValue) -> Result<Box<RawValue>
     let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}}"#, params.get());
     let answer = fetch(worker, body).await.map_err(|error| GatewayError::Backend { text: root_cause(&error) })?;
     let answer: BackendAnswer<'_> = serde_json::from_slice(&answer)
-        .map_err(|error| GatewayError::Backend { text: format!("answer is no JSON-RPC: {error}") })?;
+        .map_err(|error| GatewayError::Backend { text: format!("answer is not JSON-RPC: {error}") })?;
     match (answer.result, answer.error) {
         (Some(result), None) => Ok(result.to_owned()),
         (_, Some(error)) => Err(GatewayError::Backend { text: error.get().to_owned() }),

@@ -99,7 +99,7 @@ impl Observations<'_> {
         self.timeline.routes.iter().map(|route| present.get(route).copied().unwrap_or_default()).collect()
     }
 
-    /// True if no pool was full at that time: in a full one a transaction begins when another ends, no matter which request asks.
+    /// True if no pool was full at that time: in a full one a transaction begins when another ends, no matter which request asks for it.
     fn has_room(&self, at_s: f64) -> bool {
         self.timeline.nearest(at_s).is_none_or(|row| !row.saturated)
     }

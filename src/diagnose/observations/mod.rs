@@ -87,6 +87,7 @@ impl<'a> Observations<'a> {
             roots,
             leaks: Vec::new(),
         };
+        crate::diagnose::outside::beside_polls(&seen.case, &samples, &mut seen.timeline.rows);
         seen.beside_polls(Self::earlier_at, |row| &mut row.earlier);
         seen.leaks = seen.leaks();
         seen.beside_polls(Self::leaked_at, |row| &mut row.leaked);
@@ -118,7 +119,7 @@ impl<'a> Observations<'a> {
     /// Idle-in-transaction session seconds over the steady phase.
     pub(in crate::diagnose) fn idle_s(&self) -> f64 {
         let (from_s, to_s) = self.steady_s();
-        self.timeline.integral(from_s, to_s, TimelineRow::idle)
+        self.timeline.integral(from_s, to_s, |row| row.idle() + row.waits_for_client())
     }
 
     /// Sessions that may be open; where nobody says, as many as were ever open.

@@ -181,7 +181,7 @@ mod tests {
             ("", "it is empty"),
             ("<html>", "a page of HTML"),
             ("{", "EOF while parsing"),
-            ("a: [", "is no OpenAPI document"),
+            ("a: [", "is not an OpenAPI document"),
             ("{}", "has no `openapi`"),
             ("swagger: '2.0'", "says `swagger: 2.0`: expected OpenAPI 3.0 and 3.1"),
             ("openapi: 4.0.0", "says `openapi: 4.0.0`"),

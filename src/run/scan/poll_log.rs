@@ -74,11 +74,12 @@ fn session(
     let activity = match row.state {
         SessionState::IdleInTransaction | SessionState::IdleInTransactionAborted => SessionActivity::Idle,
         SessionState::Active if row.waits_for_lock() => SessionActivity::WaitsForLock,
+        SessionState::Active if row.waits_for_client() => SessionActivity::WaitsForClient,
         SessionState::Active => SessionActivity::Active,
         SessionState::Idle | SessionState::Other => return None,
     };
     let state_s = seen.state_s(row)?;
-    let held = row.statement.as_deref().filter(|_| activity == SessionActivity::Idle);
+    let held = row.statement.as_deref().filter(|_| activity.holds());
     Some(SessionObservation {
         pid: row.pid,
         began_s: at_s - seen.transaction_s(row).unwrap_or(state_s),

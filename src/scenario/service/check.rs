@@ -53,7 +53,7 @@ fn check_run(scenario: &ServiceScenario, found: &mut Problems) {
         if !known.contains(name.name()) && (name.name() != "both" || scenario.run.len() > 1) {
             let allowed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let allowed = if known.is_empty() { "none, since there are no [variants]".to_owned() } else { allowed };
-            found.error(&["run"], format!("names `{name}`, which is no variant: expected one of {allowed}"));
+            found.error(&["run"], format!("names `{name}`, which is not a variant: expected one of {allowed}"));
             found.0.last_mut().expect("it has just been pushed").meant = nearest(name.name(), known).map(str::to_owned);
             return;
         }

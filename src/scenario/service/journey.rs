@@ -56,7 +56,7 @@ fn check_steps(scenario: &ServiceScenario, journey: &Journey, place: &str, found
         let named: Vec<&ServiceRoute> = scenario.route.iter().filter(|route| route.route.name() == step).collect();
         let [route] = named[..] else {
             let message = match named.len() {
-                0 => format!("names `{step}`, which is no [[route]]"),
+                0 => format!("names `{step}`, which is not a [[route]]"),
                 several => {
                     format!("names `{step}`, and {several} routes are called so: names after a second space differ")
                 }

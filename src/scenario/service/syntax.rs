@@ -19,12 +19,12 @@ pub(super) fn check_variable(key: &[&str], name: Option<&str>, found: &mut Probl
         letters && !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit())
     };
     if name.is_some_and(|name| !is_name(name)) {
-        found.error(key, "is no name of a variable: expected letters, digits and `_`; the value stays outside");
+        found.error(key, "is not the name of a variable: expected letters, digits and `_`; the value stays outside");
     }
 }
 
 pub(super) fn check_header(key: &[&str], name: Option<&str>, found: &mut Problems) {
     if let Some(name) = name.filter(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
-        found.error(key, format!("is {name:?}, which is no name of a header"));
+        found.error(key, format!("is {name:?}, which is not the name of a header"));
     }
 }

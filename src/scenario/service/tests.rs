@@ -87,7 +87,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "url_env = \"DATABASE_URL\" → url_env = \"postgresql://app:s3cret@127.0.0.1/shop\"",
-        "scenario `shop.toml:7:11`: `database.url_env` is no name of a variable: expected letters, digits and `_`; the value stays outside",
+        "scenario `shop.toml:7:11`: `database.url_env` is not the name of a variable: expected letters, digits and `_`; the value stays outside",
     ),
     (
         "url_env = \"DATABASE_URL\" → url_env = \"DATABASE_URL\"\nurl_file = \"url\"",
@@ -212,7 +212,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"s3cret.token\"",
-        "scenario `shop.toml:12:14`: `identity[1].bearer_env` is no name of a variable: expected letters, digits and `_`; the value stays outside",
+        "scenario `shop.toml:12:14`: `identity[1].bearer_env` is not the name of a variable: expected letters, digits and `_`; the value stays outside",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → user = \"me\"",
@@ -220,7 +220,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → header = \"X Key\"\nvalue_env = \"KEY\"",
-        "scenario `shop.toml:12:10`: `identity[1].header` is \"X Key\", which is no name of a header",
+        "scenario `shop.toml:12:10`: `identity[1].header` is \"X Key\", which is not the name of a header",
     ),
     (
         "route = \"GET /reports/{id}\" → route = \"/reports/{id}\"",
@@ -308,7 +308,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → login = { route = \"POST /login\", token = \"/t\", header = \"X Key\" }",
-        "scenario `shop.toml:12:57`: `identity[1].login.header` is \"X Key\", which is no name of a header",
+        "scenario `shop.toml:12:57`: `identity[1].login.header` is \"X Key\", which is not the name of a header",
     ),
     (
         "bearer_env = \"SHOP_TOKEN\" → bearer_env = \"SHOP_TOKEN\"\nlogin = { route = \"POST /login\", token = \"/t\" }",
@@ -365,7 +365,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[variants.before] → [[journey]]\nname = \"buy\"\nsteps = [\"POST /order\"]\n[variants.before]",
-        "scenario `shop.toml:27:9`: `journey[1].steps` names `POST /order`, which is no [[route]]\n  hint: did you mean `POST /orders`?",
+        "scenario `shop.toml:27:9`: `journey[1].steps` names `POST /order`, which is not a [[route]]\n  hint: did you mean `POST /orders`?",
     ),
     (
         "[variants.before] → [[journey]]\nname = \"buy\"\nstep = [\"POST /orders\"]\n[variants.before]",
@@ -401,7 +401,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "title = \"A shop\" → run = [\"befor\"]",
-        "scenario `shop.toml:2:7`: `run` names `befor`, which is no variant: expected one of `after`, `before`\n  hint: did you mean `before`?",
+        "scenario `shop.toml:2:7`: `run` names `befor`, which is not a variant: expected one of `after`, `before`\n  hint: did you mean `before`?",
     ),
     (
         "title = \"A shop\" → run = [\"after\", \"after\"]",
@@ -512,7 +512,7 @@ fn variants_are_run_in_the_order_of_the_file_or_as_asked() {
     assert_eq!(names(&shop(SHOP, &[VARIANT.by_flag("both")])), ["before", "after"]);
     assert_eq!(
         refused(SHOP, &[VARIANT.by_flag("held")]),
-        "`--variant held`: `run` names `held`, which is no variant: expected one of `after`, `before`"
+        "`--variant held`: `run` names `held`, which is not a variant: expected one of `after`, `before`"
     );
     let plain = SHOP.split("[variants").next().unwrap();
     assert_eq!(names(&shop(plain, &[])), ["service"]);

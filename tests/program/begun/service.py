@@ -8,15 +8,16 @@ from contextlib import contextmanager
 
 import psycopg
 from fastapi import BackgroundTasks, FastAPI
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 
 MISTAKE = os.environ["MISTAKE"]
 URL = os.environ["DATABASE_URL"]
-SIZE = 12
+SIZE = int(os.environ.get("POOL", "12"))
 
 app = FastAPI()
 pool = queue.Queue()
 kept = []
+waiting = 0
 
 
 def connect():
@@ -30,7 +31,12 @@ for _ in range(SIZE):
 @contextmanager
 def session():
     """A connection of the pool, whose transaction ends with the block."""
-    connection = pool.get(timeout=10)
+    global waiting
+    waiting += 1
+    try:
+        connection = pool.get(timeout=10)
+    finally:
+        waiting -= 1
     try:
         yield connection
         connection.commit()
@@ -55,6 +61,17 @@ def task():
     with session() as connection:
         read(connection, "id, town")
         time.sleep(0.8)
+
+
+def lock():
+    """A lock of the session: between its statements it is idle, without a transaction."""
+    connection = psycopg.connect(URL, application_name="shop", autocommit=True)
+    while True:
+        connection.execute("SELECT pg_advisory_lock(7)")
+        connection.execute("SELECT 'of somebody else'")
+        time.sleep(1.5)
+        connection.execute("SELECT pg_advisory_unlock(7)")
+        time.sleep(0.1)
 
 
 asked = 0
@@ -87,6 +104,9 @@ def request(id: int, tasks: BackgroundTasks):
         connection = connect()
         read(connection, "id, town")
         kept.append(connection)
+    elif MISTAKE == "lock":
+        with session() as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(7)")
     elif MISTAKE == "hold":
         with session() as connection:
             read(connection, "id, town")
@@ -106,6 +126,17 @@ def export(id: int):
                 time.sleep(0.1)
                 yield "x" * 1000
 
+    if MISTAKE == "view":
+        with session() as connection:
+            read(connection)
+            connection.commit()
+            time.sleep(0.6)
+        return {"id": id}
+    if MISTAKE == "rows":
+        with session() as connection, connection.cursor() as cursor:
+            for _ in cursor.stream("SELECT repeat('x', 1000000) FROM generate_series(1, 25)"):
+                time.sleep(0.03)
+        return {"id": id}
     if MISTAKE == "stream":
         return StreamingResponse(rows())
     with session() as connection:
@@ -140,6 +171,11 @@ def note():
     return {}
 
 
+@app.get("/metrics")
+async def metrics():
+    return PlainTextResponse(f"pool_out {SIZE - pool.qsize()}\npool_waiting {waiting}\n")
+
+
 @app.get("/health")
 def health():
     return {}
@@ -148,3 +184,5 @@ def health():
 if MISTAKE == "job":
     for _ in range(2):
         threading.Thread(target=job, daemon=True).start()
+if MISTAKE == "lock":
+    threading.Thread(target=lock, daemon=True).start()

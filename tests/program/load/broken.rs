@@ -27,7 +27,7 @@ const MISCHIEF: [(&str, &str); 13] = [
     ("/headers", "connection broken: message head is too large"),
     ("/no-http", "connection broken: invalid HTTP version parsed"),
     ("/bytes", "HTTP 500: \u{fffd}\u{fffd}"),
-    ("/bomb", "the answer is no JSON"),
+    ("/bomb", "the answer is not JSON"),
     ("/loop", "HTTP 302: "),
     ("/busy", "HTTP 429, Retry-After 7: slow down"),
 ];
@@ -150,7 +150,7 @@ async fn all_kinds(load: &'static str) {
     for error in &errors {
         assert!(MISCHIEF.iter().any(|(_, text)| error.starts_with(text)), "{error:?} is nobody's: {errors:#?}");
     }
-    let bomb = errors.iter().find(|it| it.starts_with("the answer is no JSON")).unwrap();
+    let bomb = errors.iter().find(|it| it.starts_with("the answer is not JSON")).unwrap();
     assert!(bomb.contains("Content-Encoding `gzip`"), "{bomb}");
     // Nobody follows a redirect, and nobody asks twice.
     let (requests, cut_off) = (&variant["summary"]["requests"], &variant["summary"]["requests_cut_off"]);
