@@ -61,7 +61,7 @@ fn write_text(run: &DryRun, out: &mut String) -> std::fmt::Result {
             let host = plain(host);
             writeln!(
                 out,
-                "          `{host}` would be refused: it is not this machine, and `--allow-remote {host}` is not given"
+                "          `{host}` would be refused: it is another machine, and `--allow-remote {host}` is not given"
             )?;
         }
     }

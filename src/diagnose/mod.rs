@@ -13,6 +13,7 @@ mod beginnings;
 mod blocking;
 pub mod concurrent;
 mod findings;
+mod gauges;
 mod held;
 mod interval;
 mod mechanism;

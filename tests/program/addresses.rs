@@ -86,7 +86,7 @@ fn no_address_of_another_machine_is_spoken_to_without_permission() {
         let output = program.args(&arguments).output().expect("the program starts");
         let printed = text(&output.stdout) + &text(&output.stderr);
         assert!(matches!(output.status.code(), Some(1 | 2)), "{what}, {arguments:?}: {printed}");
-        assert!(printed.contains("is not this machine"), "{what}, {arguments:?}: {printed}");
+        assert!(printed.contains("is another machine"), "{what}, {arguments:?}: {printed}");
         assert!(!place.reports().exists(), "{what}: something was begun");
     }
 }

@@ -239,7 +239,7 @@ async fn flags_point_to_another_target_and_another_database() {
     let elsewhere = ["run", &scenario, "--target", "http://10.0.0.1", "--database-url", &database];
     let output = shop.program().args(elsewhere).output().expect("it starts");
     let printed = text(&output.stderr);
-    assert!(output.status.code() == Some(2) && printed.contains("`10.0.0.1` is not this machine"), "{printed}");
+    assert!(output.status.code() == Some(2) && printed.contains("`10.0.0.1` is another machine"), "{printed}");
     assert!(
         printed.contains("anyone who lists processes reads the password") && !printed.contains("s3cret"),
         "{printed}"

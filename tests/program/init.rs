@@ -168,7 +168,7 @@ fn a_dry_run_shows_what_would_be_sent_and_no_secret() {
             "user      bearer_env SHOP_TOKEN",
             "database  by the URL in the variable SHOP_DATABASE, which is not set",
             "  DELETE /reports/{id}  changes data: `allow_data_changes = true` under [load] asks for it",
-            "          `shop.example.com` would be refused: it is not this machine, and `--allow-remote shop.example.com` is not given",
+            "          `shop.example.com` would be refused: it is another machine, and `--allow-remote shop.example.com` is not given",
         ] {
             assert!(printed.lines().any(|it| it == line), "{line}\n{printed}");
         }

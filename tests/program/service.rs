@@ -321,14 +321,14 @@ async fn what_cannot_be_reached_is_refused_before_anything_is_written() {
     let (code, printed) = refused("http://10.0.0.1:8000", here, &[]).await;
     assert_eq!(code, Some(2));
     assert!(
-        printed.contains("`10.0.0.1` is not this machine") && printed.contains("--allow-remote 10.0.0.1"),
+        printed.contains("`10.0.0.1` is another machine") && printed.contains("--allow-remote 10.0.0.1"),
         "{printed}"
     );
     let (code, printed) = refused("http://shop.example.com", here, &["--allow-remote", "example.com"]).await;
-    assert!(code == Some(2) && printed.contains("`shop.example.com` is not this machine"), "{printed}");
+    assert!(code == Some(2) && printed.contains("`shop.example.com` is another machine"), "{printed}");
     let (code, printed) = refused("http://127.0.0.1:9", "postgresql://app:s3cret@10.0.0.1/shop", &[]).await;
     assert!(
-        code == Some(2) && printed.contains("`10.0.0.1` is not this machine") && !printed.contains("s3cret"),
+        code == Some(2) && printed.contains("`10.0.0.1` is another machine") && !printed.contains("s3cret"),
         "{printed}"
     );
     let (code, printed) = refused("http://127.0.0.1:9", "s3cret", &[]).await;

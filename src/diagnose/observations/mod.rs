@@ -87,7 +87,7 @@ impl<'a> Observations<'a> {
             roots,
             leaks: Vec::new(),
         };
-        crate::diagnose::outside::beside_polls(&seen.case, &samples, &mut seen.timeline.rows);
+        crate::diagnose::gauges::beside_polls(&seen.case, &samples, &mut seen.timeline.rows);
         seen.beside_polls(Self::earlier_at, |row| &mut row.earlier);
         seen.leaks = seen.leaks();
         seen.beside_polls(Self::leaked_at, |row| &mut row.leaked);

@@ -15,7 +15,7 @@ pub(in crate::run) const LONGEST_FILE: u64 = 64 << 20;
 pub enum AccessError {
     #[error(transparent)]
     Guard(#[from] GuardError),
-    #[error("`{host}` is not this machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]")]
+    #[error("`{host}` is another machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]")]
     NoCeiling { host: String },
     #[error("the files under `target.tls` cannot be used")]
     Tls(#[from] TlsFileError),

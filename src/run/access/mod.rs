@@ -166,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_there_is_named_and_the_database_is_guarded_too() {
         let remote = scenario("url = \"postgresql://app@10.0.0.1/shop\"", "");
-        assert!(refused(remote).await.starts_with("`10.0.0.1` is not this machine"));
+        assert!(refused(remote).await.starts_with("`10.0.0.1` is another machine"));
         let unset = scenario("url_env = \"RBAC_BENCH_SURELY_UNSET\"", "");
         assert_eq!(
             refused(unset).await,
@@ -185,7 +185,7 @@ mod tests {
         let given = |url: &str| RunOptions { pgbouncer: Some(url.parse().unwrap()), ..RunOptions::default() };
         let remote = given("postgresql://me@10.0.0.1:6432/pgbouncer");
         let error = Access::open(&scenario, &remote).await.expect_err("not this machine").to_string();
-        assert!(error.starts_with("`10.0.0.1` is not this machine"), "{error}");
+        assert!(error.starts_with("`10.0.0.1` is another machine"), "{error}");
         let access = Access::open(&scenario, &given("postgresql://me@127.0.0.1:6432/pgbouncer")).await.unwrap();
         assert!(access.pgbouncer.is_some());
     }
@@ -206,7 +206,7 @@ mod tests {
         let error = Access::open(&remote("users = 2"), &allowed).await.expect_err("no ceiling");
         assert_eq!(
             error.to_string(),
-            "`10.0.0.1` is not this machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]"
+            "`10.0.0.1` is another machine: a load on it needs a ceiling, such as `max_rate = 20` under [load]"
         );
         let ceilings = ["max_rate = 20", "arrival_rate = 20", "stages = [{ rate = 20, for = \"1s\" }]"];
         for load in ceilings {

@@ -130,7 +130,7 @@ def export(id: int):
         with session() as connection:
             read(connection)
             connection.commit()
-            time.sleep(0.6)
+            time.sleep(2.5)
         return {"id": id}
     if MISTAKE == "rows":
         with session() as connection, connection.cursor() as cursor:
