@@ -36,7 +36,7 @@ pub fn in_mix(rows: &[MixRow], names: &[String], finished: &[u64], capacity: Opt
         in_flight: row.in_flight.iter().map(|count| f64::from(*count)).collect(),
         leaked: 0.0,
         earlier: 0.0,
-        outside: 0.0,
+        outside: None,
         users: f64::from(row.in_flight.iter().sum::<u32>()),
         activity: ActivitySample { idle_in_transaction: row.idle, ..ActivitySample::default() },
         saturated: capacity.is_some_and(|capacity| row.idle >= capacity),

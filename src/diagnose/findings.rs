@@ -1,5 +1,6 @@
 //! Findings about sessions that are left behind, and about nothing being wrong, or nothing being known.
 
+use super::beginnings::Begun;
 use super::observations::Observations;
 use super::pattern::{LeakPrint, Match, of_leak};
 use super::timeline::TimelineRow;
@@ -25,7 +26,8 @@ pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
         of_leak(&LeakPrint { statement: &first.statement, grows, given_up: seen.given_up() });
     let share: f64 = seen.leaks.iter().map(|index| seen.statements[*index].share).sum();
     let births = seen.leaks_begun.as_ref().and_then(|it| it.holders.first());
-    let born = births.filter(|hold| hold.begun.as_ref().is_some_and(|begun| begun.or_else.is_empty()));
+    let is_sure = |begun: &Begun| begun.or_else.is_empty() && begun.share.low >= 0.5;
+    let born = births.filter(|hold| hold.begun.as_ref().is_some_and(is_sure));
     let whose = born.map_or_else(
         || "Sessions stay in a transaction after their request".to_owned(),
         |hold| format!("Transactions that {} begins stay open after it", hold.route),

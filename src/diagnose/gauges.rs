@@ -6,6 +6,9 @@ use super::Case;
 use super::timeline::TimelineRow;
 use crate::record::{Sample, Stamped};
 
+/// A poll and a gauge that are no further apart are of one moment.
+const MOMENT_S: f64 = 0.15;
+
 /// Connections that are out at each gauge, once every page has answered.
 fn out(case: &Case<'_>, samples: &[&Stamped]) -> Vec<(f64, f64)> {
     let pages = samples.iter().filter_map(|it| match &it.sample {
@@ -28,9 +31,10 @@ fn out(case: &Case<'_>, samples: &[&Stamped]) -> Vec<(f64, f64)> {
 pub(super) fn beside_polls(case: &Case<'_>, samples: &[&Stamped], rows: &mut [TimelineRow]) {
     let out = out(case, samples);
     for row in rows {
-        let next = out.partition_point(|(at_s, _)| *at_s <= row.at_s);
-        let Some((_, checked_out)) = next.checked_sub(1).map(|last| out[last]) else { continue };
+        let next = out.partition_point(|(at_s, _)| *at_s < row.at_s);
+        let around = [next.checked_sub(1), Some(next)].into_iter().flatten().filter_map(|place| out.get(place));
+        let of_moment = around.filter(|(at_s, _)| (at_s - row.at_s).abs() <= MOMENT_S);
         let in_use = row.idle() + f64::from(row.activity.active);
-        row.outside = (checked_out - in_use).max(0.0);
+        row.outside = of_moment.map(|(_, checked_out)| (checked_out - in_use).max(0.0)).reduce(f64::min);
     }
 }

@@ -1,8 +1,10 @@
 //! Connections that are out of a pool without a transaction: a request keeps one over slow work, and PostgreSQL sees a session that
 //! is idle. It starves the pool all the same.
 
+use super::attribute::{RouteHold, attribute};
 use super::observations::Observations;
-use super::timeline::TimelineRow;
+use super::regression::AttributionInput;
+use super::timeline::{LoadTimeline, TimelineRow};
 use super::titles::{percent, seconds};
 use super::{Finding, FindingKind};
 
@@ -15,17 +17,33 @@ const NEARLY: f64 = 0.95;
 /// So much of the capacity is out without a transaction, at the mean.
 const OUTSIDE: f64 = 0.25;
 
+/// Fewer gauges than this say nothing.
+const FEWEST: usize = 10;
+
+fn outside(row: &TimelineRow) -> f64 {
+    row.outside.unwrap_or(0.0)
+}
+
 /// A route that keeps connections so.
 pub(super) fn kept(seen: &Observations<'_>) -> Option<Finding> {
     let capacity = seen.case.capacity().map(f64::from)?;
-    let is_full = |row: &TimelineRow| row.outside + row.idle() + f64::from(row.activity.active) >= NEARLY * capacity;
-    let full = seen.timeline.mean(|row| f64::from(u8::from(is_full(row))))?;
-    let outside = seen.timeline.mean(|row| row.outside)?;
-    if full < FULL || outside < (OUTSIDE * capacity).max(1.0) {
+    let rows: Vec<TimelineRow> = seen.timeline.rows.iter().filter(|row| row.outside.is_some()).cloned().collect();
+    let timeline = LoadTimeline { routes: seen.timeline.routes.clone(), rows };
+    let is_full = |row: &TimelineRow| outside(row) + row.idle() + f64::from(row.activity.active) >= NEARLY * capacity;
+    let full = timeline.mean(|row| f64::from(u8::from(is_full(row))))?;
+    let mean = timeline.mean(outside)?;
+    if timeline.rows.len() < FEWEST || full < FULL || mean < (OUTSIDE * capacity).max(1.0) {
         return None;
     }
-    let attribution = seen.attribute(|row| row.outside);
-    let holder = attribution.as_ref().and_then(|it| it.holders.first()).filter(|hold| !hold.like_constant);
+    let finished = |route: &str| seen.finished(route);
+    let question =
+        AttributionInput { timeline: &timeline, steady_s: seen.steady_s(), finished: &finished, of: outside };
+    let attribution = attribute(&question);
+    let confused = |hold: &RouteHold| {
+        attribution.as_ref().is_some_and(|it| it.confused.iter().any(|(holder, _)| *holder == hold.route))
+    };
+    let first = attribution.as_ref().and_then(|it| it.holders.first());
+    let holder = first.filter(|hold| !hold.like_constant && !confused(hold));
     let (from_s, to_s) = seen.steady_s();
     let each =
         holder.and_then(|it| it.held_s).map_or_else(String::new, |it| format!(", {} per request", seconds(it.value)));
@@ -36,7 +54,7 @@ pub(super) fn kept(seen: &Observations<'_>) -> Option<Finding> {
             percent(full)
         ),
         None => format!(
-            "The pool is full in {} of the time of connections without a transaction, {outside:.1} on average: who keeps them \
+            "The pool is full in {} of the time of connections without a transaction, {mean:.1} on average: who keeps them \
              cannot be distinguished.",
             percent(full)
         ),
@@ -49,10 +67,10 @@ pub(super) fn kept(seen: &Observations<'_>) -> Option<Finding> {
         fix: "Give the connection back before the slow work: close the session, also where its transaction has ended \
               (open-in-view, a client kept for the whole request)."
             .to_owned(),
-        harm_s: seen.timeline.integral(from_s, to_s, |row| row.outside),
+        harm_s: mean * (to_s - from_s),
         ..Finding::new(kind, None, sure, title)
     };
-    Some(finding.with("samples.pools.checked_out", outside, "connections out and in no transaction, on average").with(
+    Some(finding.with("samples.pools.checked_out", mean, "connections out and in no transaction, on average").with(
         "samples.pools.checked_out",
         full,
         "share of the polls in which the pool was full",

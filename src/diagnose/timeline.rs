@@ -22,8 +22,8 @@ pub(super) struct TimelineRow {
     pub(super) leaked: f64,
     /// Those whose transactions began before the load did, by the same.
     pub(super) earlier: f64,
-    /// Connections out of the pools without a transaction, by the last gauges; 0 where none tells.
-    pub(super) outside: f64,
+    /// Connections out of the pools without a transaction, by a gauge of that moment; `None` without one.
+    pub(super) outside: Option<f64>,
     /// Users that had started.
     pub(super) users: f64,
     pub(super) activity: ActivitySample,
@@ -103,7 +103,7 @@ impl LoadTimeline {
                 in_flight,
                 leaked: 0.0,
                 earlier: 0.0,
-                outside: 0.0,
+                outside: None,
                 users,
                 activity: *activity,
                 saturated,
@@ -123,7 +123,7 @@ impl LoadTimeline {
                 in_flight: Vec::new(),
                 leaked: 0.0,
                 earlier: 0.0,
-                outside: 0.0,
+                outside: None,
                 users: 0.0,
                 activity,
                 saturated,
@@ -134,8 +134,10 @@ impl LoadTimeline {
 
     /// The row nearest in time; `None` when it is more than half a second away.
     pub(super) fn nearest(&self, at_s: f64) -> Option<&TimelineRow> {
+        let next = self.rows.partition_point(|row| row.at_s < at_s);
+        let around = [next.checked_sub(1), Some(next)].into_iter().flatten().filter_map(|place| self.rows.get(place));
         let away = |row: &&TimelineRow| (row.at_s - at_s).abs();
-        self.rows.iter().min_by(|a, b| away(a).total_cmp(&away(b))).filter(|row| away(row) <= GAP_S / 2.0)
+        around.min_by(|a, b| away(a).total_cmp(&away(b))).filter(|row| away(row) <= GAP_S / 2.0)
     }
 
     /// The integral over time of what `value` gives, in units × seconds, from `from_s` to `to_s`, without the gaps.

@@ -47,6 +47,9 @@ impl ToSql for ServerTime {
 /// A step is a jump when it is larger than this and than what the answers' travel explains.
 const JUMP_US: i64 = 250_000;
 
+/// A step that is larger than this, and than what the answers' travel explains, is no drift.
+const STEP_US: i64 = 3_000;
+
 /// Jumps that are remembered: transactions that span more are rare.
 const JUMPS_MAX: usize = 16;
 
@@ -106,13 +109,16 @@ impl Clocks {
         let server = now.server.0.saturating_sub(last.server.0).saturating_sub(elapsed);
         let local = now.local_us - last.local_us - elapsed;
         let mut events = Vec::new();
+        if server.abs() > STEP_US + now.took_us + last.took_us {
+            // It was set, if by little.
+            self.best = Some(now);
+        }
         if server.abs() > slack {
             self.jumps.truncate(JUMPS_MAX - 1);
             // The latest first. What began between the two readings is from before a jump forward: see `age_s`.
             self.jumps
                 .insert(0, Jump { before: last.server.0 + if server > 0 { elapsed } else { server }, by_us: server });
             events.push(jumped("server", server));
-            self.best = Some(now);
         }
         if local.abs() > JUMP_US {
             events.push(jumped("local", local));

@@ -20,6 +20,9 @@ use crate::redact::without_literals;
 /// Of more new ones in a poll so many are drawn, which bounds the record: 60 lines a second.
 const DRAWN_MAX: usize = 6;
 
+/// Requests are remembered for ten seconds after their end.
+const REMEMBERED_S: f64 = 8.0;
+
 /// Different statements that are kept of a transaction.
 const STATEMENTS_MAX: usize = 8;
 
@@ -108,9 +111,11 @@ impl Transactions {
         let chance = DRAWN_MAX as f64 / new.len() as f64;
         for (key, row) in new {
             let drawn = chance >= 1.0 || self.random.random::<f64>() < chance;
-            let weight = if drawn { (1.0 / chance).max(1.0) } else { 0.0 };
             let Some(since) = row.xact_start.or(row.state_change) else { continue };
             let began = locate(since);
+            // Of what began before, nobody remembers who was there.
+            let drawn = drawn && now_s - began.at_s + began.error_s < REMEMBERED_S;
+            let weight = if drawn { (1.0 / chance).max(1.0) } else { 0.0 };
             let present = if drawn { present(began) } else { BTreeMap::new() };
             let mut transaction = OpenTransaction {
                 xact_start: row.xact_start,

@@ -12,6 +12,9 @@ pub struct WaitBounds {
     pub high_ms: Option<f64>,
 }
 
+/// Gauges come once a second, and may take two to answer.
+const SLACK_S: f64 = 3.5;
+
 /// Waits that ended in a window, over all pages of gauges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolWaits {
@@ -24,6 +27,8 @@ impl PoolWaits {
     /// beginning (or soon after it) and later, and none began anew.
     pub fn between(samples: &[Stamped], pages: u32, from_s: f64, to_s: f64) -> Option<Self> {
         let mut ends: BTreeMap<u32, (&WaitHistogram, &WaitHistogram)> = BTreeMap::new();
+        // Of each page, the times of these two.
+        let mut times: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
         for stamped in samples.iter().filter(|stamped| stamped.at_s <= to_s) {
             let Sample::Pools(pools) = &stamped.sample else { continue };
             let Some(now) = &pools.wait else { continue };
@@ -34,15 +39,21 @@ impl PoolWaits {
                 return None;
             }
             ends.insert(pools.replica, (first, now));
+            let since_s = times.get(&pools.replica).map_or(stamped.at_s, |(since_s, _)| *since_s);
+            let since_s = if stamped.at_s <= from_s { stamped.at_s } else { since_s };
+            times.insert(pools.replica, (since_s, stamped.at_s));
         }
-        if pages == 0 || ends.len() != pages as usize {
+        let covered =
+            times.values().all(|(since_s, until_s)| *since_s <= from_s + SLACK_S && *until_s >= to_s - SLACK_S);
+        if pages == 0 || ends.len() != pages as usize || !covered {
             return None;
         }
         let mut bounds: Vec<f64> =
             ends.values().flat_map(|(first, last)| first.bounds().chain(last.bounds())).collect();
         bounds.sort_by(f64::total_cmp);
         bounds.dedup();
-        let waits = |bound: f64| ends.values().map(|(first, last)| last.up_to(bound) - first.up_to(bound)).sum();
+        let waits =
+            |bound: f64| ends.values().map(|(first, last)| last.up_to(bound).saturating_sub(first.up_to(bound))).sum();
         Some(Self { cumulative: bounds.into_iter().map(|bound| (bound, waits(bound))).collect() })
     }
 
@@ -90,7 +101,7 @@ mod tests {
             at(20.0, 1, &[(Some(0.001), 950), (Some(0.01), 990), (Some(1.0), 999), (None, 1000)]),
             at(40.0, 1, &[(Some(0.001), 9950), (Some(0.01), 9990), (Some(1.0), 9999), (None, 10_000)]),
         ];
-        let waits = PoolWaits::between(&samples, 1, 10.0, 30.0).unwrap();
+        let waits = PoolWaits::between(&samples, 1, 10.0, 22.0).unwrap();
         assert_eq!(waits.count(), 100);
         let bounds = |share| waits.quantile(share).map(|it| (it.low_ms, it.high_ms)).unwrap();
         assert_eq!(bounds(0.5), (0.0, Some(1.0)));
@@ -105,21 +116,23 @@ mod tests {
         let slow = [(Some(0.5), 10), (None, 20)];
         let samples =
             [at(9.0, 1, &START), at(9.0, 2, &[(Some(0.5), 0), (None, 0)]), at(20.0, 1, &later), at(20.0, 2, &slow)];
-        let waits = PoolWaits::between(&samples, 2, 10.0, 30.0).unwrap();
+        let waits = PoolWaits::between(&samples, 2, 10.0, 22.0).unwrap();
         assert_eq!((waits.count(), waits.quantile(0.3).unwrap().high_ms), (30, Some(1.0)));
         assert_eq!(waits.quantile(0.6).unwrap(), WaitBounds { low_ms: 10.0, high_ms: Some(500.0) });
         assert_eq!(waits.quantile(1.0).unwrap(), WaitBounds { low_ms: 1000.0, high_ms: None });
-        assert_eq!(PoolWaits::between(&samples, 3, 10.0, 30.0), None);
+        assert_eq!(PoolWaits::between(&samples, 3, 10.0, 22.0), None);
         assert_eq!(PoolWaits::between(&samples[..0], 0, 10.0, 30.0), None);
     }
 
     #[test]
     fn a_pool_that_began_anew_and_a_histogram_without_its_end_are_unknown() {
         let anew = [at(9.0, 1, &START), at(20.0, 1, &[(Some(0.001), 5), (None, 5)])];
-        assert_eq!(PoolWaits::between(&anew, 1, 10.0, 30.0), None);
+        assert_eq!(PoolWaits::between(&anew, 1, 10.0, 22.0), None);
+        let silent = [at(9.0, 1, &START), at(12.0, 1, &START)];
+        assert_eq!(PoolWaits::between(&silent, 1, 10.0, 22.0), None, "a page that does not answer any more");
         assert_eq!(WaitHistogram::new(vec![(Some(0.001), 5), (Some(0.01), 7)]), None);
         assert_eq!(WaitHistogram::new(vec![(Some(0.001), 7), (None, 5)]), None, "not cumulative");
-        let none = PoolWaits::between(&[at(9.0, 1, &START), at(20.0, 1, &START)], 1, 10.0, 30.0).unwrap();
+        let none = PoolWaits::between(&[at(9.0, 1, &START), at(20.0, 1, &START)], 1, 10.0, 22.0).unwrap();
         assert_eq!((none.count(), none.quantile(0.5)), (0, None), "nobody asked: no zero");
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::observation::{ConcurrentPhase, SessionObservation, SessionPoll};
+use super::tally::GAP_S;
 use crate::diagnose::concurrent::{MixHold, MixMoment, MixRow, MixTransaction, confirmed, in_mix};
 use crate::record::Presence;
 
 /// Rows of the mix are as far apart as this.
 const ROW_S: f64 = 0.05;
 
-/// Beginnings of one transaction, as two polls have them, differ by less.
-const SAME_S: f64 = 0.005;
+/// Beginnings of one transaction, as two polls have them, differ by less: each is as late as its poll was slow.
+const SAME_S: f64 = 0.02;
 
 /// The polls' clocks are compared to about this.
 const CLOCK_ERROR_S: f64 = 0.001;
@@ -39,7 +40,9 @@ pub(super) fn mix(
         let in_flight = present.iter().map(|it| it.in_flight() as u32).collect();
         let idle = u32::try_from(own(poll, concurrent, counts).count()).unwrap_or(u32::MAX);
         rows.push(MixRow { at_s: poll.at_s, in_flight, idle });
-        moments.push(MixMoment { at_s: poll.at_s, present });
+        if capacity.is_none_or(|capacity| idle < capacity) {
+            moments.push(MixMoment { at_s: poll.at_s, present });
+        }
     }
     let holds = in_mix(&rows, names, &finished, capacity);
     let full = |at_s: f64| {
@@ -98,7 +101,9 @@ fn transactions(
                 found.len() - 1
             });
             latest.insert(session.pid, place);
-            found[place].idle_s += poll.at_s - before.at_s;
+            // Between polls further apart nothing is known.
+            let step_s = poll.at_s - before.at_s;
+            found[place].idle_s += if step_s <= GAP_S { step_s } else { 0.0 };
         }
     }
     found.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));

@@ -14,6 +14,12 @@ const GAIN: f64 = 1e-4;
 /// The constant's λ beside the largest one.
 const LEAST_CONSTANT: f64 = 1e-6;
 
+/// Beginnings within a second that may be of one event.
+const BURST: u32 = 4;
+
+/// Standard deviations that the gain of all seconds is above zero.
+const RECURS_AT: f64 = 2.5;
+
 /// One class of one route, or the constant.
 pub(super) type Column = usize;
 
@@ -32,16 +38,22 @@ struct Case {
     own: Columns,
     /// The same of the mean of the moments around it.
     around: Columns,
+    /// Of the likelihood: what stands for many is one observation all the same.
     weight: f64,
+    at_s: f64,
 }
 
 impl Design {
     pub(super) fn new(beginnings: &[Beginning], moments: &[Moment], routes: usize) -> Self {
         let mut sums = Window::new(moments, routes);
+        // Weights that add up to as many as there are effectively (Kish 1965).
+        let (all, squares) =
+            beginnings.iter().fold((0.0, 0.0), |(all, squares), it| (all + it.weight, squares + it.weight * it.weight));
+        let scale = if squares > 0.0 { all / squares } else { 1.0 };
         let cases = beginnings.iter().map(|it| {
             let own = columns(&it.present);
             let around = sums.mean_around(it.at_s, &own);
-            Case { own, around, weight: it.weight }
+            Case { own, around, weight: scale * it.weight, at_s: it.at_s }
         });
         Self { cases: cases.collect(), routes }
     }
@@ -73,7 +85,12 @@ impl Design {
             used[columns_of(*group)].fill(true);
         }
         let kept = |columns: &[(Column, f64)]| columns.iter().copied().filter(|(it, _)| used[*it]).collect();
-        let kept = |case: &Case| Case { own: kept(&case.own), around: kept(&case.around), weight: case.weight };
+        let kept = |case: &Case| Case {
+            own: kept(&case.own),
+            around: kept(&case.around),
+            weight: case.weight,
+            at_s: case.at_s,
+        };
         let cases: Vec<Case> = self.cases.iter().map(kept).collect();
         let mut lambda: Vec<f64> = used.iter().map(|used| f64::from(u8::from(*used))).collect();
         lambda[self.constant()] = most;
@@ -84,7 +101,7 @@ impl Design {
             down.fill(0.0);
             let mut likelihood = 0.0;
             // The constant is in every one of them.
-            for Case { own, around, weight } in &cases {
+            for Case { own, around, weight, .. } in &cases {
                 let (rate, mean) = (intensity(own, &lambda), intensity(around, &lambda));
                 likelihood += weight * (rate / mean).ln();
                 for (column, value) in own {
@@ -110,6 +127,24 @@ impl Design {
             lambda[self.constant()] = lambda[self.constant()].clamp(least, most);
         }
         Fit { lambda, likelihood: best }
+    }
+
+    /// True if the gain of `with` over `without` comes again and again: beginnings in a burst are one event. Those within a
+    /// second are taken together, where there are so many; by chance their sum is within a few of its standard deviations.
+    pub(super) fn recurs(&self, with: &Fit, without: &Fit) -> bool {
+        let mut bursts = std::collections::BTreeMap::<i64, (f64, u32)>::new();
+        for case in &self.cases {
+            let gain = |fit: &Fit| (intensity(&case.own, &fit.lambda) / intensity(&case.around, &fit.lambda)).ln();
+            #[expect(clippy::cast_possible_truncation, reason = "seconds of a run")]
+            let burst = bursts.entry(case.at_s.floor() as i64).or_default();
+            *burst = (burst.0 + case.weight * (gain(with) - gain(without)), burst.1 + 1);
+        }
+        if bursts.values().all(|(_, count)| *count < BURST) {
+            return true;
+        }
+        let (sum, squares) =
+            bursts.values().fold((0.0, 0.0), |(sum, squares), (gain, _)| (sum + gain, squares + gain * gain));
+        sum > RECURS_AT * f64::sqrt(squares)
     }
 
     /// The probability that a beginning is of a group.

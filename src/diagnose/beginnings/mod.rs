@@ -148,12 +148,12 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
     let mut begun = by_route(begun);
     begun.retain(|it| it.share.value >= LEAST_SHARE);
     begun.sort_by(|a, b| b.share.value.total_cmp(&a.share.value));
-    let attributed: f64 = begun.iter().map(|it| it.share.value).sum();
     let ambiguous = if begun.is_empty() { ambiguous(&design) } else { Vec::new() };
     let of_nobody = |case: usize| 1.0 - parts.iter().map(|parts| parts[case]).sum::<f64>();
+    let nobodys_s: f64 = thinned.iter().enumerate().map(|(case, it)| of_nobody(case) * it.weight * it.idle_s).sum();
     Some(ByBeginnings {
-        begun_by_none: (1.0 - attributed).max(0.0),
-        none_strength: none_strength(&design, fit.likelihood),
+        begun_by_none: if total_s > 0.0 { nobodys_s / total_s } else { 0.0 },
+        none_strength: none_strength(&design, &groups, fit.likelihood),
         none_statements: statements(&thinned, of_nobody),
         evidence: evidence(&design, &selected, fit.likelihood),
         routes: begun,
@@ -193,6 +193,7 @@ fn by_route(mut begun: Vec<Begun>) -> Vec<Begun> {
         };
         main.transactions += it.transactions;
         main.statements.extend(it.statements);
+        main.or_else.extend(it.or_else);
     }
     routes
 }
@@ -209,23 +210,22 @@ fn thinned(beginnings: &[Beginning]) -> Vec<Beginning> {
 fn select(design: &Design) -> Vec<(Group, f64)> {
     let all: Vec<Group> = (0..design.routes).flat_map(|route| [(route, Role::During), (route, Role::After)]).collect();
     let mut groups: Vec<Group> = Vec::new();
-    let mut now = design.fit(&groups).likelihood;
+    let mut now = design.fit(&groups);
     while groups.len() < all.len() {
-        let with = |group: &Group| design.fit(&[groups.as_slice(), &[*group]].concat()).likelihood;
-        let left = all.iter().filter(|group| !groups.contains(group));
-        let Some((group, likelihood)) = left.map(|it| (*it, with(it))).max_by(|a, b| a.1.total_cmp(&b.1)) else {
-            break;
-        };
-        if 2.0 * (likelihood - now) < NAMED_AT {
-            break;
-        }
+        let with = |group: &Group| design.fit(&[groups.as_slice(), &[*group]].concat());
+        let left = all.iter().filter(|group| !groups.contains(group)).map(|it| (*it, with(it)));
+        let enough =
+            left.filter(|(_, fit)| 2.0 * (fit.likelihood - now.likelihood) >= NAMED_AT && design.recurs(fit, &now));
+        let Some((group, fit)) = enough.max_by(|a, b| a.1.likelihood.total_cmp(&b.1.likelihood)) else { break };
         groups.push(group);
-        now = likelihood;
+        now = fit;
     }
     loop {
         let added = |group: &Group| {
             let others: Vec<Group> = groups.iter().copied().filter(|it| it != group).collect();
-            2.0 * (now - design.fit(&others).likelihood)
+            let without = design.fit(&others);
+            let strength = 2.0 * (now.likelihood - without.likelihood);
+            if design.recurs(&now, &without) { strength } else { 0.0 }
         };
         let strengths: Vec<(Group, f64)> = groups.iter().map(|group| (*group, added(group))).collect();
         let Some((weakest, _)) =
@@ -234,7 +234,7 @@ fn select(design: &Design) -> Vec<(Group, f64)> {
             return strengths;
         };
         groups.retain(|group| *group != weakest);
-        now = design.fit(&groups).likelihood;
+        now = design.fit(&groups);
     }
 }
 
@@ -252,9 +252,10 @@ fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64) -> HoldInterval 
     HoldInterval { value, low: (value - half).max(0.0), high: (value + half).min(1.0) }
 }
 
-/// Loss of likelihood when every beginning must be of a request in flight.
-fn none_strength(design: &Design, likelihood: f64) -> f64 {
-    let all: Vec<Group> = (0..design.routes).map(|route| (route, Role::During)).collect();
+/// Loss of likelihood when every beginning must be of a request in flight, or of a task of those that are named.
+fn none_strength(design: &Design, named: &[Group], likelihood: f64) -> f64 {
+    let tasks = named.iter().copied().filter(|(_, role)| *role == Role::After);
+    let all: Vec<Group> = (0..design.routes).map(|route| (route, Role::During)).chain(tasks).collect();
     2.0 * (likelihood - design.fit_without_constant(&all).likelihood)
 }
 
@@ -299,12 +300,14 @@ fn alibi(design: &Design, beginnings: &[Beginning], group: Group, parts: &[f64])
 fn or_else(design: &Design, groups: &[Group], group: Group, fit: &Fit) -> Vec<usize> {
     let others: Vec<Group> = groups.iter().copied().filter(|it| *it != group).collect();
     let as_good = |route: &usize| {
-        let instead = (*route, group.1);
-        let is_other = *route != group.0 && !groups.contains(&instead);
-        is_other && {
-            let likelihood = design.fit(&[others.as_slice(), &[instead]].concat()).likelihood;
-            2.0 * (fit.likelihood - likelihood) < AS_GOOD
-        }
+        [Role::During, Role::After].into_iter().any(|role| {
+            let instead = (*route, role);
+            let is_other = *route != group.0 && groups.iter().all(|(named, _)| named != route);
+            is_other && {
+                let likelihood = design.fit(&[others.as_slice(), &[instead]].concat()).likelihood;
+                2.0 * (fit.likelihood - likelihood) < AS_GOOD
+            }
+        })
     };
     (0..design.routes).filter(as_good).collect()
 }

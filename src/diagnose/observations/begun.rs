@@ -30,10 +30,13 @@ impl Observations<'_> {
     /// Attribution by beginnings; `None` of records that do not have them, and where there are too few.
     pub(super) fn begun(&self, which: Which) -> Option<BegunHolds> {
         let moments = self.moments();
+        let outlives_s = self.outlives_s();
+        let is_leaked =
+            |it: &TransactionSample| outlives_s.is_some_and(|longest_s| it.ended_s - it.began_s > longest_s);
         let mut statements = Vec::new();
         let beginnings: Vec<Beginning> = self
             .transactions()
-            .filter(|it| self.is_leaked(it) == (which == Which::Leaked) && self.has_room(it.began_s))
+            .filter(|it| is_leaked(it) == (which == Which::Leaked) && self.has_room(it.began_s))
             .map(|it| self.beginning(it, &mut statements))
             .collect();
         let found = attribute(&beginnings, &moments, self.timeline.routes.len())?;
@@ -77,7 +80,9 @@ impl Observations<'_> {
         let own = self.case.samples.iter().filter(|it| it.variant == scope && (0.0..until_s).contains(&it.at_s));
         let taken = own.filter_map(|stamped| match &stamped.sample {
             // Where nobody is there nothing is recorded; a record of an earlier program has nothing at all.
-            Sample::Load(load) if !load.present.is_empty() || load.in_flight.is_empty() => {
+            Sample::Load(load)
+                if (!load.present.is_empty() || load.in_flight.is_empty()) && self.has_room(stamped.at_s) =>
+            {
                 Some(Moment { at_s: stamped.at_s, present: self.by_place(&load.present) })
             }
             _ => None,
@@ -102,11 +107,6 @@ impl Observations<'_> {
     /// True if no pool was full at that time: in a full one a transaction begins when another ends, no matter which request asks for it.
     fn has_room(&self, at_s: f64) -> bool {
         self.timeline.nearest(at_s).is_none_or(|row| !row.saturated)
-    }
-
-    /// True if it outlives every request.
-    fn is_leaked(&self, it: &TransactionSample) -> bool {
-        self.outlives_s().is_some_and(|longest_s| it.ended_s - it.began_s > longest_s)
     }
 
     /// Session seconds in the steady phase that are neither leaked nor older than the load.
