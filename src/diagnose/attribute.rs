@@ -8,6 +8,7 @@
 use super::beginnings::Begun;
 use super::interval::HoldInterval;
 use super::regression::{AttributionInput, Basis, LEAST_SHARE, MOST_SESSIONS, Regression};
+use super::spanning::Spanned;
 use super::timeline::{LoadTimeline, TimelineRow};
 
 /// Fewer rows with idle sessions than this say nothing.
@@ -42,6 +43,8 @@ pub(super) struct RouteHold {
     pub(super) like_constant: bool,
     /// Attribution by beginnings; `None` without it.
     pub(super) begun: Option<Begun>,
+    /// Attribution by the transactions that lie within its requests; `None` without it.
+    pub(super) spanned: Option<Spanned>,
 }
 
 /// The result.
@@ -149,6 +152,7 @@ fn report(
             idle_s,
             like_constant,
             begun: None,
+            spanned: None,
         });
     }
     holders.retain(matters);

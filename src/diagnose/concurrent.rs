@@ -93,6 +93,7 @@ pub fn confirmed(
     let beginning = |it: &MixTransaction| Beginning {
         at_s: it.at_s,
         present: it.present.clone(),
+        spanning: Vec::new(),
         statement: it.statement,
         idle_s: it.idle_s,
         weight: 1.0,

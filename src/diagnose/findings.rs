@@ -119,12 +119,19 @@ fn not_observed(seen: &Observations<'_>) -> Option<Finding> {
 fn nobody_named(seen: &Observations<'_>, idle: f64) -> Finding {
     let by_beginnings = seen.begun.as_ref().map(|begun| seen.could_be(begun));
     let by_load = || seen.attribution.as_ref().map_or_else(Vec::new, |it| it.ambiguous.clone());
-    let ambiguous = &by_beginnings.unwrap_or_else(by_load);
+    let spanning = seen.spanned.as_ref().filter(|_| seen.mostly_full()).map(|it| it.ambiguous.clone());
+    let by_spanning = spanning.map(|it| it.into_iter().map(|place| seen.timeline.routes[place].clone()).collect());
+    let ambiguous: &Vec<String> = &by_spanning.or(by_beginnings).unwrap_or_else(by_load);
     let title = if ambiguous.len() > 1 {
         format!(
             "Cannot tell which of {} holds the sessions: they are in flight together. A mix in which they vary apart, or \
              each alone, would tell.",
             listed(ambiguous)
+        )
+    } else if seen.mostly_full() {
+        format!(
+            "Cannot tell which route holds {idle:.1} sessions (mean): the pool is full, so that whoever waits for it goes with \
+             them as well. Fewer users, or a larger pool, would tell."
         )
     } else {
         format!("Inconclusive: {idle:.1} held sessions (mean) correlate with no route's requests.")

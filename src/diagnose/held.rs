@@ -92,9 +92,10 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     let idle_s = found.begun_by_none * seen.timeline.integral(from_s, to_s, TimelineRow::held);
     let share = idle_s / seen.idle_s().max(f64::MIN_POSITIVE);
     let mean = idle_s / (to_s - from_s).max(f64::MIN_POSITIVE);
-    if found.none_strength < SURE_OF_NONE || share < LEAST_SHARE_OF_NONE || mean < LEAST_OF_NONE {
+    if found.none_strength < STATED_OF_NONE || share < LEAST_SHARE_OF_NONE || mean < LEAST_OF_NONE {
         return None;
     }
+    let sure = if found.none_strength < SURE_OF_NONE { 0.75 } else { 0.9 };
     let statement = found.none_statements.first().map(|(place, _)| begun.statements[*place].clone());
     let title = format!(
         "No request begins what is held: {} of all idle-in-transaction time is in transactions that begin no matter which \
@@ -105,7 +106,7 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
         share: Some(share.min(1.0)),
         statement,
         harm_s: idle_s,
-        ..Finding::new(FindingKind::HeldOutsideRequests, None, 0.9, title)
+        ..Finding::new(FindingKind::HeldOutsideRequests, None, sure, title)
     };
     Some(
         finding
@@ -114,7 +115,10 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     )
 }
 
-/// Twice the log-likelihood from which on it is sure that some begin by themselves, as of a route.
+/// Twice the log-likelihood from which on it is stated that some begin by themselves: the 0.999 quantile of χ² with one degree of
+/// freedom; and from which on it is as sure as of a route. It names nobody, and every class of every route has had its chance to
+/// explain them.
+const STATED_OF_NONE: f64 = 10.8;
 const SURE_OF_NONE: f64 = 28.0;
 
 /// Less of the idle time, or less at the mean in sessions, is nobody's trouble.
@@ -191,7 +195,16 @@ fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
 
 /// Adds the basis of the figures, and routes that may be meant instead.
 fn with_basis(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
-    let by_load = seen.attribution.as_ref().filter(|_| seen.exact.is_none() && hold.begun.is_none());
+    let by_load =
+        seen.attribution.as_ref().filter(|_| seen.exact.is_none() && hold.begun.is_none() && hold.spanned.is_none());
+    if let Some(spanned) = hold.spanned {
+        let text = format!(
+            "share of the idle time in transactions that lie within a request of it: one was in flight from before they began, and \
+             was answered as they ended; by chance it would be {}",
+            percent(spanned.by_chance)
+        );
+        return finding.with("samples.transaction", spanned.share, text);
+    }
     let Some(attribution) = by_load else { return finding };
     let basis = match attribution.basis {
         Basis::All => "polls that the estimate is based on",
@@ -230,12 +243,13 @@ fn others(attribution: &Attribution, route: Option<&str>) -> Vec<String> {
 
 /// Says whether what the application calls itself agrees with what the load says.
 fn cross_checked(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
-    let (true, Some(by_load)) = (seen.exact.is_some() || hold.begun.is_some(), &seen.attribution) else {
+    let is_by_load = seen.exact.is_none() && hold.begun.is_none() && hold.spanned.is_none();
+    let (false, Some(by_load)) = (is_by_load, &seen.attribution) else {
         return finding;
     };
     match by_load.holders.iter().find(|it| it.route == hold.route) {
         Some(same) => finding.with("samples.load", same.share, "share of the idle time by the load alone: it agrees"),
-        None if hold.begun.is_some() => finding.with("samples.load", 0.0, REGRESSION_DISAGREES),
+        None if seen.exact.is_none() => finding.with("samples.load", 0.0, REGRESSION_DISAGREES),
         None => finding.with(
             "samples.load",
             0.0,
@@ -251,6 +265,10 @@ const REGRESSION_DISAGREES: &str = "the regression of idle sessions on requests 
 fn confidence(seen: &Observations<'_>, hold: &RouteHold) -> f64 {
     if seen.exact.is_some() {
         return 0.98;
+    }
+    if hold.spanned.is_some() {
+        let agrees = seen.attribution.as_ref().is_some_and(|it| it.holders.iter().any(|it| it.route == hold.route));
+        return if agrees { 0.85 } else { 0.75 };
     }
     if hold.begun.is_some() {
         let by_load = seen.attribution.as_ref().map_or(&[][..], |it| &it.holders);

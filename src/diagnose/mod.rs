@@ -27,6 +27,7 @@ mod server;
 mod simulated;
 #[cfg(test)]
 mod simulated_tests;
+mod spanning;
 mod statements;
 mod timeline;
 mod titles;

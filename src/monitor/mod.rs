@@ -27,6 +27,7 @@ mod reconnecting;
 pub mod scan_poll;
 mod session_filter;
 pub mod sessions;
+mod surroundings;
 mod transactions;
 mod watcher;
 mod working;
@@ -39,7 +40,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
-use crate::record::{Presence, Sample};
+use crate::record::{Presence, Sample, Spanning};
 use crate::scenario::Health;
 
 pub use crate::scenario::service::GaugeName;
@@ -85,6 +86,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Requests at a moment of the last seconds, which is known to within `error`, by route; none where the load is not ours.
     fn present_at(&self, _at: Instant, _error: Duration) -> BTreeMap<String, Presence> {
         BTreeMap::new()
+    }
+
+    /// Requests by route that were in flight when a transaction `began` and when it `ended`, between two times; `None` where the
+    /// load is not ours.
+    fn spanning(&self, _began: Instant, _ended: (Instant, Instant)) -> Option<BTreeMap<String, Spanning>> {
+        None
     }
 }
 

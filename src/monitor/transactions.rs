@@ -14,14 +14,18 @@ use rand::{RngExt, SeedableRng};
 
 use super::activity::SessionRow;
 use super::clock::ServerTime;
+use super::surroundings::{Located, Surroundings};
 use crate::record::{Presence, TransactionSample};
 use crate::redact::without_literals;
 
-/// Of more new ones in a poll so many are drawn, which bounds the record: 60 lines a second.
-const DRAWN_MAX: usize = 6;
+/// Of more new ones in a poll so many are drawn, which bounds the record: 120 lines a second.
+const DRAWN_MAX: usize = 12;
 
 /// Requests are remembered for ten seconds after their end.
 const REMEMBERED_S: f64 = 8.0;
+
+/// An answer comes so much before the end of its transaction, or after it, at most.
+const ANSWERED_WITHIN_S: f64 = 0.05;
 
 /// Different statements that are kept of a transaction.
 const STATEMENTS_MAX: usize = 8;
@@ -31,11 +35,11 @@ const SEED: u64 = 2318;
 /// A server process: its pid alone may come again.
 type SessionKey = (i32, ServerTime);
 
-/// A time of the server on the record's clock, with its largest error.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Located {
-    pub(super) at_s: f64,
-    pub(super) error_s: f64,
+/// A transaction that is over; who ended with it is asked once the answers have come.
+#[derive(Debug)]
+struct EndedTransaction {
+    sample: TransactionSample,
+    between_s: (f64, f64),
 }
 
 /// A transaction that goes on.
@@ -59,32 +63,31 @@ struct OpenTransaction {
 #[derive(Debug)]
 pub(super) struct Transactions {
     open: HashMap<SessionKey, OpenTransaction>,
+    ended: Vec<EndedTransaction>,
     random: SmallRng,
     last_s: Option<f64>,
 }
 
 impl Default for Transactions {
     fn default() -> Self {
-        Self { open: HashMap::new(), random: SmallRng::seed_from_u64(SEED), last_s: None }
+        Self { open: HashMap::new(), ended: Vec::new(), random: SmallRng::seed_from_u64(SEED), last_s: None }
     }
 }
 
 impl Transactions {
-    /// Takes a poll at `now_s`: all sessions that do something, and those that have gone idle since the last one. `locate` puts a
-    /// time of the server on the record's clock, `present` says who was there. Gives those that are over.
+    /// Takes a poll at `now_s`: all sessions that do something, and those that have gone idle since the last one. Gives
+    /// transactions that are over.
     pub(super) fn poll(
         &mut self,
         now_s: f64,
         rows: &[SessionRow],
         gap_s: f64,
-        locate: impl Fn(ServerTime) -> Located,
-        present: impl Fn(Located) -> BTreeMap<String, Presence>,
+        around: &impl Surroundings,
     ) -> Vec<TransactionSample> {
         // Half of a step belongs to the poll before it, and half to the one after it.
         let step_s = self.last_s.replace(now_s).map(|last_s| now_s - last_s).filter(|step_s| *step_s <= gap_s);
         let half_s = step_s.unwrap_or(0.0).max(0.0) / 2.0;
         let mut before = std::mem::take(&mut self.open);
-        let mut ended = Vec::new();
         let mut new = Vec::new();
         for transaction in before.values_mut().filter(|it| it.was_idle) {
             transaction.idle_s += half_s;
@@ -99,7 +102,7 @@ impl Transactions {
                     self.open.insert(key, transaction);
                 }
                 known => {
-                    ended.extend(known.and_then(|it| it.ended_by(row, now_s, &locate).sample(key.0, false)));
+                    self.ended.extend(known.and_then(|it| it.ended_by(key.0, row, now_s, around)));
                     if idle {
                         new.push((key, row));
                     }
@@ -107,16 +110,16 @@ impl Transactions {
             }
         }
         // A session that is not reported is gone, or idle.
-        ended.extend(before.into_iter().filter_map(|((pid, _), it)| it.gone(now_s).sample(pid, false)));
+        self.ended.extend(before.into_iter().filter_map(|((pid, _), it)| it.gone(pid, now_s)));
         let chance = DRAWN_MAX as f64 / new.len() as f64;
         for (key, row) in new {
             let drawn = chance >= 1.0 || self.random.random::<f64>() < chance;
             let Some(since) = row.xact_start.or(row.state_change) else { continue };
-            let began = locate(since);
+            let began = around.locate(since);
             // Of what began before, nobody remembers who was there.
             let drawn = drawn && now_s - began.at_s + began.error_s < REMEMBERED_S;
             let weight = if drawn { (1.0 / chance).max(1.0) } else { 0.0 };
-            let present = if drawn { present(began) } else { BTreeMap::new() };
+            let present = if drawn { around.present(began) } else { BTreeMap::new() };
             let mut transaction = OpenTransaction {
                 xact_start: row.xact_start,
                 began,
@@ -132,7 +135,8 @@ impl Transactions {
             transaction.take(row, true, now_s, half_s);
             self.open.insert(key, transaction);
         }
-        ended
+        let answered = self.ended.extract_if(.., |it| it.between_s.1 + ANSWERED_WITHIN_S <= now_s);
+        answered.map(|it| it.sample(around)).collect()
     }
 
     /// Nothing was seen for a while: the next poll continues nothing.
@@ -140,9 +144,10 @@ impl Transactions {
         self.last_s = None;
     }
 
-    /// Nothing more will be seen; gives those that go on.
-    pub(super) fn still_open(&mut self) -> Vec<TransactionSample> {
-        self.open.drain().filter_map(|((pid, _), it)| it.sample(pid, true)).collect()
+    /// Nothing more will be seen; gives those that have just ended, and those that go on.
+    pub(super) fn rest(&mut self, around: &impl Surroundings) -> Vec<TransactionSample> {
+        let open = self.open.drain().filter_map(|((pid, _), it)| it.still_open(pid));
+        self.ended.drain(..).chain(open).map(|it| it.sample(around)).collect()
     }
 }
 
@@ -180,16 +185,31 @@ impl OpenTransaction {
     }
 
     /// The session was seen elsewhere: whatever ran last there has ended it.
-    fn ended_by(mut self, row: &SessionRow, now_s: f64, locate: impl Fn(ServerTime) -> Located) -> Self {
-        let moved = row.query_start.or(row.state_change).map(|it| locate(it).at_s);
-        self.last_seen_s = moved.unwrap_or(now_s).clamp(self.last_seen_s.min(now_s), now_s);
-        self
+    fn ended_by(
+        mut self,
+        pid: i32,
+        row: &SessionRow,
+        now_s: f64,
+        around: &impl Surroundings,
+    ) -> Option<EndedTransaction> {
+        let moved = row.xact_start.or(row.query_start).or(row.state_change).map(|it| around.locate(it).at_s);
+        let seen_s = self.last_seen_s.min(now_s);
+        self.last_seen_s = moved.unwrap_or(now_s).clamp(seen_s, now_s);
+        let between_s = (seen_s, self.last_seen_s);
+        self.sample(pid, false).map(|sample| EndedTransaction { sample, between_s })
     }
 
     /// Between two polls, nobody knows when.
-    fn gone(mut self, now_s: f64) -> Self {
-        self.last_seen_s = f64::midpoint(self.last_seen_s, now_s.max(self.last_seen_s));
-        self
+    fn gone(mut self, pid: i32, now_s: f64) -> Option<EndedTransaction> {
+        let between_s = (self.last_seen_s, now_s.max(self.last_seen_s));
+        self.last_seen_s = f64::midpoint(between_s.0, between_s.1);
+        self.sample(pid, false).map(|sample| EndedTransaction { sample, between_s })
+    }
+
+    /// It goes on: nothing has ended with it.
+    fn still_open(self, pid: i32) -> Option<EndedTransaction> {
+        let between_s = (self.last_seen_s, self.last_seen_s);
+        self.sample(pid, true).map(|sample| EndedTransaction { sample, between_s })
     }
 
     /// `None` of one that was not drawn.
@@ -207,7 +227,19 @@ impl OpenTransaction {
             aborted: self.aborted,
             still_open,
             present: self.present,
+            spanning: None,
         })
+    }
+}
+
+impl EndedTransaction {
+    fn sample(self, around: &impl Surroundings) -> TransactionSample {
+        let (from_s, to_s) = self.between_s;
+        let TransactionSample { began_s, error_s, still_open, .. } = self.sample;
+        // What goes on has no end that could go with an answer's.
+        let slack_s = if still_open { 0.0 } else { ANSWERED_WITHIN_S };
+        let spanning = around.spanning(began_s + error_s, (from_s - slack_s, to_s + slack_s));
+        TransactionSample { spanning, ..self.sample }
     }
 }
 
@@ -215,16 +247,13 @@ impl OpenTransaction {
 mod tests {
     use super::*;
     use crate::monitor::activity::SessionState;
+    use crate::record::Spanning;
 
     const STEP_S: f64 = 0.1;
 
     fn server(at_s: f64) -> ServerTime {
         #[expect(clippy::cast_possible_truncation, reason = "small")]
         ServerTime((at_s * 1e6).round() as i64)
-    }
-
-    fn located(time: ServerTime) -> Located {
-        Located { at_s: time.0 as f64 / 1e6, error_s: 0.0 }
     }
 
     fn row(pid: i32, state: SessionState, xact_s: Option<f64>, changed_s: f64, statement: Option<&str>) -> SessionRow {
@@ -239,13 +268,29 @@ mod tests {
         }
     }
 
-    fn polled(transactions: &mut Transactions, now_s: f64, rows: &[SessionRow]) -> Vec<TransactionSample> {
-        let present = |began: Located| {
+    /// A request of one route comes just before each beginning, and is answered within each end.
+    struct OneRoute;
+
+    impl Surroundings for OneRoute {
+        fn locate(&self, time: ServerTime) -> Located {
+            Located { at_s: time.0 as f64 / 1e6, error_s: 0.0 }
+        }
+
+        fn present(&self, at: Located) -> BTreeMap<String, Presence> {
             let mut of_it = Presence::default();
-            of_it.add(began.at_s - 0.01, began.at_s + 1.0, began.at_s, 0.0);
+            of_it.add(at.at_s - 0.01, at.at_s + 1.0, at.at_s, 0.0);
             BTreeMap::from([("GET /a".to_owned(), of_it)])
-        };
-        transactions.poll(now_s, rows, 1.0, located, present)
+        }
+
+        fn spanning(&self, began_s: f64, (from_s, to_s): (f64, f64)) -> Option<BTreeMap<String, Spanning>> {
+            assert!(began_s <= to_s && from_s <= to_s, "{began_s} {from_s} {to_s}");
+            let spanning = Spanning { ended_with_it: 1, throughout: 1, expected: Some(0.25) };
+            Some(BTreeMap::from([("GET /a".to_owned(), spanning)]))
+        }
+    }
+
+    fn polled(transactions: &mut Transactions, now_s: f64, rows: &[SessionRow]) -> Vec<TransactionSample> {
+        transactions.poll(now_s, rows, 1.0, &OneRoute)
     }
 
     #[test]
@@ -260,15 +305,21 @@ mod tests {
             let statement = (tick == 2).then_some("SELECT b FROM t WHERE name = 'x'");
             assert_eq!(polled(&mut transactions, 1.0 + STEP_S * f64::from(tick), &[held(1.15, statement)]), []);
         }
-        let ended = polled(&mut transactions, 1.6, &[row(1, Idle, None, 1.55, None)]);
+        assert_eq!(
+            polled(&mut transactions, 1.6, &[row(1, Idle, None, 1.59, None)]),
+            [],
+            "its answer may not have come"
+        );
+        let ended = polled(&mut transactions, 1.7, &[]);
         let [it] = &ended[..] else { panic!("{ended:?}") };
-        assert!((it.began_s - 0.95).abs() < 1e-9 && (it.ended_s - 1.55).abs() < 1e-9, "{it:?}");
+        assert!((it.began_s - 0.95).abs() < 1e-9 && (it.ended_s - 1.59).abs() < 1e-9, "{it:?}");
         assert!((it.idle_s - 5.0 * STEP_S).abs() < 1e-9, "at five polls: {it:?}");
         assert_eq!(
             (it.statement.as_str(), it.aborted, it.still_open),
             ("SELECT b FROM t WHERE name = '…'", false, false)
         );
         assert_eq!(it.present["GET /a"], Presence([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
+        assert_eq!(it.spanning.as_ref().map(|routes| routes["GET /a"].ended_with_it), Some(1));
     }
 
     #[test]
@@ -277,9 +328,10 @@ mod tests {
         let mut transactions = Transactions::default();
         polled(&mut transactions, 1.0, &[row(1, IdleInTransaction, Some(0.9), 0.95, Some("SELECT 1"))]);
         assert_eq!(polled(&mut transactions, 1.1, &[row(1, IdleInTransactionAborted, None, 1.05, None)]), []);
-        let ended = polled(&mut transactions, 1.2, &[row(1, IdleInTransaction, Some(1.15), 1.16, Some("SELECT 2"))]);
+        polled(&mut transactions, 1.2, &[row(1, IdleInTransaction, Some(1.18), 1.19, Some("SELECT 2"))]);
+        let ended = polled(&mut transactions, 1.3, &[row(1, IdleInTransaction, Some(1.18), 1.19, None)]);
         assert!(ended.len() == 1 && ended[0].aborted && (ended[0].began_s - 0.9).abs() < 1e-9, "{ended:?}");
-        let open = transactions.still_open();
+        let open = transactions.rest(&OneRoute);
         assert!(open.len() == 1 && open[0].still_open && open[0].statement == "SELECT 2", "{open:?}");
     }
 

@@ -16,7 +16,8 @@ use super::interval::{PollTimes, Tier, skipped};
 use super::pulse::{Pulse, feel};
 use super::reconnecting::{ReconnectingClient, Restored};
 use super::session_filter::Wanted;
-use super::transactions::{Located, Transactions};
+use super::surroundings::Around;
+use super::transactions::Transactions;
 use super::working::Working;
 use super::{MonitorError, Sink, Watch, blocking, count_of};
 use crate::record::{
@@ -132,7 +133,8 @@ impl Watcher {
             self.times.somebody_waits(!self.waiters.is_empty());
             tick = self.times.next_tick(Instant::now());
         }
-        for transaction in self.transactions.still_open() {
+        let around = Around { clocks: &self.clocks, epoch: self.watch.epoch, sink };
+        for transaction in self.transactions.rest(&around) {
             sink.take(Instant::now(), Sample::Transaction(transaction));
         }
         let still_open = self.tracker.end_all(EpisodeEnd::StillOpen);
@@ -250,17 +252,8 @@ impl Watcher {
 
     /// Follows the transactions; who was there at a beginning is asked as soon as it is known.
     fn followed(&mut self, now_s: f64, seen: &ActivityPoll, gap_s: f64, sink: &dyn Sink) {
-        let (clocks, epoch) = (&self.clocks, self.watch.epoch);
-        let located = |time: ServerTime| {
-            let (at_s, error_s) = clocks.located(time).unwrap_or((now_s - clocks.age_s(seen.now, time), 0.0));
-            Located { at_s, error_s }
-        };
-        let present = |began: Located| {
-            let at = Duration::try_from_secs_f64(began.at_s).ok().map(|since| epoch + since);
-            // Before the load began nobody was there.
-            at.map(|at| sink.present_at(at, Duration::from_secs_f64(began.error_s))).unwrap_or_default()
-        };
-        for ended in self.transactions.poll(now_s, &seen.rows, gap_s, located, present) {
+        let around = Around { clocks: &self.clocks, epoch: self.watch.epoch, sink };
+        for ended in self.transactions.poll(now_s, &seen.rows, gap_s, &around) {
             sink.take(Instant::now(), Sample::Transaction(ended));
         }
     }

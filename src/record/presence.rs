@@ -49,6 +49,18 @@ impl Presence {
     }
 }
 
+/// The requests of one route that were in flight when a transaction began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spanning {
+    /// Those that ended with it.
+    pub ended_with_it: u32,
+    /// Those that did not end before it.
+    pub throughout: u32,
+    /// Mean number that would have ended with as long a transaction at other times, shortly before; `None` where there was no
+    /// load before.
+    pub expected: Option<f64>,
+}
+
 /// Share of the moments between `early` and `late` that lie from `from` to before `to`.
 fn share(from: f64, to: f64, early: f64, late: f64) -> f64 {
     if late > early {

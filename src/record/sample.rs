@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Presence, WaitHistogram};
+use super::{Presence, Spanning, WaitHistogram};
 use crate::scenario::VariantName;
 
 /// A sample, and when it was taken.
@@ -147,6 +147,10 @@ pub struct TransactionSample {
     pub still_open: bool,
     /// Requests when it began, by route; routes without any are left out.
     pub present: BTreeMap<String, Presence>,
+    /// Requests that were in flight when it began and when it ended, by route; routes without any are left out. `None` of records
+    /// without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spanning: Option<BTreeMap<String, Spanning>>,
 }
 
 /// A session that was idle in transaction, from the statement after which it was to what it did next.

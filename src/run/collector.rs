@@ -11,7 +11,7 @@ use super::RunError;
 use super::progress::Live;
 use crate::monitor::Sink;
 use crate::record::store::{SampleWriter, StoreError};
-use crate::record::{Presence, Sample, Stamped};
+use crate::record::{Presence, Sample, Spanning, Stamped};
 use crate::scenario::VariantName;
 use crate::swarm::fleet::Fleet;
 
@@ -123,6 +123,10 @@ pub(super) struct VariantSink {
 impl Sink for VariantSink {
     fn present_at(&self, at: Instant, error: Duration) -> BTreeMap<String, Presence> {
         self.fleet.present_at(at, error)
+    }
+
+    fn spanning(&self, began: Instant, ended: (Instant, Instant)) -> Option<BTreeMap<String, Spanning>> {
+        Some(self.fleet.spanning(began, ended))
     }
 
     fn take(&self, at: Instant, sample: Sample) {

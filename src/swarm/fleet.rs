@@ -8,9 +8,13 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 
 use super::SwarmError;
-use super::request_log::RequestLog;
-use crate::record::Presence;
+use super::request_log::{RequestLog, TransactionTimes};
+use crate::record::{Presence, Spanning};
 use crate::scenario::Balance;
+
+/// What would be so by chance is looked up at so many times before, so far apart.
+const SHIFTS: u32 = 12;
+const SHIFT: Duration = Duration::from_millis(400);
 
 /// All replicas, and the requests in flight.
 #[derive(Debug)]
@@ -75,6 +79,27 @@ impl Fleet {
         let of = |log: &RequestLog| log.present_at(at, error);
         let all = self.labels.iter().zip(self.logs.iter().map(of));
         all.filter(|(_, presence)| !presence.is_empty()).map(|(label, presence)| (label.clone(), presence)).collect()
+    }
+
+    /// Requests by route that were in flight when a transaction of the last seconds `began` and when it `ended`, between two times;
+    /// routes without any are left out.
+    pub fn spanning(&self, began: Instant, ended: (Instant, Instant)) -> BTreeMap<String, Spanning> {
+        let first = self.logs.iter().filter_map(RequestLog::first).min();
+        let own = TransactionTimes { began, ended };
+        let earlier = (1..=SHIFTS).filter_map(|shift| own.earlier(shift * SHIFT));
+        // Times before the load tell nothing of chance.
+        let others = earlier.filter(|it| first.is_some_and(|first| first < it.began));
+        let times: Vec<TransactionTimes> = std::iter::once(own).chain(others).collect();
+        let of = |log: &RequestLog| {
+            let counts = log.ended_with(&times);
+            let others = &counts[1..];
+            let expected = others.iter().map(|count| f64::from(*count)).sum::<f64>() / others.len() as f64;
+            let expected = (!others.is_empty()).then_some(expected);
+            Spanning { ended_with_it: counts[0], throughout: log.throughout(&own), expected }
+        };
+        let all = self.labels.iter().zip(self.logs.iter().map(of));
+        let any = |it: &Spanning| it.throughout > 0 || it.expected.is_some_and(|expected| expected > 0.0);
+        all.filter(|(_, it)| any(it)).map(|(label, it)| (label.clone(), it)).collect()
     }
 
     /// Counts a request to the replica of this place, for the route of that one, as in flight until what is returned is

@@ -13,6 +13,21 @@ const KEPT: Duration = Duration::from_secs(10);
 /// Requests that are remembered of one route at most, 32 bytes each.
 const KEPT_MAX: usize = 100_000;
 
+/// When a transaction began at the latest, and the times between which it ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TransactionTimes {
+    pub(super) began: Instant,
+    pub(super) ended: (Instant, Instant),
+}
+
+impl TransactionTimes {
+    /// The same, earlier; `None` before the clock began.
+    pub(super) fn earlier(self, by: Duration) -> Option<Self> {
+        let (from, to) = self.ended;
+        Some(Self { began: self.began.checked_sub(by)?, ended: (from.checked_sub(by)?, to.checked_sub(by)?) })
+    }
+}
+
 /// The requests of one route.
 #[derive(Debug, Default)]
 pub(super) struct RequestLog(Mutex<Requests>);
@@ -24,6 +39,7 @@ struct Requests {
     free: Vec<usize>,
     /// Beginning and end, in the order of the ends.
     ended: VecDeque<(Instant, Instant)>,
+    first: Option<Instant>,
 }
 
 impl RequestLog {
@@ -34,6 +50,7 @@ impl RequestLog {
     /// A request begins; gives its place.
     pub(super) fn begin(&self, at: Instant) -> usize {
         let mut requests = self.lock();
+        requests.first.get_or_insert(at);
         let place = requests.free.pop().unwrap_or(requests.in_flight.len());
         if place == requests.in_flight.len() {
             requests.in_flight.push(None);
@@ -51,6 +68,30 @@ impl RequestLog {
         while requests.ended.len() > KEPT_MAX || requests.ended.front().is_some_and(|(_, end)| at - *end > KEPT) {
             requests.ended.pop_front();
         }
+    }
+
+    /// The beginning of the first request.
+    pub(super) fn first(&self) -> Option<Instant> {
+        self.lock().first
+    }
+
+    /// Requests that were in flight when a transaction began and ended with it, for each of several such times.
+    pub(super) fn ended_with(&self, times: &[TransactionTimes]) -> Vec<u32> {
+        let requests = self.lock();
+        let one = |it: &TransactionTimes| {
+            let from = requests.ended.partition_point(|(_, end)| *end < it.ended.0);
+            let within = requests.ended.range(from..).take_while(|(_, end)| *end <= it.ended.1);
+            number(within.filter(|(began, _)| *began <= it.began).count())
+        };
+        times.iter().map(one).collect()
+    }
+
+    /// Requests that were in flight when a transaction began, and did not end before it.
+    pub(super) fn throughout(&self, times: &TransactionTimes) -> u32 {
+        let requests = self.lock();
+        let from = requests.ended.partition_point(|(_, end)| *end < times.ended.0);
+        let began = requests.ended.range(from..).map(|(began, _)| began).chain(requests.in_flight.iter().flatten());
+        number(began.filter(|began| **began <= times.began).count())
     }
 
     /// Requests around a moment, which is known to within `error`.
@@ -74,6 +115,10 @@ impl RequestLog {
         }
         presence
     }
+}
+
+fn number(count: usize) -> u32 {
+    count.try_into().unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -102,6 +147,24 @@ mod tests {
         );
         log.end(third, start + 20_000 * MS);
         assert_eq!(log.lock().ended.len(), 1);
+    }
+
+    #[test]
+    fn a_request_spans_a_transaction_that_begins_in_it_and_ends_with_it() {
+        let (log, start) = (RequestLog::default(), Instant::now() + 60_000 * MS);
+        assert_eq!(log.first(), None);
+        for (began, ended) in [(0, 300), (100, 310), (50, 500)] {
+            let place = log.begin(start + began * MS);
+            log.end(place, start + ended * MS);
+        }
+        let span = |began: u32, from: u32, to: u32| TransactionTimes {
+            began: start + began * MS,
+            ended: (start + from * MS, start + to * MS),
+        };
+        log.begin(start + 60 * MS);
+        let times = [span(100, 290, 320), span(60, 290, 320), span(60, 320, 490), span(60, 0, 900)];
+        assert_eq!((log.ended_with(&times), log.first()), (vec![2, 1, 0, 2], Some(start)));
+        assert_eq!(times.map(|it| log.throughout(&it)), [4, 3, 2, 3], "one is in flight");
     }
 
     #[test]

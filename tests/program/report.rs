@@ -187,7 +187,7 @@ fn what_is_no_run_is_refused_and_nothing_is_written() {
     let nothing = place.reports().join("nothing");
     let output = report(&place, &[&nothing]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("cannot read"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("is not a run folder"), "{}", text(&output.stderr));
     let run = folder(&place, "good", &record(), samples());
     fs::write(run.join("record.json"), "{\"format\": {\"version\": 99}}").expect("written");
     let output = report(&place, &[&run]);

@@ -14,11 +14,11 @@ const GAIN: f64 = 1e-4;
 /// The constant's λ beside the largest one.
 const LEAST_CONSTANT: f64 = 1e-6;
 
-/// Beginnings within a second that may be of one event.
-const BURST: u32 = 4;
+/// Other times, shortly before, that a transaction is compared with as to which requests ended with it.
+const OTHER_TIMES: f64 = 12.0;
 
-/// Standard deviations that the gain of all seconds is above zero.
-const RECURS_AT: f64 = 2.5;
+/// Columns of a route: requests that ended with the transaction, then the classes of [`Presence`].
+const OF_ROUTE: usize = 1 + CLASSES;
 
 /// One class of one route, or the constant.
 pub(super) type Column = usize;
@@ -40,7 +40,6 @@ struct Case {
     around: Columns,
     /// Of the likelihood: what stands for many is one observation all the same.
     weight: f64,
-    at_s: f64,
 }
 
 impl Design {
@@ -51,15 +50,23 @@ impl Design {
             beginnings.iter().fold((0.0, 0.0), |(all, squares), it| (all + it.weight, squares + it.weight * it.weight));
         let scale = if squares > 0.0 { all / squares } else { 1.0 };
         let cases = beginnings.iter().map(|it| {
-            let own = columns(&it.present);
-            let around = sums.mean_around(it.at_s, &own);
-            Case { own, around, weight: scale * it.weight, at_s: it.at_s }
+            let mut own = columns(&it.present);
+            let mut around = sums.mean_around(it.at_s, &own);
+            for (route, spanning) in it.spanning.iter().enumerate() {
+                let Some(expected) = spanning.expected else { continue };
+                let ended = f64::from(spanning.ended_with_it);
+                own.extend((ended > 0.0).then_some((route * OF_ROUTE, ended)));
+                // Its own is among those that it is compared with.
+                let mean = (OTHER_TIMES * expected + ended) / (OTHER_TIMES + 1.0);
+                around.extend((mean > 0.0).then_some((route * OF_ROUTE, mean)));
+            }
+            Case { own, around, weight: scale * it.weight }
         });
         Self { cases: cases.collect(), routes }
     }
 
     fn constant(&self) -> Column {
-        self.routes * CLASSES
+        self.routes * OF_ROUTE
     }
 
     /// A beginning's columns, and the mean around it.
@@ -85,12 +92,7 @@ impl Design {
             used[columns_of(*group)].fill(true);
         }
         let kept = |columns: &[(Column, f64)]| columns.iter().copied().filter(|(it, _)| used[*it]).collect();
-        let kept = |case: &Case| Case {
-            own: kept(&case.own),
-            around: kept(&case.around),
-            weight: case.weight,
-            at_s: case.at_s,
-        };
+        let kept = |case: &Case| Case { own: kept(&case.own), around: kept(&case.around), weight: case.weight };
         let cases: Vec<Case> = self.cases.iter().map(kept).collect();
         let mut lambda: Vec<f64> = used.iter().map(|used| f64::from(u8::from(*used))).collect();
         lambda[self.constant()] = most;
@@ -101,7 +103,7 @@ impl Design {
             down.fill(0.0);
             let mut likelihood = 0.0;
             // The constant is in every one of them.
-            for Case { own, around, weight, .. } in &cases {
+            for Case { own, around, weight } in &cases {
                 let (rate, mean) = (intensity(own, &lambda), intensity(around, &lambda));
                 likelihood += weight * (rate / mean).ln();
                 for (column, value) in own {
@@ -129,24 +131,6 @@ impl Design {
         Fit { lambda, likelihood: best }
     }
 
-    /// True if the gain of `with` over `without` comes again and again: beginnings in a burst are one event. Those within a
-    /// second are taken together, where there are so many; by chance their sum is within a few of its standard deviations.
-    pub(super) fn recurs(&self, with: &Fit, without: &Fit) -> bool {
-        let mut bursts = std::collections::BTreeMap::<i64, (f64, u32)>::new();
-        for case in &self.cases {
-            let gain = |fit: &Fit| (intensity(&case.own, &fit.lambda) / intensity(&case.around, &fit.lambda)).ln();
-            #[expect(clippy::cast_possible_truncation, reason = "seconds of a run")]
-            let burst = bursts.entry(case.at_s.floor() as i64).or_default();
-            *burst = (burst.0 + case.weight * (gain(with) - gain(without)), burst.1 + 1);
-        }
-        if bursts.values().all(|(_, count)| *count < BURST) {
-            return true;
-        }
-        let (sum, squares) =
-            bursts.values().fold((0.0, 0.0), |(sum, squares), (gain, _)| (sum + gain, squares + gain * gain));
-        sum > RECURS_AT * f64::sqrt(squares)
-    }
-
     /// The probability that a beginning is of a group.
     pub(super) fn share_of(&self, case: usize, group: Group, lambda: &[f64]) -> f64 {
         let own = &self.cases[case].own;
@@ -168,10 +152,19 @@ pub(super) struct Fit {
 
 /// The columns of a route's role.
 pub(super) fn columns_of((route, role): Group) -> std::ops::Range<Column> {
-    let first = route * CLASSES;
+    let first = route * OF_ROUTE;
     match role {
-        Role::During => first..first + IN_FLIGHT,
-        Role::After => first + IN_FLIGHT..first + CLASSES,
+        Role::During => first..first + 1 + IN_FLIGHT,
+        Role::After => first + 1 + IN_FLIGHT..first + OF_ROUTE,
+    }
+}
+
+/// The same without the one that depends on the transaction's end.
+pub(super) fn classes_of(group: Group) -> std::ops::Range<Column> {
+    let columns = columns_of(group);
+    match group.1 {
+        Role::During => columns.start + 1..columns.end,
+        Role::After => columns,
     }
 }
 
@@ -182,9 +175,9 @@ fn intensity(columns: &[(Column, f64)], lambda: &[f64]) -> f64 {
 /// Columns that are not zero, and the constant.
 fn columns(present: &[Presence]) -> Vec<(Column, f64)> {
     let of = present.iter().enumerate().flat_map(|(route, presence)| {
-        presence.0.into_iter().enumerate().map(move |(class, count)| (route * CLASSES + class, count))
+        presence.0.into_iter().enumerate().map(move |(class, count)| (route * OF_ROUTE + 1 + class, count))
     });
-    of.filter(|(_, count)| *count > 0.0).chain([(present.len() * CLASSES, 1.0)]).collect()
+    of.filter(|(_, count)| *count > 0.0).chain([(present.len() * OF_ROUTE, 1.0)]).collect()
 }
 
 /// Running sums over moments, to have their mean around any time.
@@ -197,7 +190,7 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn new(moments: &'a [Moment], routes: usize) -> Self {
-        let columns_count = routes * CLASSES + 1;
+        let columns_count = routes * OF_ROUTE + 1;
         let mut sums = vec![vec![0.0; columns_count]];
         for moment in moments {
             let mut next = sums[sums.len() - 1].clone();

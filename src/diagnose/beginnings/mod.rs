@@ -7,6 +7,9 @@
 //! design: Maclure 1991; Langholz and Goldstein 1996), so that a rate that changes over minutes, as of a pool that fills up,
 //! tells nothing and distorts nothing. The maximum is found by a minorize–maximize iteration, which never makes it worse.
 //!
+//! Where a hold ends with its response, a request that was in flight at the beginning ends with the transaction: such requests are a
+//! column of their own, compared with the same span of time shortly before. It may be zero, as of a task that goes on.
+//!
 //! Routes are taken in one by one, as long as each makes the beginnings more likely than chance would. None of it needs a hold
 //! to end with its response, a pool with room, or a loop that turns.
 
@@ -14,13 +17,13 @@ mod design;
 mod marks;
 
 use super::interval::HoldInterval;
-use crate::record::Presence;
+use crate::record::{Presence, Spanning};
 use design::{Column, Design, Fit, Group};
 use marks::assign;
 
 /// Twice the log-likelihood that a group of classes has to add: the 1 − 0.001/50 quantile of χ² with as many degrees of
-/// freedom as a route in flight has classes (4).
-const NAMED_AT: f64 = 28.0;
+/// freedom as a route has columns (5).
+const NAMED_AT: f64 = 30.0;
 
 /// As much less is as good as the best, for who might be meant instead.
 const AS_GOOD: f64 = 12.0;
@@ -40,6 +43,8 @@ pub(super) struct Beginning {
     pub(super) at_s: f64,
     /// By the route's place.
     pub(super) present: Vec<Presence>,
+    /// By the route's place; empty where its end tells nothing.
+    pub(super) spanning: Vec<Spanning>,
     /// Place of its last statement among all.
     pub(super) statement: usize,
     /// Session seconds that it was idle, and transactions that it stands for.
@@ -210,22 +215,23 @@ fn thinned(beginnings: &[Beginning]) -> Vec<Beginning> {
 fn select(design: &Design) -> Vec<(Group, f64)> {
     let all: Vec<Group> = (0..design.routes).flat_map(|route| [(route, Role::During), (route, Role::After)]).collect();
     let mut groups: Vec<Group> = Vec::new();
-    let mut now = design.fit(&groups);
+    let mut now = design.fit(&groups).likelihood;
     while groups.len() < all.len() {
-        let with = |group: &Group| design.fit(&[groups.as_slice(), &[*group]].concat());
-        let left = all.iter().filter(|group| !groups.contains(group)).map(|it| (*it, with(it)));
-        let enough =
-            left.filter(|(_, fit)| 2.0 * (fit.likelihood - now.likelihood) >= NAMED_AT && design.recurs(fit, &now));
-        let Some((group, fit)) = enough.max_by(|a, b| a.1.likelihood.total_cmp(&b.1.likelihood)) else { break };
+        let with = |group: &Group| design.fit(&[groups.as_slice(), &[*group]].concat()).likelihood;
+        let left = all.iter().filter(|group| !groups.contains(group));
+        let Some((group, likelihood)) = left.map(|it| (*it, with(it))).max_by(|a, b| a.1.total_cmp(&b.1)) else {
+            break;
+        };
+        if 2.0 * (likelihood - now) < NAMED_AT {
+            break;
+        }
         groups.push(group);
-        now = fit;
+        now = likelihood;
     }
     loop {
         let added = |group: &Group| {
             let others: Vec<Group> = groups.iter().copied().filter(|it| it != group).collect();
-            let without = design.fit(&others);
-            let strength = 2.0 * (now.likelihood - without.likelihood);
-            if design.recurs(&now, &without) { strength } else { 0.0 }
+            2.0 * (now - design.fit(&others).likelihood)
         };
         let strengths: Vec<(Group, f64)> = groups.iter().map(|group| (*group, added(group))).collect();
         let Some((weakest, _)) =
@@ -234,7 +240,7 @@ fn select(design: &Design) -> Vec<(Group, f64)> {
             return strengths;
         };
         groups.retain(|group| *group != weakest);
-        now = design.fit(&groups);
+        now = design.fit(&groups).likelihood;
     }
 }
 
@@ -273,7 +279,7 @@ fn statements(beginnings: &[Beginning], part: impl Fn(usize) -> f64) -> Vec<(usi
 /// Of the beginnings that are a group's, at how many its route was there, and at how many it would be by chance: of requests
 /// up to the age that tells most.
 fn alibi(design: &Design, beginnings: &[Beginning], group: Group, parts: &[f64]) -> Alibi {
-    let range = design::columns_of(group);
+    let range = design::classes_of(group);
     let up_to = |last: Column| {
         let mut alibi = Alibi { classes: last + 1 - range.start, ..Alibi::default() };
         for (case, it) in beginnings.iter().enumerate() {

@@ -109,7 +109,8 @@ fn simulate(routes: &[Asked], load: &Load, seed: u64) -> World {
         if random.random::<f64>() >= load.unseen {
             let at_s = began + offset;
             let present = present(at_s, load.clock_s);
-            beginnings.push(Beginning { at_s, present, statement: 0, idle_s: *idle_s, weight: 1.0 });
+            let spanning = spanning(&requests, at_s, at_s + idle_s, routes.len());
+            beginnings.push(Beginning { at_s, present, spanning, statement: 0, idle_s: *idle_s, weight: 1.0 });
         }
     }
     beginnings.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
@@ -120,6 +121,23 @@ fn simulate(routes: &[Asked], load: &Load, seed: u64) -> World {
     let moments = (0..600).map(|tick| 0.05 + load.seconds * f64::from(tick) / 600.0);
     let moments = moments.map(|at_s| Moment { at_s, present: present(at_s, 0.0) }).collect();
     World { beginnings, moments, shares }
+}
+
+/// Requests that end within 0.1 s around the end of a transaction, and at twelve other times.
+fn spanning(requests: &[(usize, f64, f64)], began_s: f64, ended_s: f64, routes: usize) -> Vec<Spanning> {
+    let mut counts = vec![[0_u32; 13]; routes];
+    for (route, from, to) in requests {
+        for (shift, count) in counts[*route].iter_mut().enumerate() {
+            let earlier = 0.4 * shift as f64;
+            let ends = (ended_s - earlier - 0.1..=ended_s - earlier + 0.1).contains(to);
+            *count += u32::from(ends && *from <= began_s - earlier);
+        }
+    }
+    let of = |counts: &[u32; 13]| {
+        let others = counts[1..].iter().map(|count| f64::from(*count)).sum::<f64>();
+        Spanning { ended_with_it: counts[0], throughout: counts[0], expected: (began_s > 5.0).then_some(others / 12.0) }
+    };
+    counts.iter().map(of).collect()
 }
 
 fn named(routes: &[Asked], load: &Load, seed: u64) -> (Vec<(usize, Role)>, World, ByBeginnings) {

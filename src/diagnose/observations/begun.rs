@@ -30,13 +30,10 @@ impl Observations<'_> {
     /// Attribution by beginnings; `None` of records that do not have them, and where there are too few.
     pub(super) fn begun(&self, which: Which) -> Option<BegunHolds> {
         let moments = self.moments();
-        let outlives_s = self.outlives_s();
-        let is_leaked =
-            |it: &TransactionSample| outlives_s.is_some_and(|longest_s| it.ended_s - it.began_s > longest_s);
         let mut statements = Vec::new();
         let beginnings: Vec<Beginning> = self
-            .transactions()
-            .filter(|it| is_leaked(it) == (which == Which::Leaked) && self.has_room(it.began_s))
+            .transactions(which)
+            .filter(|it| self.has_room(it.began_s))
             .map(|it| self.beginning(it, &mut statements))
             .collect();
         let found = attribute(&beginnings, &moments, self.timeline.routes.len())?;
@@ -64,14 +61,17 @@ impl Observations<'_> {
     }
 
     /// Transactions that began while there was load.
-    fn transactions(&self) -> impl Iterator<Item = &TransactionSample> {
+    pub(super) fn transactions(&self, which: Which) -> impl Iterator<Item = &TransactionSample> {
+        let outlives_s = self.outlives_s();
+        let is_leaked =
+            move |it: &TransactionSample| outlives_s.is_some_and(|longest_s| it.ended_s - it.began_s > longest_s);
         let (scope, until_s) = (self.case.scope(), self.case.variant.phases.steady_to_s);
         let own = self.case.samples.iter().filter(move |it| it.variant == scope);
         let taken = own.filter_map(|stamped| match &stamped.sample {
             Sample::Transaction(transaction) => Some(transaction),
             _ => None,
         });
-        taken.filter(move |it| (0.0..until_s).contains(&it.began_s))
+        taken.filter(move |it| (0.0..until_s).contains(&it.began_s) && is_leaked(it) == (which == Which::Leaked))
     }
 
     /// Requests at each sample of the load.
@@ -97,20 +97,21 @@ impl Observations<'_> {
             statements.len() - 1
         });
         let present = self.by_place(&it.present);
-        Beginning { at_s: it.began_s, present, statement: place, idle_s: it.idle_s, weight: it.weight }
+        let spanning = if it.still_open { Vec::new() } else { self.spanning(it).unwrap_or_default() };
+        Beginning { at_s: it.began_s, present, spanning, statement: place, idle_s: it.idle_s, weight: it.weight }
     }
 
     fn by_place(&self, present: &std::collections::BTreeMap<String, Presence>) -> Vec<Presence> {
         self.timeline.routes.iter().map(|route| present.get(route).copied().unwrap_or_default()).collect()
     }
 
-    /// True if no pool was full at that time: in a full one a transaction begins when another ends, no matter which request asks for it.
-    fn has_room(&self, at_s: f64) -> bool {
+    /// True if no pool was full at that time: in a full one a transaction begins when another ends, no matter who asks.
+    pub(super) fn has_room(&self, at_s: f64) -> bool {
         self.timeline.nearest(at_s).is_none_or(|row| !row.saturated)
     }
 
     /// Session seconds in the steady phase that are neither leaked nor older than the load.
-    fn held_s(&self) -> f64 {
+    pub(super) fn held_s(&self) -> f64 {
         let (from_s, to_s) = self.steady_s();
         self.timeline.integral(from_s, to_s, TimelineRow::held)
     }
@@ -136,6 +137,7 @@ impl Observations<'_> {
             idle_s,
             like_constant: false,
             begun: Some(begun.clone()),
+            spanned: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Everything that was seen of a case, put side by side once.
 
 mod begun;
+mod spanned;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use crate::diagnose::attribute::{Attribution, RouteHold, attribute};
 use crate::diagnose::blocking::{WaitQueue, roots};
 use crate::diagnose::interval::HoldInterval;
 use crate::diagnose::regression::AttributionInput;
+use crate::diagnose::spanning::BySpanning;
 use crate::diagnose::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
 use crate::diagnose::timeline::{LoadTimeline, TimelineRow};
 use crate::record::{BreakdownSample, HoldGroup, PgBouncerPool, Sample, SeenBy};
@@ -48,6 +50,11 @@ pub(in crate::diagnose) struct Observations<'a> {
     pub(in crate::diagnose) leaks_begun: Option<BegunHolds>,
     /// Hold time as the application states it; `None` when it states nothing.
     pub(in crate::diagnose) exact: Option<Vec<RouteHold>>,
+    /// Transactions within requests; `None` of records without them, and where too few were seen to their end.
+    pub(in crate::diagnose) spanned: Option<BySpanning>,
+    /// The routes that hold: as the application states them, else by the beginnings, else by what lies within their requests, else
+    /// by the regression where nothing refutes it.
+    holders: Vec<RouteHold>,
     /// Error texts of the record and of the logs.
     pub(in crate::diagnose) texts: PatternCounts,
     /// Roots of lock queues, most waiting first.
@@ -83,6 +90,8 @@ impl<'a> Observations<'a> {
             begun: None,
             leaks_begun: None,
             exact: None,
+            spanned: None,
+            holders: Vec::new(),
             texts,
             roots,
             leaks: Vec::new(),
@@ -95,6 +104,8 @@ impl<'a> Observations<'a> {
         seen.begun = seen.begun(Which::Held);
         seen.leaks_begun = seen.begun(Which::Leaked);
         seen.exact = seen.exact();
+        seen.spanned = seen.spanned();
+        seen.holders = seen.who_holds();
         seen
     }
 
@@ -235,11 +246,8 @@ impl<'a> Observations<'a> {
         bounded.then_some(OUTLIVES * longest_s + 1.0)
     }
 
-    /// The routes that hold: as the application states them, else by the beginnings, else by the regression.
     pub(in crate::diagnose) fn holders(&self) -> &[RouteHold] {
-        let by_load = self.attribution.as_ref().map_or(&[][..], |it| &it.holders);
-        let by_beginnings = self.begun.as_ref().map(|it| it.holders.as_slice());
-        self.exact.as_deref().or(by_beginnings).unwrap_or(by_load)
+        &self.holders
     }
 
     /// True if clients gave requests up.
@@ -327,6 +335,7 @@ impl<'a> Observations<'a> {
             route,
             like_constant: false,
             begun: None,
+            spanned: None,
         }
     }
 
