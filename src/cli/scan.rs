@@ -24,8 +24,8 @@ use crate::units::Span;
 ///
 /// Asks for every route of a service's scenario alone, a few users at a time, in random order and several rounds with
 /// rests between them, and polls the sessions a hundred times a second; then for all together, each switched on and off
-/// by itself. The result names the routes that hold a session in a transaction across slow work, and those that leave one
-/// behind. docs/SCAN.md says how exact it is.
+/// by itself. At the end it hangs up on a few requests of each route. The result names the routes that hold a session in a
+/// transaction across slow work, and those that leave one behind. docs/SCAN.md says how exact it is.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -54,6 +54,9 @@ pub struct ScanArgs {
     /// Duration of the concurrent phase; 0s skips it
     #[arg(long, alias = "company", value_name = "D", default_value = "20s", value_parser = concurrent)]
     pub concurrent: Span,
+    /// Do not hang up on any request before its answer
+    #[arg(long)]
+    pub no_hang_up: bool,
     /// Assumed traffic (requests/s) for pool forecasts, instead of the scenario's load
     #[arg(long, value_name = "RPS", allow_negative_numbers = true, value_parser = rate)]
     pub rate: Option<f64>,
@@ -108,6 +111,7 @@ impl ScanArgs {
             seconds: self.max_turn.secs(),
             concurrent_s: self.concurrent.secs(),
             seed: self.seed,
+            hang_up: !self.no_hang_up,
         };
         ScanSettings { plan, rate: self.rate }
     }

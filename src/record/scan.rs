@@ -56,6 +56,9 @@ pub struct ScanPlan {
     pub concurrent_s: f64,
     /// Seed of all random choices.
     pub seed: u64,
+    /// True if clients also left before the answer; false in records of earlier programs.
+    #[serde(default)]
+    pub hang_up: bool,
 }
 
 /// Thresholds of a verdict.
@@ -163,6 +166,10 @@ pub struct ScanRoute {
     pub longest_hold_s: Option<f64>,
     /// Sessions left in a transaction after the requests had ended; `None` when that could not be determined.
     pub left_behind: Option<u64>,
+    /// Of requests whose clients left before the answer had come: sessions that were still in a transaction long after; `None` when
+    /// that could not be determined, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind_by_clients: Option<u64>,
     /// The last statement of most of the idle time, values as `?`.
     pub statement: Option<String>,
     /// The same per request in the concurrent phase; `None` when it was not asked for in the concurrent phase, or nobody can tell.
@@ -198,6 +205,8 @@ pub enum TurnKind {
     Recheck,
     /// Nothing is asked for: what is seen is others'.
     Quiet,
+    /// A route alone, whose clients leave before the answer has come.
+    HangUp,
 }
 
 /// A time in which one route alone was asked for, and the rest after it.
@@ -226,6 +235,6 @@ pub struct ScanTurn {
     /// Increase of the server's counter from its beginning to its end, the turn before it included as far as that
     /// was reported late; `None` when it does not count.
     pub counted_s: Option<f64>,
-    /// Sessions left in a transaction; `None` when a request was not answered, whose transaction may well be open.
+    /// Sessions left in a transaction; `None` when a request was not answered, and the rest was too short to tell.
     pub left_behind: Option<u64>,
 }

@@ -159,7 +159,7 @@ fn table(scan: &ScanRecord) -> String {
             percent(route.hold_ratio),
             millis(route.active_s_per_request),
             millis(route.lock_wait_s_per_request),
-            count(route.left_behind),
+            count(left_behind(route)),
             per_second(route.sessions_held),
             per_second(route.pool_full_at_rps),
         ]);
@@ -198,11 +198,21 @@ pub(super) fn held(route: &ScanRoute) -> String {
     }
 }
 
+/// Sessions that were left behind, whether clients left or not.
+pub(super) fn left_behind(route: &ScanRoute) -> Option<u64> {
+    let (answered, unanswered) = (route.left_behind, route.left_behind_by_clients);
+    answered.map(|left| left + unanswered.unwrap_or(0)).or(unanswered)
+}
+
 /// A sentence on a route that is not fine.
 fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
     text.push('\n');
     let name = &route.route;
     let lines = match route.verdict {
+        ScanVerdict::Leaks if route.left_behind.is_none_or(|left| left == 0) => format!(
+            "{name} leaks sessions when the client leaves before the answer: {} were still in a transaction long after.",
+            count(route.left_behind_by_clients)
+        ),
         ScanVerdict::Leaks => format!(
             "{name} leaks sessions: {} were still in a transaction after the last answer.",
             count(route.left_behind)

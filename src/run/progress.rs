@@ -40,6 +40,8 @@ pub enum RunStage {
     Isolation,
     /// A scan asks for all routes together.
     Concurrent,
+    /// A scan hangs up on requests.
+    HangUp,
     /// The load has ended, requests are still being worked on.
     Draining,
     /// Everything is being stopped.
@@ -56,6 +58,7 @@ impl RunStage {
             Self::Warmup => "warmup",
             Self::Isolation => "isolation",
             Self::Concurrent => "concurrent",
+            Self::HangUp => "hang-up",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
         }

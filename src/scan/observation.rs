@@ -28,6 +28,13 @@ pub enum SessionActivity {
     WaitsForClient,
 }
 
+impl Turn {
+    /// True if a client left before its answer: it was told to, or had waited for too long.
+    pub fn has_clients_that_left(&self) -> bool {
+        self.kind == TurnKind::HangUp || self.batches.iter().any(|batch| batch.unanswered > 0)
+    }
+}
+
 impl SessionActivity {
     /// True if it has a transaction and waits for its client.
     pub fn holds(self) -> bool {
@@ -52,6 +59,8 @@ pub struct Batch {
     pub failures: u32,
     /// Those of them without an answer in time.
     pub unanswered: u32,
+    /// Requests whose clients left before the answer had come, as they were told to; they are no failures.
+    pub hung_up: u32,
     /// Their response times, added up.
     pub response_s: f64,
 }

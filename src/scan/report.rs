@@ -58,12 +58,15 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
         .iter()
         .enumerate()
         .map(|(index, (name, share))| {
-            let own: Vec<(&Turn, &TurnTally)> = both().filter(|(turn, _)| turn.route == Some(index)).collect();
+            let of_it: Vec<(&Turn, &TurnTally)> = both().filter(|(turn, _)| turn.route == Some(index)).collect();
+            // What a client did not wait for is no figure of the route's.
+            let (hung_up, own): (Vec<_>, Vec<_>) = of_it.into_iter().partition(|(turn, _)| turn.kind == TurnKind::HangUp);
             let concurrent = concurrent.of(index, scanned.concurrent);
             one(
                 name,
                 *share,
                 &own,
+                &hung_up,
                 &Context { other_sessions, others_left, step_s: step_s(&session), concurrent, names: scanned.routes },
             )
         })
@@ -128,7 +131,13 @@ fn is_beyond_pause(session: &SessionObservation, at_s: f64) -> bool {
     at_s - session.since_s > THRESHOLDS.pause_s
 }
 
-fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_>) -> ScanRoute {
+fn one(
+    name: &str,
+    share: f64,
+    own: &[(&Turn, &TurnTally)],
+    hung_up: &[(&Turn, &TurnTally)],
+    context: &Context<'_>,
+) -> ScanRoute {
     let seen = |(_, tally): &&(&Turn, &TurnTally)| !tally.has_gap;
     let warm = own.iter().filter(seen).filter(|(turn, _)| turn.kind != TurnKind::Warmup);
     let mut batches: Vec<&BatchTally> = warm.flat_map(|(_, tally)| &tally.batches).collect();
@@ -148,7 +157,11 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
     let held = estimate(|it| it.idle_s, other_sessions.idle);
     let beyond_s = estimate(|it| it.beyond_s, other_sessions.beyond);
     let response_s = each(sum(|it| it.batch.response_s));
-    let left: Vec<u64> = own.iter().filter_map(|(_, tally)| tally.left_behind).collect();
+    let (by_clients, by_itself): (Vec<_>, Vec<_>) =
+        own.iter().chain(hung_up).partition(|(turn, _)| turn.has_clients_that_left());
+    let of = |turns: &[&(&Turn, &TurnTally)]| turns.iter().filter_map(|it| it.1.left_behind).collect::<Vec<u64>>();
+    let (left, left_by_clients) = (of(&by_itself), of(&by_clients));
+    let leaking = |left: &[u64]| left.iter().filter(|left| **left > 0).count() as u64;
     let concurrent_hold = |hold: Option<&MixHold>| {
         hold.and_then(|hold| hold.held_s).map(|it| Estimate { value: it.value, low: it.low, high: it.high })
     };
@@ -163,8 +176,9 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
         concurrent_s: beyond_concurrent,
         other_sessions_unseen: context.other_sessions.is_none(),
         other_sessions_leak: context.others_left,
-        turns_with_leak: left.iter().filter(|left| **left > 0).count() as u64,
+        turns_with_leak: leaking(&left),
         turns_judged: left.len() as u64,
+        turns_with_client_leak: leaking(&left_by_clients),
     };
     let RouteVerdict { verdict, only_concurrent, reason } = judge(&known, &THRESHOLDS);
     let leaks = verdict == ScanVerdict::Leaks;
@@ -183,6 +197,7 @@ fn one(name: &str, share: f64, own: &[(&Turn, &TurnTally)], context: &Context<'_
         client_wait_s_per_request: each(sum(|it| it.client_s)),
         longest_hold_s: batches.iter().map(|it| it.longest_s).reduce(f64::max).filter(|longest| *longest > 0.0),
         left_behind: (!left.is_empty()).then(|| left.iter().sum()),
+        left_behind_by_clients: (!left_by_clients.is_empty()).then(|| left_by_clients.iter().sum()),
         statement: statement(&batches).filter(|_| verdict != ScanVerdict::Fine),
         // Who is named by what is beyond pauses is stated with all of it.
         held_concurrent_s_per_request: beyond_concurrent
@@ -223,6 +238,7 @@ pub fn unmeasured(name: &str, share: f64) -> ScanRoute {
         client_wait_s_per_request: None,
         longest_hold_s: None,
         left_behind: None,
+        left_behind_by_clients: None,
         statement: None,
         held_concurrent_s_per_request: None,
         only_concurrent: false,

@@ -15,6 +15,9 @@ const TRAVEL_S: f64 = 0.001;
 /// Time after the last answer from which a new transaction belongs to others.
 pub const AFTERMATH_S: f64 = 0.1;
 
+/// What is open so long after a client has left is left behind, whatever the service still did for it.
+pub const LEFT_ALONE_S: f64 = 5.0;
+
 /// Two polls further apart have a gap between them, in which nothing is known.
 pub const GAP_S: f64 = 0.5;
 
@@ -42,8 +45,8 @@ pub struct BatchTally {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnTally {
     pub batches: Vec<BatchTally>,
-    /// Sessions whose transaction began in it, and that were idle in it at the last poll of the rest; `None` when a
-    /// request had no answer, or nobody polled.
+    /// Sessions whose transaction began in it, and that were idle in it at the last poll of the rest; `None` when a client left
+    /// before its answer and some were idle so soon after that the service may still be at it, or nobody polled.
     pub left_behind: Option<u64>,
     /// True if there is a gap between polls: then it says nothing.
     pub has_gap: bool,
@@ -83,9 +86,12 @@ fn one(polls: &[SessionPoll], turn: &Turn) -> TurnTally {
             }
         }
     }
-    let unanswered = turn.batches.iter().any(|batch| batch.unanswered > 0);
-    let last = polls[first..end].last().filter(|_| !unanswered && !has_gap);
-    TurnTally { left_behind: last.map(|poll| left_behind(poll, turn)), batches, has_gap }
+    let last = polls[first..end].last().filter(|_| !has_gap);
+    let is_known = |left: &u64| {
+        let rested_s = turn.cooldown_end_s - turn.to_s;
+        !turn.has_clients_that_left() || (*left == 0 && rested_s > 0.0) || rested_s >= LEFT_ALONE_S
+    };
+    TurnTally { left_behind: last.map(|poll| left_behind(poll, turn)).filter(is_known), batches, has_gap }
 }
 
 fn empty(turn: &Turn, index: usize) -> BatchTally {
@@ -198,7 +204,10 @@ mod tests {
         let mut turn = turn(&[(1.0, 1.2)], 2.0);
         assert_eq!(tally(&polls, std::slice::from_ref(&turn))[0].left_behind, Some(1));
         turn.batches[0].unanswered = 1;
-        assert_eq!(tally(&polls, &[turn])[0].left_behind, None);
+        assert_eq!(tally(&polls, std::slice::from_ref(&turn))[0].left_behind, None, "the service may still be at it");
+        let polls = self::polls(8.0, &[(1, 1.01, 1.02, 9.0), (2, 1.01, 1.02, 1.6)]);
+        let much_later = Turn { cooldown_end_s: 1.2 + LEFT_ALONE_S, ..turn };
+        assert_eq!(tally(&polls, &[much_later])[0].left_behind, Some(1));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct RouteEvidence {
     pub turns_with_leak: u64,
     /// Turns of which it is known whether.
     pub turns_judged: u64,
+    /// Turns after which sessions were left behind by clients that had left before the answer.
+    pub turns_with_client_leak: u64,
 }
 
 /// A verdict, and a word on it where it needs one.
@@ -42,11 +44,18 @@ impl RouteVerdict {
     }
 }
 
+/// Advice on a leak that only clients show which leave.
+const CLIENT_LEAVES: &str = "what the request began is neither committed nor rolled back when its client leaves: give the session back in \
+                             a `finally` (or its like), which also runs when the request is cancelled";
+
 /// Judges a route.
 #[must_use]
 pub fn judge(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict {
     if known.turns_with_leak >= 2 && !known.other_sessions_leak {
         return RouteVerdict::plain(ScanVerdict::Leaks);
+    }
+    if known.turns_with_leak + known.turns_with_client_leak >= 2 && !known.other_sessions_leak {
+        return RouteVerdict { reason: Some(CLIENT_LEAVES.to_owned()), ..RouteVerdict::plain(ScanVerdict::Leaks) };
     }
     let holds = |held: Option<Estimate>| held.is_some_and(|held| held.low >= thresholds.held_s);
     if known.other_sessions_unseen && (holds(known.beyond_s) || holds(known.concurrent_s)) {
@@ -73,13 +82,13 @@ fn not_named(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
     if known.failures as f64 > MOST_FAILED * known.requests as f64 {
         return RouteVerdict::unknown(format!("{} of {} requests failed", known.failures, known.requests));
     }
-    if known.turns_with_leak >= 1 && known.other_sessions_leak {
+    if known.turns_with_leak + known.turns_with_client_leak >= 1 && known.other_sessions_leak {
         return RouteVerdict::unknown(
             "sessions stay in a transaction after it and after quiet turns, too: set `[database] applications` to \
              those of the service",
         );
     }
-    if known.turns_with_leak == 1 {
+    if known.turns_with_leak + known.turns_with_client_leak >= 1 {
         return RouteVerdict::unknown("a session was left in a transaction once, and not again");
     }
     let Some(beyond_s) = known.beyond_s else {
@@ -112,7 +121,8 @@ mod tests {
 
     fn verdict(known: RouteEvidence) -> (ScanVerdict, bool) {
         let judged = judge(&known, &THRESHOLDS);
-        assert_eq!(judged.reason.is_some(), judged.verdict == ScanVerdict::Unknown || judged.only_concurrent);
+        let needs_a_word = judged.verdict == ScanVerdict::Unknown || judged.only_concurrent;
+        assert_eq!(judged.reason.is_some(), needs_a_word || known.turns_with_client_leak > 0);
         (judged.verdict, judged.only_concurrent)
     }
 
@@ -129,6 +139,7 @@ mod tests {
         assert_eq!(verdict(holds), (ScanVerdict::Holds, false));
         assert_eq!(verdict(RouteEvidence { other_sessions_unseen: true, ..fine }), (ScanVerdict::Fine, false));
         assert_eq!(verdict(RouteEvidence { turns_with_leak: 2, ..holds }), (ScanVerdict::Leaks, false));
+        assert_eq!(verdict(RouteEvidence { turns_with_client_leak: 2, ..fine }), (ScanVerdict::Leaks, false));
         assert_eq!(
             verdict(RouteEvidence { concurrent_s: Some(between(0.1, 0.3)), ..fine }),
             (ScanVerdict::Holds, true)
@@ -144,6 +155,7 @@ mod tests {
             RouteEvidence { other_sessions_unseen: true, concurrent_s: Some(between(0.1, 0.3)), ..fine },
             RouteEvidence { failures: 40, ..fine },
             RouteEvidence { turns_with_leak: 1, ..fine },
+            RouteEvidence { turns_with_client_leak: 1, ..fine },
             RouteEvidence { turns_with_leak: 3, other_sessions_leak: true, ..fine },
             RouteEvidence { turns_judged: 0, unanswered: 3, ..fine },
             RouteEvidence { turns_judged: 3, ..RouteEvidence::default() },

@@ -7,7 +7,7 @@ use super::chart::mark;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::scan::{ScanRecord, ScanRoute};
 use crate::render::numbers::{count, percent};
-use crate::render::scan::{held, millis, per_second, remarks};
+use crate::render::scan::{held, left_behind, millis, per_second, remarks};
 
 /// Rows of the table.
 const ROWS_SHOWN: usize = 200;
@@ -60,7 +60,7 @@ fn row(column: &ReportColumn<'_>, route: &ScanRoute) -> Markup {
             td data-value=[route.hold_ratio] { (percent(route.hold_ratio)) }
             td data-value=[route.active_s_per_request] { (millis(route.active_s_per_request)) }
             td data-value=[route.lock_wait_s_per_request] { (millis(route.lock_wait_s_per_request)) }
-            td data-value=[route.left_behind] { (count(route.left_behind)) }
+            td data-value=[left_behind(route)] { (count(left_behind(route))) }
             td data-value=[route.sessions_held] { (per_second(route.sessions_held)) }
             td data-value=[route.pool_full_at_rps] { (per_second(route.pool_full_at_rps)) }
             td.text { @if let Some(statement) = &route.statement { code { (plain(statement, ERROR_MAX)) } } }

@@ -4,6 +4,7 @@
 //! warmup        a batch of each route: warms the service up; who leaves sessions behind is asked once more, and then no more
 //! isolation     each route alone, batch after batch, in random order, a rest after each; one turn in which nothing is asked
 //! concurrent    all of them, each switched on and off by itself
+//! hang-up       a few requests of each route, whose clients leave before the answer
 //! ```
 
 use std::collections::BTreeSet;
@@ -25,7 +26,7 @@ use crate::scan::THRESHOLDS;
 use crate::scan::design;
 use crate::scan::observation::{Batch, ConcurrentPhase, Turn};
 use crate::scan::report::{self, ScanInput};
-use crate::scan::tally::left_behind;
+use crate::scan::tally::{LEFT_ALONE_S, left_behind};
 use crate::swarm::{Clock, RequestStatus, ScanUser};
 
 /// Users of a batch begin within this time, so that they neither march in step with one another nor with the polls.
@@ -39,6 +40,9 @@ const COOLDOWN_POLL: Duration = Duration::from_millis(50);
 
 /// A state in which nothing is asked for.
 const QUIET: Duration = Duration::from_millis(1500);
+
+/// Parts of its mean response time after which clients leave: early and late.
+const LEAVE_AFTER: [f64; 2] = [0.3, 0.7];
 
 /// Think time in the mix, in milliseconds.
 const THINK_MS: std::ops::Range<u64> = 20..120;
@@ -145,7 +149,56 @@ impl<'a> ScanScheduler<'a> {
             state.done.concurrent = Some(self.concurrent_phase(state).await?);
             self.pause(COOLDOWN).await?;
         }
+        if plan.hang_up {
+            self.hang_up_phase(state).await?;
+        }
         Ok(())
+    }
+
+    /// Clients leave before the answer. Last of all: what they leave behind is in the way of everything.
+    async fn hang_up_phase(&self, state: &mut SchedulerState) -> Result<(), Halt> {
+        let plan = self.target.settings.plan;
+        let routes: Vec<usize> = design::order(&self.asked(state), plan.seed, plan.rounds + 1).into_iter().flatten().collect();
+        for (number, route) in routes.iter().enumerate() {
+            let Some(response) = response(&state.done.turns, *route) else { continue };
+            self.progress.set(RunStage::HangUp, format!("{}/{} {}", number + 1, routes.len(), self.target.routes[*route].0));
+            for _ in 0..2 {
+                let from_s = self.now_s();
+                let batch = self.leaving(state, *route, response).await?;
+                let left = self.closed_turn(state, plan.rounds + 1, Some(*route), TurnKind::HangUp, from_s, vec![batch]).await?;
+                if !left {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A few clients ask and leave.
+    async fn leaving(&self, state: &mut SchedulerState, route: usize, response: Duration) -> Result<Batch, Stopped> {
+        let mut batch = Batch { from_s: self.now_s(), ..Batch::default() };
+        for part in LEAVE_AFTER {
+            let Some(mut user) = state.users.pop() else { break };
+            let leave = self.arm.stop.child_token();
+            let timer = tokio::spawn({
+                let leave = leave.clone();
+                async move {
+                    tokio::time::sleep(response.mul_f64(part)).await;
+                    leave.cancel();
+                }
+            });
+            let asked = user.ask(route, &leave).await;
+            timer.abort();
+            state.users.insert(0, user);
+            if self.arm.stop.is_cancelled() {
+                return Err(Stopped);
+            }
+            batch.requests += 1;
+            let status = asked.map(|it| it.status);
+            batch.hung_up += u32::from(status.is_none_or(|it| it == RequestStatus::CutOff));
+        }
+        batch.to_s = self.now_s();
+        Ok(batch)
     }
 
     /// The routes that are still asked for.
@@ -215,6 +268,19 @@ impl<'a> ScanScheduler<'a> {
             Some(route) => self.batches(state, route, round).await?,
             None => vec![self.quiet(from_s).await?],
         };
+        self.closed_turn(state, round, route, kind, from_s, batches).await
+    }
+
+    /// The rest after a turn; whether sessions were left behind.
+    async fn closed_turn(
+        &self,
+        state: &mut SchedulerState,
+        round: u32,
+        route: Option<usize>,
+        kind: TurnKind,
+        from_s: f64,
+        batches: Vec<Batch>,
+    ) -> Result<bool, Halt> {
         let to_s = batches.iter().map(|batch| batch.to_s).fold(from_s, f64::max);
         let turn = Turn { route, round, kind, from_s, to_s, cooldown_end_s: to_s, batches, counted_s: None };
         let left = self.cool_down(&turn).await?;
@@ -276,10 +342,12 @@ impl<'a> ScanScheduler<'a> {
     /// Rests until no session of this turn is in a transaction, or is known to stay there; whether any does.
     async fn cool_down(&self, turn: &Turn) -> Result<bool, Stopped> {
         self.pause(COOLDOWN).await?;
+        // What a client did not wait for goes on for a while.
+        let patience_s = if turn.has_clients_that_left() { LEFT_ALONE_S } else { THRESHOLDS.left_behind_after_s };
         loop {
             // As many polls as a rest needs: the last one decides.
             let left = self.polls.latest_since(turn.to_s, |poll| left_behind(poll, turn)).unwrap_or(0);
-            if left == 0 || self.now_s() - turn.to_s > THRESHOLDS.left_behind_after_s {
+            if left == 0 || self.now_s() - turn.to_s > patience_s {
                 return Ok(left > 0);
             }
             self.pause(COOLDOWN_POLL).await?;
@@ -330,6 +398,15 @@ impl<'a> ScanScheduler<'a> {
     fn now_s(&self) -> f64 {
         self.clock.elapsed().as_secs_f64()
     }
+}
+
+/// Mean response time of a route alone; `None` where it was never answered.
+fn response(turns: &[Turn], route: usize) -> Option<Duration> {
+    let own = turns.iter().filter(|turn| turn.route == Some(route)).flat_map(|turn| &turn.batches);
+    let (requests, seconds) = own
+        .filter(|batch| batch.unanswered == 0)
+        .fold((0, 0.0), |(requests, seconds), batch| (requests + batch.requests, seconds + batch.response_s));
+    (requests > 0).then(|| Duration::try_from_secs_f64(seconds / f64::from(requests)).unwrap_or_default())
 }
 
 /// A user of the mix, who asks for one route in half of the spans.

@@ -76,7 +76,7 @@ fn number(value: &Value) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exactly_the_planted_routes_are_named_with_their_seconds() {
-    let mistakes = Mistakes { report_holds: true, draft_leaks: true, stock_waits: true };
+    let mistakes = Mistakes { report_holds: true, draft_leaks: true, stock_waits: true, ..Mistakes::default() };
     let (shop, url) = Shop::serve(mistakes).await;
     let place = Arc::new(Place::new());
     let scenario = write_scenario(&place, &url, &ROUTES);
@@ -192,4 +192,20 @@ async fn what_cannot_be_scanned_is_refused_before_anything_is_asked() {
     assert_eq!(refused(&["scan", &remote, "--users", "0"]).await.0, Some(2));
     assert_eq!(refused(&["scan", &remote, "--rate", "-1"]).await.0, Some(2));
     assert_eq!(refused(&["scan", &remote, "--seconds", "soon"]).await.0, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_leaves_its_session_when_the_client_leaves_leaks() {
+    let (_shop, url) = Shop::serve(Mistakes { search_is_left: true, ..Mistakes::default() }).await;
+    let place = Arc::new(Place::new());
+    let scenario = write_scenario(&place, &url, &["GET /search", "GET /items", "GET /weather"]);
+    let short = ["scan", &scenario, "--rounds", "1", "--requests", "12", "--concurrent", "0s", "--json"];
+    let document = json(&output(&place, &short).await);
+    assert_eq!(named(&document), [("GET /search", "leaks")], "{document:#}");
+    let search = route(&document, "GET /search");
+    assert_eq!(search["left_behind"], 0, "whose clients wait leave nothing: {search:#}");
+    assert!(search["left_behind_by_clients"].as_u64().is_some_and(|left| left >= 2), "{search:#}");
+
+    let document = json(&output(&place, &[&short[..], &["--no-hang-up"]].concat()).await);
+    assert!(named(&document).is_empty(), "nobody leaves: {document:#}");
 }

@@ -30,6 +30,8 @@ pub(super) struct Mistakes {
     pub(super) draft_leaks: bool,
     /// The stock waits for the catalogue inside of its transaction.
     pub(super) stock_waits: bool,
+    /// A search whose client leaves is given up with its transaction open.
+    pub(super) search_is_left: bool,
 }
 
 /// Number and duration of a route's waits in a transaction.
@@ -104,9 +106,10 @@ impl Shop {
         (shop, url)
     }
 
-    async fn session(&self) -> Client {
+    async fn session(self: &Arc<Self>) -> Session {
         self.free.acquire().await.unwrap().forget();
-        self.sessions.lock().unwrap().pop().unwrap()
+        let client = self.sessions.lock().unwrap().pop();
+        Session { client, shop: Arc::clone(self), is_left: false }
     }
 
     fn give_back(&self, client: Client) {
@@ -115,18 +118,55 @@ impl Shop {
     }
 }
 
+/// A session out of the pool. A handler ends in the middle when its client leaves: then it is rolled back, as it should.
+struct Session {
+    client: Option<Client>,
+    shop: Arc<Shop>,
+    /// The mistake: it is forgotten instead.
+    is_left: bool,
+}
+
+impl Session {
+    async fn execute(&self, statement: &str) {
+        self.client.as_ref().unwrap().batch_execute(statement).await.unwrap();
+    }
+
+    fn give_back(mut self) {
+        self.shop.give_back(self.client.take().unwrap());
+    }
+
+    fn forget(mut self) {
+        self.shop.forgotten.lock().unwrap().push(self.client.take().unwrap());
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        let shop = Arc::clone(&self.shop);
+        if self.is_left {
+            shop.forgotten.lock().unwrap().push(client);
+        } else {
+            tokio::spawn(async move {
+                client.batch_execute("ROLLBACK").await.unwrap();
+                shop.give_back(client);
+            });
+        }
+    }
+}
+
 /// Reads in a transaction, and waits for somebody else: inside of it, or after it.
 async fn report(State(shop): State<Arc<Shop>>, Path(id): Path<String>) -> String {
-    let client = shop.session().await;
-    client.batch_execute("BEGIN").await.unwrap();
-    client.batch_execute("SELECT count(*) AS report_rows FROM pg_class").await.unwrap();
+    let session = shop.session().await;
+    session.execute("BEGIN").await;
+    session.execute("SELECT count(*) AS report_rows FROM pg_class").await;
     if shop.mistakes.report_holds {
         let began = Instant::now();
         tokio::time::sleep(WAIT).await;
         shop.report.since(began);
     }
-    client.batch_execute("COMMIT").await.unwrap();
-    shop.give_back(client);
+    session.execute("COMMIT").await;
+    session.give_back();
     if !shop.mistakes.report_holds {
         tokio::time::sleep(WAIT).await;
     }
@@ -135,14 +175,14 @@ async fn report(State(shop): State<Arc<Shop>>, Path(id): Path<String>) -> String
 
 /// Forgets to end its transaction.
 async fn draft(State(shop): State<Arc<Shop>>) -> &'static str {
-    let client = shop.session().await;
-    client.batch_execute("BEGIN").await.unwrap();
-    client.batch_execute("SELECT count(*) AS draft_rows FROM pg_class").await.unwrap();
+    let session = shop.session().await;
+    session.execute("BEGIN").await;
+    session.execute("SELECT count(*) AS draft_rows FROM pg_class").await;
     if shop.mistakes.draft_leaks {
-        shop.forgotten.lock().unwrap().push(client);
+        session.forget();
     } else {
-        client.batch_execute("COMMIT").await.unwrap();
-        shop.give_back(client);
+        session.execute("COMMIT").await;
+        session.give_back();
     }
     "{}"
 }
@@ -152,16 +192,16 @@ async fn stock(State(shop): State<Arc<Shop>>) -> &'static str {
     if !shop.mistakes.stock_waits {
         drop(shop.catalogue.lock().await);
     }
-    let client = shop.session().await;
-    client.batch_execute("BEGIN").await.unwrap();
-    client.batch_execute("SELECT count(*) AS stock_rows FROM pg_class").await.unwrap();
+    let session = shop.session().await;
+    session.execute("BEGIN").await;
+    session.execute("SELECT count(*) AS stock_rows FROM pg_class").await;
     if shop.mistakes.stock_waits {
         let began = Instant::now();
         drop(shop.catalogue.lock().await);
         shop.stock.since(began);
     }
-    client.batch_execute("COMMIT").await.unwrap();
-    shop.give_back(client);
+    session.execute("COMMIT").await;
+    session.give_back();
     "{}"
 }
 
@@ -174,9 +214,9 @@ async fn catalogue(State(shop): State<Arc<Shop>>) -> &'static str {
 
 /// A short transaction.
 async fn items(State(shop): State<Arc<Shop>>) -> &'static str {
-    let client = shop.session().await;
-    client.batch_execute("BEGIN; SELECT 1 AS items; COMMIT").await.unwrap();
-    shop.give_back(client);
+    let session = shop.session().await;
+    session.execute("BEGIN; SELECT 1 AS items; COMMIT").await;
+    session.give_back();
     "[]"
 }
 
@@ -188,22 +228,23 @@ async fn weather() -> &'static str {
 
 /// A slow query in a transaction.
 async fn search(State(shop): State<Arc<Shop>>) -> &'static str {
-    let client = shop.session().await;
-    client.batch_execute("BEGIN").await.unwrap();
-    client.batch_execute("SELECT pg_sleep(0.2) AS search_rows").await.unwrap();
-    client.batch_execute("COMMIT").await.unwrap();
-    shop.give_back(client);
+    let mut session = shop.session().await;
+    session.is_left = shop.mistakes.search_is_left;
+    session.execute("BEGIN").await;
+    session.execute("SELECT pg_sleep(0.2) AS search_rows").await;
+    session.execute("COMMIT").await;
+    session.give_back();
     "[]"
 }
 
 /// Many short statements in a transaction, one after the other.
 async fn basket(State(shop): State<Arc<Shop>>) -> &'static str {
-    let client = shop.session().await;
-    client.batch_execute("BEGIN").await.unwrap();
+    let session = shop.session().await;
+    session.execute("BEGIN").await;
     for _ in 0..60 {
-        client.batch_execute("SELECT 1 AS basket_row").await.unwrap();
+        session.execute("SELECT 1 AS basket_row").await;
     }
-    client.batch_execute("COMMIT").await.unwrap();
-    shop.give_back(client);
+    session.execute("COMMIT").await;
+    session.give_back();
     "[]"
 }
