@@ -169,10 +169,17 @@ fn report(
 }
 
 pub(super) fn matters(hold: &RouteHold) -> bool {
+    let throughout = hold.coefficient.value >= THROUGHOUT && hold.share >= THROUGHOUT;
+    let least_s = if throughout { LEAST_THROUGHOUT_S } else { LEAST_HELD_S };
     hold.coefficient.value >= LEAST_RATIO
         && hold.share >= LEAST_SHARE
-        && hold.held_s.is_none_or(|held| held.value >= LEAST_HELD_S)
+        && hold.held_s.is_none_or(|held| held.value >= least_s)
 }
+
+/// A route that has nearly all idle time, and holds for nearly all of its response, is named from fewer seconds on: a large body is
+/// held for as long as it is read.
+const THROUGHOUT: f64 = 0.8;
+const LEAST_THROUGHOUT_S: f64 = 0.02;
 
 /// Routes that go up and down with a holder, so that either may be the one that holds.
 fn confused(timeline: &LoadTimeline, data: &Regression, holders: &[RouteHold]) -> Vec<(String, String)> {

@@ -95,6 +95,7 @@ pub fn confirmed(
         present: it.present.clone(),
         spanning: Vec::new(),
         statement: it.statement,
+        process: None,
         idle_s: it.idle_s,
         weight: 1.0,
     };

@@ -9,6 +9,7 @@ use super::regression::{Basis, MOST_SESSIONS};
 use super::timeline::TimelineRow;
 use super::titles::{listed, percent, seconds};
 use super::{Finding, FindingKind};
+use crate::record::SessionProcess;
 use crate::record::presence::{AGES_S, ENDED_S};
 
 /// Each route that holds.
@@ -52,6 +53,7 @@ fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holde
         Role::During => return finding,
     };
     let title = format!("{} {does}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
+    let title = if finding.title.ends_with(ENDED_BY_SERVER) { format!("{title} {ENDED_BY_SERVER}") } else { title };
     // Of what outlives its request, nothing is said by what is in flight.
     let evidence = finding.evidence.iter().filter(|it| !it.text.starts_with(PER_REQUEST_IN_FLIGHT)).cloned().collect();
     Finding { title, evidence, pattern: None, pattern_confidence: None, fix: fix.to_owned(), ..finding }
@@ -97,9 +99,24 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     }
     let sure = if found.none_strength < SURE_OF_NONE { 0.75 } else { 0.9 };
     let statement = found.none_statements.first().map(|(place, _)| begun.statements[*place].clone());
+    let process = found.none_processes.first().map(|(place, seconds)| (&begun.processes[*place], *seconds));
+    let none_s: f64 = found.none_statements.iter().map(|(_, seconds)| seconds).sum();
+    // Most of them are sessions of one process.
+    let process = process.filter(|(_, seconds)| *seconds >= MOSTLY * none_s).map(|(process, _)| process);
+    let whose = match process {
+        Some(SessionProcess { pid, name, serves_target: false }) => {
+            format!("They are of process {pid} (`{name}`), which does not serve the target.")
+        }
+        Some(SessionProcess { pid, name, serves_target: true }) => {
+            format!(
+                "They are of process {pid} (`{name}`), which serves the target: likely a job in it, or a task that a response leaves behind."
+            )
+        }
+        None => "Likely a job, another application, or a task that a response leaves behind.".to_owned(),
+    };
     let title = format!(
         "No request begins what is held: {} of all idle-in-transaction time is in transactions that begin no matter which \
-         requests are sent. Likely a job, another application, or a task that a response leaves behind.",
+         requests are sent. {whose}",
         percent(share)
     );
     let finding = Finding {
@@ -147,6 +164,8 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
     let known = hold.held_s.filter(|held| held.low > held.value / 2.0);
     let each = known.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
     let title = format!("{} {does}{id}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
+    let ended = ended_by_server(seen, hold);
+    let title = ended.map_or_else(|| title.clone(), |_| format!("{title} {ENDED_BY_SERVER}"));
     let sure_of_route = confidence(seen, hold);
     let (idle_s, finished) = (hold.idle_s, seen.finished(&hold.route) as f64);
     let mut finding = Finding {
@@ -165,8 +184,27 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
         .with("samples.load", hold.coefficient.value, PER_REQUEST_IN_FLIGHT)
         .with("routes.requests", finished, "finished requests of this route")
         .with("samples.breakdown", aborted, format!("share of this time in aborted transactions; {why}"));
+    if let Some(sessions) = ended {
+        finding =
+            finding.with("sessions_lost.fatal", sessions, "sessions that the server ended meanwhile, by its own count");
+    }
     cross_checked(seen, hold, with_basis(seen, hold, finding))
 }
+
+/// A limit cuts the hold off.
+const ENDED_BY_SERVER: &str = "The server ends these sessions (25P03 or 25P04, a timeout): the hold itself is longer.";
+
+/// Sessions that the server ended, where that is the end of most of what the route holds.
+fn ended_by_server(seen: &Observations<'_>, hold: &RouteHold) -> Option<f64> {
+    let ended = seen.case.variant.sessions_lost.as_ref()?.fatal as f64;
+    let transactions = hold.begun.as_ref()?.transactions;
+    (hold.share >= MOSTLY && ended >= FEWEST_ENDED && ended >= MOSTLY * transactions).then_some(ended)
+}
+
+/// Fewer sessions that the server ended are an accident.
+const FEWEST_ENDED: f64 = 3.0;
+
+const MOSTLY: f64 = 0.5;
 
 /// More sessions than a request can hold go with a route: they outlive it.
 fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {

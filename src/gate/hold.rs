@@ -70,7 +70,8 @@ mod tests {
     fn scanned(route: ScanRoute) -> RunRecord {
         let text = include_str!("../../fixtures/records/issue-2318.json");
         let mut record: RunRecord = serde_json::from_str(text).expect("the fixture is a record of this version");
-        let plan = ScanPlan { users: 3, rounds: 3, requests: 60, seconds: 8.0, concurrent_s: 0.0, seed: 1 };
+        let plan =
+            ScanPlan { users: 3, rounds: 3, requests: 60, seconds: 8.0, concurrent_s: 0.0, seed: 1, hang_up: false };
         let scan = ScanRecord {
             plan,
             thresholds: THRESHOLDS,

@@ -36,13 +36,14 @@ SELECT statement_timestamp(), clock_timestamp(),
        array_agg(query_start) FILTER (WHERE reported),
        array_agg(state_change) FILTER (WHERE reported),
        array_agg(host(client_addr)) FILTER (WHERE reported),
+       array_agg(client_port) FILTER (WHERE reported),
        array_agg(CASE WHEN state LIKE 'idle in transaction%' AND state_change >= $2 OR $6 AND state <> 'idle'
                       THEN left(query, 10000) END) FILTER (WHERE reported)
 FROM (SELECT *, client AND NOT wanted AS strange, client AND wanted AS ours,
              client AND wanted AND (state IS DISTINCT FROM 'idle' OR state_change >= $2) AS reported,
              state = 'active' OR wait_event_type <> 'Client' AS waits
       FROM (SELECT pid, backend_start, usesysid, application_name, state, wait_event_type, wait_event, xact_start,
-                   query_start, state_change, client_addr, query, backend_type, datid IS NOT DISTINCT FROM $1 AS here,
+                   query_start, state_change, client_addr, client_port, query, backend_type, datid IS NOT DISTINCT FROM $1 AS here,
                    datid IS NOT DISTINCT FROM $1 AND backend_type = 'client backend'
                        AND application_name IS DISTINCT FROM $3 AS client,
                    ($4::oid[] IS NULL OR usesysid = ANY ($4)) AND ($5::text[] IS NULL OR application_name LIKE ANY ($5))
@@ -110,6 +111,8 @@ pub struct SessionRow {
     pub(super) state_change: Option<ServerTime>,
     /// Address of the client; `None` over a socket.
     pub client: Option<String>,
+    /// Its port; `None` over a socket.
+    pub(super) client_port: Option<u16>,
     /// The last statement, where it was reported.
     pub statement: Option<String>,
 }
@@ -134,6 +137,7 @@ impl Default for SessionRow {
             query_start: None,
             state_change: None,
             client: None,
+            client_port: None,
             statement: None,
         }
     }
@@ -253,7 +257,8 @@ fn rows(row: &Row) -> Result<Vec<SessionRow>, tokio_postgres::Error> {
     let mut queries = column::<ServerTime>(row, 17)?.into_iter();
     let mut changes = column::<ServerTime>(row, 18)?.into_iter();
     let mut clients = column::<String>(row, 19)?.into_iter();
-    let mut statements = column::<ServerText>(row, 20)?.into_iter();
+    let mut ports = column::<i32>(row, 20)?.into_iter();
+    let mut statements = column::<ServerText>(row, 21)?.into_iter();
     let session = |pid| SessionRow {
         pid,
         backend_start: starts.next().flatten().unwrap_or(ServerTime::EVER),
@@ -265,6 +270,8 @@ fn rows(row: &Row) -> Result<Vec<SessionRow>, tokio_postgres::Error> {
         query_start: queries.next().flatten(),
         state_change: changes.next().flatten(),
         client: clients.next().flatten(),
+        // −1 over a socket.
+        client_port: ports.next().flatten().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
         statement: statements.next().flatten().map(|text| text.0),
     };
     Ok(pids.into_iter().map(session).collect())

@@ -39,6 +39,7 @@ type SessionKey = (i32, ServerTime);
 #[derive(Debug)]
 struct EndedTransaction {
     sample: TransactionSample,
+    client_port: Option<u16>,
     between_s: (f64, f64),
 }
 
@@ -57,6 +58,7 @@ struct OpenTransaction {
     /// Polls at which it was idle after each statement.
     statements: Vec<(Arc<str>, u32)>,
     application_name: String,
+    client_port: Option<u16>,
 }
 
 /// All transactions that go on and were idle at a poll.
@@ -131,6 +133,7 @@ impl Transactions {
                 last_seen_s: now_s,
                 statements: Vec::new(),
                 application_name: row.application_name.clone(),
+                client_port: row.client_port,
             };
             transaction.take(row, true, now_s, half_s);
             self.open.insert(key, transaction);
@@ -196,26 +199,27 @@ impl OpenTransaction {
         let seen_s = self.last_seen_s.min(now_s);
         self.last_seen_s = moved.unwrap_or(now_s).clamp(seen_s, now_s);
         let between_s = (seen_s, self.last_seen_s);
-        self.sample(pid, false).map(|sample| EndedTransaction { sample, between_s })
+        self.ended(pid, between_s, false)
     }
 
     /// Between two polls, nobody knows when.
     fn gone(mut self, pid: i32, now_s: f64) -> Option<EndedTransaction> {
         let between_s = (self.last_seen_s, now_s.max(self.last_seen_s));
         self.last_seen_s = f64::midpoint(between_s.0, between_s.1);
-        self.sample(pid, false).map(|sample| EndedTransaction { sample, between_s })
+        self.ended(pid, between_s, false)
     }
 
     /// It goes on: nothing has ended with it.
     fn still_open(self, pid: i32) -> Option<EndedTransaction> {
         let between_s = (self.last_seen_s, self.last_seen_s);
-        self.sample(pid, true).map(|sample| EndedTransaction { sample, between_s })
+        self.ended(pid, between_s, true)
     }
 
     /// `None` of one that was not drawn.
-    fn sample(self, pid: i32, still_open: bool) -> Option<TransactionSample> {
+    fn ended(self, pid: i32, between_s: (f64, f64), still_open: bool) -> Option<EndedTransaction> {
+        let client_port = self.client_port;
         let statement = self.statements.iter().max_by_key(|(_, polls)| *polls);
-        (self.weight > 0.0).then(|| TransactionSample {
+        let sample = (self.weight > 0.0).then(|| TransactionSample {
             pid,
             began_s: self.began.at_s,
             error_s: self.began.error_s,
@@ -228,7 +232,9 @@ impl OpenTransaction {
             still_open,
             present: self.present,
             spanning: None,
-        })
+            process: None,
+        });
+        sample.map(|sample| EndedTransaction { sample, client_port, between_s })
     }
 }
 
@@ -239,7 +245,8 @@ impl EndedTransaction {
         // What goes on has no end that could go with an answer's.
         let slack_s = if still_open { 0.0 } else { ANSWERED_WITHIN_S };
         let spanning = around.spanning(began_s + error_s, (from_s - slack_s, to_s + slack_s));
-        TransactionSample { spanning, ..self.sample }
+        let process = self.client_port.and_then(|port| around.process(port));
+        TransactionSample { spanning, process, ..self.sample }
     }
 }
 
@@ -247,7 +254,7 @@ impl EndedTransaction {
 mod tests {
     use super::*;
     use crate::monitor::activity::SessionState;
-    use crate::record::Spanning;
+    use crate::record::{SessionProcess, Spanning};
 
     const STEP_S: f64 = 0.1;
 
@@ -264,6 +271,7 @@ mod tests {
             query_start: Some(server(changed_s)),
             state_change: Some(server(changed_s)),
             statement: statement.map(str::to_owned),
+            client_port: Some(4711),
             ..SessionRow::default()
         }
     }
@@ -286,6 +294,11 @@ mod tests {
             assert!(began_s <= to_s && from_s <= to_s, "{began_s} {from_s} {to_s}");
             let spanning = Spanning { ended_with_it: 1, throughout: 1, expected: Some(0.25) };
             Some(BTreeMap::from([("GET /a".to_owned(), spanning)]))
+        }
+
+        fn process(&self, client_port: u16) -> Option<SessionProcess> {
+            let serves_target = client_port == 4711;
+            Some(SessionProcess { pid: 1, name: "shop".to_owned(), serves_target })
         }
     }
 
@@ -319,6 +332,7 @@ mod tests {
             ("SELECT b FROM t WHERE name = '…'", false, false)
         );
         assert_eq!(it.present["GET /a"], Presence([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
+        assert!(it.process.as_ref().is_some_and(|process| process.serves_target), "{it:?}");
         assert_eq!(it.spanning.as_ref().map(|routes| routes["GET /a"].ended_with_it), Some(1));
     }
 

@@ -25,7 +25,7 @@ pub use presence::{Presence, Spanning};
 pub use sample::{
     ActivitySample, BlockingRoot, BlockingSample, BreakdownSample, CountersSample, EpisodeEnd, EpisodeSample, Event,
     HealthSample, HoldGroup, LoadSample, OtherSessions, PgBouncerPool, PgBouncerSample, PgBouncerStats, PoolSample,
-    PulseSample, Sample, Stamped, TransactionSample, WindowLatency,
+    PulseSample, Sample, SessionProcess, Stamped, TransactionSample, WindowLatency,
 };
 pub use scan::ScanRecord;
 pub use summary::Summary;

@@ -151,6 +151,19 @@ pub struct TransactionSample {
     /// without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spanning: Option<BTreeMap<String, Spanning>>,
+    /// The process whose session it is, where it runs on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<SessionProcess>,
+}
+
+/// A process that has a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionProcess {
+    pub pid: u32,
+    /// The program, and its script where it has one.
+    pub name: String,
+    /// True if it listens at the target's address, or is a child or of the process group of one that does.
+    pub serves_target: bool,
 }
 
 /// A session that was idle in transaction, from the statement after which it was to what it did next.

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::RunError;
 use super::progress::Live;
+use super::target_sessions::SessionProcesses;
 use crate::monitor::Sink;
 use crate::record::store::{SampleWriter, StoreError};
-use crate::record::{Presence, Sample, Spanning, Stamped};
+use crate::record::{Presence, Sample, SessionProcess, Spanning, Stamped};
 use crate::scenario::VariantName;
 use crate::swarm::fleet::Fleet;
 
@@ -29,6 +30,7 @@ pub(super) struct Collector {
     thread: JoinHandle<Result<(), StoreError>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are samples")]
 enum CollectorOrder {
     Take(Stamped),
     /// Hand over what was kept, and begin anew.
@@ -47,13 +49,20 @@ impl Collector {
     }
 
     /// Sink for the samples of one variant.
-    pub(super) fn sink(&self, variant: VariantName, epoch: Instant, fleet: Arc<Fleet>) -> Arc<VariantSink> {
+    pub(super) fn sink(
+        &self,
+        variant: VariantName,
+        epoch: Instant,
+        fleet: Arc<Fleet>,
+        processes: Option<SessionProcesses>,
+    ) -> Arc<VariantSink> {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Latest::default();
         self.dropped.store(0, Ordering::Relaxed);
         Arc::new(VariantSink {
             variant,
             epoch,
             fleet,
+            processes,
             queue: self.queue.clone(),
             dropped: Arc::clone(&self.dropped),
             latest: Arc::clone(&self.latest),
@@ -115,6 +124,7 @@ pub(super) struct VariantSink {
     variant: VariantName,
     epoch: Instant,
     fleet: Arc<Fleet>,
+    processes: Option<SessionProcesses>,
     queue: SyncSender<CollectorOrder>,
     dropped: Arc<AtomicU64>,
     latest: Arc<Mutex<Latest>>,
@@ -127,6 +137,10 @@ impl Sink for VariantSink {
 
     fn spanning(&self, began: Instant, ended: (Instant, Instant)) -> Option<BTreeMap<String, Spanning>> {
         Some(self.fleet.spanning(began, ended))
+    }
+
+    fn process_of(&self, client_port: u16) -> Option<SessionProcess> {
+        self.processes.as_ref()?.of(client_port)
     }
 
     fn take(&self, at: Instant, sample: Sample) {

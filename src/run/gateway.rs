@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::scan::{ScanSettings, ScanTarget};
 use super::target::{LoadTarget, RunningTarget};
+use super::target_sessions::SessionProcesses;
 use super::variant_run::TargetFacts;
 use crate::database::Database;
 use crate::monitor::{self, Console, GaugeNames, HealthProbe, PgBouncerWatch, ServerCounters, SessionFilter, Watch};
@@ -91,8 +92,16 @@ impl RunningTarget for RunningGateway<'_> {
         }
     }
 
+    fn session_processes(&self) -> Option<SessionProcesses> {
+        None
+    }
+
     fn scan_target(&self, _settings: ScanSettings) -> Result<Option<(ScanTarget, Pace)>, RunError> {
         Ok(None)
+    }
+
+    async fn restart(&mut self, _stop: &CancellationToken) -> Result<bool, RunError> {
+        Ok(false)
     }
 
     async fn died(&mut self) -> RunError {

@@ -3,6 +3,7 @@
 //!
 //! The meaning of the figures is `scan`'s to say: here is decided what is asked for when.
 
+mod breaks;
 mod poll_log;
 mod scheduler;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::progress::RunStage;
+use super::target::Restarts;
 use super::variant_run::{Loaded, Round, VariantRun};
 use crate::database::Database;
 use crate::monitor::scan_poll::ScanPoller;
@@ -66,6 +68,7 @@ pub(super) struct ScanTarget {
     pub(super) routes: Vec<(String, f64)>,
     pub(super) traffic: Option<Traffic>,
     pub(super) pool_capacity: Option<u32>,
+    pub(super) restarts: Restarts,
 }
 
 /// Progress of a scan.
@@ -123,6 +126,7 @@ pub(super) async fn scan(
         routes: &target.routes,
         polls: &polls,
         turns: &log.turns,
+        breaks: &log.breaks,
         concurrent: log.concurrent.as_ref(),
         // The server counts for the whole database: others' sessions are in it.
         counted_s: log.counted_s.filter(|_| everybody),

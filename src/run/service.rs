@@ -11,8 +11,8 @@ use super::RunError;
 use super::access::Access;
 use super::scan::{self, ScanSettings, ScanTarget};
 use super::started::StartedService;
-use super::target::{LoadTarget, RunningTarget};
-use super::target_sessions::{attributed, database_ports};
+use super::target::{LoadTarget, Restarts, RunningTarget};
+use super::target_sessions::{SessionProcesses, attributed, database_ports};
 use super::variant_run::TargetFacts;
 use crate::database::Database;
 use crate::monitor::{self, GaugeNames, Good, HealthProbe, PgBouncerWatch, ServerCounters, SessionFilter, Watch};
@@ -61,7 +61,7 @@ impl<'a> LoadTarget for ServiceTarget<'a> {
         let postgres_version = postgres_version?;
         let started = StartedService::start(scenario, variant, access, folder, stop).await?;
         let running =
-            |service| RunningService { scenario, name: variant, access, is_scanned, postgres_version, service };
+            |service| RunningService { scenario, name: variant, access, folder, is_scanned, postgres_version, service };
         Ok(started.map(running))
     }
 }
@@ -71,6 +71,7 @@ pub(super) struct RunningService<'a> {
     scenario: &'a ServiceScenario,
     name: VariantName,
     access: &'a Access,
+    folder: &'a Path,
     is_scanned: bool,
     postgres_version: String,
     service: StartedService,
@@ -119,6 +120,11 @@ impl RunningTarget for RunningService<'_> {
         }
     }
 
+    fn session_processes(&self) -> Option<SessionProcesses> {
+        let ports = self.scenario.urls(self.name).iter().map(BaseUrl::port).collect();
+        Some(SessionProcesses::watch(ports, database_ports(&self.access.database)))
+    }
+
     fn scan_target(&self, settings: ScanSettings) -> Result<Option<(ScanTarget, Pace)>, RunError> {
         let load = self.scenario.pace();
         let labels = LoadPlan::of_service(self.scenario, &self.access.files)?.labels();
@@ -128,8 +134,20 @@ impl RunningTarget for RunningService<'_> {
             routes: self.traffic_shares(&labels),
             traffic: Some(settings.rate.map_or_else(|| self.traffic(), Traffic::Rate)),
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
+            restarts: Restarts::new().0,
         };
         Ok(Some((target, scan::pace(&load, &settings.plan, self.access.ceiling(&load)))))
+    }
+
+    async fn restart(&mut self, stop: &CancellationToken) -> Result<bool, RunError> {
+        if !self.service.is_ours() {
+            return Ok(false);
+        }
+        std::mem::take(&mut self.service).stop().await;
+        let started = StartedService::start(self.scenario, self.name, self.access, self.folder, stop).await?;
+        let is_there = started.is_some();
+        self.service = started.unwrap_or_default();
+        Ok(is_there)
     }
 
     async fn died(&mut self) -> RunError {

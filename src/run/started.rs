@@ -72,7 +72,7 @@ impl StartError {
 }
 
 /// The service of a variant: one that was started for it, or one that was there before.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct StartedService(Option<StartedCommand>);
 
 impl StartedService {

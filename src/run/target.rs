@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::collector::Collector;
 use super::progress::{Progress, RunStage};
 use super::scan::{self, ScanSettings, ScanTarget};
+use super::target_sessions::SessionProcesses;
 use super::variant_run::{Loaded, Round, TargetFacts, VariantRun, open_at_end};
 use crate::database::Database;
 use crate::monitor::{self, ServerCounters, Watch};
@@ -46,11 +48,20 @@ pub(super) trait RunningTarget {
     /// Monitoring of it.
     fn watch(&self, clock: Clock) -> Watch;
 
+    /// The processes that have sessions; `None` where they tell nothing.
+    fn session_processes(&self) -> Option<SessionProcesses>;
+
     /// Plan and pace of a scan; `None` for a target that cannot be scanned.
     fn scan_target(&self, settings: ScanSettings) -> Result<Option<(ScanTarget, Pace)>, RunError>;
 
     /// Waits until it has ended by itself, which it should not.
+    ///
+    /// # Cancel safety
+    /// Safe.
     async fn died(&mut self) -> RunError;
+
+    /// Stops it, and starts it anew; false where it was not started here, or `stop` came first.
+    async fn restart(&mut self, stop: &CancellationToken) -> Result<bool, RunError>;
 
     /// The server's count since then, once sessions had time to report to it.
     async fn counters_since(
@@ -131,7 +142,7 @@ async fn measure(
 async fn loaded(run: &VariantRun<'_>, running: &mut impl RunningTarget) -> Result<Loaded, RunError> {
     let (swarm, fleet) = running.swarm(&run.pace, run.stop).await?;
     let clock = Clock::starting_now(&run.pace);
-    let sink = run.collector.sink(run.name, clock.started, fleet);
+    let sink = run.collector.sink(run.name, clock.started, fleet, running.session_processes());
     let watch = running.watch(clock);
     run.load(swarm, clock, watch, &sink, running.died()).await
 }
@@ -145,10 +156,49 @@ async fn scanned(
     run.pace = target.settings.expected(&run.pace, target.routes.len());
     let (swarm, fleet) = running.swarm(pace, run.stop).await?;
     let clock = Clock::starting_now(pace);
-    let sink = run.collector.sink(run.name, clock.started, fleet);
+    let sink = run.collector.sink(run.name, clock.started, fleet, running.session_processes());
     let watch = Watch { interval: scan::MONITOR_INTERVAL, pulse: scan::MONITOR_PULSE, ..running.watch(clock) };
     // What it leaves open, it has waited for.
     let (view, interval, drain) = (swarm.view(), scan::MONITOR_INTERVAL, Duration::ZERO);
     let round = Round { view, clock, watch, sink, interval, drain };
-    Box::pin(scan::scan(run, &target, swarm, round, running.died())).await
+    let (restarts, orders) = Restarts::new();
+    let target = ScanTarget { restarts, ..target };
+    let died = kept(running, orders, run.stop);
+    Box::pin(scan::scan(run, &target, swarm, round, died)).await
+}
+
+/// Asks for the target to be started anew.
+#[derive(Clone)]
+pub(super) struct Restarts(mpsc::Sender<oneshot::Sender<bool>>);
+
+impl Restarts {
+    pub(super) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<bool>>) {
+        let (orders, taken) = mpsc::channel(1);
+        (Self(orders), taken)
+    }
+
+    /// Waits until it is done; false where it cannot be.
+    pub(super) async fn restart(&self) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.0.send(done).await.is_ok() && answer.await.unwrap_or(false)
+    }
+}
+
+/// Waits until the target has ended by itself, and starts it anew where that is asked for.
+async fn kept(
+    running: &mut impl RunningTarget,
+    mut orders: mpsc::Receiver<oneshot::Sender<bool>>,
+    stop: &CancellationToken,
+) -> RunError {
+    loop {
+        let done = tokio::select! {
+            error = running.died() => return error,
+            Some(done) = orders.recv() => done,
+        };
+        match running.restart(stop).await {
+            // Who asked may have been interrupted.
+            Ok(restarted) => drop(done.send(restarted)),
+            Err(error) => return error,
+        }
+    }
 }

@@ -1,8 +1,13 @@
-//! Which of the server's sessions belong to the processes that serve the target's URLs, where both run on this machine.
+//! The processes that the server's sessions belong to, and which of them serve the target's URLs, where both run on this machine.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::database::Database;
 use crate::monitor::Elsewhere;
-use crate::record::SessionsElsewhere;
+use crate::record::{SessionProcess, SessionsElsewhere};
 
 /// Groups of sessions, each with the process of the target that one of them belongs to. `target_ports`: where it listens;
 /// `database_ports`: where the server does.
@@ -28,52 +33,155 @@ pub(super) fn database_ports(database: &Database) -> Vec<u16> {
     }
 }
 
+/// The processes on this machine that have sessions, looked up once a second on a thread of its own while it lives.
+pub(super) struct SessionProcesses {
+    known: Arc<Mutex<HashMap<u16, SessionProcess>>>,
+    /// Dropped with this: then the thread ends.
+    _lives: Sender<()>,
+}
+
+/// Time between two look-ups.
+const LOOKED_UP_EVERY: Duration = Duration::from_secs(1);
+
+impl SessionProcesses {
+    pub(super) fn watch(target_ports: Vec<u16>, database_ports: Vec<u16>) -> Self {
+        let (lives, ended) = channel();
+        let known: Arc<Mutex<HashMap<u16, SessionProcess>>> = Arc::default();
+        let found = Arc::clone(&known);
+        let look = move || {
+            loop {
+                let clients = processes::with_sessions(&target_ports, &database_ports);
+                // A port is kept when its connection is gone: who asks may ask late.
+                found.lock().unwrap_or_else(PoisonError::into_inner).extend(clients);
+                if ended.recv_timeout(LOOKED_UP_EVERY) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        };
+        // Without the thread nothing is known.
+        let started = std::thread::Builder::new().name("processes".to_owned()).spawn(look);
+        started.map_or_else(|error| tracing::debug!("no look-up of processes: {error}"), drop);
+        Self { known, _lives: lives }
+    }
+
+    /// The process with a session from this port.
+    pub(super) fn of(&self, client_port: u16) -> Option<SessionProcess> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&client_port).cloned()
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod processes {
     use std::collections::{BTreeMap, BTreeSet, HashMap};
 
     use procfs::net::{TcpNetEntry, TcpState};
-    use procfs::process::{FDTarget, Process};
+    use procfs::process::{FDTarget, Process, Stat};
+
+    use crate::record::SessionProcess;
+
+    /// A process with sockets.
+    struct Owner {
+        process: Process,
+        stat: Stat,
+        sockets: Vec<u64>,
+    }
 
     /// The local ports of connections to one of `servers` that processes have which listen on one of `ports`, each with its
     /// process.
     pub(super) fn of_clients(ports: &[u16], servers: &[u16]) -> BTreeMap<u16, u32> {
-        let sockets: Vec<TcpNetEntry> =
-            [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten().collect();
-        let listens = |it: &&TcpNetEntry| it.state == TcpState::Listen && ports.contains(&it.local_address.port());
-        let listening: BTreeSet<u64> = sockets.iter().filter(listens).map(|it| it.inode).collect();
-        let connected: HashMap<u64, u16> = sockets
-            .iter()
-            .filter(|it| it.state == TcpState::Established && servers.contains(&it.remote_address.port()))
-            .map(|it| (it.inode, it.local_address.port()))
-            .collect();
+        let (owners, listening, connected) = (owners(), listening(ports), connected(servers));
+        let listeners = owners.iter().filter(|it| it.sockets.iter().any(|inode| listening.contains(inode)));
         let mut clients = BTreeMap::new();
-        let processes = procfs::process::all_processes().into_iter().flatten().flatten();
-        for (pid, inodes) in processes.filter_map(|process| sockets_of(&process)) {
-            if inodes.iter().any(|inode| listening.contains(inode)) {
-                clients.extend(inodes.iter().filter_map(|inode| Some((*connected.get(inode)?, pid))));
-            }
+        for owner in listeners {
+            let Ok(pid) = u32::try_from(owner.stat.pid) else { continue };
+            clients.extend(owner.sockets.iter().filter_map(|inode| connected.get(inode)).map(|port| (*port, pid)));
         }
         clients
     }
 
-    /// The sockets of a process; `None` of one that is not ours to look at.
-    fn sockets_of(process: &Process) -> Option<(u32, Vec<u64>)> {
-        let sockets = process.fd().ok()?.flatten().filter_map(|it| match it.target {
-            FDTarget::Socket(inode) => Some(inode),
-            _ => None,
-        });
-        Some((u32::try_from(process.pid()).ok()?, sockets.collect()))
+    /// The local ports of all connections to one of `servers`, each with its process.
+    pub(super) fn with_sessions(ports: &[u16], servers: &[u16]) -> HashMap<u16, SessionProcess> {
+        let (owners, listening, connected) = (owners(), listening(ports), connected(servers));
+        let listens = |it: &&Owner| it.sockets.iter().any(|inode| listening.contains(inode));
+        let (pids, groups): (BTreeSet<i32>, BTreeSet<i32>) =
+            owners.iter().filter(listens).map(|it| (it.stat.pid, it.stat.pgrp)).unzip();
+        let parents: HashMap<i32, i32> = owners.iter().map(|it| (it.stat.pid, it.stat.ppid)).collect();
+        let is_below = |pid: i32| {
+            let above = std::iter::successors(Some(pid), |pid| parents.get(pid).copied());
+            above.take(64).any(|pid| pids.contains(&pid))
+        };
+        let mut known = HashMap::new();
+        for owner in &owners {
+            let own: Vec<u16> = owner.sockets.iter().filter_map(|inode| connected.get(inode)).copied().collect();
+            if own.is_empty() {
+                continue;
+            }
+            let Ok(pid) = u32::try_from(owner.stat.pid) else { continue };
+            let serves_target = groups.contains(&owner.stat.pgrp) || is_below(owner.stat.pid);
+            let process = SessionProcess { pid, name: name(owner), serves_target };
+            known.extend(own.into_iter().map(|port| (port, process.clone())));
+        }
+        known
+    }
+
+    /// The program, and its first argument that is a file: `python3 worker.py`.
+    fn name(owner: &Owner) -> String {
+        let words = owner.process.cmdline().unwrap_or_default();
+        let folder = owner.process.cwd().unwrap_or_default();
+        let script =
+            words.iter().skip(1).find(|word| !word.starts_with('-')).filter(|word| folder.join(word).is_file());
+        let file = |word: &String| std::path::Path::new(word).file_name().map(|it| it.to_string_lossy().into_owned());
+        match script.and_then(file) {
+            Some(script) => format!("{} {script}", owner.stat.comm),
+            None => owner.stat.comm.clone(),
+        }
+    }
+
+    fn sockets() -> Vec<TcpNetEntry> {
+        [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten().collect()
+    }
+
+    /// Sockets that listen on one of these ports.
+    fn listening(ports: &[u16]) -> BTreeSet<u64> {
+        let listens = |it: &TcpNetEntry| it.state == TcpState::Listen && ports.contains(&it.local_address.port());
+        sockets().into_iter().filter(listens).map(|it| it.inode).collect()
+    }
+
+    /// Local ports of connections to one of `servers`, by their sockets.
+    fn connected(servers: &[u16]) -> HashMap<u64, u16> {
+        let is_session =
+            |it: &TcpNetEntry| it.state == TcpState::Established && servers.contains(&it.remote_address.port());
+        sockets().into_iter().filter(is_session).map(|it| (it.inode, it.local_address.port())).collect()
+    }
+
+    /// All processes that are ours to look at.
+    fn owners() -> Vec<Owner> {
+        let owner = |process: Process| {
+            let of = |it: procfs::process::FDInfo| match it.target {
+                FDTarget::Socket(inode) => Some(inode),
+                _ => None,
+            };
+            let sockets = process.fd().ok()?.flatten().filter_map(of).collect();
+            Some(Owner { stat: process.stat().ok()?, sockets, process })
+        };
+        procfs::process::all_processes().into_iter().flatten().flatten().filter_map(owner).collect()
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod processes {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashMap};
+
+    use crate::record::SessionProcess;
 
     /// Unknown on this system.
     pub(super) fn of_clients(_ports: &[u16], _servers: &[u16]) -> BTreeMap<u16, u32> {
         BTreeMap::new()
+    }
+
+    /// Unknown on this system.
+    pub(super) fn with_sessions(_ports: &[u16], _servers: &[u16]) -> HashMap<u16, SessionProcess> {
+        HashMap::new()
     }
 }
 
@@ -96,5 +204,30 @@ mod tests {
         let other = attributed(vec![group(port)], &[1], &to);
         assert_eq!(other[0].process, None, "no process listens there");
         assert_eq!(attributed(vec![group(port)], &at, &[1])[0].process, None, "a connection to another server");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn another_process_with_a_session_is_known_by_its_name_and_does_not_serve_the_target() {
+        use std::net::{TcpListener, TcpStream};
+        use std::os::fd::OwnedFd;
+        use std::os::unix::process::CommandExt;
+        use std::process::{Command, Stdio};
+        let service = TcpListener::bind("127.0.0.1:0").unwrap();
+        let database = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (at, to) = (vec![service.local_addr().unwrap().port()], vec![database.local_addr().unwrap().port()]);
+        let session = TcpStream::connect(database.local_addr().unwrap()).unwrap();
+        let port = session.local_addr().unwrap().port();
+        // The connection goes over to a process of another group.
+        let mut other = Command::new("sleep");
+        let mut other = other.arg("60").stdin(Stdio::from(OwnedFd::from(session))).process_group(0).spawn().unwrap();
+        let known = processes::with_sessions(&at, &to);
+        let found = known.get(&port).cloned();
+        let child = processes::with_sessions(&[1], &to).get(&port).cloned();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        let found = found.unwrap();
+        assert_eq!((found.name.as_str(), found.pid, found.serves_target), ("sleep", other.id(), true), "our child");
+        assert!(!child.unwrap().serves_target, "nobody listens there");
     }
 }

@@ -91,3 +91,26 @@ pub struct ConcurrentPhase {
     /// Each request: its route's number, when it was sent and when it was answered.
     pub requests: Vec<(usize, f64, f64)>,
 }
+
+/// After these requests of one route, the service answered nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceBreak {
+    /// Its number among the routes.
+    pub route: usize,
+    /// Requests of it that had been answered since the service was started, as far as that is known.
+    pub answered: u32,
+    /// True if no session was in a transaction then, or at work.
+    pub outside_transactions: bool,
+    pub recovery: Recovery,
+}
+
+/// How a scan went on after a service had stopped answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// It was started anew.
+    Restarted,
+    /// After a while it answered again.
+    Waited,
+    /// It did not answer again: routes are judged by what was seen before.
+    None,
+}

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::THRESHOLDS;
 use super::estimate::{OtherSessionRates, SessionRate, per_request};
 use super::mix::mix;
-use super::observation::{ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
+use super::observation::{
+    ConcurrentPhase, Recovery, ServiceBreak, SessionActivity, SessionObservation, SessionPoll, Turn,
+};
 use super::tally::{BatchTally, TurnTally, tally};
 use super::traffic::{Traffic, reckon};
 use super::verdict::{RouteEvidence, RouteVerdict, judge};
@@ -27,6 +29,7 @@ pub struct ScanInput<'a> {
     pub routes: &'a [(String, f64)],
     pub polls: &'a [SessionPoll],
     pub turns: &'a [Turn],
+    pub breaks: &'a [ServiceBreak],
     /// The mix; `None` when there was none.
     pub concurrent: Option<&'a ConcurrentPhase>,
     /// The server's count from the first turn alone to the last.
@@ -60,7 +63,8 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
         .map(|(index, (name, share))| {
             let of_it: Vec<(&Turn, &TurnTally)> = both().filter(|(turn, _)| turn.route == Some(index)).collect();
             // What a client did not wait for is no figure of the route's.
-            let (hung_up, own): (Vec<_>, Vec<_>) = of_it.into_iter().partition(|(turn, _)| turn.kind == TurnKind::HangUp);
+            let (hung_up, own): (Vec<_>, Vec<_>) =
+                of_it.into_iter().partition(|(turn, _)| turn.kind == TurnKind::HangUp);
             let concurrent = concurrent.of(index, scanned.concurrent);
             one(
                 name,
@@ -71,6 +75,7 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
             )
         })
         .collect();
+    with_breaks(scanned, &mut routes);
     let whole = reckon(&mut routes, scanned.traffic, scanned.pool_capacity);
     ScanRecord {
         plan: ScanPlan { concurrent_s: scanned.concurrent.map_or(0.0, |_| scanned.plan.concurrent_s), ..scanned.plan },
@@ -80,6 +85,36 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
         pool_full_at_rps: whole.pool_full_at_rps,
         routes,
         turns: both().map(|(turn, tally)| turn_record(scanned, turn, tally)).collect(),
+    }
+}
+
+/// Names the routes after which the service answered nothing any more, and says so of those that were not measured for their sake.
+fn with_breaks(scanned: &ScanInput<'_>, routes: &mut [ScanRoute]) {
+    for it in scanned.breaks {
+        let ServiceBreak { route, answered, outside_transactions, recovery } = *it;
+        let of_pool = scanned.pool_capacity.map_or_else(String::new, |capacity| format!(" (the pool has {capacity})"));
+        let after = match recovery {
+            Recovery::Restarted => "; the service was started anew",
+            Recovery::Waited => "; it answered again after a while",
+            Recovery::None => "",
+        };
+        let Some(culprit) = routes.get_mut(route).filter(|it| it.verdict != ScanVerdict::Leaks) else { continue };
+        culprit.verdict = if outside_transactions { ScanVerdict::Leaks } else { ScanVerdict::Unknown };
+        culprit.reason = Some(if outside_transactions {
+            format!(
+                "a connection, outside a transaction: after {answered} of its requests the service answered nothing any more, and \
+                 no session was at work{of_pool}{after}. Give each connection back to the pool, in a `finally` or its like"
+            )
+        } else {
+            format!("after {answered} of its requests the service answered nothing any more{after}")
+        });
+        let name = culprit.route.clone();
+        let others = routes.iter_mut().filter(|it| it.verdict == ScanVerdict::Unknown && it.route != name);
+        for other in others.filter(|_| recovery == Recovery::None) {
+            other.reason = Some(format!(
+                "not measured, because after {answered} requests of {name} the service answered nothing any more"
+            ));
+        }
     }
 }
 

@@ -192,13 +192,14 @@ fn scanned(seed: u64, other_sessions: bool) -> (ScanRecord, Vec<f64>) {
         }
     }
     let polls = sim.polls(concurrent.to_s + 1.0);
-    let plan = ScanPlan { users: 3, rounds: 3, requests: 63, seconds: 9.0, concurrent_s: 20.0, seed };
+    let plan = ScanPlan { users: 3, rounds: 3, requests: 63, seconds: 9.0, concurrent_s: 20.0, seed, hang_up: false };
     let routes: Vec<(String, f64)> = ROUTES.iter().map(|it| (it.name.to_owned(), 1.0 / 7.0)).collect();
     let scanned = ScanInput {
         plan,
         routes: &routes,
         polls: &polls,
         turns: &turns,
+        breaks: &[],
         concurrent: Some(&concurrent),
         counted_s: None,
         traffic: None,

@@ -1,4 +1,4 @@
-//! Assignment of each beginning to a source: by presence, idle time and last statement.
+//! Assignment of each beginning to a source: by presence, idle time, last statement and process.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,15 @@ use super::design::{Design, Group};
 /// Rounds of the assignment.
 const ASSIGNED_IN: usize = 30;
 
+/// Marks of a beginning: its statement, its class of idle time, its process.
+const MARKS: usize = 3;
+
+fn marks_of(it: &Beginning) -> [usize; MARKS] {
+    [it.statement, duration_class(it.idle_s), it.process.map_or(0, |place| place + 1)]
+}
+
 /// The probability that each beginning is of each group, the rest being nobody's. Who was there says most; how long a
-/// transaction was idle, and after which statement, say more: each source has its own (a mixture whose marks are independent,
+/// transaction was idle, after which statement, and in which process, say more: each source has its own (a mixture whose marks are independent,
 /// by expectation and maximization).
 pub(super) fn assign(design: &Design, beginnings: &[Beginning], groups: &[Group], lambda: &[f64]) -> Vec<Vec<f64>> {
     let there: Vec<Vec<f64>> = (0..beginnings.len())
@@ -19,7 +26,7 @@ pub(super) fn assign(design: &Design, beginnings: &[Beginning], groups: &[Group]
             of_groups.into_iter().chain([nobody]).collect()
         })
         .collect();
-    let marks: Vec<[usize; 2]> = beginnings.iter().map(|it| [it.statement, duration_class(it.idle_s)]).collect();
+    let marks: Vec<[usize; MARKS]> = beginnings.iter().map(marks_of).collect();
     let mut parts = there.clone();
     for _ in 0..ASSIGNED_IN {
         let seen = Marks::of(beginnings, &marks, &parts, groups.len() + 1);
@@ -44,19 +51,19 @@ fn duration_class(idle_s: f64) -> usize {
 /// Counts of each source's statements and classes of idle time.
 struct Marks {
     /// By source and mark: by place of the mark's kind.
-    counts: [BTreeMap<(usize, usize), f64>; 2],
+    counts: [BTreeMap<(usize, usize), f64>; MARKS],
     totals: Vec<f64>,
-    different: [f64; 2],
+    different: [f64; MARKS],
 }
 
 impl Marks {
-    fn of(beginnings: &[Beginning], marks: &[[usize; 2]], parts: &[Vec<f64>], sources: usize) -> Self {
-        let mut counts = [BTreeMap::new(), BTreeMap::new()];
+    fn of(beginnings: &[Beginning], marks: &[[usize; MARKS]], parts: &[Vec<f64>], sources: usize) -> Self {
+        let mut counts: [BTreeMap<(usize, usize), f64>; MARKS] = std::array::from_fn(|_| BTreeMap::new());
         let mut totals = vec![0.0; sources];
         for ((it, mark), part) in beginnings.iter().zip(marks).zip(parts) {
             for (source, part) in part.iter().enumerate() {
                 totals[source] += it.weight * part;
-                for kind in 0..2 {
+                for kind in 0..MARKS {
                     *counts[kind].entry((source, mark[kind])).or_default() += it.weight * part;
                 }
             }
@@ -65,15 +72,15 @@ impl Marks {
             let all: BTreeSet<usize> = marks.iter().map(|mark| mark[kind]).collect();
             all.len() as f64
         };
-        Self { counts, totals, different: [different(0), different(1)] }
+        Self { counts, totals, different: std::array::from_fn(different) }
     }
 
     /// Half a count more for each mark: what a source has not shown yet is not impossible.
-    fn probability(&self, source: usize, mark: [usize; 2]) -> f64 {
+    fn probability(&self, source: usize, mark: [usize; MARKS]) -> f64 {
         let of_kind = |kind: usize| {
             let count = self.counts[kind].get(&(source, mark[kind])).copied().unwrap_or(0.0);
             (count + 0.5) / (self.totals[source] + 0.5 * self.different[kind])
         };
-        of_kind(0) * of_kind(1)
+        (0..MARKS).map(of_kind).product()
     }
 }

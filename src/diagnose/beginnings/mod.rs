@@ -47,6 +47,8 @@ pub(super) struct Beginning {
     pub(super) spanning: Vec<Spanning>,
     /// Place of its last statement among all.
     pub(super) statement: usize,
+    /// Place of its process among all; `None` where that is not known.
+    pub(super) process: Option<usize>,
     /// Session seconds that it was idle, and transactions that it stands for.
     pub(super) idle_s: f64,
     pub(super) weight: f64,
@@ -116,6 +118,8 @@ pub(super) struct ByBeginnings {
     pub(super) none_strength: f64,
     /// The last statements of those, most idle seconds first.
     pub(super) none_statements: Vec<(usize, f64)>,
+    /// Their processes, where they are known, in the same way.
+    pub(super) none_processes: Vec<(usize, f64)>,
     /// Twice the log-likelihood that each route adds, named or not, by its place.
     pub(super) evidence: Vec<f64>,
     /// Beginnings that were weighed.
@@ -147,7 +151,7 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
             strength: *strength,
             alibi: alibi(&design, &thinned, *group, parts),
             or_else: or_else(&design, &groups, *group, &fit),
-            statements: statements(&thinned, |case| parts[case]),
+            statements: by_place(&thinned, |it| Some(it.statement), |case| parts[case]),
         })
         .collect();
     let mut begun = by_route(begun);
@@ -159,7 +163,8 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
     Some(ByBeginnings {
         begun_by_none: if total_s > 0.0 { nobodys_s / total_s } else { 0.0 },
         none_strength: none_strength(&design, &groups, fit.likelihood),
-        none_statements: statements(&thinned, of_nobody),
+        none_statements: by_place(&thinned, |it| Some(it.statement), of_nobody),
+        none_processes: by_place(&thinned, |it| it.process, of_nobody),
         evidence: evidence(&design, &selected, fit.likelihood),
         routes: begun,
         beginnings: beginnings.len(),
@@ -265,11 +270,17 @@ fn none_strength(design: &Design, named: &[Group], likelihood: f64) -> f64 {
     2.0 * (likelihood - design.fit_without_constant(&all).likelihood)
 }
 
-/// Idle seconds by statement, of that part of each beginning.
-fn statements(beginnings: &[Beginning], part: impl Fn(usize) -> f64) -> Vec<(usize, f64)> {
+/// Idle seconds by statement or process, of that part of each beginning.
+fn by_place(
+    beginnings: &[Beginning],
+    place: impl Fn(&Beginning) -> Option<usize>,
+    part: impl Fn(usize) -> f64,
+) -> Vec<(usize, f64)> {
     let mut seconds = std::collections::BTreeMap::<usize, f64>::new();
     for (case, it) in beginnings.iter().enumerate() {
-        *seconds.entry(it.statement).or_default() += part(case) * it.weight * it.idle_s;
+        if let Some(place) = place(it) {
+            *seconds.entry(place).or_default() += part(case) * it.weight * it.idle_s;
+        }
     }
     let mut seconds: Vec<(usize, f64)> = seconds.into_iter().filter(|(_, it)| *it > 0.0).collect();
     seconds.sort_by(|a, b| b.1.total_cmp(&a.1));

@@ -110,7 +110,15 @@ fn simulate(routes: &[Asked], load: &Load, seed: u64) -> World {
             let at_s = began + offset;
             let present = present(at_s, load.clock_s);
             let spanning = spanning(&requests, at_s, at_s + idle_s, routes.len());
-            beginnings.push(Beginning { at_s, present, spanning, statement: 0, idle_s: *idle_s, weight: 1.0 });
+            beginnings.push(Beginning {
+                at_s,
+                present,
+                spanning,
+                statement: 0,
+                process: None,
+                idle_s: *idle_s,
+                weight: 1.0,
+            });
         }
     }
     beginnings.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));

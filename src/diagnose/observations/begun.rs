@@ -6,7 +6,7 @@ use crate::diagnose::beginnings::{Beginning, Begun, ByBeginnings, Moment, attrib
 use crate::diagnose::interval::HoldInterval;
 use crate::diagnose::statements::normalise;
 use crate::diagnose::timeline::TimelineRow;
-use crate::record::{Presence, Sample, TransactionSample};
+use crate::record::{Presence, Sample, SessionProcess, TransactionSample};
 
 /// Attribution of a case by beginnings.
 pub(in crate::diagnose) struct BegunHolds {
@@ -15,6 +15,8 @@ pub(in crate::diagnose) struct BegunHolds {
     pub(in crate::diagnose) found: ByBeginnings,
     /// Last statements, by their places in `found`.
     pub(in crate::diagnose) statements: Vec<String>,
+    /// Processes, in the same way.
+    pub(in crate::diagnose) processes: Vec<SessionProcess>,
 }
 
 /// The transactions of a case.
@@ -30,11 +32,11 @@ impl Observations<'_> {
     /// Attribution by beginnings; `None` of records that do not have them, and where there are too few.
     pub(super) fn begun(&self, which: Which) -> Option<BegunHolds> {
         let moments = self.moments();
-        let mut statements = Vec::new();
+        let (mut statements, mut processes) = (Vec::new(), Vec::new());
         let beginnings: Vec<Beginning> = self
             .transactions(which)
             .filter(|it| self.has_room(it.began_s))
-            .map(|it| self.beginning(it, &mut statements))
+            .map(|it| self.beginning(it, &mut statements, &mut processes))
             .collect();
         let found = attribute(&beginnings, &moments, self.timeline.routes.len())?;
         let idle_s = match which {
@@ -45,7 +47,7 @@ impl Observations<'_> {
         if which == Which::Held {
             holders.retain(matters);
         }
-        Some(BegunHolds { holders, found, statements })
+        Some(BegunHolds { holders, found, statements, processes })
     }
 
     /// Routes of which one or more may begin the transactions, where nobody can tell which.
@@ -90,15 +92,17 @@ impl Observations<'_> {
         taken.collect()
     }
 
-    fn beginning(&self, it: &TransactionSample, statements: &mut Vec<String>) -> Beginning {
-        let statement = normalise(&it.statement);
-        let place = statements.iter().position(|known| *known == statement).unwrap_or_else(|| {
-            statements.push(statement);
-            statements.len() - 1
-        });
+    fn beginning(
+        &self,
+        it: &TransactionSample,
+        statements: &mut Vec<String>,
+        processes: &mut Vec<SessionProcess>,
+    ) -> Beginning {
+        let statement = place_of(normalise(&it.statement), statements);
+        let process = it.process.clone().map(|process| place_of(process, processes));
         let present = self.by_place(&it.present);
         let spanning = if it.still_open { Vec::new() } else { self.spanning(it).unwrap_or_default() };
-        Beginning { at_s: it.began_s, present, spanning, statement: place, idle_s: it.idle_s, weight: it.weight }
+        Beginning { at_s: it.began_s, present, spanning, statement, process, idle_s: it.idle_s, weight: it.weight }
     }
 
     fn by_place(&self, present: &std::collections::BTreeMap<String, Presence>) -> Vec<Presence> {
@@ -154,4 +158,12 @@ impl Observations<'_> {
         let cut = if idle_s > 0.0 { 1.96 * cut.sqrt() * each_s / idle_s } else { 0.0 };
         (sampled * sampled + cut * cut).sqrt()
     }
+}
+
+/// Its place among those that are known, of which it is one then.
+fn place_of<T: PartialEq>(it: T, known: &mut Vec<T>) -> usize {
+    known.iter().position(|known| *known == it).unwrap_or_else(|| {
+        known.push(it);
+        known.len() - 1
+    })
 }

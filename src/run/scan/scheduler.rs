@@ -24,7 +24,7 @@ use crate::run::progress::RunStage;
 use crate::run::variant_run::VariantRun;
 use crate::scan::THRESHOLDS;
 use crate::scan::design;
-use crate::scan::observation::{Batch, ConcurrentPhase, Turn};
+use crate::scan::observation::{Batch, ConcurrentPhase, ServiceBreak, Turn};
 use crate::scan::report::{self, ScanInput};
 use crate::scan::tally::{LEFT_ALONE_S, left_behind};
 use crate::swarm::{Clock, RequestStatus, ScanUser};
@@ -54,9 +54,9 @@ const SHORTEST_SPAN_S: f64 = 0.4;
 const CONCURRENT_MAX: usize = 40;
 
 pub(super) struct ScanScheduler<'a> {
-    arm: &'a VariantRun<'a>,
-    target: &'a ScanTarget,
-    polls: &'a PollLog,
+    pub(super) arm: &'a VariantRun<'a>,
+    pub(super) target: &'a ScanTarget,
+    pub(super) polls: &'a PollLog,
     clock: Clock,
     progress: ScanProgress,
 }
@@ -65,28 +65,33 @@ pub(super) struct ScanScheduler<'a> {
 #[derive(Default)]
 pub(super) struct ScanLog {
     pub(super) turns: Vec<Turn>,
+    pub(super) breaks: Vec<ServiceBreak>,
     pub(super) concurrent: Option<ConcurrentPhase>,
     pub(super) counted_s: Option<f64>,
 }
 
 /// The users, and what they have left behind.
-struct SchedulerState {
-    users: Vec<ScanUser>,
+pub(super) struct SchedulerState {
+    pub(super) users: Vec<ScanUser>,
     random: SmallRng,
-    done: ScanLog,
+    pub(super) done: ScanLog,
     /// Routes that are asked for no more.
-    leaking: BTreeSet<usize>,
+    pub(super) leaking: BTreeSet<usize>,
+    /// Turns before the service was last started anew.
+    pub(super) since_start: usize,
     counters: Option<ServerCounters>,
     /// Routes of which was stated that they would be named by what was seen so far, each with its verdict.
     announced: BTreeSet<(String, &'static str)>,
 }
 
 /// The scan was interrupted.
-struct Stopped;
+pub(super) struct Stopped;
 
 /// Reasons why a step was not done.
-enum Halt {
+pub(super) enum Halt {
     Stopped,
+    /// The service answers nothing any more.
+    Broken,
     Failed(RunError),
 }
 
@@ -120,11 +125,12 @@ impl<'a> ScanScheduler<'a> {
             random: SmallRng::seed_from_u64(self.target.settings.plan.seed),
             done: ScanLog::default(),
             leaking: BTreeSet::new(),
+            since_start: 0,
             counters: None,
             announced: BTreeSet::new(),
         };
         match self.all(&mut state).await {
-            Ok(()) | Err(Halt::Stopped) => Ok(state.done),
+            Ok(()) | Err(Halt::Stopped | Halt::Broken) => Ok(state.done),
             Err(Halt::Failed(error)) => Err(error),
         }
     }
@@ -136,6 +142,9 @@ impl<'a> ScanScheduler<'a> {
         self.pause(COOLDOWN).await?;
         for round in 0..=plan.rounds {
             for route in design::order(&self.asked(state), plan.seed, round) {
+                if route.is_some_and(|route| state.leaking.contains(&route)) {
+                    continue;
+                }
                 self.show_turn(state, round, route);
                 self.one(state, round, route).await?;
             }
@@ -158,14 +167,18 @@ impl<'a> ScanScheduler<'a> {
     /// Clients leave before the answer. Last of all: what they leave behind is in the way of everything.
     async fn hang_up_phase(&self, state: &mut SchedulerState) -> Result<(), Halt> {
         let plan = self.target.settings.plan;
-        let routes: Vec<usize> = design::order(&self.asked(state), plan.seed, plan.rounds + 1).into_iter().flatten().collect();
+        let routes: Vec<usize> =
+            design::order(&self.asked(state), plan.seed, plan.rounds + 1).into_iter().flatten().collect();
         for (number, route) in routes.iter().enumerate() {
             let Some(response) = response(&state.done.turns, *route) else { continue };
-            self.progress.set(RunStage::HangUp, format!("{}/{} {}", number + 1, routes.len(), self.target.routes[*route].0));
+            self.progress
+                .set(RunStage::HangUp, format!("{}/{} {}", number + 1, routes.len(), self.target.routes[*route].0));
             for _ in 0..2 {
                 let from_s = self.now_s();
                 let batch = self.leaving(state, *route, response).await?;
-                let left = self.closed_turn(state, plan.rounds + 1, Some(*route), TurnKind::HangUp, from_s, vec![batch]).await?;
+                let left = self
+                    .closed_turn(state, plan.rounds + 1, Some(*route), TurnKind::HangUp, from_s, vec![batch])
+                    .await?;
                 if !left {
                     break;
                 }
@@ -224,6 +237,7 @@ impl<'a> ScanScheduler<'a> {
             routes: &self.target.routes,
             polls: &polls,
             turns: &state.done.turns,
+            breaks: &state.done.breaks,
             concurrent: None,
             counted_s: None,
             traffic: None,
@@ -252,7 +266,7 @@ impl<'a> ScanScheduler<'a> {
         {
             state.leaking.insert(route);
         }
-        Ok(())
+        self.look_for_break(state).await
     }
 
     /// One turn and its rest; whether sessions were left behind.
@@ -391,11 +405,11 @@ impl<'a> ScanScheduler<'a> {
         Ok(read.inspect_err(|error| tracing::debug!("the server's own count is missing: {error}")).ok())
     }
 
-    async fn pause(&self, pause: Duration) -> Result<(), Stopped> {
+    pub(super) async fn pause(&self, pause: Duration) -> Result<(), Stopped> {
         self.arm.stop.run_until_cancelled(tokio::time::sleep(pause)).await.ok_or(Stopped)
     }
 
-    fn now_s(&self) -> f64 {
+    pub(super) fn now_s(&self) -> f64 {
         self.clock.elapsed().as_secs_f64()
     }
 }

@@ -8,20 +8,27 @@ from contextlib import contextmanager
 
 import psycopg
 from fastapi import BackgroundTasks, FastAPI
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 MISTAKE = os.environ["MISTAKE"]
 URL = os.environ["DATABASE_URL"]
 SIZE = int(os.environ.get("POOL", "12"))
 
+TIMEOUT_S = 10
+
 app = FastAPI()
 pool = queue.Queue()
+jobs = queue.Queue()
 kept = []
 waiting = 0
 
 
 def connect():
-    return psycopg.connect(URL, application_name="shop")
+    connection = psycopg.connect(URL, application_name="shop")
+    if MISTAKE == "killed":
+        connection.execute("SET idle_in_transaction_session_timeout = '300ms'")
+        connection.commit()
+    return connection
 
 
 for _ in range(SIZE):
@@ -34,13 +41,15 @@ def session():
     global waiting
     waiting += 1
     try:
-        connection = pool.get(timeout=10)
+        connection = pool.get(timeout=TIMEOUT_S)
     finally:
         waiting -= 1
     try:
         yield connection
         connection.commit()
     finally:
+        if connection.closed:
+            connection = connect()
         connection.rollback()
         pool.put(connection)
 
@@ -63,6 +72,14 @@ def task():
         time.sleep(0.8)
 
 
+def worker():
+    """Does what requests have put into the queue, some time after their answers."""
+    while True:
+        jobs.get()
+        time.sleep(0.3)
+        task()
+
+
 def lock():
     """A lock of the session: between its statements it is idle, without a transaction."""
     connection = psycopg.connect(URL, application_name="shop", autocommit=True)
@@ -83,7 +100,7 @@ def request(id: int, tasks: BackgroundTasks):
     asked += 1
     if MISTAKE == "task":
         # The request's own session, which the task goes on with.
-        connection = pool.get(timeout=10)
+        connection = pool.get(timeout=TIMEOUT_S)
         read(connection)
 
         def enrich():
@@ -97,9 +114,30 @@ def request(id: int, tasks: BackgroundTasks):
         tasks.add_task(task)
     elif MISTAKE == "dirty" and asked % 4 == 0:
         # Given back with its transaction open, for whoever comes next.
-        connection = pool.get(timeout=10)
+        connection = pool.get(timeout=TIMEOUT_S)
         read(connection, "id, town")
         pool.put(connection)
+    elif MISTAKE == "deadline" and asked % 4 == 0:
+        # The deadline ends the request before its commit, and the connection goes back as it is.
+        connection = pool.get(timeout=TIMEOUT_S)
+        read(connection, "id, town")
+        time.sleep(0.1)
+        pool.put(connection)
+        return JSONResponse({"error": "too late"}, status_code=200)
+    elif MISTAKE == "enqueue":
+        jobs.put(id)
+    elif MISTAKE == "nested":
+        with session() as connection:
+            read(connection, "id, town")
+            with session() as other:
+                other.execute("SELECT pg_sleep(0.2)")
+    elif MISTAKE == "killed":
+        try:
+            with session() as connection:
+                read(connection, "id, town")
+                time.sleep(0.6)
+        except psycopg.Error:
+            return JSONResponse({"error": "the connection is gone"}, status_code=500)
     elif MISTAKE == "leak" and asked % 10 == 0:
         connection = connect()
         read(connection, "id, town")
@@ -137,6 +175,14 @@ def export(id: int):
             for _ in cursor.stream("SELECT repeat('x', 1000000) FROM generate_series(1, 25)"):
                 time.sleep(0.03)
         return {"id": id}
+    def body():
+        with session() as connection:
+            read(connection, "id, town")
+            for _ in range(80):
+                yield b"x" * 100_000
+
+    if MISTAKE == "body":
+        return StreamingResponse(body())
     if MISTAKE == "stream":
         return StreamingResponse(rows())
     with session() as connection:
@@ -184,5 +230,8 @@ def health():
 if MISTAKE == "job":
     for _ in range(2):
         threading.Thread(target=job, daemon=True).start()
+if MISTAKE == "enqueue":
+    for _ in range(8):
+        threading.Thread(target=worker, daemon=True).start()
 if MISTAKE == "lock":
     threading.Thread(target=lock, daemon=True).start()

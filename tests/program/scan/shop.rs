@@ -23,6 +23,7 @@ pub(super) const SESSIONS: usize = 24;
 
 /// Which mistakes it makes.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Mistakes {
     /// The report waits inside of its transaction.
     pub(super) report_holds: bool,
