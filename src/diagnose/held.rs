@@ -77,8 +77,8 @@ fn waits_for_client(seen: &Observations<'_>, hold: &RouteHold) -> bool {
 }
 
 /// What is done after the response is done without the request's session.
-const AFTERWARDS: &str = "Close the request's session before the task begins, and give the task one of its own for its \
-                          statements alone.";
+const AFTERWARDS: &str = "Commit or roll back before the response is sent, in every branch: a connection that is given back with its \
+                          transaction open keeps it open. A task that goes on takes a session of its own, for its statements alone.";
 
 /// True if transactions are idle for clearly longer than the slowest request took.
 fn outlives_response(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun) -> bool {

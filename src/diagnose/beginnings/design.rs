@@ -1,5 +1,7 @@
 //! Beginnings and the moments around them as columns, and the most likely λ.
 
+use std::collections::BTreeMap;
+
 use super::{Beginning, Moment, Role};
 use crate::record::Presence;
 use crate::record::presence::{CLASSES, IN_FLIGHT};
@@ -13,6 +15,12 @@ const GAIN: f64 = 1e-4;
 
 /// The constant's λ beside the largest one.
 const LEAST_CONSTANT: f64 = 1e-6;
+
+/// Beginnings that are no further apart are one observation.
+const TOGETHER_S: f64 = 0.01;
+
+/// Share of the beginnings that may seem to be nobody's where they are of requests: clocks are compared with an error.
+const BY_ITSELF: f64 = 0.02;
 
 /// Other times, shortly before, that a transaction is compared with as to which requests ended with it.
 const OTHER_TIMES: f64 = 12.0;
@@ -49,7 +57,8 @@ impl Design {
         let (all, squares) =
             beginnings.iter().fold((0.0, 0.0), |(all, squares), it| (all + it.weight, squares + it.weight * it.weight));
         let scale = if squares > 0.0 { all / squares } else { 1.0 };
-        let cases = beginnings.iter().map(|it| {
+        let together = together(beginnings);
+        let cases = beginnings.iter().zip(together).map(|(it, together)| {
             let mut own = columns(&it.present);
             let mut around = sums.mean_around(it.at_s, &own);
             for (route, spanning) in it.spanning.iter().enumerate() {
@@ -60,7 +69,7 @@ impl Design {
                 let mean = (OTHER_TIMES * expected + ended) / (OTHER_TIMES + 1.0);
                 around.extend((mean > 0.0).then_some((route * OF_ROUTE, mean)));
             }
-            Case { own, around, weight: scale * it.weight }
+            Case { own, around, weight: scale * it.weight / together }
         });
         Self { cases: cases.collect(), routes }
     }
@@ -76,34 +85,57 @@ impl Design {
 
     /// The λ of the groups and the constant that make the beginnings the most likely, and the log-likelihood.
     pub(super) fn fit(&self, groups: &[Group]) -> Fit {
-        self.fit_from(groups, LEAST_CONSTANT, 1.0)
-    }
-
-    /// The same where next to nothing begins by itself.
-    pub(super) fn fit_without_constant(&self, groups: &[Group]) -> Fit {
-        self.fit_from(groups, LEAST_CONSTANT, LEAST_CONSTANT)
-    }
-
-    /// The constant's λ is kept between two shares of the largest one.
-    fn fit_from(&self, groups: &[Group], least: f64, most: f64) -> Fit {
-        let mut used = vec![false; self.constant() + 1];
+        let mut used = self.used(groups);
         used[self.constant()] = true;
+        let kept = |columns: &[(Column, f64)]| columns.iter().copied().filter(|(it, _)| used[*it]).collect();
+        let kept = |case: &Case| Case { own: kept(&case.own), around: kept(&case.around), weight: case.weight };
+        self.maximized(&self.cases.iter().map(kept).collect::<Vec<_>>(), &used)
+    }
+
+    /// The log-likelihood where hardly anything begins by itself: of each beginning, so much as the moments around it would make of
+    /// [`BY_ITSELF`].
+    pub(super) fn likelihood_without_constant(&self, groups: &[Group]) -> f64 {
+        let used = self.used(groups);
+        let mut impossible = 0.0;
+        let mut cases = Vec::new();
+        for case in &self.cases {
+            let around: Columns = case.around.iter().copied().filter(|(it, _)| used[*it]).collect();
+            if around.is_empty() {
+                impossible += case.weight;
+                continue;
+            }
+            let mut own: BTreeMap<Column, f64> = case.own.iter().copied().filter(|(it, _)| used[*it]).collect();
+            for (column, value) in &around {
+                *own.entry(*column).or_default() += BY_ITSELF * value;
+            }
+            let around = around.into_iter().map(|(column, value)| (column, (1.0 + BY_ITSELF) * value)).collect();
+            cases.push(Case { own: own.into_iter().collect(), around, weight: case.weight });
+        }
+        self.maximized(&cases, &used).likelihood + impossible * (BY_ITSELF / (1.0 + BY_ITSELF)).ln()
+    }
+
+    /// Columns of the groups.
+    fn used(&self, groups: &[Group]) -> Vec<bool> {
+        let mut used = vec![false; self.constant() + 1];
         for group in groups {
             used[columns_of(*group)].fill(true);
         }
-        let kept = |columns: &[(Column, f64)]| columns.iter().copied().filter(|(it, _)| used[*it]).collect();
-        let kept = |case: &Case| Case { own: kept(&case.own), around: kept(&case.around), weight: case.weight };
-        let cases: Vec<Case> = self.cases.iter().map(kept).collect();
+        used
+    }
+
+    fn maximized(&self, cases: &[Case], used: &[bool]) -> Fit {
+        if cases.is_empty() {
+            return Fit { lambda: vec![0.0; used.len()], likelihood: 0.0 };
+        }
         let mut lambda: Vec<f64> = used.iter().map(|used| f64::from(u8::from(*used))).collect();
-        lambda[self.constant()] = most;
         let mut best = f64::NEG_INFINITY;
         let (mut up, mut down) = (vec![0.0; lambda.len()], vec![0.0; lambda.len()]);
         for _ in 0..ITERATIONS {
             up.fill(0.0);
             down.fill(0.0);
             let mut likelihood = 0.0;
-            // The constant is in every one of them.
-            for Case { own, around, weight } in &cases {
+            // None of them is without a column: the constant is in every one.
+            for Case { own, around, weight } in cases {
                 let (rate, mean) = (intensity(own, &lambda), intensity(around, &lambda));
                 likelihood += weight * (rate / mean).ln();
                 for (column, value) in own {
@@ -126,7 +158,9 @@ impl Design {
             for value in &mut lambda {
                 *value /= largest;
             }
-            lambda[self.constant()] = lambda[self.constant()].clamp(least, most);
+            if used[self.constant()] {
+                lambda[self.constant()] = lambda[self.constant()].clamp(LEAST_CONSTANT, 1.0);
+            }
         }
         Fit { lambda, likelihood: best }
     }
@@ -138,6 +172,19 @@ impl Design {
         let mine: f64 = own.iter().filter(|(column, _)| range.contains(column)).map(|(c, v)| lambda[*c] * v).sum();
         if all > 0.0 { mine / all } else { 0.0 }
     }
+}
+
+/// Beginnings at about the time of each, itself among them. What begins together is one observation: sessions of one request, or jobs
+/// that march in step. `beginnings` in any order.
+fn together(beginnings: &[Beginning]) -> Vec<f64> {
+    let mut times: Vec<f64> = beginnings.iter().map(|it| it.at_s).collect();
+    times.sort_by(f64::total_cmp);
+    let within = |at_s: f64| {
+        let from = times.partition_point(|it| *it < at_s - TOGETHER_S);
+        let to = times.partition_point(|it| *it <= at_s + TOGETHER_S);
+        (to - from).max(1) as f64
+    };
+    beginnings.iter().map(|it| within(it.at_s)).collect()
 }
 
 /// A role of a route.

@@ -263,11 +263,19 @@ fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64) -> HoldInterval 
     HoldInterval { value, low: (value - half).max(0.0), high: (value + half).min(1.0) }
 }
 
-/// Loss of likelihood when every beginning must be of a request in flight, or of a task of those that are named.
+/// Loss of likelihood when every beginning must be of a request in flight of those that are named, or of two more routes, or of a task
+/// of the named ones. More routes than that, of which none has a share that shows, are no explanation.
 fn none_strength(design: &Design, named: &[Group], likelihood: f64) -> f64 {
-    let tasks = named.iter().copied().filter(|(_, role)| *role == Role::After);
-    let all: Vec<Group> = (0..design.routes).map(|route| (route, Role::During)).chain(tasks).collect();
-    2.0 * (likelihood - design.fit_without_constant(&all).likelihood)
+    let mut groups: Vec<Group> = named.to_vec();
+    let mut best = f64::NEG_INFINITY;
+    for _ in 0..2 {
+        let left = (0..design.routes).map(|route| (route, Role::During)).filter(|group| !groups.contains(group));
+        let with = |group| (group, design.likelihood_without_constant(&[groups.as_slice(), &[group]].concat()));
+        let Some((group, found)) = left.map(with).max_by(|a, b| a.1.total_cmp(&b.1)) else { break };
+        groups.push(group);
+        best = best.max(found);
+    }
+    2.0 * (likelihood - best)
 }
 
 /// Idle seconds by statement or process, of that part of each beginning.

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import random
 import threading
 import time
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ def read(connection, what="town"):
 
 def job():
     while True:
-        time.sleep(0.4)
+        time.sleep(random.uniform(0.2, 0.6))
         with session() as connection:
             read(connection, "id, town")
             time.sleep(0.8)
