@@ -154,6 +154,11 @@ impl SessionRow {
         self.state == SessionState::Active && self.wait_event.as_ref().is_some_and(|wait| wait.kind == "Client")
     }
 
+    /// False outside a transaction, and in an aborted one, which hides it.
+    pub fn has_transaction(&self) -> bool {
+        self.xact_start.is_some()
+    }
+
     /// When its transaction began. An aborted one has no `xact_start`, and is as old as its state.
     pub(super) fn transaction_since(&self) -> Option<ServerTime> {
         self.xact_start.or(self.state_change.filter(|_| self.state == SessionState::IdleInTransactionAborted))

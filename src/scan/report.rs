@@ -90,6 +90,15 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
 
 /// Names the routes after which the service answered nothing any more, and says so of those that were not measured for their sake.
 fn with_breaks(scanned: &ScanInput<'_>, routes: &mut [ScanRoute]) {
+    let leaking: Vec<String> =
+        routes.iter().filter(|it| it.verdict == ScanVerdict::Leaks).map(|it| it.route.clone()).collect();
+    if !leaking.is_empty() {
+        let fails = |it: &&mut ScanRoute| it.verdict == ScanVerdict::Unknown && it.failures > 0;
+        for other in routes.iter_mut().filter(fails) {
+            let reason = other.reason.take().unwrap_or_default();
+            other.reason = Some(format!("{reason}; {} may have left it no good connection", leaking.join(" and ")));
+        }
+    }
     for it in scanned.breaks {
         let ServiceBreak { route, answered, outside_transactions, recovery } = *it;
         let of_pool = scanned.pool_capacity.map_or_else(String::new, |capacity| format!(" (the pool has {capacity})"));

@@ -7,8 +7,8 @@ use super::scheduler::{Halt, ScanScheduler, SchedulerState, Stopped};
 use crate::scan::observation::{Batch, Recovery, ServiceBreak, Turn};
 use crate::swarm::RequestStatus;
 
-/// Routes that are asked once each to see whether the service still answers.
-const PROBES: usize = 2;
+/// Routes that are asked once each to see whether the service still answers: one that needs no connection may.
+const PROBES: usize = 4;
 
 /// A service that was not started here has so long to answer again.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,11 +18,16 @@ impl ScanScheduler<'_> {
     /// Looks whether the service still answers, where the last turn's requests failed at its end. If it does not, the route to blame is
     /// asked for no more, and the scan goes on as soon as there are answers.
     pub(super) async fn look_for_break(&self, state: &mut SchedulerState) -> Result<(), Halt> {
+        // What another route has left behind may be in the way: then nobody else is to blame.
+        if state.is_disturbed {
+            return Ok(());
+        }
         let Some(suspect) = suspect(&state.done.turns) else { return Ok(()) };
         let failed = state.done.turns.last().and_then(|turn| turn.route);
         let probes: Vec<usize> =
             answered(&state.done.turns).filter(|route| Some(*route) != failed).take(PROBES).collect();
-        if probes.is_empty() || self.answers(state, &probes).await? {
+        let silent = self.unanswered(state, &probes).await?;
+        if silent.is_empty() {
             return Ok(());
         }
         let at_s = state.done.turns.last().map_or(0.0, |turn| turn.to_s);
@@ -34,7 +39,7 @@ impl ScanScheduler<'_> {
             state.done.turns.pop();
         }
         state.leaking.insert(suspect);
-        let recovery = self.recovered(state, &probes).await?;
+        let recovery = self.recovered(state, &silent).await?;
         state.done.breaks.push(ServiceBreak {
             route: suspect,
             answered: of_it,
@@ -45,30 +50,32 @@ impl ScanScheduler<'_> {
         if recovery == Recovery::None { Err(Halt::Broken) } else { Ok(()) }
     }
 
-    /// True if one of these routes is answered.
-    async fn answers(&self, state: &mut SchedulerState, routes: &[usize]) -> Result<bool, Stopped> {
-        let Some(mut user) = state.users.pop() else { return Ok(false) };
-        let mut answers = false;
+    /// Those of these routes that are not answered.
+    async fn unanswered(&self, state: &mut SchedulerState, routes: &[usize]) -> Result<Vec<usize>, Stopped> {
+        let Some(mut user) = state.users.pop() else { return Ok(Vec::new()) };
+        let mut silent = Vec::new();
         for route in routes {
             let asked = user.ask(*route, self.arm.stop).await;
-            answers |= asked.is_some_and(|it| it.status == RequestStatus::Succeeded);
-            if answers || self.arm.stop.is_cancelled() {
+            if asked.is_none_or(|it| it.status != RequestStatus::Succeeded) {
+                silent.push(*route);
+            }
+            if self.arm.stop.is_cancelled() {
                 break;
             }
         }
         state.users.push(user);
-        if self.arm.stop.is_cancelled() { Err(Stopped) } else { Ok(answers) }
+        if self.arm.stop.is_cancelled() { Err(Stopped) } else { Ok(silent) }
     }
 
-    async fn recovered(&self, state: &mut SchedulerState, probes: &[usize]) -> Result<Recovery, Stopped> {
+    async fn recovered(&self, state: &mut SchedulerState, silent: &[usize]) -> Result<Recovery, Stopped> {
         let restarted = self.arm.stop.run_until_cancelled(self.target.restarts.restart()).await.ok_or(Stopped)?;
-        if restarted && self.answers(state, probes).await? {
+        if restarted && self.unanswered(state, silent).await?.is_empty() {
             return Ok(Recovery::Restarted);
         }
         let deadline = self.now_s() + PATIENCE.as_secs_f64();
         while self.now_s() < deadline {
             self.pause(ASKED_AGAIN_AFTER).await?;
-            if self.answers(state, probes).await? {
+            if self.unanswered(state, silent).await?.is_empty() {
                 return Ok(Recovery::Waited);
             }
         }
@@ -77,7 +84,7 @@ impl ScanScheduler<'_> {
 }
 
 /// The route that may have stopped the service: the last turn's own, where some of its requests were answered before; else that of the
-/// turn before it. `None` where the last requests were answered, or the route never was.
+/// turn before it, if it was answered. `None` where the last requests were answered, or the route never was.
 fn suspect(turns: &[Turn]) -> Option<usize> {
     let last = turns.last()?;
     let route = last.route?;
@@ -88,7 +95,8 @@ fn suspect(turns: &[Turn]) -> Option<usize> {
     if last.batches.iter().any(|batch| batch.failures < batch.requests) {
         return Some(route);
     }
-    turns.iter().rev().skip(1).filter_map(|turn| turn.route).find(|before| *before != route)
+    let before = turns.iter().rev().skip(1).filter(|turn| turn.route.is_some_and(|before| before != route)).next()?;
+    before.route.filter(|_| before.batches.iter().any(|batch| batch.failures < batch.requests))
 }
 
 /// Routes that were answered, the latest first, each once.
@@ -126,6 +134,7 @@ mod tests {
         assert_eq!(suspect(&[fine.clone(), turn(1, &[(3, 0), (3, 3)])]), Some(1));
         assert_eq!(suspect(&[fine.clone(), turn(1, &[(3, 1), (3, 2)])]), None, "some are answered");
         assert_eq!(suspect(&[turn(2, &[(3, 0)]), fine, fails.clone()]), Some(0));
+        assert_eq!(suspect(&[turn(2, &[(3, 0)]), turn(3, &[(3, 3)]), fails.clone()]), None, "they fail alike");
         assert_eq!(suspect(&[fails]), None, "nobody was asked before");
     }
 

@@ -1,5 +1,6 @@
 //! The polls that were taken so far, on the clock of the load.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -18,6 +19,9 @@ pub(super) struct PollLog {
 struct Taken {
     polls: Vec<SessionPoll>,
     statements: StatementTexts,
+    /// When the transactions of the last poll began, by process: an aborted one hides that, and a statement that fails in it
+    /// makes it look younger.
+    began_s: HashMap<i32, f64>,
 }
 
 impl PollLog {
@@ -59,8 +63,11 @@ impl PollLog {
     fn keep(&self, seen: &ActivityPoll) {
         let at_s = self.at_s(seen.at());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut taken.began_s);
         let statements = &mut taken.statements;
-        let sessions = seen.rows.iter().filter_map(|row| session(seen, row, at_s, statements)).collect();
+        let one = |row| session(seen, row, at_s, &before, statements);
+        let sessions: Vec<SessionObservation> = seen.rows.iter().filter_map(one).collect();
+        taken.began_s = sessions.iter().map(|it| (it.pid, it.began_s)).collect();
         taken.polls.push(SessionPoll { at_s, sessions });
     }
 }
@@ -69,6 +76,7 @@ fn session(
     seen: &ActivityPoll,
     row: &SessionRow,
     at_s: f64,
+    before: &HashMap<i32, f64>,
     statements: &mut StatementTexts,
 ) -> Option<SessionObservation> {
     let activity = match row.state {
@@ -79,10 +87,13 @@ fn session(
         SessionState::Idle | SessionState::Other => return None,
     };
     let state_s = seen.state_s(row)?;
+    let own_s = at_s - seen.transaction_s(row).unwrap_or(state_s);
+    let is_aborted = row.state == SessionState::IdleInTransactionAborted || !row.has_transaction();
+    let began_s = if is_aborted { before.get(&row.pid).copied().unwrap_or(own_s) } else { own_s };
     let held = row.statement.as_deref().filter(|_| activity.holds());
     Some(SessionObservation {
         pid: row.pid,
-        began_s: at_s - seen.transaction_s(row).unwrap_or(state_s),
+        began_s,
         since_s: at_s - state_s,
         activity,
         statement: held.map(|text| statements.once(text)),

@@ -77,6 +77,8 @@ pub(super) struct SchedulerState {
     pub(super) done: ScanLog,
     /// Routes that are asked for no more.
     pub(super) leaking: BTreeSet<usize>,
+    /// True if a route has left sessions behind, and the service was not started anew since.
+    pub(super) is_disturbed: bool,
     /// Turns before the service was last started anew.
     pub(super) since_start: usize,
     counters: Option<ServerCounters>,
@@ -125,6 +127,7 @@ impl<'a> ScanScheduler<'a> {
             random: SmallRng::seed_from_u64(self.target.settings.plan.seed),
             done: ScanLog::default(),
             leaking: BTreeSet::new(),
+            is_disturbed: false,
             since_start: 0,
             counters: None,
             announced: BTreeSet::new(),
@@ -265,6 +268,13 @@ impl<'a> ScanScheduler<'a> {
             && self.turn(state, round, Some(route), TurnKind::Recheck).await?
         {
             state.leaking.insert(route);
+            // What it left behind is in the way of the others.
+            if self.arm.stop.run_until_cancelled(self.target.restarts.restart()).await.ok_or(Stopped)? {
+                state.since_start = state.done.turns.len();
+            } else {
+                state.is_disturbed = true;
+            }
+            return Ok(());
         }
         self.look_for_break(state).await
     }

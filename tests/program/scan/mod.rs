@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a service of a test fails as loudly as the test itself")]
 
+mod receipts;
 mod shop;
 
 use std::fs;
