@@ -169,11 +169,19 @@ fn report(
 }
 
 pub(super) fn matters(hold: &RouteHold) -> bool {
+    hold.share >= LEAST_SHARE && is_long(hold)
+}
+
+/// The same beside others who hold more, over so many seconds: a neighbour's sessions must not hide it.
+pub(super) fn matters_beside_others(hold: &RouteHold, lasted_s: f64) -> bool {
+    hold.idle_s >= LEAST_IDLE * lasted_s && is_long(hold)
+}
+
+/// True if each request holds for long enough to be called a hold.
+fn is_long(hold: &RouteHold) -> bool {
     let throughout = hold.coefficient.value >= THROUGHOUT && hold.share >= THROUGHOUT;
     let least_s = if throughout { LEAST_THROUGHOUT_S } else { LEAST_HELD_S };
-    hold.coefficient.value >= LEAST_RATIO
-        && hold.share >= LEAST_SHARE
-        && hold.held_s.is_none_or(|held| held.value >= least_s)
+    hold.coefficient.value >= LEAST_RATIO && hold.held_s.is_none_or(|held| held.value >= least_s)
 }
 
 /// A route that has nearly all idle time, and holds for nearly all of its response, is named from fewer seconds on: a large body is

@@ -1,7 +1,7 @@
 //! Findings about sessions that are held: by a route, by what it leaves behind, or by no request.
 
 use super::attribute::{Attribution, RouteHold};
-use super::beginnings::{Alibi, Begun, Role};
+use super::beginnings::{Alibi, Begun, Role, STATED_OF_NONE};
 use super::findings::FEWEST_POLLS;
 use super::observations::{Observations, STAY};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
@@ -132,10 +132,7 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     )
 }
 
-/// Twice the log-likelihood from which on it is stated that some begin by themselves: the 0.999 quantile of χ² with one degree of
-/// freedom; and from which on it is as sure as of a route. It names nobody, and every class of every route has had its chance to
-/// explain them.
-const STATED_OF_NONE: f64 = 10.8;
+/// Twice the log-likelihood from which on it is as sure as of a route.
 const SURE_OF_NONE: f64 = 28.0;
 
 /// Less of the idle time, or less at the mean in sessions, is nobody's trouble.

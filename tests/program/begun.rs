@@ -162,6 +162,28 @@ async fn a_connection_kept_outside_a_transaction_is_laid_to_its_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_leaves_the_transaction_open_is_laid_to_its_route() {
+    let found = findings("deadline", 12).await;
+    assert_eq!(accused(&found), [REQUESTS], "{found:#?}");
+    assert!(found[0]["fix"].as_str().is_some_and(|it| it.starts_with("Commit or roll back")), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_checkout_in_a_request_and_a_limit_that_ends_the_hold_are_laid_to_their_route() {
+    assert_eq!(accused(&findings("nested", 12).await), [REQUESTS]);
+    let found = findings("killed", 12).await;
+    assert_eq!(accused(&found), [REQUESTS], "{found:#?}");
+    assert!(found[0]["title"].as_str().is_some_and(|it| it.contains("25P03")), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_a_route_sets_off_is_laid_to_no_other_route() {
+    let found = findings("enqueue", 12).await;
+    assert!(accused(&found).iter().all(|route| *route == REQUESTS), "{found:#?}");
+    assert!(has(&found, "held_outside_requests") || !accused(&found).is_empty(), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_accused_where_nothing_is_held() {
     let found = findings("none", 12).await;
     assert_eq!((accused(&found), has(&found, "healthy")), (vec![], true), "{found:#?}");

@@ -25,13 +25,17 @@ use marks::assign;
 /// χ² with 0 to 5 degrees of freedom (Self and Liang 1987), so that of 50 routes and both roles one is named in vain in 2 300 runs.
 const NAMED_AT: f64 = 28.0;
 
+/// The same from which on it is stated that some begin by themselves: the 0.999 quantile of χ² with one degree of freedom. It names
+/// nobody, and two routes of the best have had their chance to explain them.
+pub(super) const STATED_OF_NONE: f64 = 10.8;
+
 /// As much less is as good as the best, for who might be meant instead.
 const AS_GOOD: f64 = 12.0;
 
 /// Fewer beginnings than this name nobody.
 const FEWEST: usize = 3;
 
-/// A share of the idle time below which nobody is named.
+/// A share of the idle time that requests begin, below which nobody is named.
 const LEAST_SHARE: f64 = 0.05;
 
 /// Beginnings that are weighed at most; of more, every so many.
@@ -155,7 +159,8 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
         })
         .collect();
     let mut begun = by_route(begun);
-    begun.retain(|it| it.share.value >= LEAST_SHARE);
+    let of_requests: f64 = begun.iter().map(|it| it.share.value).sum();
+    begun.retain(|it| it.share.value >= LEAST_SHARE * of_requests);
     begun.sort_by(|a, b| b.share.value.total_cmp(&a.share.value));
     let ambiguous = if begun.is_empty() { ambiguous(&design) } else { Vec::new() };
     let of_nobody = |case: usize| 1.0 - parts.iter().map(|parts| parts[case]).sum::<f64>();

@@ -1,8 +1,8 @@
 //! The beginnings of a case's transactions, and the routes that begin them.
 
 use super::Observations;
-use crate::diagnose::attribute::{RouteHold, matters};
-use crate::diagnose::beginnings::{Beginning, Begun, ByBeginnings, Moment, attribute};
+use crate::diagnose::attribute::{RouteHold, matters, matters_beside_others};
+use crate::diagnose::beginnings::{Beginning, Begun, ByBeginnings, Moment, STATED_OF_NONE, attribute};
 use crate::diagnose::interval::HoldInterval;
 use crate::diagnose::statements::normalise;
 use crate::diagnose::timeline::TimelineRow;
@@ -19,6 +19,21 @@ pub(in crate::diagnose) struct BegunHolds {
     pub(in crate::diagnose) processes: Vec<SessionProcess>,
 }
 
+impl BegunHolds {
+    /// True if most of it is begun by no request, clearly, or belongs to a process that does not serve the target.
+    pub(super) fn is_of_others(&self) -> bool {
+        let found = &self.found;
+        let all_s: f64 =
+            found.none_statements.iter().chain(found.routes.iter().flat_map(|it| &it.statements)).map(|it| it.1).sum();
+        let elsewhere = |(place, _): &&(usize, f64)| !self.processes[*place].serves_target;
+        let elsewhere_s: f64 = found.none_processes.iter().filter(elsewhere).map(|it| it.1).sum();
+        elsewhere_s > MOSTLY * all_s || (found.none_strength >= STATED_OF_NONE && found.begun_by_none > MOSTLY)
+    }
+}
+
+/// Most of the idle time.
+const MOSTLY: f64 = 0.5;
+
 /// The transactions of a case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
@@ -26,6 +41,8 @@ pub(super) enum Which {
     Held,
     /// Those that outlive every request.
     Leaked,
+    /// Both.
+    All,
 }
 
 impl Observations<'_> {
@@ -41,11 +58,12 @@ impl Observations<'_> {
         let found = attribute(&beginnings, &moments, self.timeline.routes.len())?;
         let idle_s = match which {
             Which::Held => self.held_s(),
-            Which::Leaked => beginnings.iter().map(|it| it.weight * it.idle_s).sum(),
+            Which::Leaked | Which::All => beginnings.iter().map(|it| it.weight * it.idle_s).sum(),
         };
         let mut holders: Vec<RouteHold> = found.routes.iter().map(|begun| self.hold(begun, idle_s)).collect();
         if which == Which::Held {
-            holders.retain(matters);
+            let (from_s, to_s) = self.steady_s();
+            holders.retain(|hold| matters(hold) || matters_beside_others(hold, to_s - from_s));
         }
         Some(BegunHolds { holders, found, statements, processes })
     }
@@ -64,7 +82,7 @@ impl Observations<'_> {
 
     /// Transactions that began while there was load.
     pub(super) fn transactions(&self, which: Which) -> impl Iterator<Item = &TransactionSample> {
-        let outlives_s = self.outlives_s();
+        let outlives_s = self.outlives_s().filter(|_| self.has_leaks);
         let is_leaked =
             move |it: &TransactionSample| outlives_s.is_some_and(|longest_s| it.ended_s - it.began_s > longest_s);
         let (scope, until_s) = (self.case.scope(), self.case.variant.phases.steady_to_s);
@@ -73,7 +91,9 @@ impl Observations<'_> {
             Sample::Transaction(transaction) => Some(transaction),
             _ => None,
         });
-        taken.filter(move |it| (0.0..until_s).contains(&it.began_s) && is_leaked(it) == (which == Which::Leaked))
+        taken.filter(move |it| {
+            (0.0..until_s).contains(&it.began_s) && (which == Which::All || is_leaked(it) == (which == Which::Leaked))
+        })
     }
 
     /// Requests at each sample of the load.

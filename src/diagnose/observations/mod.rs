@@ -61,6 +61,8 @@ pub(in crate::diagnose) struct Observations<'a> {
     pub(in crate::diagnose) roots: Vec<WaitQueue>,
     /// Statements whose transactions outlive every request.
     pub(in crate::diagnose) leaks: Vec<usize>,
+    /// False where what outlives every request is begun by none.
+    has_leaks: bool,
 }
 
 impl<'a> Observations<'a> {
@@ -95,14 +97,21 @@ impl<'a> Observations<'a> {
             texts,
             roots,
             leaks: Vec::new(),
+            has_leaks: true,
         };
         crate::diagnose::gauges::beside_polls(&seen.case, &samples, &mut seen.timeline.rows);
         seen.beside_polls(Self::earlier_at, |row| &mut row.earlier);
         seen.leaks = seen.leaks();
+        seen.leaks_begun = seen.begun(Which::Leaked);
+        let all = || seen.begun(Which::All).filter(|_| !seen.leaks.is_empty());
+        let of_others = |it: &BegunHolds| it.is_of_others();
+        if seen.leaks_begun.as_ref().map_or_else(|| all().as_ref().is_some_and(of_others), of_others) {
+            // A job or a neighbour takes longer than any request: no request has left that behind.
+            (seen.leaks, seen.leaks_begun, seen.has_leaks) = (Vec::new(), None, false);
+        }
         seen.beside_polls(Self::leaked_at, |row| &mut row.leaked);
         seen.attribution = seen.attribute(TimelineRow::held).map(|it| it.of_all(seen.idle_s()));
         seen.begun = seen.begun(Which::Held);
-        seen.leaks_begun = seen.begun(Which::Leaked);
         seen.exact = seen.exact();
         seen.spanned = seen.spanned();
         seen.holders = seen.who_holds();
