@@ -95,7 +95,7 @@ fn suspect(turns: &[Turn]) -> Option<usize> {
     if last.batches.iter().any(|batch| batch.failures < batch.requests) {
         return Some(route);
     }
-    let before = turns.iter().rev().skip(1).filter(|turn| turn.route.is_some_and(|before| before != route)).next()?;
+    let before = turns.iter().rev().skip(1).find(|turn| turn.route.is_some_and(|before| before != route))?;
     before.route.filter(|_| before.batches.iter().any(|batch| batch.failures < batch.requests))
 }
 
