@@ -16,6 +16,9 @@ pub(super) const WATCHED: f64 = 0.8;
 /// Idle sessions that nobody explains are worth a word from this share of all pooled sessions on.
 const UNEXPLAINED: f64 = 0.1;
 
+/// So are these at the mean, of transactions that were idle for long: pauses between two statements are not.
+const UNEXPLAINED_LONG: f64 = 0.2;
+
 /// Sessions that outlive every request.
 pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
     let first = seen.statements.get(*seen.leaks.first()?)?;
@@ -81,7 +84,10 @@ pub(super) fn cannot_tell(seen: &Observations<'_>, findings: &[Finding]) -> Opti
         matches!(it.kind, FindingKind::HeldSession | FindingKind::LeakedSession | FindingKind::HeldOutsideRequests)
     });
     let capacity = seen.capacity();
-    if !explained && idle >= (UNEXPLAINED * capacity).max(1.0) {
+    // A lock's queue has its holder, whoever it is.
+    let queued = findings.iter().any(|it| it.kind == FindingKind::LockConvoy);
+    let long = seen.long_idle().filter(|it| !queued && *it >= UNEXPLAINED_LONG);
+    if !explained && (idle >= (UNEXPLAINED * capacity).max(1.0) || long.is_some()) {
         return Some(nobody_named(seen, idle));
     }
     let summary = &seen.case.variant.summary;

@@ -31,6 +31,9 @@ impl BegunHolds {
     }
 }
 
+/// A transaction that is idle for so long is no pause between two statements.
+const LONG_IDLE_S: f64 = 0.25;
+
 /// Most of the idle time.
 const MOSTLY: f64 = 0.5;
 
@@ -94,6 +97,17 @@ impl Observations<'_> {
         taken.filter(move |it| {
             (0.0..until_s).contains(&it.began_s) && (which == Which::All || is_leaked(it) == (which == Which::Leaked))
         })
+    }
+
+    /// Sessions at the mean that are idle in transactions which are idle for long; `None` of records without transactions.
+    pub(in crate::diagnose) fn long_idle(&self) -> Option<f64> {
+        let lasted_s = self.case.variant.phases.steady_to_s;
+        let (mut any, mut idle_s) = (false, 0.0);
+        for it in self.transactions(Which::All) {
+            any = true;
+            idle_s += if it.idle_s >= LONG_IDLE_S { it.weight * it.idle_s } else { 0.0 };
+        }
+        (any && lasted_s > 0.0).then(|| idle_s / lasted_s)
     }
 
     /// Requests at each sample of the load.
