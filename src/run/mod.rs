@@ -15,6 +15,7 @@ mod machine_load;
 mod preflight;
 pub mod progress;
 mod remote_guard;
+mod restarts;
 mod scan;
 mod secrets;
 mod service;

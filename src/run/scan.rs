@@ -3,7 +3,6 @@
 //!
 //! The meaning of the figures is `scan`'s to say: here is decided what is asked for when.
 
-mod breaks;
 mod poll_log;
 mod scheduler;
 
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::progress::RunStage;
-use super::target::Restarts;
+use super::restarts::Restarts;
 use super::variant_run::{Loaded, Round, VariantRun};
 use crate::database::Database;
 use crate::monitor::scan_poll::ScanPoller;

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::access::Access;
+use super::restarts::Restarts;
 use super::scan::{self, ScanSettings, ScanTarget};
 use super::started::StartedService;
-use super::target::{LoadTarget, Restarts, RunningTarget};
+use super::target::{LoadTarget, RunningTarget};
 use super::target_sessions::{SessionProcesses, attributed, database_ports};
 use super::variant_run::TargetFacts;
 use crate::database::Database;

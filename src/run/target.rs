@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::collector::Collector;
 use super::progress::{Progress, RunStage};
+use super::restarts::{RestartOrders, Restarts};
 use super::scan::{self, ScanSettings, ScanTarget};
 use super::target_sessions::SessionProcesses;
 use super::variant_run::{Loaded, Round, TargetFacts, VariantRun, open_at_end};
@@ -167,29 +167,8 @@ async fn scanned(
     Box::pin(scan::scan(run, &target, swarm, round, died)).await
 }
 
-/// Asks for the target to be started anew.
-#[derive(Clone)]
-pub(super) struct Restarts(mpsc::Sender<oneshot::Sender<bool>>);
-
-impl Restarts {
-    pub(super) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<bool>>) {
-        let (orders, taken) = mpsc::channel(1);
-        (Self(orders), taken)
-    }
-
-    /// Waits until it is done; false where it cannot be.
-    pub(super) async fn restart(&self) -> bool {
-        let (done, answer) = oneshot::channel();
-        self.0.send(done).await.is_ok() && answer.await.unwrap_or(false)
-    }
-}
-
 /// Waits until the target has ended by itself, and starts it anew where that is asked for.
-async fn kept(
-    running: &mut impl RunningTarget,
-    mut orders: mpsc::Receiver<oneshot::Sender<bool>>,
-    stop: &CancellationToken,
-) -> RunError {
+async fn kept(running: &mut impl RunningTarget, mut orders: RestartOrders, stop: &CancellationToken) -> RunError {
     loop {
         let done = tokio::select! {
             error = running.died() => return error,

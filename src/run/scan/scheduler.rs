@@ -7,6 +7,8 @@
 //! hang-up       a few requests of each route, whose clients leave before the answer
 //! ```
 
+mod breaks;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -54,9 +56,9 @@ const SHORTEST_SPAN_S: f64 = 0.4;
 const CONCURRENT_MAX: usize = 40;
 
 pub(super) struct ScanScheduler<'a> {
-    pub(super) arm: &'a VariantRun<'a>,
-    pub(super) target: &'a ScanTarget,
-    pub(super) polls: &'a PollLog,
+    arm: &'a VariantRun<'a>,
+    target: &'a ScanTarget,
+    polls: &'a PollLog,
     clock: Clock,
     progress: ScanProgress,
 }
@@ -71,26 +73,26 @@ pub(super) struct ScanLog {
 }
 
 /// The users, and what they have left behind.
-pub(super) struct SchedulerState {
-    pub(super) users: Vec<ScanUser>,
+struct SchedulerState {
+    users: Vec<ScanUser>,
     random: SmallRng,
-    pub(super) done: ScanLog,
+    done: ScanLog,
     /// Routes that are asked for no more.
-    pub(super) leaking: BTreeSet<usize>,
+    leaking: BTreeSet<usize>,
     /// True if a route has left sessions behind, and the service was not started anew since.
-    pub(super) is_disturbed: bool,
+    is_disturbed: bool,
     /// Turns before the service was last started anew.
-    pub(super) since_start: usize,
+    since_start: usize,
     counters: Option<ServerCounters>,
     /// Routes of which was stated that they would be named by what was seen so far, each with its verdict.
     announced: BTreeSet<(String, &'static str)>,
 }
 
 /// The scan was interrupted.
-pub(super) struct Stopped;
+struct Stopped;
 
 /// Reasons why a step was not done.
-pub(super) enum Halt {
+enum Halt {
     Stopped,
     /// The service answers nothing any more.
     Broken,
@@ -415,11 +417,11 @@ impl<'a> ScanScheduler<'a> {
         Ok(read.inspect_err(|error| tracing::debug!("the server's own count is missing: {error}")).ok())
     }
 
-    pub(super) async fn pause(&self, pause: Duration) -> Result<(), Stopped> {
+    async fn pause(&self, pause: Duration) -> Result<(), Stopped> {
         self.arm.stop.run_until_cancelled(tokio::time::sleep(pause)).await.ok_or(Stopped)
     }
 
-    pub(super) fn now_s(&self) -> f64 {
+    fn now_s(&self) -> f64 {
         self.clock.elapsed().as_secs_f64()
     }
 }

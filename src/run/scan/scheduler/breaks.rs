@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::scheduler::{Halt, ScanScheduler, SchedulerState, Stopped};
+use super::{Halt, ScanScheduler, SchedulerState, Stopped};
 use crate::scan::observation::{Batch, Recovery, ServiceBreak, Turn};
 use crate::swarm::RequestStatus;
 
