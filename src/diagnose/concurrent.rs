@@ -1,7 +1,7 @@
 //! The same regression on a mix that was designed for it: whose rates go up and down each by itself.
 
 use super::attribute::{LEAST_HELD_S, attribute};
-use super::beginnings::{self, Beginning, Begun, Moment};
+use super::beginnings::{self, Beginning, Begun, Moment, SPEAKS_FOR};
 use super::interval::HoldInterval;
 use super::regression::AttributionInput;
 use super::timeline::{LoadTimeline, TimelineRow};
@@ -78,10 +78,6 @@ pub struct MixMoment {
     /// By the route's number.
     pub present: Vec<Presence>,
 }
-
-/// Twice the log-likelihood by which the beginnings speak for a route that the regression names. By chance a route adds less
-/// in 24 of 25 cases.
-const SPEAKS_FOR: f64 = 10.0;
 
 /// The holders of the regression for which the beginnings of transactions speak, and those that the beginnings name. Where too few began, the regression's.
 pub fn confirmed(

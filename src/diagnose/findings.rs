@@ -84,7 +84,7 @@ pub(super) fn cannot_tell(seen: &Observations<'_>, findings: &[Finding]) -> Opti
         matches!(it.kind, FindingKind::HeldSession | FindingKind::LeakedSession | FindingKind::HeldOutsideRequests)
     });
     let capacity = seen.capacity();
-    // A lock's queue has its holder, whoever it is.
+    // The finding on a lock queue names its root.
     let queued = findings.iter().any(|it| it.kind == FindingKind::LockConvoy);
     let long = seen.long_idle().filter(|it| !queued && *it >= UNEXPLAINED_LONG);
     if !explained && (idle >= (UNEXPLAINED * capacity).max(1.0) || long.is_some()) {
@@ -136,7 +136,7 @@ fn nobody_named(seen: &Observations<'_>, idle: f64) -> Finding {
         )
     } else if seen.mostly_full() {
         format!(
-            "Cannot tell which route holds {idle:.1} sessions (mean): the pool is full, so that whoever waits for it goes with \
+            "Cannot tell which route holds {idle:.1} sessions (mean): the pool is full, so that every route that waits for it goes with \
              them as well. Fewer users, or a larger pool, would tell."
         )
     } else {

@@ -54,7 +54,7 @@ fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holde
     };
     let title = format!("{} {does}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
     let title = if finding.title.ends_with(ENDED_BY_SERVER) { format!("{title} {ENDED_BY_SERVER}") } else { title };
-    // Of what outlives its request, nothing is said by what is in flight.
+    // Requests in flight tell nothing of a hold that outlives its request.
     let evidence = finding.evidence.iter().filter(|it| !it.text.starts_with(PER_REQUEST_IN_FLIGHT)).cloned().collect();
     Finding { title, evidence, pattern: None, pattern_confidence: None, fix: fix.to_owned(), ..finding }
 }
@@ -76,7 +76,7 @@ fn waits_for_client(seen: &Observations<'_>, hold: &RouteHold) -> bool {
     mine_s > 0.5 * hold.idle_s
 }
 
-/// What is done after the response is done without the request's session.
+/// Advice on a hold that outlives its response.
 const AFTERWARDS: &str = "Commit or roll back before the response is sent, in every branch: a connection that is given back with its \
                           transaction open keeps it open. A task that goes on takes a session of its own, for its statements alone.";
 
@@ -104,10 +104,15 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     // Most of them are sessions of one process.
     let process = process.filter(|(_, seconds)| *seconds >= MOSTLY * none_s).map(|(process, _)| process);
     let whose = match process {
-        Some(SessionProcess { pid, name, serves_target: false }) => {
+        Some(SessionProcess { pid, name, serves_target: false }) if seen.any_serves() => {
             format!("They are of process {pid} (`{name}`), which does not serve the target.")
         }
-        Some(SessionProcess { pid, name, serves_target: true }) => {
+        Some(SessionProcess { pid, name, .. }) if !seen.any_serves() => {
+            format!(
+                "They are of process {pid} (`{name}`): likely a job, another application, or a task that a response leaves behind."
+            )
+        }
+        Some(SessionProcess { pid, name, .. }) => {
             format!(
                 "They are of process {pid} (`{name}`), which serves the target: likely a job in it, or a task that a response leaves behind."
             )
@@ -293,7 +298,7 @@ fn cross_checked(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) ->
     }
 }
 
-/// Where a hold ends with its response, the regression should name its route as well.
+/// The regression should name the route as well if the hold ends with its response.
 const REGRESSION_DISAGREES: &str = "the regression of idle sessions on requests in flight does not name this route: its \
                                     transactions begin with it, and do not end with it, or too few were seen";
 

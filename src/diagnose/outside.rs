@@ -3,7 +3,7 @@
 
 use super::attribute::{RouteHold, attribute};
 use super::observations::Observations;
-use super::regression::AttributionInput;
+use super::regression::{AttributionInput, Basis};
 use super::timeline::{LoadTimeline, TimelineRow};
 use super::titles::{percent, seconds};
 use super::{Finding, FindingKind};
@@ -28,8 +28,9 @@ fn outside(row: &TimelineRow) -> f64 {
 pub(super) fn kept(seen: &Observations<'_>) -> Option<Finding> {
     let capacity = seen.case.capacity().map(f64::from)?;
     let rows: Vec<TimelineRow> = seen.timeline.rows.iter().filter(|row| row.outside.is_some()).cloned().collect();
-    let timeline = LoadTimeline { routes: seen.timeline.routes.clone(), rows };
     let is_full = |row: &TimelineRow| outside(row) + row.idle() + f64::from(row.activity.active) >= NEARLY * capacity;
+    let rows = rows.into_iter().map(|row| TimelineRow { saturated: row.saturated || is_full(&row), ..row }).collect();
+    let timeline = LoadTimeline { routes: seen.timeline.routes.clone(), rows };
     let full = timeline.mean(|row| f64::from(u8::from(is_full(row))))?;
     let mean = timeline.mean(outside)?;
     if timeline.rows.len() < FEWEST || full < FULL || mean < (OUTSIDE * capacity).max(1.0) {
@@ -43,7 +44,9 @@ pub(super) fn kept(seen: &Observations<'_>) -> Option<Finding> {
         attribution.as_ref().is_some_and(|it| it.confused.iter().any(|(holder, _)| *holder == hold.route))
     };
     let first = attribution.as_ref().and_then(|it| it.holders.first());
-    let holder = first.filter(|hold| !hold.like_constant && !confused(hold));
+    // In a full pool requests that wait go with what is out as well.
+    let is_basis_full = attribution.as_ref().is_some_and(|it| it.basis == Basis::Full);
+    let holder = first.filter(|hold| !is_basis_full && !hold.like_constant && !confused(hold));
     let (from_s, to_s) = seen.steady_s();
     let each =
         holder.and_then(|it| it.held_s).map_or_else(String::new, |it| format!(", {} per request", seconds(it.value)));
@@ -60,7 +63,7 @@ pub(super) fn kept(seen: &Observations<'_>) -> Option<Finding> {
         ),
     };
     let (kind, sure) =
-        if holder.is_some() { (FindingKind::HeldSession, 0.8) } else { (FindingKind::PoolExhausted, 0.8) };
+        if holder.is_some() { (FindingKind::HeldSession, 0.75) } else { (FindingKind::PoolExhausted, 0.8) };
     let finding = Finding {
         route: holder.map(|it| it.route.clone()),
         held_s_per_request: holder.and_then(|it| it.held_s),

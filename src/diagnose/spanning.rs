@@ -18,6 +18,9 @@ const NAMED_FROM: f64 = 0.9;
 /// The same of a route that might be meant instead.
 const INSTEAD_FROM: f64 = 0.75;
 
+/// Transactions that end no further apart than this are one observation.
+const TOGETHER_S: f64 = 0.05;
+
 /// Fewer transactions than this, by weight as many of equal ones, tell nothing.
 const FEWEST: f64 = 4.0;
 
@@ -28,6 +31,7 @@ pub(super) struct WholeTransaction {
     pub(super) spanning: Vec<Spanning>,
     /// False of one that goes on.
     pub(super) has_ended: bool,
+    pub(super) ended_s: f64,
     /// Session seconds that it was idle, of all that it stands for.
     pub(super) idle_s: f64,
 }
@@ -60,8 +64,8 @@ pub(super) struct BySpanning {
 /// Compares the transactions with the requests of each route; `None` where there are too few.
 pub(super) fn compare(transactions: &[WholeTransaction], routes: usize) -> Option<BySpanning> {
     let ended = || transactions.iter().filter(|it| it.has_ended);
-    let (idle_s, count) = weight(ended());
-    let (all_s, all) = weight(transactions.iter());
+    let (idle_s, count) = weight(ended().collect());
+    let (all_s, all) = weight(transactions.iter().collect());
     if all < FEWEST {
         return None;
     }
@@ -101,10 +105,13 @@ pub(super) fn compare(transactions: &[WholeTransaction], routes: usize) -> Optio
     })
 }
 
-/// Idle seconds, and as many transactions of equal weight as would tell as much (Kish 1965).
-fn weight<'a>(transactions: impl Iterator<Item = &'a WholeTransaction>) -> (f64, f64) {
-    let (sum, squares) =
-        transactions.fold((0.0, 0.0), |(sum, squares), it| (sum + it.idle_s, squares + it.idle_s * it.idle_s));
+/// Idle seconds, and as many independent transactions of equal weight as would tell as much (Kish 1965). Those that end together are one:
+/// in a full pool whose holds last equally long, sessions march in step.
+fn weight(mut transactions: Vec<&WholeTransaction>) -> (f64, f64) {
+    transactions.sort_by(|a, b| a.ended_s.total_cmp(&b.ended_s));
+    let together = transactions.chunk_by(|a, b| b.ended_s - a.ended_s <= TOGETHER_S);
+    let seconds = together.map(|chunk| chunk.iter().map(|it| it.idle_s).sum::<f64>());
+    let (sum, squares) = seconds.fold((0.0, 0.0), |(sum, squares), it| (sum + it, squares + it * it));
     (sum, if squares > 0.0 { sum * sum / squares } else { 0.0 })
 }
 
@@ -129,13 +136,19 @@ mod tests {
             throughout: *requests,
             expected: Some(*expected),
         };
-        WholeTransaction { spanning: spanning.iter().map(of).collect(), has_ended: true, idle_s }
+        WholeTransaction { spanning: spanning.iter().map(of).collect(), has_ended: true, ended_s: 0.0, idle_s }
+    }
+
+    /// The same, one after the other.
+    fn in_turn(transactions: impl IntoIterator<Item = WholeTransaction>) -> Vec<WholeTransaction> {
+        let at = |(index, it): (usize, WholeTransaction)| WholeTransaction { ended_s: index as f64, ..it };
+        transactions.into_iter().enumerate().map(at).collect()
     }
 
     #[test]
     fn the_route_whose_requests_go_with_all_transactions_is_named_and_one_that_waits_is_not() {
         let of = |index: u32| transaction(&[(1, 0.3), (u32::from(index.is_multiple_of(2)), 0.4), (0, 0.1)], 0.8);
-        let all: Vec<WholeTransaction> = (0..30).map(of).collect();
+        let all = in_turn((0..30).map(of));
         let found = compare(&all, 3).expect("enough");
         assert_eq!(found.named.map(|it| it.route), Some(0), "{found:?}");
         assert!((found.routes[1].share - 0.5).abs() < 0.01 && found.routes[2].share < 0.01, "{found:?}");
@@ -143,22 +156,27 @@ mod tests {
 
     #[test]
     fn nobody_is_named_by_requests_that_are_always_there_or_by_two_that_go_together() {
-        let always: Vec<WholeTransaction> = (0..40).map(|_| transaction(&[(3, 9.0), (0, 0.0)], 0.8)).collect();
+        let always = in_turn((0..40).map(|_| transaction(&[(3, 9.0), (0, 0.0)], 0.8)));
         assert_eq!(compare(&always, 2).expect("enough").named, None);
-        let together: Vec<WholeTransaction> = (0..40).map(|_| transaction(&[(1, 0.2), (1, 0.2)], 0.8)).collect();
+        let together = in_turn((0..40).map(|_| transaction(&[(1, 0.2), (1, 0.2)], 0.8)));
         let found = compare(&together, 2).expect("enough");
         assert_eq!((found.named, found.ambiguous), (None, vec![0, 1]));
         assert_eq!(compare(&together[..3], 2), None, "too few");
-        let one_and_many: Vec<WholeTransaction> =
-            (0..40).map(|index| transaction(&[(1, 0.2)], if index == 0 { 90.0 } else { 0.01 })).collect();
+        let one_and_many = in_turn((0..40).map(|index| transaction(&[(1, 0.2)], if index == 0 { 90.0 } else { 0.01 })));
         assert_eq!(compare(&one_and_many, 1), None, "one of them is nearly all");
     }
 
     #[test]
     fn what_goes_on_names_nobody_and_refutes_who_was_not_there_throughout() {
         let goes_on = WholeTransaction { has_ended: false, ..transaction(&[(1, 0.1), (0, 0.1)], 5.0) };
-        let found = compare(&vec![goes_on; 8], 2).expect("enough");
+        let found = compare(&in_turn(vec![goes_on; 8]), 2).expect("enough");
         assert_eq!((found.named, found.routes.iter().map(|it| it.throughout).collect()), (None, vec![1.0, 0.0]));
+    }
+
+    #[test]
+    fn transactions_that_end_together_are_one_observation() {
+        let step = |index: u32| WholeTransaction { ended_s: f64::from(index / 10), ..transaction(&[(1, 0.2)], 0.8) };
+        assert_eq!(compare(&(0..30).map(step).collect::<Vec<_>>(), 1), None, "three steps are too few");
     }
 
     #[test]
@@ -166,7 +184,7 @@ mod tests {
         let of = |index: u32| {
             transaction(&[(u32::from(index.is_multiple_of(2)), 0.3), (u32::from(!index.is_multiple_of(2)), 0.3)], 0.8)
         };
-        let found = compare(&(0..40).map(of).collect::<Vec<_>>(), 2).expect("enough");
+        let found = compare(&in_turn((0..40).map(of)), 2).expect("enough");
         assert_eq!((found.named, found.ambiguous), (None, Vec::new()));
     }
 }

@@ -154,6 +154,12 @@ impl SessionRow {
         self.state == SessionState::Active && self.wait_event.as_ref().is_some_and(|wait| wait.kind == "Client")
     }
 
+    /// The client's port on this machine; `None` of a client elsewhere, or over a socket.
+    pub(super) fn local_port(&self) -> Option<u16> {
+        let address = self.client.as_deref()?.parse::<std::net::IpAddr>().ok()?;
+        self.client_port.filter(|_| address.is_loopback())
+    }
+
     /// False outside a transaction, and in an aborted one, which hides it.
     pub fn has_transaction(&self) -> bool {
         self.xact_start.is_some()
@@ -184,7 +190,7 @@ pub struct ActivityPoll {
     pub(super) asked: Instant,
     pub(super) answered: Instant,
     /// Client sessions of our database, and those of them that are idle.
-    pub(super) sessions: u32,
+    pub sessions: u32,
     pub(super) idle: u32,
     pub(super) other_database: u32,
     pub(super) replication: u32,

@@ -14,7 +14,7 @@ pub(super) struct Located {
     pub(super) error_s: f64,
 }
 
-/// What the monitor knows of the server's clock and of the load.
+/// The monitor's knowledge of the server's clock and of the load.
 pub(super) trait Surroundings {
     /// A time of the server on the record's clock.
     fn locate(&self, time: ServerTime) -> Located;

@@ -133,7 +133,7 @@ impl Transactions {
                 last_seen_s: now_s,
                 statements: Vec::new(),
                 application_name: row.application_name.clone(),
-                client_port: row.client_port,
+                client_port: row.local_port(),
             };
             transaction.take(row, true, now_s, half_s);
             self.open.insert(key, transaction);
@@ -271,6 +271,7 @@ mod tests {
             query_start: Some(server(changed_s)),
             state_change: Some(server(changed_s)),
             statement: statement.map(str::to_owned),
+            client: Some("127.0.0.1".to_owned()),
             client_port: Some(4711),
             ..SessionRow::default()
         }

@@ -235,6 +235,6 @@ pub struct ScanTurn {
     /// Increase of the server's counter from its beginning to its end, the turn before it included as far as that
     /// was reported late; `None` when it does not count.
     pub counted_s: Option<f64>,
-    /// Sessions left in a transaction; `None` when a request was not answered, and the rest was too short to tell.
+    /// Sessions left in a transaction; `None` when a request was not answered in time, or the cool-down after a hang-up was too short to know.
     pub left_behind: Option<u64>,
 }

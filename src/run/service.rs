@@ -141,7 +141,8 @@ impl RunningTarget for RunningService<'_> {
     }
 
     async fn restart(&mut self, stop: &CancellationToken) -> Result<bool, RunError> {
-        if !self.service.is_ours() {
+        // A login may be gone with the service that gave it.
+        if !self.service.is_ours() || !self.access.credentials.is_empty() {
             return Ok(false);
         }
         std::mem::take(&mut self.service).stop().await;

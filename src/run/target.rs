@@ -174,10 +174,11 @@ async fn kept(running: &mut impl RunningTarget, mut orders: RestartOrders, stop:
             error = running.died() => return error,
             Some(done) = orders.recv() => done,
         };
-        match running.restart(stop).await {
-            // Who asked may have been interrupted.
-            Ok(restarted) => drop(done.send(restarted)),
-            Err(error) => return error,
-        }
+        let restarted = running.restart(stop).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the service could not be started anew");
+            false
+        });
+        // Who asked may have been interrupted.
+        let _unheard = done.send(restarted);
     }
 }

@@ -29,9 +29,9 @@ pub enum SessionActivity {
 }
 
 impl Turn {
-    /// True if a client left before its answer: it was told to, or had waited for too long.
-    pub fn has_clients_that_left(&self) -> bool {
-        self.kind == TurnKind::HangUp || self.batches.iter().any(|batch| batch.unanswered > 0)
+    /// True if a request had no answer in time.
+    pub fn is_unanswered(&self) -> bool {
+        self.batches.iter().any(|batch| batch.unanswered > 0)
     }
 }
 
@@ -46,6 +46,8 @@ impl SessionActivity {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionPoll {
     pub at_s: f64,
+    /// Client sessions of the service, idle ones included.
+    pub open: u32,
     pub sessions: Vec<SessionObservation>,
 }
 
@@ -59,7 +61,7 @@ pub struct Batch {
     pub failures: u32,
     /// Those of them without an answer in time.
     pub unanswered: u32,
-    /// Requests whose clients left before the answer had come, as they were told to; they are no failures.
+    /// Requests whose clients left on purpose before the answer had come; they do not count as failures.
     pub hung_up: u32,
     /// Their response times, added up.
     pub response_s: f64,
@@ -99,12 +101,13 @@ pub struct ServiceBreak {
     pub route: usize,
     /// Requests of it that had been answered since the service was started, as far as that is known.
     pub answered: u32,
-    /// True if no session was in a transaction then, or at work.
-    pub outside_transactions: bool,
+    /// True if the pool's connections were lost outside a transaction: as many sessions were open as requests of it had been answered, and
+    /// as the pool has, and not one was in a transaction or at work, while others' requests waited.
+    pub has_taken_the_pool: bool,
     pub recovery: Recovery,
 }
 
-/// How a scan went on after a service had stopped answering.
+/// Continuation of a scan after the service had stopped answering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// It was started anew.

@@ -90,8 +90,9 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
 
 /// Names the routes after which the service answered nothing any more, and says so of those that were not measured for their sake.
 fn with_breaks(scanned: &ScanInput<'_>, routes: &mut [ScanRoute]) {
-    let leaking: Vec<String> =
-        routes.iter().filter(|it| it.verdict == ScanVerdict::Leaks).map(|it| it.route.clone()).collect();
+    // What leaks in the hang-up phase leaks when everything else has been measured.
+    let leaks = |it: &&ScanRoute| it.verdict == ScanVerdict::Leaks && it.left_behind.is_some_and(|left| left > 0);
+    let leaking: Vec<String> = routes.iter().filter(leaks).map(|it| it.route.clone()).collect();
     if !leaking.is_empty() {
         let fails = |it: &&mut ScanRoute| it.verdict == ScanVerdict::Unknown && it.failures > 0;
         for other in routes.iter_mut().filter(fails) {
@@ -100,24 +101,32 @@ fn with_breaks(scanned: &ScanInput<'_>, routes: &mut [ScanRoute]) {
         }
     }
     for it in scanned.breaks {
-        let ServiceBreak { route, answered, outside_transactions, recovery } = *it;
+        let ServiceBreak { route, answered, has_taken_the_pool, recovery } = *it;
         let of_pool = scanned.pool_capacity.map_or_else(String::new, |capacity| format!(" (the pool has {capacity})"));
         let after = match recovery {
             Recovery::Restarted => "; the service was started anew",
             Recovery::Waited => "; it answered again after a while",
             Recovery::None => "",
         };
-        let Some(culprit) = routes.get_mut(route).filter(|it| it.verdict != ScanVerdict::Leaks) else { continue };
-        culprit.verdict = if outside_transactions { ScanVerdict::Leaks } else { ScanVerdict::Unknown };
-        culprit.reason = Some(if outside_transactions {
-            format!(
-                "a connection, outside a transaction: after {answered} of its requests the service answered nothing any more, and \
-                 no session was at work{of_pool}{after}. Give each connection back to the pool, in a `finally` or its like"
-            )
-        } else {
-            format!("after {answered} of its requests the service answered nothing any more{after}")
-        });
+        let Some(culprit) = routes.get_mut(route) else { continue };
         let name = culprit.route.clone();
+        let no_more = format!("after {answered} of its requests the service answered nothing any more");
+        match culprit.verdict {
+            ScanVerdict::Leaks => {}
+            // It holds, and so fills the pool.
+            ScanVerdict::Holds => culprit.reason = Some(format!("{no_more}{after}")),
+            _ if has_taken_the_pool => {
+                culprit.verdict = ScanVerdict::Leaks;
+                culprit.reason = Some(format!(
+                    "a connection, outside a transaction: {no_more}, and no session was at work{of_pool}{after}. Give each \
+                     connection back to the pool, in a `finally` or its like"
+                ));
+            }
+            _ => {
+                culprit.verdict = ScanVerdict::Unknown;
+                culprit.reason = Some(format!("{no_more}{after}"));
+            }
+        }
         let others = routes.iter_mut().filter(|it| it.verdict == ScanVerdict::Unknown && it.route != name);
         for other in others.filter(|_| recovery == Recovery::None) {
             other.reason = Some(format!(
@@ -201,10 +210,8 @@ fn one(
     let held = estimate(|it| it.idle_s, other_sessions.idle);
     let beyond_s = estimate(|it| it.beyond_s, other_sessions.beyond);
     let response_s = each(sum(|it| it.batch.response_s));
-    let (by_clients, by_itself): (Vec<_>, Vec<_>) =
-        own.iter().chain(hung_up).partition(|(turn, _)| turn.has_clients_that_left());
-    let of = |turns: &[&(&Turn, &TurnTally)]| turns.iter().filter_map(|it| it.1.left_behind).collect::<Vec<u64>>();
-    let (left, left_by_clients) = (of(&by_itself), of(&by_clients));
+    let of = |turns: &[(&Turn, &TurnTally)]| turns.iter().filter_map(|it| it.1.left_behind).collect::<Vec<u64>>();
+    let (left, left_by_clients) = (of(own), of(hung_up));
     let leaking = |left: &[u64]| left.iter().filter(|left| **left > 0).count() as u64;
     let concurrent_hold = |hold: Option<&MixHold>| {
         hold.and_then(|hold| hold.held_s).map(|it| Estimate { value: it.value, low: it.low, high: it.high })
@@ -327,7 +334,9 @@ fn step_s(session: &ScanSampling) -> f64 {
 fn sampling(scanned: &ScanInput<'_>, other_sessions: Option<&OtherSessionRates>) -> ScanSampling {
     let polls = scanned.polls;
     let from_s = scanned.turns.first().map_or(0.0, |it| it.from_s);
-    let to_s = scanned.turns.last().map_or(0.0, |it| it.cooldown_end_s);
+    // The server's count is of the turns in which clients wait.
+    let waiting = |it: &&Turn| it.kind != TurnKind::HangUp;
+    let to_s = scanned.turns.iter().rev().find(waiting).map_or(0.0, |it| it.cooldown_end_s);
     let lasted_s = polls.first().zip(polls.last()).map(|(first, last)| last.at_s - first.at_s);
     let idle = |poll: &SessionPoll| poll.sessions.iter().filter(|it| it.activity == SessionActivity::Idle).count();
     let before = polls.iter().take_while(|poll| poll.at_s < from_s).last().map_or(0, idle);

@@ -144,7 +144,7 @@ impl Simulation {
                 activity: span.4,
                 statement: (span.4 == SessionActivity::Idle).then(|| Arc::clone(&statement)),
             };
-            polls.push(SessionPoll { at_s, sessions: open.iter().map(session).collect() });
+            polls.push(SessionPoll { at_s, sessions: open.iter().map(session).collect(), ..SessionPoll::default() });
         }
         polls
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::THRESHOLDS;
 use super::observation::{Batch, SessionActivity, SessionObservation, SessionPoll, Turn};
+use crate::record::scan::TurnKind;
 
 /// A transaction cannot begin before its request, but a query's travel may make it seem so: by less than this.
 const TRAVEL_S: f64 = 0.001;
@@ -15,7 +16,7 @@ const TRAVEL_S: f64 = 0.001;
 /// Time after the last answer from which a new transaction belongs to others.
 pub const AFTERMATH_S: f64 = 0.1;
 
-/// What is open so long after a client has left is left behind, whatever the service still did for it.
+/// Time after a client has left from which on an open transaction counts as left behind: until then the service may still be at work for it.
 pub const LEFT_ALONE_S: f64 = 5.0;
 
 /// Two polls further apart have a gap between them, in which nothing is known.
@@ -45,8 +46,8 @@ pub struct BatchTally {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnTally {
     pub batches: Vec<BatchTally>,
-    /// Sessions whose transaction began in it, and that were idle in it at the last poll of the rest; `None` when a client left
-    /// before its answer and some were idle so soon after that the service may still be at it, or nobody polled.
+    /// Sessions whose transaction began in it, and that were idle in it at the last poll of the rest; `None` without polls, when a
+    /// request had no answer in time, or when clients hung up and the service may still be at work for them.
     pub left_behind: Option<u64>,
     /// True if there is a gap between polls: then it says nothing.
     pub has_gap: bool,
@@ -86,12 +87,18 @@ fn one(polls: &[SessionPoll], turn: &Turn) -> TurnTally {
             }
         }
     }
-    let last = polls[first..end].last().filter(|_| !has_gap);
-    let is_known = |left: &u64| {
-        let rested_s = turn.cooldown_end_s - turn.to_s;
-        !turn.has_clients_that_left() || (*left == 0 && rested_s > 0.0) || rested_s >= LEFT_ALONE_S
+    let last = polls[first..end].last().filter(|_| !has_gap && !turn.is_unanswered());
+    // The service may still be at work for a client that has left.
+    let is_known = |poll: &&SessionPoll| {
+        turn.kind != TurnKind::HangUp || turn.cooldown_end_s - turn.to_s >= LEFT_ALONE_S || !is_at_work(poll, turn)
     };
-    TurnTally { left_behind: last.map(|poll| left_behind(poll, turn)).filter(is_known), batches, has_gap }
+    TurnTally { left_behind: last.filter(is_known).map(|poll| left_behind(poll, turn)), batches, has_gap }
+}
+
+/// True if a session is in a transaction which began in the turn, whatever it does.
+#[must_use]
+pub fn is_at_work(poll: &SessionPoll, turn: &Turn) -> bool {
+    poll.sessions.iter().any(|it| batch_of(turn, it.began_s).is_some())
 }
 
 fn empty(turn: &Turn, index: usize) -> BatchTally {
@@ -139,7 +146,6 @@ impl BatchTally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::scan::TurnKind;
 
     fn turn(batches: &[(f64, f64)], rested_s: f64) -> Turn {
         let batch =
@@ -174,7 +180,7 @@ mod tests {
         std::iter::successors(Some(0), |n| Some(n + 1))
             .map(at)
             .take_while(|at_s| *at_s < to_s)
-            .map(|at_s| SessionPoll { at_s, sessions: sessions(at_s) })
+            .map(|at_s| SessionPoll { at_s, sessions: sessions(at_s), ..SessionPoll::default() })
             .collect()
     }
 
@@ -204,9 +210,11 @@ mod tests {
         let mut turn = turn(&[(1.0, 1.2)], 2.0);
         assert_eq!(tally(&polls, std::slice::from_ref(&turn))[0].left_behind, Some(1));
         turn.batches[0].unanswered = 1;
-        assert_eq!(tally(&polls, std::slice::from_ref(&turn))[0].left_behind, None, "the service may still be at it");
+        assert_eq!(tally(&polls, std::slice::from_ref(&turn))[0].left_behind, None, "it may still be at work");
+        let soon = Turn { kind: TurnKind::HangUp, batches: vec![Batch { unanswered: 0, ..turn.batches[0] }], ..turn };
+        assert_eq!(tally(&polls, std::slice::from_ref(&soon))[0].left_behind, None, "and so it may after a hang-up");
         let polls = self::polls(8.0, &[(1, 1.01, 1.02, 9.0), (2, 1.01, 1.02, 1.6)]);
-        let much_later = Turn { cooldown_end_s: 1.2 + LEFT_ALONE_S, ..turn };
+        let much_later = Turn { cooldown_end_s: 1.2 + LEFT_ALONE_S, ..soon };
         assert_eq!(tally(&polls, &[much_later])[0].left_behind, Some(1));
     }
 

@@ -12,7 +12,7 @@ use super::request_log::{RequestLog, TransactionTimes};
 use crate::record::{Presence, Spanning};
 use crate::scenario::Balance;
 
-/// What would be so by chance is looked up at so many times before, so far apart.
+/// Number of earlier times, and their distance, at which requests are looked up to estimate what chance would give.
 const SHIFTS: u32 = 12;
 const SHIFT: Duration = Duration::from_millis(400);
 

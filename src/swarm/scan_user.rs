@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rand::RngExt;
 use tokio_util::sync::CancellationToken;
@@ -51,10 +52,50 @@ impl ScanUser {
     /// session) is asked for at the first time, and anew after a failure.
     pub async fn ask(&mut self, route: usize, stop: &CancellationToken) -> Option<FinishedRequest> {
         let shared = Arc::clone(&self.shared);
-        let class = &shared.classes[0];
         if let Some(asked) = self.open_session(&shared, route, stop).await {
             return Some(asked);
         }
+        let task = self.prepare(&shared, route, stop).await?;
+        self.send(&shared, task, stop).await
+    }
+
+    /// The same, but leaves after so long, answered or not: then it is [`RequestStatus::CutOff`]. What must come before it is waited for.
+    pub async fn ask_and_leave(
+        &mut self,
+        route: usize,
+        stop: &CancellationToken,
+        after: Duration,
+    ) -> Option<FinishedRequest> {
+        let shared = Arc::clone(&self.shared);
+        let task = match shared.classes[0].task_that_opens(route) {
+            Some(task) => {
+                self.user.forget_sessions();
+                task
+            }
+            None => self.prepare(&shared, route, stop).await?,
+        };
+        let (leave, timer) = (stop.child_token(), stop.child_token());
+        let _ends = timer.clone().drop_guard();
+        tokio::spawn({
+            let leave = leave.clone();
+            async move {
+                if timer.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
+                    leave.cancel();
+                }
+            }
+        });
+        self.send(&shared, task, &leave).await
+    }
+
+    /// Nothing of what was prepared is there any more, as the service was started anew.
+    pub fn begin_anew(&mut self) {
+        self.prepared.clear();
+        self.user.forget_sessions();
+    }
+
+    /// Asks for what must come before, and gives the task that asks for the route.
+    async fn prepare(&mut self, shared: &Shared, route: usize, stop: &CancellationToken) -> Option<usize> {
+        let class = &shared.classes[0];
         let tasks = class.tasks_of(route);
         let total: u32 = tasks.iter().map(|(_, weight)| weight).sum();
         let mut left = if total > 0 { self.user.random().random_range(0..total) } else { 0 };
@@ -67,16 +108,20 @@ impl ScanUser {
         if !self.prepared.contains(&task) {
             let mut all_good = true;
             for before in class.before(task) {
-                all_good &= self.go(&shared, *before, stop).await?.status == RequestStatus::Succeeded;
+                all_good &= self.go(shared, *before, stop).await?.status == RequestStatus::Succeeded;
             }
             if all_good {
                 self.prepared.insert(task);
             }
         }
-        if self.user.needs_session(&shared, task) {
-            self.go(&shared, task, stop).await?;
+        if self.user.needs_session(shared, task) {
+            self.go(shared, task, stop).await?;
         }
-        let asked = self.go(&shared, task, stop).await?;
+        Some(task)
+    }
+
+    async fn send(&mut self, shared: &Shared, task: usize, stop: &CancellationToken) -> Option<FinishedRequest> {
+        let asked = self.go(shared, task, stop).await?;
         if asked.status != RequestStatus::Succeeded {
             // What was captured may be used up.
             self.prepared.remove(&task);

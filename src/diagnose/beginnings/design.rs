@@ -92,8 +92,7 @@ impl Design {
         self.maximized(&self.cases.iter().map(kept).collect::<Vec<_>>(), &used)
     }
 
-    /// The log-likelihood where hardly anything begins by itself: of each beginning, so much as the moments around it would make of
-    /// [`BY_ITSELF`].
+    /// Log-likelihood without the constant: instead, each beginning gets [`BY_ITSELF`] of the mean intensity around it.
     pub(super) fn likelihood_without_constant(&self, groups: &[Group]) -> f64 {
         let used = self.used(groups);
         let mut impossible = 0.0;

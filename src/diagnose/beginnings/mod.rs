@@ -7,8 +7,8 @@
 //! design: Maclure 1991; Langholz and Goldstein 1996), so that a rate that changes over minutes, as of a pool that fills up,
 //! tells nothing and distorts nothing. The maximum is found by a minorize–maximize iteration, which never makes it worse.
 //!
-//! Where a hold ends with its response, a request that was in flight at the beginning ends with the transaction: such requests are a
-//! column of their own, compared with the same span of time shortly before. It may be zero, as of a task that goes on.
+//! If a hold ends with its response, a request that was in flight at the beginning ends with the transaction: such requests are a column
+//! of their own, compared with the same span of time shortly before. Its λ may be zero, as of a task that goes on.
 //!
 //! Routes are taken in one by one, as long as each makes the beginnings more likely than chance would. None of it needs a hold
 //! to end with its response, a pool with room, or a loop that turns.
@@ -28,6 +28,9 @@ const NAMED_AT: f64 = 28.0;
 /// The same from which on it is stated that some begin by themselves: the 0.999 quantile of χ² with one degree of freedom. It names
 /// nobody, and two routes of the best have had their chance to explain them.
 pub(super) const STATED_OF_NONE: f64 = 10.8;
+
+/// So much of it the beginnings alone have to add. By chance a route adds less in 24 of 25 cases.
+pub(super) const SPEAKS_FOR: f64 = 10.0;
 
 /// As much less is as good as the best, for who might be meant instead.
 const AS_GOOD: f64 = 12.0;
@@ -139,7 +142,7 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
     }
     let thinned = thinned(beginnings);
     let design = Design::new(&thinned, moments, routes);
-    let selected = select(&design);
+    let selected = with_alibi(select(&design), &thinned, moments, routes);
     let groups: Vec<Group> = selected.iter().map(|(group, _)| *group).collect();
     let fit = design.fit(&groups);
     let parts = assign(&design, &thinned, &groups, &fit.lambda);
@@ -254,6 +257,26 @@ fn select(design: &Design) -> Vec<(Group, f64)> {
     }
 }
 
+/// Without groups for which nothing but the ends of the transactions speaks: answers come together as a loop that stood still goes on,
+/// and a transaction of somebody else may end with them.
+fn with_alibi(
+    selected: Vec<(Group, f64)>,
+    beginnings: &[Beginning],
+    moments: &[Moment],
+    routes: usize,
+) -> Vec<(Group, f64)> {
+    let plain = |it: &Beginning| Beginning { spanning: Vec::new(), ..it.clone() };
+    let beginnings: Vec<Beginning> = beginnings.iter().map(plain).collect();
+    let design = Design::new(&beginnings, moments, routes);
+    let all: Vec<Group> = selected.iter().map(|(group, _)| *group).collect();
+    let likelihood = design.fit(&all).likelihood;
+    let speaks_for = |group: Group| {
+        let others: Vec<Group> = all.iter().copied().filter(|it| *it != group).collect();
+        2.0 * (likelihood - design.fit(&others).likelihood) >= SPEAKS_FOR
+    };
+    selected.into_iter().filter(|(group, _)| speaks_for(*group)).collect()
+}
+
 /// The group's share of the idle seconds. Its interval is that of the assignment: each beginning is one route's, and only the
 /// probability of it is known.
 fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64) -> HoldInterval {
@@ -268,11 +291,12 @@ fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64) -> HoldInterval 
     HoldInterval { value, low: (value - half).max(0.0), high: (value + half).min(1.0) }
 }
 
-/// Loss of likelihood when every beginning must be of a request in flight of those that are named, or of two more routes, or of a task
-/// of the named ones. More routes than that, of which none has a share that shows, are no explanation.
+/// Loss of likelihood when every beginning must be of the named groups, or of requests in flight of two more routes. More routes than
+/// that, of which none stands out, are no explanation.
 fn none_strength(design: &Design, named: &[Group], likelihood: f64) -> f64 {
     let mut groups: Vec<Group> = named.to_vec();
-    let mut best = f64::NEG_INFINITY;
+    let of_named = || design.likelihood_without_constant(named);
+    let mut best = if named.is_empty() { f64::NEG_INFINITY } else { of_named() };
     for _ in 0..2 {
         let left = (0..design.routes).map(|route| (route, Role::During)).filter(|group| !groups.contains(group));
         let with = |group| (group, design.likelihood_without_constant(&[groups.as_slice(), &[group]].concat()));

@@ -20,14 +20,15 @@ pub(in crate::diagnose) struct BegunHolds {
 }
 
 impl BegunHolds {
-    /// True if most of it is begun by no request, clearly, or belongs to a process that does not serve the target.
-    pub(super) fn is_of_others(&self) -> bool {
+    /// True if most of it is begun by no request, clearly, or belongs to a process that does not serve the target, where `any_serves`.
+    pub(super) fn is_of_others(&self, any_serves: bool) -> bool {
         let found = &self.found;
         let all_s: f64 =
             found.none_statements.iter().chain(found.routes.iter().flat_map(|it| &it.statements)).map(|it| it.1).sum();
         let elsewhere = |(place, _): &&(usize, f64)| !self.processes[*place].serves_target;
         let elsewhere_s: f64 = found.none_processes.iter().filter(elsewhere).map(|it| it.1).sum();
-        elsewhere_s > MOSTLY * all_s || (found.none_strength >= STATED_OF_NONE && found.begun_by_none > MOSTLY)
+        (any_serves && elsewhere_s > MOSTLY * all_s)
+            || (found.none_strength >= STATED_OF_NONE && found.begun_by_none > MOSTLY)
     }
 }
 
@@ -97,6 +98,16 @@ impl Observations<'_> {
         taken.filter(move |it| {
             (0.0..until_s).contains(&it.began_s) && (which == Which::All || is_leaked(it) == (which == Which::Leaked))
         })
+    }
+
+    /// True if a session is of a process that serves the target: behind a proxy or a pooler none is.
+    pub(in crate::diagnose) fn any_serves(&self) -> bool {
+        self.transactions(Which::All).any(|it| it.process.as_ref().is_some_and(|process| process.serves_target))
+    }
+
+    /// True if a transaction outlived every request.
+    pub(super) fn any_outlives(&self) -> bool {
+        self.transactions(Which::Leaked).next().is_some()
     }
 
     /// Sessions at the mean that are idle in transactions which are idle for long; `None` of records without transactions.

@@ -103,8 +103,10 @@ impl<'a> Observations<'a> {
         seen.beside_polls(Self::earlier_at, |row| &mut row.earlier);
         seen.leaks = seen.leaks();
         seen.leaks_begun = seen.begun(Which::Leaked);
-        let all = || seen.begun(Which::All).filter(|_| !seen.leaks.is_empty());
-        let of_others = |it: &BegunHolds| it.is_of_others();
+        let any_serves = seen.any_serves();
+        // Where none outlives every request, there are too many of them for the requests in flight.
+        let all = || seen.begun(Which::All).filter(|_| !seen.leaks.is_empty() && !seen.any_outlives());
+        let of_others = |it: &BegunHolds| it.is_of_others(any_serves);
         if seen.leaks_begun.as_ref().map_or_else(|| all().as_ref().is_some_and(of_others), of_others) {
             // A job or a neighbour takes longer than any request: no request has left that behind.
             (seen.leaks, seen.leaks_begun, seen.has_leaks) = (Vec::new(), None, false);

@@ -25,6 +25,7 @@ impl Observations<'_> {
         Some(WholeTransaction {
             spanning: self.spanning(it)?,
             has_ended: !it.still_open,
+            ended_s: it.ended_s,
             idle_s: it.weight * it.idle_s,
         })
     }

@@ -22,6 +22,8 @@ struct Taken {
     /// When the transactions of the last poll began, by process: an aborted one hides that, and a statement that fails in it
     /// makes it look younger.
     began_s: HashMap<i32, f64>,
+    /// Since when sessions have waited for their clients in the statement that they run, by process: the server tells when that began.
+    waits_since_s: HashMap<i32, f64>,
 }
 
 impl PollLog {
@@ -64,11 +66,14 @@ impl PollLog {
         let at_s = self.at_s(seen.at());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut taken.began_s);
+        let waited = std::mem::take(&mut taken.waits_since_s);
         let statements = &mut taken.statements;
-        let one = |row| session(seen, row, at_s, &before, statements);
+        let one = |row| session(seen, row, at_s, (&before, &waited), statements);
         let sessions: Vec<SessionObservation> = seen.rows.iter().filter_map(one).collect();
         taken.began_s = sessions.iter().map(|it| (it.pid, it.began_s)).collect();
-        taken.polls.push(SessionPoll { at_s, sessions });
+        let waiting = sessions.iter().filter(|it| it.activity == SessionActivity::WaitsForClient);
+        taken.waits_since_s = waiting.map(|it| (it.pid, it.since_s)).collect();
+        taken.polls.push(SessionPoll { at_s, open: seen.sessions, sessions });
     }
 }
 
@@ -76,7 +81,7 @@ fn session(
     seen: &ActivityPoll,
     row: &SessionRow,
     at_s: f64,
-    before: &HashMap<i32, f64>,
+    (before, waited): (&HashMap<i32, f64>, &HashMap<i32, f64>),
     statements: &mut StatementTexts,
 ) -> Option<SessionObservation> {
     let activity = match row.state {
@@ -87,6 +92,10 @@ fn session(
         SessionState::Idle | SessionState::Other => return None,
     };
     let state_s = seen.state_s(row)?;
+    let since_s = match activity {
+        SessionActivity::WaitsForClient => waited.get(&row.pid).copied().unwrap_or(at_s),
+        _ => at_s - state_s,
+    };
     let own_s = at_s - seen.transaction_s(row).unwrap_or(state_s);
     let is_aborted = row.state == SessionState::IdleInTransactionAborted || !row.has_transaction();
     let began_s = if is_aborted { before.get(&row.pid).copied().unwrap_or(own_s) } else { own_s };
@@ -94,7 +103,7 @@ fn session(
     Some(SessionObservation {
         pid: row.pid,
         began_s,
-        since_s: at_s - state_s,
+        since_s,
         activity,
         statement: held.map(|text| statements.once(text)),
     })

@@ -28,7 +28,7 @@ use crate::scan::THRESHOLDS;
 use crate::scan::design;
 use crate::scan::observation::{Batch, ConcurrentPhase, ServiceBreak, Turn};
 use crate::scan::report::{self, ScanInput};
-use crate::scan::tally::{LEFT_ALONE_S, left_behind};
+use crate::scan::tally::{LEFT_ALONE_S, is_at_work, left_behind};
 use crate::swarm::{Clock, RequestStatus, ScanUser};
 
 /// Users of a batch begin within this time, so that they neither march in step with one another nor with the polls.
@@ -164,6 +164,8 @@ impl<'a> ScanScheduler<'a> {
             self.pause(COOLDOWN).await?;
         }
         if plan.hang_up {
+            // What the server counted meanwhile is no turn's.
+            state.counters = self.counters().await?;
             self.hang_up_phase(state).await?;
         }
         Ok(())
@@ -197,16 +199,7 @@ impl<'a> ScanScheduler<'a> {
         let mut batch = Batch { from_s: self.now_s(), ..Batch::default() };
         for part in LEAVE_AFTER {
             let Some(mut user) = state.users.pop() else { break };
-            let leave = self.arm.stop.child_token();
-            let timer = tokio::spawn({
-                let leave = leave.clone();
-                async move {
-                    tokio::time::sleep(response.mul_f64(part)).await;
-                    leave.cancel();
-                }
-            });
-            let asked = user.ask(route, &leave).await;
-            timer.abort();
+            let asked = user.ask_and_leave(route, self.arm.stop, response.mul_f64(part)).await;
             state.users.insert(0, user);
             if self.arm.stop.is_cancelled() {
                 return Err(Stopped);
@@ -271,14 +264,23 @@ impl<'a> ScanScheduler<'a> {
         {
             state.leaking.insert(route);
             // What it left behind is in the way of the others.
-            if self.arm.stop.run_until_cancelled(self.target.restarts.restart()).await.ok_or(Stopped)? {
+            if self.restarted(state).await {
                 state.since_start = state.done.turns.len();
             } else {
                 state.is_disturbed = true;
             }
-            return Ok(());
+            return if self.arm.stop.is_cancelled() { Err(Halt::Stopped) } else { Ok(()) };
         }
         self.look_for_break(state).await
+    }
+
+    /// Starts the service anew, where that is possible; its users know nothing of it any more.
+    async fn restarted(&self, state: &mut SchedulerState) -> bool {
+        let restarted = self.target.restarts.restart().await;
+        if restarted {
+            state.users.iter_mut().for_each(ScanUser::begin_anew);
+        }
+        restarted
     }
 
     /// One turn and its rest; whether sessions were left behind.
@@ -309,7 +311,8 @@ impl<'a> ScanScheduler<'a> {
     ) -> Result<bool, Halt> {
         let to_s = batches.iter().map(|batch| batch.to_s).fold(from_s, f64::max);
         let turn = Turn { route, round, kind, from_s, to_s, cooldown_end_s: to_s, batches, counted_s: None };
-        let left = self.cool_down(&turn).await?;
+        let response = route.and_then(|route| response(&state.done.turns, route));
+        let left = self.cool_down(&turn, response.unwrap_or_default().as_secs_f64()).await?;
         let counters = self.counters().await?;
         let before = std::mem::replace(&mut state.counters, counters);
         let counted_s = counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
@@ -366,14 +369,17 @@ impl<'a> ScanScheduler<'a> {
     }
 
     /// Rests until no session of this turn is in a transaction, or is known to stay there; whether any does.
-    async fn cool_down(&self, turn: &Turn) -> Result<bool, Stopped> {
+    async fn cool_down(&self, turn: &Turn, slowest_s: f64) -> Result<bool, Stopped> {
         self.pause(COOLDOWN).await?;
         // What a client did not wait for goes on for a while.
-        let patience_s = if turn.has_clients_that_left() { LEFT_ALONE_S } else { THRESHOLDS.left_behind_after_s };
+        let hung_up = turn.kind == TurnKind::HangUp;
+        let patience_s = if hung_up { LEFT_ALONE_S.max(2.0 * slowest_s) } else { THRESHOLDS.left_behind_after_s };
         loop {
             // As many polls as a rest needs: the last one decides.
             let left = self.polls.latest_since(turn.to_s, |poll| left_behind(poll, turn)).unwrap_or(0);
-            if left == 0 || self.now_s() - turn.to_s > patience_s {
+            let at_work = || self.polls.latest_since(turn.to_s, |poll| is_at_work(poll, turn)).unwrap_or(true);
+            let is_over = left == 0 && !(hung_up && at_work());
+            if is_over || self.now_s() - turn.to_s > patience_s {
                 return Ok(left > 0);
             }
             self.pause(COOLDOWN_POLL).await?;

@@ -43,11 +43,12 @@ pub(super) struct ServiceLog {
 }
 
 impl LogFile {
-    /// A new log at `path`, in which the secrets are redacted.
+    /// A log at `path`, in which the secrets are redacted; what a command has written there before is kept.
     pub(super) fn create(path: &Path, secrets: &[String]) -> io::Result<Self> {
-        let file = File::create(path)?;
+        let file = File::options().create(true).append(true).open(path)?;
+        let size = file.metadata()?.len();
         let secrets = Redactor::of(secrets);
-        Ok(Self { path: path.to_owned(), file, size: 0, secrets, held: Vec::new(), last: Arc::default() })
+        Ok(Self { path: path.to_owned(), file, size, secrets, held: Vec::new(), last: Arc::default() })
     }
 
     /// Takes everything that comes through `pipe`, on a thread of its own, until the last writer has closed it.
