@@ -22,7 +22,7 @@ use crate::scan::traffic::Traffic;
 use crate::scenario::service::BaseUrl;
 use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
 use crate::swarm::fleet::Fleet;
-use crate::swarm::{self, Clock, Identity, LoadPlan, Swarm, SwarmError};
+use crate::swarm::{self, Clock, Identity, LoadPlan, LoginCredentials, Swarm, SwarmError};
 use crate::units::{Rate, Span};
 
 /// A session that is idle reports to the server's statistics at its next transaction, or after ten seconds. What it has
@@ -142,7 +142,8 @@ impl RunningTarget for RunningService<'_> {
 
     async fn restart(&mut self, stop: &CancellationToken) -> Result<bool, RunError> {
         // A login may be gone with the service that gave it.
-        if !self.service.is_ours() || !self.access.credentials.is_empty() {
+        let logs_in = self.access.credentials.iter().any(|it| !matches!(it, LoginCredentials::Known(_)));
+        if !self.service.is_ours() || logs_in {
             return Ok(false);
         }
         std::mem::take(&mut self.service).stop().await;
