@@ -42,19 +42,19 @@ pub struct ScanArgs {
     /// Concurrent users per route
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub users: u32,
-    /// Requests per route in the isolation phase, all rounds together
+    /// Requests per route while one route is asked at a time, all rounds together
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub requests: u32,
     /// Rounds; every route has one turn in each
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
-    /// Longest turn of a route; requests in flight are awaited
+    /// Longest time for which one route is asked in one round; requests in flight finish
     #[arg(long, alias = "seconds", value_name = "D", default_value = "8s")]
     pub max_turn: Span,
     /// Duration of the concurrent phase; 0s skips it
     #[arg(long, alias = "company", value_name = "D", default_value = "20s", value_parser = concurrent)]
     pub concurrent: Span,
-    /// Do not hang up on any request before its answer
+    /// Skip the requests whose clients leave before the answer
     #[arg(long)]
     pub no_hang_up: bool,
     /// Assumed traffic (requests/s) for pool forecasts, instead of the scenario's load

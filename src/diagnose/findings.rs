@@ -136,8 +136,8 @@ fn nobody_named(seen: &Observations<'_>, idle: f64) -> Finding {
         )
     } else if seen.mostly_full() {
         format!(
-            "Cannot tell which route holds {idle:.1} sessions (mean): the pool is full, so that every route that waits for it goes with \
-             them as well. Fewer users, or a larger pool, would tell."
+            "Cannot tell which route holds {idle:.1} sessions (mean): the pool is full, so that every route that waits for it correlates \
+             with them, too. Run again with fewer users or a larger pool."
         )
     } else {
         format!("Inconclusive: {idle:.1} held sessions (mean) correlate with no route's requests.")

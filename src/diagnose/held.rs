@@ -35,13 +35,12 @@ fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holde
     let Alibi { present, of, by_chance, classes } = begun.alibi;
     let there = match begun.role {
         Role::During => AGES_S.get(classes - 1).map_or_else(
-            || "a request of it was in flight".to_owned(),
-            |age_s| format!("a request of it had begun less than {} before", seconds(*age_s)),
+            || "while a request of this route was in flight".to_owned(),
+            |age_s| format!("less than {} after a request of this route began", seconds(*age_s)),
         ),
-        Role::After => format!("a request of it had ended less than {} before", seconds(ENDED_S[classes - 1])),
+        Role::After => format!("less than {} after a request of this route ended", seconds(ENDED_S[classes - 1])),
     };
-    let text =
-        format!("of {of:.0} beginnings of its transactions at which {there}; by chance it would be {by_chance:.0}");
+    let text = format!("of {of:.0} of its transactions began {there}; by chance {by_chance:.0} would");
     let finding = finding.with("samples.transaction", present.round(), text);
     let each = hold.held_s.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
     let (does, fix) = match begun.role {
@@ -77,8 +76,8 @@ fn waits_for_client(seen: &Observations<'_>, hold: &RouteHold) -> bool {
 }
 
 /// Advice on a hold that outlives its response.
-const AFTERWARDS: &str = "Commit or roll back before the response is sent, in every branch: a connection that is given back with its \
-                          transaction open keeps it open. A task that goes on takes a session of its own, for its statements alone.";
+const AFTERWARDS: &str = "Commit or roll back before the response is sent, in every branch: giving a connection back to its pool may \
+                          not end its transaction. A background task should open a session of its own, around its statements alone.";
 
 /// True if transactions are idle for clearly longer than the slowest request took.
 fn outlives_response(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun) -> bool {
@@ -105,22 +104,22 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     let process = process.filter(|(_, seconds)| *seconds >= MOSTLY * none_s).map(|(process, _)| process);
     let whose = match process {
         Some(SessionProcess { pid, name, serves_target: false }) if seen.any_serves() => {
-            format!("They are of process {pid} (`{name}`), which does not serve the target.")
+            format!("Their process is {pid} (`{name}`), which does not serve the target.")
         }
         Some(SessionProcess { pid, name, .. }) if !seen.any_serves() => {
             format!(
-                "They are of process {pid} (`{name}`): likely a job, another application, or a task that a response leaves behind."
+                "Their process is {pid} (`{name}`): likely a job, another application, or a task that a response leaves behind."
             )
         }
         Some(SessionProcess { pid, name, .. }) => {
             format!(
-                "They are of process {pid} (`{name}`), which serves the target: likely a job in it, or a task that a response leaves behind."
+                "Their process is {pid} (`{name}`), which serves the target: likely a job in it, or a task that a response leaves behind."
             )
         }
         None => "Likely a job, another application, or a task that a response leaves behind.".to_owned(),
     };
     let title = format!(
-        "No request begins what is held: {} of all idle-in-transaction time is in transactions that begin no matter which \
+        "No request causes this: {} of all idle-in-transaction time is in transactions that begin no matter which \
          requests are sent. {whose}",
         percent(share)
     );
@@ -194,7 +193,8 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
 }
 
 /// A limit cuts the hold off.
-const ENDED_BY_SERVER: &str = "The server ends these sessions (25P03 or 25P04, a timeout): the hold itself is longer.";
+const ENDED_BY_SERVER: &str =
+    "PostgreSQL ends these sessions by a timeout (25P03 or 25P04): without it, the hold would be longer.";
 
 /// Sessions that the server ended, where that is the end of most of what the route holds.
 fn ended_by_server(seen: &Observations<'_>, hold: &RouteHold) -> Option<f64> {

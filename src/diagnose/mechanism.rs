@@ -43,10 +43,9 @@ fn behind_root(seen: &Observations<'_>, root: &WaitQueue, peak: f64, mean: &str)
     let share = if all_s > 0.0 { root.blocked_s / all_s } else { 0.0 };
     let (pattern, does) = match root.state {
         RootState::Idle => (Some(HoldPattern::H14), "a session that is idle in transaction (H14)"),
-        RootState::NoTransaction => (
-            None,
-            "an idle session without a transaction, which holds a lock of the session, as pg_advisory_lock takes one",
-        ),
+        RootState::NoTransaction => {
+            (None, "an idle session without a transaction: a session-level lock, such as pg_advisory_lock takes")
+        }
         RootState::Active => (None, "a session whose statement runs"),
         RootState::Prepared => (None, "a prepared transaction"),
     };
@@ -135,7 +134,7 @@ pub(super) fn loops(seen: &Observations<'_>) -> Option<Finding> {
     let health = summary.replicas_healthy_min.zip(summary.replicas).filter(|(healthy, all)| healthy < all);
     let down = health.map_or_else(String::new, |(it, all)| format!("; {it} of {all} replicas stay healthy"));
     let title = format!(
-        "Waits for the pool block the event loops (H13): up to {most} workers of a replica stand still, in {} of the \
+        "Waiting for a pool connection blocks the event loops (H13): up to {most} workers of a replica stand still, in {} of the \
          samples{down}.",
         percent(lasting)
     );
@@ -237,8 +236,8 @@ pub(super) fn pool(seen: &Observations<'_>, causes: &[Finding]) -> Option<Findin
 
 fn pool_words(library: &str, limits: crate::texts::PoolLimits) -> String {
     let size = match (limits.size, limits.overflow) {
-        (Some(size), Some(overflow)) => format!(" ({size} + {overflow} sessions each)"),
-        (Some(size), None) => format!(" ({size} sessions each)"),
+        (Some(size), Some(overflow)) => format!(" ({size} + {overflow} sessions per process)"),
+        (Some(size), None) => format!(" ({size} sessions per process)"),
         _ => String::new(),
     };
     format!("{library}'s pool{size}")

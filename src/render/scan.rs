@@ -209,9 +209,11 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
     text.push('\n');
     let name = &route.route;
     let lines = match route.verdict {
-        ScanVerdict::Leaks if left_behind(route).is_none_or(|left| left == 0) => format!("{name} leaks connections."),
+        ScanVerdict::Leaks if left_behind(route).is_none_or(|left| left == 0) => {
+            format!("{name} leaks connections, outside a transaction.")
+        }
         ScanVerdict::Leaks if route.left_behind.is_none_or(|left| left == 0) => format!(
-            "{name} leaks sessions when the client leaves before the answer: {} were still in a transaction long after.",
+            "{name} leaks sessions when the client leaves before the answer: {} were still in a transaction 5 s later.",
             count(route.left_behind_by_clients)
         ),
         ScanVerdict::Leaks => format!(

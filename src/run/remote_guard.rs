@@ -19,7 +19,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reasons why a host may not be contacted.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
-    #[error("`{host}` is another machine: load goes to this machine alone, unless the host is allowed")]
+    #[error("`{host}` is another machine: without `--allow-remote {host}`, load goes to this machine alone")]
     Remote {
         /// The host, as it was written.
         host: String,

@@ -102,15 +102,17 @@ fn with_breaks(scanned: &ScanInput<'_>, routes: &mut [ScanRoute]) {
     }
     for it in scanned.breaks {
         let ServiceBreak { route, answered, has_taken_the_pool, recovery } = *it;
-        let of_pool = scanned.pool_capacity.map_or_else(String::new, |capacity| format!(" (the pool has {capacity})"));
+        let of_pool = scanned
+            .pool_capacity
+            .map_or_else(String::new, |capacity| format!(" (its pool has {capacity} connections)"));
         let after = match recovery {
-            Recovery::Restarted => "; the service was started anew",
+            Recovery::Restarted => "; the scan started it anew",
             Recovery::Waited => "; it answered again after a while",
             Recovery::None => "",
         };
         let Some(culprit) = routes.get_mut(route) else { continue };
         let name = culprit.route.clone();
-        let no_more = format!("after {answered} of its requests the service answered nothing any more");
+        let no_more = format!("after {answered} of its requests the service stopped answering");
         match culprit.verdict {
             ScanVerdict::Leaks => {}
             // It holds, and so fills the pool.
@@ -118,8 +120,8 @@ fn with_breaks(scanned: &ScanInput<'_>, routes: &mut [ScanRoute]) {
             _ if has_taken_the_pool => {
                 culprit.verdict = ScanVerdict::Leaks;
                 culprit.reason = Some(format!(
-                    "a connection, outside a transaction: {no_more}, and no session was at work{of_pool}{after}. Give each \
-                     connection back to the pool, in a `finally` or its like"
+                    "{no_more}{of_pool}, with no session at work{after}. Give each connection back to the pool, in a `finally` \
+                     or its like"
                 ));
             }
             _ => {
@@ -130,7 +132,7 @@ fn with_breaks(scanned: &ScanInput<'_>, routes: &mut [ScanRoute]) {
         let others = routes.iter_mut().filter(|it| it.verdict == ScanVerdict::Unknown && it.route != name);
         for other in others.filter(|_| recovery == Recovery::None) {
             other.reason = Some(format!(
-                "not measured, because after {answered} requests of {name} the service answered nothing any more"
+                "not measured, because after {answered} requests of {name} the service stopped answering"
             ));
         }
     }

@@ -108,7 +108,7 @@ fn is_used(scenario: &ServiceScenario, by: &ServiceRoute, name: &str) -> bool {
 fn check_alone(scenario: &ServiceScenario, route: &ServiceRoute, place: &str, found: &mut Problems) {
     let open = route.route.params().into_iter().filter(|name| !route.params.contains_key(*name));
     for name in open.filter(|_| !scenario.has_columns()) {
-        let message = format!("has no values for `{{{name}}}`: params = {{ {name} = [1, 2] }} gives some");
+        let message = format!("has no values for `{{{name}}}`: add some, such as params = {{ {name} = [1, 2] }}");
         found.error(&["route", place], message);
     }
 }
