@@ -51,13 +51,22 @@ struct Case {
 }
 
 impl Design {
+    /// To decide who begins transactions: what begins together is one observation.
     pub(super) fn new(beginnings: &[Beginning], moments: &[Moment], routes: usize) -> Self {
+        Self::weighed(beginnings, &together(beginnings), moments, routes)
+    }
+
+    /// To share transactions out among those who begin them: each counts, and a request that begins four has four.
+    pub(super) fn of_each(beginnings: &[Beginning], moments: &[Moment], routes: usize) -> Self {
+        Self::weighed(beginnings, &vec![1.0; beginnings.len()], moments, routes)
+    }
+
+    fn weighed(beginnings: &[Beginning], together: &[f64], moments: &[Moment], routes: usize) -> Self {
         let mut sums = Window::new(moments, routes);
         // Weights that add up to as many as there are effectively (Kish 1965).
         let (all, squares) =
             beginnings.iter().fold((0.0, 0.0), |(all, squares), it| (all + it.weight, squares + it.weight * it.weight));
         let scale = if squares > 0.0 { all / squares } else { 1.0 };
-        let together = together(beginnings);
         let cases = beginnings.iter().zip(together).map(|(it, together)| {
             let mut own = columns(&it.present);
             let mut around = sums.mean_around(it.at_s, &own);

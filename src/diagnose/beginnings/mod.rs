@@ -145,7 +145,8 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
     let selected = with_alibi(select(&design), &thinned, moments, routes);
     let groups: Vec<Group> = selected.iter().map(|(group, _)| *group).collect();
     let fit = design.fit(&groups);
-    let parts = assign(&design, &thinned, &groups, &fit.lambda);
+    let each = Design::of_each(&thinned, moments, routes);
+    let parts = assign(&each, &thinned, &groups, &each.fit(&groups).lambda);
     let total_s: f64 = thinned.iter().map(|it| it.weight * it.idle_s).sum();
     let begun: Vec<Begun> = selected
         .iter()
