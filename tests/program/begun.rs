@@ -2,10 +2,9 @@
 //! a slow route without a database, a slow query and a write beside the culprit. It is named, or nobody is.
 
 use serde_json::Value;
-use tokio_postgres::NoTls;
 
+use crate::orders::database;
 use crate::program::{Place, text};
-use crate::support::postgres::cluster;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -13,26 +12,7 @@ const REQUESTS: &str = "GET /requests/{id}";
 
 /// Runs the service with a mistake, and gives the findings.
 async fn findings(mistake: &'static str, pool: u32) -> Vec<Value> {
-    let (cluster, config) = (cluster().await, cluster().await.config());
-    let database = format!("begun_{mistake}");
-    let execute = |name: String, statements: String| {
-        let mut config = config.clone();
-        config.dbname(name);
-        async move {
-            let (client, connection) = config.connect(NoTls).await.expect("a connection");
-            let server = tokio::spawn(connection);
-            client.batch_execute(&statements).await.expect("an answer");
-            drop(client);
-            server.await.expect("it ends").expect("in peace");
-        }
-    };
-    execute("postgres".to_owned(), format!("CREATE DATABASE {database}")).await;
-    let rows = "CREATE TABLE orders (id int PRIMARY KEY, town text); \
-                INSERT INTO orders SELECT i, 'town ' || i FROM generate_series(1, 1000) AS i";
-    execute(database.clone(), rows.to_owned()).await;
-    let socket = cluster.socket_dir().display().to_string().replace('/', "%2F");
-    let user = config.get_user().expect("a user").to_owned();
-    let url = format!("postgresql://{user}@/{database}?host={socket}&port={}", cluster.port());
+    let url = database(&format!("begun_{mistake}")).await;
     let place = Place::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
     let scenario = place.tmp().join("shop.toml");

@@ -17,6 +17,7 @@ mod interrupt;
 mod kills;
 mod load;
 mod mcp;
+mod orders;
 mod paired;
 mod patterns;
 mod pgbouncer;

@@ -6,35 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio_postgres::NoTls;
 
 use super::{named, route};
+use crate::orders::database;
 use crate::program::{Place, json};
-use crate::support::postgres::cluster;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 const CULPRITS: [&str; 2] = ["GET /invoices/{id}", "GET /receipts/{id}"];
-
-/// A database with orders; its URL.
-async fn database(name: &str) -> String {
-    let (cluster, config) = (cluster().await, cluster().await.config());
-    let execute = async |database: Option<&str>, statements: &str| {
-        let mut config = config.clone();
-        database.map(|name| config.dbname(name));
-        let (client, connection) = config.connect(NoTls).await.unwrap();
-        let server = tokio::spawn(connection);
-        client.batch_execute(statements).await.unwrap();
-        drop(client);
-        server.await.unwrap().unwrap();
-    };
-    execute(None, &format!("CREATE DATABASE {name}")).await;
-    let rows = "CREATE TABLE orders (id int PRIMARY KEY, town text); \
-                INSERT INTO orders SELECT i, 'town ' || i FROM generate_series(1, 100) AS i";
-    execute(Some(name), rows).await;
-    let socket = cluster.socket_dir().display().to_string().replace('/', "%2F");
-    format!("postgresql://{}@/{name}?host={socket}&port={}", config.get_user().unwrap(), cluster.port())
-}
 
 fn words(port: u16) -> [String; 6] {
     let program = format!("{ROOT}/.venv-apps/bin/uvicorn");
