@@ -1,14 +1,14 @@
 //! Findings about sessions that are held: by a route, by what it leaves behind, or by no request.
 
 use super::attribute::{Attribution, RouteHold};
-use super::beginnings::{Alibi, Begun, Role, STATED_OF_NONE};
+use super::beginnings::{Alibi, Begun, NAMED_AT, Role, STATED_OF_NONE};
 use super::findings::FEWEST_POLLS;
 use super::observations::{Observations, STAY};
 use super::pattern::{Fingerprint, LeakPrint, Match, of_holder, of_leak};
 use super::regression::{Basis, MOST_SESSIONS};
 use super::timeline::TimelineRow;
 use super::titles::{listed, percent, seconds};
-use super::{Finding, FindingKind};
+use super::{Finding, FindingKind, MOSTLY};
 use crate::record::SessionProcess;
 use crate::record::presence::{AGES_S, ENDED_S};
 
@@ -52,7 +52,7 @@ fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holde
         Role::During => return finding,
     };
     let title = format!("{} {does}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
-    let title = if finding.title.ends_with(ENDED_BY_SERVER) { format!("{title} {ENDED_BY_SERVER}") } else { title };
+    let title = with_end(title, ended_by_server(seen, hold));
     // Requests in flight tell nothing of a hold that outlives its request.
     let evidence = finding.evidence.iter().filter(|it| !it.text.starts_with(PER_REQUEST_IN_FLIGHT)).cloned().collect();
     Finding { title, evidence, pattern: None, pattern_confidence: None, fix: fix.to_owned(), ..finding }
@@ -72,7 +72,7 @@ fn waits_for_client(seen: &Observations<'_>, hold: &RouteHold) -> bool {
     let mine = attributed.and_then(|it| it.holders.into_iter().find(|other| other.route == hold.route));
     // Where all of it is its own there is nothing to attribute.
     let mine_s = mine.map_or(if seen.holders().len() == 1 { waits_s } else { 0.0 }, |it| it.idle_s);
-    mine_s > 0.5 * hold.idle_s
+    mine_s > MOSTLY * hold.idle_s
 }
 
 /// Advice on a hold that outlives its response.
@@ -96,7 +96,7 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     if found.none_strength < STATED_OF_NONE || share < LEAST_SHARE_OF_NONE || mean < LEAST_OF_NONE {
         return None;
     }
-    let sure = if found.none_strength < SURE_OF_NONE { 0.75 } else { 0.9 };
+    let sure = if found.none_strength < NAMED_AT { 0.75 } else { 0.9 };
     let statement = found.none_statements.first().map(|(place, _)| begun.statements[*place].clone());
     let process = found.none_processes.first().map(|(place, seconds)| (&begun.processes[*place], *seconds));
     let none_s: f64 = found.none_statements.iter().map(|(_, seconds)| seconds).sum();
@@ -136,9 +136,6 @@ pub(super) fn held_by_none(seen: &Observations<'_>) -> Option<Finding> {
     )
 }
 
-/// Twice the log-likelihood from which on it is as sure as of a route.
-const SURE_OF_NONE: f64 = 28.0;
-
 /// Less of the idle time, or less at the mean in sessions, is nobody's trouble.
 const LEAST_SHARE_OF_NONE: f64 = 0.1;
 const LEAST_OF_NONE: f64 = 0.3;
@@ -166,7 +163,7 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
     let each = known.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
     let title = format!("{} {does}{id}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
     let ended = ended_by_server(seen, hold);
-    let title = ended.map_or_else(|| title.clone(), |_| format!("{title} {ENDED_BY_SERVER}"));
+    let title = with_end(title, ended);
     let sure_of_route = confidence(seen, hold);
     let (idle_s, finished) = (hold.idle_s, seen.finished(&hold.route) as f64);
     let mut finding = Finding {
@@ -196,6 +193,11 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
 const ENDED_BY_SERVER: &str =
     "PostgreSQL ends these sessions by a timeout (25P03 or 25P04): without it, the hold would be longer.";
 
+/// The title of a finding on sessions of which the server has ended so many.
+fn with_end(title: String, ended: Option<f64>) -> String {
+    if ended.is_some() { format!("{title} {ENDED_BY_SERVER}") } else { title }
+}
+
 /// Sessions that the server ended, where that is the end of most of what the route holds.
 fn ended_by_server(seen: &Observations<'_>, hold: &RouteHold) -> Option<f64> {
     let ended = seen.case.variant.sessions_lost.as_ref()?.fatal as f64;
@@ -205,8 +207,6 @@ fn ended_by_server(seen: &Observations<'_>, hold: &RouteHold) -> Option<f64> {
 
 /// Fewer sessions that the server ended are an accident.
 const FEWEST_ENDED: f64 = 3.0;
-
-const MOSTLY: f64 = 0.5;
 
 /// More sessions than a request can hold go with a route: they outlive it.
 fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
@@ -233,10 +233,13 @@ fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
     finding.with("samples.load", hold.coefficient.value, format!("sessions for each request in flight; {why}"))
 }
 
+/// True if nothing but the regression names the route.
+fn is_by_load(seen: &Observations<'_>, hold: &RouteHold) -> bool {
+    seen.exact.is_none() && hold.begun.is_none() && hold.spanned.is_none()
+}
+
 /// Adds the basis of the figures, and routes that may be meant instead.
 fn with_basis(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
-    let by_load =
-        seen.attribution.as_ref().filter(|_| seen.exact.is_none() && hold.begun.is_none() && hold.spanned.is_none());
     if let Some(spanned) = hold.spanned {
         let text = format!(
             "share of the idle time in transactions that lie within a request of it: one was in flight from before they began, and \
@@ -245,7 +248,7 @@ fn with_basis(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Fi
         );
         return finding.with("samples.transaction", spanned.share, text);
     }
-    let Some(attribution) = by_load else { return finding };
+    let Some(attribution) = seen.attribution.as_ref().filter(|_| is_by_load(seen, hold)) else { return finding };
     let basis = match attribution.basis {
         Basis::All => "polls that the estimate is based on",
         Basis::BeforeFull => {
@@ -283,10 +286,7 @@ fn others(attribution: &Attribution, route: Option<&str>) -> Vec<String> {
 
 /// Says whether what the application calls itself agrees with what the load says.
 fn cross_checked(seen: &Observations<'_>, hold: &RouteHold, finding: Finding) -> Finding {
-    let is_by_load = seen.exact.is_none() && hold.begun.is_none() && hold.spanned.is_none();
-    let (false, Some(by_load)) = (is_by_load, &seen.attribution) else {
-        return finding;
-    };
+    let Some(by_load) = seen.attribution.as_ref().filter(|_| !is_by_load(seen, hold)) else { return finding };
     match by_load.holders.iter().find(|it| it.route == hold.route) {
         Some(same) => finding.with("samples.load", same.share, "share of the idle time by the load alone: it agrees"),
         None if seen.exact.is_none() => finding.with("samples.load", 0.0, REGRESSION_DISAGREES),

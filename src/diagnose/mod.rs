@@ -88,6 +88,9 @@ pub struct Evidence {
 }
 
 /// One thing that is wrong, or a statement that none is.
+/// Most of something, as a share.
+const MOSTLY: f64 = 0.5;
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     pub kind: FindingKind,

@@ -4,13 +4,8 @@
 //! In a full pool the beginnings tell nothing: a transaction begins when another one ends, no matter who asks. There this names
 //! the route, and wherever it is known it refutes: who holds nothing has no request that goes with the transactions.
 
+use super::beginnings::{AS_GOOD, NAMED_AT};
 use crate::record::Spanning;
-
-/// Twice the log-likelihood that a route has to add, as for beginnings.
-const NAMED_AT: f64 = 28.0;
-
-/// As much less is as good as the best, for who might be meant instead.
-const AS_GOOD: f64 = 12.0;
 
 /// Share of the idle time that lies within requests of one route, from which on it is named.
 const NAMED_FROM: f64 = 0.9;

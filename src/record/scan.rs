@@ -147,8 +147,8 @@ pub struct ScanRoute {
     pub failures: u64,
     /// Mean response time alone, in seconds; `None` without a request, and so for what follows.
     pub response_s: Option<f64>,
-    /// Session seconds per request, alone, idle in transaction or in a statement that waits for the client. Of a route that leaks: what was seen until the scan went
-    /// on, which is less than there was.
+    /// Session seconds per request, alone, idle in transaction or in a statement that waits for the client. Of a route that leaks: what
+    /// was seen until the scan went on, which is less than there was.
     pub held_s_per_request: Option<Estimate>,
     /// Of it, what was idle for longer than a pause between two statements: what the verdict is by.
     pub held_beyond_pauses_s: Option<Estimate>,

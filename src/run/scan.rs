@@ -67,7 +67,6 @@ pub(super) struct ScanTarget {
     pub(super) routes: Vec<(String, f64)>,
     pub(super) traffic: Option<Traffic>,
     pub(super) pool_capacity: Option<u32>,
-    pub(super) restarts: Restarts,
 }
 
 /// Progress of a scan.
@@ -91,6 +90,7 @@ pub(super) async fn scan(
     target: &ScanTarget,
     swarm: Swarm,
     round: Round,
+    restarts: Restarts,
     died: impl Future<Output = RunError>,
 ) -> Result<(Loaded, ScanRecord), RunError> {
     let polls = PollLog::since(round.clock.started);
@@ -101,7 +101,7 @@ pub(super) async fn scan(
     // Whatever happens, no poll follows.
     let guard = polling.drop_guard();
     let progress = ScanProgress::default();
-    let scheduler = ScanScheduler::new(arm, target, &polls, round.clock, progress.clone());
+    let scheduler = ScanScheduler::new(arm, target, &polls, round.clock, progress.clone(), restarts);
     let users = swarm.scan_users(round.clock);
     let work = async {
         let log = scheduler.run(users).await;

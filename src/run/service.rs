@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::access::Access;
-use super::restarts::Restarts;
 use super::scan::{self, ScanSettings, ScanTarget};
 use super::started::StartedService;
 use super::target::{LoadTarget, RunningTarget};
@@ -135,7 +134,6 @@ impl RunningTarget for RunningService<'_> {
             routes: self.traffic_shares(&labels),
             traffic: Some(settings.rate.map_or_else(|| self.traffic(), Traffic::Rate)),
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
-            restarts: Restarts::new().0,
         };
         Ok(Some((target, scan::pace(&load, &settings.plan, self.access.ceiling(&load)))))
     }

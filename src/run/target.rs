@@ -162,9 +162,8 @@ async fn scanned(
     let (view, interval, drain) = (swarm.view(), scan::MONITOR_INTERVAL, Duration::ZERO);
     let round = Round { view, clock, watch, sink, interval, drain };
     let (restarts, orders) = Restarts::new();
-    let target = ScanTarget { restarts, ..target };
     let died = kept(running, orders, run.stop);
-    Box::pin(scan::scan(run, &target, swarm, round, died)).await
+    Box::pin(scan::scan(run, &target, swarm, round, restarts, died)).await
 }
 
 /// Waits until the target has ended by itself, and starts it anew where that is asked for.

@@ -23,7 +23,7 @@ use marks::assign;
 
 /// Twice the log-likelihood that a group of columns has to add. With five λ ≥ 0 chance adds as much in 4 of a million cases: a mixture of
 /// χ² with 0 to 5 degrees of freedom (Self and Liang 1987), so that of 50 routes and both roles one is named in vain in 2 300 runs.
-const NAMED_AT: f64 = 28.0;
+pub(super) const NAMED_AT: f64 = 28.0;
 
 /// The same from which on it is stated that some begin by themselves: the 0.999 quantile of χ² with one degree of freedom. It names
 /// nobody, and two routes of the best have had their chance to explain them.
@@ -33,7 +33,7 @@ pub(super) const STATED_OF_NONE: f64 = 10.8;
 pub(super) const SPEAKS_FOR: f64 = 10.0;
 
 /// As much less is as good as the best, for who might be meant instead.
-const AS_GOOD: f64 = 12.0;
+pub(super) const AS_GOOD: f64 = 12.0;
 
 /// Fewer beginnings than this name nobody.
 const FEWEST: usize = 3;

@@ -1,6 +1,7 @@
 //! The beginnings of a case's transactions, and the routes that begin them.
 
 use super::Observations;
+use crate::diagnose::MOSTLY;
 use crate::diagnose::attribute::{RouteHold, matters, matters_beside_others};
 use crate::diagnose::beginnings::{Beginning, Begun, ByBeginnings, Moment, STATED_OF_NONE, attribute};
 use crate::diagnose::interval::HoldInterval;
@@ -34,9 +35,6 @@ impl BegunHolds {
 
 /// A transaction that is idle for so long is no pause between two statements.
 const LONG_IDLE_S: f64 = 0.25;
-
-/// Most of the idle time.
-const MOSTLY: f64 = 0.5;
 
 /// The transactions of a case.
 #[derive(Clone, Copy, PartialEq, Eq)]

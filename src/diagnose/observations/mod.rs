@@ -5,7 +5,6 @@ mod spanned;
 
 use std::collections::BTreeMap;
 
-use crate::diagnose::Case;
 use crate::diagnose::attribute::{Attribution, RouteHold, attribute};
 use crate::diagnose::blocking::{WaitQueue, roots};
 use crate::diagnose::interval::HoldInterval;
@@ -13,6 +12,7 @@ use crate::diagnose::regression::AttributionInput;
 use crate::diagnose::spanning::BySpanning;
 use crate::diagnose::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
 use crate::diagnose::timeline::{LoadTimeline, TimelineRow};
+use crate::diagnose::{Case, MOSTLY};
 use crate::record::{BreakdownSample, HoldGroup, PgBouncerPool, Sample, SeenBy};
 use crate::texts::PatternCounts;
 use crate::units::Span;
@@ -30,9 +30,6 @@ const LASTS: f64 = 0.2;
 
 /// A service of whose time under load more than this passes without an answer stands still.
 const STILL: f64 = 0.5;
-
-/// A statement of which so many of the idle sessions are is the one that is meant.
-const MOSTLY: f64 = 0.5;
 
 /// From this share of named sessions on, the application's own word is taken instead of the regression.
 const NAMED: f64 = 0.8;

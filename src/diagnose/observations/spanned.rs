@@ -1,6 +1,7 @@
 //! The transactions of a case that lie within requests, and the routes that hold.
 
 use super::{Observations, Which};
+use crate::diagnose::MOSTLY;
 use crate::diagnose::attribute::{RouteHold, matters};
 use crate::diagnose::interval::HoldInterval;
 use crate::diagnose::spanning::{BySpanning, Spanned, WholeTransaction, compare};
@@ -8,9 +9,6 @@ use crate::record::{Spanning, TransactionSample};
 
 /// A holder of the regression of whose idle time less than this part lies within its requests is refuted.
 const REFUTED_BELOW: f64 = 0.7;
-
-/// Beginnings in a full pool tell nothing; from this share of the idle time on, that is most of it.
-const MOSTLY: f64 = 0.5;
 
 impl Observations<'_> {
     pub(super) fn spanned(&self) -> Option<BySpanning> {

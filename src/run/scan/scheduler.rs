@@ -23,6 +23,7 @@ use crate::monitor::{ServerCounters, read_counters};
 use crate::record::scan::{ScanRoute, ScanVerdict, TurnKind};
 use crate::run::RunError;
 use crate::run::progress::RunStage;
+use crate::run::restarts::Restarts;
 use crate::run::variant_run::VariantRun;
 use crate::scan::THRESHOLDS;
 use crate::scan::design;
@@ -61,6 +62,7 @@ pub(super) struct ScanScheduler<'a> {
     polls: &'a PollLog,
     clock: Clock,
     progress: ScanProgress,
+    restarts: Restarts,
 }
 
 /// Log of a scan's turns.
@@ -118,8 +120,9 @@ impl<'a> ScanScheduler<'a> {
         polls: &'a PollLog,
         clock: Clock,
         progress: ScanProgress,
+        restarts: Restarts,
     ) -> Self {
-        Self { arm, target, polls, clock, progress }
+        Self { arm, target, polls, clock, progress, restarts }
     }
 
     /// Asks for everything; what was done before an interruption is kept.
@@ -276,7 +279,7 @@ impl<'a> ScanScheduler<'a> {
 
     /// Starts the service anew, where that is possible; its users know nothing of it any more.
     async fn restarted(&self, state: &mut SchedulerState) -> bool {
-        let restarted = self.target.restarts.restart().await;
+        let restarted = self.restarts.restart().await;
         if restarted {
             state.users.iter_mut().for_each(ScanUser::begin_anew);
         }
