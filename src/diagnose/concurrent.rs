@@ -71,6 +71,9 @@ pub struct MixTransaction {
     pub idle_s: f64,
 }
 
+/// Seconds of a service whose waits are known were 1 to 2 % too few: as much is laid to nobody, or to somebody else.
+const ASSIGNED_WITHIN: f64 = 0.02;
+
 /// Requests at a moment of the mix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixMoment {
@@ -79,12 +82,15 @@ pub struct MixMoment {
     pub present: Vec<Presence>,
 }
 
-/// The holders of the regression for which the beginnings of transactions speak, and those that the beginnings name. Where too few began, the regression's.
+/// The holders that the beginnings of transactions name, and those of the regression for which they speak. Where too few began, the
+/// regression's. `transactions` began while pools had room; `idle_s` is of all. `step_s` is the time between two polls.
 pub fn confirmed(
     holds: Vec<MixHold>,
     transactions: &[MixTransaction],
+    idle_s: f64,
     moments: &[MixMoment],
     finished: &[u64],
+    step_s: f64,
 ) -> Vec<MixHold> {
     let beginning = |it: &MixTransaction| Beginning {
         at_s: it.at_s,
@@ -98,12 +104,20 @@ pub fn confirmed(
     let beginnings: Vec<Beginning> = transactions.iter().map(beginning).collect();
     let moments: Vec<Moment> = moments.iter().map(|it| Moment { at_s: it.at_s, present: it.present.clone() }).collect();
     let Some(found) = beginnings::attribute(&beginnings, &moments, finished.len()) else { return holds };
-    let idle_s: f64 = transactions.iter().map(|it| it.idle_s).sum();
     let hold = |begun: &Begun| {
-        let by_load = holds.iter().find(|it| it.route == begun.route);
         let requests = finished.get(begun.route).copied().filter(|count| *count > 0);
-        let own = requests.map(|requests| begun.share.scaled(idle_s / requests as f64));
-        MixHold { route: begun.route, held_s: by_load.and_then(|it| it.held_s).or(own), or_else: begun.or_else.clone() }
+        let held_s = requests.map(|requests| {
+            let HoldInterval { value, low, high } = begun.share.scaled(idle_s / requests as f64);
+            // Each of its transactions was polled from a moment on that is as likely as any: the variance of one is a sixth of step².
+            let polled = 1.96 * (begun.transactions / 6.0).sqrt() * step_s / requests as f64;
+            let error = polled.hypot(ASSIGNED_WITHIN * value);
+            HoldInterval {
+                value,
+                low: (value - (value - low).hypot(error)).max(0.0),
+                high: value + (high - value).hypot(error),
+            }
+        });
+        MixHold { route: begun.route, held_s, or_else: begun.or_else.clone() }
     };
     let matters = |hold: &MixHold| {
         let by_load = holds.iter().any(|it| it.route == hold.route);

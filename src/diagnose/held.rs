@@ -153,8 +153,8 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
     let parts = seen.statements_of(&hold.route, holders);
     let statements: Vec<(String, f64)> = parts.iter().map(|(it, part)| (it.statement.clone(), *part)).collect();
     let aborted = if holders.len() == 1 { seen.aborted() } else { aborted_of(seen, hold) };
-    let print =
-        Fingerprint { route: &hold.route, coefficient: hold.coefficient.value, statements: &statements, aborted };
+    let (coefficient, active) = (hold.coefficient.value, active_beside(seen, hold));
+    let print = Fingerprint { route: &hold.route, coefficient, active, statements: &statements, aborted };
     let Match { pattern, sure, why } = of_holder(&print);
     let does = pattern.map_or("holds its session across slow work", |it| it.does());
     let id = pattern.map_or_else(String::new, |it| format!(" ({it:?})"));
@@ -187,6 +187,12 @@ fn holder(seen: &Observations<'_>, hold: &RouteHold, holders: &[RouteHold]) -> F
             finding.with("sessions_lost.fatal", sessions, "sessions that the server ended meanwhile, by its own count");
     }
     cross_checked(seen, hold, with_basis(seen, hold, finding))
+}
+
+/// Sessions that run a statement for each of the route's requests in flight; `None` where that is not known, or zero.
+fn active_beside(seen: &Observations<'_>, hold: &RouteHold) -> Option<f64> {
+    let working = seen.attribute(TimelineRow::working)?;
+    working.holders.iter().find(|it| it.route == hold.route).map(|it| it.coefficient.value)
 }
 
 /// A limit cuts the hold off.

@@ -87,10 +87,17 @@ pub struct Evidence {
     pub text: String,
 }
 
-/// One thing that is wrong, or a statement that none is.
 /// Most of something, as a share.
 const MOSTLY: f64 = 0.5;
 
+/// The finding that another one is an effect of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cause {
+    pub kind: FindingKind,
+    pub route: Option<String>,
+}
+
+/// One thing that is wrong, or a statement that none is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     pub kind: FindingKind,
@@ -117,9 +124,22 @@ pub struct Finding {
     /// The same in code, by stack.
     pub fix_by_stack: BTreeMap<&'static str, &'static str>,
     pub evidence: Vec<Evidence>,
+    /// What causes it, where it is no second thing that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect_of: Option<Cause>,
     /// Session seconds that it costs, by which findings of a rank are sorted.
     #[serde(skip)]
     harm_s: f64,
+    /// True if it goes away with the hold that causes it, where there is one.
+    #[serde(skip)]
+    follows_hold: bool,
+}
+
+impl Cause {
+    /// True if it is this finding.
+    pub fn is(&self, finding: &Finding) -> bool {
+        (self.kind, &self.route) == (finding.kind, &finding.route)
+    }
 }
 
 impl Finding {
@@ -138,7 +158,12 @@ impl Finding {
             fix: advice::fix(kind, pattern).to_owned(),
             fix_by_stack: advice::by_stack(kind),
             evidence: Vec::new(),
+            effect_of: None,
             harm_s: 0.0,
+            follows_hold: matches!(
+                kind,
+                FindingKind::PoolExhausted | FindingKind::EventLoopBlocked | FindingKind::PgbouncerTimeout
+            ),
         }
     }
 
@@ -217,12 +242,26 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     let seen = Observations::of(case);
     let mut findings = if case.is_watched() { watched::findings(&seen) } else { under_load(&seen) };
     findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
+    joined(&mut findings);
     if let Some(first) = findings.first_mut() {
         first.evidence.extend(server::other_sessions(&seen));
         first.evidence.extend(server::earlier(&seen));
     }
     findings
 }
+
+/// Lays effects to the costliest hold.
+fn joined(findings: &mut [Finding]) {
+    let holds = |it: &&Finding| it.rank() == 0 && it.kind != FindingKind::PoolTooSmall && it.confidence >= SURE_CAUSE;
+    let Some(cause) = findings.iter().find(holds) else { return };
+    let cause = Cause { kind: cause.kind, route: cause.route.clone() };
+    for effect in findings.iter_mut().filter(|it| it.follows_hold) {
+        effect.effect_of = Some(cause.clone());
+    }
+}
+
+/// Less sure causes have no effects.
+const SURE_CAUSE: f64 = 0.6;
 
 fn under_load(seen: &Observations<'_>) -> Vec<Finding> {
     let mut findings = held::held(seen);

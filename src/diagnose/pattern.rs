@@ -65,6 +65,8 @@ pub(super) struct Fingerprint<'a> {
     pub(super) route: &'a str,
     /// Sessions held per request in flight.
     pub(super) coefficient: f64,
+    /// Sessions that run a statement per request in flight; `None` when nobody knows.
+    pub(super) active: Option<f64>,
     /// Last statements of its idle sessions, most first, normalised, with their shares of it.
     pub(super) statements: &'a [(String, f64)],
     /// Share of the idle sessions that are `idle in transaction (aborted)`.
@@ -131,12 +133,26 @@ pub(super) fn of_holder(seen: &Fingerprint<'_>) -> Match {
             format!("{:.1} sessions for each request in flight, with {distinct} last statements", seen.coefficient);
         return matched(HoldPattern::H12, 0.9, why);
     }
-    if seen.coefficient >= 1.5 {
+    if seen.coefficient >= TWO {
         let why = format!("{:.1} sessions for each request in flight", seen.coefficient);
         return matched(HoldPattern::H10, if distinct == 2 { 0.9 } else { 0.6 }, why);
     }
+    if let Some(active) = seen.active.filter(|active| *active >= BESIDE && seen.coefficient + active >= TWO) {
+        let why = format!(
+            "for each request in flight, {:.1} sessions are idle in transaction and {active:.1} run a statement at the same \
+             time",
+            seen.coefficient
+        );
+        return matched(HoldPattern::H10, 0.7, why);
+    }
     by_last_statement(seen.route, &last)
 }
+
+/// From so many sessions for each request in flight on there are two at once.
+const TWO: f64 = 1.5;
+
+/// So many of them run a statement while another one is idle.
+const BESIDE: f64 = 0.4;
 
 fn by_last_statement(route: &str, last: &str) -> Match {
     let lower = route.to_lowercase();
@@ -207,7 +223,20 @@ mod tests {
     fn pattern(route: &str, coefficient: f64, statements: &[&str], aborted: f64) -> Option<HoldPattern> {
         let share = 1.0 / statements.len().max(1) as f64;
         let statements: Vec<_> = statements.iter().map(|it| ((*it).to_owned(), share)).collect();
-        of_holder(&Fingerprint { route, coefficient, statements: &statements, aborted }).pattern
+        of_holder(&Fingerprint { route, coefficient, active: None, statements: &statements, aborted }).pattern
+    }
+
+    /// Held while another session runs a statement.
+    fn beside(route: &str, coefficient: f64, active: f64) -> Option<HoldPattern> {
+        let statements = [("SELECT a FROM b".to_owned(), 1.0)];
+        let active = Some(active);
+        of_holder(&Fingerprint { route, coefficient, active, statements: &statements, aborted: 0.0 }).pattern
+    }
+
+    #[test]
+    fn a_request_whose_own_statement_runs_has_one_session() {
+        assert_eq!(beside("GET /reports", 0.6, 0.4), None, "one after the other");
+        assert_eq!(beside("GET /reports", 1.4, 0.2), None);
     }
 
     #[test]
@@ -225,6 +254,7 @@ mod tests {
             (pattern("GET /servers/{id}/sse", 0.9, &["SELECT id FROM servers"], 0.0), HoldPattern::H5),
             (pattern(CALL, 0.9, &lazy, 0.0), HoldPattern::H6),
             (pattern(CALL, 1.9, &[CHECK, TOOL], 0.0), HoldPattern::H10),
+            (beside(CALL, 0.9, 0.9), HoldPattern::H10),
             (pattern(CALL, 3.8, &[CHECK, TOOL, "SELECT a", "SELECT b"], 0.0), HoldPattern::H12),
             (pattern(CALL, 0.9, &["INSERT INTO permission_audit_log"], 1.0), HoldPattern::H21),
         ] {

@@ -26,20 +26,25 @@ const ERRORS: [(TextKind, &str, &str); 8] = [
     (TextKind::LeakSuspected, "leak", "is thought to have sessions that were never given back"),
 ];
 
+/// Those of them that a shorter hold would spare.
+const FOLLOW_HOLDS: [TextKind; 4] =
+    [TextKind::IdleInTransactionTimeout, TextKind::TransactionTimeout, TextKind::LockTimeout, TextKind::LeakSuspected];
+
 /// Errors of the server, a finding for each kind.
 pub(super) fn errors(seen: &Observations<'_>) -> Vec<Finding> {
     let met = |wanted: TextKind| {
         let of_it = seen.texts.iter().filter(|(kind, _, _)| *kind == wanted);
         of_it.max_by_key(|(_, _, reported)| reported.count).map(|(_, library, reported)| (library, reported.count))
     };
-    let reported = ERRORS.iter().filter_map(|(kind, code, does)| met(*kind).map(|met| (met, code, does)));
+    let reported = ERRORS.iter().filter_map(|(kind, code, does)| met(*kind).map(|met| (kind, met, code, does)));
     reported
-        .map(|((library, count), code, does)| {
+        .map(|(kind, (library, count), code, does)| {
             let who = if library == "PostgreSQL" { library.to_owned() } else { format!("By {library}, the database") };
             let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
             let title = format!("{who} {does}, {times} ({code}).");
             let finding = Finding::new(FindingKind::ServerError, None, 0.95, title);
-            Finding { harm_s: count as f64, ..finding }.with(
+            let follows_hold = FOLLOW_HOLDS.contains(kind);
+            Finding { harm_s: count as f64, follows_hold, ..finding }.with(
                 "errors",
                 count as f64,
                 format!("errors of this kind from {library}"),

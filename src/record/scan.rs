@@ -162,6 +162,10 @@ pub struct ScanRoute {
     /// programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_wait_s_per_request: Option<f64>,
+    /// Seconds in which threads of the service and of its sessions' backends waited for a core, per request, all together: as much of
+    /// what is held may be that wait. `None` where the service runs on another machine, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_wait_s_per_request: Option<f64>,
     /// The longest that a session was idle in transaction at a time, in seconds; `None` when none was seen.
     pub longest_hold_s: Option<f64>,
     /// Sessions left in a transaction after the requests had ended; `None` when that could not be determined.

@@ -90,8 +90,11 @@ pub fn text(diagnosed: &[Diagnosed], logs: &PatternCounts, width: Option<usize>)
     for it in diagnosed {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "{}", it.variant.name());
-        for (index, finding) in it.findings.iter().enumerate() {
-            one(&mut text, index + 1, finding, width);
+        let (effects, causes): (Vec<&Finding>, Vec<&Finding>) =
+            it.findings.iter().partition(|finding| finding.effect_of.is_some());
+        for (index, finding) in causes.into_iter().enumerate() {
+            let of_it = |effect: &&&Finding| effect.effect_of.as_ref().is_some_and(|cause| cause.is(finding));
+            one(&mut text, index + 1, finding, effects.iter().filter(of_it), width);
         }
         match &it.what_if {
             Some(Ok(forecast)) => forecasted(&mut text, forecast, width),
@@ -106,7 +109,13 @@ pub fn text(diagnosed: &[Diagnosed], logs: &PatternCounts, width: Option<usize>)
     text
 }
 
-fn one(text: &mut String, number: usize, finding: &Finding, width: Option<usize>) {
+fn one<'a>(
+    text: &mut String,
+    number: usize,
+    finding: &Finding,
+    effects: impl Iterator<Item = &'a &'a Finding>,
+    width: Option<usize>,
+) {
     wrapped(text, &format!("{number}. {}", finding.title), "  ", width);
     let mut say = |line: &str| wrapped(text, line, "     ", width);
     if let Some(held) = finding.held_s_per_request {
@@ -126,6 +135,7 @@ fn one(text: &mut String, number: usize, finding: &Finding, width: Option<usize>
     for evidence in &finding.evidence {
         say(&format!("{}: {} {}", evidence.figure, figure(evidence.value), evidence.text));
     }
+    effects.for_each(|effect| say(&format!("effect: {}", effect.title)));
     say(&format!("what to do: {}", finding.fix));
     for (stack, fix) in &finding.fix_by_stack {
         say(&format!("{stack}: {fix}"));

@@ -13,9 +13,12 @@ mod identities;
 mod machine;
 mod machine_load;
 mod preflight;
+#[cfg_attr(not(target_os = "linux"), path = "processes_unknown.rs")]
+mod processes;
 pub mod progress;
 mod remote_guard;
 mod restarts;
+mod run_queue;
 mod scan;
 mod secrets;
 mod service;

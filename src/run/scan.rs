@@ -63,6 +63,8 @@ impl ScanSettings {
 pub(super) struct ScanTarget {
     pub(super) settings: ScanSettings,
     pub(super) database: Database,
+    /// Where the target listens.
+    pub(super) ports: Vec<u16>,
     /// The plan's routes by their place, and the share of the traffic of each.
     pub(super) routes: Vec<(String, f64)>,
     pub(super) traffic: Option<Traffic>,

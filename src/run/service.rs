@@ -121,8 +121,7 @@ impl RunningTarget for RunningService<'_> {
     }
 
     fn session_processes(&self) -> Option<SessionProcesses> {
-        let ports = self.scenario.urls(self.name).iter().map(BaseUrl::port).collect();
-        Some(SessionProcesses::watch(ports, database_ports(&self.access.database)))
+        Some(SessionProcesses::watch(self.ports(), database_ports(&self.access.database)))
     }
 
     fn scan_target(&self, settings: ScanSettings) -> Result<Option<(ScanTarget, Pace)>, RunError> {
@@ -131,6 +130,7 @@ impl RunningTarget for RunningService<'_> {
         let target = ScanTarget {
             settings,
             database: self.access.database.clone(),
+            ports: self.ports(),
             routes: self.traffic_shares(&labels),
             traffic: Some(settings.rate.map_or_else(|| self.traffic(), Traffic::Rate)),
             pool_capacity: self.scenario.pool_capacity.map(crate::units::Count::get),
@@ -217,7 +217,7 @@ impl RunningService<'_> {
         let within_s = lasted_s + COUNTERS_SETTLE.as_secs_f64();
         match monitor::elsewhere(&self.access.database, Some(within_s)).await {
             Ok(groups) => {
-                let ports: Vec<u16> = self.scenario.urls(self.name).iter().map(BaseUrl::port).collect();
+                let ports = self.ports();
                 attributed(groups, &ports, &database_ports(&self.access.database))
             }
             Err(error) => {
@@ -285,6 +285,11 @@ impl RunningService<'_> {
     fn pages(&self) -> Vec<String> {
         let metrics = self.scenario.target.metrics.as_ref();
         metrics.map(|metrics| metrics.pages(&self.scenario.urls(self.name))).unwrap_or_default()
+    }
+
+    /// Where it listens.
+    fn ports(&self) -> Vec<u16> {
+        self.scenario.urls(self.name).iter().map(BaseUrl::port).collect()
     }
 
     fn urls(&self) -> Vec<String> {

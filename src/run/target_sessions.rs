@@ -5,6 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::processes;
 use crate::database::Database;
 use crate::monitor::Elsewhere;
 use crate::record::{SessionProcess, SessionsElsewhere};
@@ -67,121 +68,6 @@ impl SessionProcesses {
     /// The process with a session from this port.
     pub(super) fn of(&self, client_port: u16) -> Option<SessionProcess> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&client_port).cloned()
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod processes {
-    use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-    use procfs::net::{TcpNetEntry, TcpState};
-    use procfs::process::{FDTarget, Process, Stat};
-
-    use crate::record::SessionProcess;
-
-    /// A process with sockets.
-    struct Owner {
-        process: Process,
-        stat: Stat,
-        sockets: Vec<u64>,
-    }
-
-    /// The local ports of connections to one of `servers` that processes have which listen on one of `ports`, each with its
-    /// process.
-    pub(super) fn of_clients(ports: &[u16], servers: &[u16]) -> BTreeMap<u16, u32> {
-        let (owners, listening, connected) = (owners(), listening(ports), connected(servers));
-        let listeners = owners.iter().filter(|it| it.sockets.iter().any(|inode| listening.contains(inode)));
-        let mut clients = BTreeMap::new();
-        for owner in listeners {
-            let Ok(pid) = u32::try_from(owner.stat.pid) else { continue };
-            clients.extend(owner.sockets.iter().filter_map(|inode| connected.get(inode)).map(|port| (*port, pid)));
-        }
-        clients
-    }
-
-    /// The local ports of all connections to one of `servers`, each with its process.
-    pub(super) fn with_sessions(ports: &[u16], servers: &[u16]) -> HashMap<u16, SessionProcess> {
-        let (owners, listening, connected) = (owners(), listening(ports), connected(servers));
-        let listens = |it: &&Owner| it.sockets.iter().any(|inode| listening.contains(inode));
-        let (pids, groups): (BTreeSet<i32>, BTreeSet<i32>) =
-            owners.iter().filter(listens).map(|it| (it.stat.pid, it.stat.pgrp)).unzip();
-        let parents: HashMap<i32, i32> = owners.iter().map(|it| (it.stat.pid, it.stat.ppid)).collect();
-        let is_below = |pid: i32| {
-            let above = std::iter::successors(Some(pid), |pid| parents.get(pid).copied());
-            above.take(64).any(|pid| pids.contains(&pid))
-        };
-        let mut known = HashMap::new();
-        for owner in &owners {
-            let own: Vec<u16> = owner.sockets.iter().filter_map(|inode| connected.get(inode)).copied().collect();
-            if own.is_empty() {
-                continue;
-            }
-            let Ok(pid) = u32::try_from(owner.stat.pid) else { continue };
-            let serves_target = groups.contains(&owner.stat.pgrp) || is_below(owner.stat.pid);
-            let process = SessionProcess { pid, name: name(owner), serves_target };
-            known.extend(own.into_iter().map(|port| (port, process.clone())));
-        }
-        known
-    }
-
-    /// The program, and its first argument that is a file: `python3 worker.py`.
-    fn name(owner: &Owner) -> String {
-        let words = owner.process.cmdline().unwrap_or_default();
-        let folder = owner.process.cwd().unwrap_or_default();
-        let script =
-            words.iter().skip(1).find(|word| !word.starts_with('-')).filter(|word| folder.join(word).is_file());
-        let file = |word: &String| std::path::Path::new(word).file_name().map(|it| it.to_string_lossy().into_owned());
-        match script.and_then(file) {
-            Some(script) => format!("{} {script}", owner.stat.comm),
-            None => owner.stat.comm.clone(),
-        }
-    }
-
-    fn sockets() -> Vec<TcpNetEntry> {
-        [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten().collect()
-    }
-
-    /// Sockets that listen on one of these ports.
-    fn listening(ports: &[u16]) -> BTreeSet<u64> {
-        let listens = |it: &TcpNetEntry| it.state == TcpState::Listen && ports.contains(&it.local_address.port());
-        sockets().into_iter().filter(listens).map(|it| it.inode).collect()
-    }
-
-    /// Local ports of connections to one of `servers`, by their sockets.
-    fn connected(servers: &[u16]) -> HashMap<u64, u16> {
-        let is_session =
-            |it: &TcpNetEntry| it.state == TcpState::Established && servers.contains(&it.remote_address.port());
-        sockets().into_iter().filter(is_session).map(|it| (it.inode, it.local_address.port())).collect()
-    }
-
-    /// All processes that are ours to look at.
-    fn owners() -> Vec<Owner> {
-        let owner = |process: Process| {
-            let of = |it: procfs::process::FDInfo| match it.target {
-                FDTarget::Socket(inode) => Some(inode),
-                _ => None,
-            };
-            let sockets = process.fd().ok()?.flatten().filter_map(of).collect();
-            Some(Owner { stat: process.stat().ok()?, sockets, process })
-        };
-        procfs::process::all_processes().into_iter().flatten().flatten().filter_map(owner).collect()
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod processes {
-    use std::collections::{BTreeMap, HashMap};
-
-    use crate::record::SessionProcess;
-
-    /// Unknown on this system.
-    pub(super) fn of_clients(_ports: &[u16], _servers: &[u16]) -> BTreeMap<u16, u32> {
-        BTreeMap::new()
-    }
-
-    /// Unknown on this system.
-    pub(super) fn with_sessions(_ports: &[u16], _servers: &[u16]) -> HashMap<u16, SessionProcess> {
-        HashMap::new()
     }
 }
 

@@ -83,6 +83,9 @@ pub struct Turn {
     pub batches: Vec<Batch>,
     /// Session seconds that the server counted more at its end than at its beginning; `None` when it does not count.
     pub counted_s: Option<f64>,
+    /// Seconds in which threads of the target and of its sessions' backends waited for a core, all together; `None` where the
+    /// target runs elsewhere.
+    pub cpu_wait_s: Option<f64>,
 }
 
 /// Requests of the mix.
@@ -92,6 +95,8 @@ pub struct ConcurrentPhase {
     pub to_s: f64,
     /// Each request: its route's number, when it was sent and when it was answered.
     pub requests: Vec<(usize, f64, f64)>,
+    /// As a turn's.
+    pub cpu_wait_s: Option<f64>,
 }
 
 /// After these requests of one route, the service answered nothing any more.

@@ -161,6 +161,8 @@ struct ConcurrentHold<'a> {
     beyond: Option<&'a MixHold>,
     /// Mean response time; `None` without a request.
     response_s: Option<f64>,
+    /// Wait for a core per request of any route; `None` when nobody knows.
+    cpu_wait_s: Option<f64>,
 }
 
 impl ConcurrentHolds {
@@ -170,6 +172,7 @@ impl ConcurrentHolds {
             all: find(&self.all).and_then(|it| self.all.get(it)),
             beyond: find(&self.beyond).and_then(|it| self.beyond.get(it)),
             response_s: concurrent.and_then(|it| response_s(it, route)),
+            cpu_wait_s: concurrent.and_then(|it| Some(it.cpu_wait_s? / it.requests.len().max(1) as f64)),
         }
     }
 }
@@ -194,12 +197,14 @@ fn one(
     context: &Context<'_>,
 ) -> ScanRoute {
     let seen = |(_, tally): &&(&Turn, &TurnTally)| !tally.has_gap;
-    let warm = own.iter().filter(seen).filter(|(turn, _)| turn.kind != TurnKind::Warmup);
-    let mut batches: Vec<&BatchTally> = warm.flat_map(|(_, tally)| &tally.batches).collect();
-    if batches.is_empty() {
+    let is_warm = |(turn, _): &&(&Turn, &TurnTally)| turn.kind != TurnKind::Warmup;
+    let mut turns: Vec<&(&Turn, &TurnTally)> = own.iter().filter(seen).filter(is_warm).collect();
+    if turns.is_empty() {
         // A route that leaks is not asked for again: its first requests are all there are.
-        batches = own.iter().filter(seen).flat_map(|(_, tally)| &tally.batches).collect();
+        turns = own.iter().filter(seen).collect();
     }
+    let batches: Vec<&BatchTally> = turns.iter().flat_map(|(_, tally)| &tally.batches).collect();
+    let cpu_wait_s = turns.iter().map(|(turn, _)| turn.cpu_wait_s).sum::<Option<f64>>();
     let sum = |value: fn(&BatchTally) -> f64| batches.iter().map(|it| value(it)).sum::<f64>();
     let count = |value: fn(&BatchTally) -> u32| batches.iter().map(|it| u64::from(value(it))).sum::<u64>();
     let requests = count(|it| it.batch.requests);
@@ -227,6 +232,8 @@ fn one(
         unanswered: count(|it| it.batch.unanswered),
         beyond_s,
         concurrent_s: beyond_concurrent,
+        cpu_wait_s: cpu_wait_s.and_then(each),
+        concurrent_cpu_wait_s: context.concurrent.cpu_wait_s,
         other_sessions_unseen: context.other_sessions.is_none(),
         other_sessions_leak: context.others_left,
         turns_with_leak: leaking(&left),
@@ -248,6 +255,7 @@ fn one(
         active_s_per_request: without(sum(|it| it.active_s), other_sessions.active),
         lock_wait_s_per_request: without(sum(|it| it.lock_s), other_sessions.lock),
         client_wait_s_per_request: each(sum(|it| it.client_s)),
+        cpu_wait_s_per_request: known.cpu_wait_s,
         longest_hold_s: batches.iter().map(|it| it.longest_s).reduce(f64::max).filter(|longest| *longest > 0.0),
         left_behind: (!left.is_empty()).then(|| left.iter().sum()),
         left_behind_by_clients: (!left_by_clients.is_empty()).then(|| left_by_clients.iter().sum()),
@@ -289,6 +297,7 @@ pub fn unmeasured(name: &str, share: f64) -> ScanRoute {
         active_s_per_request: None,
         lock_wait_s_per_request: None,
         client_wait_s_per_request: None,
+        cpu_wait_s_per_request: None,
         longest_hold_s: None,
         left_behind: None,
         left_behind_by_clients: None,

@@ -122,7 +122,7 @@ impl Simulation {
             }
         }
         let to_s = requests.iter().map(|it| it.2).fold(from_s, f64::max);
-        ConcurrentPhase { from_s, to_s, requests }
+        ConcurrentPhase { from_s, to_s, requests, cpu_wait_s: None }
     }
 
     fn polls(&mut self, to_s: f64) -> Vec<SessionPoll> {
@@ -152,7 +152,8 @@ impl Simulation {
 
 fn turn(route: Option<usize>, round: u32, kind: TurnKind, batches: Vec<Batch>) -> Turn {
     let to_s = batches.iter().map(|batch| batch.to_s).fold(0.0, f64::max);
-    Turn { route, round, kind, from_s: batches[0].from_s, to_s, cooldown_end_s: to_s + 0.4, batches, counted_s: None }
+    let (from_s, cooldown_end_s) = (batches[0].from_s, to_s + 0.4);
+    Turn { route, round, kind, from_s, to_s, cooldown_end_s, batches, counted_s: None, cpu_wait_s: None }
 }
 
 /// A scan, and the true seconds of each route.

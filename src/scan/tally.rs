@@ -160,6 +160,7 @@ mod tests {
             cooldown_end_s: rested_s,
             batches: batches.iter().map(batch).collect(),
             counted_s: None,
+            cpu_wait_s: None,
         }
     }
 

@@ -13,6 +13,10 @@ pub struct RouteEvidence {
     pub beyond_s: Option<Estimate>,
     /// The same in the concurrent phase; `None` when it is not named there.
     pub concurrent_s: Option<Estimate>,
+    /// Seconds for which threads of the service and of its backends waited for a core, per request, alone; `None` when nobody knows.
+    pub cpu_wait_s: Option<f64>,
+    /// The same in the concurrent phase, per request of any route.
+    pub concurrent_cpu_wait_s: Option<f64>,
     /// True if nobody knows what others did.
     pub other_sessions_unseen: bool,
     /// True if a session was left in a transaction while nothing was asked for.
@@ -61,14 +65,28 @@ pub fn judge(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
     if known.other_sessions_unseen && (holds(known.beyond_s) || holds(known.concurrent_s)) {
         return RouteVerdict::unknown("other sessions may be the cause: no quiet turn was observed");
     }
+    let waits = |held: Option<Estimate>, wait_s: Option<f64>| {
+        let rest_s = held.zip(wait_s).map(|(held, wait_s)| held.low - wait_s);
+        wait_s.filter(|_| rest_s.is_some_and(|rest_s| rest_s < thresholds.held_s))
+    };
     if holds(known.beyond_s) {
-        return RouteVerdict::plain(ScanVerdict::Holds);
+        return match waits(known.beyond_s, known.cpu_wait_s) {
+            Some(seconds) => RouteVerdict::unknown(waits_for_cpu(seconds)),
+            None => RouteVerdict::plain(ScanVerdict::Holds),
+        };
     }
-    if holds(known.concurrent_s) {
+    if holds(known.concurrent_s) && waits(known.concurrent_s, known.concurrent_cpu_wait_s).is_none() {
         let reason = "it holds in the concurrent phase only".to_owned();
         return RouteVerdict { only_concurrent: true, reason: Some(reason), ..RouteVerdict::plain(ScanVerdict::Holds) };
     }
     not_named(known, thresholds)
+}
+
+fn waits_for_cpu(wait_s: f64) -> String {
+    format!(
+        "what it holds may be a wait for a CPU: per request, the service and PostgreSQL waited {wait_s:.3} s for one; scan again \
+         while the CPUs are free"
+    )
 }
 
 /// More of a route's requests than this share may not fail: what fails does not do the work that is measured.
@@ -148,8 +166,17 @@ mod tests {
             verdict(RouteEvidence { concurrent_s: Some(between(0.01, 0.3)), ..fine }),
             (ScanVerdict::Fine, false)
         );
+        assert_eq!(verdict(RouteEvidence { cpu_wait_s: Some(0.1), ..holds }), (ScanVerdict::Holds, false));
+        assert_eq!(verdict(RouteEvidence { cpu_wait_s: Some(0.1), ..fine }), (ScanVerdict::Fine, false));
+        let concurrent = RouteEvidence { concurrent_s: Some(between(0.1, 0.3)), ..fine };
+        assert_eq!(
+            verdict(RouteEvidence { concurrent_cpu_wait_s: Some(0.09), ..concurrent }),
+            (ScanVerdict::Fine, false),
+            "alone it is fine, and together the CPUs were busy"
+        );
         for unknown in [
             RouteEvidence { beyond_s: Some(between(0.01, 0.06)), ..fine },
+            RouteEvidence { cpu_wait_s: Some(0.13), ..holds },
             RouteEvidence { beyond_s: None, ..fine },
             RouteEvidence { other_sessions_unseen: true, ..holds },
             RouteEvidence { other_sessions_unseen: true, concurrent_s: Some(between(0.1, 0.3)), ..fine },

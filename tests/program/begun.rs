@@ -12,7 +12,17 @@ const REQUESTS: &str = "GET /requests/{id}";
 
 /// Runs the service with a mistake, and gives the findings.
 async fn findings(mistake: &'static str, pool: u32) -> Vec<Value> {
-    let url = database(&format!("begun_{mistake}")).await;
+    findings_with(mistake, pool, 10, true).await
+}
+
+/// The same with so many users, of a pool that tells how full it is or not.
+async fn findings_with(mistake: &'static str, pool: u32, users: u32, gauge: bool) -> Vec<Value> {
+    let url = database(&format!("begun_{mistake}_{pool}")).await;
+    let gauge = if gauge {
+        "[target.metrics]\npath = \"/metrics\"\nchecked_out = \"pool_out\"\npending = \"pool_waiting\"\n"
+    } else {
+        ""
+    };
     let place = Place::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
     let scenario = place.tmp().join("shop.toml");
@@ -40,8 +50,7 @@ async fn findings(mistake: &'static str, pool: u32) -> Vec<Value> {
          folder = \"{ROOT}/tests/program/begun\"\n\
          command = [\"{ROOT}/.venv-apps/bin/uvicorn\", \"service:app\", \"--port\", \"{port}\", \"--log-level\", \"warning\"]\n\
          env = {{ MISTAKE = \"{mistake}\", POOL = \"{pool}\", PYTHONDONTWRITEBYTECODE = \"1\" }}\n\
-         [target.metrics]\npath = \"/metrics\"\nchecked_out = \"pool_out\"\npending = \"pool_waiting\"\n\
-         [load]\nallow_data_changes = true\nusers = 10\nramp_up = \"1s\"\nduration = \"20s\"\nthink_time = [\"200ms\", \"700ms\"]\n{}",
+         {gauge}[load]\nallow_data_changes = true\nusers = {users}\nramp_up = \"1s\"\nduration = \"20s\"\nthink_time = [\"200ms\", \"700ms\"]\n{}",
         routes(&mix)
     );
     std::fs::write(&scenario, toml).expect("a scenario");
@@ -150,10 +159,20 @@ async fn a_deadline_that_leaves_the_transaction_open_is_laid_to_its_route() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_checkout_in_a_request_and_a_limit_that_ends_the_hold_are_laid_to_their_route() {
-    assert_eq!(accused(&findings("nested", 12).await), [REQUESTS]);
+    let found = findings("nested", 12).await;
+    assert_eq!((accused(&found), &found[0]["pattern"]), (vec![REQUESTS], &"H10".into()), "{found:#?}");
     let found = findings("killed", 12).await;
     assert_eq!(accused(&found), [REQUESTS], "{found:#?}");
     assert!(found[0]["title"].as_str().is_some_and(|it| it.contains("25P03")), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_is_full_without_a_word_excuses_who_waits_for_it() {
+    // Twenty users for three sessions; nobody gives up, and no gauge tells.
+    let found = findings_with("hold", 3, 20, false).await;
+    assert!(accused(&found).iter().all(|route| *route == REQUESTS), "{found:#?}");
+    assert!(has(&found, "held_session") || has(&found, "cannot_tell"), "{found:#?}");
+    assert!(!has(&found, "healthy") && !has(&found, "pool_too_small"), "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -381,3 +381,5 @@ fn ambiguous(design: &Design) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;

@@ -1,152 +1,8 @@
 //! Loads whose truth is known, from the requests and the beginnings of their transactions alone.
 
+use super::world::{Asked, Hold, Jobs, Load, PLAIN, Users, World, asked, simulate};
 use super::*;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
-
-/// A route: its weight in the mix and what its requests take, in seconds; and whether they hold.
-#[derive(Clone, Copy)]
-struct Asked {
-    weight: f64,
-    takes_s: f64,
-    holds: Hold,
-}
-
-/// When a transaction begins, and how long it is idle.
-#[derive(Clone, Copy, PartialEq)]
-enum Hold {
-    None,
-    /// From soon after the request's beginning, for so many response times.
-    Responses(f64),
-    /// The same in one of so many requests.
-    OneIn(u32),
-    /// From 20 ms after the response on, for so many seconds.
-    Afterwards(f64),
-}
-
-/// Beginnings whatever is asked for: so many a second, idle for so long.
-#[derive(Clone, Copy)]
-struct Jobs {
-    each_second: f64,
-    idle_s: f64,
-}
-
-struct Load {
-    users: u32,
-    seconds: f64,
-    jobs: Option<Jobs>,
-    /// Error of the clocks' comparison.
-    clock_s: f64,
-    /// Share of the beginnings that no poll sees.
-    unseen: f64,
-}
-
-const PLAIN: Load = Load { users: 20, seconds: 60.0, jobs: None, clock_s: 0.001, unseen: 0.0 };
-
-const fn asked(weight: f64, takes_s: f64, holds: Hold) -> Asked {
-    Asked { weight, takes_s, holds }
-}
-
-struct World {
-    beginnings: Vec<Beginning>,
-    moments: Vec<Moment>,
-    /// True shares of the idle seconds, by route; the last one is the jobs'.
-    shares: Vec<f64>,
-}
-
-fn exponential(random: &mut SmallRng, mean: f64) -> f64 {
-    -mean * (1.0 - random.random::<f64>()).ln()
-}
-
-fn simulate(routes: &[Asked], load: &Load, seed: u64) -> World {
-    let mut random = SmallRng::seed_from_u64(seed);
-    let mut requests: Vec<(usize, f64, f64)> = Vec::new();
-    let mut held: Vec<(usize, f64, f64)> = Vec::new();
-    let all: f64 = routes.iter().map(|it| it.weight).sum();
-    for _ in 0..load.users {
-        let mut now = random.random_range(0.0..1.0);
-        while now < load.seconds {
-            now += random.random_range(0.2..0.8);
-            let mut left = random.random_range(0.0..all);
-            let which = routes.iter().position(|it| {
-                left -= it.weight;
-                left < 0.0
-            });
-            let which = which.unwrap_or(0);
-            let takes = routes[which].takes_s * (0.5 + exponential(&mut random, 0.5));
-            requests.push((which, now, now + takes));
-            let began = now + random.random_range(0.001..0.01);
-            match routes[which].holds {
-                Hold::Responses(times) => held.push((which, began, takes * times)),
-                Hold::OneIn(many) if random.random_range(0..many) == 0 => held.push((which, began, 5.0)),
-                Hold::None | Hold::OneIn(_) => {}
-                Hold::Afterwards(idle_s) => held.push((which, now + takes + 0.02, idle_s)),
-            }
-            now += takes;
-        }
-    }
-    if let Some(jobs) = load.jobs {
-        let mut now = 0.0;
-        while now < load.seconds {
-            now += exponential(&mut random, 1.0 / jobs.each_second);
-            held.push((routes.len(), now, jobs.idle_s));
-        }
-    }
-    let offset = random.random_range(-1.0..1.0) * load.clock_s;
-    let present = |at_s: f64, error_s: f64| {
-        let mut of = vec![Presence::default(); routes.len()];
-        for (route, from, to) in &requests {
-            if (*from..to + 2.0).contains(&at_s) || (from - at_s).abs() < 1.0 {
-                of[*route].add(*from, *to, at_s, error_s);
-            }
-        }
-        of
-    };
-    let mut shares = vec![0.0; routes.len() + 1];
-    let mut beginnings = Vec::new();
-    for (owner, began, idle_s) in held.iter().filter(|(_, began, _)| *began < load.seconds) {
-        shares[*owner] += idle_s;
-        if random.random::<f64>() >= load.unseen {
-            let at_s = began + offset;
-            let present = present(at_s, load.clock_s);
-            let spanning = spanning(&requests, at_s, at_s + idle_s, routes.len());
-            beginnings.push(Beginning {
-                at_s,
-                present,
-                spanning,
-                statement: 0,
-                process: None,
-                idle_s: *idle_s,
-                weight: 1.0,
-            });
-        }
-    }
-    beginnings.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-    let total: f64 = shares.iter().sum();
-    for share in &mut shares {
-        *share /= total.max(f64::MIN_POSITIVE);
-    }
-    let moments = (0..600).map(|tick| 0.05 + load.seconds * f64::from(tick) / 600.0);
-    let moments = moments.map(|at_s| Moment { at_s, present: present(at_s, 0.0) }).collect();
-    World { beginnings, moments, shares }
-}
-
-/// Requests that end within 0.1 s around the end of a transaction, and at twelve other times.
-fn spanning(requests: &[(usize, f64, f64)], began_s: f64, ended_s: f64, routes: usize) -> Vec<Spanning> {
-    let mut counts = vec![[0_u32; 13]; routes];
-    for (route, from, to) in requests {
-        for (shift, count) in counts[*route].iter_mut().enumerate() {
-            let earlier = 0.4 * shift as f64;
-            let ends = (ended_s - earlier - 0.1..=ended_s - earlier + 0.1).contains(to);
-            *count += u32::from(ends && *from <= began_s - earlier);
-        }
-    }
-    let of = |counts: &[u32; 13]| {
-        let others = counts[1..].iter().map(|count| f64::from(*count)).sum::<f64>();
-        Spanning { ended_with_it: counts[0], throughout: counts[0], expected: (began_s > 5.0).then_some(others / 12.0) }
-    };
-    counts.iter().map(of).collect()
-}
+use crate::diagnose::spanning::{self, WholeTransaction};
 
 fn named(routes: &[Asked], load: &Load, seed: u64) -> (Vec<(usize, Role)>, World, ByBeginnings) {
     let world = simulate(routes, load, seed);
@@ -177,7 +33,7 @@ fn a_hold_is_laid_to_its_route_however_long_it_outlives_the_response() {
 #[test]
 fn a_job_is_laid_to_no_route_and_a_task_after_a_response_to_what_it_follows() {
     let innocent = mix(asked(2.0, 0.1, Hold::None));
-    let jobs = Some(Jobs { each_second: 3.0, idle_s: 0.8 });
+    let jobs = Some(Jobs { each_second: 3.0, batch: 1, idle_s: 0.8 });
     let (names, _, found) = named(&innocent, &Load { jobs, ..PLAIN }, 7);
     assert_eq!((names, found.begun_by_none > 0.99), (vec![], true), "{found:#?}");
     let (names, _, found) = named(&mix(asked(2.0, 0.1, Hold::Afterwards(0.8))), &PLAIN, 7);
@@ -186,7 +42,7 @@ fn a_job_is_laid_to_no_route_and_a_task_after_a_response_to_what_it_follows() {
 
 #[test]
 fn a_culprit_beside_a_job_is_named_with_its_own_share() {
-    let jobs = Some(Jobs { each_second: 2.0, idle_s: 0.5 });
+    let jobs = Some(Jobs { each_second: 2.0, batch: 1, idle_s: 0.5 });
     let routes = mix(asked(2.0, 0.1, Hold::Responses(3.0)));
     let (names, world, found) = named(&routes, &Load { jobs, ..PLAIN }, 7);
     assert_eq!(names, [CULPRIT], "{found:#?}");
@@ -219,48 +75,103 @@ fn too_few_beginnings_name_nobody() {
     assert_eq!(attribute(&[], &[], 4), None);
 }
 
+/// Who is named where the pool is full: by what lies within requests.
+fn named_in_full_pool(world: &World, routes: usize) -> Option<usize> {
+    let whole = |it: &Beginning| WholeTransaction {
+        spanning: it.spanning.clone(),
+        has_ended: true,
+        ended_s: it.at_s + it.idle_s,
+        idle_s: it.idle_s,
+    };
+    let whole: Vec<WholeTransaction> = world.beginnings.iter().map(whole).collect();
+    spanning::compare(&whole, routes)?.named.map(|it| it.route)
+}
+
 /// The plants of the bench, each by its name.
 fn plants() -> Vec<(&'static str, [Asked; 4], Load)> {
     let held = |times| mix(asked(2.0, 0.1, Hold::Responses(times)));
-    let jobs = Some(Jobs { each_second: 3.0, idle_s: 0.8 });
+    let innocent = mix(asked(2.0, 0.1, Hold::None));
+    let jobs = Some(Jobs { each_second: 3.0, batch: 1, idle_s: 0.8 });
+    let batches = Some(Jobs { each_second: 0.1, batch: 20, idle_s: 0.2 });
+    // Its hold is part of its response, as it is in a full pool.
+    let in_full_pool = mix(asked(4.0, 0.4, Hold::Responses(1.0)));
     vec![
         ("hold of 0.1 responses", mix(asked(2.0, 0.5, Hold::Responses(0.1))), PLAIN),
         ("hold of 0.95 responses", held(0.95), PLAIN),
         ("hold of 3 responses", held(3.0), PLAIN),
         ("hold of 10 responses", held(10.0), PLAIN),
         ("a task after the response", mix(asked(2.0, 0.1, Hold::Afterwards(0.8))), PLAIN),
-        ("jobs alone", mix(asked(2.0, 0.1, Hold::None)), Load { jobs, ..PLAIN }),
+        ("jobs alone", innocent, Load { jobs, ..PLAIN }),
+        ("a worker's batches alone", innocent, Load { jobs: batches, ..PLAIN }),
+        ("jobs alone, in a service that stands still", innocent, Load { jobs, frozen_s: 0.8, ..PLAIN }),
         ("jobs beside a culprit", held(3.0), Load { jobs, ..PLAIN }),
+        ("batches beside a culprit", held(3.0), Load { jobs: batches, ..PLAIN }),
         ("a leak in one of ten", mix(asked(2.0, 0.1, Hold::OneIn(10))), PLAIN),
         ("a culprit of three a minute", mix(asked(0.01, 0.1, Hold::Responses(50.0))), PLAIN),
         ("100 users", held(3.0), Load { users: 100, ..PLAIN }),
+        ("one route for each user", held(3.0), Load { ask: Users::OneRouteEach, ..PLAIN }),
+        ("a route that is always asked with it", held(3.0), Load { ask: Users::ThirdWithLast, ..PLAIN }),
+        ("half of the clients leave", held(3.0), Load { leave: 0.5, ..PLAIN }),
+        ("a service that stands still", held(0.95), Load { frozen_s: 0.8, ..PLAIN }),
+        ("a pool full from the start", in_full_pool, Load { pool: Some(3), ..PLAIN }),
         ("clocks off by 50 ms", held(3.0), Load { clock_s: 0.05, ..PLAIN }),
         ("half unseen", held(3.0), Load { unseen: 0.5, ..PLAIN }),
     ]
 }
 
+/// What came of 200 loads.
+#[derive(Default)]
+struct Tally {
+    /// Loads in which the culprit could be named, and in which it was.
+    telling: u32,
+    hits: u32,
+    /// Innocents that were named, and those that were named as routes that may be meant instead of nobody.
+    innocents: usize,
+    errors: Vec<f64>,
+    covered: u32,
+}
+
+impl Tally {
+    fn add(&mut self, names: &[usize], world: &World, found: &ByBeginnings) {
+        self.innocents += names.iter().filter(|route| world.shares[**route] == 0.0).count();
+        self.telling += u32::from(world.shares[3] > 0.0 && world.beginnings.len() >= 3);
+        self.hits += u32::from(names.contains(&3));
+        if let Some(begun) = found.routes.iter().find(|it| it.route == 3) {
+            self.errors.push((begun.share.value / world.shares[3] - 1.0).abs());
+            self.covered += u32::from((begun.share.low - 1e-9..=begun.share.high + 1e-9).contains(&world.shares[3]));
+        }
+    }
+
+    fn row(mut self, name: &str) -> String {
+        self.errors.sort_by(f64::total_cmp);
+        let median =
+            self.errors.get(self.errors.len() / 2).map_or("–".to_owned(), |it| format!("{:.1} %", 100.0 * it));
+        let Self { telling, hits, innocents, covered, .. } = self;
+        let with_share = self.errors.len();
+        format!("| {name} | {hits} of {telling} | {innocents} of {} | {median} | {covered} of {with_share} |", 200 * 3)
+    }
+}
+
 #[test]
-#[ignore = "200 loads of each of twelve plants"]
+#[ignore = "200 loads of each of twenty plants"]
 fn the_names_and_shares_of_every_plant_by_beginnings() {
     println!(
         "| plant | culprit named | innocents named, of route-runs | median error of the share | within its interval |"
     );
     println!("|---|---|---|---|---|");
     for (name, routes, load) in plants() {
-        let (mut hits, mut innocents, mut errors, mut covered, mut telling) = (0, 0, Vec::new(), 0, 0);
+        let mut tally = Tally::default();
         for seed in 0..200 {
-            let (names, world, found) = named(&routes, &load, seed);
-            let guilty = |it: &(usize, Role)| world.shares[it.0] > 0.0;
-            innocents += names.iter().filter(|it| !guilty(it)).count();
-            telling += u32::from(world.shares[3] > 0.0 && world.beginnings.len() >= 3);
-            if let Some(begun) = found.routes.iter().find(|it| it.route == 3) {
-                hits += 1;
-                errors.push((begun.share.value / world.shares[3] - 1.0).abs());
-                covered += u32::from((begun.share.low - 1e-9..=begun.share.high + 1e-9).contains(&world.shares[3]));
+            if load.pool.is_some() {
+                let world = simulate(&routes, &load, seed);
+                let names: Vec<usize> = named_in_full_pool(&world, routes.len()).into_iter().collect();
+                tally.add(&names, &world, &ByBeginnings::default());
+            } else {
+                let (names, world, found) = named(&routes, &load, seed);
+                let names: Vec<usize> = names.iter().map(|it| it.0).collect();
+                tally.add(&names, &world, &found);
             }
         }
-        errors.sort_by(f64::total_cmp);
-        let median = errors.get(errors.len() / 2).map_or("–".to_owned(), |it| format!("{:.1} %", 100.0 * it));
-        println!("| {name} | {hits} of {telling} | {innocents} of {} | {median} | {covered} of {hits} |", 200 * 3);
+        println!("{}", tally.row(name));
     }
 }

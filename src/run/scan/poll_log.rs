@@ -1,6 +1,6 @@
 //! The polls that were taken so far, on the clock of the load.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -50,6 +50,13 @@ impl PollLog {
     pub(super) fn latest_since<T>(&self, at_s: f64, of: impl Fn(&SessionPoll) -> T) -> Option<T> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.polls.last().filter(|poll| poll.at_s >= at_s).map(of)
+    }
+
+    /// The backends that were at work or in a transaction since then.
+    pub(super) fn backends_since(&self, at_s: f64) -> BTreeSet<i32> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = taken.polls.iter().rev().take_while(|poll| poll.at_s >= at_s);
+        since.flat_map(|poll| &poll.sessions).map(|it| it.pid).collect()
     }
 
     /// Those that were taken so far, in order of time.

@@ -24,6 +24,7 @@ use crate::record::scan::{ScanRoute, ScanVerdict, TurnKind};
 use crate::run::RunError;
 use crate::run::progress::RunStage;
 use crate::run::restarts::Restarts;
+use crate::run::run_queue::RunQueue;
 use crate::run::variant_run::VariantRun;
 use crate::scan::THRESHOLDS;
 use crate::scan::design;
@@ -86,6 +87,7 @@ struct SchedulerState {
     /// Turns before the service was last started anew.
     since_start: usize,
     counters: Option<ServerCounters>,
+    run_queue: RunQueue,
     /// Routes of which was stated that they would be named by what was seen so far, each with its verdict.
     announced: BTreeSet<(String, &'static str)>,
 }
@@ -135,6 +137,7 @@ impl<'a> ScanScheduler<'a> {
             is_disturbed: false,
             since_start: 0,
             counters: None,
+            run_queue: RunQueue::of(&self.target.ports),
             announced: BTreeSet::new(),
         };
         match self.all(&mut state).await {
@@ -313,13 +316,16 @@ impl<'a> ScanScheduler<'a> {
         batches: Vec<Batch>,
     ) -> Result<bool, Halt> {
         let to_s = batches.iter().map(|batch| batch.to_s).fold(from_s, f64::max);
-        let turn = Turn { route, round, kind, from_s, to_s, cooldown_end_s: to_s, batches, counted_s: None };
+        let cooldown_end_s = to_s;
+        let turn =
+            Turn { route, round, kind, from_s, to_s, cooldown_end_s, batches, counted_s: None, cpu_wait_s: None };
         let response = route.and_then(|route| response(&state.done.turns, route));
         let left = self.cool_down(&turn, response.unwrap_or_default().as_secs_f64()).await?;
         let counters = self.counters().await?;
         let before = std::mem::replace(&mut state.counters, counters);
         let counted_s = counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
-        state.done.turns.push(Turn { cooldown_end_s: self.now_s(), counted_s, ..turn });
+        let cpu_wait_s = state.run_queue.since_last(&self.polls.backends_since(from_s));
+        state.done.turns.push(Turn { cooldown_end_s: self.now_s(), counted_s, cpu_wait_s, ..turn });
         Ok(left)
     }
 
@@ -416,8 +422,10 @@ impl<'a> ScanScheduler<'a> {
         if self.arm.stop.is_cancelled() {
             return Err(Halt::Stopped);
         }
+        let cpu_wait_s = state.run_queue.since_last(&self.polls.backends_since(from_s));
         let at_s = |(route, sent, done)| (route, self.polls.at_s(sent), self.polls.at_s(done));
-        Ok(ConcurrentPhase { from_s, to_s: self.now_s(), requests: requests.into_iter().map(at_s).collect() })
+        let requests = requests.into_iter().map(at_s).collect();
+        Ok(ConcurrentPhase { from_s, to_s: self.now_s(), requests, cpu_wait_s })
     }
 
     /// The server's own count, beside what was seen; `None` when it gives none, as with all its connections taken.

@@ -135,6 +135,7 @@ mod tests {
             cooldown_end_s: 1.4,
             batches: batches.iter().map(batch).collect(),
             counted_s: None,
+            cpu_wait_s: None,
         }
     }
 
