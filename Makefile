@@ -43,10 +43,11 @@ bench:
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_names_and_shares_of_every_plant
 
 # The full scenarios, several minutes each, 50 runs in which nobody may be named, a service that is killed at each tenth of a
-# gate's run, and 51 kills over all phases.
+# gate's run, 51 kills over all phases, and ten scans on a machine without a free core.
 soak:
 	cargo build --release --locked
 	.ci/soak
 	cargo test --test program --locked -- --ignored --nocapture fifty_runs
 	cargo test --test program --locked -- --ignored --nocapture killed_at_any_tenth
 	cargo test --test program --locked -- --ignored --nocapture kills::
+	cargo test --test program --locked -- --ignored --nocapture beside_programs_that_take_the_cores

@@ -1,32 +1,48 @@
 //! A request that holds a transaction was there when it began: ways to hold that do not end with the response, on a real service with
 //! a slow route without a database, a slow query and a write beside the culprit. It is named, or nobody is.
 
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::Value;
 
 use crate::orders::database;
-use crate::program::{Place, text};
+use crate::program::{Place, json, text};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 const REQUESTS: &str = "GET /requests/{id}";
 
+const MIX: [(&str, u32); 6] = [
+    (REQUESTS, 2),
+    ("GET /export/{id}", 1),
+    ("GET /orders/{id}", 3),
+    ("GET /weather", 3),
+    ("GET /statistics", 2),
+    ("POST /notes", 1),
+];
+
 /// Runs the service with a mistake, and gives the findings.
 async fn findings(mistake: &'static str, pool: u32) -> Vec<Value> {
-    findings_with(mistake, pool, 10, true).await
+    Shop { mistake, pool, users: 10, gauge: true }.findings().await
 }
 
-/// The same with so many users, of a pool that tells how full it is or not.
-async fn findings_with(mistake: &'static str, pool: u32, users: u32, gauge: bool) -> Vec<Value> {
-    let url = database(&format!("begun_{mistake}_{pool}")).await;
-    let gauge = if gauge {
-        "[target.metrics]\npath = \"/metrics\"\nchecked_out = \"pool_out\"\npending = \"pool_waiting\"\n"
-    } else {
-        ""
-    };
-    let place = Place::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
-    let scenario = place.tmp().join("shop.toml");
-    let routes = |weighted: &[(&str, u32)]| {
+/// The service with a mistake, so many sessions and users, and a pool that tells how full it is or not.
+struct Shop {
+    mistake: &'static str,
+    pool: u32,
+    users: u32,
+    gauge: bool,
+}
+
+impl Shop {
+    fn scenario(&self, port: u16) -> String {
+        let Self { mistake, pool, users, gauge } = *self;
+        let gauge = if gauge {
+            "[target.metrics]\npath = \"/metrics\"\nchecked_out = \"pool_out\"\npending = \"pool_waiting\"\n"
+        } else {
+            ""
+        };
         let one = |(route, weight): &(&str, u32)| {
             let params = match route {
                 _ if route.contains("{id}") => "params = { id = { from = 1, to = 500 } }\n",
@@ -35,37 +51,42 @@ async fn findings_with(mistake: &'static str, pool: u32, users: u32, gauge: bool
             };
             format!("[[route]]\nroute = \"{route}\"\nweight = {weight}\n{params}")
         };
-        weighted.iter().map(one).collect::<String>()
-    };
-    let mix = [
-        (REQUESTS, 2),
-        ("GET /export/{id}", 1),
-        ("GET /orders/{id}", 3),
-        ("GET /weather", 3),
-        ("GET /statistics", 2),
-        ("POST /notes", 1),
-    ];
-    let toml = format!(
-        "name = \"shop\"\npool_capacity = {pool}\n[target]\nurl = \"http://127.0.0.1:{port}\"\nready = \"/health\"\n\
-         folder = \"{ROOT}/tests/program/begun\"\n\
-         command = [\"{ROOT}/.venv-apps/bin/uvicorn\", \"service:app\", \"--port\", \"{port}\", \"--log-level\", \"warning\"]\n\
-         env = {{ MISTAKE = \"{mistake}\", POOL = \"{pool}\", PYTHONDONTWRITEBYTECODE = \"1\" }}\n\
-         {gauge}[load]\nallow_data_changes = true\nusers = {users}\nramp_up = \"1s\"\nduration = \"20s\"\nthink_time = [\"200ms\", \"700ms\"]\n{}",
-        routes(&mix)
-    );
-    std::fs::write(&scenario, toml).expect("a scenario");
-    let run = move || {
+        format!(
+            "name = \"shop\"\npool_capacity = {pool}\n[target]\nurl = \"http://127.0.0.1:{port}\"\nready = \"/health\"\n\
+             folder = \"{ROOT}/tests/program/begun\"\n\
+             command = [\"{ROOT}/.venv-apps/bin/uvicorn\", \"service:app\", \"--port\", \"{port}\", \"--log-level\", \"warning\"]\n\
+             env = {{ MISTAKE = \"{mistake}\", POOL = \"{pool}\", PYTHONDONTWRITEBYTECODE = \"1\" }}\n\
+             {gauge}[load]\nallow_data_changes = true\nusers = {users}\nramp_up = \"1s\"\nduration = \"20s\"\n\
+             think_time = [\"200ms\", \"700ms\"]\n{}",
+            MIX.iter().map(one).collect::<String>()
+        )
+    }
+
+    /// The place in which the program has scanned or run it, and its output.
+    async fn measured(&self, arguments: &[&str]) -> (Place, Output) {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
+        let url = database(&format!("begun_{}_{port}", self.mistake)).await;
+        let place = Place::new();
+        let path = place.tmp().join("shop.toml");
+        std::fs::write(&path, self.scenario(port)).expect("a scenario");
         let mut program = place.program();
-        program.env("DATABASE_URL", &url).arg("run").arg(&scenario).arg("--json");
-        let output = program.output().expect("it starts");
-        assert!(output.status.success(), "{}", text(&output.stderr));
+        program.env("DATABASE_URL", &url).arg(arguments[0]).arg(&path).args(&arguments[1..]).arg("--json");
+        let run = move || {
+            let output = program.output().expect("it starts");
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            (place, output)
+        };
+        tokio::task::spawn_blocking(run).await.expect("it ends")
+    }
+
+    async fn findings(&self) -> Vec<Value> {
+        let (place, _) = self.measured(&["run"]).await;
         let folder = place.run_folder().display().to_string();
         // An inconclusive diagnosis ends with another code.
         let printed = text(&place.output(&["diagnose", &folder, "--json"]).stdout);
         let document: Value = serde_json::from_str(&printed).expect("JSON");
         document["findings"].as_array().expect("a list").clone()
-    };
-    tokio::task::spawn_blocking(run).await.expect("it ends")
+    }
 }
 
 /// The routes that are accused of holding or leaking.
@@ -169,7 +190,7 @@ async fn a_second_checkout_in_a_request_and_a_limit_that_ends_the_hold_are_laid_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_that_is_full_without_a_word_excuses_who_waits_for_it() {
     // Twenty users for three sessions; nobody gives up, and no gauge tells.
-    let found = findings_with("hold", 3, 20, false).await;
+    let found = Shop { mistake: "hold", pool: 3, users: 20, gauge: false }.findings().await;
     assert!(accused(&found).iter().all(|route| *route == REQUESTS), "{found:#?}");
     assert!(has(&found, "held_session") || has(&found, "cannot_tell"), "{found:#?}");
     assert!(!has(&found, "healthy") && !has(&found, "pool_too_small"), "{found:#?}");
@@ -186,4 +207,48 @@ async fn a_job_that_a_route_sets_off_is_laid_to_no_other_route() {
 async fn nobody_is_accused_where_nothing_is_held() {
     let found = findings("none", 12).await;
     assert_eq!((accused(&found), has(&found, "healthy")), (vec![], true), "{found:#?}");
+}
+
+/// Programs that do nothing but compute, while it lives.
+struct Hogs(std::sync::Arc<AtomicBool>, Vec<std::thread::JoinHandle<()>>);
+
+impl Hogs {
+    fn start(count: usize) -> Self {
+        let ended = std::sync::Arc::new(AtomicBool::new(false));
+        let hog = || {
+            let ended = std::sync::Arc::clone(&ended);
+            std::thread::spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        let hogs = (0..count).map(|_| hog()).collect();
+        Self(ended, hogs)
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.drain(..).for_each(|hog| drop(hog.join()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "ten scans take ten minutes, and all cores"]
+async fn scans_beside_programs_that_take_the_cores_name_the_culprit_and_no_innocent() {
+    let _hogs = Hogs::start(4);
+    for number in 1..=10 {
+        let shop = Shop { mistake: "hold", pool: 12, users: 10, gauge: true };
+        let (_, output) = shop.measured(&["scan", "--rounds", "2", "--requests", "42", "--concurrent", "10s"]).await;
+        let document = json(&output);
+        let routes = document["routes"].as_array().expect("a list");
+        for it in routes {
+            println!("{number} {} {} {} {}", it["route"], it["verdict"], it["cpu_wait_s_per_request"], it["reason"]);
+        }
+        let guilty = routes.iter().filter(|it| ["holds", "leaks"].contains(&it["verdict"].as_str().unwrap_or("")));
+        let named: Vec<&str> = guilty.filter_map(|it| it["route"].as_str()).collect();
+        assert_eq!(named, [REQUESTS], "{document:#}");
+    }
 }
