@@ -1,5 +1,7 @@
 //! The same regression on a mix that was designed for it: whose rates go up and down each by itself.
 
+use std::collections::BTreeMap;
+
 use super::attribute::{LEAST_HELD_S, attribute};
 use super::beginnings::{self, Beginning, Begun, Moment, SPEAKS_FOR};
 use super::interval::HoldInterval;
@@ -71,6 +73,15 @@ pub struct MixTransaction {
     pub idle_s: f64,
 }
 
+/// Idle seconds by statement.
+fn by_statement(transactions: &[MixTransaction]) -> BTreeMap<usize, f64> {
+    let mut seconds = BTreeMap::new();
+    for it in transactions.iter().filter(|it| it.idle_s > 0.0) {
+        *seconds.entry(it.statement).or_default() += it.idle_s;
+    }
+    seconds
+}
+
 /// Seconds of a service whose waits are known were 1 to 2 % too few: as much is laid to nobody, or to somebody else.
 const ASSIGNED_WITHIN: f64 = 0.02;
 
@@ -83,11 +94,12 @@ pub struct MixMoment {
 }
 
 /// The holders that the beginnings of transactions name, and those of the regression for which they speak. Where too few began, the
-/// regression's. `transactions` began while pools had room; `idle_s` is of all. `step_s` is the time between two polls.
+/// regression's. `transactions` began while pools had room, `in_full` while one was full, where their beginnings tell nothing.
+/// `step_s` is the time between two polls.
 pub fn confirmed(
     holds: Vec<MixHold>,
     transactions: &[MixTransaction],
-    idle_s: f64,
+    in_full: &[MixTransaction],
     moments: &[MixMoment],
     finished: &[u64],
     step_s: f64,
@@ -104,10 +116,19 @@ pub fn confirmed(
     let beginnings: Vec<Beginning> = transactions.iter().map(beginning).collect();
     let moments: Vec<Moment> = moments.iter().map(|it| Moment { at_s: it.at_s, present: it.present.clone() }).collect();
     let Some(found) = beginnings::attribute(&beginnings, &moments, finished.len()) else { return holds };
+    let (with_room, full) = (by_statement(transactions), by_statement(in_full));
+    let room_s: f64 = with_room.values().sum();
     let hold = |begun: &Begun| {
+        // Of a statement, as much in a full pool as while there was room.
+        let of_full = |(statement, idle_s): (&usize, &f64)| {
+            let seen = begun.statements.iter().filter(|it| it.0 == *statement).map(|it| it.1).sum::<f64>();
+            idle_s * with_room.get(statement).map_or(begun.share.value, |all_s| seen / all_s)
+        };
+        let own_s = begun.share.value * room_s;
+        let larger = 1.0 + full.iter().map(of_full).sum::<f64>() / own_s.max(f64::MIN_POSITIVE);
         let requests = finished.get(begun.route).copied().filter(|count| *count > 0);
         let held_s = requests.map(|requests| {
-            let HoldInterval { value, low, high } = begun.share.scaled(idle_s / requests as f64);
+            let HoldInterval { value, low, high } = begun.share.scaled(larger * room_s / requests as f64);
             // Each of its transactions was polled from a moment on that is as likely as any: the variance of one is a sixth of step².
             let polled = 1.96 * (begun.transactions / 6.0).sqrt() * step_s / requests as f64;
             let error = polled.hypot(ASSIGNED_WITHIN * value);

@@ -49,13 +49,12 @@ pub(super) fn mix(
         let row = rows.iter().rev().find(|row| row.at_s <= at_s).or(rows.first());
         row.zip(capacity).is_some_and(|(row, capacity)| row.idle >= capacity)
     };
-    let mut transactions = transactions(&polls().collect::<Vec<_>>(), concurrent, counts, names.len());
-    let idle_s = transactions.iter().map(|it| it.idle_s).sum();
+    let all = transactions(&polls().collect::<Vec<_>>(), concurrent, counts, names.len());
     // In a full pool a transaction begins when another ends, no matter which request asks for it.
-    transactions.retain(|it| !full(it.at_s));
+    let (in_full, transactions): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| full(it.at_s));
     let lasted_s = polls().next_back().zip(polls().next()).map_or(0.0, |(last, first)| last.at_s - first.at_s);
     let step_s = lasted_s / polls().count().max(1) as f64;
-    confirmed(holds, &transactions, idle_s, &moments, &finished, step_s)
+    confirmed(holds, &transactions, &in_full, &moments, &finished, step_s)
 }
 
 /// The sessions of the mix that count.
