@@ -119,16 +119,16 @@ pub fn confirmed(
     let (with_room, full) = (by_statement(transactions), by_statement(in_full));
     let room_s: f64 = with_room.values().sum();
     let hold = |begun: &Begun| {
-        // Of a statement, as much in a full pool as while there was room.
+        // A statement's idle time in a full pool is shared as while there was room.
         let of_full = |(statement, idle_s): (&usize, &f64)| {
             let seen = begun.statements.iter().filter(|it| it.0 == *statement).map(|it| it.1).sum::<f64>();
             idle_s * with_room.get(statement).map_or(begun.share.value, |all_s| seen / all_s)
         };
         let own_s = begun.share.value * room_s;
-        let larger = 1.0 + full.iter().map(of_full).sum::<f64>() / own_s.max(f64::MIN_POSITIVE);
+        let with_full = 1.0 + full.iter().map(of_full).sum::<f64>() / own_s.max(f64::MIN_POSITIVE);
         let requests = finished.get(begun.route).copied().filter(|count| *count > 0);
         let held_s = requests.map(|requests| {
-            let HoldInterval { value, low, high } = begun.share.scaled(larger * room_s / requests as f64);
+            let HoldInterval { value, low, high } = begun.share.scaled(with_full * room_s / requests as f64);
             // Each of its transactions was polled from a moment on that is as likely as any: the variance of one is a sixth of step².
             let polled = 1.96 * (begun.transactions / 6.0).sqrt() * step_s / requests as f64;
             let error = polled.hypot(ASSIGNED_WITHIN * value);

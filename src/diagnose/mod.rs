@@ -250,9 +250,11 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Lays effects to the costliest hold.
+/// Lays effects to the costliest hold of a request. A neighbour's sessions, or a slow statement, fill no pool with idle ones.
 fn joined(findings: &mut [Finding]) {
-    let holds = |it: &&Finding| it.rank() == 0 && it.kind != FindingKind::PoolTooSmall && it.confidence >= SURE_CAUSE;
+    let holds = |it: &&Finding| {
+        matches!(it.kind, FindingKind::HeldSession | FindingKind::LeakedSession) && it.confidence >= SURE_CAUSE
+    };
     let Some(cause) = findings.iter().find(holds) else { return };
     let cause = Cause { kind: cause.kind, route: cause.route.clone() };
     for effect in findings.iter_mut().filter(|it| it.follows_hold) {
