@@ -283,3 +283,27 @@ fn under_load(seen: &Observations<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_pool_is_an_effect_of_the_route_that_holds_and_of_nobody_elses_sessions() {
+        let finding = |kind, route: Option<&str>| Finding {
+            route: route.map(str::to_owned),
+            ..Finding::new(kind, None, 0.9, String::new())
+        };
+        let effect_of = |causes: Vec<Finding>| {
+            let mut findings = [causes, vec![finding(FindingKind::PoolExhausted, None)]].concat();
+            joined(&mut findings);
+            findings.pop().and_then(|it| it.effect_of)
+        };
+        let held = finding(FindingKind::HeldSession, Some("GET /a"));
+        let of_held = effect_of(vec![held.clone(), finding(FindingKind::HeldSession, Some("GET /b"))]);
+        assert!(of_held.is_some_and(|cause| cause.is(&held)), "the first is the costliest");
+        assert_eq!(effect_of(vec![finding(FindingKind::HeldOutsideRequests, None)]), None);
+        assert_eq!(effect_of(vec![finding(FindingKind::SlowQuery, Some("GET /a"))]), None);
+        assert_eq!(effect_of(vec![Finding { confidence: 0.5, ..held }]), None, "who is hardly sure has no effects");
+    }
+}
