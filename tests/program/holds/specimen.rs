@@ -189,13 +189,14 @@ impl Specimen {
         let before = self.said_idle_s().await;
         let done = Cell::new(false);
         let watch = async {
-            let (mut measured_s, mut oldest_s, mut last) = (0.0, 0.0_f64, Instant::now());
+            let (mut measured_s, mut oldest_s, mut last, mut held) = (0.0, 0.0_f64, Instant::now(), 0);
             while !done.get() {
                 let seen = self.in_transaction().await;
                 let now = Instant::now();
-                measured_s += f64::from(u32::try_from(seen.len()).expect("few")) * (now - last).as_secs_f64();
+                let gap_s = (now - last).as_secs_f64();
+                measured_s += since_last_look(&seen, held, gap_s);
                 oldest_s = seen.iter().fold(oldest_s, |oldest, seen| oldest.max(seen.idle_s));
-                last = now;
+                (last, held) = (now, seen.len());
                 tokio::time::sleep(LOOK).await;
             }
             (measured_s, oldest_s)
@@ -251,6 +252,24 @@ impl Specimen {
         assert_eq!(self.run.wait(), Some(0));
         self.place.assert_nothing_is_left(HANG);
     }
+}
+
+/// Session seconds of a gap between two looks, before which so many sessions were held. Each that is seen says since when; one that is
+/// gone ended somewhere in the gap, in its middle on average.
+fn since_last_look(seen: &[Seen], held_before: usize, gap_s: f64) -> f64 {
+    let stayed = seen.iter().filter(|session| session.idle_s >= gap_s).count();
+    let ended = f64::from(u32::try_from(held_before.saturating_sub(stayed)).expect("few"));
+    seen.iter().map(|session| session.idle_s.min(gap_s)).sum::<f64>() + ended * gap_s / 2.0
+}
+
+#[test]
+fn a_look_that_came_late_counts_what_was_held_meanwhile() {
+    let seen = |idle_s| Seen { state: String::new(), query: String::new(), idle_s };
+    let agrees = |measured: f64, truth: f64| (measured - truth).abs() < 1e-9;
+    assert!(agrees(since_last_look(&[seen(9.0)], 1, 0.2), 0.2), "it was held all the time");
+    assert!(agrees(since_last_look(&[seen(0.05)], 0, 0.2), 0.05), "it began meanwhile");
+    assert!(agrees(since_last_look(&[], 1, 0.2), 0.1), "it ended meanwhile");
+    assert!(agrees(since_last_look(&[seen(0.05)], 1, 0.2), 0.15), "one ended, and another one began");
 }
 
 /// Stimulus that shows a pattern.
