@@ -8,6 +8,10 @@ use super::pattern::HoldPattern;
 /// The stacks that advice is given for.
 const STACKS: [&str; 5] = ["SQLAlchemy/FastAPI", "Django", "Node pg", "HikariCP", "tokio-postgres/deadpool"];
 
+/// Advice on a transaction that outlives its response, and ends.
+pub(super) const END_FIRST: &str = "Commit or roll back before the response is sent, in every branch: giving a connection back to its pool may \
+                                    not end its transaction. A background task should open a session of its own, around its statements alone.";
+
 /// The fix in a sentence.
 pub(super) fn fix(kind: FindingKind, pattern: Option<HoldPattern>) -> &'static str {
     match (kind, pattern) {

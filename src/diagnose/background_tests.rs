@@ -1,10 +1,12 @@
 //! Sessions that are idle in a transaction and held by no request: left behind, older than the load, or somebody else's.
 
+use std::collections::BTreeMap;
+
 use super::pattern::HoldPattern;
 use super::simulated::{SCOPE, SimRoute, Simulated, route, simulate};
 use super::simulated_tests::{ORDER, QUICK, SECONDS, SEEDS, USERS, findings, holder, innocent, with};
 use super::{Finding, FindingKind};
-use crate::record::{HoldGroup, Sample};
+use crate::record::{HoldGroup, Sample, Stamped, TransactionSample};
 
 /// Four more sessions idle in transaction all the time, since `since_s`.
 fn stay(simulated: &mut Simulated, statement: &str, since_s: f64) {
@@ -94,6 +96,49 @@ fn a_session_as_old_as_the_run_is_a_leak() {
     let found = findings(&simulated);
     assert_eq!((found[0].kind, found[0].pattern), (FindingKind::LeakedSession, Some(HoldPattern::H7)), "{found:#?}");
     assert!(found.iter().all(|it| it.kind != FindingKind::HeldSession), "{found:#?}");
+}
+
+/// A transaction from `began_s` to `ended_s`, idle all the while.
+fn transaction(statement: &str, began_s: f64, ended_s: f64) -> Stamped {
+    let sample = Sample::Transaction(TransactionSample {
+        pid: 1,
+        began_s,
+        error_s: 0.001,
+        ended_s,
+        idle_s: ended_s - began_s,
+        weight: 1.0,
+        statement: statement.to_owned(),
+        application_name: "app".to_owned(),
+        aborted: false,
+        still_open: false,
+        present: BTreeMap::new(),
+        spanning: None,
+        process: None,
+    });
+    Stamped { variant: SCOPE, at_s: ended_s, sample }
+}
+
+#[test]
+fn a_transaction_that_ends_somewhat_later_than_any_request_is_no_leak_and_one_that_stays_is() {
+    let mut simulated = simulate(&innocent(), USERS, SECONDS, 1);
+    churn(&mut simulated, "SELECT town");
+    let variant = &simulated.record.variants[&SCOPE];
+    let slowest_ms = variant.routes.iter().filter_map(|it| it.latency_max_ms).fold(0.0, f64::max);
+    let outlives_s = 1.5 * slowest_ms / 1e3 + 1.0;
+    // One of many connections was given back with its transaction open, and for once nobody took it for a while.
+    for stamped in &mut simulated.samples {
+        if let Sample::Breakdown(breakdown) = &mut stamped.sample {
+            let late = breakdown.groups.iter_mut().filter(|group| group.statement == "SELECT town");
+            late.for_each(|group| group.oldest_s = outlives_s + 0.1);
+        }
+    }
+    let short = |at: u32| transaction("SELECT town", f64::from(at) / 4.0, f64::from(at) / 4.0 + 0.5);
+    simulated.samples.extend((4..100).map(short));
+    simulated.samples.push(transaction("SELECT town", 3.0, 3.1 + outlives_s));
+    let leaked = |simulated: &Simulated| findings(simulated).iter().any(|it| it.kind == FindingKind::LeakedSession);
+    assert!(!leaked(&simulated), "it has ended");
+    simulated.samples.push(transaction("SELECT town", SECONDS - outlives_s - 0.1, SECONDS));
+    assert!(leaked(&simulated), "it has not");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Findings about sessions that are left behind, and about nothing being wrong, or nothing being known.
 
+use super::advice;
 use super::beginnings::Begun;
 use super::observations::Observations;
 use super::pattern::{LeakPrint, Match, of_leak};
@@ -25,8 +26,9 @@ pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
     let half = first.series.len() / 2;
     let mean = |part: &[(f64, f64)]| part.iter().map(|(_, it)| it).sum::<f64>() / part.len().max(1) as f64;
     let grows = mean(&first.series[half..]) > 1.5 * mean(&first.series[..half]);
-    let Match { pattern, sure, why } =
-        of_leak(&LeakPrint { statement: &first.statement, grows, given_up: seen.given_up() });
+    let ends = seen.leaks_end();
+    let print = LeakPrint { statement: &first.statement, grows, ends, given_up: seen.given_up() };
+    let Match { pattern, sure, why } = of_leak(&print);
     let share: f64 = seen.leaks.iter().map(|index| seen.statements[*index].share).sum();
     let births = seen.leaks_begun.as_ref().and_then(|it| it.holders.first());
     let is_sure = |begun: &Begun| begun.or_else.is_empty() && begun.share.low >= 0.5;
@@ -51,6 +53,7 @@ pub(super) fn leaked(seen: &Observations<'_>) -> Option<Finding> {
         harm_s: share * seen.idle_s(),
         ..Finding::new(FindingKind::LeakedSession, pattern, 0.85, title)
     };
+    let finding = if ends { Finding { fix: advice::END_FIRST.to_owned(), ..finding } } else { finding };
     Some(
         finding
             .with("samples.breakdown", first.oldest_s, format!("age in seconds of the oldest such transaction; {why}"))

@@ -1,5 +1,6 @@
 //! Findings about sessions that are held: by a route, by what it leaves behind, or by no request.
 
+use super::advice;
 use super::attribute::{Attribution, RouteHold};
 use super::beginnings::{Alibi, Begun, NAMED_AT, Role, STATED_OF_NONE};
 use super::findings::FEWEST_POLLS;
@@ -46,9 +47,11 @@ fn by_beginnings(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun, holde
     let (does, fix) = match begun.role {
         // What waits is the statement: the session is not idle.
         _ if waits_for_client(seen, hold) => ("holds its session until the service has read the last row", READ_FIRST),
-        Role::After => ("leaves a task behind that holds a session", AFTERWARDS),
+        Role::After => ("leaves a task behind that holds a session", advice::END_FIRST),
         // More time than it is in flight: they end after its response.
-        Role::During if outlives_response(seen, hold, begun) => ("keeps its session after the response", AFTERWARDS),
+        Role::During if outlives_response(seen, hold, begun) => {
+            ("keeps its session after the response", advice::END_FIRST)
+        }
         Role::During => return finding,
     };
     let title = format!("{} {does}{each}, {} of all idle-in-transaction time.", hold.route, percent(hold.share));
@@ -74,10 +77,6 @@ fn waits_for_client(seen: &Observations<'_>, hold: &RouteHold) -> bool {
     let mine_s = mine.map_or(if seen.holders().len() == 1 { waits_s } else { 0.0 }, |it| it.idle_s);
     mine_s > MOSTLY * hold.idle_s
 }
-
-/// Advice on a hold that outlives its response.
-const AFTERWARDS: &str = "Commit or roll back before the response is sent, in every branch: giving a connection back to its pool may \
-                          not end its transaction. A background task should open a session of its own, around its statements alone.";
 
 /// True if transactions are idle for clearly longer than the slowest request took.
 fn outlives_response(seen: &Observations<'_>, hold: &RouteHold, begun: &Begun) -> bool {
@@ -218,8 +217,12 @@ const FEWEST_ENDED: f64 = 3.0;
 fn left_behind(seen: &Observations<'_>, hold: &RouteHold) -> Finding {
     let first = seen.statements.first();
     let statement = first.map(|it| it.statement.clone());
-    let print =
-        LeakPrint { statement: statement.as_deref().unwrap_or_default(), grows: true, given_up: seen.given_up() };
+    let print = LeakPrint {
+        statement: statement.as_deref().unwrap_or_default(),
+        grows: true,
+        ends: false,
+        given_up: seen.given_up(),
+    };
     let Match { pattern, sure, why } = of_leak(&print);
     let title = format!(
         "More sessions than requests go with {}{}, {:.1} for each in flight: they stay in a transaction after it.",

@@ -194,6 +194,8 @@ pub(super) struct LeakPrint<'a> {
     pub(super) statement: &'a str,
     /// True if they become more.
     pub(super) grows: bool,
+    /// True if most of them end all the same.
+    pub(super) ends: bool,
     /// True if clients gave requests up.
     pub(super) given_up: bool,
 }
@@ -201,6 +203,10 @@ pub(super) struct LeakPrint<'a> {
 /// The pattern of leaked sessions.
 pub(super) fn of_leak(seen: &LeakPrint<'_>) -> Match {
     let probe = seen.statement.eq_ignore_ascii_case("select ?") || seen.statement.eq_ignore_ascii_case("select");
+    if seen.ends && !probe {
+        let why = "they end, when another request takes the connection or nobody refers to it any more".to_owned();
+        return Match { pattern: None, sure: 0.3, why };
+    }
     match (probe, seen.grows, seen.given_up) {
         (true, false, _) => {
             matched(HoldPattern::H7, 0.85, "the last statement is a probe, and they do not become more")
@@ -312,10 +318,13 @@ mod tests {
 
     #[test]
     fn leaks_are_reported_by_their_statement_and_their_growth() {
-        let leak = |statement, grows, given_up| of_leak(&LeakPrint { statement, grows, given_up }).pattern;
+        let leak = |statement, grows, given_up| of_leak(&LeakPrint { statement, grows, ends: false, given_up }).pattern;
         assert_eq!(leak("SELECT ?", false, false), Some(HoldPattern::H7));
         assert_eq!(leak("SELECT id FROM tools", true, true), Some(HoldPattern::H8));
         assert_eq!(leak("SELECT id FROM user_roles", true, false), Some(HoldPattern::H11));
         assert_eq!(leak("SELECT id FROM tools", false, false), None);
+        let statement = "SELECT id FROM user_roles";
+        let ends = of_leak(&LeakPrint { statement, grows: true, ends: true, given_up: false });
+        assert_eq!(ends.pattern, None, "what ends is no session that nobody closes");
     }
 }

@@ -84,9 +84,11 @@ impl Observations<'_> {
 
     /// Transactions that began while there was load.
     pub(super) fn transactions(&self, which: Which) -> impl Iterator<Item = &TransactionSample> {
-        let outlives_s = self.outlives_s().filter(|_| self.has_leaks);
-        let is_leaked =
-            move |it: &TransactionSample| outlives_s.is_some_and(|longest_s| it.ended_s - it.began_s > longest_s);
+        let outlives_s = self.outlives_s().filter(|_| !self.leaks.is_empty());
+        let is_leaked = move |it: &TransactionSample| {
+            outlives_s.is_some_and(|longest_s| it.ended_s - it.began_s > longest_s)
+                && self.leaks.iter().any(|leak| self.statements[*leak].statement == normalise(&it.statement))
+        };
         let (scope, until_s) = (self.case.scope(), self.case.variant.phases.steady_to_s);
         let own = self.case.samples.iter().filter(move |it| it.variant == scope);
         let taken = own.filter_map(|stamped| match &stamped.sample {

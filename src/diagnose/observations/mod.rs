@@ -10,7 +10,7 @@ use crate::diagnose::blocking::{WaitQueue, roots};
 use crate::diagnose::interval::HoldInterval;
 use crate::diagnose::regression::AttributionInput;
 use crate::diagnose::spanning::BySpanning;
-use crate::diagnose::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route};
+use crate::diagnose::statements::{StatementHold, breakdowns, by_statement, idle_s, named_route, normalise};
 use crate::diagnose::timeline::{LoadTimeline, TimelineRow};
 use crate::diagnose::{Case, MOSTLY};
 use crate::record::{BreakdownSample, HoldGroup, PgBouncerPool, Sample, SeenBy};
@@ -58,8 +58,6 @@ pub(in crate::diagnose) struct Observations<'a> {
     pub(in crate::diagnose) roots: Vec<WaitQueue>,
     /// Statements whose transactions outlive every request.
     pub(in crate::diagnose) leaks: Vec<usize>,
-    /// False where what outlives every request is begun by none.
-    has_leaks: bool,
 }
 
 impl<'a> Observations<'a> {
@@ -94,7 +92,6 @@ impl<'a> Observations<'a> {
             texts,
             roots,
             leaks: Vec::new(),
-            has_leaks: true,
         };
         crate::diagnose::gauges::beside_polls(&seen.case, &samples, &mut seen.timeline.rows);
         seen.beside_polls(Self::earlier_at, |row| &mut row.earlier);
@@ -106,7 +103,7 @@ impl<'a> Observations<'a> {
         let of_others = |it: &BegunHolds| it.is_of_others(any_serves);
         if seen.leaks_begun.as_ref().map_or_else(|| all().as_ref().is_some_and(of_others), of_others) {
             // A job or a neighbour takes longer than any request: no request has left that behind.
-            (seen.leaks, seen.leaks_begun, seen.has_leaks) = (Vec::new(), None, false);
+            (seen.leaks, seen.leaks_begun) = (Vec::new(), None);
         }
         seen.beside_polls(Self::leaked_at, |row| &mut row.leaked);
         seen.attribution = seen.attribute(TimelineRow::held).map(|it| it.of_all(seen.idle_s()));
@@ -234,13 +231,44 @@ impl<'a> Observations<'a> {
     /// there only the clients' timeout bounds their age. In a service that stands still not even that: it goes on with
     /// what its clients gave up, once it goes on.
     fn leaks(&self) -> Vec<usize> {
-        let old = |hold: &StatementHold| self.outlives_s().is_some_and(|longest_s| hold.oldest_s > longest_s);
+        let outlives_s = self.outlives_s();
+        let old = |hold: &StatementHold| {
+            outlives_s.is_some_and(|longest_s| hold.oldest_s > longest_s && self.stays(&hold.statement, longest_s))
+        };
         let outlive: Vec<usize> = (0..self.statements.len()).filter(|index| old(&self.statements[*index])).collect();
         if outlive.is_empty() && self.outnumbered() {
             let mostly = |index: &usize| self.statements[*index].share >= MOSTLY;
             return (0..self.statements.len()).filter(mostly).collect();
         }
         outlive
+    }
+
+    /// True if a transaction of this statement was still open at the end of the load, older than that, or most of its idle time is in
+    /// transactions that old. A few that are somewhat older and end are held: in a pool of many, until the next one takes the connection.
+    fn stays(&self, statement: &str, longest_s: f64) -> bool {
+        let (_, load_ended_s) = self.steady_s();
+        let (mut idle_s, mut outliving_s) = (0.0, 0.0);
+        for it in self.transactions(Which::All).filter(|it| normalise(&it.statement) == statement) {
+            if it.ended_s >= load_ended_s && load_ended_s - it.began_s > longest_s {
+                return true;
+            }
+            idle_s += it.weight * it.idle_s;
+            outliving_s += if it.ended_s - it.began_s > longest_s { it.weight * it.idle_s } else { 0.0 };
+        }
+        // Records without transactions tell of the oldest alone.
+        outliving_s >= MOSTLY * idle_s
+    }
+
+    /// True if most of the transactions that outlive every request ended during the load, and not by a limit of the server's.
+    pub(in crate::diagnose) fn leaks_end(&self) -> bool {
+        let (_, load_ended_s) = self.steady_s();
+        let (mut all, mut ended) = (0.0, 0.0);
+        for it in self.transactions(Which::Leaked) {
+            all += it.weight;
+            ended += if it.ended_s < load_ended_s { it.weight } else { 0.0 };
+        }
+        let by_server = self.case.variant.sessions_lost.as_ref().map_or(0.0, |it| it.fatal as f64);
+        all > 0.0 && ended - by_server >= MOSTLY * all
     }
 
     /// The age from which on a transaction outlives every request; `None` where none bounds it.
