@@ -14,6 +14,9 @@ pub(super) fn figures(clocks: &Clocks, seen: &ActivityPoll) -> (ActivitySample, 
     };
     let poll_ms = (seen.answered - seen.asked).as_secs_f64() * 1e3;
     let idle_in_transaction = count(|row| row.state == SessionState::IdleInTransaction);
+    let just_idle = |row: &&SessionRow| {
+        row.state.is_idle_in_transaction() && seen.state_s(row).is_some_and(|idle_s| idle_s <= 2.0 * poll_ms / 1e3)
+    };
     let activity = ActivitySample {
         sessions: seen.sessions,
         active: count(|row| row.state == SessionState::Active),
@@ -22,6 +25,7 @@ pub(super) fn figures(clocks: &Clocks, seen: &ActivityPoll) -> (ActivitySample, 
         idle_in_transaction_aborted: count(|row| row.state == SessionState::IdleInTransactionAborted),
         waiting_for_lock: count(SessionRow::waits_for_lock),
         waiting_for_client: Some(count(SessionRow::waits_for_client)),
+        just_idle: Some(count_of(seen.rows.iter().filter(just_idle).count())),
         oldest_transaction_s: oldest(SessionRow::transaction_since),
         poll_ms,
     };

@@ -154,7 +154,7 @@ impl Summary {
             pool_wait_p99_ms: wait_ms(0.99),
             pool_wait_max_ms: wait_ms(1.0),
             idle_in_transaction_sampled_s: whole_load.integral_seen(),
-            idle_in_transaction_sampled_error_s: whole_load.integral_error(),
+            idle_in_transaction_sampled_error_s: sampled_error(&whole_load, measured.samples),
             idle_in_transaction_counted_is_lower_bound: measured.counted_is_lower_bound,
             idle_in_transaction_counted_s: measured.counted_s,
             polls: polls(measured.samples),
@@ -205,6 +205,27 @@ pub fn idle_in_transaction<'a>(samples: impl IntoIterator<Item = &'a Stamped>, w
         points.push((stamped.at_s, f64::from(idle)));
     }
     points.into_iter().collect()
+}
+
+/// Idle-in-transaction session seconds over the whole load by the samples, and their standard error; `None` with too few samples.
+pub fn sampled(samples: &[Stamped]) -> Option<(f64, f64)> {
+    let idle = idle_in_transaction(samples, |_| true);
+    idle.integral_seen().zip(sampled_error(&idle, samples))
+}
+
+/// Standard error of the integral. A poll takes a core: whoever would go on at that moment goes on later, and is seen idle. What was
+/// idle for no longer than its poll took may all be of that kind, or none, so that half of it is added.
+fn sampled_error(idle: &Series, samples: &[Stamped]) -> Option<f64> {
+    let by_chance = idle.integral_error()?;
+    let (mut just_idle, mut all) = (0.0, 0.0);
+    for stamped in samples {
+        if let Sample::Activity(activity) = &stamped.sample {
+            just_idle += f64::from(activity.just_idle.unwrap_or(0));
+            all += f64::from(activity.idle_in_transaction_total());
+        }
+    }
+    let share = if all > 0.0 { just_idle / all } else { 0.0 };
+    Some(by_chance.hypot(share * idle.integral_seen()? / 2.0))
 }
 
 /// `None` without a poll; zero when every poll found no transaction open. An episode that has ended in the window had a
@@ -328,6 +349,19 @@ mod tests {
             counted_is_lower_bound: None,
             polls_missed: 0,
         })
+    }
+
+    #[test]
+    fn what_is_idle_no_longer_than_its_poll_takes_adds_half_of_itself_to_the_error() {
+        let poll = |tick: u32, just_idle| {
+            let seen = ActivitySample { idle_in_transaction: 4, just_idle, ..ActivitySample::default() };
+            at(f64::from(tick) / 10.0, Sample::Activity(seen))
+        };
+        let error = |just_idle| sampled(&(0..=100).map(|tick| poll(tick, just_idle)).collect::<Vec<_>>());
+        let (sampled_s, none) = error(Some(0)).unwrap();
+        assert!((sampled_s - 40.0).abs() < 1e-9 && none < 1e-9, "{sampled_s} ± {none}");
+        assert!((error(Some(1)).unwrap().1 - 5.0).abs() < 1e-9, "half of a quarter of 40 s");
+        assert!(error(None).unwrap().1 < 1e-9, "nobody knows");
     }
 
     #[test]

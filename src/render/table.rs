@@ -236,7 +236,8 @@ fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> 
         let bound = if counter_is_lower_bound(variant) { "≥ " } else { "" };
         let sampled = seconds(variant.summary.idle_in_transaction_sampled_s);
         let error = variant.summary.idle_in_transaction_sampled_error_s;
-        let error = error.map_or_else(String::new, |error| format!(" ± {}", seconds(Some(error))));
+        // 95 of 100 lie within.
+        let error = error.map_or_else(String::new, |error| format!(" ± {}", seconds(Some(1.96 * error))));
         format!("{sampled}{error} / {bound}{}", seconds(variant.summary.idle_in_transaction_counted_s))
     };
     let mut cells = vec!["idle time, sampled / counted".to_owned()];
@@ -388,7 +389,7 @@ mod tests {
         variant.summary.idle_in_transaction_sampled_error_s = Some(2.5);
         variant.monitor = Some(MonitorRecord { unwatched_s: 3.2, server_restarts: 1, ..MonitorRecord::default() });
         let text = run(&record, Path::new("x"), None);
-        assert!(text.contains(" ± 2.50 s / "), "{text}");
+        assert!(text.contains(" ± 4.90 s / "), "{text}");
         assert!(
             text.contains("the monitor was disconnected for 3.20 s") && text.contains("the server was restarted"),
             "{text}"

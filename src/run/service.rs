@@ -170,6 +170,10 @@ impl RunningTarget for RunningService<'_> {
         Ok(counted)
     }
 
+    async fn counted_later(&self, before: &ServerCounters) -> Option<f64> {
+        counted_since(before, &self.access.database).await.idle_in_transaction_s
+    }
+
     fn facts(&self, counted: &ServerCounters) -> TargetFacts {
         TargetFacts {
             postgres_version: self.postgres_version.clone(),

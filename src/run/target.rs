@@ -15,7 +15,7 @@ use super::target_sessions::SessionProcesses;
 use super::variant_run::{Loaded, Round, TargetFacts, VariantRun, open_at_end};
 use crate::database::Database;
 use crate::monitor::{self, ServerCounters, Watch};
-use crate::record::{ScanRecord, SessionsLost, VariantRecord};
+use crate::record::{ScanRecord, SessionsLost, Stamped, VariantRecord, summary};
 use crate::scenario::{Pace, VariantName};
 use crate::swarm::fleet::Fleet;
 use crate::swarm::{Clock, Swarm};
@@ -69,6 +69,11 @@ pub(super) trait RunningTarget {
         before: &ServerCounters,
         stop: &CancellationToken,
     ) -> Result<ServerCounters, RunError>;
+
+    /// The same session seconds read again, for sessions that live on and report later; `None` where all have ended.
+    async fn counted_later(&self, _before: &ServerCounters) -> Option<f64> {
+        None
+    }
 
     /// Facts that no sample has. `counted`: the server's count.
     fn facts(&self, counted: &ServerCounters) -> TargetFacts;
@@ -134,9 +139,45 @@ async fn measure(
     let samples = run.collector.hand_over().await?;
     let (open_at_end, pgbouncer) = (open_at_end(&samples), super::errors::ended_by_pgbouncer(&samples));
     counted.lost = counted.lost.map(|lost| SessionsLost { open_at_end, pgbouncer, ..lost });
-    let facts = TargetFacts { startup, ..running.facts(&counted) };
+    // Of a session that is lost in a transaction the server never counts the last episode.
+    let any_lost = counted.lost.and_then(|lost| lost.any());
+    let is_whole = any_lost == Some(false) && reported(running, &before, &mut counted, &samples, run.stop).await;
+    let mut facts = TargetFacts { startup, ..running.facts(&counted) };
+    if is_whole {
+        facts.counted_is_lower_bound = Some(false);
+    }
     let record = VariantRecord { scan, ..run.record(&facts, &loaded, &samples, &counted) };
     Ok(running.completed(record, loaded.lasted_s()).await)
+}
+
+/// An idle session reports what it has spent within ten seconds (`PGSTAT_IDLE_INTERVAL` in PostgreSQL's `pgstat.c`).
+const REPORTED_WITHIN: Duration = Duration::from_millis(10_500);
+
+/// Time between two looks at whether it has.
+const RECOUNTED_EVERY: Duration = Duration::from_millis(500);
+
+/// Waits for what sessions have not reported yet, where the samples saw more than the server counts; true if it waited for as long as any
+/// session takes.
+async fn reported(
+    running: &impl RunningTarget,
+    before: &ServerCounters,
+    counted: &mut ServerCounters,
+    samples: &[Stamped],
+    stop: &CancellationToken,
+) -> bool {
+    let Some((sampled_s, error_s)) = summary::sampled(samples) else { return false };
+    let since = Instant::now();
+    while counted.idle_in_transaction_s.is_some_and(|counted_s| counted_s < sampled_s - 1.96 * error_s) {
+        if since.elapsed() >= REPORTED_WITHIN {
+            return true;
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(RECOUNTED_EVERY)).await.is_none() {
+            return false;
+        }
+        let Some(counted_s) = running.counted_later(before).await else { return false };
+        counted.idle_in_transaction_s = Some(counted_s);
+    }
+    false
 }
 
 async fn loaded(run: &VariantRun<'_>, running: &mut impl RunningTarget) -> Result<Loaded, RunError> {

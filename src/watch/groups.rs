@@ -132,6 +132,7 @@ impl Arranged {
             idle_in_transaction_aborted: self.counts.aborted,
             waiting_for_lock: self.counts.waiting_for_lock,
             waiting_for_client: Some(self.waiting_for_client()),
+            just_idle: None,
             oldest_transaction_s: self.oldest_s(),
             poll_ms,
         }

@@ -85,6 +85,7 @@ pub(super) fn model(count: u32) -> WatchModel {
             idle_in_transaction_aborted: grown / 10,
             waiting_for_lock: grown / 10,
             waiting_for_client: Some(0),
+            just_idle: None,
             oldest_transaction_s: (grown > 0).then(|| f64::from(grown) * 0.25),
             poll_ms: 1.5,
         };

@@ -4,10 +4,14 @@
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rbac_bench::testbed::binaries::SearchPlaces;
+use rbac_bench::testbed::cluster::ClusterPlan;
+use rbac_bench::testbed::pgbouncer::{PgBouncerPlan, find};
 use serde_json::Value;
 
-use crate::orders::database;
+use crate::orders::{database, fill};
 use crate::program::{Place, json, text};
+use crate::support::postgres::start_cluster;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -56,7 +60,7 @@ impl Shop {
              folder = \"{ROOT}/tests/program/begun\"\n\
              command = [\"{ROOT}/.venv-apps/bin/uvicorn\", \"service:app\", \"--port\", \"{port}\", \"--log-level\", \"warning\"]\n\
              env = {{ MISTAKE = \"{mistake}\", POOL = \"{pool}\", PYTHONDONTWRITEBYTECODE = \"1\" }}\n\
-             {gauge}[load]\nallow_data_changes = true\nusers = {users}\nramp_up = \"1s\"\nduration = \"20s\"\n\
+             {gauge}[database]\nurl_env = \"WATCHED\"\n[load]\nallow_data_changes = true\nusers = {users}\nramp_up = \"1s\"\nduration = \"20s\"\n\
              think_time = [\"200ms\", \"700ms\"]\n{}",
             MIX.iter().map(one).collect::<String>()
         )
@@ -64,13 +68,23 @@ impl Shop {
 
     /// The place in which the program has scanned or run it, and its output.
     async fn measured(&self, arguments: &[&str]) -> (Place, Output) {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
+        let port = free_port();
         let url = database(&format!("begun_{}_{port}", self.mistake)).await;
+        self.measured_with(&Urls { of_service: url.clone(), watched: url }, port, arguments).await
+    }
+
+    async fn measured_with(&self, urls: &Urls, port: u16, arguments: &[&str]) -> (Place, Output) {
         let place = Place::new();
         let path = place.tmp().join("shop.toml");
         std::fs::write(&path, self.scenario(port)).expect("a scenario");
         let mut program = place.program();
-        program.env("DATABASE_URL", &url).arg(arguments[0]).arg(&path).args(&arguments[1..]).arg("--json");
+        program
+            .env("DATABASE_URL", &urls.of_service)
+            .env("WATCHED", &urls.watched)
+            .arg(arguments[0])
+            .arg(&path)
+            .args(&arguments[1..])
+            .arg("--json");
         let run = move || {
             let output = program.output().expect("it starts");
             assert!(output.status.success(), "{}", text(&output.stderr));
@@ -80,13 +94,27 @@ impl Shop {
     }
 
     async fn findings(&self) -> Vec<Value> {
-        let (place, _) = self.measured(&["run"]).await;
-        let folder = place.run_folder().display().to_string();
-        // An inconclusive diagnosis ends with another code.
-        let printed = text(&place.output(&["diagnose", &folder, "--json"]).stdout);
-        let document: Value = serde_json::from_str(&printed).expect("JSON");
-        document["findings"].as_array().expect("a list").clone()
+        diagnosed(&self.measured(&["run"]).await.0)
     }
+}
+
+/// One database, as the service reaches it, and as the program does.
+struct Urls {
+    of_service: String,
+    watched: String,
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port()
+}
+
+/// The findings of the run that was recorded there.
+fn diagnosed(place: &Place) -> Vec<Value> {
+    let folder = place.run_folder().display().to_string();
+    // An inconclusive diagnosis ends with another code.
+    let printed = text(&place.output(&["diagnose", &folder, "--json"]).stdout);
+    let document: Value = serde_json::from_str(&printed).expect("JSON");
+    document["findings"].as_array().expect("a list").clone()
 }
 
 /// The routes that are accused of holding or leaking.
@@ -196,6 +224,27 @@ async fn a_pool_that_is_full_without_a_word_excuses_who_waits_for_it() {
     assert!(accused(&found).iter().all(|route| *route == REQUESTS), "{found:#?}");
     assert!(has(&found, "held_session") || has(&found, "cannot_tell"), "{found:#?}");
     assert!(!has(&found, "healthy") && !has(&found, "pool_too_small"), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_pgbouncer_a_task_is_laid_to_its_route_and_a_job_to_none() {
+    let pgbouncer = find(&SearchPlaces::from_env()).expect("`make test` installs it");
+    let settings = rbac_bench::scenario::PgBouncer::default();
+    let plan = ClusterPlan {
+        pgbouncer: Some(PgBouncerPlan::of(&settings, &pgbouncer, None)),
+        ..ClusterPlan::for_connections(100)
+    };
+    let cluster = start_cluster(&plan).await;
+    fill(&cluster.config()).await;
+    let watched = cluster.url();
+    let of_service = watched.replace(&format!("port={}", cluster.port()), &format!("port={}", cluster.gateway_port()));
+    let urls = Urls { of_service, watched };
+    for (mistake, routes) in [("task", vec![REQUESTS]), ("job", vec![])] {
+        let shop = Shop { mistake, pool: 12, users: 10, gauge: true };
+        let found = diagnosed(&shop.measured_with(&urls, free_port(), &["run"]).await.0);
+        assert_eq!(accused(&found), routes, "{mistake}: {found:#?}");
+        assert!(!has(&found, "healthy"), "{mistake}: {found:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

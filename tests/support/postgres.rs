@@ -22,14 +22,19 @@ pub(crate) async fn cluster() -> &'static PgCluster {
 }
 
 async fn start() -> PgCluster {
-    let places = SearchPlaces { releases_url: None, ..SearchPlaces::from_env() };
-    let server = binaries::find(None, &places).await.unwrap();
     let mut plan = ClusterPlan::for_connections(100);
     for (name, value) in [("log_statement", "all"), ("log_line_prefix", "%a|")] {
         plan.settings.insert(name.to_owned(), value.to_owned());
     }
+    start_cluster(&plan).await
+}
+
+/// Another server, of the caller's own.
+pub(crate) async fn start_cluster(plan: &ClusterPlan) -> PgCluster {
+    let places = SearchPlaces { releases_url: None, ..SearchPlaces::from_env() };
+    let server = binaries::find(None, &places).await.unwrap();
     let supervisor = PathBuf::from(env!("CARGO_BIN_EXE_rbac-bench"));
-    PgCluster::start(&server, &plan, &ClusterHome { supervisor, temp_dir: std::env::temp_dir() }).await.unwrap()
+    PgCluster::start(&server, plan, &ClusterHome { supervisor, temp_dir: std::env::temp_dir() }).await.unwrap()
 }
 
 /// The server as a gateway is informed of it, without any timeout.

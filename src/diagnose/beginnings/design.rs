@@ -83,6 +83,17 @@ impl Design {
         Self { cases: cases.collect(), routes }
     }
 
+    /// The same observations, each counted so many times.
+    pub(super) fn counted(&self, times: &[f64]) -> Self {
+        let cases = self.cases.iter().zip(times).filter(|(_, times)| **times > 0.0);
+        let case = |(it, times): (&Case, &f64)| Case {
+            own: it.own.clone(),
+            around: it.around.clone(),
+            weight: it.weight * times,
+        };
+        Self { cases: cases.map(case).collect(), routes: self.routes }
+    }
+
     fn constant(&self) -> Column {
         self.routes * OF_ROUTE
     }

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
 use super::Beginning;
 use super::design::{Design, Group};
 
@@ -15,10 +18,59 @@ fn marks_of(it: &Beginning) -> [usize; MARKS] {
     [it.statement, duration_class(it.idle_s), it.process.map_or(0, |place| place + 1)]
 }
 
+/// Rounds of the bootstrap.
+const RESAMPLED: usize = 40;
+
+const SEED: u64 = 2318;
+
+/// Assignment of the beginnings to groups, and how sure it is.
+pub(super) struct Assignment {
+    /// By group and beginning: the probability that it is of the group.
+    pub(super) parts: Vec<Vec<f64>>,
+    /// By group: variance of the mean over beginnings weighed by their idle seconds, from what is not known of the sources; relative
+    /// to all idle seconds.
+    pub(super) variance: Vec<f64>,
+}
+
+/// Assigns the beginnings by λ and marks that are estimated from them, and again from samples of them, drawn with replacement (Efron
+/// 1979): what changes in between is not known.
+pub(super) fn assigned(design: &Design, beginnings: &[Beginning], groups: &[Group]) -> Assignment {
+    let once = vec![1.0; beginnings.len()];
+    let parts = assign(design, beginnings, groups, &design.fit(groups).lambda, &once);
+    let shares_of = |parts: &[Vec<f64>]| -> Vec<f64> {
+        let seconds: Vec<f64> = beginnings.iter().map(|it| it.weight * it.idle_s).collect();
+        let all_s = seconds.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let of =
+            |parts: &Vec<f64>| parts.iter().zip(&seconds).map(|(part, seconds)| part * seconds).sum::<f64>() / all_s;
+        parts.iter().map(of).collect()
+    };
+    let shares = shares_of(&parts);
+    let is_mixed = |share: &f64| (MIXED..=1.0 - MIXED).contains(share);
+    if !shares.iter().any(is_mixed) {
+        return Assignment { variance: vec![0.0; parts.len()], parts };
+    }
+    let mut random = SmallRng::seed_from_u64(SEED);
+    let mut variance = vec![0.0; parts.len()];
+    for _ in 0..RESAMPLED {
+        let mut times = vec![0.0; beginnings.len()];
+        (0..beginnings.len()).for_each(|_| times[random.random_range(0..beginnings.len())] += 1.0);
+        let lambda = design.counted(&times).fit(groups).lambda;
+        let again = shares_of(&assign(design, beginnings, groups, &lambda, &times));
+        for ((variance, again), share) in variance.iter_mut().zip(again).zip(&shares) {
+            *variance += (again - share).powi(2) / RESAMPLED as f64;
+        }
+    }
+    Assignment { parts, variance }
+}
+
+/// A source with less than this of the idle time, or all but this, is not mixed with others.
+const MIXED: f64 = 0.01;
+
 /// The probability that each beginning is of each group, the rest being nobody's. Who was there says most; how long a
 /// transaction was idle, after which statement, and in which process, say more: each source has its own (a mixture whose marks are independent,
 /// by expectation and maximization).
-pub(super) fn assign(design: &Design, beginnings: &[Beginning], groups: &[Group], lambda: &[f64]) -> Vec<Vec<f64>> {
+/// `times`: how often each is counted for what the sources are like.
+fn assign(design: &Design, beginnings: &[Beginning], groups: &[Group], lambda: &[f64], times: &[f64]) -> Vec<Vec<f64>> {
     let there: Vec<Vec<f64>> = (0..beginnings.len())
         .map(|case| {
             let of_groups: Vec<f64> = groups.iter().map(|group| design.share_of(case, *group, lambda)).collect();
@@ -27,9 +79,10 @@ pub(super) fn assign(design: &Design, beginnings: &[Beginning], groups: &[Group]
         })
         .collect();
     let marks: Vec<[usize; MARKS]> = beginnings.iter().map(marks_of).collect();
+    let weights: Vec<f64> = beginnings.iter().zip(times).map(|(it, times)| it.weight * times).collect();
     let mut parts = there.clone();
     for _ in 0..ASSIGNED_IN {
-        let seen = Marks::of(beginnings, &marks, &parts, groups.len() + 1);
+        let seen = Marks::of(&weights, &marks, &parts, groups.len() + 1);
         for (case, part) in parts.iter_mut().enumerate() {
             let likely = |source: usize| there[case][source] * seen.probability(source, marks[case]);
             let all: f64 = (0..=groups.len()).map(likely).sum();
@@ -57,14 +110,14 @@ struct Marks {
 }
 
 impl Marks {
-    fn of(beginnings: &[Beginning], marks: &[[usize; MARKS]], parts: &[Vec<f64>], sources: usize) -> Self {
+    fn of(weights: &[f64], marks: &[[usize; MARKS]], parts: &[Vec<f64>], sources: usize) -> Self {
         let mut counts: [BTreeMap<(usize, usize), f64>; MARKS] = std::array::from_fn(|_| BTreeMap::new());
         let mut totals = vec![0.0; sources];
-        for ((it, mark), part) in beginnings.iter().zip(marks).zip(parts) {
+        for ((weight, mark), part) in weights.iter().zip(marks).zip(parts) {
             for (source, part) in part.iter().enumerate() {
-                totals[source] += it.weight * part;
+                totals[source] += weight * part;
                 for kind in 0..MARKS {
-                    *counts[kind].entry((source, mark[kind])).or_default() += it.weight * part;
+                    *counts[kind].entry((source, mark[kind])).or_default() += weight * part;
                 }
             }
         }

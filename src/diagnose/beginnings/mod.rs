@@ -19,7 +19,7 @@ mod marks;
 use super::interval::HoldInterval;
 use crate::record::{Presence, Spanning};
 use design::{Column, Design, Fit, Group};
-use marks::assign;
+use marks::{Assignment, assigned};
 
 /// Twice the log-likelihood that a group of columns has to add. With five λ ≥ 0 chance adds as much in 4 of a million cases: a mixture of
 /// χ² with 0 to 5 degrees of freedom (Self and Liang 1987), so that of 50 routes and both roles one is named in vain in 2 300 runs.
@@ -146,15 +146,15 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
     let groups: Vec<Group> = selected.iter().map(|(group, _)| *group).collect();
     let fit = design.fit(&groups);
     let each = Design::of_each(&thinned, moments, routes);
-    let parts = assign(&each, &thinned, &groups, &each.fit(&groups).lambda);
+    let Assignment { parts, variance } = assigned(&each, &thinned, &groups);
     let total_s: f64 = thinned.iter().map(|it| it.weight * it.idle_s).sum();
     let begun: Vec<Begun> = selected
         .iter()
-        .zip(&parts)
-        .map(|((group, strength), parts)| Begun {
+        .zip(parts.iter().zip(variance))
+        .map(|((group, strength), (parts, variance))| Begun {
             route: group.0,
             role: group.1,
-            share: share(&thinned, parts, total_s),
+            share: share(&thinned, parts, total_s, variance),
             transactions: thinned.iter().zip(parts).map(|(it, part)| it.weight * part).sum(),
             strength: *strength,
             alibi: alibi(&design, &thinned, *group, parts),
@@ -279,9 +279,9 @@ fn with_alibi(
 }
 
 /// The group's share of the idle seconds. Its interval is that of the assignment: each beginning is one route's, and only the
-/// probability of it is known.
-fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64) -> HoldInterval {
-    let (mut sum, mut variance) = (0.0, 0.0);
+/// probability of it is known; `of_sources` is the variance of what is estimated of the sources.
+fn share(beginnings: &[Beginning], parts: &[f64], total_s: f64, of_sources: f64) -> HoldInterval {
+    let (mut sum, mut variance) = (0.0, of_sources * total_s * total_s);
     for (it, part) in beginnings.iter().zip(parts) {
         let seconds = it.weight * it.idle_s;
         sum += part * seconds;

@@ -25,7 +25,8 @@ waiting = 0
 
 
 def connect():
-    connection = psycopg.connect(URL, application_name="shop")
+    # A pooler of transactions knows no prepared statements.
+    connection = psycopg.connect(URL, application_name="shop", prepare_threshold=None)
     if MISTAKE == "killed":
         connection.execute("SET idle_in_transaction_session_timeout = '300ms'")
         connection.commit()
