@@ -14,8 +14,9 @@ pub(super) fn figures(clocks: &Clocks, seen: &ActivityPoll) -> (ActivitySample, 
     };
     let poll_ms = (seen.answered - seen.asked).as_secs_f64() * 1e3;
     let idle_in_transaction = count(|row| row.state == SessionState::IdleInTransaction);
+    let reading_s = clocks.age_s(seen.now, seen.began);
     let just_idle = |row: &&SessionRow| {
-        row.state.is_idle_in_transaction() && seen.state_s(row).is_some_and(|idle_s| idle_s <= 2.0 * poll_ms / 1e3)
+        row.state.is_idle_in_transaction() && seen.state_s(row).is_some_and(|idle_s| idle_s <= 2.0 * reading_s)
     };
     let activity = ActivitySample {
         sessions: seen.sessions,

@@ -65,8 +65,8 @@ pub struct ActivitySample {
     /// Active ones whose statement waits for the client to read or to send; left out in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for_client: Option<u32>,
-    /// Sessions idle in transaction that became so during the poll, or no longer before than it took: the poll itself may be
-    /// why; left out in records of earlier programs.
+    /// Sessions idle in transaction that became so while the server read the sessions, or no longer before than that took: the
+    /// poll itself may be why; left out in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub just_idle: Option<u32>,
     /// Age of the oldest transaction in seconds, aborted ones by `state_change`; `None` when there is none.

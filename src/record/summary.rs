@@ -214,7 +214,7 @@ pub fn sampled(samples: &[Stamped]) -> Option<(f64, f64)> {
 }
 
 /// Standard error of the integral. A poll takes a core: whoever would go on at that moment goes on later, and is seen idle. What was
-/// idle for no longer than its poll took may all be of that kind, or none, so that half of it is added.
+/// idle for no longer than that took may all be of that kind, or none, so that half of it is added.
 fn sampled_error(idle: &Series, samples: &[Stamped]) -> Option<f64> {
     let by_chance = idle.integral_error()?;
     let (mut just_idle, mut all) = (0.0, 0.0);
