@@ -14,6 +14,7 @@ pub mod database;
 pub mod diagnose;
 pub mod gate;
 pub mod init;
+pub mod logs;
 pub mod monitor;
 pub mod paired;
 pub mod record;

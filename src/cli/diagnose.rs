@@ -1,12 +1,12 @@
 //! `rbac-bench diagnose`: what is wrong in a run, and where.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use super::compare::variant_name;
 use super::error::CliError;
 use super::exit::Exit;
+use super::logs::read_all;
 use super::output::output_width;
 use super::subject::{Recorded, recorded};
 use crate::diagnose::what_if::{WhatIf, what_if};
@@ -14,7 +14,7 @@ use crate::diagnose::{Case, FindingKind, diagnose};
 use crate::record::{RunRecord, Stamped};
 use crate::render::diagnosis::{Diagnosed, json, text};
 use crate::scenario::VariantName;
-use crate::texts::{LONGEST, LogReader, PatternCounts};
+use crate::texts::PatternCounts;
 
 /// Name the route and statement that hold sessions
 ///
@@ -27,19 +27,22 @@ Examples:
   rbac-bench diagnose reports/… --variant held --json
   rbac-bench diagnose reports/… --what-if pool=50,users=8000
   rbac-bench diagnose reports/… --log app.log --log pgbouncer.log
+  rbac-bench diagnose --log app.log.gz
+  kubectl logs deploy/shop | rbac-bench diagnose --log -
 
 Exit codes: 0 success · 1 the run recorded nothing · 2 invalid input · 3 inconclusive")]
 pub struct DiagnoseArgs {
-    /// Folder of a run
+    /// Folder of a run; without one, the logs alone are read
     #[arg(value_name = "RUN")]
-    pub run: String,
+    pub run: Option<String>,
     /// Only this variant; all by default
     #[arg(long, value_name = "V")]
     pub variant: Option<String>,
     /// Estimate the sessions needed for another pool size or number of users, such as `pool=50,users=8000`
     #[arg(long, value_name = "WHAT", value_parser = parse_what_if)]
     pub what_if: Option<WhatIf>,
-    /// A log file in which to look for errors of pools and servers
+    /// A log in which to look for errors of pools, poolers and the server: text or JSON, also compressed (gzip, zstd); `-` is
+    /// standard input
     #[arg(long, value_name = "FILE")]
     pub log: Vec<PathBuf>,
     /// Write JSON
@@ -49,12 +52,10 @@ pub struct DiagnoseArgs {
 
 /// Diagnoses, and writes the findings to `out`.
 pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let Recorded { record, samples, .. } = recorded(&args.run)?;
+    let Some(run) = &args.run else { return of_logs(args, out) };
+    let Recorded { record, samples, .. } = recorded(run)?;
     let wanted = args.variant.as_deref().map(variant_name).transpose()?;
-    let mut logs = PatternCounts::default();
-    for path in &args.log {
-        logs = read_log(path, logs).map_err(|source| CliError::Log { path: path.clone(), source })?;
-    }
+    let logs = read_all(&args.log)?.counts;
     let diagnosed = all(&record, &samples, &logs, wanted, args.what_if);
     if diagnosed.is_empty() {
         return Err(match wanted {
@@ -62,7 +63,7 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
                 let allowed = record.variants.keys().copied().collect();
                 CliError::UnknownVariant { name: wanted.name().to_owned(), allowed }
             }
-            None => CliError::NothingRecorded { folder: PathBuf::from(&args.run) },
+            None => CliError::NothingRecorded { folder: PathBuf::from(run) },
         });
     }
     if args.json {
@@ -76,6 +77,27 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
     let judged = record.in_order().into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
     let unseen = judged.into_iter().any(|(_, variant)| record.not_observed(variant).is_some());
     Ok(if unknown || unseen { Exit::Inconclusive } else { Exit::Ok })
+}
+
+/// What logs tell by themselves.
+fn of_logs(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if args.log.is_empty() {
+        return Err(CliError::NothingToDiagnose);
+    }
+    for (flag, is_given) in [("--variant", args.variant.is_some()), ("--what-if", args.what_if.is_some())] {
+        if is_given {
+            return Err(CliError::NeedsRun { flag });
+        }
+    }
+    let report = read_all(&args.log)?;
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &crate::render::logs::json(&report))?;
+        writeln!(out)?;
+    } else {
+        out.write_all(crate::render::logs::text(&report, output_width()).as_bytes())?;
+    }
+    out.flush()?;
+    Ok(if report.counts.is_empty() { Exit::Inconclusive } else { Exit::Ok })
 }
 
 /// The findings of each variant, in the scenario's order.
@@ -96,20 +118,6 @@ pub(super) fn all(
             Diagnosed { variant: case.scope(), findings, what_if }
         })
         .collect()
-}
-
-/// Counts the texts of a log beside those of others. Of a very long line each piece of [`LONGEST`] bytes is looked at alone.
-fn read_log(path: &Path, others: PatternCounts) -> io::Result<PatternCounts> {
-    let mut lines = BufReader::new(File::open(path)?);
-    let mut reader = LogReader::after(others);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if lines.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line)? == 0 {
-            return Ok(reader.end());
-        }
-        reader.line(&String::from_utf8_lossy(&line));
-    }
 }
 
 /// `pool=50,users=8000`

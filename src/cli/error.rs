@@ -9,6 +9,7 @@ use super::scenario::ScenarioCommandError;
 use crate::database::UrlError;
 use crate::gate::paired::{PairedRuleError, PlanError};
 use crate::gate::{LearnError, RuleError};
+use crate::logs::LogSourceError;
 use crate::monitor::ConsoleUrlError;
 use crate::record::store::StoreError;
 use crate::run::RunError;
@@ -107,12 +108,12 @@ pub(super) enum CliError {
     NoArms,
     #[error("`{flag}` requires `--paired`")]
     NeedsPaired { flag: &'static str },
-    #[error("cannot read the log `{}`", path.display())]
-    Log {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Log(LogSourceError),
+    #[error("nothing to diagnose: give the folder of a run, or a log with `--log FILE` (`-` is standard input)")]
+    NothingToDiagnose,
+    #[error("`{flag}` requires a run: a log alone has no load in it")]
+    NeedsRun { flag: &'static str },
     #[error("cannot diagnose `{}`: no variant has a result", folder.display())]
     NothingRecorded { folder: PathBuf },
     #[error(transparent)]
@@ -152,7 +153,9 @@ impl CliError {
             | Self::Rule(_)
             | Self::NoBaseline { .. }
             | Self::NoRules
-            | Self::Log { .. }
+            | Self::Log(_)
+            | Self::NothingToDiagnose
+            | Self::NeedsRun { .. }
             | Self::OneSubject
             | Self::NothingToSet
             | Self::RunsCommand { .. }

@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod init;
 mod learn;
 mod load;
+mod logs;
 pub mod measure_args;
 mod output;
 mod paired;

@@ -245,22 +245,19 @@ fn pool_words(library: &str, limits: crate::texts::PoolLimits) -> String {
 
 /// Findings about `PgBouncer`.
 pub(super) fn pgbouncer(seen: &Observations<'_>) -> Option<Finding> {
-    let pattern: Vec<(TextKind, u64)> = seen
-        .texts
-        .iter()
-        .filter(|(kind, _, _)| kind.is_pgbouncer())
-        .map(|(kind, _, pattern)| (kind, pattern.count))
-        .collect();
-    let (kind, count) = *pattern.iter().max_by_key(|(_, count)| *count)?;
+    let of_poolers = seen.texts.iter().filter(|(kind, _, _)| kind.is_pgbouncer());
+    let (kind, library, pattern) = of_poolers.max_by_key(|(_, _, pattern)| pattern.count)?;
+    let count = pattern.count;
     let what = match kind {
         TextKind::PgbouncerIdleTransaction => "ended sessions that were idle in transaction",
         TextKind::PgbouncerQueryWait => "had no server connection for clients in time",
         TextKind::PgbouncerMaxClients => "took no more clients",
         _ => "ended clients or their work by a timeout",
     };
-    let title = format!("PgBouncer {what}, {count} times: the limit that is hit is the pooler's.");
+    let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    let title = format!("{library} {what}, {times}: the limit that is hit is the pooler's.");
     let finding = Finding { harm_s: count as f64, ..Finding::new(FindingKind::PgbouncerTimeout, None, 0.95, title) }
-        .with("errors", count as f64, "errors of this kind from PgBouncer");
+        .with("errors", count as f64, format!("errors of this kind from {library}"));
     let peak = |of: fn(&PgBouncerPool) -> Option<u32>| {
         let looks = seen.pgbouncer_pools().filter_map(|pools| pools.iter().map(of).sum::<Option<u32>>());
         looks.max().map(f64::from)

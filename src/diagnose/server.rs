@@ -11,7 +11,7 @@ use crate::texts::TextKind;
 const FORGOTTEN_S: f64 = 10.0;
 
 /// Texts of the server's errors, and their titles.
-const ERRORS: [(TextKind, &str, &str); 8] = [
+const ERRORS: [(TextKind, &str, &str); 10] = [
     (TextKind::TooManyConnections, "53300", "had no connection left: together the pools open more than it allows"),
     (TextKind::IdleInTransactionTimeout, "25P03", "ended sessions that were idle in transaction for too long"),
     (TextKind::TransactionTimeout, "25P04", "ended transactions that took too long"),
@@ -24,11 +24,19 @@ const ERRORS: [(TextKind, &str, &str); 8] = [
         "was used again by sessions that had failed and were not rolled back",
     ),
     (TextKind::LeakSuspected, "leak", "is thought to have sessions that were never given back"),
+    (TextKind::HeldLong, "held", "had connections kept for longer than their limit, which came back"),
+    (TextKind::ReturnedInTransaction, "open transaction", "got connections back with their transaction open"),
 ];
 
 /// Those of them that a shorter hold would spare.
-const FOLLOW_HOLDS: [TextKind; 4] =
-    [TextKind::IdleInTransactionTimeout, TextKind::TransactionTimeout, TextKind::LockTimeout, TextKind::LeakSuspected];
+const FOLLOW_HOLDS: [TextKind; 6] = [
+    TextKind::IdleInTransactionTimeout,
+    TextKind::TransactionTimeout,
+    TextKind::LockTimeout,
+    TextKind::LeakSuspected,
+    TextKind::HeldLong,
+    TextKind::ReturnedInTransaction,
+];
 
 /// Errors of the server, a finding for each kind.
 pub(super) fn errors(seen: &Observations<'_>) -> Vec<Finding> {

@@ -8,6 +8,7 @@ use super::numbers::count;
 use super::text::plain;
 use crate::diagnose::what_if::{Forecast, Need, Unknown};
 use crate::diagnose::{Finding, FindingKind};
+use crate::logs::meaning::says;
 use crate::record::Format;
 use crate::scenario::VariantName;
 use crate::texts::PatternCounts;
@@ -176,7 +177,7 @@ fn in_logs(text: &mut String, logs: &PatternCounts) {
         if index == 0 {
             text.push_str("in the logs\n");
         }
-        let _ = writeln!(text, "{:>9} ×  {library}: {kind:?}", count(Some(reported.count)));
+        let _ = writeln!(text, "{:>9} ×  {library}: {}", count(Some(reported.count)), says(kind));
     }
 }
 
@@ -185,6 +186,7 @@ fn wrapped(text: &mut String, line: &str, indent: &str, width: Option<usize>) {
     let deeper = format!("{indent}   ");
     let options =
         textwrap::Options::new(width.unwrap_or(WIDTH).max(40)).initial_indent(indent).subsequent_indent(&deeper);
+    let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
     text.push_str(&textwrap::fill(&plain(line), options));
     text.push('\n');
 }

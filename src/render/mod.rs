@@ -11,6 +11,7 @@ pub mod github;
 pub mod html;
 pub mod json;
 pub mod junit;
+pub mod logs;
 mod numbers;
 pub mod openmetrics;
 mod quality_issues;

@@ -2,15 +2,16 @@
 //!
 //! Pure and linear: the `regex` crate does not backtrack, and of one text no more than [`LONGEST`] bytes are read.
 
-mod log;
+mod localised;
 mod table;
 mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
-pub use log::LogReader;
 pub use tally::{PatternCount, PatternCounts};
 
 /// Bytes of one text that are read. Whatever is longer says what it has to say before.
@@ -48,6 +49,10 @@ pub enum TextKind {
     PendingRollback,
     /// The pool suspects that a connection was never given back.
     LeakSuspected,
+    /// A connection was kept for longer than its pool allows, and came back.
+    HeldLong,
+    /// A connection came back to its pool with its transaction open.
+    ReturnedInTransaction,
 }
 
 impl TextKind {
@@ -94,5 +99,43 @@ pub struct Recognised {
 /// ```
 pub fn recognise(text: &str) -> Option<Recognised> {
     let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    table::recognise(&text[..end])
+    recognised_words(&text[..end]).map(|(recognised, _)| recognised)
+}
+
+/// The same of a text that somebody else has bounded, with the words that say so.
+pub(crate) fn recognised_words(text: &str) -> Option<(Recognised, String)> {
+    let owned = |(recognised, words): (Recognised, &str)| (recognised, words.to_owned());
+    table::recognise(text).map(owned).or_else(|| match plain(text) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(plain) => table::recognise(&plain).map(owned),
+    })
+}
+
+/// A text without what JSON and HTML put into it.
+fn plain(text: &str) -> Cow<'_, str> {
+    let mut plain = Cow::Borrowed(text);
+    let mut replace = |from: &str, to: &str| {
+        if plain.contains(from) {
+            plain = Cow::Owned(plain.replace(from, to));
+        }
+    };
+    // The backslash and the ampersand last: what they hide is no escape.
+    for (from, to) in [
+        ("\\n", "\n"),
+        ("\\t", "\t"),
+        ("\\\"", "\""),
+        ("\\u0027", "'"),
+        ("\\u0022", "\""),
+        ("\\\\", "\\"),
+        ("&#x27;", "'"),
+        ("&#39;", "'"),
+        ("&#34;", "\""),
+        ("&quot;", "\""),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&amp;", "&"),
+    ] {
+        replace(from, to);
+    }
+    plain
 }

@@ -2,94 +2,324 @@
 
 use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use regex::Regex;
 
+use super::localised::MESSAGES;
 use super::{PoolLimits, Recognised, TextKind};
 use TextKind::{
-    AdminShutdown, IdleInTransactionTimeout, LeakSuspected, LockTimeout, PendingRollback, PgbouncerIdleTransaction,
-    PgbouncerMaxClients, PgbouncerOther, PgbouncerQueryWait, PoolExhausted, PoolTimeout, StatementTimeout,
-    TooManyConnections, TransactionTimeout,
+    AdminShutdown, HeldLong, IdleInTransactionTimeout, LeakSuspected, LockTimeout, PendingRollback,
+    PgbouncerIdleTransaction, PgbouncerMaxClients, PgbouncerOther, PgbouncerQueryWait, PoolExhausted, PoolTimeout,
+    ReturnedInTransaction, StatementTimeout, TooManyConnections, TransactionTimeout,
 };
 
-/// (what it says, who says it, how it is written). Groups: `size`, `overflow`, `s` (seconds), `ms`.
-const TEXTS: [(TextKind, &str, &str); 39] = [
+/// A text: what it says, who says it, parts of which it has one, and how it is written. Groups: `size`, `overflow`, `s` (seconds), `ms`.
+/// In place of `STATE(53300)` stands whatever surrounds a SQLSTATE; see [`state`].
+type Text = (TextKind, &'static str, &'static [&'static str], &'static str);
+
+const TEXTS: [Text; 59] = [
     (
         PoolTimeout,
         "SQLAlchemy",
+        &["QueuePool limit of size"],
         r"QueuePool limit of size (?P<size>\d+) overflow (?P<overflow>-?\d+) reached, connection timed out, timeout (?P<s>[\d.]+)",
     ),
-    (PendingRollback, "SQLAlchemy", r"Can't reconnect until invalid transaction is rolled back"),
-    (PendingRollback, "SQLAlchemy", r"This Session's transaction has been rolled back due to a previous exception"),
-    (PoolTimeout, "psycopg_pool", r"couldn't get a connection after (?P<s>[\d.]+) sec"),
-    (PoolTimeout, "psycopg_pool", r"pool initialization incomplete after (?P<s>[\d.]+) sec"),
-    (PoolExhausted, "psycopg_pool", r"the pool '[^']*' has already \d+ requests waiting"),
-    (PoolExhausted, "psycopg2", r"connection pool exhausted"),
+    (
+        PendingRollback,
+        "SQLAlchemy",
+        &["Can't reconnect until"],
+        r"Can't reconnect until invalid transaction is rolled back",
+    ),
+    (
+        PendingRollback,
+        "SQLAlchemy",
+        &["This Session's transaction"],
+        r"This Session's transaction has been rolled back due to a previous exception",
+    ),
+    // SQLAlchemy, pool/base.py
+    (
+        LeakSuspected,
+        "SQLAlchemy",
+        &["clean up non-checked-in connection"],
+        r"The garbage collector is trying to clean up non-checked-in connection",
+    ),
+    (PoolTimeout, "psycopg_pool", &["couldn't get a connection"], r"couldn't get a connection after (?P<s>[\d.]+) sec"),
+    (
+        PoolTimeout,
+        "psycopg_pool",
+        &["pool initialization incomplete"],
+        r"pool initialization incomplete after (?P<s>[\d.]+) sec",
+    ),
+    (PoolExhausted, "psycopg_pool", &["requests waiting"], r"the pool '[^']*' has already \d+ requests waiting"),
+    // psycopg_pool, base.py
+    (
+        ReturnedInTransaction,
+        "psycopg_pool",
+        &["returned connection"],
+        r"(?:rolling back|closing) returned connection: <psycopg\.\w+ \[(?:INTRANS|INERROR|ACTIVE)\]",
+    ),
+    (PoolExhausted, "psycopg2", &["connection pool exhausted"], r"connection pool exhausted"),
+    // Odoo, odoo/sql_db.py
+    (PoolExhausted, "Odoo", &["The Connection Pool Is Full"], r"The Connection Pool Is Full"),
+    // peewee, playhouse/pool.py
+    (
+        PoolTimeout,
+        "peewee",
+        &["Max connections exceeded"],
+        r"Max connections exceeded, timed out attempting to connect",
+    ),
     (
         PoolTimeout,
         "HikariCP",
+        &["Connection is not available"],
         r"Connection is not available, request timed out after (?P<ms>\d+)ms\.?(?: \(total=(?P<size>\d+), active=\d+, idle=\d+, waiting=\d+\))?",
     ),
-    (LeakSuspected, "HikariCP", r"Connection leak detection triggered for "),
+    (LeakSuspected, "HikariCP", &["leak detection triggered"], r"Connection leak detection triggered for "),
     (
         PoolTimeout,
         "Tomcat JDBC",
+        &["Pool empty. Unable to fetch"],
         r"Timeout: Pool empty\. Unable to fetch a connection in (?P<s>\d+) seconds, none available\[size:(?P<size>\d+);",
     ),
-    (PoolTimeout, "DBCP", r"Cannot get a connection, pool error Timeout waiting for idle object"),
-    (PoolTimeout, "R2DBC", r"Connection acquisition timed out after (?P<ms>\d+)ms"),
-    (PoolTimeout, "node-postgres", r"timeout exceeded when trying to connect"),
-    (PoolTimeout, "node-postgres", r"Connection terminated due to connection timeout"),
-    (PoolTimeout, "Knex", r"Timeout acquiring a connection\. The pool is probably full"),
-    (PoolTimeout, "Sequelize", r"SequelizeConnectionAcquireTimeoutError|ConnectionAcquireTimeoutError"),
+    // Tomcat JDBC, ConnectionPool.java: the first is closed, the second is only suspected
+    (
+        LeakSuspected,
+        "Tomcat JDBC",
+        &["has been abandoned", "possibly abandoned"],
+        r"Connection has been (?:abandoned|marked suspect, possibly abandoned) PooledConnection",
+    ),
+    (
+        PoolTimeout,
+        "DBCP",
+        &["Timeout waiting for idle object"],
+        r"Cannot get a connection, pool error:? Timeout waiting for idle object",
+    ),
+    // Agroal, ConnectionPool.java
+    (
+        PoolTimeout,
+        "Agroal",
+        &["acquisition timeout!", "Acquisition timeout while waiting"],
+        r"Sorry, acquisition timeout!|Acquisition timeout while waiting for new connection",
+    ),
+    // Druid, DruidDataSource.java
+    (PoolTimeout, "Druid", &["wait millis "], r"wait millis (?P<ms>\d+), active \d+, maxActive (?P<size>\d+)"),
+    // c3p0, C3P0PooledConnectionPool.java
+    (
+        PoolTimeout,
+        "c3p0",
+        &["by a client to checkout a"],
+        r"An attempt by a client to checkout a [Cc]onnection has timed out",
+    ),
+    (PoolTimeout, "R2DBC", &["acquisition timed out after"], r"Connection acquisition timed out after (?P<ms>\d+)ms"),
+    // Vert.x, SimpleConnectionPool.java
+    (PoolExhausted, "Vert.x", &["reached max wait queue size"], r"Connection pool reached max wait queue size of \d+"),
+    (PoolTimeout, "node-postgres", &["timeout exceeded when trying"], r"timeout exceeded when trying to connect"),
+    (
+        PoolTimeout,
+        "node-postgres",
+        &["terminated due to connection timeout"],
+        r"Connection terminated due to connection timeout",
+    ),
+    (
+        PoolTimeout,
+        "Knex",
+        &["Timeout acquiring a connection"],
+        r"Timeout acquiring a connection\. The pool is probably full",
+    ),
+    (
+        PoolTimeout,
+        "Sequelize",
+        &["ConnectionAcquireTimeoutError"],
+        r"SequelizeConnectionAcquireTimeoutError|ConnectionAcquireTimeoutError",
+    ),
+    // generic-pool, ResourceRequest.js
+    (PoolTimeout, "generic-pool", &["ResourceRequest timed out"], r"ResourceRequest timed out"),
     (
         PoolTimeout,
         "Prisma",
+        &["from the connection pool"],
         r"Timed out fetching a new connection from the connection pool(?:.{0,200}?timeout: (?P<s>\d+), connection limit: (?P<size>\d+))?",
     ),
     (
         PoolTimeout,
         "Prisma",
+        &["a new connection from the pool"],
         r"Timed out fetching a new connection from the pool(?:.{0,300}?Current limit: (?P<size>\d+))?",
     ),
-    (PoolTimeout, "Prisma", r"\bP2024\b"),
-    (PoolTimeout, "ActiveRecord", r"could not obtain a connection from the pool within (?P<s>[\d.]+) seconds"),
-    (PoolTimeout, "sqlx", r"pool timed out while waiting for an open connection"),
-    (PoolTimeout, "deadpool", r"Timeout (?:occurred )?while waiting for a slot to become available"),
-    (PoolTimeout, "bb8", r"Timed out in bb8"),
-    (PoolTimeout, "r2d2", r"timed out waiting for connection"),
-    (PoolTimeout, "Ecto", r"connection not available and request was dropped from queue after (?P<ms>\d+)ms"),
+    (PoolTimeout, "Prisma", &["P2024"], r"\bP2024\b"),
+    // Prisma, query-engine: both are P2028
+    (PoolTimeout, "Prisma", &["Unable to start a transaction"], r"Unable to start a transaction in the given time"),
+    (
+        HeldLong,
+        "Prisma",
+        &["on an expired transaction", "The timeout for this transaction"],
+        r"cannot be executed on an expired transaction(?:\. The timeout for this transaction was (?P<ms>\d+) ms)?|The timeout for this transaction was \d+ ms, however",
+    ),
+    (
+        TooManyConnections,
+        "Prisma",
+        &["P2037", "Too many database connections opened"],
+        r"\bP2037\b|Too many database connections opened",
+    ),
+    (
+        PoolTimeout,
+        "ActiveRecord",
+        &["could not obtain a connection"],
+        r"could not obtain a connection from the pool within (?P<s>[\d.]+) seconds",
+    ),
+    (PoolTimeout, "sqlx", &["pool timed out while waiting"], r"pool timed out while waiting for an open connection"),
+    (
+        PoolTimeout,
+        "deadpool",
+        &["for a slot to become"],
+        r"Timeout (?:occurred )?while waiting for a slot to become available",
+    ),
+    (PoolTimeout, "bb8", &["Timed out in bb8"], r"Timed out in bb8"),
+    (PoolTimeout, "r2d2", &["timed out waiting for connection"], r"\btimed out waiting for connection"),
+    (
+        PoolTimeout,
+        "Ecto",
+        &["dropped from queue after"],
+        r"connection not available and request was dropped from queue after (?P<ms>\d+)ms",
+    ),
+    // db_connection, connection_pool.ex: its time is queue and hold together
+    (
+        HeldLong,
+        "Ecto",
+        &["checked out the connection for longer"],
+        r"it queued and checked out the connection for longer than (?P<ms>\d+)ms",
+    ),
     (
         PoolTimeout,
         "Npgsql",
+        &["connection pool has been exhausted"],
         r"The connection pool has been exhausted, either raise '?Max ?Pool ?Size'? \(currently (?P<size>\d+)\) or '?Timeout'? \(currently (?P<s>\d+)",
     ),
-    (PoolTimeout, "asyncpg", r#"(?s)asyncpg[/\\]pool\.py", line \d+, in _acquire.{0,4000}TimeoutError"#),
-    (PoolTimeout, "pgx", r"pgxpool.{0,200}context deadline exceeded|acquir\w+ .{0,60}context deadline exceeded"),
-    (PgbouncerIdleTransaction, "PgBouncer", r"\bidle transaction timeout\b"),
+    (
+        PoolTimeout,
+        "asyncpg",
+        &["in _acquire"],
+        r#"(?s)asyncpg[/\\]pool\.py", line \d+, in _acquire.{0,4000}TimeoutError"#,
+    ),
+    (
+        PoolTimeout,
+        "pgx",
+        &["context deadline exceeded"],
+        r"pgxpool.{0,200}context deadline exceeded|acquir\w+ .{0,60}context deadline exceeded",
+    ),
+    (PgbouncerIdleTransaction, "PgBouncer", &["idle transaction timeout"], r"\bidle transaction timeout\b"),
     // The settings have these names too: what follows tells a message from `query_wait_timeout = 120`.
-    (PgbouncerQueryWait, "PgBouncer", r#"(?m)\bquery_wait_timeout(?:\s*$|["'),.;\]]|\s+\()"#),
-    (PgbouncerMaxClients, "PgBouncer", r"no more connections allowed(?: \(max_client_conn\))?"),
+    (PgbouncerQueryWait, "PgBouncer", &["query_wait_timeout"], r#"(?m)\bquery_wait_timeout(?:\s*$|["'),.;\]]|\s+\()"#),
+    // PgBouncer 1.24, client.c: the last two
+    (
+        PgbouncerMaxClients,
+        "PgBouncer",
+        &["no more connections allowed", "client connections exceeded"],
+        r"no more connections allowed(?: \(max_client_conn\))?|client connections exceeded \(max_(?:user|db)_client_connections\)",
+    ),
+    // PgBouncer 1.25, janitor.c
     (
         PgbouncerOther,
         "PgBouncer",
-        r#"(?m)\b(?:client_idle_timeout|server_login_retry)(?:\s*$|["'),.;\]]|\s+\()|pooler error: (?:query|transaction) timeout"#,
+        &[
+            "client_idle_timeout",
+            "server_login_retry",
+            "client_login_timeout",
+            "query_timeout",
+            "transaction timeout",
+            "query timeout",
+        ],
+        r#"(?m)\b(?:client_idle_timeout|server_login_retry|client_login_timeout)(?:\s*$|["'),.;\]]|\s+\()|(?i:pooler error): (?:query[ _]timeout|transaction timeout|client_login_timeout)|closing because: (?:query_timeout|transaction timeout|client_login_timeout)"#,
+    ),
+    // Supavisor, client_handler/error.ex
+    (
+        PoolTimeout,
+        "Supavisor",
+        &["ECHECKOUTTIMEOUT"],
+        r"\(ECHECKOUTTIMEOUT\)(?: unable to check out connection from the pool after (?P<ms>\d+)ms)?",
+    ),
+    (
+        PgbouncerMaxClients,
+        "Supavisor",
+        &["MaxClientsInSessionMode", "EMAXCONNSESSION", "Max client connections reached"],
+        r"(?:MaxClientsInSessionMode|\(EMAXCONNSESSION\))(?:.{0,120}?pool_size: (?P<size>\d+))?|Max client connections reached",
+    ),
+    // AWS, RDS Proxy's troubleshooting
+    (
+        PgbouncerQueryWait,
+        "RDS Proxy",
+        &["Timed-out waiting to acquire"],
+        r"Timed-out waiting to acquire database connection",
+    ),
+    // Neon, proxy/src/serverless/backend.rs
+    (TooManyConnections, "Neon", &["Failed to acquire permit"], r"Failed to acquire permit to connect to the database"),
+    // pgcat, src/client.rs: to the client, and in its log
+    (
+        PgbouncerQueryWait,
+        "pgcat",
+        &["could not get connection from the pool", "Could not get connection from pool"],
+        r"could not get connection from the pool - |Could not get connection from pool: ",
+    ),
+    // Odyssey, sources/frontend.c
+    (
+        PgbouncerMaxClients,
+        "Odyssey",
+        &["too many active clients for user", "too many clients for pool"],
+        r"too many active clients for user \(pool_size for user \S+ reached (?P<size>-?\d+)\)|sorry, too many clients for pool",
     ),
     (
         TooManyConnections,
         "PostgreSQL",
-        r"sorry, too many clients already|remaining connection slots are reserved|too many connections for (?:role|database)|\b53300\b",
+        &["too many clients already", "connection slots are reserved", "too many connections for", "53300"],
+        r"sorry, too many clients already|remaining connection slots are reserved|too many connections for (?:role|database)|STATE(53300)",
     ),
     (
         IdleInTransactionTimeout,
         "PostgreSQL",
-        r"terminating connection due to idle-in-transaction timeout|\b25P03\b|IdleInTransactionSessionTimeout",
+        &["idle-in-transaction timeout", "25P03", "IdleInTransactionSessionTimeout"],
+        r"terminating connection due to idle-in-transaction timeout|STATE(25P03)|IdleInTransactionSessionTimeout",
     ),
-    (TransactionTimeout, "PostgreSQL", r"terminating connection due to transaction timeout|\b25P04\b"),
-    (LockTimeout, "PostgreSQL", r"canceling statement due to lock timeout|could not obtain lock on row|\b55P03\b"),
-    (StatementTimeout, "PostgreSQL", r"canceling statement due to (?:statement timeout|user request)|\b57014\b"),
-    (AdminShutdown, "PostgreSQL", r"terminating connection due to administrator command|\b57P01\b"),
-    (AdminShutdown, "PostgreSQL", r"the database system is shutting down"),
+    (
+        TransactionTimeout,
+        "PostgreSQL",
+        &["due to transaction timeout", "25P04"],
+        r"terminating connection due to transaction timeout|STATE(25P04)",
+    ),
+    (
+        LockTimeout,
+        "PostgreSQL",
+        &["due to lock timeout", "could not obtain lock on row", "55P03"],
+        r"canceling statement due to lock timeout|could not obtain lock on row|STATE(55P03)",
+    ),
+    (
+        StatementTimeout,
+        "PostgreSQL",
+        &["due to statement timeout", "due to user request", "57014"],
+        r"canceling statement due to (?:statement timeout|user request)|STATE(57014)",
+    ),
+    (
+        AdminShutdown,
+        "PostgreSQL",
+        &["due to administrator command", "57P01"],
+        r"terminating connection due to administrator command|STATE(57P01)",
+    ),
+    (AdminShutdown, "PostgreSQL", &["system is shutting down"], r"the database system is shutting down"),
 ];
+
+/// A SQLSTATE where one stands: behind the word for it (`SQLSTATE 53300`, `SQLSTATE[53300]`, `sqlState: "53300"`, `code: '53300'`), behind the
+/// class of an error (`PostgresError [53300]`), in a log of the server's with `log_error_verbosity = verbose` or `%e`, and in its column
+/// of a csvlog. A bare number is a port, a pid, a size.
+fn state(code: &str) -> String {
+    let before = [
+        r#"(?i:sql_?state(?:_code)?|sqlerrcode|pgcode|errcode)["']?\s*(?:[:=(\[]|=>|is)?\s*["']?"#,
+        r#"\b[cC]ode["']?\s*(?:[:=(]|=>)\s*["']"#,
+        r"\bSqlState\(E?",
+        r"(?:Error|Exception)(?:\s*\[|\s*\(|:\s*\[?)",
+        r"(?:ERROR|FATAL|PANIC):\s+",
+        r"(?:ERROR|FATAL|PANIC),",
+    ];
+    format!(r"(?:{}){code}\b|(?:^|\s){code}:?\s+(?:ERROR|FATAL|PANIC):", before.join("|"))
+}
 
 struct Entry {
     kind: TextKind,
@@ -97,24 +327,78 @@ struct Entry {
     text: Regex,
 }
 
-static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-    let entry = |(kind, library, text): &(TextKind, &'static str, &str)| Entry {
-        kind: *kind,
-        library,
-        text: Regex::new(text).expect("each expression of the table is tried by a test"),
-    };
-    TEXTS.iter().map(entry).collect()
+/// The table, and which parts lead to which of its texts.
+struct Table {
+    entries: Vec<Entry>,
+    parts: AhoCorasick,
+    /// By the part's place: the text's.
+    of_part: Vec<usize>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = Parts::default();
+    for (kind, library, parts, text) in &TEXTS {
+        table.add(*kind, library, parts, &written(text));
+    }
+    for (kind, _language, message) in &MESSAGES {
+        let parts: Vec<&str> = message.split("%s").collect();
+        let longest = parts.iter().copied().max_by_key(|part| part.len()).unwrap_or(message);
+        let text: Vec<String> = parts.iter().map(|part| regex::escape(part)).collect();
+        // One of them has a line break in it.
+        table.add(*kind, "PostgreSQL", &[longest.trim()], &text.join(".{1,80}?").replace(' ', r"\s+"));
+    }
+    Table {
+        entries: table.entries,
+        of_part: table.of_part,
+        parts: AhoCorasick::new(table.words).expect("a few short parts"),
+    }
 });
 
-pub(super) fn recognise(text: &str) -> Option<Recognised> {
-    ENTRIES.iter().find_map(|entry| {
-        let found = entry.text.captures(text)?;
+/// A table that is being put together.
+#[derive(Default)]
+struct Parts {
+    entries: Vec<Entry>,
+    words: Vec<String>,
+    of_part: Vec<usize>,
+}
+
+impl Parts {
+    fn add(&mut self, kind: TextKind, library: &'static str, parts: &[&str], text: &str) {
+        // Words that a line break parts are looked for by the first of them.
+        let first = |part: &&str| part.chars().take(PART).collect::<String>();
+        self.words.extend(parts.iter().map(first));
+        self.of_part.extend(parts.iter().map(|_| self.entries.len()));
+        let text = Regex::new(text).expect("each expression of the table is tried by a test");
+        self.entries.push(Entry { kind, library, text });
+    }
+}
+
+/// Characters of a part that are looked for.
+const PART: usize = 40;
+
+fn written(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("STATE(") else { return text.to_owned() };
+    let (code, after) = rest.split_once(')').unwrap_or((rest, ""));
+    format!("{before}{}{after}", state(code))
+}
+
+/// The most telling text, and the words of it.
+pub(super) fn recognise(text: &str) -> Option<(Recognised, &str)> {
+    let table = &*TABLE;
+    let met = table.parts.find_overlapping_iter(text).map(|part| table.of_part[part.pattern().as_usize()]);
+    let mut places: Vec<usize> = met.collect();
+    places.sort_unstable();
+    places.dedup();
+    places.into_iter().find_map(|place| {
+        let Entry { kind, library, text: expression } = &table.entries[place];
+        let found = expression.captures(text)?;
         let group = |name: &str| found.name(name).map(|it| it.as_str());
         // SQLAlchemy prints a negative overflow while its pool is not full.
         let count = |name: &str| group(name).and_then(|it| it.parse::<u32>().ok());
         let seconds = |name: &str| group(name).and_then(|it| it.trim_end_matches('.').parse::<f64>().ok());
         let timeout_s = seconds("s").or_else(|| seconds("ms").map(|ms| ms / 1e3));
         let limits = PoolLimits { size: count("size"), overflow: count("overflow"), timeout_s };
-        Some(Recognised { kind: entry.kind, library: entry.library, limits })
+        let words = found.get(0).map_or("", |it| it.as_str());
+        Some((Recognised { kind: *kind, library, limits }, words))
     })
 }

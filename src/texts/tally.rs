@@ -30,7 +30,7 @@ impl LogSource {
         if !kind.is_pgbouncer() {
             return Self::Any;
         }
-        if text.contains("pooler error:") {
+        if text.contains("pooler error:") || text.contains("Pooler Error:") {
             return Self::PoolerError;
         }
         // `… LOG S-0x55d0: rbac/postgres@unix(8):5432 closing because: …`
@@ -53,13 +53,40 @@ impl PatternCounts {
     /// Counts a text that was met `count` times, if it is known. What several voices tell of the same happened as often
     /// as the one says that says it most often.
     pub fn add(&mut self, text: &str, count: u64) {
-        if let Some(Recognised { kind, library, limits }) = recognise(text) {
-            let voice = self.voices.entry((kind, library, LogSource::of(kind, text))).or_default();
-            *voice += count;
-            let counts = self.counts.entry((kind, library)).or_insert(PatternCount { count: 0, limits });
-            counts.count = counts.count.max(*voice);
-            counts.limits = limits;
+        if let Some(recognised) = recognise(text) {
+            self.add_recognised(recognised, text, count);
         }
+    }
+
+    /// The same of a text that was recognised.
+    pub(crate) fn add_recognised(&mut self, recognised: Recognised, text: &str, count: u64) {
+        let Recognised { kind, library, limits } = recognised;
+        let voice = self.voices.entry((kind, library, LogSource::of(kind, text))).or_default();
+        *voice += count;
+        let counts = self.counts.entry((kind, library)).or_insert(PatternCount { count: 0, limits });
+        counts.count = counts.count.max(*voice);
+        counts.limits = limits;
+    }
+
+    /// Counts one that was of a kind as of another: its pool has taken back what it said.
+    pub(crate) fn take_back(&mut self, from: TextKind, to: TextKind, library: &'static str) {
+        if let Some(said) = self.counts.get_mut(&(from, library)) {
+            said.count = said.count.saturating_sub(1);
+            if said.count == 0 {
+                self.counts.remove(&(from, library));
+            }
+            if let Some(voice) = self.voices.get_mut(&(from, library, LogSource::Any)) {
+                *voice = voice.saturating_sub(1);
+            }
+        }
+        let limits = PoolLimits::default();
+        self.counts.entry((to, library)).or_insert(PatternCount { count: 0, limits }).count += 1;
+        *self.voices.entry((to, library, LogSource::Any)).or_default() += 1;
+    }
+
+    /// True if nothing was recognised.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
     }
 
     /// Takes in what somebody else met of the same errors: of each the higher count, since both may have met the same.

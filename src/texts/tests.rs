@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::TextKind::{
-    AdminShutdown, IdleInTransactionTimeout, LeakSuspected, LockTimeout, PendingRollback, PgbouncerIdleTransaction,
-    PgbouncerMaxClients, PgbouncerOther, PgbouncerQueryWait, PoolExhausted, PoolTimeout, StatementTimeout,
-    TooManyConnections, TransactionTimeout,
+    AdminShutdown, HeldLong, IdleInTransactionTimeout, LeakSuspected, LockTimeout, PendingRollback,
+    PgbouncerIdleTransaction, PgbouncerMaxClients, PgbouncerOther, PgbouncerQueryWait, PoolExhausted, PoolTimeout,
+    ReturnedInTransaction, StatementTimeout, TooManyConnections, TransactionTimeout,
 };
 use super::*;
 
@@ -16,7 +16,7 @@ type KnownText = (&'static str, TextKind, &'static str, (Option<u32>, Option<u32
 
 const NONE: (Option<u32>, Option<u32>, Option<f64>) = (None, None, None);
 
-const KNOWN: [KnownText; 42] = [
+const KNOWN: [KnownText; 69] = [
     // run; SQLAlchemy, pool/impl.py
     (
         "sqlalchemy.exc.TimeoutError: QueuePool limit of size 20 overflow 10 reached, connection timed out, timeout 60.00 (Background on this error at: https://sqlalche.me/e/20/3o7r)",
@@ -201,6 +201,130 @@ const KNOWN: [KnownText; 42] = [
     ),
     ("FATAL: query_wait_timeout", PgbouncerQueryWait, "PgBouncer", NONE),
     ("FATAL:  no more connections allowed (max_client_conn)", PgbouncerMaxClients, "PgBouncer", NONE),
+    // src: sqlalchemy/pool/base.py; psycopg_pool/base.py
+    (
+        "The garbage collector is trying to clean up non-checked-in connection <AdaptedConnection <asyncpg.connection.Connection object at 0x7f13e4a915e0>>, which will be terminated.",
+        LeakSuspected,
+        "SQLAlchemy",
+        NONE,
+    ),
+    (
+        "WARNING psycopg.pool: rolling back returned connection: <psycopg.Connection [INTRANS] (host=db user=app database=shop) at 0x7f0a3c1d2e10>",
+        ReturnedInTransaction,
+        "psycopg_pool",
+        NONE,
+    ),
+    // src: odoo/sql_db.py; playhouse/pool.py
+    ("psycopg2.pool.PoolError: The Connection Pool Is Full", PoolExhausted, "Odoo", NONE),
+    (
+        "playhouse.pool.MaxConnectionsExceeded: Max connections exceeded, timed out attempting to connect.",
+        PoolTimeout,
+        "peewee",
+        NONE,
+    ),
+    // src: Agroal's ConnectionPool.java, as Hibernate wraps it
+    ("Unable to acquire JDBC Connection [Sorry, acquisition timeout!]", PoolTimeout, "Agroal", NONE),
+    // met: Druid
+    (
+        "com.alibaba.druid.pool.GetConnectionTimeoutException: wait millis 5004, active 50, maxActive 50, creating 0",
+        PoolTimeout,
+        "Druid",
+        (Some(50), None, Some(5.004)),
+    ),
+    // src: c3p0's C3P0PooledConnectionPool.java; Vert.x' SimpleConnectionPool.java; Tomcat's ConnectionPool.java
+    (
+        "java.sql.SQLException: An attempt by a client to checkout a Connection has timed out.",
+        PoolTimeout,
+        "c3p0",
+        NONE,
+    ),
+    (
+        "io.vertx.core.http.ConnectionPoolTooBusyException: Connection pool reached max wait queue size of 24",
+        PoolExhausted,
+        "Vert.x",
+        NONE,
+    ),
+    (
+        "WARNING: Connection has been abandoned PooledConnection[org.postgresql.jdbc.PgConnection@5e2]:java.lang.Exception",
+        LeakSuspected,
+        "Tomcat JDBC",
+        NONE,
+    ),
+    // src: generic-pool's ResourceRequest.js; prisma-engines
+    ("TimeoutError: ResourceRequest timed out", PoolTimeout, "generic-pool", NONE),
+    ("Transaction API error: Unable to start a transaction in the given time.", PoolTimeout, "Prisma", NONE),
+    (
+        "Transaction API error: Transaction already closed: A query cannot be executed on an expired transaction. The timeout for this transaction was 5000 ms, however 6011 ms passed since the start of the transaction.",
+        HeldLong,
+        "Prisma",
+        (None, None, Some(5.0)),
+    ),
+    ("Error code: P2037: Too many database connections opened: FATAL", TooManyConnections, "Prisma", NONE),
+    // src: db_connection's connection_pool.ex
+    (
+        "** (DBConnection.ConnectionError) client #PID<0.478.0> timed out because it queued and checked out the connection for longer than 15000ms",
+        HeldLong,
+        "Ecto",
+        (None, None, Some(15.0)),
+    ),
+    // src: PgBouncer's client.c and janitor.c, from 1.24 and 1.25 on
+    (
+        "WARNING C-0x7fbe: shop/app@10.0.0.7:50270 pooler error: client connections exceeded (max_user_client_connections)",
+        PgbouncerMaxClients,
+        "PgBouncer",
+        NONE,
+    ),
+    ("WARNING C-0x7fbe: shop/app@10.0.0.7:50274 pooler error: query_timeout", PgbouncerOther, "PgBouncer", NONE),
+    // src: Supavisor's errors; met, too
+    (
+        "(ECHECKOUTTIMEOUT) unable to check out connection from the pool after 5000ms in Transaction mode",
+        PoolTimeout,
+        "Supavisor",
+        (None, None, Some(5.0)),
+    ),
+    (
+        "FATAL: (EMAXCONNSESSION) max clients reached in session mode - max clients are limited to pool_size: 15",
+        PgbouncerMaxClients,
+        "Supavisor",
+        (Some(15), None, None),
+    ),
+    // doc: RDS Proxy
+    (
+        "psycopg2.errors.ConnectionException: Timed-out waiting to acquire database connection",
+        PgbouncerQueryWait,
+        "RDS Proxy",
+        NONE,
+    ),
+    // src: Neon's proxy; pgcat's client.rs; Odyssey's frontend.c
+    (
+        "Server error (HTTP status 500): Failed to acquire permit to connect to the database. Too many database connection attempts are currently ongoing.",
+        TooManyConnections,
+        "Neon",
+        NONE,
+    ),
+    ("FATAL: could not get connection from the pool - AllServersDown", PgbouncerQueryWait, "pgcat", NONE),
+    (
+        "too many active clients for user (pool_size for user shop.app reached 20)",
+        PgbouncerMaxClients,
+        "Odyssey",
+        (Some(20), None, None),
+    ),
+    // SQLSTATEs where they stand: PDO, node-postgres, tokio-postgres, the server's log
+    ("SQLSTATE[53300] [7] connection failed", TooManyConnections, "PostgreSQL", NONE),
+    ("error: { severity: 'FATAL', code: '57014', position: undefined }", StatementTimeout, "PostgreSQL", NONE),
+    (
+        "Error { kind: Db, cause: Some(DbError { code: SqlState(E25P03) }) }",
+        IdleInTransactionTimeout,
+        "PostgreSQL",
+        NONE,
+    ),
+    ("2026-11-20 10:15:01 UTC [7] ERROR:  55P03: canceled", LockTimeout, "PostgreSQL", NONE),
+    (
+        "2026-11-20 10:15:01.100 UTC,\"app\",\"shop\",57,\"10.0.0.7:41000\",6,7,\"\",2026,1/1,0,FATAL,57P01,\"bye\"",
+        AdminShutdown,
+        "PostgreSQL",
+        NONE,
+    ),
 ];
 
 #[test]
@@ -213,6 +337,15 @@ fn each_known_text_is_recognised_with_its_limits() {
     assert_eq!(recognise(log).map(|it| it.kind), Some(PgbouncerIdleTransaction));
     assert_eq!(recognise("closing because: client_idle_timeout (age=60s)").map(|it| it.kind), Some(PgbouncerOther));
     assert_eq!(recognise("error: query_wait_timeout\nSSL off").map(|it| it.kind), Some(PgbouncerQueryWait));
+}
+
+#[test]
+fn the_servers_messages_are_recognised_in_the_languages_that_it_ships() {
+    for (kind, language, message) in crate::texts::localised::MESSAGES {
+        let text = format!("FATAL:  {}", message.replace("%s", "orders"));
+        let recognised = recognise(&text).map(|it| (it.kind, it.library));
+        assert_eq!(recognised, Some((kind, "PostgreSQL")), "{language}: {text}");
+    }
 }
 
 #[test]
@@ -231,6 +364,22 @@ fn other_texts_are_not_taken_for_one() {
         "client_idle_timeout=0 ; off",
         "server_login_retry: 15",
         " query_wait_timeout | 120 | 120 | yes",
+        // Ports, pids, sizes and ids.
+        "INFO:     172.18.0.1:53300 - \"GET /orders/0 HTTP/1.1\" 200 OK",
+        "2026-11-20 10:15:01.100 UTC [53300] LOG:  connection received: host=10.0.0.7 port=57014",
+        "2026-11-20 10:15:01.100 UTC [57014] app@shop LOG:  duration: 12.1 ms  statement: SELECT 53300",
+        "\"GET /reports/7.csv HTTP/1.1\" 200 57014 \"-\"",
+        "exit code 53300, code: 57014, error 53300",
+        "order 25P03 and ticket 57P01 were shipped",
+        // What others say in passing.
+        "Datasource '<default>': JDBC resources leaked: 1 ResultSet(s) and 0 Statement(s)",
+        "returned connection: <psycopg.Connection [IDLE] (host=db) at 0x7f0a>",
+        "The timeout for this request was 5000 ms",
+        "Connection has been established PooledConnection",
+        "client_login_timeout = 60",
+        "max_user_client_connections = 100",
+        "wait millis is a setting of Druid's",
+        "too many active clients",
     ] {
         assert_eq!(recognise(text), None, "{text}");
     }
@@ -250,7 +399,7 @@ fn of_a_long_text_its_beginning_is_read_and_nothing_else() {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in any::<String>(), cut in 0..200_usize, at in 0..42_usize) {
+    fn no_text_makes_it_panic(text in any::<String>(), cut in 0..200_usize, at in 0..KNOWN.len()) {
         let _ = recognise(&text);
         let known: String = KNOWN[at].0.chars().take(cut).collect();
         let _ = recognise(&(known + &text));

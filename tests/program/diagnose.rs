@@ -96,3 +96,53 @@ fn what_is_no_run_is_refused_and_logs_are_read() {
     assert!(printed.contains("what if: 400 users"), "{printed}");
     assert!(!printed.contains('\u{1b}'), "{printed}");
 }
+
+#[test]
+fn logs_alone_are_diagnosed_and_never_called_fine() {
+    let place = Place::new();
+    let fixture = |name: &str| format!("{}/fixtures/logs/{name}", env!("CARGO_MANIFEST_DIR"));
+    let output =
+        place.output(&["diagnose", "--log", &fixture("structlog.log"), "--log", &fixture("pgbouncer-login.log")]);
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for expected in [
+        "SQLAlchemy: a checkout gave up waiting for a connection of the pool, 4 times (size 1, overflow 0, limit 0.3 s).",
+        "when: 2026-11-29T11:31:37",
+        "PgBouncer: the pooler ended a client",
+        "what to do: Find who keeps the connections",
+    ] {
+        assert!(printed.replace("\n     ", " ").contains(expected), "{printed}");
+    }
+    let document = json(&place.output(&["diagnose", "--log", &fixture("one-is-gone.log"), "--json"]));
+    assert_eq!(
+        (&document["format"]["name"], &document["lines"]),
+        (&"rbac-bench/logs".into(), &20.into()),
+        "{document:#}"
+    );
+    let kinds: Vec<_> =
+        document["failures"].as_array().expect("a list").iter().map(|it| (&it["kind"], &it["count"])).collect();
+    assert_eq!(kinds, [(&"held_long".into(), &2.into()), (&"leak_suspected".into(), &1.into())], "{document:#}");
+
+    let nothing = place.output(&["diagnose", "--log", &fixture("numbers-uvicorn.log")]);
+    assert_eq!(nothing.status.code(), Some(3));
+    assert!(text(&nothing.stdout).starts_with("Cannot tell: none of 6 lines"), "{}", text(&nothing.stdout));
+    for (arguments, expected) in [
+        (vec!["diagnose"], "nothing to diagnose"),
+        (vec!["diagnose", "--log", "/dev/null"], "is empty"),
+        (vec!["diagnose", "--log", "/nowhere.log"], "cannot read the log `/nowhere.log`"),
+        (vec!["diagnose", "--log", &fixture("spring.log"), "--what-if", "pool=5"], "`--what-if` requires a run"),
+    ] {
+        let refused = place.output(&arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&refused.stderr).contains(expected), "{arguments:?}: {}", text(&refused.stderr));
+    }
+}
+
+#[test]
+fn a_log_is_read_from_standard_input() {
+    let place = Place::new();
+    let log =
+        std::fs::File::open(format!("{}/fixtures/logs/kubectl.log", env!("CARGO_MANIFEST_DIR"))).expect("a fixture");
+    let output = place.program().args(["diagnose", "--log", "-"]).stdin(log).output().expect("it starts");
+    assert!(text(&output.stdout).contains("asyncpg: a checkout gave up"), "{}", text(&output.stdout));
+}

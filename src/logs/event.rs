@@ -1,0 +1,172 @@
+//! Lines that belong together: a message, the trace under it, and the causes under that are one event.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::prefix::Peeled;
+
+/// Bytes of an event that are kept at its beginning, and as many at its end.
+const KEPT: usize = 1 << 16;
+
+/// Bytes of a line in which its time stands.
+const HEAD: usize = 200;
+
+/// Lines that belong together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) text: String,
+    /// Beginning of its first line as it stands in the file, with its time.
+    pub(super) head: String,
+    /// True if a trace is under its message.
+    pub(super) has_trace: bool,
+}
+
+/// Puts the lines of one stream together.
+#[derive(Default)]
+pub(super) struct Assembler {
+    event: Option<Event>,
+    /// Beginning of a line that goes on.
+    part: String,
+    /// Frames are being told; the line after them names the exception.
+    in_frames: bool,
+    /// The exception of the trace has been named.
+    is_named: bool,
+    /// The last line was empty.
+    after_empty: bool,
+}
+
+/// First line of a trace in Python.
+const TRACEBACK: &str = "Traceback (most recent call last):";
+
+/// What ties two traces together: Python's, Java's, Ruby's, .NET's.
+const TIES: [&str; 6] = [
+    "The above exception was the direct cause",
+    "During handling of the above exception",
+    "Caused by:",
+    "Suppressed:",
+    "Wrapped by:",
+    "--- End of ",
+];
+
+/// `java.sql.SQLTransientConnectionException: …`, `Error: timeout exceeded`, `Npgsql.NpgsqlException (0x80004005): …`: the first line of
+/// a trace that stands under its message.
+static EXCEPTION: LazyLock<Regex> = LazyLock::new(|| {
+    let names = r"^(?:Uncaught )?(?:[\w$]+[.:]{1,2})*[\w$]*(?:Exception|Error|Timeout|Throwable|Exhausted|Panic)(?: \([^)]*\)| \[[^\]]*\])?(?::|$)";
+    Regex::new(names).expect("a test tries it")
+});
+
+impl Assembler {
+    /// Takes the next line; gives each event that is whole.
+    pub(super) fn take(&mut self, line: &Peeled<'_>, raw: &str, mut whole: impl FnMut(Event)) {
+        let head = &raw[..floor(raw, HEAD)];
+        if line.is_event {
+            self.flush(&mut whole);
+            let has_trace = line.text.contains(TRACEBACK)
+                || ["\n\tat ", "\n   at ", "\n    at "].iter().any(|it| line.text.contains(it));
+            return whole(Event { text: bounded(&line.text), head: head.to_owned(), has_trace });
+        }
+        if line.goes_on {
+            push(&mut self.part, &line.text);
+            return;
+        }
+        if self.part.is_empty() {
+            return self.line(&line.text, head, &mut whole);
+        }
+        let mut text = std::mem::take(&mut self.part);
+        push(&mut text, &line.text);
+        self.line(&text, head, &mut whole);
+    }
+
+    /// Bytes that it keeps.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.part.len() + self.event.as_ref().map_or(0, |it| it.text.len() + it.head.len())
+    }
+
+    /// Gives what is left.
+    pub(super) fn end(mut self, mut whole: impl FnMut(Event)) {
+        let part = std::mem::take(&mut self.part);
+        if !part.is_empty() {
+            self.line(&part, "", &mut whole);
+        }
+        self.flush(&mut whole);
+    }
+
+    fn line(&mut self, line: &str, head: &str, whole: &mut impl FnMut(Event)) {
+        if line.trim().is_empty() {
+            self.after_empty = true;
+            return;
+        }
+        if !self.belongs(line) {
+            self.flush(whole);
+        }
+        let after_empty = std::mem::take(&mut self.after_empty);
+        let event = self.event.get_or_insert_with(|| Event { head: head.to_owned(), ..Event::default() });
+        if !event.text.is_empty() {
+            push(&mut event.text, if after_empty { "\n\n" } else { "\n" });
+        }
+        push(&mut event.text, line);
+        let is_trace = line.contains(TRACEBACK);
+        let is_indented = is_indented(line);
+        if is_trace {
+            (self.in_frames, self.is_named) = (true, false);
+        } else if !is_indented {
+            self.is_named |= self.in_frames;
+            self.in_frames = false;
+        } else if line.trim_start().starts_with("at ") {
+            self.is_named = true;
+        }
+        event.has_trace |= is_trace || (is_indented && line.trim_start().starts_with("at "));
+    }
+
+    /// True if a line goes on with the event before it.
+    fn belongs(&self, line: &str) -> bool {
+        let Some(event) = &self.event else { return false };
+        if self.in_frames || TIES.iter().any(|it| line.starts_with(it)) {
+            return true;
+        }
+        let is_tied = event.text.lines().next_back().is_some_and(|last| TIES.iter().any(|it| last.starts_with(it)));
+        if line.contains(TRACEBACK) {
+            // Under a message, or tied to the one before: else it is another failure.
+            return is_tied || !self.is_named;
+        }
+        if is_indented(line) || line.starts_with(['}', ']', ')']) {
+            return true;
+        }
+        // The exception under a message; one after the other are two failures.
+        !event.has_trace && EXCEPTION.is_match(line) && !EXCEPTION.is_match(&event.text)
+    }
+
+    fn flush(&mut self, whole: &mut impl FnMut(Event)) {
+        (self.in_frames, self.is_named, self.after_empty) = (false, false, false);
+        if let Some(event) = self.event.take() {
+            whole(event);
+        }
+    }
+}
+
+/// Frames, notes and the bars of an exception group.
+fn is_indented(line: &str) -> bool {
+    line.starts_with([' ', '\t', '|'])
+}
+
+/// Appends, as long as there is room; then the beginning and the end are kept.
+fn push(text: &mut String, more: &str) {
+    text.push_str(more);
+    if text.len() > 2 * KEPT {
+        *text = bounded(text);
+    }
+}
+
+fn bounded(text: &str) -> String {
+    if text.len() <= 2 * KEPT {
+        return text.to_owned();
+    }
+    format!("{}{}", &text[..floor(text, KEPT)], &text[floor(text, text.len() - KEPT / 2)..])
+}
+
+/// The last place up to `at` at which a text may be cut.
+fn floor(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
