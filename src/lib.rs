@@ -8,6 +8,7 @@
 //!            └──────── run ───────────────┘
 //! ```
 
+pub mod access;
 pub mod cli;
 pub mod compare;
 pub mod database;

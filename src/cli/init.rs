@@ -1,11 +1,12 @@
 //! `rbac-bench init`: a first scenario for an external service.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::output::say;
+use crate::access::{AccessReader, LogFormat};
 use crate::init::file::{Written, counted, write};
 use crate::init::openapi::{self, OpenApiSource};
 use crate::init::{Draft, InitError, access_log, urls};
@@ -25,7 +26,9 @@ Examples:
   rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
   rbac-bench init --openapi docs/openapi.yaml --target http://127.0.0.1:8000 -o shop.toml
   rbac-bench init --access-log access.log --target http://127.0.0.1:8000 -o shop.toml
-  zcat access.log.*.gz | rbac-bench init --access-log - -o shop.toml
+  rbac-bench init --access-log app.log --log-format '$request_method $request_uri $status $request_time' -o shop.toml
+  rbac-bench init --access-log access.log.1.gz -o shop.toml
+  kubectl logs deploy/shop | rbac-bench init --access-log - -o shop.toml
   rbac-bench init --url http://127.0.0.1:8000/reports/7 http://127.0.0.1:8000/search?q=tea
 
 Then fill in what is marked, and:
@@ -37,9 +40,12 @@ pub struct InitArgs {
     /// An OpenAPI document, 3.0 or 3.1, JSON or YAML: a file, or a URL on localhost
     #[arg(long, value_name = "URL|FILE")]
     pub openapi: Option<String>,
-    /// An access log in the common or the combined format; - for standard input
+    /// An access log of any form: common, combined, uvicorn, JSON, …, also compressed (gzip, zstd); - for standard input
     #[arg(long, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
+    /// The form of the access log, as nginx' `log_format` or Apache's `LogFormat` describes it
+    #[arg(long, value_name = "FORMAT", requires = "access_log")]
+    pub log_format: Option<LogFormat>,
     /// URLs of the service; those that differ only in an id become one route
     #[arg(long, value_name = "URL", num_args = 1..)]
     pub url: Vec<String>,
@@ -69,8 +75,6 @@ pub(super) enum InitCommandError {
         #[source]
         source: io::Error,
     },
-    #[error("`{}` is compressed: `zcat {} | rbac-bench init --access-log -` reads it", path.display(), path.display())]
-    Compressed { path: PathBuf },
     #[error("`{}` exists: `--force` replaces it", path.display())]
     Exists { path: PathBuf },
     #[error("cannot write `{}`", path.display())]
@@ -89,9 +93,7 @@ impl InitCommandError {
     pub(super) fn is_bad_request(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_bad_request(),
-            Self::Init(_) | Self::Read { .. } | Self::Compressed { .. } | Self::Exists { .. } | Self::Write { .. } => {
-                true
-            }
+            Self::Init(_) | Self::Read { .. } | Self::Exists { .. } | Self::Write { .. } => true,
             Self::Start(_) | Self::Output(_) => false,
         }
     }
@@ -128,7 +130,8 @@ fn draft(args: &InitArgs) -> Result<Draft, InitCommandError> {
         openapi::draft(&text, &source)
     } else if let Some(path) = &args.access_log {
         let origin = if path == Path::new("-") { "standard input".to_owned() } else { format!("`{}`", path.display()) };
-        access_log::draft(&mut *log(path)?, &origin, args.target.as_ref()).map(|(draft, _)| draft)
+        let reader = args.log_format.clone().map_or_else(AccessReader::default, AccessReader::of);
+        access_log::draft(&mut *log(path)?, &origin, args.target.as_ref(), reader).map(|(draft, _)| draft)
     } else {
         urls::draft(&args.url, args.target.as_ref())
     };
@@ -159,15 +162,7 @@ fn read(path: &Path) -> Result<String, InitCommandError> {
 }
 
 fn log(path: &Path) -> Result<Box<dyn BufRead>, InitCommandError> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    let failed = |source| InitCommandError::Read { path: path.to_owned(), source };
-    let mut log = BufReader::new(File::open(path).map_err(failed)?);
-    if log.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]) {
-        return Err(InitCommandError::Compressed { path: path.to_owned() });
-    }
-    Ok(Box::new(log))
+    crate::logs::open(path).map_err(|source| InitCommandError::Read { path: path.to_owned(), source })
 }
 
 /// A file that was not asked about is not written over, even if it appeared in between.

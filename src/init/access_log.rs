@@ -1,7 +1,6 @@
-//! A draft from an access log, in the common or the combined format: which routes, how often, with which values.
-//!
-//! `host ident user [time] "METHOD path HTTP/1.1" status bytes`, and whatever else a server writes behind or before it.
+//! A draft from an access log of any form: which routes, how often, with which values.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::io::{BufRead, Read};
 
@@ -9,7 +8,8 @@ use super::file::counted;
 use super::paths::is_static;
 use super::traffic::{ObservedTraffic, Request};
 use super::{Draft, DraftRoute, InitError, MOST_ROUTES, short, todo};
-use crate::scenario::service::BaseUrl;
+use crate::access::{AccessLine, AccessReader};
+use crate::scenario::service::{BaseUrl, RouteName};
 
 use super::BodyFormat;
 
@@ -26,20 +26,31 @@ const MOST_NAMES: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineCounts {
     pub lines: u64,
-    /// Lines that are none of either format.
+    /// Lines that are requests.
+    pub requests: u64,
+    /// Lines of another form.
     pub bad: u64,
     pub first_bad: Option<u64>,
     /// Requests for files that are served as they are.
     pub files: u64,
     /// Requests with methods that become no route: `HEAD`, `OPTIONS`, and what is none.
     pub other_methods: u64,
+    /// Connections that went on as a WebSocket: requests without an answer.
+    pub upgrades: u64,
+    /// Requests whose path no scenario can ask for.
+    pub odd_paths: u64,
 }
 
 /// Makes a draft of a log. `origin` is its name in messages.
 ///
 /// # Errors
 /// When it cannot be read, is no such log, or has nothing that can be asked for.
-pub fn draft(log: &mut dyn BufRead, origin: &str, target: Option<&BaseUrl>) -> Result<(Draft, LineCounts), InitError> {
+pub fn draft(
+    log: &mut dyn BufRead,
+    origin: &str,
+    target: Option<&BaseUrl>,
+    mut reader: AccessReader,
+) -> Result<(Draft, LineCounts), InitError> {
     let mut tally = LineCounts::default();
     let mut traffic = ObservedTraffic::default();
     let mut first = String::new();
@@ -54,9 +65,9 @@ pub fn draft(log: &mut dyn BufRead, origin: &str, target: Option<&BaseUrl>) -> R
             first = text.chars().take(60).collect();
         }
         tally.lines += 1;
-        see(text, &mut tally, &mut traffic);
+        see(reader.read(text), &mut tally, &mut traffic);
     }
-    if tally.bad == tally.lines {
+    if tally.requests == 0 {
         return Err(InitError::NoLog { origin: origin.to_owned(), first: short(&first) });
     }
     let mut notes = notes(&tally, traffic.beyond);
@@ -67,7 +78,7 @@ pub fn draft(log: &mut dyn BufRead, origin: &str, target: Option<&BaseUrl>) -> R
     let draft = Draft {
         name: "my-service".to_owned(),
         title: String::new(),
-        origin: format!("{origin} ({})", counted_many(tally.lines, "line")),
+        origin: format!("{origin} ({}{})", counted_many(tally.lines, "line"), forms(&reader)),
         target: target.cloned(),
         target_comments: Vec::new(),
         health: None,
@@ -100,68 +111,76 @@ fn next_line(log: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io::Result<bool>
     Ok(true)
 }
 
-fn see(line: &str, tally: &mut LineCounts, traffic: &mut ObservedTraffic) {
-    match read_line(line) {
-        None => {
+/// `: uvicorn`, with the share of the lines where there is more than one form.
+fn forms(reader: &AccessReader) -> String {
+    let mut forms: Vec<(&str, u64)> = reader.by_form.iter().map(|(name, lines)| (*name, *lines)).collect();
+    forms.sort_by_key(|(_, lines)| std::cmp::Reverse(*lines));
+    let names: Vec<String> = match forms.as_slice() {
+        [(name, _)] => vec![(*name).to_owned()],
+        forms => forms.iter().map(|(name, lines)| format!("{name} {lines}")).collect(),
+    };
+    if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) }
+}
+
+fn see(line: AccessLine, tally: &mut LineCounts, traffic: &mut ObservedTraffic) {
+    let request = match line {
+        AccessLine::Request(request) => request,
+        AccessLine::NoRequest => return,
+        AccessLine::Unknown => {
             tally.bad += 1;
             tally.first_bad.get_or_insert(tally.lines);
+            return;
         }
-        Some(request) if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&request.method) => {
-            tally.other_methods += 1;
-        }
-        Some(request) if is_static(request.target.split('?').next().unwrap_or_default()) => tally.files += 1,
-        Some(request) => traffic.see(request),
-    }
-}
-
-/// Reads a line: what stands in the first quotes behind the time, and the status behind that.
-fn read_line(line: &str) -> Option<Request<'_>> {
-    let (_, rest) = line.split_once("] \"")?;
-    let end = end_of_quotes(rest)?;
-    let (request, rest) = (&rest[..end], &rest[end + 1..]);
-    let mut words = request.split(' ');
-    let (method, target, protocol) = (words.next()?, words.next()?, words.next());
-    if words.next().is_some() || protocol.is_some_and(|it| !it.starts_with("HTTP/")) {
-        return None;
-    }
-    if method.is_empty() || !method.chars().all(|c| c.is_ascii_uppercase()) {
-        return None;
-    }
-    let mut numbers = rest.split_whitespace();
-    let status = numbers.next()?.parse().ok().filter(|status| (100..600).contains(status))?;
-    let bytes = numbers.next()?;
-    if bytes != "-" && bytes.parse::<u64>().is_err() {
-        return None;
-    }
-    // A proxy is asked with a whole URL.
-    let target = match target.split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
-        None => target,
     };
-    (target.starts_with('/') || method == "OPTIONS").then_some(Request { method, target, status })
+    tally.requests += 1;
+    let target = without_matrix(&request.target);
+    let path = target.split('?').next().unwrap_or_default();
+    if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&request.method.as_str()) {
+        tally.other_methods += 1;
+    } else if request.status == 101 {
+        tally.upgrades += 1;
+    } else if is_static(path) {
+        tally.files += 1;
+    } else if path.starts_with("//")
+        || format!("GET {}", super::paths::split(path).template).parse::<RouteName>().is_err()
+    {
+        tally.odd_paths += 1;
+    } else {
+        traffic.see(Request { method: &request.method, target: &target, status: request.status });
+    }
 }
 
-/// The quotes' end; one behind a backslash is a part of the text.
-fn end_of_quotes(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    text.bytes().position(|byte| {
-        let end = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        end
-    })
+/// Without `;jsessionid=…` and other parameters of a path's parts: sessions stand there.
+fn without_matrix(target: &str) -> Cow<'_, str> {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    if !path.contains(';') {
+        return Cow::Borrowed(target);
+    }
+    let parts: Vec<&str> = path.split('/').map(|part| part.split(';').next().unwrap_or_default()).collect();
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    Cow::Owned(format!("{}{query}", parts.join("/")))
 }
 
 fn notes(tally: &LineCounts, beyond: u64) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = tally.first_bad {
         let bad = counted_many(tally.bad, "line");
-        notes.push(format!("{bad} in neither the common nor the combined format, the first in line {first}"));
+        notes.push(format!("{bad} of another form, the first in line {first}"));
     }
     if tally.files > 0 {
         notes.push(format!("{} for files that are served as they are", counted_many(tally.files, "request")));
     }
     if tally.other_methods > 0 {
         notes.push(format!("{} with other methods (HEAD, OPTIONS, …)", counted_many(tally.other_methods, "request")));
+    }
+    if tally.upgrades > 0 {
+        notes.push(format!("{} that went on as a WebSocket (101)", counted_many(tally.upgrades, "request")));
+    }
+    if tally.odd_paths > 0 {
+        notes.push(format!(
+            "{} with a path that no scenario can ask for, such as `//`",
+            counted_many(tally.odd_paths, "request")
+        ));
     }
     if beyond > 0 {
         notes.push(format!("{} of routes beyond the first ten thousand", counted_many(beyond, "request")));

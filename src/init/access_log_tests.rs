@@ -24,7 +24,7 @@ nonsense
 "#;
 
 fn read(log: &[u8]) -> Result<(Draft, LineCounts), InitError> {
-    draft(&mut &*log, "`access.log`", None)
+    draft(&mut &*log, "`access.log`", None, AccessReader::default())
 }
 
 fn route<'a>(draft: &'a Draft, name: &str) -> &'a DraftRoute {
@@ -75,7 +75,7 @@ fn what_is_no_log_is_refused_and_nothing_makes_it_slow_or_large() {
     let long = format!("{}\n{good}", "x".repeat(1 << 20));
     assert_eq!(
         read(long.as_bytes()).unwrap().1,
-        LineCounts { lines: 2, bad: 1, first_bad: Some(1), ..LineCounts::default() }
+        LineCounts { lines: 2, requests: 1, bad: 1, first_bad: Some(1), ..LineCounts::default() }
     );
     let mut binary = vec![0xff, 0xfe, b'\n'];
     binary.extend_from_slice(good.as_bytes());
@@ -105,7 +105,7 @@ fn many_words_at_one_place_are_values() {
     let mut log: String = (0..30).map(|n| line(format!("/products/a%20word{n}/reviews/{n}"), 200)).collect();
     log += &line("/products/gone/reviews/7".to_owned(), 500);
     log += &(0..30).map(|n| line(format!("/probe/x{n}"), 404)).collect::<String>();
-    log += &(0..20).map(|n| line(format!("/api/word{n}"), 200)).collect::<String>();
+    log += &('a'..='t').map(|c| line(format!("/api/word-{c}{c}"), 200)).collect::<String>();
     let (draft, _) = read(log.as_bytes()).unwrap();
     let reviews = route(&draft, "GET /products/{id}/reviews/{id2}");
     assert_eq!(reviews.weight, 31);
@@ -117,22 +117,81 @@ fn many_words_at_one_place_are_values() {
     assert_eq!(draft.routes.len(), 21, "twenty words may be twenty routes: {:?}", draft.routes);
 }
 
+fn fixture(name: &str) -> (Draft, LineCounts) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/access").join(name);
+    let log = std::fs::read(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    read(&log).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn weights(draft: &Draft) -> Vec<(&str, u32)> {
+    draft.routes.iter().map(|route| (route.route.as_str(), route.weight)).collect()
+}
+
 #[test]
-fn lines_are_read_as_servers_write_them() {
-    let target = |line: &str| read_line(line).map(|request| request.target.to_owned());
-    for (line, expected) in [
-        (r#"h - - [t] "GET /a HTTP/1.1" 200 1"#, Some("/a")),
-        (r#"h - - [t] "GET /a\"b HTTP/1.1" 200 1 "-" "x""#, Some("/a\\\"b")),
-        (r#"h - - [t] "GET http://h:1/a?b=1 HTTP/1.1" 200 -"#, Some("/a?b=1")),
-        (r#"h - - [t] "GET /a" 200 1"#, Some("/a")),
-        (r#"h - - [t] "GET /a b HTTP/1.1" 200 1"#, None),
-        (r#"h - - [t] "GET /a HTTP/1.1" 999 1"#, None),
-        (r#"h - - [t] "GET /a HTTP/1.1" 200"#, None),
-        (r#"h - - [t] "get /a HTTP/1.1" 200 1"#, None),
-        (r#"h - - [t] "-" 408 0"#, None),
-        (r#"h - - [t] "GET /a"#, None),
-        (r#""GET /a HTTP/1.1" 200 1"#, None),
+fn ids_of_each_kind_are_one_route_and_words_beside_them_are_others() {
+    for (name, things) in [
+        ("cuid", "projects"),
+        ("email", "mailboxes"),
+        ("hashid", "links"),
+        ("nanoid", "boards"),
+        ("prefixed", "customers"),
+        ("relay", "nodes"),
+        ("simple", "tenants"),
+        ("ticket", "tickets"),
+        ("typeid", "people"),
+        ("ulid-lower", "events"),
     ] {
-        assert_eq!(target(line).as_deref(), expected, "{line}");
+        let (draft, _) = fixture(&format!("ids-{name}.log"));
+        let mut names = weights(&draft);
+        names.sort_unstable();
+        let route = |rest: &str| format!("GET /api/{things}{rest}");
+        let (list, ids, search) = (route(""), route("/{id}/items"), route("/search/items"));
+        assert_eq!(
+            names,
+            [(list.as_str(), 1), (search.as_str(), 1), (ids.as_str(), 5)]
+                .into_iter()
+                .collect::<std::collections::BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>(),
+            "{name}"
+        );
+        let params = &draft.routes.iter().find(|it| it.route == ids).unwrap().params[0].1;
+        match name {
+            "email" | "nanoid" => assert!(
+                !format!("{params:?}").contains("jane") && !format!("{params:?}").contains("V1St"),
+                "{name}: {params:?}"
+            ),
+            _ => assert!(matches!(params, Values::List(values) if values.len() == 5), "{name}: {params:?}"),
+        }
     }
+    let (draft, _) = fixture("ids-many.log");
+    assert_eq!(
+        weights(&draft),
+        [
+            ("GET /api/projects/search/items", 40),
+            ("GET /api/projects/{id}/items", 25),
+            ("GET /api/projects/mine/items", 10)
+        ]
+    );
+}
+
+#[test]
+fn what_no_load_should_repeat_is_left_out_and_said() {
+    let (draft, tally) = fixture("no-load.log");
+    let text = write(&draft, "a.toml").text;
+    for secret in ["1A2B", "eyJ"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    assert!(
+        weights(&draft).iter().all(|(route, _)| !route.contains("/ws") && !route.contains("wp-login")),
+        "{:?}",
+        draft.routes
+    );
+    assert!(tally.upgrades > 0 && tally.odd_paths > 0, "{tally:?}");
+    for note in ["WebSocket", "other methods", "a path that no scenario can ask for", "4xx alone"] {
+        assert!(draft.notes.iter().any(|it| it.contains(note)), "{note}: {:?}", draft.notes);
+    }
+    route(&draft, "GET /m%C3%BCller/{id}");
+    route(&draft, "GET /orders");
+    assert!(route(&draft, "GET /orders/{id}").weight >= 3);
 }

@@ -7,6 +7,8 @@
 pub mod access_log;
 mod body;
 pub mod file;
+#[cfg(test)]
+mod ids_tests;
 mod observed_route;
 pub mod openapi;
 mod paths;
@@ -97,7 +99,10 @@ pub enum InitError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{origin} has no line of the common or the combined log format; its first is {first:?}")]
+    #[error(
+        "{origin} has no line of a known access log; its first is {first:?}. Known are {}; another is described with `--log-format`",
+        crate::access::FORMS
+    )]
     NoLog {
         origin: String,
         /// Its first line, cut.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use super::paths::{hole, is_secret_name, looks_secret};
+use super::paths::{hole, is_email, is_secret_name, looks_secret};
 use super::{DraftRoute, MOST_VALUES, todo, todo_values};
 use crate::scenario::service::{RouteName, Scalar, Values, is_token};
 
@@ -51,14 +51,15 @@ impl Distinct {
 }
 
 impl ObservedRoute {
-    /// Counts a request. Values are taken from those that went well: they are of things that exist.
+    /// Counts a request. Values are taken from those that were not refused: they are of things that exist, and those that failed may
+    /// be the guilty ones.
     pub(super) fn see(&mut self, status: u16, values: &[String], query: &str) {
         self.by_class[usize::from(status / 100).min(5)] += 1;
         if (300..400).contains(&status) && status != 304 {
             *self.redirects.entry(status).or_default() += 1;
         }
         self.path.resize_with(values.len(), Distinct::default);
-        if status < 400 {
+        if !(400..500).contains(&status) {
             values.iter().zip(&mut self.path).for_each(|(value, distinct)| distinct.see(value));
             self.see_query(query);
         }
@@ -69,7 +70,9 @@ impl ObservedRoute {
         self.by_class.iter_mut().zip(other.by_class).for_each(|(mine, more)| *mine += more);
         other.redirects.iter().for_each(|(status, count)| *self.redirects.entry(*status).or_default() += count);
         let mut path = other.path;
-        let good = path.first().map_or(u64::from(other.by_class[1..4].iter().any(|it| *it > 0)), |first| first.seen);
+        let good = path
+            .first()
+            .map_or(u64::from([1, 2, 3, 5].iter().any(|class| other.by_class[*class] > 0)), |first| first.seen);
         let values = if good > 0 { vec![word.to_owned()] } else { Vec::new() };
         path.insert(before.min(path.len()), Distinct { values, seen: good });
         self.path.resize_with(path.len(), Distinct::default);
@@ -116,7 +119,7 @@ impl ObservedRoute {
         let mut route = DraftRoute { route: key.to_owned(), weight: 1, ..DraftRoute::default() };
         for (index, distinct) in self.path.iter().enumerate() {
             let name = hole(index + 1);
-            let secret = distinct.values.iter().any(|value| looks_secret(value) || is_token(value));
+            let secret = distinct.values.iter().any(|value| looks_secret(value) || is_token(value) || is_email(value));
             let values = if secret {
                 route.comments.push(format!("What stood at `{{{name}}}` may be a secret: it was not copied."));
                 todo_values(&format!("values of {name}"))
@@ -144,7 +147,9 @@ impl ObservedRoute {
                 sometimes.push(format!("`{name}`"));
                 continue;
             }
-            if is_secret_name(name) || distinct.values.iter().any(|value| looks_secret(value) || is_token(value)) {
+            if is_secret_name(name)
+                || distinct.values.iter().any(|value| looks_secret(value) || is_token(value) || is_email(value))
+            {
                 route.comments.push(format!("`{name}` may hold a secret: it was not copied."));
                 route.query.push((name.clone(), todo(&format!("a value of {name}, or leave it out"))));
                 continue;

@@ -76,14 +76,133 @@ fn literal(segment: &str) -> String {
     segment.replace('{', "%7B").replace('}', "%7D")
 }
 
-/// A number, a UUID, a ULID, a date, or at least eight hexadecimal digits, one of which is a figure.
+/// Shape of a part of a path: how surely it is an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// An id, wherever it stands.
+    Id,
+    /// One where another such stands at the same place: `org_42`, `user-123`, `AB-1042`.
+    Likely,
+    /// One where several such stand: `k5`, `Mx9`.
+    Short,
+    /// One where others that are short stand beside it: `lejRej`, which may be a name in camel case.
+    Weak,
+    Word,
+}
+
+/// The shape of a part of a path.
+pub(super) fn shape(segment: &str) -> Shape {
+    if looks_like_id(segment) {
+        return Shape::Id;
+    }
+    let has = |is: fn(char) -> bool| segment.contains(is);
+    let (figure, lower, upper) =
+        (has(|c| c.is_ascii_digit()), has(|c| c.is_ascii_lowercase()), has(|c| c.is_ascii_uppercase()));
+    let is_version =
+        segment.strip_prefix(['v', 'V']).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'));
+    if !segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) || is_version {
+        return Shape::Word;
+    }
+    // A name and a number: of a ticket, of an organisation, of a thing with a slug.
+    let numbered = segment.rsplit_once(['-', '_']).is_some_and(|(name, number)| {
+        name.contains(|c: char| c.is_ascii_alphabetic())
+            && !number.is_empty()
+            && number.chars().all(|c| c.is_ascii_digit())
+    });
+    if numbered {
+        return Shape::Likely;
+    }
+    if segment.contains(['-', '_']) || segment.len() > 12 {
+        return Shape::Word;
+    }
+    let is_camel =
+        upper && lower && !figure && segment.split(|c: char| c.is_ascii_uppercase()).all(|part| part.len() != 1);
+    match (figure && (lower || upper), upper && lower) {
+        (true, _) => Shape::Short,
+        // `Orders` and `listOrders` are names.
+        (false, true) if segment[1..].contains(|c: char| c.is_ascii_uppercase()) => {
+            if is_camel && segment.len() > 3 {
+                Shape::Weak
+            } else {
+                Shape::Short
+            }
+        }
+        _ => Shape::Word,
+    }
+}
+
+/// A number, a UUID, a ULID, a cuid, a KSUID, a `TypeID`, an id behind its prefix (`cus_NffrFeUfNV2Hib`), an encoded one of Relay's, a date, an
+/// e-mail address, or at least eight hexadecimal digits, one of which is a figure.
 pub(super) fn looks_like_id(segment: &str) -> bool {
     let all = |is: fn(&char) -> bool| !segment.is_empty() && segment.chars().all(|c| is(&c));
-    let figure = segment.contains(|c: char| c.is_ascii_digit());
-    let hex = all(char::is_ascii_hexdigit) && figure && segment.len() >= 8;
-    let ulid =
-        segment.len() == 26 && all(char::is_ascii_alphanumeric) && figure && segment.to_ascii_uppercase() == segment;
-    all(char::is_ascii_digit) || hex || ulid || is_uuid(segment) || is_date(segment)
+    let figures = segment.chars().filter(char::is_ascii_digit).count();
+    let hex = all(char::is_ascii_hexdigit) && figures > 0 && segment.len() >= 8;
+    let lower = all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let cuid = lower
+        && figures >= 3
+        && ((segment.len() == 25 && segment.starts_with('c'))
+            || (segment.len() == 24 && segment.starts_with(|c: char| c.is_ascii_lowercase())));
+    let ksuid = segment.len() == 27 && all(char::is_ascii_alphanumeric) && figures > 0 && is_mixed(segment);
+    all(char::is_ascii_digit)
+        || hex
+        || is_crockford(segment)
+        || cuid
+        || ksuid
+        || is_prefixed(segment)
+        || is_relay(segment)
+        || is_uuid(segment)
+        || is_date(segment)
+        || is_email(segment)
+}
+
+fn is_mixed(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_lowercase()) && text.contains(|c: char| c.is_ascii_uppercase())
+}
+
+/// 26 of Crockford's digits, in one case: a ULID.
+fn is_crockford(text: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_alphanumeric() && !"iloILOuU".contains(c);
+    text.len() == 26
+        && text.starts_with(|c: char| ('0'..='7').contains(&c))
+        && text.chars().all(is_digit)
+        && text.contains(|c: char| c.is_ascii_digit())
+        && !is_mixed(text)
+}
+
+/// `cus_NffrFeUfNV2Hib`, `user_01h2xcejqtf2nbrexx3vqjhp41`: a short prefix, and what is no word.
+fn is_prefixed(segment: &str) -> bool {
+    let Some((prefix, id)) = segment.rsplit_once('_') else { return false };
+    let is_prefix = (1..=20).contains(&prefix.len()) && prefix.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let figures = id.chars().filter(char::is_ascii_digit).count();
+    let is_id = id.len() >= 8
+        && id.chars().all(|c| c.is_ascii_alphanumeric())
+        && (figures >= 2 || (figures > 0 && is_mixed(id)) || is_scattered(id));
+    is_prefix && is_id
+}
+
+/// Capitals in the middle of what is no name in camel case.
+fn is_scattered(text: &str) -> bool {
+    let runs = text.split(|c: char| c.is_ascii_lowercase()).filter(|run| run.len() >= 2).count();
+    is_mixed(text) && runs >= 1
+}
+
+/// Relay encodes `User:1` in base64.
+fn is_relay(segment: &str) -> bool {
+    use base64::Engine;
+    let plain = segment.trim_end_matches('=');
+    let Ok(bytes) = base64::engine::general_purpose::STANDARD_NO_PAD.decode(plain) else { return false };
+    let Ok(text) = String::from_utf8(bytes) else { return false };
+    let Some((kind, id)) = text.split_once(':') else { return false };
+    plain.len() >= 6
+        && !kind.is_empty()
+        && kind.chars().all(|c| c.is_ascii_alphabetic())
+        && !id.is_empty()
+        && !id.contains(char::is_control)
+}
+
+/// A person's: it is never copied.
+pub(super) fn is_email(segment: &str) -> bool {
+    segment.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.') && !host.contains('@'))
 }
 
 fn is_uuid(segment: &str) -> bool {
@@ -95,7 +214,7 @@ fn is_uuid(segment: &str) -> bool {
 fn is_date(segment: &str) -> bool {
     let groups: Vec<&str> = segment.split('-').collect();
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
-    lengths == [4, 2, 2] && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_digit()))
+    (lengths == [4, 2, 2] || lengths == [4, 2]) && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// A long mixture of figures and letters, such as the token of a link that was mailed.

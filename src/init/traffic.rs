@@ -27,7 +27,7 @@ pub(super) struct ObservedTraffic {
 }
 
 impl ObservedTraffic {
-    /// Counts a request. Values are taken from those that went well: they are of things that exist.
+    /// Counts a request.
     pub(super) fn see(&mut self, request: Request<'_>) {
         let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
         let split = split(path);

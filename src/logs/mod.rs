@@ -15,7 +15,8 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use source::{LogSourceError, read};
+pub use prefix::without_prefixes;
+pub use source::{LogSourceError, open, read};
 
 use crate::texts::{PatternCounts, TextKind};
 use event::Assembler;

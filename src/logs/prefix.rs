@@ -50,8 +50,18 @@ static TIMED: LazyLock<Regex> = LazyLock::new(|| expression(r"^TIME(?: |$)"));
 /// More prefixes than this are none.
 const LAYERS: usize = 4;
 
-/// Takes off what others put before a line.
+/// A line without what others put before it; JSON that is no wrapper of a line stays as it is.
+#[must_use]
+pub fn without_prefixes(line: &str) -> Cow<'_, str> {
+    peeled_down_to(line, false).text
+}
+
+/// Takes off what others put before a line, and decodes it where it is an event in JSON.
 pub(super) fn peeled(line: &str) -> Peeled<'_> {
+    peeled_down_to(line, true)
+}
+
+fn peeled_down_to(line: &str, decodes: bool) -> Peeled<'_> {
     let mut stream = String::new();
     let mut text = Cow::Borrowed(line);
     let mut goes_on = false;
@@ -64,6 +74,7 @@ pub(super) fn peeled(line: &str) -> Peeled<'_> {
                 text = Cow::Owned(inner);
                 continue;
             }
+            Some(json::Unwrapped::Event(_)) if !decodes => break,
             Some(json::Unwrapped::Event(inner)) => {
                 return Peeled { stream: stream.into(), text: Cow::Owned(inner), goes_on: false, is_event: true };
             }

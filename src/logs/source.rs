@@ -52,6 +52,14 @@ pub fn read(path: &Path, others: LogReport, progress: &mut dyn FnMut(u64)) -> Re
     Ok(reader.end())
 }
 
+/// Opens a log, unpacked; `-` is standard input.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    unpacked(if path == Path::new("-") { Box::new(stdin()) } else { Box::new(File::open(path)?) as Box<dyn Read> })
+}
+
 /// Tells how many bytes of the file were read.
 struct Counted<'a> {
     inner: Box<dyn Read>,
@@ -68,7 +76,7 @@ impl Read for Counted<'_> {
     }
 }
 
-fn unpacked<'a>(raw: Counted<'a>) -> io::Result<Box<dyn BufRead + 'a>> {
+fn unpacked<'a>(raw: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
     let mut raw = BufReader::with_capacity(BUFFER, raw);
     let first = raw.fill_buf()?;
     if first.starts_with(&GZIP) {

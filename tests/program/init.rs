@@ -109,8 +109,9 @@ fn what_cannot_be_made_into_a_scenario_is_reported_in_one_line() {
         (vec!["init", "--openapi", &page], 2, "it is a page of HTML or XML"),
         (vec!["init", "--openapi", &moved], 1, "answered 307 and points to `http://10.0.0.1/`, which is not followed"),
         (vec!["init", "--openapi", &endless], 1, "is longer than 20 MB"),
-        (vec!["init", "--access-log", "empty.log"], 2, "has no line of the common or the combined log format"),
-        (vec!["init", "--access-log", "a.log.gz"], 2, "is compressed"),
+        (vec!["init", "--access-log", "empty.log"], 2, "has no line of a known access log"),
+        (vec!["init", "--access-log", "a.log.gz"], 2, "cannot read `a.log.gz`"),
+        (vec!["init", "--access-log", "empty.log", "--log-format", "$status"], 2, "has no request in it"),
         (
             vec!["init", "--url", "http://me:s3cret@127.0.0.1/"],
             2,
