@@ -25,6 +25,7 @@ use crate::scenario::service::BaseUrl;
 Examples:
   rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
   rbac-bench init --openapi docs/openapi.yaml --target http://127.0.0.1:8000 -o shop.toml
+  rbac-bench init --openapi docs/openapi.yaml --tag orders --method GET -o shop.toml
   rbac-bench init --access-log access.log --target http://127.0.0.1:8000 -o shop.toml
   rbac-bench init --access-log app.log --log-format '$request_method $request_uri $status $request_time' -o shop.toml
   rbac-bench init --access-log access.log.1.gz -o shop.toml
@@ -37,7 +38,7 @@ Then fill in what is marked, and:
   rbac-bench run shop.toml                 docs/SERVICE.md"
 )]
 pub struct InitArgs {
-    /// An OpenAPI document, 3.0 or 3.1, JSON or YAML: a file, or a URL on localhost
+    /// An OpenAPI document (3.0 to 3.2) or one of Swagger 2.0, JSON or YAML: a file, or a URL on localhost
     #[arg(long, value_name = "URL|FILE")]
     pub openapi: Option<String>,
     /// An access log of any form: common, combined, uvicorn, JSON, …, also compressed (gzip, zstd); - for standard input
@@ -49,6 +50,18 @@ pub struct InitArgs {
     /// URLs of the service; those that differ only in an id become one route
     #[arg(long, value_name = "URL", num_args = 1..)]
     pub url: Vec<String>,
+    /// Only operations with this tag of the OpenAPI document; may be repeated
+    #[arg(long, value_name = "TAG", requires = "openapi")]
+    pub tag: Vec<String>,
+    /// Only paths of the OpenAPI document that begin so; may be repeated
+    #[arg(long, value_name = "PREFIX", requires = "openapi")]
+    pub path: Vec<String>,
+    /// Only this method of the OpenAPI document; may be repeated
+    #[arg(long, value_name = "METHOD", requires = "openapi")]
+    pub method: Vec<String>,
+    /// So many routes at most: of each tag in turn, GET first
+    #[arg(long, value_name = "N", requires = "openapi", value_parser = clap::value_parser!(u16).range(1..))]
+    pub limit: Option<u16>,
     /// Base URL of the service, instead of the one in the document
     #[arg(long, value_name = "URL")]
     pub target: Option<BaseUrl>,
@@ -138,11 +151,20 @@ fn draft(args: &InitArgs) -> Result<Draft, InitCommandError> {
     made.map_err(InitCommandError::Init)
 }
 
+fn wanted(args: &InitArgs) -> openapi::Wanted {
+    openapi::Wanted {
+        tags: args.tag.clone(),
+        paths: args.path.clone(),
+        methods: args.method.clone(),
+        limit: args.limit.map(usize::from),
+    }
+}
+
 fn document(from: &str, args: &InitArgs) -> Result<(String, OpenApiSource), InitCommandError> {
     let target = args.target.clone();
     if !from.starts_with("http://") && !from.starts_with("https://") {
         let text = read(Path::new(from))?;
-        return Ok((text, OpenApiSource { origin: format!("`{from}`"), target, found_at: None }));
+        return Ok((text, OpenApiSource { origin: format!("`{from}`"), target, found_at: None, wanted: wanted(args) }));
     }
     let url: BaseUrl = from.parse().map_err(|error: crate::scenario::service::BaseUrlError| {
         InitCommandError::Init(InitError::Url(error.to_string()))
@@ -151,7 +173,7 @@ fn document(from: &str, args: &InitArgs) -> Result<(String, OpenApiSource), Init
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(InitCommandError::Start)?;
     let text = runtime.block_on(fetch(&url, &args.allow_remote)).map_err(InitCommandError::Fetch)?;
     let found_at = url.url().join("/").ok().and_then(|root| root.as_str().parse().ok());
-    Ok((text, OpenApiSource { origin: format!("`{url}`"), target, found_at }))
+    Ok((text, OpenApiSource { origin: format!("`{url}`"), target, found_at, wanted: wanted(args) }))
 }
 
 fn read(path: &Path) -> Result<String, InitCommandError> {

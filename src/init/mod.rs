@@ -83,7 +83,7 @@ pub struct DraftRoute {
 pub enum InitError {
     #[error("{origin} is not an OpenAPI document: {reason}")]
     NoDocument { origin: String, reason: String },
-    #[error("{origin} says {seen}: expected OpenAPI 3.0 and 3.1")]
+    #[error("{origin} says {seen}: expected OpenAPI 3 or Swagger 2.0")]
     Version {
         origin: String,
         /// The version that it states.

@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::tree::list;
 use crate::init::{InitError, short};
 
 /// References that are followed from one place; more is a circle.
@@ -38,8 +39,8 @@ impl OpenApiDocument {
                 Err(InitError::Version { origin: origin.to_owned(), seen: format!("`openapi: {}`", short(&seen)) })
             }
             None if root.get("swagger").is_some() => {
-                let seen = "`swagger: 2.0`".to_owned();
-                Err(InitError::Version { origin: origin.to_owned(), seen })
+                let version = "2.0, as Swagger".to_owned();
+                Ok(Self { root: super::swagger2::converted(&root), version })
             }
             None => Err(no_document("it has no `openapi` at its top".to_owned())),
         }
@@ -124,21 +125,6 @@ fn merge(flat: &mut Map<String, Value>, more: Map<String, Value>) {
     }
 }
 
-/// The items of a list; none when it is not there, or something else.
-pub(super) fn list(value: Option<&Value>) -> &[Value] {
-    value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// The members of a table; none when it is not there, or something else.
-pub(super) fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flatten()
-}
-
-/// The text of a member.
-pub(super) fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
-    value.get(name).and_then(Value::as_str)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,8 +169,7 @@ mod tests {
             ("{", "EOF while parsing"),
             ("a: [", "is not an OpenAPI document"),
             ("{}", "has no `openapi`"),
-            ("swagger: '2.0'", "says `swagger: 2.0`: expected OpenAPI 3.0 and 3.1"),
-            ("openapi: 4.0.0", "says `openapi: 4.0.0`"),
+            ("openapi: 4.0.0", "says `openapi: 4.0.0`: expected OpenAPI 3 or Swagger 2.0"),
             ("just words", "has no `openapi`"),
         ] {
             let error = OpenApiDocument::read(text, "`x`").expect_err(text).to_string();

@@ -3,9 +3,10 @@
 use reqwest::header::HeaderName;
 use serde_json::Value;
 
-use super::document::{OpenApiDocument, list, members, text};
+use super::document::OpenApiDocument;
 use super::schema::{self, Guess, ValuePlace};
 use super::security::{SECRET_HEADERS, header_identity};
+use super::tree::{list, members, text};
 use crate::init::{BodyFormat, DraftIdentity, DraftRoute, MOST_VALUES, short, todo, todo_values, with_cautions};
 use crate::scenario::service::{RouteName, Values, is_secret_name, is_token};
 
@@ -27,6 +28,11 @@ pub(super) fn route(
     if streams(document, operation) {
         return Err("answers with a stream, which does not end".to_owned());
     }
+    // As Django REST framework writes what it cannot: a piece of a regular expression.
+    if path.contains("(P{") || path.contains("(?P") || path.contains("[-") {
+        return Err("has a regular expression in its path".to_owned());
+    }
+    let path = path.replace(' ', "%20");
     let mut building = RouteBuilder {
         document,
         service,
@@ -35,7 +41,7 @@ pub(super) fn route(
         optional: Vec::new(),
         identity: None,
     };
-    let template = building.path(path);
+    let template = building.path(&path);
     building.route.route = format!("{method} {template}");
     building.route.weight = 1;
     building.describe(operation);
@@ -53,6 +59,26 @@ pub(super) fn route(
     let read = route.route.parse::<RouteName>();
     read.map(|_| Found { route: with_cautions(route), identity })
         .map_err(|_refused| "has a path that cannot be written as a template".to_owned())
+}
+
+/// What stands in a hole, and behind it: a regular expression may have braces of its own.
+fn end_of_hole(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 1;
+    let end = text.char_indices().find(|(_, c)| {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    end.map(|(at, _)| (&text[..at], &text[at + 1..]))
+}
+
+/// The parameter's name in `tagId:\d+`, `*path`, `path...`, `id?`.
+fn name_of(hole: &str) -> &str {
+    let name = hole.trim_start_matches(['*', '+']).split(':').next().unwrap_or_default();
+    name.trim_end_matches(['?', '*', '+']).trim_end_matches("...")
 }
 
 fn streams(document: &OpenApiDocument, operation: &Value) -> bool {
@@ -100,10 +126,11 @@ impl RouteBuilder<'_> {
     fn path(&mut self, path: &str) -> String {
         let mut template = String::new();
         let mut rest = path;
-        while let Some((before, (name, after))) =
-            rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?)))
+        while let Some((before, (hole, after))) =
+            rest.split_once('{').and_then(|(before, after)| Some((before, end_of_hole(after)?)))
         {
             template.push_str(before);
+            let name = name_of(hole);
             let ours = self.name(name);
             template.extend(["{", &ours, "}"]);
             self.used.push((name.to_owned(), ours));

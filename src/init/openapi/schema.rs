@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::document::{Budget, OpenApiDocument, list, members};
+use super::document::{Budget, OpenApiDocument};
+use super::tree::{list, members};
 use crate::init::{short, todo, todo_values};
 use crate::scenario::service::{Scalar, Values};
 
@@ -176,52 +177,103 @@ fn within(from: Option<i64>, to: Option<i64>) -> i64 {
 pub(super) fn body(document: &OpenApiDocument, media: &Value) -> Value {
     let given = examples(document, media).into_iter().next();
     given.unwrap_or_else(|| {
-        sample(document, media.get("schema").unwrap_or(&Value::Null), "body", DEEPEST, &mut Budget::new())
+        let mut sampling = Sampling { document, budget: Budget::new(), above: Vec::new() };
+        sampling.sample(media.get("schema").unwrap_or(&Value::Null), "body", DEEPEST)
     })
 }
 
 const DEEPEST: usize = 8;
 
-fn sample(document: &OpenApiDocument, schema: &Value, name: &str, depth: usize, budget: &mut Budget) -> Value {
-    let schema = document.flat(schema, budget);
-    let given = examples_of_schema(&schema).into_iter().next();
-    let given = given.or_else(|| schema.get("default").filter(|it| !it.is_null()).cloned());
-    let given = given.or_else(|| schema.get("const").or_else(|| list(schema.get("enum")).first()).cloned());
-    if let Some(given) = given {
-        return given;
-    }
-    let unknown = || {
-        let what = schema.get("description").and_then(Value::as_str).map(short);
-        let kind = schema.get("format").and_then(Value::as_str).or_else(|| type_of(&schema)).unwrap_or("value");
-        Value::String(todo(&what.map_or_else(|| format!("{name} ({kind})"), |what| format!("{name} ({kind}): {what}"))))
+/// What a schema refers to, by itself or as its only part.
+fn reference(schema: &Value) -> Option<&str> {
+    let own = schema.get("$ref").and_then(Value::as_str);
+    let of_parts = || {
+        let mut parts = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|name| list(schema.get(name)));
+        parts.find_map(|part| part.get("$ref")?.as_str())
     };
-    if depth == 0 || !budget.spend() {
-        return unknown();
-    }
-    let kind = type_of(&schema).or_else(|| schema.contains_key("properties").then_some("object"));
-    match kind {
-        Some("object") => object(document, &schema, depth, budget),
-        Some("array") => {
-            let item = schema.get("items").map(|items| sample(document, items, name, depth - 1, budget));
-            Value::Array(item.into_iter().collect())
-        }
-        Some("boolean") => Value::Bool(false),
-        Some("integer" | "number") if !names_a_thing(name) => whole_number(&schema).into(),
-        Some("string") if !names_a_thing(name) => {
-            let made_up = schema.get("format").and_then(Value::as_str).and_then(of_format);
-            made_up.map_or_else(unknown, Value::from)
-        }
-        _ => unknown(),
-    }
+    own.or_else(of_parts)
 }
 
-/// Required members of a schema, and nothing else.
-fn object(document: &OpenApiDocument, schema: &Map<String, Value>, depth: usize, budget: &mut Budget) -> Value {
-    let required: Vec<&str> = list(schema.get("required")).iter().filter_map(Value::as_str).collect();
-    let properties = schema.get("properties").unwrap_or(&Value::Null);
-    let wanted = members(properties).filter(|(name, _)| required.contains(&name.as_str()));
-    let wanted = wanted.filter(|(_, inner)| document.get(inner, "readOnly") != &Value::Bool(true));
-    wanted.map(|(name, inner)| (name.clone(), sample(document, inner, name, depth - 1, budget))).collect()
+/// A value that is being made up.
+struct Sampling<'a> {
+    document: &'a OpenApiDocument,
+    budget: Budget,
+    /// References within which it is: one that comes again is a circle.
+    above: Vec<String>,
+}
+
+impl Sampling<'_> {
+    fn sample(&mut self, schema: &Value, name: &str, depth: usize) -> Value {
+        let Some(reference) = reference(schema).map(str::to_owned) else { return self.inner(schema, name, depth) };
+        if self.above.contains(&reference) {
+            return self.round(schema, name);
+        }
+        self.above.push(reference);
+        let value = self.inner(schema, name, depth);
+        self.above.pop();
+        value
+    }
+
+    /// What ends a circle: nothing, where that is allowed.
+    fn round(&mut self, schema: &Value, name: &str) -> Value {
+        let flat = self.document.flat(schema, &mut self.budget);
+        let is_null = |it: &Value| it == "null" || it.get("type") == Some(&"null".into());
+        let choices = ["anyOf", "oneOf"].into_iter().flat_map(|name| list(schema.get(name)));
+        let nullable = flat.get("nullable") == Some(&Value::Bool(true))
+            || list(flat.get("type")).iter().chain(choices).any(is_null);
+        if nullable { Value::Null } else { Value::String(todo(&format!("{name}, which has itself in it"))) }
+    }
+
+    fn inner(&mut self, schema: &Value, name: &str, depth: usize) -> Value {
+        let schema = self.document.flat(schema, &mut self.budget);
+        let given = examples_of_schema(&schema).into_iter().next();
+        let given = given.or_else(|| schema.get("default").filter(|it| !it.is_null()).cloned());
+        let given = given.or_else(|| schema.get("const").or_else(|| list(schema.get("enum")).first()).cloned());
+        if let Some(given) = given {
+            return given;
+        }
+        let unknown = || {
+            let what = schema.get("description").and_then(Value::as_str).map(short);
+            let kind = schema.get("format").and_then(Value::as_str).or_else(|| type_of(&schema)).unwrap_or("value");
+            Value::String(todo(
+                &what.map_or_else(|| format!("{name} ({kind})"), |what| format!("{name} ({kind}): {what}")),
+            ))
+        };
+        if depth == 0 || !self.budget.spend() {
+            return unknown();
+        }
+        let kind = type_of(&schema).or_else(|| schema.contains_key("properties").then_some("object"));
+        match kind {
+            Some("object") => self.object(&schema, depth),
+            Some("array") => self.array(&schema, name, depth),
+            Some("boolean") => Value::Bool(false),
+            Some("integer" | "number") if !names_a_thing(name) => whole_number(&schema).into(),
+            Some("string") if !names_a_thing(name) => {
+                let made_up = schema.get("format").and_then(Value::as_str).and_then(of_format);
+                made_up.map_or_else(unknown, Value::from)
+            }
+            _ => unknown(),
+        }
+    }
+
+    /// One item; none, where the item has the list in it.
+    fn array(&mut self, schema: &Map<String, Value>, name: &str, depth: usize) -> Value {
+        let items = schema
+            .get("items")
+            .filter(|items| reference(items).is_none_or(|reference| self.above.iter().all(|above| above != reference)));
+        let item = items.map(|items| self.sample(items, name, depth - 1));
+        Value::Array(item.into_iter().collect())
+    }
+
+    /// Required members of a schema, and nothing else.
+    fn object(&mut self, schema: &Map<String, Value>, depth: usize) -> Value {
+        let required: Vec<&str> = list(schema.get("required")).iter().filter_map(Value::as_str).collect();
+        let properties = schema.get("properties").unwrap_or(&Value::Null);
+        let document = self.document;
+        let wanted = members(properties).filter(|(name, _)| required.contains(&name.as_str()));
+        let wanted = wanted.filter(|(_, inner)| document.get(inner, "readOnly") != &Value::Bool(true));
+        wanted.map(|(name, inner)| (name.clone(), self.sample(inner, name, depth - 1))).collect()
+    }
 }
 
 fn whole_number(schema: &Map<String, Value>) -> i64 {

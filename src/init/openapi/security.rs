@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::document::{OpenApiDocument, list, members, text};
+use super::document::OpenApiDocument;
+use super::tree::{list, members, text};
 use crate::init::{DraftIdentity, short, todo, variable_from};
 
 /// Headers that hold a secret although no scheme says so.

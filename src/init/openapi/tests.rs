@@ -1,7 +1,9 @@
 //! Whole documents, of both versions and both spellings.
 
 use super::*;
+use crate::init::BodyFormat;
 use crate::init::file::{Written, write};
+use crate::scenario::service::{Scalar, Values};
 use crate::scenario::source::problems;
 
 const LIBRARY: &str = include_str!("../../../fixtures/openapi/library-3.0.yaml");
@@ -9,7 +11,7 @@ const SHOP: &str = include_str!("../../../fixtures/openapi/shop-fastapi-3.1.json
 
 fn made(document: &str, target: Option<&str>) -> Draft {
     let target = target.map(|url| url.parse().unwrap());
-    let source = OpenApiSource { origin: "`a`".to_owned(), target, found_at: None };
+    let source = OpenApiSource { origin: "`a`".to_owned(), target, ..OpenApiSource::default() };
     draft(document, &source).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -54,7 +56,12 @@ fn routes_that_change_data_are_fine_too_once_they_are_switched_on() {
 fn with_servers(servers: &str, target: Option<&str>, found_at: Option<&str>) -> (Option<String>, String) {
     let text = format!(r#"{{"openapi": "3.1.0", "servers": {servers}, "paths": {{"/a": {{"get": {{}}}}}}}}"#);
     let url = |text: &str| text.parse::<BaseUrl>().unwrap();
-    let source = OpenApiSource { origin: "`a`".to_owned(), target: target.map(url), found_at: found_at.map(url) };
+    let source = OpenApiSource {
+        origin: "`a`".to_owned(),
+        target: target.map(url),
+        found_at: found_at.map(url),
+        ..OpenApiSource::default()
+    };
     let draft = draft(&text, &source).unwrap();
     (draft.target.map(|url| url.to_string()), draft.target_comments.join("\n"))
 }
@@ -110,4 +117,119 @@ fn a_document_without_a_route_says_what_was_left_out() {
     let error =
         draft(text, &OpenApiSource { origin: "`a`".to_owned(), ..OpenApiSource::default() }).unwrap_err().to_string();
     assert_eq!(error, "`a` has no route that can be asked for: GET /health: it is asked as the service's health");
+}
+
+fn of_fixture(name: &str, target: Option<&str>, wanted: Wanted) -> Draft {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/openapi").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let target = target.map(|url| url.parse().unwrap());
+    draft(&text, &OpenApiSource { origin: name.to_owned(), target, wanted, ..OpenApiSource::default() })
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn names(draft: &Draft) -> Vec<&str> {
+    draft.routes.iter().map(|it| it.route.as_str()).collect()
+}
+
+#[test]
+fn swagger_2_is_read_with_its_bodies_and_its_base_path() {
+    let draft = of_fixture("swagger-2.0.json", Some("http://127.0.0.1:8080"), Wanted::default());
+    assert_eq!(
+        names(&draft),
+        ["GET /orders", "POST /orders", "GET /orders/{id}", "DELETE /orders/{id}", "POST /uploads"]
+    );
+    assert_eq!(draft.target.as_ref().unwrap().to_string(), "http://127.0.0.1:8080/api/v1");
+    assert_eq!(draft.routes[2].params[0].1, Values::List(vec![Scalar::Number(7)]));
+    assert_eq!(draft.routes[1].body, Some(BodyFormat::Json(serde_json::json!({"article": "tea"}))));
+    assert_eq!(draft.identities[0].settings[0].0, "bearer_env");
+}
+
+#[test]
+fn holes_are_called_by_their_parameter_whatever_a_framework_writes_around_it() {
+    let draft = of_fixture("odd-names.json", None, Wanted::default());
+    let values = |route: &str| {
+        let route =
+            draft.routes.iter().find(|it| it.route == route).unwrap_or_else(|| panic!("{route}: {:?}", names(&draft)));
+        route.params.iter().map(|(name, values)| format!("{name} {values:?}")).collect::<Vec<_>>().join(" ")
+    };
+    for (route, value) in [
+        ("GET /tags/{tagId}/update", "Number(3)"),
+        ("GET /zip/{code}", "10115"),
+        ("GET /static/{path}", "a/b.txt"),
+        ("GET /optional/{id}", "Number(3)"),
+        ("GET /files/{name}", "TODO"),
+        ("GET /items/{id}:cancel", "Number(3)"),
+        ("GET /a%20b/{id}", "Number(1)"),
+    ] {
+        assert!(values(route).contains(value), "{route}: {}", values(route));
+    }
+    assert_eq!(draft.routes.len(), 13);
+    assert!(draft.notes.iter().any(|it| it.contains("has a regular expression in its path")), "{:?}", draft.notes);
+}
+
+#[test]
+fn a_schema_that_has_itself_in_it_ends_where_it_comes_again() {
+    let draft = of_fixture("circles.json", None, Wanted::default());
+    assert_eq!(draft.routes.len(), 6, "{:?}", names(&draft));
+    let body = |route: &str| match &draft.routes.iter().find(|it| it.route == route).unwrap().body {
+        Some(BodyFormat::Json(body)) => body.clone(),
+        other => panic!("{other:?}"),
+    };
+    // Its `parent` may be null, which a scenario leaves out.
+    assert_eq!(body("POST /categories"), serde_json::json!({"name": "tea", "children": []}));
+    assert!(body("POST /pairs").to_string().len() < 100, "{}", body("POST /pairs"));
+}
+
+#[test]
+fn the_service_is_where_the_document_and_the_person_say() {
+    let here = Some("http://127.0.0.1:9000");
+    for (name, given, expected) in [
+        ("variables", None, Some("http://localhost:9090/api/v3")),
+        ("ghes", here, Some("http://127.0.0.1:9000/api/v3")),
+        ("relative", here, Some("http://127.0.0.1:9000/api")),
+        ("https-first", None, Some("http://localhost:8000/v2")),
+        ("rswag", None, None),
+        ("rswag", here, Some("http://127.0.0.1:9000")),
+        ("no-servers", here, Some("http://127.0.0.1:9000")),
+        ("by-path", None, Some("http://localhost:3000")),
+        ("by-path", here, Some("http://127.0.0.1:9000")),
+    ] {
+        let draft = of_fixture(&format!("servers-{name}.json"), given, Wanted::default());
+        assert_eq!(draft.target.as_ref().map(ToString::to_string).as_deref(), expected, "{name}");
+        if name == "by-path" {
+            assert_eq!(names(&draft), ["GET /internal/admin/stats", "GET /v1/orders/{id}"], "{name}");
+        }
+    }
+}
+
+#[test]
+fn of_a_large_document_each_tag_has_its_turn_and_filters_choose() {
+    let mut paths = serde_json::Map::new();
+    for number in 0..400 {
+        let tag = ["accounts", "billing", "zones"][number % 3];
+        let operation = serde_json::json!({"tags": [tag]});
+        paths.insert(
+            format!("/{tag}/list{number:03}"),
+            serde_json::json!({"get": operation, "post": operation, "query": {}}),
+        );
+    }
+    let text = serde_json::json!({"openapi": "3.2.0", "paths": paths}).to_string();
+    let of = |wanted: Wanted| draft(&text, &OpenApiSource { wanted, ..OpenApiSource::default() }).unwrap();
+    let all = of(Wanted::default());
+    let count = |draft: &Draft, what: &str| names(draft).iter().filter(|it| it.contains(what)).count();
+    assert_eq!((all.routes.len(), count(&all, "POST")), (200, 0), "GET first");
+    assert!(["accounts", "billing", "zones"].iter().all(|tag| count(&all, tag) >= 66), "{:?}", names(&all));
+    for note in ["600 more routes: 200 are written", "400 operations with the method QUERY"] {
+        assert!(all.notes.iter().any(|it| it.contains(note)), "{note}: {:?}", all.notes);
+    }
+    let wanted = Wanted {
+        tags: vec!["Zones".to_owned()],
+        methods: vec!["post".to_owned()],
+        limit: Some(5),
+        ..Wanted::default()
+    };
+    let some = of(wanted);
+    assert_eq!((some.routes.len(), count(&some, "POST /zones/")), (5, 5), "{:?}", names(&some));
+    let by_path = of(Wanted { paths: vec!["/billing/list00".to_owned()], ..Wanted::default() });
+    assert!(by_path.routes.len() == 6 && count(&by_path, "/billing/list00") == 6, "{:?}", names(&by_path));
 }
