@@ -4,11 +4,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use rbac_bench::init::file::write;
-use rbac_bench::init::openapi::{Source, draft};
+use rbac_bench::init::openapi::{OpenApiSource, draft};
 use rbac_bench::scenario::source::problems;
 
 fuzz_target!(|text: &str| {
-    if let Ok(draft) = draft(text, &Source::default()) {
+    if let Ok(draft) = draft(text, &OpenApiSource::default()) {
         let written = write(&draft, "fuzz.toml").text;
         problems("fuzz.toml", &written, &[]).expect(&written);
     }

@@ -26,8 +26,12 @@ fn expression(text: &str) -> Regex {
     Regex::new(&text.replace("TIME", TIME)).expect("a test tries each")
 }
 
-/// `web-1  | `
-static COMPOSE: LazyLock<Regex> = LazyLock::new(|| expression(r"^([A-Za-z0-9][\w.-]*) +\| ?"));
+/// `web-1  | `, and foreman's `10:15:10 web.1  | `
+static COMPOSE: LazyLock<Regex> = LazyLock::new(|| expression(r"^(?:\d\d:\d\d:\d\d )?([A-Za-z0-9][\w.-]*) +\| ?"));
+
+/// Words that stand where a name or a host does, and are none: `ERROR | …`, `TIME ERROR shop: …`.
+const LEVELS: [&str; 10] =
+    ["TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL", "SEVERE"];
 
 /// `TIME stderr F `; `P` is a part of a line.
 static CRI: LazyLock<Regex> = LazyLock::new(|| expression(r"^TIME (stdout|stderr) ([FP])(?: |$)"));
@@ -37,7 +41,9 @@ static HEROKU: LazyLock<Regex> = LazyLock::new(|| expression(r"^TIME ([\w-]+\[[\
 
 /// `TIME host unit[7]: `, and with the time as syslog has it since RFC 3164.
 static SYSLOG: LazyLock<Regex> = LazyLock::new(|| {
-    expression(r"^(?:<\d{1,3}>)?(?:TIME|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?) \S+ ([\w./@-]+)(?:\[\d+\])?: ?")
+    expression(
+        r"^(?:<\d{1,3}>)?(?:TIME|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?) (?P<host>\S+) (?P<of>[\w./@-]+)(?:\[\d+\])?: ?",
+    )
 });
 
 /// RFC 5424: `<11>1 TIME host app 7 id - `
@@ -124,7 +130,11 @@ fn layer(text: &str) -> Option<Layer> {
     }
     for expression in [&HEROKU, &SYSLOG_5424, &SYSLOG, &COMPOSE] {
         if let Some(found) = expression.captures(text) {
-            return Some(Layer { length: found[0].len(), of: Some(found[1].to_owned()), part: false });
+            let of = found.name("of").map_or(&found[1], |it| it.as_str());
+            let is_level = |word: &str| LEVELS.contains(&word.to_ascii_uppercase().as_str());
+            if !is_level(of) && !found.name("host").is_some_and(|host| is_level(host.as_str())) {
+                return Some(Layer { length: found[0].len(), of: Some(of.to_owned()), part: false });
+            }
         }
     }
     let found = TIMED.find(text)?;

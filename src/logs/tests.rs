@@ -180,6 +180,17 @@ fn lines_of_two_containers_that_alternate_are_put_together_apart() {
 }
 
 #[test]
+fn a_level_in_front_is_no_container_and_no_host() {
+    let trace = framework("a trace alone", 0);
+    let text = "QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00";
+    for head in ["ERROR | failed: ", "2026-11-20T10:15:01Z ERROR shop: failed: ", "WARNING    | "] {
+        assert_eq!(read_text(&format!("{head}{text}\n{trace}").repeat(2)), [(PoolTimeout, "SQLAlchemy", 2)], "{head}");
+    }
+    let foreman = trace.lines().fold(String::new(), |all, line| format!("{all}10:15:10 web.1  | {line}\n"));
+    assert_eq!(read_text(&foreman), [(PoolTimeout, "SQLAlchemy", 1)]);
+}
+
+#[test]
 fn parts_of_a_line_are_one_line() {
     let log = "2026-11-20T10:15:10.1Z stderr P QueuePool limit of size 5 overflow 10 \n\
                2026-11-20T10:15:10.2Z stderr F reached, connection timed out, timeout 30.00\n";
