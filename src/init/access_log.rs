@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::io::{BufRead, Read};
 
 use super::file::counted;
-use super::paths::is_static;
+use super::paths::{is_static, tells_health};
 use super::traffic::{ObservedTraffic, Request};
 use super::{Draft, DraftRoute, InitError, MOST_ROUTES, short, todo};
 use crate::access::{AccessLine, AccessReader};
@@ -71,7 +71,11 @@ pub fn draft(
         return Err(InitError::NoLog { origin: origin.to_owned(), first: short(&first) });
     }
     let mut notes = notes(&tally, traffic.beyond);
-    let routes = routes(traffic, &mut notes);
+    let mut routes = routes(traffic, &mut notes);
+    let is_health = |it: &DraftRoute| it.route.strip_prefix("GET ").is_some_and(tells_health);
+    let health = routes.iter().position(is_health).filter(|_| routes.len() > 1).map(|place| routes.remove(place));
+    let health = health.and_then(|it| it.route.strip_prefix("GET ").map(str::to_owned));
+    notes.extend(health.iter().map(|path| format!("GET {path}: it is asked as the service's health")));
     if routes.is_empty() {
         return Err(InitError::NoRoutes { origin: origin.to_owned(), notes });
     }
@@ -81,7 +85,7 @@ pub fn draft(
         origin: format!("{origin} ({}{})", counted_many(tally.lines, "line"), forms(&reader)),
         target: target.cloned(),
         target_comments: Vec::new(),
-        health: None,
+        health,
         identities: Vec::new(),
         routes,
         notes,

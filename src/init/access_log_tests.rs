@@ -195,3 +195,19 @@ fn what_no_load_should_repeat_is_left_out_and_said() {
     route(&draft, "GET /orders");
     assert!(route(&draft, "GET /orders/{id}").weight >= 3);
 }
+
+#[test]
+fn the_access_log_of_uvicorn_alone_makes_a_scenario() {
+    for name in ["uvicorn.log", "compose.log"] {
+        let (draft, _) = fixture(name);
+        let orders = route(&draft, "GET /orders/{id}");
+        assert_eq!(
+            (orders.weight, &orders.params[0].1),
+            (2, &Values::List(vec![Scalar::Number(1), Scalar::Number(2)])),
+            "{name}"
+        );
+        assert_eq!(route(&draft, "GET /orders").query, [("town".to_owned(), "Bonn".to_owned())], "{name}");
+        assert!(route(&draft, "POST /orders").changes_data, "{name}");
+        assert_eq!(draft.health.as_deref(), Some("/health"), "{name}: {:?}", draft.notes);
+    }
+}

@@ -36,6 +36,15 @@ const STATIC_FOLDERS: [&str; 4] = ["static", "assets", "_next", "favicon.ico"];
 /// Last words of a path whose `GET` does something: asking for it would end a session, or lose data.
 const ACTS: [&str; 8] = ["logout", "signout", "sign-out", "log-out", "delete", "remove", "reset", "unsubscribe"];
 
+/// Last words of paths that tell the service's health.
+const HEALTH: [&str; 8] = ["health", "healthz", "health-check", "healthcheck", "readyz", "ready", "livez", "alive"];
+
+/// True if the path is the one that is asked whether the service is well.
+pub(super) fn tells_health(path: &str) -> bool {
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    HEALTH.contains(&last.as_str()) && !path.contains('{')
+}
+
 /// True if the last word of the path is a deed.
 pub(super) fn says_that_it_acts(path: &str) -> bool {
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();

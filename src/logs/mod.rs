@@ -1,8 +1,8 @@
 //! Logs: from bytes to failures.
 //!
-//! A file is opened and unpacked ([`source`]), a line is freed of what a container, a journal or a syslog put before it ([`prefix`]),
-//! lines of JSON are decoded ([`json`]), lines that belong together become one event ([`event`]), and events that tell of the same
-//! failure are counted once ([`failures`]). What a text means is known to [`texts`](crate::texts) alone.
+//! A file is opened and unpacked, a line is freed of what a container, a journal or a syslog put before it, lines of JSON are decoded,
+//! lines that belong together become one event, and events that tell of the same failure are counted once. What a text means is
+//! known to [`texts`](crate::texts) alone.
 
 mod event;
 mod failures;

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
+use super::paths::tells_health;
 use super::{Draft, DraftRoute, InitError, MOST_ROUTES, name_from, short};
 use crate::scenario::service::BaseUrl;
 use document::OpenApiDocument;
@@ -18,9 +19,6 @@ use tree::{list, members, text};
 
 /// The methods that become routes. `HEAD`, `OPTIONS` and `TRACE` do nothing that a pool would notice.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-
-/// Last words of paths that tell the service's health.
-const HEALTH: [&str; 8] = ["health", "healthz", "health-check", "healthcheck", "readyz", "ready", "livez", "alive"];
 
 /// Source of a document, and address of its service.
 #[derive(Clone, Debug, Default)]
@@ -174,11 +172,6 @@ fn operations(document: &OpenApiDocument) -> impl Iterator<Item = (&'static str,
         let of_method = move |(method, name)| Some((name, path.as_str(), item, item.get(method)?));
         METHODS.into_iter().zip(NAMES).filter_map(of_method)
     })
-}
-
-fn tells_health(path: &str) -> bool {
-    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    HEALTH.contains(&last.as_str()) && !path.contains('{')
 }
 
 /// Address of the service: the person's own, else the host that gave the document, else a server of the document on
