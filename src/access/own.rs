@@ -18,12 +18,12 @@ pub struct LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogFormatError {
     #[error(
-        "the log format has no request in it: write `$request` (nginx) or `%r` (Apache) where the request line stands, or `$request_method` and `$request_uri` (`%m` and `%U`)"
+        "invalid log format: expected the request, `$request` (nginx) or `%r` (Apache), or `$request_method` and `$request_uri` (`%m` and `%U`)"
     )]
     NoRequest,
-    #[error("the log format has no status in it: write `$status` (nginx) or `%>s` (Apache) where it stands")]
+    #[error("invalid log format: expected the status, `$status` (nginx) or `%>s` (Apache)")]
     NoStatus,
-    #[error("the log format has `{name}` twice: where does it stand?")]
+    #[error("invalid log format: expected `{name}` once")]
     Twice { name: String },
 }
 

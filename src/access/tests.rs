@@ -212,10 +212,10 @@ fn a_form_that_the_user_describes_is_read_and_one_that_says_too_little_is_refuse
         assert!(request.took_s.is_some_and(|it| (it - 0.012).abs() < 1e-9), "{format}: {:?}", request.took_s);
     }
     for (format, expected) in [
-        ("$status", "no request"),
-        ("$request", "no status"),
-        ("$request $request $status", "twice"),
-        ("", "no request"),
+        ("$status", "expected the request"),
+        ("$request", "expected the status"),
+        ("$request $request $status", "expected `$request` once"),
+        ("", "expected the request"),
     ] {
         let error = format.parse::<LogFormat>().expect_err(format).to_string();
         assert!(error.contains(expected), "{format}: {error}");

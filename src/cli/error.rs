@@ -110,7 +110,7 @@ pub(super) enum CliError {
     NeedsPaired { flag: &'static str },
     #[error(transparent)]
     Log(LogSourceError),
-    #[error("nothing to diagnose: give the folder of a run, or a log with `--log FILE` (`-` is standard input)")]
+    #[error("nothing to diagnose: expected the folder of a run, or `--log FILE` (`-` is standard input)")]
     NothingToDiagnose,
     #[error("`{flag}` requires a run: a log alone has no load in it")]
     NeedsRun { flag: &'static str },

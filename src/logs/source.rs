@@ -21,9 +21,9 @@ const MOST_BINARY: f64 = 0.1;
 pub enum LogSourceError {
     #[error("cannot read the log `{}`", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("the log `{}` is empty: there is nothing in it to look at", path.display())]
+    #[error("cannot read the log `{}`: it is empty", path.display())]
     Empty { path: PathBuf },
-    #[error("the log `{}` is no text: a log is text, or such text compressed with gzip (.gz) or zstd (.zst)", path.display())]
+    #[error("cannot read the log `{}`: expected text, also compressed with gzip or zstd", path.display())]
     Binary { path: PathBuf },
 }
 

@@ -78,7 +78,7 @@ pub fn text(report: &LogReport, width: Option<usize>) -> String {
     if all.is_empty() {
         wrapped(
             &format!(
-                "Cannot tell: none of {lines} is an error of a pool, a pooler or the server that is known here. That says \
+                "Inconclusive: none of {lines} is an error of a pool, a pooler or the server that is known here. That says \
                  nothing of what they did."
             ),
             "",

@@ -125,10 +125,10 @@ fn logs_alone_are_diagnosed_and_never_called_fine() {
 
     let nothing = place.output(&["diagnose", "--log", &fixture("numbers-uvicorn.log")]);
     assert_eq!(nothing.status.code(), Some(3));
-    assert!(text(&nothing.stdout).starts_with("Cannot tell: none of 6 lines"), "{}", text(&nothing.stdout));
+    assert!(text(&nothing.stdout).starts_with("Inconclusive: none of 6 lines"), "{}", text(&nothing.stdout));
     for (arguments, expected) in [
         (vec!["diagnose"], "nothing to diagnose"),
-        (vec!["diagnose", "--log", "/dev/null"], "is empty"),
+        (vec!["diagnose", "--log", "/dev/null"], "it is empty"),
         (vec!["diagnose", "--log", "/nowhere.log"], "cannot read the log `/nowhere.log`"),
         (vec!["diagnose", "--log", &fixture("spring.log"), "--what-if", "pool=5"], "`--what-if` requires a run"),
     ] {

@@ -111,7 +111,11 @@ fn what_cannot_be_made_into_a_scenario_is_reported_in_one_line() {
         (vec!["init", "--openapi", &endless], 1, "is longer than 20 MB"),
         (vec!["init", "--access-log", "empty.log"], 2, "has no line of a known access log"),
         (vec!["init", "--access-log", "a.log.gz"], 2, "cannot read `a.log.gz`"),
-        (vec!["init", "--access-log", "empty.log", "--log-format", "$status"], 2, "has no request in it"),
+        (
+            vec!["init", "--access-log", "empty.log", "--log-format", "$status"],
+            2,
+            "invalid log format: expected the request",
+        ),
         (
             vec!["init", "--url", "http://me:s3cret@127.0.0.1/"],
             2,
