@@ -82,8 +82,8 @@ fn by_statement(transactions: &[MixTransaction]) -> BTreeMap<usize, f64> {
     seconds
 }
 
-/// Seconds of a service whose waits are known were up to 10 % too few: as much is laid to nobody, or to somebody else.
-const ASSIGNED_WITHIN: f64 = 0.1;
+/// Seconds of a service whose waits are known were 1 to 2 % too few: as much is laid to nobody, or to somebody else.
+const ASSIGNED_WITHIN: f64 = 0.02;
 
 /// Requests at a moment of the mix.
 #[derive(Clone, Debug, PartialEq)]
