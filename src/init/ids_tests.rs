@@ -1,4 +1,4 @@
-//! Ids against words, on the paths of forty made services: how many are told apart.
+//! Precision and recall of ids against words, on generated paths of forty services.
 
 use std::collections::BTreeSet;
 

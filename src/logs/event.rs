@@ -28,7 +28,7 @@ pub(super) struct Assembler {
     event: Option<Event>,
     /// Beginning of a line that goes on.
     part: String,
-    /// Frames are being told; the line after them names the exception.
+    /// The last lines were frames; the line after them names the exception.
     in_frames: bool,
     /// The exception of the trace has been named.
     is_named: bool,

@@ -16,17 +16,17 @@ const REMEMBERED: usize = 50;
 #[derive(Default)]
 pub(super) struct Failures {
     pub(super) report: LogReport,
-    /// Failures that were told without a trace, the last at the end.
-    told: VecDeque<Told>,
+    /// The latest reports of failures, the last at the end.
+    reported: VecDeque<FailureReport>,
 }
 
-/// A failure that was told.
-struct Told {
+/// One report of a failure.
+struct FailureReport {
     /// What says so.
     words: String,
     /// Its time and thread, as far as its line has them.
     who: Who,
-    /// True if a trace was under it: then whoever says the same means another.
+    /// True if a trace is under it: then the same words again are another failure.
     has_trace: bool,
 }
 
@@ -73,31 +73,31 @@ impl Failures {
         if recognised.kind.is_pgbouncer() {
             return self.report.counts.add_recognised(recognised, &event.text, 1);
         }
-        let told = Told {
+        let report = FailureReport {
             words: identity(&recognised, &event.text, &words),
             who: who(&event.text),
             has_trace: event.has_trace,
         };
-        if self.was_told(&told) {
+        if self.is_repeated(&report) {
             return;
         }
         self.report.counts.add_recognised(recognised, &event.text, 1);
-        self.told.push_back(told);
-        if self.told.len() > REMEMBERED {
-            self.told.pop_front();
+        self.reported.push_back(report);
+        if self.reported.len() > REMEMBERED {
+            self.reported.pop_front();
         }
     }
 
-    /// True if this was told before: of the same connection, or, without a trace, by the same thread at the same time. One failure is
-    /// told twice at most.
-    fn was_told(&mut self, now: &Told) -> bool {
+    /// True if this was reported before: of the same connection, or, without a trace, by the same thread at the same time. One failure is
+    /// reported twice at most.
+    fn is_repeated(&mut self, now: &FailureReport) -> bool {
         let is_address = ADDRESS.is_match(&now.words);
-        let same = |it: &Told| {
+        let same = |it: &FailureReport| {
             let is_trace_of = !it.has_trace && now.has_trace && it.who == now.who && it.who.at.is_some();
             it.words == now.words && (is_address || is_trace_of)
         };
-        let Some(place) = self.told.iter().rposition(same) else { return false };
-        self.told.remove(place);
+        let Some(place) = self.reported.iter().rposition(same) else { return false };
+        self.reported.remove(place);
         true
     }
 }

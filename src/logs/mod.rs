@@ -71,7 +71,7 @@ impl LogReader {
         self.streams.push_back((name, assembler));
     }
 
-    /// What the log told.
+    /// The failures and times of the log.
     #[must_use]
     pub fn end(mut self) -> LogReport {
         for (_, assembler) in self.streams.drain(..) {

@@ -27,7 +27,7 @@ pub enum LogSourceError {
     Binary { path: PathBuf },
 }
 
-/// Reads a log from a file, or from standard input for `-`, on from what others reported; `progress` is told the bytes that were read
+/// Reads a log from a file, or from standard input for `-`, on from what others reported; `progress` gets the bytes that were read
 /// of the file.
 ///
 /// # Errors
