@@ -5,12 +5,12 @@
 //! `pg_stat_get_activity` directly: `pg_stat_activity` is the same function joined with the databases and the roles.
 //! Sessions that were idle at the last poll and still are, are counted and not reported.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::types::{FromSql, FromSqlOwned, Type};
 use tokio_postgres::{Client, Row, Statement};
 
-use super::clock::ServerTime;
+use super::clock::{Clocks, ServerTime};
 use super::session_filter::Wanted;
 use super::{APPLICATION_NAME, count};
 
@@ -165,6 +165,11 @@ impl SessionRow {
         self.xact_start.is_some()
     }
 
+    /// Number of its transaction, as long as it lasts; of one that the server hides, of its state. `None` where there is neither.
+    pub fn transaction_number(&self) -> Option<i64> {
+        self.transaction_since().or(self.state_change).map(|since| since.0)
+    }
+
     /// When its transaction began. An aborted one has no `xact_start`, and is as old as its state.
     pub(super) fn transaction_since(&self) -> Option<ServerTime> {
         self.xact_start.or(self.state_change.filter(|_| self.state == SessionState::IdleInTransactionAborted))
@@ -189,6 +194,8 @@ pub struct ActivityPoll {
     /// When the question left here, and the answer came.
     pub(super) asked: Instant,
     pub(super) answered: Instant,
+    /// The instant that it is about.
+    pub(super) at: Instant,
     /// Client sessions of our database, and those of them that are idle.
     pub sessions: u32,
     pub(super) idle: u32,
@@ -204,9 +211,17 @@ pub struct ActivityPoll {
 }
 
 impl ActivityPoll {
-    /// The answer is about some instant between question and answer: their middle.
+    /// The instant that it is about: the middle between question and answer, unless the clocks tell better.
     pub fn at(&self) -> Instant {
-        self.asked + (self.answered - self.asked) / 2
+        self.at
+    }
+
+    /// Takes the server's time for the instant that it is about, by clocks that count from `epoch`: an answer may be late.
+    pub(super) fn locate(&mut self, clocks: &Clocks, epoch: Instant) {
+        let located = clocks.located(self.now).and_then(|(at_s, _)| Duration::try_from_secs_f64(at_s).ok());
+        if let Some(since) = located {
+            self.at = (epoch + since).clamp(self.asked, self.answered);
+        }
     }
 
     /// Seconds since its transaction began, by the server's clock; never negative, `None` without one.
@@ -244,6 +259,7 @@ pub(super) async fn poll(
         now: row.try_get(1)?,
         asked,
         answered,
+        at: asked + (answered - asked) / 2,
         sessions: count(&row, 2),
         idle: count(&row, 3),
         other_database: count(&row, 4),

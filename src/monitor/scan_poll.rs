@@ -4,13 +4,13 @@
 //! On a connection of its own, beside the monitor's tiers, and by the same query.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{ActivityPoll, Statements, poll};
-use super::clock::ServerTime;
+use super::clock::{ClockReading, Clocks, ServerTime};
 use super::connection::{Link, POLL_TIMEOUT};
 use super::session_filter::Wanted;
 use super::{MonitorError, SessionFilter};
@@ -49,10 +49,13 @@ impl ScanPoller {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut ended, mut since) = (Ok(()), ServerTime::EVER);
+        let (epoch, mut clocks) = (Instant::now(), Clocks::default());
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match tokio::time::timeout(POLL_TIMEOUT, self.poll(since)).await {
-                Ok(Ok(poll)) => {
+                Ok(Ok(mut poll)) => {
                     since = poll.began;
+                    clocks.observe(ClockReading::now(poll.now, epoch, poll.asked));
+                    poll.locate(&clocks, epoch);
                     take(poll);
                 }
                 Ok(Err(source)) => ended = Err(MonitorError::Query { what: "pg_stat_activity", source }),

@@ -10,9 +10,6 @@ use crate::record::Presence;
 /// Rows of the mix are as far apart as this.
 const ROW_S: f64 = 0.05;
 
-/// Beginnings of one transaction, as two polls have them, differ by less: each is as late as its poll was slow.
-const SAME_S: f64 = 0.02;
-
 /// The polls' clocks are compared to about this.
 const CLOCK_ERROR_S: f64 = 0.001;
 
@@ -79,7 +76,7 @@ fn present_at(concurrent: &ConcurrentPhase, routes: usize, at_s: f64, error_s: f
     present
 }
 
-/// The transactions whose idle time counts, each with what is idle in it.
+/// The transactions whose idle time counts, each with its last statement and what is idle in it.
 fn transactions(
     polls: &[&SessionPoll],
     concurrent: &ConcurrentPhase,
@@ -87,22 +84,23 @@ fn transactions(
     routes: usize,
 ) -> Vec<MixTransaction> {
     let mut statements: Vec<Option<Arc<str>>> = Vec::new();
-    let mut latest = std::collections::BTreeMap::<i32, usize>::new();
+    let mut latest = std::collections::BTreeMap::<i32, (i64, usize)>::new();
     let mut found: Vec<MixTransaction> = Vec::new();
     for (before, poll) in polls.iter().zip(polls.iter().skip(1)) {
         for session in own(poll, concurrent, counts) {
-            let known =
-                latest.get(&session.pid).copied().filter(|it| (found[*it].at_s - session.began_s).abs() < SAME_S);
-            let place = known.unwrap_or_else(|| {
-                let statement = statements.iter().position(|it| *it == session.statement).unwrap_or_else(|| {
-                    statements.push(session.statement.clone());
-                    statements.len() - 1
-                });
+            let known = latest.get(&session.pid).filter(|(transaction, _)| *transaction == session.transaction);
+            let statement = statements.iter().position(|it| *it == session.statement).unwrap_or_else(|| {
+                statements.push(session.statement.clone());
+                statements.len() - 1
+            });
+            let new = || {
                 let present = present_at(concurrent, routes, session.began_s, CLOCK_ERROR_S);
                 found.push(MixTransaction { at_s: session.began_s, present, statement, idle_s: 0.0 });
                 found.len() - 1
-            });
-            latest.insert(session.pid, place);
+            };
+            let place = known.map_or_else(new, |(_, place)| *place);
+            latest.insert(session.pid, (session.transaction, place));
+            found[place].statement = statement;
             // Between polls further apart nothing is known.
             let step_s = poll.at_s - before.at_s;
             found[place].idle_s += if step_s <= GAP_S { step_s } else { 0.0 };
@@ -110,4 +108,49 @@ fn transactions(
     }
     found.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::observation::SessionActivity;
+
+    #[test]
+    fn a_connection_that_is_used_again_at_once_begins_another_transaction() {
+        // 0: a short transaction from 1.000 to 1.008, on whose connection 1 holds one from 1.009 on.
+        let concurrent = ConcurrentPhase {
+            to_s: 2.0,
+            requests: vec![(0, 0.999, 1.0085), (1, 1.002, 1.2)],
+            ..ConcurrentPhase::default()
+        };
+        let poll = |at_s: f64, (began_s, statement): (f64, &str)| SessionPoll {
+            at_s,
+            open: 1,
+            sessions: vec![SessionObservation {
+                pid: 7,
+                transaction: began_s.to_bits().cast_signed(),
+                began_s,
+                since_s: began_s,
+                activity: SessionActivity::Idle,
+                statement: Some(statement.into()),
+            }],
+        };
+        let of = |at_s: f64| {
+            poll(
+                at_s,
+                if at_s < 1.009 { (1.0, "SELECT 0") } else { (1.009, if at_s < 1.02 { "BEGIN" } else { "SELECT 1" }) },
+            )
+        };
+        let polls: Vec<SessionPoll> = [0.995, 1.005, 1.015, 1.025, 1.035].map(of).to_vec();
+        let found = transactions(&polls.iter().collect::<Vec<_>>(), &concurrent, |_, _| true, 2);
+        let seconds: Vec<f64> = found.iter().map(|it| (it.idle_s * 1e3).round()).collect();
+        assert_eq!(seconds, [10.0, 30.0], "in milliseconds: {found:?}");
+        let there: Vec<f64> = found.iter().map(|it| it.present[1].in_flight()).collect();
+        assert_eq!(there, [0.0, 1.0], "{found:?}");
+        assert_eq!(
+            (found[0].statement, found[1].statement),
+            (0, 2),
+            "its last statement is the one that it is idle after"
+        );
+    }
 }

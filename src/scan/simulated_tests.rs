@@ -139,6 +139,7 @@ impl Simulation {
             open.retain(|span| span.3 > at_s);
             let session = |span: &Span| SessionObservation {
                 pid: span.0,
+                transaction: span.1.to_bits().cast_signed(),
                 began_s: span.1,
                 since_s: span.2,
                 activity: span.4,

@@ -171,6 +171,7 @@ mod tests {
             let open = spans.iter().filter(|span| (span.2..span.3).contains(&at_s));
             open.map(|span| SessionObservation {
                 pid: span.0,
+                transaction: span.1.to_bits().cast_signed(),
                 began_s: span.1,
                 since_s: span.2,
                 activity: SessionActivity::Idle,

@@ -1,6 +1,6 @@
 //! Assignment of each beginning to a source: by presence, idle time, last statement and process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -13,10 +13,6 @@ const ASSIGNED_IN: usize = 30;
 
 /// Marks of a beginning: its statement, its class of idle time, its process.
 const MARKS: usize = 3;
-
-fn marks_of(it: &Beginning) -> [usize; MARKS] {
-    [it.statement, duration_class(it.idle_s), it.process.map_or(0, |place| place + 1)]
-}
 
 /// Rounds of the bootstrap.
 const RESAMPLED: usize = 40;
@@ -36,7 +32,8 @@ pub(super) struct Assignment {
 /// 1979): what changes in between is not known.
 pub(super) fn assigned(design: &Design, beginnings: &[Beginning], groups: &[Group]) -> Assignment {
     let once = vec![1.0; beginnings.len()];
-    let parts = assign(design, beginnings, groups, &design.fit(groups).lambda, &once);
+    let marks = Marks::of(beginnings);
+    let parts = assign(design, beginnings, &marks, groups, &design.fit(groups).lambda, &once);
     let shares_of = |parts: &[Vec<f64>]| -> Vec<f64> {
         let seconds: Vec<f64> = beginnings.iter().map(|it| it.weight * it.idle_s).collect();
         let all_s = seconds.iter().sum::<f64>().max(f64::MIN_POSITIVE);
@@ -55,7 +52,7 @@ pub(super) fn assigned(design: &Design, beginnings: &[Beginning], groups: &[Grou
         let mut times = vec![0.0; beginnings.len()];
         (0..beginnings.len()).for_each(|_| times[random.random_range(0..beginnings.len())] += 1.0);
         let lambda = design.counted(&times).fit(groups).lambda;
-        let again = shares_of(&assign(design, beginnings, groups, &lambda, &times));
+        let again = shares_of(&assign(design, beginnings, &marks, groups, &lambda, &times));
         for ((variance, again), share) in variance.iter_mut().zip(again).zip(&shares) {
             *variance += (again - share).powi(2) / RESAMPLED as f64;
         }
@@ -70,7 +67,14 @@ const MIXED: f64 = 0.01;
 /// transaction was idle, after which statement, and in which process, say more: each source has its own (a mixture whose marks are independent,
 /// by expectation and maximization).
 /// `times`: how often each is counted for what the sources are like.
-fn assign(design: &Design, beginnings: &[Beginning], groups: &[Group], lambda: &[f64], times: &[f64]) -> Vec<Vec<f64>> {
+fn assign(
+    design: &Design,
+    beginnings: &[Beginning],
+    marks: &Marks,
+    groups: &[Group],
+    lambda: &[f64],
+    times: &[f64],
+) -> Vec<Vec<f64>> {
     let there: Vec<Vec<f64>> = (0..beginnings.len())
         .map(|case| {
             let of_groups: Vec<f64> = groups.iter().map(|group| design.share_of(case, *group, lambda)).collect();
@@ -78,13 +82,12 @@ fn assign(design: &Design, beginnings: &[Beginning], groups: &[Group], lambda: &
             of_groups.into_iter().chain([nobody]).collect()
         })
         .collect();
-    let marks: Vec<[usize; MARKS]> = beginnings.iter().map(marks_of).collect();
     let weights: Vec<f64> = beginnings.iter().zip(times).map(|(it, times)| it.weight * times).collect();
     let mut parts = there.clone();
     for _ in 0..ASSIGNED_IN {
-        let seen = Marks::of(&weights, &marks, &parts, groups.len() + 1);
+        let seen = MarkCounts::of(marks, &weights, &parts, groups.len() + 1);
         for (case, part) in parts.iter_mut().enumerate() {
-            let likely = |source: usize| there[case][source] * seen.probability(source, marks[case]);
+            let likely = |source: usize| there[case][source] * seen.probability(source, &marks.of[case]);
             let all: f64 = (0..=groups.len()).map(likely).sum();
             part.iter_mut()
                 .enumerate()
@@ -101,38 +104,59 @@ fn duration_class(idle_s: f64) -> usize {
     class
 }
 
-/// Counts of each source's statements and classes of idle time.
+/// Marks of the beginnings.
 struct Marks {
-    /// By source and mark: by place of the mark's kind.
-    counts: [BTreeMap<(usize, usize), f64>; MARKS],
-    totals: Vec<f64>,
-    different: [f64; MARKS],
+    /// By beginning and kind: the place of its mark among those of the kind.
+    of: Vec<[usize; MARKS]>,
+    /// Different marks of each kind.
+    different: [usize; MARKS],
 }
 
 impl Marks {
-    fn of(weights: &[f64], marks: &[[usize; MARKS]], parts: &[Vec<f64>], sources: usize) -> Self {
-        let mut counts: [BTreeMap<(usize, usize), f64>; MARKS] = std::array::from_fn(|_| BTreeMap::new());
+    fn of(beginnings: &[Beginning]) -> Self {
+        let mut places: [BTreeMap<usize, usize>; MARKS] = Default::default();
+        let of = beginnings.iter().map(|it| {
+            let marks = [it.statement, duration_class(it.idle_s), it.process.map_or(0, |place| place + 1)];
+            std::array::from_fn(|kind| {
+                let next = places[kind].len();
+                *places[kind].entry(marks[kind]).or_insert(next)
+            })
+        });
+        let of = of.collect();
+        Self { of, different: places.map(|it| it.len()) }
+    }
+}
+
+/// Counts of each source's marks.
+struct MarkCounts<'a> {
+    /// By kind: the different marks of the first source, then those of the next.
+    counts: [Vec<f64>; MARKS],
+    totals: Vec<f64>,
+    different: &'a [usize; MARKS],
+}
+
+impl<'a> MarkCounts<'a> {
+    fn of(marks: &'a Marks, weights: &[f64], parts: &[Vec<f64>], sources: usize) -> Self {
+        let different = &marks.different;
+        let mut counts = different.map(|different| vec![0.0; sources * different]);
         let mut totals = vec![0.0; sources];
-        for ((weight, mark), part) in weights.iter().zip(marks).zip(parts) {
+        for ((weight, mark), part) in weights.iter().zip(&marks.of).zip(parts) {
             for (source, part) in part.iter().enumerate() {
                 totals[source] += weight * part;
                 for kind in 0..MARKS {
-                    *counts[kind].entry((source, mark[kind])).or_default() += weight * part;
+                    counts[kind][source * different[kind] + mark[kind]] += weight * part;
                 }
             }
         }
-        let different = |kind: usize| {
-            let all: BTreeSet<usize> = marks.iter().map(|mark| mark[kind]).collect();
-            all.len() as f64
-        };
-        Self { counts, totals, different: std::array::from_fn(different) }
+        Self { counts, totals, different }
     }
 
     /// Half a count more for each mark: what a source has not shown yet is not impossible.
-    fn probability(&self, source: usize, mark: [usize; MARKS]) -> f64 {
+    fn probability(&self, source: usize, mark: &[usize; MARKS]) -> f64 {
         let of_kind = |kind: usize| {
-            let count = self.counts[kind].get(&(source, mark[kind])).copied().unwrap_or(0.0);
-            (count + 0.5) / (self.totals[source] + 0.5 * self.different[kind])
+            let different = self.different[kind];
+            let count = self.counts[kind][source * different + mark[kind]];
+            (count + 0.5) / (self.totals[source] + 0.5 * different as f64)
         };
         (0..MARKS).map(of_kind).product()
     }

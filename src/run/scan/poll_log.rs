@@ -15,13 +15,16 @@ pub(super) struct PollLog {
     taken: Arc<Mutex<Taken>>,
 }
 
+/// Number and beginning of a transaction, by process.
+type BeganByProcess = HashMap<i32, (i64, f64)>;
+
 #[derive(Default)]
 struct Taken {
     polls: Vec<SessionPoll>,
     statements: StatementTexts,
-    /// When the transactions of the last poll began, by process: an aborted one hides that, and a statement that fails in it
+    /// The transactions of the last poll and when they began, by process: an aborted one hides that, and a statement that fails in it
     /// makes it look younger.
-    began_s: HashMap<i32, f64>,
+    began: BeganByProcess,
     /// Since when sessions have waited for their clients in the statement that they run, by process: the server tells when that began.
     waits_since_s: HashMap<i32, f64>,
 }
@@ -72,12 +75,12 @@ impl PollLog {
     fn keep(&self, seen: &ActivityPoll) {
         let at_s = self.at_s(seen.at());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut taken.began_s);
+        let before = std::mem::take(&mut taken.began);
         let waited = std::mem::take(&mut taken.waits_since_s);
         let statements = &mut taken.statements;
         let one = |row| session(seen, row, at_s, (&before, &waited), statements);
         let sessions: Vec<SessionObservation> = seen.rows.iter().filter_map(one).collect();
-        taken.began_s = sessions.iter().map(|it| (it.pid, it.began_s)).collect();
+        taken.began = sessions.iter().map(|it| (it.pid, (it.transaction, it.began_s))).collect();
         let waiting = sessions.iter().filter(|it| it.activity == SessionActivity::WaitsForClient);
         taken.waits_since_s = waiting.map(|it| (it.pid, it.since_s)).collect();
         taken.polls.push(SessionPoll { at_s, open: seen.sessions, sessions });
@@ -88,7 +91,7 @@ fn session(
     seen: &ActivityPoll,
     row: &SessionRow,
     at_s: f64,
-    (before, waited): (&HashMap<i32, f64>, &HashMap<i32, f64>),
+    (before, waited): (&BeganByProcess, &HashMap<i32, f64>),
     statements: &mut StatementTexts,
 ) -> Option<SessionObservation> {
     let activity = match row.state {
@@ -105,10 +108,12 @@ fn session(
     };
     let own_s = at_s - seen.transaction_s(row).unwrap_or(state_s);
     let is_aborted = row.state == SessionState::IdleInTransactionAborted || !row.has_transaction();
-    let began_s = if is_aborted { before.get(&row.pid).copied().unwrap_or(own_s) } else { own_s };
+    let own = (row.transaction_number()?, own_s);
+    let (transaction, began_s) = if is_aborted { before.get(&row.pid).copied().unwrap_or(own) } else { own };
     let held = row.statement.as_deref().filter(|_| activity.holds());
     Some(SessionObservation {
         pid: row.pid,
+        transaction,
         began_s,
         since_s,
         activity,
