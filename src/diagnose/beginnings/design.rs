@@ -16,6 +16,9 @@ const GAIN: f64 = 1e-4;
 /// The constant's λ beside the largest one.
 const LEAST_CONSTANT: f64 = 1e-6;
 
+/// A λ from which an iteration starts, beside the largest one.
+const LEAST_START: f64 = 1e-3;
+
 /// Beginnings that are no further apart are one observation.
 const TOGETHER_S: f64 = 0.01;
 
@@ -48,6 +51,14 @@ struct Case {
     around: Columns,
     /// Of the likelihood: what stands for many is one observation all the same.
     weight: f64,
+}
+
+impl Case {
+    /// The same with these columns only, and with this weight.
+    fn of(&self, used: &[bool], weight: f64) -> Self {
+        let kept = |columns: &Columns| columns.iter().copied().filter(|(it, _)| used[*it]).collect();
+        Self { own: kept(&self.own), around: kept(&self.around), weight }
+    }
 }
 
 impl Design {
@@ -83,17 +94,6 @@ impl Design {
         Self { cases: cases.collect(), routes }
     }
 
-    /// The same observations, each counted so many times.
-    pub(super) fn counted(&self, times: &[f64]) -> Self {
-        let cases = self.cases.iter().zip(times).filter(|(_, times)| **times > 0.0);
-        let case = |(it, times): (&Case, &f64)| Case {
-            own: it.own.clone(),
-            around: it.around.clone(),
-            weight: it.weight * times,
-        };
-        Self { cases: cases.map(case).collect(), routes: self.routes }
-    }
-
     fn constant(&self) -> Column {
         self.routes * OF_ROUTE
     }
@@ -105,11 +105,17 @@ impl Design {
 
     /// The λ of the groups and the constant that make the beginnings the most likely, and the log-likelihood.
     pub(super) fn fit(&self, groups: &[Group]) -> Fit {
-        let mut used = self.used(groups);
-        used[self.constant()] = true;
-        let kept = |columns: &[(Column, f64)]| columns.iter().copied().filter(|(it, _)| used[*it]).collect();
-        let kept = |case: &Case| Case { own: kept(&case.own), around: kept(&case.around), weight: case.weight };
-        self.maximized(&self.cases.iter().map(kept).collect::<Vec<_>>(), &used)
+        let used = self.used_beside_constant(groups);
+        let cases: Vec<Case> = self.cases.iter().map(|case| case.of(&used, case.weight)).collect();
+        self.maximized(&cases, &used, None)
+    }
+
+    /// The same λ, with each beginning counted so many times; `near` are those with each counted once.
+    pub(super) fn lambda_of_counted(&self, times: &[f64], groups: &[Group], near: &[f64]) -> Vec<f64> {
+        let used = self.used_beside_constant(groups);
+        let counted = self.cases.iter().zip(times).filter(|(_, times)| **times > 0.0);
+        let cases: Vec<Case> = counted.map(|(case, times)| case.of(&used, case.weight * times)).collect();
+        self.maximized(&cases, &used, Some(near)).lambda
     }
 
     /// Log-likelihood without the constant: instead, each beginning gets [`BY_ITSELF`] of the mean intensity around it.
@@ -130,7 +136,7 @@ impl Design {
             let around = around.into_iter().map(|(column, value)| (column, (1.0 + BY_ITSELF) * value)).collect();
             cases.push(Case { own: own.into_iter().collect(), around, weight: case.weight });
         }
-        self.maximized(&cases, &used).likelihood + impossible * (BY_ITSELF / (1.0 + BY_ITSELF)).ln()
+        self.maximized(&cases, &used, None).likelihood + impossible * (BY_ITSELF / (1.0 + BY_ITSELF)).ln()
     }
 
     /// Columns of the groups.
@@ -142,11 +148,20 @@ impl Design {
         used
     }
 
-    fn maximized(&self, cases: &[Case], used: &[bool]) -> Fit {
+    fn used_beside_constant(&self, groups: &[Group]) -> Vec<bool> {
+        let mut used = self.used(groups);
+        used[self.constant()] = true;
+        used
+    }
+
+    fn maximized(&self, cases: &[Case], used: &[bool], near: Option<&[f64]>) -> Fit {
         if cases.is_empty() {
             return Fit { lambda: vec![0.0; used.len()], likelihood: 0.0 };
         }
-        let mut lambda: Vec<f64> = used.iter().map(|used| f64::from(u8::from(*used))).collect();
+        // What is zero would stay zero.
+        let start = |column: usize| near.map_or(1.0, |near| near[column].max(LEAST_START));
+        let mut lambda: Vec<f64> =
+            used.iter().enumerate().map(|(column, used)| if *used { start(column) } else { 0.0 }).collect();
         let mut best = f64::NEG_INFINITY;
         let (mut up, mut down) = (vec![0.0; lambda.len()], vec![0.0; lambda.len()]);
         for _ in 0..ITERATIONS {

@@ -33,7 +33,8 @@ pub(super) struct Assignment {
 pub(super) fn assigned(design: &Design, beginnings: &[Beginning], groups: &[Group]) -> Assignment {
     let once = vec![1.0; beginnings.len()];
     let marks = Marks::of(beginnings);
-    let parts = assign(design, beginnings, &marks, groups, &design.fit(groups).lambda, &once);
+    let lambda = design.fit(groups).lambda;
+    let parts = assign(design, beginnings, &marks, groups, &lambda, &once);
     let shares_of = |parts: &[Vec<f64>]| -> Vec<f64> {
         let seconds: Vec<f64> = beginnings.iter().map(|it| it.weight * it.idle_s).collect();
         let all_s = seconds.iter().sum::<f64>().max(f64::MIN_POSITIVE);
@@ -51,7 +52,7 @@ pub(super) fn assigned(design: &Design, beginnings: &[Beginning], groups: &[Grou
     for _ in 0..RESAMPLED {
         let mut times = vec![0.0; beginnings.len()];
         (0..beginnings.len()).for_each(|_| times[random.random_range(0..beginnings.len())] += 1.0);
-        let lambda = design.counted(&times).fit(groups).lambda;
+        let lambda = design.lambda_of_counted(&times, groups, &lambda);
         let again = shares_of(&assign(design, beginnings, &marks, groups, &lambda, &times));
         for ((variance, again), share) in variance.iter_mut().zip(again).zip(&shares) {
             *variance += (again - share).powi(2) / RESAMPLED as f64;
