@@ -181,8 +181,13 @@ pub(super) fn matters_beside_others(hold: &RouteHold, lasted_s: f64) -> bool {
 fn is_long(hold: &RouteHold) -> bool {
     let throughout = hold.coefficient.value >= THROUGHOUT && hold.share >= THROUGHOUT;
     let least_s = if throughout { LEAST_THROUGHOUT_S } else { LEAST_HELD_S };
-    hold.coefficient.value >= LEAST_RATIO && hold.held_s.is_none_or(|held| held.value >= least_s)
+    let aged = hold.begun.as_ref().map_or(1.0, |it| it.lasting.share_aged());
+    let is_long_enough = |held: HoldInterval| held.value >= least_s && aged * held.value >= LEAST_AGED * least_s;
+    hold.coefficient.value >= LEAST_RATIO && hold.held_s.is_none_or(is_long_enough)
 }
+
+/// So much of it in transactions older than a pause between two statements: many short ones, of which a poll has met some, are no hold.
+const LEAST_AGED: f64 = 0.3;
 
 /// A route that has nearly all idle time, and holds for nearly all of its response, is named from fewer seconds on: a large body is
 /// held for as long as it is read.

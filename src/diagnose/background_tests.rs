@@ -106,6 +106,7 @@ fn transaction(statement: &str, began_s: f64, ended_s: f64) -> Stamped {
         error_s: 0.001,
         ended_s,
         idle_s: ended_s - began_s,
+        aged_s: Some(ended_s - began_s),
         weight: 1.0,
         statement: statement.to_owned(),
         application_name: "app".to_owned(),
@@ -113,6 +114,7 @@ fn transaction(statement: &str, began_s: f64, ended_s: f64) -> Stamped {
         still_open: false,
         present: BTreeMap::new(),
         spanning: None,
+        answer_gap: None,
         process: None,
     });
     Stamped { variant: SCOPE, at_s: ended_s, sample }

@@ -27,6 +27,9 @@ const REMEMBERED_S: f64 = 8.0;
 /// An answer comes so much before the end of its transaction, or after it, at most.
 const ANSWERED_WITHIN_S: f64 = 0.05;
 
+/// A pause between two statements takes less.
+const PAUSE_S: f64 = 0.02;
+
 /// Different statements that are kept of a transaction.
 const STATEMENTS_MAX: usize = 8;
 
@@ -52,7 +55,10 @@ struct OpenTransaction {
     weight: f64,
     present: BTreeMap<String, Presence>,
     idle_s: f64,
+    /// Of it, at polls at which it was older than a pause.
+    aged_s: f64,
     was_idle: bool,
+    was_aged: bool,
     aborted: bool,
     last_seen_s: f64,
     /// Polls at which it was idle after each statement.
@@ -93,6 +99,7 @@ impl Transactions {
         let mut new = Vec::new();
         for transaction in before.values_mut().filter(|it| it.was_idle) {
             transaction.idle_s += half_s;
+            transaction.aged_s += if transaction.was_aged { half_s } else { 0.0 };
         }
         for row in rows {
             let key = (row.pid, row.backend_start);
@@ -128,7 +135,9 @@ impl Transactions {
                 weight,
                 present,
                 idle_s: 0.0,
+                aged_s: 0.0,
                 was_idle: false,
+                was_aged: false,
                 aborted: false,
                 last_seen_s: now_s,
                 statements: Vec::new(),
@@ -170,7 +179,9 @@ impl OpenTransaction {
         if !idle {
             return;
         }
+        self.was_aged = now_s - self.began.at_s >= PAUSE_S;
         self.idle_s += half_s;
+        self.aged_s += if self.was_aged { half_s } else { 0.0 };
         // A statement is reported once, and stays the last one until another is.
         if let Some(statement) = row.statement.as_deref().map(without_literals) {
             match self.statements.iter().position(|(known, _)| **known == *statement) {
@@ -225,6 +236,7 @@ impl OpenTransaction {
             error_s: self.began.error_s,
             ended_s: self.last_seen_s.max(self.began.at_s),
             idle_s: self.idle_s,
+            aged_s: Some(self.aged_s),
             weight: self.weight,
             statement: statement.map(|(text, _)| text.to_string()).unwrap_or_default(),
             application_name: self.application_name,
@@ -232,6 +244,7 @@ impl OpenTransaction {
             still_open,
             present: self.present,
             spanning: None,
+            answer_gap: None,
             process: None,
         });
         sample.map(|sample| EndedTransaction { sample, client_port, between_s })
@@ -245,8 +258,9 @@ impl EndedTransaction {
         // What goes on has no end that could go with an answer's.
         let slack_s = if still_open { 0.0 } else { ANSWERED_WITHIN_S };
         let spanning = around.spanning(began_s + error_s, (from_s - slack_s, to_s + slack_s));
+        let answer_gap = around.answer_gap(began_s, from_s.max(began_s));
         let process = self.client_port.and_then(|port| around.process(port));
-        TransactionSample { spanning, process, ..self.sample }
+        TransactionSample { spanning, answer_gap, process, ..self.sample }
     }
 }
 
@@ -254,7 +268,7 @@ impl EndedTransaction {
 mod tests {
     use super::*;
     use crate::monitor::activity::SessionState;
-    use crate::record::{SessionProcess, Spanning};
+    use crate::record::{AnswerGap, SessionProcess, Spanning};
 
     const STEP_S: f64 = 0.1;
 
@@ -297,6 +311,11 @@ mod tests {
             Some(BTreeMap::from([("GET /a".to_owned(), spanning)]))
         }
 
+        fn answer_gap(&self, from_s: f64, to_s: f64) -> Option<AnswerGap> {
+            assert!(from_s <= to_s, "{from_s} {to_s}");
+            Some(AnswerGap { longest_s: 0.03, usual_s: 0.02, of_s: to_s - from_s })
+        }
+
         fn process(&self, client_port: u16) -> Option<SessionProcess> {
             let serves_target = client_port == 4711;
             Some(SessionProcess { pid: 1, name: "shop".to_owned(), serves_target })
@@ -328,6 +347,8 @@ mod tests {
         let [it] = &ended[..] else { panic!("{ended:?}") };
         assert!((it.began_s - 0.95).abs() < 1e-9 && (it.ended_s - 1.59).abs() < 1e-9, "{it:?}");
         assert!((it.idle_s - 5.0 * STEP_S).abs() < 1e-9, "at five polls: {it:?}");
+        assert!(it.aged_s.is_some_and(|aged_s| (aged_s - 5.0 * STEP_S).abs() < 1e-9), "it is 0.05 s old: {it:?}");
+        assert!(it.answer_gap.is_some_and(|it| (it.of_s - 0.55).abs() < 1e-9), "to the last poll that saw it: {it:?}");
         assert_eq!(
             (it.statement.as_str(), it.aborted, it.still_open),
             ("SELECT b FROM t WHERE name = '…'", false, false)
@@ -369,5 +390,6 @@ mod tests {
         );
         let idle_s: f64 = drawn.iter().map(|it| it.weight * it.idle_s).sum();
         assert!((idle_s / (60.0 * 4.9) - 1.0).abs() < 0.2, "{idle_s}");
+        assert!(drawn.iter().all(|it| it.aged_s == Some(0.0)), "each has just begun: {drawn:?}");
     }
 }

@@ -61,6 +61,16 @@ pub struct Spanning {
     pub expected: Option<f64>,
 }
 
+/// The longest time without an answer, of any route, while a transaction went on: nearly all of it where the service stood still.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnswerGap {
+    pub longest_s: f64,
+    /// The same in as long a time shortly before, at the mean.
+    pub usual_s: f64,
+    /// Length of that time.
+    pub of_s: f64,
+}
+
 /// Share of the moments between `early` and `late` that lie from `from` to before `to`.
 fn share(from: f64, to: f64, early: f64, late: f64) -> f64 {
     if late > early {

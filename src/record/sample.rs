@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Presence, Spanning, WaitHistogram};
+use super::{AnswerGap, Presence, Spanning, WaitHistogram};
 use crate::scenario::VariantName;
 
 /// A sample, and when it was taken.
@@ -137,6 +137,9 @@ pub struct TransactionSample {
     pub ended_s: f64,
     /// Session seconds idle in it, by the polls at which it was.
     pub idle_s: f64,
+    /// Of them, at polls at which it was older than a pause between two statements takes. `None` of records without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aged_s: Option<f64>,
     /// Transactions that it stands for: where many begin between two polls, some are drawn.
     pub weight: f64,
     /// The statement after which it was idle the longest, by polls.
@@ -155,6 +158,10 @@ pub struct TransactionSample {
     /// without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spanning: Option<BTreeMap<String, Spanning>>,
+    /// From its beginning to the last poll that saw it. `None` of records without it, of long ones, and where nothing is known to
+    /// compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_gap: Option<AnswerGap>,
     /// The process whose session it is, where it runs on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<SessionProcess>,

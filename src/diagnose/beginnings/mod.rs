@@ -14,11 +14,13 @@
 //! to end with its response, a pool with room, or a loop that turns.
 
 mod design;
+mod lasting;
 mod marks;
 
 use super::interval::HoldInterval;
-use crate::record::{Presence, Spanning};
+use crate::record::{AnswerGap, Presence, Spanning};
 use design::{Column, Design, Fit, Group};
+pub(super) use lasting::Lasting;
 use marks::{Assignment, assigned};
 
 /// Twice the log-likelihood that a group of columns has to add. With five λ ≥ 0 chance adds as much in 4 of a million cases: a mixture of
@@ -56,9 +58,13 @@ pub(super) struct Beginning {
     pub(super) statement: usize,
     /// Place of its process among all; `None` where that is not known.
     pub(super) process: Option<usize>,
-    /// Session seconds that it was idle, and transactions that it stands for.
+    /// Seconds from its beginning to its end.
+    pub(super) lasted_s: f64,
+    /// Session seconds that it was idle, of them older than a pause between two statements, and transactions that it stands for.
     pub(super) idle_s: f64,
+    pub(super) aged_s: f64,
     pub(super) weight: f64,
+    pub(super) answer_gap: Option<AnswerGap>,
 }
 
 /// Requests at a moment that was not chosen for a beginning.
@@ -94,6 +100,7 @@ pub(super) struct Begun {
     pub(super) or_else: Vec<usize>,
     /// Its idle seconds by last statement, most first.
     pub(super) statements: Vec<(usize, f64)>,
+    pub(super) lasting: Lasting,
 }
 
 impl Begun {
@@ -160,6 +167,7 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
             alibi: alibi(&design, &thinned, *group, parts),
             or_else: or_else(&design, &groups, *group, &fit),
             statements: by_place(&thinned, |it| Some(it.statement), |case| parts[case]),
+            lasting: Lasting::of(&thinned, parts),
         })
         .collect();
     let mut begun = by_route(begun);
@@ -213,6 +221,7 @@ fn by_route(mut begun: Vec<Begun>) -> Vec<Begun> {
         main.transactions += it.transactions;
         main.statements.extend(it.statements);
         main.or_else.extend(it.or_else);
+        main.lasting += it.lasting;
     }
     routes
 }

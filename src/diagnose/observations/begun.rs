@@ -13,6 +13,8 @@ use crate::record::{Presence, Sample, SessionProcess, TransactionSample};
 pub(in crate::diagnose) struct BegunHolds {
     /// Routes that begin transactions that are held, most session seconds first.
     pub(in crate::diagnose) holders: Vec<RouteHold>,
+    /// Routes whose transactions last because the service stands still.
+    pub(in crate::diagnose) held_up: Vec<String>,
     pub(in crate::diagnose) found: ByBeginnings,
     /// Last statements, by their places in `found`.
     pub(in crate::diagnose) statements: Vec<String>,
@@ -67,7 +69,11 @@ impl Observations<'_> {
             let (from_s, to_s) = self.steady_s();
             holders.retain(|hold| matters(hold) || matters_beside_others(hold, to_s - from_s));
         }
-        Some(BegunHolds { holders, found, statements, processes })
+        let is_held_up = |hold: &mut RouteHold| {
+            hold.begun.as_ref().is_some_and(|it| it.lasting.is_held_up(self.finished(&hold.route) as f64))
+        };
+        let held_up = holders.extract_if(.., is_held_up).map(|hold| hold.route).collect();
+        Some(BegunHolds { holders, held_up, found, statements, processes })
     }
 
     /// Routes of which one or more may begin the transactions, where nobody can tell which.
@@ -147,7 +153,18 @@ impl Observations<'_> {
         let process = it.process.clone().map(|process| place_of(process, processes));
         let present = self.by_place(&it.present);
         let spanning = if it.still_open { Vec::new() } else { self.spanning(it).unwrap_or_default() };
-        Beginning { at_s: it.began_s, present, spanning, statement, process, idle_s: it.idle_s, weight: it.weight }
+        Beginning {
+            at_s: it.began_s,
+            present,
+            spanning,
+            statement,
+            process,
+            lasted_s: it.ended_s - it.began_s,
+            idle_s: it.idle_s,
+            aged_s: it.aged_s.unwrap_or(it.idle_s),
+            weight: it.weight,
+            answer_gap: it.answer_gap,
+        }
     }
 
     fn by_place(&self, present: &std::collections::BTreeMap<String, Presence>) -> Vec<Presence> {
