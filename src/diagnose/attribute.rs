@@ -10,6 +10,7 @@ use super::interval::HoldInterval;
 use super::regression::{AttributionInput, Basis, LEAST_SHARE, MOST_SESSIONS, Regression};
 use super::spanning::Spanned;
 use super::timeline::{LoadTimeline, TimelineRow};
+use crate::record::presence::PAUSE_S;
 
 /// Fewer rows with idle sessions than this say nothing.
 const FEWEST_ROWS: usize = 2;
@@ -181,13 +182,15 @@ pub(super) fn matters_beside_others(hold: &RouteHold, lasted_s: f64) -> bool {
 fn is_long(hold: &RouteHold) -> bool {
     let throughout = hold.coefficient.value >= THROUGHOUT && hold.share >= THROUGHOUT;
     let least_s = if throughout { LEAST_THROUGHOUT_S } else { LEAST_HELD_S };
-    let aged = hold.begun.as_ref().map_or(1.0, |it| it.lasting.share_aged());
-    let is_long_enough = |held: HoldInterval| held.value >= least_s && aged * held.value >= LEAST_AGED * least_s;
+    let aged = hold.begun.as_ref().map_or(1.0, Begun::share_aged);
+    let is_long_enough =
+        |held: HoldInterval| held.value >= least_s && aged >= LEAST_AGED * (1.0 - PAUSE_S / held.value);
     hold.coefficient.value >= LEAST_RATIO && hold.held_s.is_none_or(is_long_enough)
 }
 
-/// So much of it in transactions older than a pause between two statements: many short ones, of which a poll has met some, are no hold.
-const LEAST_AGED: f64 = 0.3;
+/// Share of the idle time in transactions older than a pause between two statements, beside what it would be if each request held as
+/// long: many short transactions, of which a poll has met some at once, are no hold.
+const LEAST_AGED: f64 = 0.5;
 
 /// A route that has nearly all idle time, and holds for nearly all of its response, is named from fewer seconds on: a large body is
 /// held for as long as it is read.
@@ -220,4 +223,45 @@ fn ambiguous(timeline: &LoadTimeline, data: &Regression) -> Vec<String> {
     };
     let near = left.iter().filter(|(residual, _)| *residual <= AS_GOOD * best);
     near.filter_map(|(_, column)| timeline.routes.get(*column).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::beginnings::{Alibi, Role};
+    use super::*;
+
+    /// A route that holds for 0.08 s per request, so many of 10 idle seconds in transactions older than a pause.
+    fn hold(aged_s: f64) -> RouteHold {
+        let around = |value: f64| HoldInterval { value, low: 0.9 * value, high: 1.1 * value };
+        let begun = Begun {
+            route: 0,
+            role: Role::During,
+            share: around(0.9),
+            transactions: 125.0,
+            strength: 100.0,
+            alibi: Alibi::default(),
+            or_else: Vec::new(),
+            statements: vec![(0, 10.0)],
+            aged_s,
+        };
+        RouteHold {
+            route: "GET /tools".to_owned(),
+            coefficient: around(0.9),
+            share: 0.9,
+            held_s: Some(around(0.08)),
+            idle_s: 10.0,
+            like_constant: false,
+            begun: Some(begun),
+            spanned: None,
+        }
+    }
+
+    #[test]
+    fn short_transactions_that_a_poll_meets_in_a_crowd_are_no_hold() {
+        // On a machine that stood still, all go on at once, and the poll that was late is one of them.
+        assert!(!matters(&hold(1.0)));
+        // 0.06 s of each 0.08 s, if each request holds as long.
+        assert!(matters(&hold(7.5)) && matters(&hold(4.0)));
+        assert!(matters(&RouteHold { begun: None, ..hold(0.0) }), "records without transactions tell nothing of it");
+    }
 }

@@ -114,7 +114,6 @@ fn transaction(statement: &str, began_s: f64, ended_s: f64) -> Stamped {
         still_open: false,
         present: BTreeMap::new(),
         spanning: None,
-        answer_gap: None,
         process: None,
     });
     Stamped { variant: SCOPE, at_s: ended_s, sample }

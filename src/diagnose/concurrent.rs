@@ -110,11 +110,9 @@ pub fn confirmed(
         spanning: Vec::new(),
         statement: it.statement,
         process: None,
-        lasted_s: it.idle_s,
         idle_s: it.idle_s,
         aged_s: it.idle_s,
         weight: 1.0,
-        answer_gap: None,
     };
     let beginnings: Vec<Beginning> = transactions.iter().map(beginning).collect();
     let moments: Vec<Moment> = moments.iter().map(|it| Moment { at_s: it.at_s, present: it.present.clone() }).collect();

@@ -90,9 +90,6 @@ pub(super) fn cannot_tell(seen: &Observations<'_>, findings: &[Finding]) -> Opti
     // The finding on a lock queue names its root.
     let queued = findings.iter().any(|it| it.kind == FindingKind::LockConvoy);
     let long = seen.long_idle().filter(|it| !queued && *it >= UNEXPLAINED_LONG);
-    if !explained && let Some(finding) = held_up(seen, idle) {
-        return Some(finding);
-    }
     if !explained && (idle >= (UNEXPLAINED * capacity).max(1.0) || long.is_some()) {
         return Some(nobody_named(seen, idle));
     }
@@ -126,22 +123,6 @@ fn not_observed(seen: &Observations<'_>) -> Option<Finding> {
         0.0,
         "watched sessions that ran a query or began a transaction",
     ))
-}
-
-/// Routes whose transactions are open for long only while the service stands still.
-fn held_up(seen: &Observations<'_>, idle: f64) -> Option<Finding> {
-    let routes = &seen.begun.as_ref().filter(|_| seen.exact.is_none())?.held_up;
-    if routes.is_empty() {
-        return None;
-    }
-    let title = format!(
-        "Cannot tell who holds {idle:.1} sessions (mean): the transactions of {} stay open while the service stands still, and \
-         hardly a request is answered meanwhile. It may lack CPU time (a limit, a busy machine), or something stops it (garbage \
-         collection, a blocking call).",
-        listed(routes)
-    );
-    let finding = Finding::new(FindingKind::CannotTell, None, 0.8, title);
-    Some(finding.with("summary.idle_in_transaction_mean", idle, "sessions idle in transaction at the mean"))
 }
 
 fn nobody_named(seen: &Observations<'_>, idle: f64) -> Finding {

@@ -40,7 +40,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
-use crate::record::{AnswerGap, Presence, Sample, SessionProcess, Spanning};
+use crate::record::{Presence, Sample, SessionProcess, Spanning};
 use crate::scenario::Health;
 
 pub use crate::scenario::service::GaugeName;
@@ -91,11 +91,6 @@ pub trait Sink: Send + Sync + 'static {
     /// Requests by route that were in flight when a transaction `began` and when it `ended`, between two times; `None` where the
     /// load is not ours.
     fn spanning(&self, _began: Instant, _ended: (Instant, Instant)) -> Option<BTreeMap<String, Spanning>> {
-        None
-    }
-
-    /// The longest time without an answer between two times of the last seconds; `None` where that is not known.
-    fn answer_gap(&self, _from: Instant, _to: Instant) -> Option<AnswerGap> {
         None
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Sink;
 use super::clock::{Clocks, ServerTime};
-use crate::record::{AnswerGap, Presence, SessionProcess, Spanning};
+use crate::record::{Presence, SessionProcess, Spanning};
 
 /// A time of the server on the record's clock, with its largest error.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +25,6 @@ pub(super) trait Surroundings {
     /// Requests that were in flight when a transaction began and when it ended, between two times; `None` where the load is not
     /// ours.
     fn spanning(&self, began_s: f64, ended_s: (f64, f64)) -> Option<BTreeMap<String, Spanning>>;
-
-    /// The longest time without an answer between two times; `None` where that is not known.
-    fn answer_gap(&self, from_s: f64, to_s: f64) -> Option<AnswerGap>;
 
     /// The process that has a session from this port.
     fn process(&self, client_port: u16) -> Option<SessionProcess>;
@@ -61,10 +58,6 @@ impl Surroundings for Around<'_> {
 
     fn spanning(&self, began_s: f64, (from_s, to_s): (f64, f64)) -> Option<BTreeMap<String, Spanning>> {
         self.sink.spanning(self.instant(began_s)?, (self.instant(from_s)?, self.instant(to_s)?))
-    }
-
-    fn answer_gap(&self, from_s: f64, to_s: f64) -> Option<AnswerGap> {
-        self.sink.answer_gap(self.instant(from_s)?, self.instant(to_s)?)
     }
 
     fn process(&self, client_port: u16) -> Option<SessionProcess> {

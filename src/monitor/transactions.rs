@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use super::activity::SessionRow;
 use super::clock::ServerTime;
 use super::surroundings::{Located, Surroundings};
+use crate::record::presence::PAUSE_S;
 use crate::record::{Presence, TransactionSample};
 use crate::redact::without_literals;
 
@@ -26,9 +27,6 @@ const REMEMBERED_S: f64 = 8.0;
 
 /// An answer comes so much before the end of its transaction, or after it, at most.
 const ANSWERED_WITHIN_S: f64 = 0.05;
-
-/// A pause between two statements takes less.
-const PAUSE_S: f64 = 0.02;
 
 /// Different statements that are kept of a transaction.
 const STATEMENTS_MAX: usize = 8;
@@ -244,7 +242,6 @@ impl OpenTransaction {
             still_open,
             present: self.present,
             spanning: None,
-            answer_gap: None,
             process: None,
         });
         sample.map(|sample| EndedTransaction { sample, client_port, between_s })
@@ -258,9 +255,8 @@ impl EndedTransaction {
         // What goes on has no end that could go with an answer's.
         let slack_s = if still_open { 0.0 } else { ANSWERED_WITHIN_S };
         let spanning = around.spanning(began_s + error_s, (from_s - slack_s, to_s + slack_s));
-        let answer_gap = around.answer_gap(began_s, from_s.max(began_s));
         let process = self.client_port.and_then(|port| around.process(port));
-        TransactionSample { spanning, answer_gap, process, ..self.sample }
+        TransactionSample { spanning, process, ..self.sample }
     }
 }
 
@@ -268,7 +264,7 @@ impl EndedTransaction {
 mod tests {
     use super::*;
     use crate::monitor::activity::SessionState;
-    use crate::record::{AnswerGap, SessionProcess, Spanning};
+    use crate::record::{SessionProcess, Spanning};
 
     const STEP_S: f64 = 0.1;
 
@@ -311,11 +307,6 @@ mod tests {
             Some(BTreeMap::from([("GET /a".to_owned(), spanning)]))
         }
 
-        fn answer_gap(&self, from_s: f64, to_s: f64) -> Option<AnswerGap> {
-            assert!(from_s <= to_s, "{from_s} {to_s}");
-            Some(AnswerGap { longest_s: 0.03, usual_s: 0.02, of_s: to_s - from_s })
-        }
-
         fn process(&self, client_port: u16) -> Option<SessionProcess> {
             let serves_target = client_port == 4711;
             Some(SessionProcess { pid: 1, name: "shop".to_owned(), serves_target })
@@ -348,7 +339,6 @@ mod tests {
         assert!((it.began_s - 0.95).abs() < 1e-9 && (it.ended_s - 1.59).abs() < 1e-9, "{it:?}");
         assert!((it.idle_s - 5.0 * STEP_S).abs() < 1e-9, "at five polls: {it:?}");
         assert!(it.aged_s.is_some_and(|aged_s| (aged_s - 5.0 * STEP_S).abs() < 1e-9), "it is 0.05 s old: {it:?}");
-        assert!(it.answer_gap.is_some_and(|it| (it.of_s - 0.55).abs() < 1e-9), "to the last poll that saw it: {it:?}");
         assert_eq!(
             (it.statement.as_str(), it.aborted, it.still_open),
             ("SELECT b FROM t WHERE name = '…'", false, false)

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Experiment, VariantName};
 pub use observed::{MachineLoad, SessionsElsewhere, elsewhere_in_words, not_observed};
-pub use presence::{AnswerGap, Presence, Spanning};
+pub use presence::{Presence, Spanning};
 pub use sample::{
     ActivitySample, BlockingRoot, BlockingSample, BreakdownSample, CountersSample, EpisodeEnd, EpisodeSample, Event,
     HealthSample, HoldGroup, LoadSample, OtherSessions, PgBouncerPool, PgBouncerSample, PgBouncerStats, PoolSample,

@@ -8,6 +8,9 @@ pub const AGES_S: [f64; 3] = [0.02, 0.1, 0.5];
 /// Upper bounds of the time since requests have ended, in seconds. Those that ended before are forgotten.
 pub const ENDED_S: [f64; 2] = [0.1, 1.0];
 
+/// A pause between two statements takes less, in seconds.
+pub const PAUSE_S: f64 = 0.02;
+
 /// Classes of requests in flight.
 pub const IN_FLIGHT: usize = AGES_S.len() + 1;
 
@@ -59,16 +62,6 @@ pub struct Spanning {
     /// Mean number that would have ended with as long a transaction at other times, shortly before; `None` where there was no
     /// load before.
     pub expected: Option<f64>,
-}
-
-/// The longest time without an answer, of any route, while a transaction went on: nearly all of it where the service stood still.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AnswerGap {
-    pub longest_s: f64,
-    /// The same in as long a time shortly before, at the mean.
-    pub usual_s: f64,
-    /// Length of that time.
-    pub of_s: f64,
 }
 
 /// Share of the moments between `early` and `late` that lie from `from` to before `to`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AnswerGap, Presence, Spanning, WaitHistogram};
+use super::{Presence, Spanning, WaitHistogram};
 use crate::scenario::VariantName;
 
 /// A sample, and when it was taken.
@@ -158,10 +158,6 @@ pub struct TransactionSample {
     /// without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spanning: Option<BTreeMap<String, Spanning>>,
-    /// From its beginning to the last poll that saw it. `None` of records without it, of long ones, and where nothing is known to
-    /// compare with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer_gap: Option<AnswerGap>,
     /// The process whose session it is, where it runs on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<SessionProcess>,

@@ -12,7 +12,7 @@ use super::progress::Live;
 use super::target_sessions::SessionProcesses;
 use crate::monitor::Sink;
 use crate::record::store::{SampleWriter, StoreError};
-use crate::record::{AnswerGap, Presence, Sample, SessionProcess, Spanning, Stamped};
+use crate::record::{Presence, Sample, SessionProcess, Spanning, Stamped};
 use crate::scenario::VariantName;
 use crate::swarm::fleet::Fleet;
 
@@ -137,10 +137,6 @@ impl Sink for VariantSink {
 
     fn spanning(&self, began: Instant, ended: (Instant, Instant)) -> Option<BTreeMap<String, Spanning>> {
         Some(self.fleet.spanning(began, ended))
-    }
-
-    fn answer_gap(&self, from: Instant, to: Instant) -> Option<AnswerGap> {
-        self.fleet.answer_gap(from, to)
     }
 
     fn process_of(&self, client_port: u16) -> Option<SessionProcess> {

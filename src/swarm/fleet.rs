@@ -9,16 +9,12 @@ use reqwest::Url;
 
 use super::SwarmError;
 use super::request_log::{RequestLog, TransactionTimes};
-use crate::record::{AnswerGap, Presence, Spanning};
+use crate::record::{Presence, Spanning};
 use crate::scenario::Balance;
 
 /// Number of earlier times, and their distance, at which requests are looked up to estimate what chance would give.
 const SHIFTS: u32 = 12;
 const SHIFT: Duration = Duration::from_millis(400);
-
-/// Times that a gap between answers is compared with, and the longest that is: together less than requests are remembered.
-const GAP_SHIFTS: u32 = 6;
-const GAP_OF: Duration = Duration::from_secs(1);
 
 /// All replicas, and the requests in flight.
 #[derive(Debug)]
@@ -106,22 +102,6 @@ impl Fleet {
         all.filter(|(_, it)| any(it)).map(|(label, it)| (label.clone(), it)).collect()
     }
 
-    /// The longest time without an answer between two times of the last seconds; `None` of a long time, and where there was no load
-    /// before.
-    pub fn answer_gap(&self, from: Instant, to: Instant) -> Option<AnswerGap> {
-        let first = self.logs.iter().filter_map(RequestLog::first).min()?;
-        let lasted = to.saturating_duration_since(from);
-        let apart = lasted.max(SHIFT);
-        let earlier = (1..=GAP_SHIFTS).filter_map(|shift| from.checked_sub(shift * apart));
-        let others: Vec<Instant> = earlier.filter(|from| first < *from).collect();
-        let longest = |from: Instant| longest_gap(&self.logs, from, from + lasted).as_secs_f64();
-        (!others.is_empty() && lasted <= GAP_OF).then(|| AnswerGap {
-            longest_s: longest(from),
-            usual_s: others.iter().map(|from| longest(*from)).sum::<f64>() / others.len() as f64,
-            of_s: lasted.as_secs_f64(),
-        })
-    }
-
     /// Counts a request to the replica of this place, for the route of that one, as in flight until what is returned is
     /// dropped.
     pub(super) fn board(&self, replica: usize, route: usize) -> Boarded<'_> {
@@ -145,14 +125,6 @@ impl Fleet {
         };
         chosen.unwrap_or(home)
     }
-}
-
-/// The longest time between two times in which no request ended.
-fn longest_gap(logs: &[RequestLog], from: Instant, to: Instant) -> Duration {
-    let mut ends: Vec<Instant> = logs.iter().flat_map(|log| log.ends_between(from, to)).collect();
-    ends.sort_unstable();
-    let after = ends.iter().copied().chain([to]);
-    std::iter::once(from).chain(ends.iter().copied()).zip(after).map(|(a, b)| b - a).max().unwrap_or_default()
 }
 
 impl Replica {
@@ -237,26 +209,5 @@ mod tests {
         assert_eq!(fleet.in_flight(), BTreeMap::from([("GET /b".to_owned(), 1)]));
         drop(boarded);
         assert_eq!(fleet.in_flight(), BTreeMap::new());
-    }
-
-    #[test]
-    fn the_longest_time_without_an_answer_is_beside_what_is_usual() {
-        const MS: Duration = Duration::from_millis(1);
-        let (fleet, start) = (fleet(), Instant::now() + 60_000 * MS);
-        // An answer each 10 ms, of either route in turn, but for 0.2 s from 6.0 s on.
-        for tick in (0..700_u32).filter(|tick| !(600..620).contains(tick)) {
-            let log = &fleet.logs[tick as usize % 2];
-            let place = log.begin(start + tick * 10 * MS);
-            log.end(place, start + (tick * 10 + 5) * MS);
-        }
-        let gap = |from: u32, to: u32| fleet.answer_gap(start + from * MS, start + to * MS);
-        let stood_still = gap(6_000, 6_205).unwrap();
-        assert!(
-            (stood_still.longest_s - 0.2).abs() < 1e-6 && (stood_still.usual_s - 0.01).abs() < 0.002,
-            "{stood_still:?}"
-        );
-        assert!((stood_still.of_s - 0.205).abs() < 1e-6, "{stood_still:?}");
-        assert!((gap(6_500, 6_700).unwrap().longest_s - 0.01).abs() < 1e-6);
-        assert_eq!((gap(100, 200), gap(4_000, 6_000)), (None, None), "no load before, and a long time");
     }
 }

@@ -94,13 +94,6 @@ impl RequestLog {
         number(began.filter(|began| **began <= times.began).count())
     }
 
-    /// When requests ended, between two times.
-    pub(super) fn ends_between(&self, from: Instant, to: Instant) -> Vec<Instant> {
-        let requests = self.lock();
-        let first = requests.ended.partition_point(|(_, end)| *end < from);
-        requests.ended.range(first..).map(|(_, end)| *end).take_while(|end| *end < to).collect()
-    }
-
     /// Requests around a moment, which is known to within `error`.
     pub(super) fn present_at(&self, at: Instant, error: Duration) -> Presence {
         // Seconds after an instant that lies before all that is asked for.

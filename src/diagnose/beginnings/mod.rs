@@ -14,13 +14,11 @@
 //! to end with its response, a pool with room, or a loop that turns.
 
 mod design;
-mod lasting;
 mod marks;
 
 use super::interval::HoldInterval;
-use crate::record::{AnswerGap, Presence, Spanning};
+use crate::record::{Presence, Spanning};
 use design::{Column, Design, Fit, Group};
-pub(super) use lasting::Lasting;
 use marks::{Assignment, assigned};
 
 /// Twice the log-likelihood that a group of columns has to add. With five λ ≥ 0 chance adds as much in 4 of a million cases: a mixture of
@@ -58,13 +56,10 @@ pub(super) struct Beginning {
     pub(super) statement: usize,
     /// Place of its process among all; `None` where that is not known.
     pub(super) process: Option<usize>,
-    /// Seconds from its beginning to its end.
-    pub(super) lasted_s: f64,
     /// Session seconds that it was idle, of them older than a pause between two statements, and transactions that it stands for.
     pub(super) idle_s: f64,
     pub(super) aged_s: f64,
     pub(super) weight: f64,
-    pub(super) answer_gap: Option<AnswerGap>,
 }
 
 /// Requests at a moment that was not chosen for a beginning.
@@ -100,14 +95,24 @@ pub(super) struct Begun {
     pub(super) or_else: Vec<usize>,
     /// Its idle seconds by last statement, most first.
     pub(super) statements: Vec<(usize, f64)>,
-    pub(super) lasting: Lasting,
+    /// Its idle seconds in transactions older than a pause between two statements.
+    pub(super) aged_s: f64,
 }
 
 impl Begun {
+    fn idle_s(&self) -> f64 {
+        self.statements.iter().map(|(_, seconds)| seconds).sum()
+    }
+
     /// Seconds that one of its transactions is idle, at the mean.
     pub(super) fn idle_each_s(&self) -> f64 {
-        let idle_s: f64 = self.statements.iter().map(|(_, seconds)| seconds).sum();
-        if self.transactions > 0.0 { idle_s / self.transactions } else { 0.0 }
+        if self.transactions > 0.0 { self.idle_s() / self.transactions } else { 0.0 }
+    }
+
+    /// Share of its idle time in transactions older than a pause between two statements, 0–1.
+    pub(super) fn share_aged(&self) -> f64 {
+        let idle_s = self.idle_s();
+        if idle_s > 0.0 { (self.aged_s / idle_s).min(1.0) } else { 1.0 }
     }
 }
 
@@ -167,7 +172,7 @@ pub(super) fn attribute(beginnings: &[Beginning], moments: &[Moment], routes: us
             alibi: alibi(&design, &thinned, *group, parts),
             or_else: or_else(&design, &groups, *group, &fit),
             statements: by_place(&thinned, |it| Some(it.statement), |case| parts[case]),
-            lasting: Lasting::of(&thinned, parts),
+            aged_s: thinned.iter().zip(parts).map(|(it, part)| part * it.weight * it.aged_s).sum(),
         })
         .collect();
     let mut begun = by_route(begun);
@@ -221,7 +226,7 @@ fn by_route(mut begun: Vec<Begun>) -> Vec<Begun> {
         main.transactions += it.transactions;
         main.statements.extend(it.statements);
         main.or_else.extend(it.or_else);
-        main.lasting += it.lasting;
+        main.aged_s += it.aged_s;
     }
     routes
 }

@@ -193,11 +193,9 @@ pub(super) fn simulate(routes: &[Asked], load: &Load, seed: u64) -> World {
                 spanning,
                 statement: 0,
                 process: None,
-                lasted_s: *idle_s,
                 idle_s: *idle_s,
                 aged_s: *idle_s,
                 weight: 1.0,
-                answer_gap: None,
             });
         }
     }

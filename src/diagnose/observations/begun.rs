@@ -13,8 +13,6 @@ use crate::record::{Presence, Sample, SessionProcess, TransactionSample};
 pub(in crate::diagnose) struct BegunHolds {
     /// Routes that begin transactions that are held, most session seconds first.
     pub(in crate::diagnose) holders: Vec<RouteHold>,
-    /// Routes whose transactions last because the service stands still.
-    pub(in crate::diagnose) held_up: Vec<String>,
     pub(in crate::diagnose) found: ByBeginnings,
     /// Last statements, by their places in `found`.
     pub(in crate::diagnose) statements: Vec<String>,
@@ -69,11 +67,7 @@ impl Observations<'_> {
             let (from_s, to_s) = self.steady_s();
             holders.retain(|hold| matters(hold) || matters_beside_others(hold, to_s - from_s));
         }
-        let is_held_up = |hold: &mut RouteHold| {
-            hold.begun.as_ref().is_some_and(|it| it.lasting.is_held_up(self.finished(&hold.route) as f64))
-        };
-        let held_up = holders.extract_if(.., is_held_up).map(|hold| hold.route).collect();
-        Some(BegunHolds { holders, held_up, found, statements, processes })
+        Some(BegunHolds { holders, found, statements, processes })
     }
 
     /// Routes of which one or more may begin the transactions, where nobody can tell which.
@@ -159,11 +153,9 @@ impl Observations<'_> {
             spanning,
             statement,
             process,
-            lasted_s: it.ended_s - it.began_s,
             idle_s: it.idle_s,
             aged_s: it.aged_s.unwrap_or(it.idle_s),
             weight: it.weight,
-            answer_gap: it.answer_gap,
         }
     }
 
