@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::prefix::Peeled;
+use super::severity;
 
 /// Bytes of an event that are kept at its beginning, and as many at its end.
 const KEPT: usize = 1 << 16;
@@ -20,6 +21,16 @@ pub(super) struct Event {
     pub(super) head: String,
     /// True if a trace is under its message.
     pub(super) has_trace: bool,
+    /// Of one in JSON: whether it says itself that it is ordinary.
+    pub(super) is_ordinary: Option<bool>,
+}
+
+impl Event {
+    /// True if it reports no failure, by its own word.
+    pub(super) fn is_ordinary(&self) -> bool {
+        let has_error = || self.text.lines().skip(1).any(|line| EXCEPTION.is_match(line));
+        !self.has_trace && self.is_ordinary.unwrap_or_else(|| severity::is_ordinary(&self.text) && !has_error())
+    }
 }
 
 /// Puts the lines of one stream together.
@@ -64,7 +75,8 @@ impl Assembler {
             self.flush(&mut whole);
             let has_trace = line.text.contains(TRACEBACK)
                 || ["\n\tat ", "\n   at ", "\n    at "].iter().any(|it| line.text.contains(it));
-            return whole(Event { text: bounded(&line.text), head: head.to_owned(), has_trace });
+            let is_ordinary = Some(line.is_ordinary);
+            return whole(Event { text: bounded(&line.text), head: head.to_owned(), has_trace, is_ordinary });
         }
         if line.goes_on {
             push(&mut self.part, &line.text);

@@ -26,14 +26,20 @@ struct FailureReport {
     words: String,
     /// Its time and thread, as far as its line has them.
     who: Who,
+    kind: TextKind,
     /// True if a trace is under it: then the same words again are another failure.
     has_trace: bool,
+    /// True if its library logs it before it throws it.
+    is_announced: bool,
+    /// True if it has ended its thread: whoever had caught it would have logged it.
+    is_uncaught: bool,
 }
 
 /// `10:15:01.123`, and what stands in brackets after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Who {
-    at: Option<String>,
+    /// Milliseconds of the day.
+    at_ms: Option<u32>,
     thread: Option<String>,
 }
 
@@ -42,18 +48,23 @@ static TIME: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d").expect("this is, too")
 });
 
-static AT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d\d:\d\d:\d\d[.,]\d{3}").expect("it is written here"));
+static AT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(\d\d):(\d\d):(\d\d)[.,](\d{3})").expect("it is written here"));
 
 /// A thread's name, as logback, log4j and `JBoss` have it between brackets or parentheses: none with spaces.
 static THREAD: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"[\[(]([^\s\[\]()]*(?:exec|thread|worker|task|pool)[^\s\[\]()]*)[\])]").expect("so is this")
+    Regex::new(r"[\[(] *([^\s\[\]()]*(?:exec|thread|worker|task|pool|main)[^\s\[\]()]*)[\])]").expect("so is this")
 });
 
 /// The address of a connection.
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:at |@)(?:0x)?[0-9a-f]{6,16}\b").expect("and this"));
 
-/// `HikariCP` takes a suspicion back.
-const RETURNED: &str = "was returned to the pool (unleaked)";
+/// Pools that take a suspicion back, and how.
+const RETURNED: [(&str, &str); 2] =
+    [("was returned to the pool (unleaked)", "HikariCP"), ("that has been marked suspect was returned", "Tomcat JDBC")];
+
+/// Two checkouts of one thread cannot give up so soon one after the other, in milliseconds.
+const SOON_MS: u32 = 100;
 
 impl Failures {
     pub(super) fn after(report: LogReport) -> Self {
@@ -61,10 +72,18 @@ impl Failures {
     }
 
     pub(super) fn take(&mut self, event: &Event) {
-        if event.text.contains(RETURNED) {
-            return self.report.counts.take_back(TextKind::LeakSuspected, TextKind::HeldLong, "HikariCP");
+        if let Some((_, library)) = RETURNED.iter().find(|(text, _)| event.text.contains(text)) {
+            if let Some(address) = ADDRESS.find(&event.text) {
+                // Of the same connection, the next suspicion is another one.
+                self.reported.retain(|it| !it.words.ends_with(address.as_str()));
+            }
+            return self.report.counts.take_back(TextKind::LeakSuspected, TextKind::HeldLong, library);
         }
         let Some((recognised, words)) = recognised_words(&event.text) else { return };
+        // Quarkus reports a leak as information.
+        if event.is_ordinary() && recognised.kind != TextKind::LeakSuspected {
+            return;
+        }
         if let Some(at) = TIME.find(&event.head) {
             let (at, key) = (at.as_str().to_owned(), (recognised.kind, recognised.library));
             let first = at.clone();
@@ -73,10 +92,15 @@ impl Failures {
         if recognised.kind.is_pgbouncer() {
             return self.report.counts.add_recognised(recognised, &event.text, 1);
         }
+        let who = who(&event.text);
+        let is_bare = !event.has_trace && who.at_ms.is_none();
         let report = FailureReport {
             words: identity(&recognised, &event.text, &words),
-            who: who(&event.text),
+            who,
+            kind: recognised.kind,
             has_trace: event.has_trace,
+            is_announced: event.text.starts_with("prisma:error") || (recognised.library == "Prisma" && is_bare),
+            is_uncaught: event.text.starts_with("Exception in thread "),
         };
         if self.is_repeated(&report) {
             return;
@@ -93,13 +117,20 @@ impl Failures {
     fn is_repeated(&mut self, now: &FailureReport) -> bool {
         let is_address = ADDRESS.is_match(&now.words);
         let same = |it: &FailureReport| {
-            let is_trace_of = !it.has_trace && now.has_trace && it.who == now.who && it.who.at.is_some();
-            it.words == now.words && (is_address || is_trace_of)
+            let is_trace_of = !it.has_trace && now.has_trace && it.who == now.who && it.who.at_ms.is_some();
+            let is_thrown = (it.is_announced && now.has_trace) || now.is_uncaught;
+            it.words == now.words && (is_address || is_trace_of || is_thrown || is_of_one_wait(it, now))
         };
         let Some(place) = self.reported.iter().rposition(same) else { return false };
         self.reported.remove(place);
         true
     }
+}
+
+/// True if two reports are of one checkout: by the same thread, sooner one after the other than it can wait.
+fn is_of_one_wait(before: &FailureReport, now: &FailureReport) -> bool {
+    let is_soon = before.who.at_ms.zip(now.who.at_ms).is_some_and(|(before, now)| now.wrapping_sub(before) < SOON_MS);
+    now.kind == TextKind::PoolTimeout && now.who.thread.is_some() && now.who.thread == before.who.thread && is_soon
 }
 
 /// The words, with the address of the connection that they are about.
@@ -110,7 +141,9 @@ fn identity(recognised: &Recognised, text: &str, words: &str) -> String {
 
 fn who(text: &str) -> Who {
     let first = text.lines().next().unwrap_or_default();
-    let at = AT.find(first).map(|it| it.as_str().to_owned());
+    let part = |found: &regex::Captures<'_>, place: usize| found[place].parse::<u32>().unwrap_or(0);
+    let at_ms =
+        AT.captures(first).map(|it| ((part(&it, 1) * 60 + part(&it, 2)) * 60 + part(&it, 3)) * 1000 + part(&it, 4));
     let thread = THREAD.captures(first).map(|found| found[1].to_owned());
-    Who { at, thread }
+    Who { at_ms, thread }
 }

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
+use super::severity;
+
 /// What a line of JSON has in it.
 pub(super) enum Unwrapped {
     /// A line as a program has written it.
     Line { text: String, stream: String, goes_on: bool },
     /// An event: its texts, each behind the name of its field.
-    Event(String),
+    Event { texts: String, is_ordinary: bool },
 }
 
 /// Fields of an event that say which error it is, as drivers name them: their values stay quoted, as in a program's own output.
@@ -48,7 +50,7 @@ pub(super) fn unwrapped(line: &str) -> Option<Unwrapped> {
     }
     let mut texts = String::new();
     fields.iter().for_each(|(name, value)| collect(name, value, 0, &mut texts));
-    Some(Unwrapped::Event(texts))
+    Some(Unwrapped::Event { texts, is_ordinary: severity::fields_are_ordinary(&fields) })
 }
 
 fn collect(name: &str, value: &Value, depth: usize, texts: &mut String) {

@@ -9,6 +9,7 @@ mod failures;
 mod json;
 pub mod meaning;
 mod prefix;
+mod severity;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,8 @@ pub(super) struct Peeled<'a> {
     pub(super) goes_on: bool,
     /// True if it is a whole event, decoded from JSON.
     pub(super) is_event: bool,
+    /// True of an event in JSON that says itself that it is ordinary.
+    pub(super) is_ordinary: bool,
 }
 
 /// `2026-11-20T10:15:10.123456789Z`, as `kubectl logs --timestamps`, `docker compose logs -t` and CRI write it.
@@ -80,9 +82,10 @@ fn peeled_down_to(line: &str, decodes: bool) -> Peeled<'_> {
                 text = Cow::Owned(inner);
                 continue;
             }
-            Some(json::Unwrapped::Event(_)) if !decodes => break,
-            Some(json::Unwrapped::Event(inner)) => {
-                return Peeled { stream: stream.into(), text: Cow::Owned(inner), goes_on: false, is_event: true };
+            Some(json::Unwrapped::Event { .. }) if !decodes => break,
+            Some(json::Unwrapped::Event { texts, is_ordinary }) => {
+                let (stream, text) = (stream.into(), Cow::Owned(texts));
+                return Peeled { stream, text, goes_on: false, is_event: true, is_ordinary };
             }
             None => {}
         }
@@ -108,7 +111,7 @@ fn peeled_down_to(line: &str, decodes: bool) -> Peeled<'_> {
     if text.contains("#011") || text.contains("#012") {
         text = Cow::Owned(text.replace("#011", "\t").replace("#012", "\n"));
     }
-    Peeled { stream: stream.into(), text, goes_on, is_event: false }
+    Peeled { stream: stream.into(), text, goes_on, is_event: false, is_ordinary: false }
 }
 
 struct Layer {

@@ -62,6 +62,36 @@ fn each_log_tells_of_as_many_failures_as_there_were() {
     }
 }
 
+/// What each library logs when it fails and when it does not; `made` says how it was made to.
+#[test]
+fn what_pools_and_poolers_log_is_counted_with_their_limits_and_nothing_else() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/logs/pools");
+    let table = std::fs::read_to_string(folder.join("expected.tsv")).expect("a table");
+    let mut wrong = Vec::new();
+    for row in table.lines().skip(1) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [log, expected, _of, _made] = columns[..] else { panic!("{row}") };
+        let report = read(&folder.join(log), LogReport::default(), &mut |_| {}).expect("a log");
+        let one = |(kind, library, it): (TextKind, &str, &crate::texts::PatternCount)| {
+            let kind = serde_json::to_value(kind).expect("a name");
+            let mut words =
+                vec![kind.as_str().unwrap_or_default().to_owned(), library.replace(' ', "_"), it.count.to_string()];
+            words.extend(it.limits.size.map(|size| format!("size={size}")));
+            words.extend(it.limits.overflow.map(|overflow| format!("overflow={overflow}")));
+            words.extend(it.limits.timeout_s.map(|timeout_s| format!("timeout={timeout_s:.1}")));
+            words.join(" ")
+        };
+        let mut found: Vec<String> = report.counts.iter().map(one).collect();
+        let mut expected: Vec<String> = expected.split("; ").filter(|it| *it != "nothing").map(str::to_owned).collect();
+        found.sort();
+        expected.sort();
+        if found != expected {
+            wrong.push(format!("{log}: {found:?}, expected {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// As asyncpg 0.32 and Python 3.11 log a checkout that gave up; folders shortened.
 const ASYNCPG: &str = r#"2026-11-25 03:11:57,761 ERROR root GET /orders failed
 Traceback (most recent call last):
@@ -208,6 +238,49 @@ fn a_log_without_an_end_takes_no_memory() {
     assert!(reader.streams.len() <= STREAMS);
     let kept: usize = reader.streams.iter().map(|(_, it)| it.bytes()).sum();
     assert!(kept < 4 << 20, "{kept}");
+}
+
+/// Lines of services that work, in which words and numbers of errors stand.
+#[test]
+fn words_that_somebody_else_has_said_are_no_failure() {
+    for line in [
+        "INFO:     127.0.0.1:44840 - \"GET /products/P2024 HTTP/1.1\" 200 OK",
+        "127.0.0.1 - - [30/Nov/2026:12:28:50 +0000] \"GET /products/P2037 HTTP/1.1\" 200 25 \"-\" \"curl/7.88.1\"",
+        "GET /products/P2024 200 1.526 ms - 25",
+        "{\"time\":\"2026-11-30T12:28:50.381Z\",\"method\":\"GET\",\"url\":\"/products/P2024\",\"status\":200}",
+        "2026-11-30 12:29:25.052 UTC [3571] app@shop DETAIL:  parameters: $1 = 'P2037'",
+        "2026-11-30 12:29:25.052 UTC [3571] app@shop LOG:  statement: SELECT id FROM towns WHERE code = '53300';",
+        "2026-11-30 12:29:25.052 UTC [3571] app@shop LOG:  statement: SELECT setting FROM pg_settings WHERE name = 'query_wait_timeout'",
+        "2026-11-30 12:29:25.052 UTC [3571] app@shop LOG:  execute f: DO $$ BEGIN EXCEPTION WHEN SQLSTATE '55P03' THEN NULL; END $$",
+        "2026-11-30 12:29:25.052 UTC [3571] app@shop STATEMENT:  SELECT 'QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00'",
+        "(0.002) SELECT \"towns\".\"id\" FROM \"towns\" WHERE \"towns\".\"code\" = '53300'; args=('53300',); alias=default",
+        "2026-11-30 12:26:39,673 INFO sqlalchemy.engine.Engine [generated in 0.00011s] {'code': '53300'}",
+        "{\"code\": \"53300\", \"name\": \"town 3300\", \"event\": \"town read\", \"level\": \"info\"}",
+        "{\"level\":30,\"town\":{\"code\":\"57014\"},\"msg\":\"town read\"}",
+        "{\"q\": \"connection pool exhausted\", \"event\": \"search\", \"level\": \"info\"}",
+        "2026-11-24 23:37:59.517 UTC [7] DEBUG parse_ini_file: 'query_wait_timeout' = '120'",
+        "2026-11-24 23:37:59.517 UTC [7] DEBUG parse_ini_file: 'client_idle_timeout' = '0' ok:1",
+        "2026-11-30 12:27:31,355 INFO shop [MainThread] search q='ERROR: 57014' limit=30484",
+        "2026-11-30 12:27:31,355 INFO shop [MainThread] search q='idle transaction timeout' limit=30484",
+        "MeanSquaredError: 57014 after 10 epochs",
+        "INFO setting idle transaction timeout to 60s",
+        "{'postal-code': '53300'}",
+        "- name: query_wait_timeout",
+        "[INFO] P2024: pump pressure ok",
+    ] {
+        assert_eq!(read_text(line), [], "{line}");
+    }
+}
+
+#[test]
+fn an_error_that_is_logged_as_information_counts_with_its_trace() {
+    let trace = framework("a trace alone", 0);
+    assert_eq!(
+        read_text(&format!("2026-11-20 10:15:01,001 INFO shop failed\n{trace}")),
+        [(PoolTimeout, "SQLAlchemy", 1)]
+    );
+    let event = serde_json::json!({"level": "info", "event": "failed", "exception": trace}).to_string();
+    assert_eq!(read_text(&event), [(PoolTimeout, "SQLAlchemy", 1)]);
 }
 
 proptest! {

@@ -14,10 +14,11 @@ use TextKind::{
 };
 
 /// A text: what it says, who says it, parts of which it has one, and how it is written. Groups: `size`, `overflow`, `s` (seconds), `ms`.
-/// In place of `STATE(53300)` stands whatever surrounds a SQLSTATE; see [`state`].
+/// In place of `STATE(53300)` stands whatever surrounds a SQLSTATE, and in place of `REPORTED(words)` whatever comes before the words of an
+/// error; see [`state`] and [`REPORTED`].
 type Text = (TextKind, &'static str, &'static [&'static str], &'static str);
 
-const TEXTS: [Text; 59] = [
+const TEXTS: [Text; 68] = [
     (
         PoolTimeout,
         "SQLAlchemy",
@@ -68,6 +69,7 @@ const TEXTS: [Text; 59] = [
         &["Max connections exceeded"],
         r"Max connections exceeded, timed out attempting to connect",
     ),
+    (PoolExhausted, "peewee", &["Exceeded maximum connections"], r"Exceeded maximum connections\."),
     (
         PoolTimeout,
         "HikariCP",
@@ -81,6 +83,7 @@ const TEXTS: [Text; 59] = [
         &["Pool empty. Unable to fetch"],
         r"Timeout: Pool empty\. Unable to fetch a connection in (?P<s>\d+) seconds, none available\[size:(?P<size>\d+);",
     ),
+    (PoolExhausted, "Tomcat JDBC", &["NoWait: Pool empty"], r"NoWait: Pool empty\. Unable to fetch a connection"),
     // Tomcat JDBC, ConnectionPool.java: the first is closed, the second is only suspected
     (
         LeakSuspected,
@@ -92,7 +95,20 @@ const TEXTS: [Text; 59] = [
         PoolTimeout,
         "DBCP",
         &["Timeout waiting for idle object"],
-        r"Cannot get a connection, pool error:? Timeout waiting for idle object",
+        r"Cannot get a connection, pool error:? Timeout waiting for idle object(?:, borrowMaxWaitDuration=PT(?P<s>[\d.]+)S)?",
+    ),
+    (
+        PoolExhausted,
+        "DBCP",
+        &["pool error Pool exhausted", "pool error: Pool exhausted"],
+        r"Cannot get a connection, pool error:? Pool exhausted",
+    ),
+    // Commons Pool, AbandonedObjectCreatedException in DefaultPooledObject.java
+    (
+        LeakSuspected,
+        "DBCP",
+        &["Pooled object created"],
+        r"Pooled object created .{10,60} by the following code (?:has not been returned to|was never returned to|has not been returned)",
     ),
     // Agroal, ConnectionPool.java
     (
@@ -101,7 +117,10 @@ const TEXTS: [Text; 59] = [
         &["acquisition timeout!", "Acquisition timeout while waiting"],
         r"Sorry, acquisition timeout!|Acquisition timeout while waiting for new connection",
     ),
+    // Quarkus, AgroalEventLoggingListener.java
+    (LeakSuspected, "Agroal", &["Connection leak of"], r"Datasource '[^']*': Connection leak of "),
     // Druid, DruidDataSource.java
+    (LeakSuspected, "Druid", &["abandon connection, owner"], r"abandon connection, owner thread: "),
     (PoolTimeout, "Druid", &["wait millis "], r"wait millis (?P<ms>\d+), active \d+, maxActive (?P<size>\d+)"),
     // c3p0, C3P0PooledConnectionPool.java
     (
@@ -109,6 +128,13 @@ const TEXTS: [Text; 59] = [
         "c3p0",
         &["by a client to checkout a"],
         r"An attempt by a client to checkout a [Cc]onnection has timed out",
+    ),
+    // c3p0, BasicResourcePool.java
+    (
+        LeakSuspected,
+        "c3p0",
+        &["checked-out resource is overdue"],
+        r"A checked-out resource is overdue, and will be destroyed",
     ),
     (PoolTimeout, "R2DBC", &["acquisition timed out after"], r"Connection acquisition timed out after (?P<ms>\d+)ms"),
     // Vert.x, SimpleConnectionPool.java
@@ -134,6 +160,7 @@ const TEXTS: [Text; 59] = [
     ),
     // generic-pool, ResourceRequest.js
     (PoolTimeout, "generic-pool", &["ResourceRequest timed out"], r"ResourceRequest timed out"),
+    (PoolExhausted, "generic-pool", &["max waitingClients count"], r"max waitingClients count exceeded"),
     (
         PoolTimeout,
         "Prisma",
@@ -146,7 +173,7 @@ const TEXTS: [Text; 59] = [
         &["a new connection from the pool"],
         r"Timed out fetching a new connection from the pool(?:.{0,300}?Current limit: (?P<size>\d+))?",
     ),
-    (PoolTimeout, "Prisma", &["P2024"], r"\bP2024\b"),
+    (PoolTimeout, "Prisma", &["P2024"], r"(?is)prisma.{0,2000}?\bP2024\b|\bP2024\b.{0,2000}?(?:prisma|clientVersion)"),
     // Prisma, query-engine: both are P2028
     (PoolTimeout, "Prisma", &["Unable to start a transaction"], r"Unable to start a transaction in the given time"),
     (
@@ -159,7 +186,7 @@ const TEXTS: [Text; 59] = [
         TooManyConnections,
         "Prisma",
         &["P2037", "Too many database connections opened"],
-        r"\bP2037\b|Too many database connections opened",
+        r"(?is)prisma.{0,2000}?\bP2037\b|\bP2037\b.{0,2000}?(?:prisma|clientVersion)|Too many database connections opened",
     ),
     (
         PoolTimeout,
@@ -167,12 +194,18 @@ const TEXTS: [Text; 59] = [
         &["could not obtain a connection"],
         r"could not obtain a connection from the pool within (?P<s>[\d.]+) seconds",
     ),
-    (PoolTimeout, "sqlx", &["pool timed out while waiting"], r"pool timed out while waiting for an open connection"),
+    // The second as its Debug has it
+    (
+        PoolTimeout,
+        "sqlx",
+        &["pool timed out while waiting", "PoolTimedOut"],
+        r"pool timed out while waiting for an open connection|\bPoolTimedOut\b",
+    ),
     (
         PoolTimeout,
         "deadpool",
-        &["for a slot to become"],
-        r"Timeout (?:occurred )?while waiting for a slot to become available",
+        &["for a slot to become", "Timeout(Wait)"],
+        r"Timeout (?:occurred )?while waiting for a slot to become available|\bTimeout\(Wait\)",
     ),
     (PoolTimeout, "bb8", &["Timed out in bb8"], r"Timed out in bb8"),
     (PoolTimeout, "r2d2", &["timed out waiting for connection"], r"\btimed out waiting for connection"),
@@ -186,8 +219,8 @@ const TEXTS: [Text; 59] = [
     (
         HeldLong,
         "Ecto",
-        &["checked out the connection for longer"],
-        r"it queued and checked out the connection for longer than (?P<ms>\d+)ms",
+        &["checked out the connection for longer", "owned the connection for longer"],
+        r"it (?:queued and checked out|owned) the connection for longer than (?P<ms>\d+)ms",
     ),
     (
         PoolTimeout,
@@ -207,9 +240,9 @@ const TEXTS: [Text; 59] = [
         &["context deadline exceeded"],
         r"pgxpool.{0,200}context deadline exceeded|acquir\w+ .{0,60}context deadline exceeded",
     ),
-    (PgbouncerIdleTransaction, "PgBouncer", &["idle transaction timeout"], r"\bidle transaction timeout\b"),
-    // The settings have these names too: what follows tells a message from `query_wait_timeout = 120`.
-    (PgbouncerQueryWait, "PgBouncer", &["query_wait_timeout"], r#"(?m)\bquery_wait_timeout(?:\s*$|["'),.;\]]|\s+\()"#),
+    (PgbouncerIdleTransaction, "PgBouncer", &["idle transaction timeout"], r"REPORTED(idle transaction timeout)"),
+    // The settings have these names too: what stands before tells a message from `query_wait_timeout = 120`.
+    (PgbouncerQueryWait, "PgBouncer", &["query_wait_timeout"], r"REPORTED(query_wait_timeout)"),
     // PgBouncer 1.24, client.c: the last two
     (
         PgbouncerMaxClients,
@@ -229,20 +262,26 @@ const TEXTS: [Text; 59] = [
             "transaction timeout",
             "query timeout",
         ],
-        r#"(?m)\b(?:client_idle_timeout|server_login_retry|client_login_timeout)(?:\s*$|["'),.;\]]|\s+\()|(?i:pooler error): (?:query[ _]timeout|transaction timeout|client_login_timeout)|closing because: (?:query_timeout|transaction timeout|client_login_timeout)"#,
+        r"REPORTED(client_idle_timeout|server_login_retry|client_login_timeout)|(?i:pooler error|closing because|FATAL): +(?:query[ _]timeout|transaction timeout)",
     ),
     // Supavisor, client_handler/error.ex
     (
         PoolTimeout,
         "Supavisor",
-        &["ECHECKOUTTIMEOUT"],
-        r"\(ECHECKOUTTIMEOUT\)(?: unable to check out connection from the pool after (?P<ms>\d+)ms)?",
+        &["ECHECKOUTTIMEOUT", "Unable to check out process"],
+        r"\(ECHECKOUTTIMEOUT\)(?:.{0,100}? after (?P<ms>\d+)ms)?|Unable to check out process from the pool due to timeout",
     ),
     (
         PgbouncerMaxClients,
         "Supavisor",
-        &["MaxClientsInSessionMode", "EMAXCONNSESSION", "Max client connections reached"],
-        r"(?:MaxClientsInSessionMode|\(EMAXCONNSESSION\))(?:.{0,120}?pool_size: (?P<size>\d+))?|Max client connections reached",
+        &[
+            "MaxClientsInSessionMode",
+            "EMAXCONN",
+            "EMAXCLIENT",
+            "Max client connections reached",
+            "Max pools count reached",
+        ],
+        r"(?:MaxClientsInSessionMode|\((?:EMAXCONN|EMAXCLIENT)SESSION\))(?:.{0,120}?pool_size: (?P<size>\d+))?|\((?:EMAXCONN|EMAXCLIENTCONN)\)|Max client connections reached|Max pools count reached",
     ),
     // AWS, RDS Proxy's troubleshooting
     (
@@ -261,6 +300,7 @@ const TEXTS: [Text; 59] = [
         r"could not get connection from the pool - |Could not get connection from pool: ",
     ),
     // Odyssey, sources/frontend.c
+    (PgbouncerQueryWait, "Odyssey", &["server pool wait timed out"], r"server pool wait timed out, closing"),
     (
         PgbouncerMaxClients,
         "Odyssey",
@@ -306,20 +346,30 @@ const TEXTS: [Text; 59] = [
     (AdminShutdown, "PostgreSQL", &["system is shutting down"], r"the database system is shutting down"),
 ];
 
-/// A SQLSTATE where one stands: behind the word for it (`SQLSTATE 53300`, `SQLSTATE[53300]`, `sqlState: "53300"`, `code: '53300'`), behind the
-/// class of an error (`PostgresError [53300]`), in a log of the server's with `log_error_verbosity = verbose` or `%e`, and in its column
-/// of a csvlog. A bare number is a port, a pid, a size.
+/// A SQLSTATE where one stands: behind the word for it (`SQLSTATE 53300`, `SQLSTATE[53300]`, `sqlState: "53300"`), as the code of an error
+/// (`severity: 'FATAL', code: '53300'`), behind the class of an error (`PostgresError [53300]`), in a log of the server's with
+/// `log_error_verbosity = verbose` or `%e`, and in its column of a csvlog. A bare number is a port, a pid, a size, and one that is called a
+/// code may be a postal one.
 fn state(code: &str) -> String {
     let before = [
         r#"(?i:sql_?state(?:_code)?|sqlerrcode|pgcode|errcode)["']?\s*(?:[:=(\[]|=>|is)?\s*["']?"#,
-        r#"\b[cC]ode["']?\s*(?:[:=(]|=>)\s*["']"#,
+        r#"(?s)\b(?:[sS]everity|[rR]outine)["']?\s*(?:[:=(]|=>).{0,1000}?\b[cC]ode["']?\s*(?:[:=(]|=>)\s*["']"#,
+        r#"(?s)\w(?:Error|Exception)\b.{0,1000}?\b[cC]ode["']?\s*(?:[:=(]|=>)\s*["']"#,
         r"\bSqlState\(E?",
-        r"(?:Error|Exception)(?:\s*\[|\s*\(|:\s*\[?)",
-        r"(?:ERROR|FATAL|PANIC):\s+",
+        r"(?:Error|Exception)(?:\s*\[|\s*\(|:\s*\[)",
         r"(?:ERROR|FATAL|PANIC),",
     ];
-    format!(r"(?:{}){code}\b|(?:^|\s){code}:?\s+(?:ERROR|FATAL|PANIC):", before.join("|"))
+    let severities = "ERROR|FATAL|PANIC";
+    // A colon behind it: `FATAL:  53300: sorry`, `PostgresException (0x80004005): 53300: sorry`.
+    let colon = format!(r"(?:(?:{severities}):\s+|(?:Error|Exception)(?: \([^)]*\))?:\s+){code}:");
+    let severity =
+        format!(r#"(?s)\b[cC]ode["']?\s*(?:[:=(]|=>)\s*["']{code}["'].{{0,1000}}?\b(?:[sS]everity|[rR]outine)\b"#);
+    format!(r"(?:{}){code}\b|{colon}|{severity}|(?:^|\s){code}:?\s+(?:{severities}):", before.join("|"))
 }
+
+/// What comes before the words of an error: its class or severity, a field that has a message, the cause of an end.
+const REPORTED: &str =
+    r#"(?i)(?:because|error|fatal|violation|exception|failure|failed|message|msg|event|detail|reason)["')]*:?\s+["']?"#;
 
 struct Entry {
     kind: TextKind,
@@ -377,9 +427,13 @@ impl Parts {
 const PART: usize = 40;
 
 fn written(text: &str) -> String {
-    let Some((before, rest)) = text.split_once("STATE(") else { return text.to_owned() };
-    let (code, after) = rest.split_once(')').unwrap_or((rest, ""));
-    format!("{before}{}{after}", state(code))
+    let within = |text: &str, mark: &str, written: &dyn Fn(&str) -> String| {
+        let Some((before, rest)) = text.split_once(mark) else { return text.to_owned() };
+        let (inner, after) = rest.split_once(')').unwrap_or((rest, ""));
+        format!("{before}{}{after}", written(inner))
+    };
+    let reported = within(text, "REPORTED(", &|words| format!(r"(?:{REPORTED}(?:{words})\b)"));
+    within(&reported, "STATE(", &state)
 }
 
 /// The most telling text, and the words of it.

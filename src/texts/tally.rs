@@ -16,19 +16,20 @@ pub struct PatternCount {
 }
 
 /// Source of an error. `PgBouncer` logs the end of one session up to three times: what it reported to the client, that it
-/// closes the client, and that it closes the server connection.
+/// closes the client, and that it closes the server connection, or what the server said when it logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum LogSource {
     Any,
     PoolerError,
     ClosesClient,
     ClosesServer,
+    ServerLogin,
 }
 
 impl LogSource {
-    fn of(kind: TextKind, text: &str) -> Self {
-        if !kind.is_pgbouncer() {
-            return Self::Any;
+    fn of(text: &str) -> Self {
+        if text.contains("server login failed:") {
+            return Self::ServerLogin;
         }
         if text.contains("pooler error:") || text.contains("Pooler Error:") {
             return Self::PoolerError;
@@ -61,7 +62,7 @@ impl PatternCounts {
     /// The same of a text that was recognised.
     pub(crate) fn add_recognised(&mut self, recognised: Recognised, text: &str, count: u64) {
         let Recognised { kind, library, limits } = recognised;
-        let voice = self.voices.entry((kind, library, LogSource::of(kind, text))).or_default();
+        let voice = self.voices.entry((kind, library, LogSource::of(text))).or_default();
         *voice += count;
         let counts = self.counts.entry((kind, library)).or_insert(PatternCount { count: 0, limits });
         counts.count = counts.count.max(*voice);

@@ -16,7 +16,7 @@ type KnownText = (&'static str, TextKind, &'static str, (Option<u32>, Option<u32
 
 const NONE: (Option<u32>, Option<u32>, Option<f64>) = (None, None, None);
 
-const KNOWN: [KnownText; 69] = [
+const KNOWN: [KnownText; 81] = [
     // run; SQLAlchemy, pool/impl.py
     (
         "sqlalchemy.exc.TimeoutError: QueuePool limit of size 20 overflow 10 reached, connection timed out, timeout 60.00 (Background on this error at: https://sqlalche.me/e/20/3o7r)",
@@ -287,6 +287,59 @@ const KNOWN: [KnownText; 69] = [
         PgbouncerMaxClients,
         "Supavisor",
         (Some(15), None, None),
+    ),
+    (
+        "[error] (EMAXCONN) max client connections reached in transaction mode, limit: 200",
+        PgbouncerMaxClients,
+        "Supavisor",
+        NONE,
+    ),
+    (
+        "FATAL:  (EMAXCLIENTSESSION) max clients reached in session mode - max clients are limited to pool_size: 15",
+        PgbouncerMaxClients,
+        "Supavisor",
+        (Some(15), None, None),
+    ),
+    ("FATAL:  (EMAXCLIENTCONN) max client connections reached, limit: 200", PgbouncerMaxClients, "Supavisor", NONE),
+    ("FATAL:  Max pools count reached", PgbouncerMaxClients, "Supavisor", NONE),
+    ("FATAL:  Unable to check out process from the pool due to timeout", PoolTimeout, "Supavisor", NONE),
+    (
+        "(ECHECKOUTTIMEOUT) Pool checkout timeout. Request was dropped after 60000ms in transaction mode.",
+        PoolTimeout,
+        "Supavisor",
+        (None, None, Some(60.0)),
+    ),
+    // src: Quarkus' AgroalEventLoggingListener.java; Druid's removeAbandoned; db_connection's ownership; sqlx' Debug; Odyssey's log
+    (
+        "Datasource '<default>': Connection leak of io.agroal.pool.wrapper.ConnectionWrapper@4f2a1c3e",
+        LeakSuspected,
+        "Agroal",
+        NONE,
+    ),
+    (
+        "ERROR c.a.d.pool.DruidDataSource - abandon connection, owner thread: http-nio-8080-exec-1, connected at : 1796041817043, open stackTrace",
+        LeakSuspected,
+        "Druid",
+        NONE,
+    ),
+    (
+        "owner #PID<0.400.0> timed out because it owned the connection for longer than 120000ms (set via the :ownership_timeout option)",
+        HeldLong,
+        "Ecto",
+        (None, None, Some(120.0)),
+    ),
+    ("called `Result::unwrap()` on an `Err` value: PoolTimedOut", PoolTimeout, "sqlx", NONE),
+    (
+        "[main] NoWait: Pool empty. Unable to fetch a connection, none available[2 in use].",
+        PoolExhausted,
+        "Tomcat JDBC",
+        NONE,
+    ),
+    (
+        "12345 30 Nov 12:00:00.000 error [c1a2b3 none] (router) server pool wait timed out, closing",
+        PgbouncerQueryWait,
+        "Odyssey",
+        NONE,
     ),
     // doc: RDS Proxy
     (
