@@ -105,8 +105,8 @@ impl AccessReader {
         let line = line.trim_end_matches(['\n', '\r']);
         let plain = without_prefixes(line);
         let read = match self.read_plain(&plain) {
-            // A time in front may be the log's own.
-            AccessLine::Unknown if plain != line => self.read_plain(line),
+            // A time in front may be the log's own; what JSON wraps is the line.
+            AccessLine::Unknown if plain != line && !line.starts_with('{') => self.read_plain(line),
             read => read,
         };
         match read {

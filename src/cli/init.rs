@@ -205,6 +205,7 @@ fn reported(draft: &Draft, written: &Written, file: &str, saved: bool) -> String
         if off == 0 { String::new() } else { format!(", {off} of them switched off: they may change data") };
     let name = if saved { format!("{}: ", plain(file)) } else { String::new() };
     lines.push(format!("{name}{}{switched_off}", counted(draft.routes.len(), "route")));
+    lines.push(format!("from: {}", plain(&draft.origin)));
     lines.extend(draft.notes.iter().map(|note| format!("left out: {}", plain(note))));
     let word = shell_word(file);
     match written.gaps.len() {

@@ -82,7 +82,12 @@ pub fn draft(
     let draft = Draft {
         name: "my-service".to_owned(),
         title: String::new(),
-        origin: format!("{origin} ({}{})", counted_many(tally.lines, "line"), forms(&reader)),
+        origin: format!(
+            "{origin} ({} in {}{})",
+            counted_many(tally.requests, "request"),
+            counted_many(tally.lines, "line"),
+            forms(&reader)
+        ),
         target: target.cloned(),
         target_comments: Vec::new(),
         health,

@@ -12,6 +12,23 @@ const KEPT: usize = 1 << 16;
 
 /// Bytes of a line in which its time stands.
 const HEAD: usize = 200;
+const JSON_HEAD: usize = 4_000;
+
+/// A line as it stands in the file.
+#[derive(Clone, Copy)]
+pub(super) struct RawLine<'a> {
+    pub(super) text: &'a str,
+    /// From 1.
+    pub(super) number: u64,
+}
+
+impl RawLine<'_> {
+    /// The part of it in which its time stands: in JSON it may stand behind the message.
+    fn head(self) -> String {
+        let head = if self.text.starts_with('{') { JSON_HEAD } else { HEAD };
+        self.text[..floor(self.text, head)].to_owned()
+    }
+}
 
 /// Lines that belong together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +36,8 @@ pub(super) struct Event {
     pub(super) text: String,
     /// Beginning of its first line as it stands in the file, with its time.
     pub(super) head: String,
+    /// Number of its first line, from 1.
+    pub(super) line: u64,
     /// True if a trace is under its message.
     pub(super) has_trace: bool,
     /// Of one in JSON: whether it says itself that it is ordinary.
@@ -35,10 +54,13 @@ impl Event {
 
 /// Puts the lines of one stream together.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what the last line was")]
 pub(super) struct Assembler {
     event: Option<Event>,
     /// Beginning of a line that goes on.
     part: String,
+    /// The event is a row of PostgreSQL's csvlog that ends in the middle of a text.
+    in_quotes: bool,
     /// The last lines were frames; the line after them names the exception.
     in_frames: bool,
     /// The exception of the trace has been named.
@@ -69,25 +91,29 @@ static EXCEPTION: LazyLock<Regex> = LazyLock::new(|| {
 
 impl Assembler {
     /// Takes the next line; gives each event that is whole.
-    pub(super) fn take(&mut self, line: &Peeled<'_>, raw: &str, mut whole: impl FnMut(Event)) {
-        let head = &raw[..floor(raw, HEAD)];
+    pub(super) fn take(&mut self, line: &Peeled<'_>, raw: RawLine<'_>, mut whole: impl FnMut(Event)) {
         if line.is_event {
             self.flush(&mut whole);
             let has_trace = line.text.contains(TRACEBACK)
                 || ["\n\tat ", "\n   at ", "\n    at "].iter().any(|it| line.text.contains(it));
-            let is_ordinary = Some(line.is_ordinary);
-            return whole(Event { text: bounded(&line.text), head: head.to_owned(), has_trace, is_ordinary });
+            return whole(Event {
+                text: bounded(&line.text),
+                head: raw.head(),
+                line: raw.number,
+                has_trace,
+                is_ordinary: Some(line.is_ordinary),
+            });
         }
         if line.goes_on {
             push(&mut self.part, &line.text);
             return;
         }
         if self.part.is_empty() {
-            return self.line(&line.text, head, &mut whole);
+            return self.line(&line.text, raw, &mut whole);
         }
         let mut text = std::mem::take(&mut self.part);
         push(&mut text, &line.text);
-        self.line(&text, head, &mut whole);
+        self.line(&text, raw, &mut whole);
     }
 
     /// Bytes that it keeps.
@@ -100,21 +126,23 @@ impl Assembler {
     pub(super) fn end(mut self, mut whole: impl FnMut(Event)) {
         let part = std::mem::take(&mut self.part);
         if !part.is_empty() {
-            self.line(&part, "", &mut whole);
+            self.line(&part, RawLine { text: "", number: 0 }, &mut whole);
         }
         self.flush(&mut whole);
     }
 
-    fn line(&mut self, line: &str, head: &str, whole: &mut impl FnMut(Event)) {
+    fn line(&mut self, line: &str, raw: RawLine<'_>, whole: &mut impl FnMut(Event)) {
         if line.trim().is_empty() {
             self.after_empty = true;
             return;
         }
-        if !self.belongs(line) {
+        let is_row = severity::is_csv_row(line);
+        if is_row || !(self.in_quotes || self.belongs(line)) {
             self.flush(whole);
         }
+        self.in_quotes = (is_row || self.in_quotes) && (self.in_quotes != (line.matches('"').count() % 2 == 1));
         let after_empty = std::mem::take(&mut self.after_empty);
-        let event = self.event.get_or_insert_with(|| Event { head: head.to_owned(), ..Event::default() });
+        let event = self.event.get_or_insert_with(|| Event { head: raw.head(), line: raw.number, ..Event::default() });
         if !event.text.is_empty() {
             push(&mut event.text, if after_empty { "\n\n" } else { "\n" });
         }
@@ -151,7 +179,7 @@ impl Assembler {
     }
 
     fn flush(&mut self, whole: &mut impl FnMut(Event)) {
-        (self.in_frames, self.is_named, self.after_empty) = (false, false, false);
+        (self.in_frames, self.is_named, self.after_empty, self.in_quotes) = (false, false, false, false);
         if let Some(event) = self.event.take() {
             whole(event);
         }

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::LogReport;
 use super::event::Event;
+use super::time::time;
+use super::{LogPlace, LogReport};
 use crate::texts::{Recognised, TextKind, recognised_words};
 
 /// Failures that a later event may tell of again.
@@ -16,6 +17,8 @@ const REMEMBERED: usize = 50;
 #[derive(Default)]
 pub(super) struct Failures {
     pub(super) report: LogReport,
+    /// Name of the log that is read.
+    log: String,
     /// The latest reports of failures, the last at the end.
     reported: VecDeque<FailureReport>,
 }
@@ -43,11 +46,7 @@ struct Who {
     thread: Option<String>,
 }
 
-/// Date and time of a line, in the form that most logs write; in JSON, too.
-static TIME: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d").expect("this is, too")
-});
-
+/// Time of the day to the millisecond.
 static AT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(\d\d):(\d\d):(\d\d)[.,](\d{3})").expect("it is written here"));
 
@@ -67,8 +66,8 @@ const RETURNED: [(&str, &str); 2] =
 const SOON_MS: u32 = 100;
 
 impl Failures {
-    pub(super) fn after(report: LogReport) -> Self {
-        Self { report, ..Self::default() }
+    pub(super) fn of(log: String, report: LogReport) -> Self {
+        Self { report, log, ..Self::default() }
     }
 
     pub(super) fn take(&mut self, event: &Event) {
@@ -84,11 +83,7 @@ impl Failures {
         if event.is_ordinary() && recognised.kind != TextKind::LeakSuspected {
             return;
         }
-        if let Some(at) = TIME.find(&event.head) {
-            let (at, key) = (at.as_str().to_owned(), (recognised.kind, recognised.library));
-            let first = at.clone();
-            self.report.times.entry(key).or_insert_with(|| (first, String::new())).1 = at;
-        }
+        self.place(event, (recognised.kind, recognised.library));
         if recognised.kind.is_pgbouncer() {
             return self.report.counts.add_recognised(recognised, &event.text, 1);
         }
@@ -109,6 +104,19 @@ impl Failures {
         self.reported.push_back(report);
         if self.reported.len() > REMEMBERED {
             self.reported.pop_front();
+        }
+    }
+
+    /// Notes when and where a failure was met.
+    fn place(&mut self, event: &Event, of: (TextKind, &'static str)) {
+        let place = || LogPlace { log: self.log.clone(), line: event.line };
+        self.report.places.entry(of).or_insert_with(place);
+        let Some(at) = time(&event.head) else { return };
+        let (first, last) = self.report.times.entry(of).or_insert_with(|| (at.clone(), at.clone()));
+        if at.is_before(first) == Some(true) {
+            *first = at;
+        } else if last.is_before(&at) == Some(true) {
+            *last = at;
         }
     }
 

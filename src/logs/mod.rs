@@ -13,14 +13,16 @@ mod severity;
 mod source;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use std::collections::{BTreeMap, VecDeque};
 
 pub use prefix::without_prefixes;
 pub use source::{LogSourceError, open, read};
+pub use time::LogTime;
 
 use crate::texts::{PatternCounts, TextKind};
-use event::Assembler;
+use event::{Assembler, RawLine};
 use failures::Failures;
 use prefix::peeled;
 
@@ -34,36 +36,50 @@ const STREAMS: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogReport {
     pub counts: PatternCounts,
-    /// When each was met first and last, by kind and library, as the log writes it; left out where it writes no time.
-    pub times: BTreeMap<(TextKind, &'static str), (String, String)>,
+    /// When each was met first and last, by kind and library; left out where the log writes no time.
+    pub times: BTreeMap<(TextKind, &'static str), (LogTime, LogTime)>,
+    /// Where each was met first, in the order of reading.
+    pub places: BTreeMap<(TextKind, &'static str), LogPlace>,
     /// Lines that were read.
     pub lines: u64,
+}
+
+/// A line of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPlace {
+    /// Its file; `-` is standard input.
+    pub log: String,
+    /// From 1.
+    pub line: u64,
 }
 
 /// Reads the lines of a log, and counts its failures.
 #[derive(Default)]
 pub struct LogReader {
     failures: Failures,
+    /// Lines of this log.
+    lines: u64,
     /// The one that spoke last at the end.
     streams: VecDeque<(String, Assembler)>,
 }
 
 impl LogReader {
-    /// Counts on from what other logs reported.
+    /// Counts the failures of this log on from what others reported.
     #[must_use]
-    pub fn after(report: LogReport) -> Self {
-        Self { failures: Failures::after(report), ..Self::default() }
+    pub fn of(log: String, others: LogReport) -> Self {
+        Self { failures: Failures::of(log, others), ..Self::default() }
     }
 
     /// Takes the next line, with its end or without.
     pub fn line(&mut self, line: &str) {
         self.failures.report.lines += 1;
+        self.lines += 1;
         let line = line.trim_end_matches(['\n', '\r']);
         let peeled = peeled(line);
         let place = self.streams.iter().position(|(name, _)| *name == peeled.stream);
         let found = place.and_then(|place| self.streams.remove(place));
         let (name, mut assembler) = found.unwrap_or_else(|| (peeled.stream.clone().into_owned(), Assembler::default()));
-        assembler.take(&peeled, line, |event| self.failures.take(&event));
+        assembler.take(&peeled, RawLine { text: line, number: self.lines }, |event| self.failures.take(&event));
         if self.streams.len() >= STREAMS
             && let Some((_, silent)) = self.streams.pop_front()
         {

@@ -42,6 +42,14 @@ static LEVEL: LazyLock<Regex> = LazyLock::new(|| {
 static REQUEST: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#""[A-Z]{3,10} [^"\s]+ HTTP/[\d.]+" \d{3}\b"#).expect("and so here"));
 
+/// A row of PostgreSQL's csvlog, whose texts may have line breaks in them.
+static CSV_ROW: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,"]{1,40},"#).expect("and there"));
+
+pub(super) fn is_csv_row(line: &str) -> bool {
+    CSV_ROW.is_match(line)
+}
+
 /// True if an event in plain text says itself that it is ordinary.
 pub(super) fn is_ordinary(text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();

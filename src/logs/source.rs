@@ -44,7 +44,7 @@ pub fn read(path: &Path, others: LogReport, progress: &mut dyn FnMut(u64)) -> Re
     if is_binary(first) {
         return Err(LogSourceError::Binary { path: path.to_owned() });
     }
-    let mut reader = LogReader::after(others);
+    let mut reader = LogReader::of(path.display().to_string(), others);
     let mut line = Vec::new();
     while next_line(&mut lines, &mut line).map_err(failed)? {
         reader.line(&String::from_utf8_lossy(&line));

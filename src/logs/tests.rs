@@ -273,6 +273,38 @@ fn words_that_somebody_else_has_said_are_no_failure() {
 }
 
 #[test]
+fn a_row_of_a_csvlog_goes_on_to_the_end_of_its_text() {
+    let row = |severity: &str, message: &str| {
+        format!(
+            "2026-11-30 12:29:25.052 UTC,\"app\",\"shop\",7,\"10.0.0.7:41000\",6a,1,\"x\",,3/4,0,{severity},\"{message}\",,,,,,,,,\"\"\n"
+        )
+    };
+    let statement =
+        "statement: CREATE FUNCTION f() AS $$\nBEGIN\nEXCEPTION\nWHEN SQLSTATE '55P03' THEN \"\"a\"\";\nEND $$";
+    assert_eq!(read_text(&row("LOG,00000", statement)), []);
+    let failed = row("ERROR,57014", "canceling statement\ndue to statement timeout");
+    let log = [row("LOG,00000", statement), failed.clone(), row("LOG,00000", "statement: SELECT 1"), failed].concat();
+    assert_eq!(read_text(&log), [(TextKind::StatementTimeout, "PostgreSQL", 2)]);
+    let cut = "2026-11-30 12:29:25.052 UTC,\"app\",\"shop\",7,\"x\",6a,1,\"x\",,3/4,0,LOG,00000,\"statement: SELECT\n";
+    assert_eq!(read_text(&[cut, &log].concat()), [(TextKind::StatementTimeout, "PostgreSQL", 2)], "a row that was cut");
+}
+
+#[test]
+fn failures_have_their_earliest_and_latest_time_and_their_first_place() {
+    let text = "QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00";
+    let log = format!("INFO fine\n2026-11-30 12:29:25,001 ERROR a: {text}\n2026-11-30 12:27:47,001 ERROR a: {text}\n");
+    let mut reader = LogReader::of("app.log".to_owned(), LogReport::default());
+    log.lines().for_each(|line| reader.line(line));
+    let mut second = LogReader::of("other.log".to_owned(), reader.end());
+    second.line(&format!("2026-11-30 12:28:00,001 ERROR a: {text}"));
+    let report = second.end();
+    let (first, last) = &report.times[&(PoolTimeout, "SQLAlchemy")];
+    assert_eq!((first.text.as_str(), last.text.as_str()), ("2026-11-30 12:27:47", "2026-11-30 12:29:25"));
+    assert_eq!(report.places[&(PoolTimeout, "SQLAlchemy")], LogPlace { log: "app.log".to_owned(), line: 2 });
+    assert_eq!(report.lines, 4);
+}
+
+#[test]
 fn an_error_that_is_logged_as_information_counts_with_its_trace() {
     let trace = framework("a trace alone", 0);
     assert_eq!(

@@ -30,6 +30,9 @@ struct FailureJson<'a> {
     /// As the log writes it; null where it writes no time.
     first: Option<&'a str>,
     last: Option<&'a str>,
+    /// Where it was met first, in the order of reading.
+    log: Option<&'a str>,
+    line: Option<u64>,
     title: &'a str,
     fix: &'a str,
 }
@@ -37,14 +40,16 @@ struct FailureJson<'a> {
 /// Failures, most frequent first.
 fn failures(report: &LogReport) -> Vec<FailureJson<'_>> {
     let one = |(kind, library, reported): (TextKind, &'static str, &crate::texts::PatternCount)| {
-        let times = report.times.get(&(kind, library));
+        let (times, place) = (report.times.get(&(kind, library)), report.places.get(&(kind, library)));
         FailureJson {
             kind,
             library,
             count: reported.count,
             limits: reported.limits,
-            first: times.map(|(first, _)| first.as_str()),
-            last: times.map(|(_, last)| last.as_str()),
+            first: times.map(|(first, _)| first.text.as_str()),
+            last: times.map(|(_, last)| last.text.as_str()),
+            log: place.map(|it| it.log.as_str()),
+            line: place.map(|it| it.line),
             title: says(kind),
             fix: next(kind),
         }
@@ -94,6 +99,9 @@ pub fn text(report: &LogReport, width: Option<usize>) -> String {
             Some((first, last)) if first == last => wrapped(&format!("when: {first}"), "     ", "     "),
             Some((first, last)) => wrapped(&format!("when: from {first} to {last}"), "     ", "     "),
             None => {}
+        }
+        if let Some((log, line)) = it.log.zip(it.line) {
+            wrapped(&format!("where: first in line {line} of {log}"), "     ", "     ");
         }
         wrapped(&format!("what to do: {}", it.fix), "     ", "     ");
     }

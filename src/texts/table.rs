@@ -367,7 +367,8 @@ fn state(code: &str) -> String {
     format!(r"(?:{}){code}\b|{colon}|{severity}|(?:^|\s){code}:?\s+(?:{severities}):", before.join("|"))
 }
 
-/// What comes before the words of an error: its class or severity, a field that has a message, the cause of an end.
+/// What comes before the words of an error, where they are not all that there is: its class or severity, a field that has a message, the cause
+/// of an end.
 const REPORTED: &str =
     r#"(?i)(?:because|error|fatal|violation|exception|failure|failed|message|msg|event|detail|reason)["')]*:?\s+["']?"#;
 
@@ -432,7 +433,8 @@ fn written(text: &str) -> String {
         let (inner, after) = rest.split_once(')').unwrap_or((rest, ""));
         format!("{before}{}{after}", written(inner))
     };
-    let reported = within(text, "REPORTED(", &|words| format!(r"(?:{REPORTED}(?:{words})\b)"));
+    let reported =
+        within(text, "REPORTED(", &|words| format!(r"(?:{REPORTED}(?:{words})\b|\A(?:{words})\s*(?:\z|\n|\())"));
     within(&reported, "STATE(", &state)
 }
 

@@ -108,6 +108,7 @@ fn logs_alone_are_diagnosed_and_never_called_fine() {
     for expected in [
         "SQLAlchemy: a checkout gave up waiting for a connection of the pool, 4 times (size 1, overflow 0, limit 0.3 s).",
         "when: 2026-11-29T11:31:37",
+        "where: first in line ",
         "PgBouncer: the pooler ended a client",
         "what to do: Find who keeps the connections",
     ] {
