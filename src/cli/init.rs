@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::output::say;
 use crate::access::{AccessReader, LogFormat};
 use crate::init::file::{Written, counted, write};
+use crate::init::known_paths::KnownPaths;
 use crate::init::openapi::{self, OpenApiSource};
 use crate::init::{Draft, InitError, access_log, urls};
 use crate::render::text::{plain, shell_word};
@@ -20,7 +21,7 @@ use crate::scenario::service::BaseUrl;
 /// with TODO in the file; `scenario check` names each place. Routes that may change data are there, and switched off.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    group(clap::ArgGroup::new("from").required(true).args(["openapi", "access_log", "url"])),
+    group(clap::ArgGroup::new("from").required(true).multiple(true).args(["openapi", "access_log", "url"])),
     after_help = "\
 Examples:
   rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
@@ -28,7 +29,7 @@ Examples:
   rbac-bench init --openapi docs/openapi.yaml --tag orders --method GET -o shop.toml
   rbac-bench init --access-log access.log --target http://127.0.0.1:8000 -o shop.toml
   rbac-bench init --access-log app.log --log-format '$request_method $request_uri $status $request_time' -o shop.toml
-  rbac-bench init --access-log access.log.1.gz -o shop.toml
+  rbac-bench init --access-log access.log.1.gz --openapi docs/openapi.yaml -o shop.toml
   kubectl logs deploy/shop | rbac-bench init --access-log - -o shop.toml
   rbac-bench init --url http://127.0.0.1:8000/reports/7 http://127.0.0.1:8000/search?q=tea
 
@@ -38,7 +39,8 @@ Then fill in what is marked, and:
   rbac-bench run shop.toml                 docs/SERVICE.md"
 )]
 pub struct InitArgs {
-    /// An OpenAPI document (3.0 to 3.2) or one of Swagger 2.0, JSON or YAML: a file, or a URL on localhost
+    /// An OpenAPI document (3.0 to 3.2) or one of Swagger 2.0, JSON or YAML: a file, or a URL on localhost; beside an access log it says
+    /// which parts of the paths are ids
     #[arg(long, value_name = "URL|FILE")]
     pub openapi: Option<String>,
     /// An access log of any form: common, combined, uvicorn, JSON, …, also compressed (gzip, zstd); - for standard input
@@ -48,19 +50,19 @@ pub struct InitArgs {
     #[arg(long, value_name = "FORMAT", requires = "access_log")]
     pub log_format: Option<LogFormat>,
     /// URLs of the service; those that differ only in an id become one route
-    #[arg(long, value_name = "URL", num_args = 1..)]
+    #[arg(long, value_name = "URL", num_args = 1.., conflicts_with_all = ["openapi", "access_log"])]
     pub url: Vec<String>,
     /// Only operations with this tag of the OpenAPI document; may be repeated
-    #[arg(long, value_name = "TAG", requires = "openapi")]
+    #[arg(long, value_name = "TAG", requires = "openapi", conflicts_with = "access_log")]
     pub tag: Vec<String>,
     /// Only paths of the OpenAPI document that begin so; may be repeated
-    #[arg(long, value_name = "PREFIX", requires = "openapi")]
+    #[arg(long, value_name = "PREFIX", requires = "openapi", conflicts_with = "access_log")]
     pub path: Vec<String>,
     /// Only this method of the OpenAPI document; may be repeated
-    #[arg(long, value_name = "METHOD", requires = "openapi")]
+    #[arg(long, value_name = "METHOD", requires = "openapi", conflicts_with = "access_log")]
     pub method: Vec<String>,
     /// So many routes at most: of each tag in turn, GET first
-    #[arg(long, value_name = "N", requires = "openapi", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", requires = "openapi", conflicts_with = "access_log", value_parser = clap::value_parser!(u16).range(1..))]
     pub limit: Option<u16>,
     /// Base URL of the service, instead of the one in the document
     #[arg(long, value_name = "URL")]
@@ -138,13 +140,15 @@ pub(super) fn run(args: &InitArgs, quiet: bool, out: &mut dyn Write) -> Result<E
 }
 
 fn draft(args: &InitArgs) -> Result<Draft, InitCommandError> {
-    let made = if let Some(from) = &args.openapi {
-        let (text, source) = document(from, args)?;
-        openapi::draft(&text, &source)
-    } else if let Some(path) = &args.access_log {
+    let document = args.openapi.as_ref().map(|from| document(from, args)).transpose()?;
+    let made = if let Some(path) = &args.access_log {
+        let routes = document.map(|(text, source)| openapi::routes(&text, &source.origin)).transpose();
+        let known = KnownPaths::of(routes.map_err(InitCommandError::Init)?.unwrap_or_default());
         let origin = if path == Path::new("-") { "standard input".to_owned() } else { format!("`{}`", path.display()) };
         let reader = args.log_format.clone().map_or_else(AccessReader::default, AccessReader::of);
-        access_log::draft(&mut *log(path)?, &origin, args.target.as_ref(), reader).map(|(draft, _)| draft)
+        access_log::draft(&mut *log(path)?, &origin, args.target.as_ref(), reader, known).map(|(draft, _)| draft)
+    } else if let Some((text, source)) = document {
+        openapi::draft(&text, &source)
     } else {
         urls::draft(&args.url, args.target.as_ref())
     };

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::io::{BufRead, Read};
 
 use super::file::counted;
+use super::known_paths::KnownPaths;
 use super::paths::{is_static, tells_health};
 use super::traffic::{ObservedTraffic, Request};
 use super::{Draft, DraftRoute, InitError, MOST_ROUTES, short, todo};
@@ -41,7 +42,7 @@ pub struct LineCounts {
     pub odd_paths: u64,
 }
 
-/// Makes a draft of a log. `origin` is its name in messages.
+/// Makes a draft of a log. `origin` is its name in messages; a document has the `known` paths.
 ///
 /// # Errors
 /// When it cannot be read, is no such log, or has nothing that can be asked for.
@@ -50,9 +51,10 @@ pub fn draft(
     origin: &str,
     target: Option<&BaseUrl>,
     mut reader: AccessReader,
+    known: KnownPaths,
 ) -> Result<(Draft, LineCounts), InitError> {
     let mut tally = LineCounts::default();
-    let mut traffic = ObservedTraffic::default();
+    let mut traffic = ObservedTraffic::with(known);
     let mut first = String::new();
     let mut line = Vec::new();
     while next_line(log, &mut line).map_err(|source| InitError::Log { origin: origin.to_owned(), source })? {

@@ -24,7 +24,7 @@ nonsense
 "#;
 
 fn read(log: &[u8]) -> Result<(Draft, LineCounts), InitError> {
-    draft(&mut &*log, "`access.log`", None, AccessReader::default())
+    draft(&mut &*log, "`access.log`", None, AccessReader::default(), KnownPaths::default())
 }
 
 fn route<'a>(draft: &'a Draft, name: &str) -> &'a DraftRoute {
@@ -210,4 +210,26 @@ fn the_access_log_of_uvicorn_alone_makes_a_scenario() {
         assert!(route(&draft, "POST /orders").changes_data, "{name}");
         assert_eq!(draft.health.as_deref(), Some("/health"), "{name}: {:?}", draft.notes);
     }
+}
+
+#[test]
+fn a_document_beside_the_log_decides_what_is_an_id() {
+    let line = |path: &str| format!("h - - [t] \"GET {path} HTTP/1.1\" 200 1\n");
+    let log: String = ["/api/shops/corner", "/api/shops/kiosk", "/api/shops/mine", "/api/42/rates"].map(line).concat();
+    let document = r#"{"openapi": "3.1.0", "info": {"title": "a", "version": "1"}, "servers": [{"url": "/api"}], "paths": {
+        "/shops/{slug}": {"get": {}}, "/shops/mine": {"get": {}}, "/42/rates": {"get": {}}}}"#;
+    let routes = crate::init::openapi::routes(document, "`api.json`").unwrap();
+    let known = KnownPaths::of(routes);
+    let (with, _) = draft(&mut log.as_bytes(), "`access.log`", None, AccessReader::default(), known).unwrap();
+    let names = |draft: &Draft| -> Vec<String> {
+        let mut names: Vec<String> = draft.routes.iter().map(|it| it.route.clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&with), ["GET /api/42/rates", "GET /api/shops/mine", "GET /api/shops/{id}"]);
+    let (without, _) = read(log.as_bytes()).unwrap();
+    assert_eq!(
+        names(&without),
+        ["GET /api/shops/corner", "GET /api/shops/kiosk", "GET /api/shops/mine", "GET /api/{id}/rates"]
+    );
 }

@@ -7,6 +7,7 @@
 pub mod access_log;
 mod body;
 pub mod file;
+pub mod known_paths;
 #[cfg(test)]
 mod ids_tests;
 mod observed_route;

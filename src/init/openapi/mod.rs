@@ -107,6 +107,22 @@ pub fn draft(document: &str, source: &OpenApiSource) -> Result<Draft, InitError>
     Ok(Draft { name, title, origin, target, target_comments, health, identities, routes, notes })
 }
 
+/// The routes of a document, each as it is and behind the path of its server: an access log may have either.
+///
+/// # Errors
+/// When the text is no such document.
+pub fn routes(document: &str, origin: &str) -> Result<Vec<String>, InitError> {
+    let document = OpenApiDocument::read(document, origin)?;
+    let usual = list(document.root.get("servers")).iter().find_map(server_url).map(|url| path_of(&url));
+    let mut routes = Vec::new();
+    for (method, path, item, operation) in operations(&document) {
+        routes.push(format!("{method} {path}"));
+        let base = own_base(item, operation).or_else(|| usual.clone()).filter(|base| !base.is_empty());
+        routes.extend(base.map(|base| format!("{method} {base}{path}")));
+    }
+    Ok(routes)
+}
+
 /// A route, the path of its own server, and its first tag.
 struct FoundRoute {
     route: DraftRoute,
