@@ -7,9 +7,9 @@
 pub mod access_log;
 mod body;
 pub mod file;
-pub mod known_paths;
 #[cfg(test)]
 mod ids_tests;
+pub mod known_paths;
 mod observed_route;
 pub mod openapi;
 mod paths;

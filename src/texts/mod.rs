@@ -2,6 +2,7 @@
 //!
 //! Pure and linear: the `regex` crate does not backtrack, and of one text no more than [`LONGEST`] bytes are read.
 
+mod known;
 mod localised;
 mod table;
 mod tally;
