@@ -188,8 +188,8 @@ fn is_long(hold: &RouteHold) -> bool {
     hold.coefficient.value >= LEAST_RATIO && hold.held_s.is_none_or(is_long_enough)
 }
 
-/// Share of the idle time in transactions older than a pause between two statements, beside what it would be if each request held as
-/// long: many short transactions, of which a poll has met some at once, are no hold.
+/// Least share of the idle time in transactions older than a pause between two statements, relative to the share if each request held
+/// equally long. Many short transactions that one poll sees together are no hold.
 const LEAST_AGED: f64 = 0.5;
 
 /// A route that has nearly all idle time, and holds for nearly all of its response, is named from fewer seconds on: a large body is

@@ -32,9 +32,9 @@ struct FailureReport {
     kind: TextKind,
     /// True if a trace is under it: then the same words again are another failure.
     has_trace: bool,
-    /// True if its library logs it before it throws it.
+    /// True if its library logs it and then throws it.
     is_announced: bool,
-    /// True if it has ended its thread: whoever had caught it would have logged it.
+    /// True if nobody caught it: the runtime prints it as it ends the thread, after the library has logged it.
     is_uncaught: bool,
 }
 
@@ -137,7 +137,11 @@ impl Failures {
 
 /// True if two reports are of one checkout: by the same thread, sooner one after the other than it can wait.
 fn is_of_one_wait(before: &FailureReport, now: &FailureReport) -> bool {
-    let is_soon = before.who.at_ms.zip(now.who.at_ms).is_some_and(|(before, now)| now.wrapping_sub(before) < SOON_MS);
+    let is_soon = before
+        .who
+        .at_ms
+        .zip(now.who.at_ms)
+        .is_some_and(|(before, now)| now.checked_sub(before).is_some_and(|ms| ms < SOON_MS));
     now.kind == TextKind::PoolTimeout && now.who.thread.is_some() && now.who.thread == before.who.thread && is_soon
 }
 

@@ -58,29 +58,32 @@ fn iso_moment(found: &Captures<'_>) -> Option<Moment> {
 pub(super) fn time(line: &str) -> Option<LogTime> {
     let number = |found: &Captures<'_>, place: usize| found[place].parse::<u16>().ok();
     let month = |name: &str| MONTHS.iter().position(|it| *it == name).and_then(|it| u16::try_from(it + 1).ok());
-    let told = |found: &Captures<'_>, moment: Moment| Some(LogTime { moment, text: found[0].to_owned() });
+    let log_time = |found: &Captures<'_>, moment: Moment| Some(LogTime { moment, text: found[0].to_owned() });
     let iso = || {
         let it = ISO.captures(line)?;
-        told(&it, iso_moment(&it)?)
+        log_time(&it, iso_moment(&it)?)
     };
     let common = || {
         let it = COMMON.captures(line)?;
-        told(&it, [number(&it, 3)?, month(&it[2])?, number(&it, 1)?, number(&it, 4)?, number(&it, 5)?, number(&it, 6)?])
+        log_time(
+            &it,
+            [number(&it, 3)?, month(&it[2])?, number(&it, 1)?, number(&it, 4)?, number(&it, 5)?, number(&it, 6)?],
+        )
     };
     let java = || {
         let it = JAVA.captures(line)?;
         let hour = number(&it, 4)? % 12 + if &it[7] == "P" { 12 } else { 0 };
-        told(&it, [number(&it, 3)?, month(&it[1])?, number(&it, 2)?, hour, number(&it, 5)?, number(&it, 6)?])
+        log_time(&it, [number(&it, 3)?, month(&it[1])?, number(&it, 2)?, hour, number(&it, 5)?, number(&it, 6)?])
     };
     let epoch = || {
         let it = EPOCH.captures(line)?;
         let at = jiff::Timestamp::from_second(it[1].parse().ok()?).ok()?.to_string();
         let text = at.trim_end_matches('Z').to_owned();
-        ISO.captures(&text).and_then(|it| told(&it, iso_moment(&it)?))
+        ISO.captures(&text).and_then(|it| log_time(&it, iso_moment(&it)?))
     };
     let syslog = || {
         let it = SYSLOG.captures(line)?;
-        told(&it, [0, month(&it[1])?, number(&it, 2)?, number(&it, 3)?, number(&it, 4)?, number(&it, 5)?])
+        log_time(&it, [0, month(&it[1])?, number(&it, 2)?, number(&it, 3)?, number(&it, 4)?, number(&it, 5)?])
     };
     iso().or_else(common).or_else(java).or_else(epoch).or_else(syslog)
 }

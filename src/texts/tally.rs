@@ -16,7 +16,7 @@ pub struct PatternCount {
 }
 
 /// Source of an error. `PgBouncer` logs the end of one session up to three times: what it reported to the client, that it
-/// closes the client, and that it closes the server connection, or what the server said when it logged in.
+/// closes the client, and that it closes the server connection; or the server's refusal of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum LogSource {
     Any,
