@@ -62,6 +62,9 @@ static ADDRESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:at |@)(?:0x)?
 const RETURNED: [(&str, &str); 2] =
     [("was returned to the pool (unleaked)", "HikariCP"), ("that has been marked suspect was returned", "Tomcat JDBC")];
 
+/// Pools whose leaks are logged at INFO: by Quarkus, and by c3p0 itself.
+const LEAKS_AT_INFO: [&str; 2] = ["Agroal", "c3p0"];
+
 /// Two checkouts of one thread cannot give up so soon one after the other, in milliseconds.
 const SOON_MS: u32 = 100;
 
@@ -79,8 +82,7 @@ impl Failures {
             return self.report.counts.take_back(TextKind::LeakSuspected, TextKind::HeldLong, library);
         }
         let Some((recognised, words)) = recognised_words(&event.text) else { return };
-        // Quarkus reports a leak as information.
-        if event.is_ordinary() && recognised.kind != TextKind::LeakSuspected {
+        if event.is_ordinary() && !LEAKS_AT_INFO.contains(&recognised.library) {
             return;
         }
         self.place(event, (recognised.kind, recognised.library));

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use prefix::without_prefixes;
 pub use source::{LogSourceError, open, read};
-pub use time::LogTime;
+pub use time::{LogTime, time};
 
 use crate::texts::{PatternCounts, TextKind};
 use event::{Assembler, RawLine};

@@ -267,6 +267,7 @@ fn words_that_somebody_else_has_said_are_no_failure() {
         "{'postal-code': '53300'}",
         "- name: query_wait_timeout",
         "[INFO] P2024: pump pressure ok",
+        "2026-11-30 12:27:31,355 INFO shop [MainThread] search q='Connection leak detection triggered for x'",
     ] {
         assert_eq!(read_text(line), [], "{line}");
     }
@@ -302,6 +303,12 @@ fn failures_have_their_earliest_and_latest_time_and_their_first_place() {
     assert_eq!((first.text.as_str(), last.text.as_str()), ("2026-11-30 12:27:47", "2026-11-30 12:29:25"));
     assert_eq!(report.places[&(PoolTimeout, "SQLAlchemy")], LogPlace { log: "app.log".to_owned(), line: 2 });
     assert_eq!(report.lines, 4);
+}
+
+#[test]
+fn a_leak_that_its_pool_reports_as_information_counts() {
+    let line = "2026-11-30 12:00:00,000 INFO  [io.agroal.pool] (agroal-11) Datasource '<default>': Connection leak of io.agroal.pool.wrapper.ConnectionWrapper@4f2a1c3e";
+    assert_eq!(read_text(line), [(LeakSuspected, "Agroal", 1)]);
 }
 
 #[test]

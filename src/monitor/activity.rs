@@ -165,7 +165,8 @@ impl SessionRow {
         self.xact_start.is_some()
     }
 
-    /// Number of its transaction, as long as it lasts; of one that the server hides, of its state. `None` where there is neither.
+    /// Identifies its transaction among those of its process: when it began, by the server. Where the server does not show that, when its
+    /// state began; `None` where it shows neither.
     pub fn transaction_number(&self) -> Option<i64> {
         self.transaction_since().or(self.state_change).map(|since| since.0)
     }

@@ -8,7 +8,7 @@ use crate::record::scan::TurnKind;
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionObservation {
     pub pid: i32,
-    /// Number of its transaction among those of its process, the same in every poll.
+    /// Identifies its transaction among those of its process; the same in every poll.
     pub transaction: i64,
     /// When its transaction began; of an aborted one, which hides that, when it was aborted.
     pub began_s: f64,
