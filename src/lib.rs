@@ -13,6 +13,7 @@ pub mod cli;
 pub mod compare;
 pub mod database;
 pub mod diagnose;
+pub mod discover;
 pub mod gate;
 pub mod init;
 pub mod logs;

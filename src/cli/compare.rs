@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::error::CliError;
 use super::exit::Exit;
+use super::output::output_width;
 use super::subject::{Recorded, recorded};
 use crate::compare::{Comparison, Side, compare};
 use crate::render::compare::{Compared, csv, json, markdown, table};
@@ -77,7 +78,7 @@ pub(super) fn run(args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CliEr
     };
     let format = if args.json { CompareFormat::Json } else { args.format };
     let text = match format {
-        CompareFormat::Table | CompareFormat::Prometheus => table(compared),
+        CompareFormat::Table | CompareFormat::Prometheus => table(compared, output_width()),
         CompareFormat::Json => crate::render::json::text(&json(compared))?,
         CompareFormat::Markdown => markdown(compared),
         CompareFormat::Csv => csv(compared)?,

@@ -4,9 +4,10 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::by_url::scenario_or_url;
+use super::discover_args::{DiscoverArgs, database_of};
 use super::error::CliError;
 use super::exit::Exit;
-use super::load::load_scenario;
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use crate::render::text::plain;
@@ -30,11 +31,15 @@ use crate::testbed::speed::{relative_speed, users as users_at};
 #[command(after_help = "\
 Examples:
   rbac-bench doctor
-  rbac-bench doctor my-service.toml")]
+  rbac-bench doctor my-service.toml
+  rbac-bench doctor http://127.0.0.1:8000      what its URL tells, and what is missing")]
 pub struct DoctorArgs {
-    /// A built-in scenario, or the path of a file [default: the reference gateway's needs]
-    #[arg(value_name = "SCENARIO")]
+    /// A built-in scenario, the path of a file, or the URL of a service [default: the reference gateway's needs]
+    #[arg(value_name = "SCENARIO|URL")]
     pub scenario: Option<String>,
+    /// What the URL alone does not tell.
+    #[command(flatten)]
+    pub discover: DiscoverArgs,
     /// Overrides beside the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
@@ -90,8 +95,12 @@ struct Findings<'a> {
 
 pub(super) fn run(args: &DoctorArgs, environment: &[Override], out: &mut dyn Write) -> Result<Exit, CliError> {
     let name = args.scenario.as_deref().unwrap_or(DEFAULT.name);
-    let mut experiment = load_scenario(name, &args.overrides, environment)?;
-    let database_url = args.service.apply(&mut experiment)?;
+    let beside = (&args.overrides, environment);
+    let mut experiment = scenario_or_url(name, &args.discover, &args.allow_remote, beside, args.json)?;
+    let mut database_url = args.service.apply(&mut experiment)?;
+    if database_url.is_none() {
+        database_url = database_of(name)?;
+    }
     let checks = match &experiment {
         Experiment::Gateway(scenario) => of_gateway(scenario),
         Experiment::Service(scenario) => {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::discover_args::ByUrlError;
 use super::exit::Exit;
 use super::init::InitCommandError;
 use super::scenario::ScenarioCommandError;
@@ -31,6 +32,8 @@ pub(super) enum CliError {
     ScenarioCommand(#[from] ScenarioCommandError),
     #[error(transparent)]
     Init(#[from] InitCommandError),
+    #[error(transparent)]
+    ByUrl(#[from] ByUrlError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -181,6 +184,7 @@ impl CliError {
             | Self::Learn(_)
             | Self::Watch(WatchError::Exists(_)) => Exit::BadRequest,
             Self::Init(error) if error.is_bad_request() => Exit::BadRequest,
+            Self::ByUrl(error) if error.is_bad_request() => Exit::BadRequest,
             Self::Testbed(error) if error.is_bad_request() => Exit::BadRequest,
             Self::Run(error) if error.is_bad_request() => Exit::BadRequest,
             Self::ScenarioCommand(error) => match error {
@@ -191,6 +195,7 @@ impl CliError {
             },
             Self::Blind(_) => Exit::Inconclusive,
             Self::Init(_)
+            | Self::ByUrl(_)
             | Self::Run(_)
             | Self::Testbed(_)
             | Self::Watch(_)
@@ -215,6 +220,7 @@ impl CliError {
             Self::Scenario(error) | Self::ScenarioCommand(ScenarioCommandError::Scenario(error)) => error.hint(),
             Self::Run(error) | Self::Blind(error) => error.hint(),
             Self::Init(error) => error.hint(),
+            Self::ByUrl(error) => error.hint(),
             Self::Testbed(error) => error.hint(),
             Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),

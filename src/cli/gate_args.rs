@@ -7,6 +7,7 @@ use super::ci::{self, Announcement};
 use super::error::CliError;
 use super::exit::Exit;
 use super::measure_args::MeasureArgs;
+use super::output::output_width;
 use super::pairs::PairedArgs;
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
@@ -107,7 +108,7 @@ impl GateArgs {
     pub(super) fn publish(&self, view: GateView<'_>, out: &mut dyn Write) -> Result<Exit, CliError> {
         let format = if self.json { GateFormat::Json } else { self.format };
         let text = match format {
-            GateFormat::Table => table(view),
+            GateFormat::Table => table(view, output_width()),
             GateFormat::Json => text_of(&json(view))?,
             GateFormat::Markdown => markdown(view),
         };

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::discover_args::{AskedArgs, ByUrlError, found_at};
 use super::exit::Exit;
 use super::output::say;
 use crate::access::{AccessReader, LogFormat};
@@ -17,13 +18,14 @@ use crate::scenario::service::BaseUrl;
 
 /// Generate a scenario from OpenAPI, an access log or URLs
 ///
-/// Nothing is asked of the service but its document. What cannot be known (which ids exist, what a body holds) is marked
+/// Of a service that is given by its URL, ids and routes are asked for; else nothing but its document. What cannot be known (which ids exist, what a body holds) is marked
 /// with TODO in the file; `scenario check` names each place. Routes that may change data are there, and switched off.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    group(clap::ArgGroup::new("from").required(true).multiple(true).args(["openapi", "access_log", "url"])),
+    group(clap::ArgGroup::new("from").required(true).multiple(true).args(["service", "openapi", "access_log", "url"])),
     after_help = "\
 Examples:
+  rbac-bench init http://127.0.0.1:8000 -o shop.toml               asks the service for its routes and ids
   rbac-bench init --openapi http://127.0.0.1:8000/openapi.json -o shop.toml
   rbac-bench init --openapi docs/openapi.yaml --target http://127.0.0.1:8000 -o shop.toml
   rbac-bench init --openapi docs/openapi.yaml --tag orders --method GET -o shop.toml
@@ -39,6 +41,9 @@ Then fill in what is marked, and:
   rbac-bench run shop.toml                 docs/SERVICE.md"
 )]
 pub struct InitArgs {
+    /// The URL of a service that runs: its document, its ids and its login are found out by asking it (`GET` alone)
+    #[arg(value_name = "SERVICE", conflicts_with_all = ["access_log", "url", "target"])]
+    pub service: Option<BaseUrl>,
     /// An OpenAPI document (3.0 to 3.2) or one of Swagger 2.0, JSON or YAML: a file, or a URL on localhost; beside an access log it says
     /// which parts of the paths are ids
     #[arg(long, value_name = "URL|FILE")]
@@ -67,6 +72,9 @@ pub struct InitArgs {
     /// Base URL of the service, instead of the one in the document
     #[arg(long, value_name = "URL")]
     pub target: Option<BaseUrl>,
+    /// Who asks, and with which values.
+    #[command(flatten)]
+    pub asked: AskedArgs,
     /// Write this file; standard output without it
     #[arg(short, long, value_name = "FILE.toml")]
     pub output: Option<PathBuf>,
@@ -82,6 +90,8 @@ pub struct InitArgs {
 pub(super) enum InitCommandError {
     #[error(transparent)]
     Init(#[from] InitError),
+    #[error(transparent)]
+    ByUrl(#[from] Box<ByUrlError>),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("cannot read `{}`", path.display())]
@@ -108,6 +118,7 @@ impl InitCommandError {
     pub(super) fn is_bad_request(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_bad_request(),
+            Self::ByUrl(error) => error.is_bad_request(),
             Self::Init(_) | Self::Read { .. } | Self::Exists { .. } | Self::Write { .. } => true,
             Self::Start(_) | Self::Output(_) => false,
         }
@@ -116,6 +127,7 @@ impl InitCommandError {
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Fetch(error) => error.hint(),
+            Self::ByUrl(error) => error.hint(),
             _ => None,
         }
     }
@@ -140,6 +152,11 @@ pub(super) fn run(args: &InitArgs, quiet: bool, out: &mut dyn Write) -> Result<E
 }
 
 fn draft(args: &InitArgs) -> Result<Draft, InitCommandError> {
+    if let Some(url) = &args.service {
+        let found = found_at(&url.to_string(), args.openapi.as_deref(), &args.asked, &args.allow_remote);
+        return Ok(found.map_err(Box::new)?.draft);
+    }
+    args.asked.refuse().map_err(Box::new)?;
     let document = args.openapi.as_ref().map(|from| document(from, args)).transpose()?;
     let made = if let Some(path) = &args.access_log {
         let routes = document.map(|(text, source)| openapi::routes(&text, &source.origin)).transpose();

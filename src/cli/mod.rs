@@ -3,11 +3,13 @@
 //! Data goes to stdout, everything else to stderr. An error is printed once, here, with its causes and at most one
 //! hint, and becomes one of the exit codes of [`exit`].
 
+mod by_url;
 pub mod calibrate;
 mod ci;
 pub mod compare;
 pub mod completions;
 pub mod diagnose;
+pub mod discover_args;
 pub mod doctor;
 mod dry;
 mod error;

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use super::by_url::scenario_or_url;
 use super::ci::{self, Announcement};
+use super::discover_args::{DiscoverArgs, database_of};
 use super::error::CliError;
 use super::exit::Exit;
-use super::load::load_scenario;
 use super::measure_args::MeasureArgs;
 use super::output::{output_width, say};
 use super::rules::{concerning, rules_of, unseen};
@@ -39,12 +40,16 @@ Examples:
   rbac-bench run collapse                          the plain case: everything freezes
   rbac-bench run mine.toml --variant held --json
   rbac-bench run my-service.toml                   an external service: docs/SERVICE.md
+  rbac-bench run http://127.0.0.1:8000             the same, without a file
   rbac-bench run --set gateway.pool.size=50 --set gateway.usage_counter.share=0.02")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RunArgs {
-    /// A built-in scenario, or the path of a file
-    #[arg(value_name = "SCENARIO", default_value = DEFAULT.name)]
+    /// A built-in scenario, the path of a file, or the URL of a service
+    #[arg(value_name = "SCENARIO|URL", default_value = DEFAULT.name)]
     pub scenario: String,
+    /// What the URL alone does not tell.
+    #[command(flatten)]
+    pub discover: DiscoverArgs,
     /// Overrides beside the file.
     #[command(flatten)]
     pub overrides: OverrideArgs,
@@ -82,11 +87,14 @@ pub(super) fn run(
     quiet: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let mut scenario = load_scenario(&args.scenario, &args.overrides, environment)?;
-    let database_url = args.service.apply(&mut scenario)?;
+    let (allow_remote, beside) = (&args.measure.allow_remote, (&args.overrides, environment));
+    let mut scenario = scenario_or_url(&args.scenario, &args.discover, allow_remote, beside, quiet)?;
+    let mut database_url = args.service.apply(&mut scenario)?;
+    if database_url.is_none() {
+        database_url = database_of(&args.scenario)?;
+    }
     if let Some(samples) = args.dry_run {
         let given = database_url.is_some();
-        let allow_remote = &args.measure.allow_remote;
         let asked = dry::DryRunOptions { samples, allow_remote, database_given: given, plan: None, json: args.json };
         return dry::run(&scenario, &asked, out);
     }
@@ -131,7 +139,7 @@ pub(super) fn run(
 fn tell_unseen(args: &RunArgs, scenario: &str, report: &GateReport, out: &mut dyn Write) -> Result<Exit, CliError> {
     let command = format!("rbac-bench gate {}", shell_word(&args.scenario));
     let view = GateView { report, scenario, folder: None, command: &command };
-    let text = if args.json { json::text(&render_gate::json(view))? } else { render_gate::table(view) };
+    let text = if args.json { json::text(&render_gate::json(view))? } else { render_gate::table(view, output_width()) };
     ci::tell(view, None, Announcement { text: &text, annotate_out: !args.json }, out)
 }
 
@@ -183,7 +191,7 @@ fn tell_verdict(
     };
     let scenario = finished.record.scenario.name();
     let view = GateView { report, scenario, folder: Some(&finished.folder), command: &command };
-    let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(view)) };
+    let text = if args.json { String::new() } else { format!("\n{}", render_gate::table(view, output_width())) };
     ci::tell(view, None, Announcement { text: &text, annotate_out: !args.json }, out)
 }
 

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::by_url::scenario_or_url;
+use super::discover_args::{DiscoverArgs, database_of};
 use super::error::CliError;
 use super::exit::Exit;
-use super::load::load_scenario;
 use super::output::{output_width, say};
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
@@ -29,6 +30,8 @@ use crate::units::Span;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  rbac-bench scan http://127.0.0.1:8000                routes, ids and login are found out
+  rbac-bench scan http://127.0.0.1:8000 --user ada --password-env ADA_PASSWORD
   rbac-bench scan my-service.toml
   rbac-bench scan my-service.toml --rate 500           harm at 500 requests a second
   rbac-bench scan my-service.toml --requests 200 --rounds 5 --json
@@ -36,9 +39,12 @@ Examples:
 
 Exit codes: 0 success · 1 measurement failed · 2 invalid input · 3 inconclusive · 129/130/143 interrupted")]
 pub struct ScanArgs {
-    /// The scenario of a service of your own: the path of a file
-    #[arg(value_name = "SCENARIO")]
+    /// The URL of a service, or the path of its scenario
+    #[arg(value_name = "URL|SCENARIO")]
     pub scenario: String,
+    /// What the URL alone does not tell.
+    #[command(flatten)]
+    pub discover: DiscoverArgs,
     /// Concurrent users per route
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub users: u32,
@@ -125,11 +131,15 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let overrides = OverrideArgs { variant: args.variant.clone(), set: args.set.clone(), ..OverrideArgs::default() };
-    let mut scenario = load_scenario(&args.scenario, &overrides, environment)?;
+    let beside = (&overrides, environment);
+    let mut scenario = scenario_or_url(&args.scenario, &args.discover, &args.allow_remote, beside, quiet)?;
     if !matches!(scenario, Experiment::Service(_)) {
         return Err(CliError::NotScanned { name: scenario.name().to_owned() });
     }
-    let database_url = args.service.apply(&mut scenario)?;
+    let mut database_url = args.service.apply(&mut scenario)?;
+    if database_url.is_none() {
+        database_url = database_of(&args.scenario)?;
+    }
     if let Some(samples) = args.dry_run {
         let given = database_url.is_some();
         let allow_remote = &args.allow_remote;

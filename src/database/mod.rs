@@ -3,6 +3,8 @@
 //! `tokio-postgres` knows three of libpq's six TLS modes, and no files. What a URL says of TLS is taken out of it here
 //! (`url`), and done here (`tls`): so each connection of the program means by `sslmode` what psql means.
 
+mod error;
+mod spelling;
 mod tls;
 mod url;
 
@@ -13,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use tls::Tls;
 
+pub use error::UrlError;
 pub use tls::TlsMode;
-pub use url::UrlError;
 
 /// End of a connection, with its error, if it has one. The connection ends when this is dropped, at the latest: one to
 /// a server that hangs would stay for ever.

@@ -16,7 +16,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use tokio_postgres::config::SslMode as DriverMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::url::{TlsOptions, UrlError};
+use super::error::UrlError;
+use super::url::TlsOptions;
 use crate::tls::{TlsFileError, read, read_key};
 
 /// TLS mode.

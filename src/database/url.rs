@@ -2,28 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::tls::TlsFileError;
-
-/// Errors of a database URL. Nothing of it is repeated but names: it may hold a password.
-#[derive(Debug, thiserror::Error)]
-pub enum UrlError {
-    #[error("{0}")]
-    Unreadable(String),
-    #[error("its `{option}` is none of {allowed}")]
-    Value { option: &'static str, allowed: &'static str },
-    #[error("its `sslmode` asks for a check of the server's certificate: `sslrootcert` names the file to check it by")]
-    NoRoot,
-    #[error("it has one of `sslcert` and `sslkey`: both are needed")]
-    HalfIdentity,
-    #[error(transparent)]
-    File(#[from] TlsFileError),
-}
-
-impl UrlError {
-    pub(super) fn of(error: &tokio_postgres::Error) -> Self {
-        Self::Unreadable(std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string))
-    }
-}
+use super::error::UrlError;
+use super::spelling::{self, Meaning};
 
 /// TLS options of a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,26 +31,29 @@ impl TlsOptions {
 
 /// The URL without what it says of TLS, and that.
 pub(super) fn split(text: &str) -> Result<(String, TlsOptions), UrlError> {
-    let text = text.trim();
-    match text.split_once("://") {
-        Some((scheme, rest)) if scheme.starts_with("postgres") => Ok(split_url(rest)),
-        _ => split_words(text),
+    let text = text.trim().trim_matches(['"', '\'']);
+    match spelling::rest_of_url(text)? {
+        Some(rest) => split_url(&rest),
+        None => split_words(text),
     }
 }
 
-fn split_url(rest: &str) -> (String, TlsOptions) {
+/// `rest` is what follows `scheme://`.
+fn split_url(rest: &str) -> Result<(String, TlsOptions), UrlError> {
     let mut options = TlsOptions::default();
-    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let others: Vec<&str> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .filter(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            !options.take(name, &percent_decode_str(value).decode_utf8_lossy())
-        })
-        .collect();
+    let (base, query) = spelling::base_and_query(rest);
+    let mut others: Vec<String> = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match spelling::meaning(name, &percent_decode_str(value).decode_utf8_lossy())? {
+            Meaning::Tls(name, value) => _ = options.take(name, &value),
+            // The driver looks for the `@` that ends a name and a password.
+            Meaning::Kept => others.push(pair.replace('@', "%40")),
+            Meaning::OfNobody => {}
+        }
+    }
     let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
-    (format!("postgresql://{base}{query}"), options)
+    Ok((format!("postgresql://{}{query}", spelling::escaped(base)), options))
 }
 
 /// `key=value` pairs; a value may stand in single quotes, and `\` takes the next character as it is.

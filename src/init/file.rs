@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use toml_edit::{Array, InlineTable, Key, Value};
 
 use super::body::as_toml;
-use super::{BodyFormat, Draft, DraftRoute, short};
+use super::{BodyFormat, Draft, DraftLogin, DraftRoute, LoginBody, short};
 use crate::render::text::plain;
 use crate::scenario::error::Site;
 use crate::scenario::service::todo::UNKNOWN_HOST;
@@ -17,6 +17,9 @@ const WIDE: usize = 100;
 
 /// The most places that are listed at the head; `scenario check` names them all.
 const MOST_PLACES: usize = 12;
+
+/// A stream is read for so long, and left then.
+const STREAM_READ_FOR: &str = "1s";
 
 /// A place that is still to be filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +72,7 @@ fn gaps(body: &str) -> Vec<Gap> {
 
 fn write_head(draft: &Draft, file: &str, gaps: &[Gap], out: &mut String) -> fmt::Result {
     let off = draft.routes.iter().filter(|route| route.changes_data).count();
-    comment(out, &format!("A first scenario, made by `rbac-bench init` from {}.", draft.origin))?;
+    comment(out, &format!("A first scenario, made by `rbac-bench` from {}.", draft.origin))?;
     let routes = counted(draft.routes.len(), "route");
     let switched_off = match off {
         0 => String::new(),
@@ -147,16 +150,23 @@ fn write_body(draft: &Draft, out: &mut String) -> fmt::Result {
         for (key, value) in &identity.settings {
             setting(out, key, value.as_str())?;
         }
-        if let Some(path) = &identity.login {
-            writeln!(out, "login.route = {}", Value::from(format!("POST {path}")))?;
-            writeln!(
-                out,
-                "login.form = {{ grant_type = \"password\", username = \"{{user}}\", password = \"{{password}}\" }}"
-            )?;
-            writeln!(out, "login.token = \"/access_token\"")?;
+        if let Some(login) = &identity.login {
+            write_login(login, out)?;
         }
     }
     draft.routes.iter().try_for_each(|route| write_route(route, out))
+}
+
+fn write_login(login: &DraftLogin, out: &mut String) -> fmt::Result {
+    let (key, body) = match &login.body {
+        LoginBody::Form(fields) => ("form", texts(fields).map(Value::from)),
+        LoginBody::Json(value) => ("json", as_toml(value)),
+    };
+    writeln!(out, "login.route = {}", Value::from(format!("POST {}", login.path)))?;
+    if let Some(body) = body {
+        writeln!(out, "login.{key} = {body}")?;
+    }
+    writeln!(out, "login.token = {}", Value::from(login.token.as_str()))
 }
 
 fn write_target(draft: &Draft, out: &mut String) -> fmt::Result {
@@ -204,6 +214,9 @@ fn write_route(route: &DraftRoute, out: &mut String) -> fmt::Result {
     }
     if !route.expect.is_empty() {
         setting(out, "expect", route.expect.iter().map(|it| i64::from(*it)).collect::<Array>())?;
+    }
+    if route.streams {
+        setting(out, "read_for", STREAM_READ_FOR)?;
     }
     if route.changes_data {
         setting(out, "changes_data", true)?;

@@ -52,12 +52,37 @@ pub struct Draft {
 pub struct DraftIdentity {
     /// Keys and values, in order.
     pub settings: Vec<(&'static str, String)>,
-    /// The path that gives a token for name and password, as OAuth 2 has it.
-    pub login: Option<String>,
+    /// The request that gives a token for name and password.
+    pub login: Option<DraftLogin>,
     /// The variable that has to be set.
     pub variable: String,
     /// Comments on it.
     pub comments: Vec<String>,
+}
+
+/// A request that gives a token: `POST` to a path, with `{user}` and `{password}` in its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DraftLogin {
+    pub path: String,
+    pub body: LoginBody,
+    /// JSON pointer of the token in its answer.
+    pub token: String,
+}
+
+impl DraftLogin {
+    /// As OAuth 2 has it (RFC 6749, 4.3).
+    fn by_password_flow(path: String) -> Self {
+        let fields = [("grant_type", "password"), ("username", "{user}"), ("password", "{password}")];
+        let fields = fields.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Self { path, body: LoginBody::Form(fields.to_vec()), token: "/access_token".to_owned() }
+    }
+}
+
+/// Body of a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginBody {
+    Form(Vec<(String, String)>),
+    Json(serde_json::Value),
 }
 
 /// One thing that users do.
@@ -72,6 +97,8 @@ pub struct DraftRoute {
     pub query: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
     pub body: Option<BodyFormat>,
+    /// True if its answer is a stream, which is read for a while.
+    pub streams: bool,
     /// Statuses of a good answer, where they are not 200 to 299.
     pub expect: Vec<u16>,
     /// True if it is switched off until data may change.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::fitted::FittedTable;
 use super::numbers::{change, quantity};
 use super::text::{markdown as md, plain};
 use crate::compare::{Comparison, Difference, FigureRow, Mark};
@@ -99,7 +99,7 @@ fn titles(comparison: &Comparison) -> [String; 2] {
 
 /// The comparison as tables.
 #[must_use]
-pub fn table(compared: Compared<'_>) -> String {
+pub fn table(compared: Compared<'_>, width: Option<usize>) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
     let _ = writeln!(
@@ -109,13 +109,13 @@ pub fn table(compared: Compared<'_>) -> String {
         plain(&compared.candidate.0.display().to_string())
     );
     for comparison in compared.comparisons {
-        let _ = one(&mut text, comparison);
+        let _ = one(&mut text, comparison, width);
     }
     text += "\nA mark is not a test: it compares one run with one run. `rbac-bench gate SCENARIO --paired` tests.\n";
     text
 }
 
-fn one(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
+fn one(text: &mut String, comparison: &Comparison, width: Option<usize>) -> std::fmt::Result {
     let [before, after] = titles(comparison);
     if comparison.baseline == comparison.candidate {
         writeln!(text, "\n{}", comparison.baseline.name())?;
@@ -125,18 +125,14 @@ fn one(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
     for difference in &comparison.differences {
         writeln!(text, "not comparable: {}", plain(&reported(difference)))?;
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["", &before, &after, "delta", "change", ""]);
-    for row in known(comparison) {
-        table.add_row(cells(row));
-    }
-    for column in 1..=4 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_padding((2, 1)).set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.to_string().lines().try_for_each(|line| writeln!(text, "{}", line.trim_end()))
+    let table = FittedTable {
+        header: ["", &before, &after, "delta", "change", ""].map(str::to_owned).to_vec(),
+        rows: known(comparison).map(|row| cells(row).to_vec()).collect(),
+        figures: 1..5,
+        leave: &[3],
+        breaks: 0,
+    };
+    write!(text, "{}", table.text(width))
 }
 
 /// Rows of which a side has the figure: people need no others.

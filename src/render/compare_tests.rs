@@ -24,7 +24,7 @@ fn the_variants_of_a_run_are_compared_figure_by_figure() {
         candidate: (Path::new("r"), &record),
         comparisons: &comparisons,
     };
-    insta::assert_snapshot!(table(all));
+    insta::assert_snapshot!(table(all, None));
     insta::assert_snapshot!(markdown(all));
     insta::assert_snapshot!(csv(all).unwrap());
     let json = serde_json::to_value(super::json(all)).unwrap();

@@ -101,7 +101,8 @@ fn judged(record: &RunRecord, rules: &[&str]) -> GateReport {
 fn the_readmes_gate_is_that_of_the_stored_run() {
     let record = incident();
     let report = judged(&record, &["idle_in_transaction.max<60", "pool_timeouts==0"]);
-    let printed = gate::table(gate::GateView { report: &report, scenario: "issue-2318", folder: None, command: "" });
+    let printed =
+        gate::table(gate::GateView { report: &report, scenario: "issue-2318", folder: None, command: "" }, None);
     let readme = document("README.md");
     let (_, rest) = readme.split_once("```\ngate  issue-2318\n").expect("the block of a gate");
     let (shown, _) = rest.split_once("```").expect("its end");

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::fitted::FittedTable;
 use super::numbers::quantity;
 use super::text::{markdown as md, plain, shell_word};
 use crate::gate::{GateReport, RatioEstimate, RuleOutcome, Severity, Verdict};
@@ -81,35 +81,34 @@ pub fn word(rule: &RuleOutcome) -> &'static str {
     }
 }
 
-/// The verdict as a table, with a line for each reason, and the command that reproduces what is not passed.
+/// The verdict as a table, with a line for each reason, and the command that reproduces what is not passed. `width` is the terminal's.
 #[must_use]
-pub fn table(view: GateView<'_>) -> String {
+pub fn table(view: GateView<'_>, width: Option<usize>) -> String {
     let mut text = format!("gate  {}\n\n", plain(view.scenario));
-    text += &rules(view.report);
+    text += &rules(view.report, width);
     // Writing to a `String` cannot fail.
     let _ = reasons(&mut text, view).and_then(|()| conclusion(&mut text, view));
     text
 }
 
-fn rules(report: &GateReport) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["verdict", "variant", "rule", "measured", "limit"]);
-    for rule in &report.rules {
-        table.add_row([
+fn rules(report: &GateReport, width: Option<usize>) -> String {
+    let row = |rule: &RuleOutcome| {
+        vec![
             word(rule).to_owned(),
             variant(rule).to_owned(),
             plain(&rule.rule),
             quantity(rule.measured, rule.unit),
             quantity(rule.limit, rule.unit),
-        ]);
-    }
-    for column in [3, 4] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_padding((2, 1)).set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+        ]
+    };
+    let table = FittedTable {
+        header: ["verdict", "variant", "rule", "measured", "limit"].map(str::to_owned).to_vec(),
+        rows: report.rules.iter().map(row).collect(),
+        figures: 3..5,
+        leave: &[],
+        breaks: 2,
+    };
+    table.text(width)
 }
 
 fn variant(rule: &RuleOutcome) -> &str {

@@ -39,7 +39,7 @@ fn view<'a>(report: &'a GateReport, scenario: &'a str) -> GateView<'a> {
 
 #[test]
 fn a_gate_is_a_table_with_its_reasons_and_the_command_that_reproduces_it() {
-    insta::assert_snapshot!(table(view(&report("GET /tools"), "small")));
+    insta::assert_snapshot!(table(view(&report("GET /tools"), "small"), None));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_paired_rule_shows_its_statistics() {
     let ratio = Some(crate::gate::RatioEstimate { value: 9.61, low: Some(8.0), high: Some(11.2) });
     report.rules[0].paired =
         Some(Paired { p_value: Some(0.001), ratio, pairs: 10, smallest_effect: Some(1.4), would_settle: None });
-    let text = table(view(&report, "small"));
+    let text = table(view(&report, "small"), None);
     assert!(text.contains("p 0.0010, ratio 9.61 (8.00 to 11.20), 10 pairs, could have seen × 1.40"), "{text}");
     let json = serde_json::to_value(super::json(view(&report, "small"))).unwrap();
     assert_eq!(json["rules"][0]["p_value"], 0.001);
@@ -130,7 +130,7 @@ proptest! {
     #[test]
     fn a_terminal_gets_lines_and_nothing_that_it_obeys(hostile in nasty()) {
         let report = report(&hostile);
-        let text = table(view(&report, &hostile));
+        let text = table(view(&report, &hostile), None);
         prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{:?}", text);
         prop_assert!(text.lines().all(|line| !line.trim_start().starts_with("::") && !line.contains("##[")), "{}", text);
     }

@@ -51,7 +51,7 @@ proptest! {
         let comparisons = [crate::compare::compare(side(&before, VariantName::HELD), side(&after, VariantName::SCOPED))];
         let path = Path::new(&hostile);
         let compared = compare::Compared { baseline: (path, &before), candidate: (path, &after), comparisons: &comparisons };
-        let text = compare::table(compared);
+        let text = compare::table(compared, None);
         prop_assert!(!obeyed(&text), "{:?}", text);
         let text = compare::markdown(compared);
         prop_assert!(!text.contains(['<', '>', '`', '[', '@']), "{}", text);

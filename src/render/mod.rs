@@ -6,6 +6,7 @@
 pub mod calibration;
 pub mod compare;
 pub mod diagnosis;
+mod fitted;
 pub mod gate;
 pub mod github;
 pub mod html;

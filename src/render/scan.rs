@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::fitted::FittedTable;
 use super::numbers::{count, percent, quantity, seconds, whole};
 use super::table::loaded;
 use super::text::plain;
@@ -124,7 +124,7 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
     );
     prose(text, &how, width);
     text.push('\n');
-    text.push_str(&table(scan));
+    text.push_str(&table(scan, width));
     for route in scan.routes.iter().filter(|it| it.verdict != ScanVerdict::Fine) {
         named(text, route, width);
     }
@@ -137,7 +137,7 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
     }
 }
 
-fn table(scan: &ScanRecord) -> String {
+fn table(scan: &ScanRecord, width: Option<usize>) -> String {
     let header = [
         "route",
         "verdict",
@@ -149,10 +149,8 @@ fn table(scan: &ScanRecord) -> String {
         "sessions held",
         "pool full (req/s)",
     ];
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    for route in &scan.routes {
-        table.add_row([
+    let row = |route: &ScanRoute| {
+        vec![
             plain(&route.route),
             route.verdict.name().to_owned(),
             held(route),
@@ -162,14 +160,16 @@ fn table(scan: &ScanRecord) -> String {
             count(left_behind(route)),
             per_second(route.sessions_held),
             per_second(route.pool_full_at_rps),
-        ]);
-    }
-    for column in 2..header.len() {
-        if let Some(column) = table.column_mut(column) {
-            column.set_padding((2, 1)).set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+        ]
+    };
+    let table = FittedTable {
+        header: header.map(str::to_owned).to_vec(),
+        rows: scan.routes.iter().map(row).collect(),
+        figures: 2..header.len(),
+        leave: &[8, 7, 5, 4],
+        breaks: 0,
+    };
+    table.text(width)
 }
 
 /// Seconds, as milliseconds.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::fitted::widest;
 use super::numbers::{change, count, percent, seconds, seconds_of_ms, whole};
 use super::quality_issues::doubts;
 use super::text::plain;
@@ -179,19 +180,23 @@ fn outcome(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::
     writeln!(text)
 }
 
+/// The table; where it is too wide, without the reference, and then with the counts below it.
 fn figures(record: &RunRecord, width: Option<usize>) -> String {
-    let full = table(record, true);
-    match width {
-        Some(columns) if widest(&full) > columns => table(record, false),
-        _ => full,
-    }
+    let fits = |text: &String| width.is_none_or(|columns| widest(text) <= columns);
+    let whole = [true, false].map(|with_reference| table(record, with_reference, true));
+    whole.into_iter().find(fits).unwrap_or_else(|| {
+        let counts = record
+            .in_order()
+            .into_iter()
+            .map(|(scope, variant)| format!("   {:<8} {}\n", scope.name(), counts(variant)));
+        format!("{} {COUNTS}\n{}", table(record, false, false), counts.collect::<String>())
+    })
 }
 
-fn widest(text: &str) -> usize {
-    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
-}
+/// What the last row is called.
+const COUNTS: &str = "idle time, sampled / counted";
 
-fn table(record: &RunRecord, with_reference: bool) -> String {
+fn table(record: &RunRecord, with_reference: bool, with_counts: bool) -> String {
     let variants: Vec<(VariantName, &VariantRecord)> = record.in_order();
     if variants.is_empty() {
         return String::new();
@@ -216,7 +221,9 @@ fn table(record: &RunRecord, with_reference: bool) -> String {
         cells.extend(reference.map(|_| row.issue_2318.to_owned()));
         table.add_row(cells);
     }
-    table.add_row(sampled_and_counted(record, compared, reference.is_some()));
+    if with_counts {
+        table.add_row(sampled_and_counted(record, compared, reference.is_some()));
+    }
     for column in 1..=variants.len() + usize::from(compared) {
         if let Some(column) = table.column_mut(column) {
             column.set_padding((2, 1)).set_cell_alignment(CellAlignment::Right);
@@ -231,17 +238,18 @@ fn is_cpu_limited(variant: &VariantRecord) -> bool {
 }
 
 /// The samples against the server's own count, and whether that is a lower bound.
+fn counts(variant: &VariantRecord) -> String {
+    let bound = if counter_is_lower_bound(variant) { "≥ " } else { "" };
+    let sampled = seconds(variant.summary.idle_in_transaction_sampled_s);
+    let error = variant.summary.idle_in_transaction_sampled_error_s;
+    // 95 of 100 lie within.
+    let error = error.map_or_else(String::new, |error| format!(" ± {}", seconds(Some(1.96 * error))));
+    format!("{sampled}{error} / {bound}{}", seconds(variant.summary.idle_in_transaction_counted_s))
+}
+
 fn sampled_and_counted(record: &RunRecord, compared: bool, referenced: bool) -> Vec<String> {
-    let cell = |variant: &VariantRecord| {
-        let bound = if counter_is_lower_bound(variant) { "≥ " } else { "" };
-        let sampled = seconds(variant.summary.idle_in_transaction_sampled_s);
-        let error = variant.summary.idle_in_transaction_sampled_error_s;
-        // 95 of 100 lie within.
-        let error = error.map_or_else(String::new, |error| format!(" ± {}", seconds(Some(1.96 * error))));
-        format!("{sampled}{error} / {bound}{}", seconds(variant.summary.idle_in_transaction_counted_s))
-    };
-    let mut cells = vec!["idle time, sampled / counted".to_owned()];
-    cells.extend(record.in_order().into_iter().map(|(_, variant)| cell(variant)));
+    let mut cells = vec![COUNTS.to_owned()];
+    cells.extend(record.in_order().into_iter().map(|(_, variant)| counts(variant)));
     cells.extend(std::iter::repeat_n(String::new(), usize::from(compared) + usize::from(referenced)));
     cells
 }

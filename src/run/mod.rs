@@ -4,6 +4,7 @@
 //! replaced when a variant ends. Teardown does not listen to the token that ended the run; it has its own deadlines.
 
 mod access;
+mod ask;
 mod collector;
 pub mod dry;
 mod errors;
@@ -24,6 +25,7 @@ mod secrets;
 mod service;
 mod started;
 mod target;
+mod target_database;
 mod target_sessions;
 mod variant_run;
 
@@ -41,6 +43,7 @@ use crate::swarm::SwarmError;
 use crate::testbed::{DatabaseSource, TestbedConfig, TestbedError, limits, sweep_leftovers};
 use access::Access;
 pub use access::{AccessError, DatabaseUrl, check_host};
+pub use ask::{Answer, AskError, AskedBody, Asker};
 use collector::Collector;
 pub use fetch::{FetchError, LONGEST_DOCUMENT, fetch};
 use gateway::GatewayTarget;
@@ -52,6 +55,7 @@ pub use scan::ScanSettings;
 use service::ServiceTarget;
 pub use started::StartError;
 use target::{LoadTarget, RunParts, run_variant};
+pub use target_database::{TargetDatabase, databases_of};
 
 /// Options of a run, apart from the scenario.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,7 @@
 //! Processes of this machine: whose connections lead where, and how long they have waited for a core.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, Process, Stat};
@@ -42,6 +43,25 @@ pub(super) fn with_sessions(ports: &[u16], servers: &[u16]) -> HashMap<u16, Sess
         known.extend(own.into_iter().map(|port| (port, process.clone())));
     }
     known
+}
+
+/// Where the processes that serve one of `ports` have connections to, each once, with a process that has one.
+pub(super) fn connections_of(ports: &[u16]) -> Vec<(SessionProcess, SocketAddr)> {
+    let (owners, listening) = (owners(), listening(ports));
+    let serving = serving(&owners, &listening);
+    let leads_out = |it: &TcpNetEntry| it.state == TcpState::Established && !ports.contains(&it.local_address.port());
+    let remotes: HashMap<u64, SocketAddr> =
+        sockets().into_iter().filter(leads_out).map(|it| (it.inode, it.remote_address)).collect();
+    let mut found: Vec<(SessionProcess, SocketAddr)> = Vec::new();
+    for owner in owners.iter().filter(|it| serving.contains(&it.stat.pid)) {
+        let Ok(pid) = u32::try_from(owner.stat.pid) else { continue };
+        for remote in owner.sockets.iter().filter_map(|inode| remotes.get(inode)) {
+            if found.iter().all(|(_, known)| known != remote) {
+                found.push((SessionProcess { pid, name: name(owner), serves_target: true }, *remote));
+            }
+        }
+    }
+    found
 }
 
 /// The processes that serve these sockets: those that listen, and those below them. A process group is no sign: a script's

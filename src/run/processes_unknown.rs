@@ -1,6 +1,7 @@
 //! Processes of a system whose processes are not looked up.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 use crate::record::SessionProcess;
 
@@ -12,6 +13,11 @@ pub(super) fn of_clients(_ports: &[u16], _servers: &[u16]) -> BTreeMap<u16, u32>
 /// Unknown on this system.
 pub(super) fn with_sessions(_ports: &[u16], _servers: &[u16]) -> HashMap<u16, SessionProcess> {
     HashMap::new()
+}
+
+/// Unknown on this system.
+pub(super) fn connections_of(_ports: &[u16]) -> Vec<(SessionProcess, SocketAddr)> {
+    Vec::new()
 }
 
 /// Unknown on this system.

@@ -4,7 +4,7 @@
 //! is the ratio of sums, its error from the spread of the batches (Cochran, Sampling Techniques, 6.4), with what others
 //! did meanwhile subtracted and its error added.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use super::tally::BatchTally;
 use crate::record::scan::Estimate;
@@ -84,6 +84,14 @@ pub fn per_request(
     // What was never seen was seen fewer than three times, at 95 %.
     let least = 3.0 * step_s / requests;
     Some(Estimate { value: mean.max(0.0), low: (mean - half).max(0.0), high: (mean + half).max(mean.max(0.0) + least) })
+}
+
+/// By how much wider an interval is that is looked at so many times, and covers in all of them with 95 % (Bonferroni): a normal
+/// distribution's quantiles, as a ratio.
+#[must_use]
+pub fn wider_for(looks: u32) -> f64 {
+    let normal = Normal::standard();
+    normal.inverse_cdf(1.0 - 0.025 / f64::from(looks.max(1))) / normal.inverse_cdf(0.975)
 }
 
 /// The 97.5 % quantile of Student's t.

@@ -47,6 +47,8 @@ pub(super) struct Task {
     pub(super) mask: Mask,
     /// Timeout in place of the load's client timeout.
     pub(super) timeout: Option<Span>,
+    /// Of a stream, how long it is read; `None` waits for the whole answer.
+    pub(super) read_for: Option<Duration>,
     /// The pause before it, in place of the class's.
     pub(super) think: Option<[Duration; 2]>,
     /// Values that later steps need of the answer.
@@ -77,7 +79,17 @@ pub(super) enum Content {
 impl Task {
     /// A task without anything special.
     pub(super) fn plain(route: usize, method: Method, content: Content, mask: Mask) -> Self {
-        Self { route, method, content, mask, timeout: None, think: None, captures: Vec::new(), opening: None }
+        Self {
+            route,
+            method,
+            content,
+            mask,
+            timeout: None,
+            read_for: None,
+            think: None,
+            captures: Vec::new(),
+            opening: None,
+        }
     }
 
     /// A request of it to the service at `base`, by a user who knows so much.

@@ -82,6 +82,7 @@ pub(super) fn task(
         content: Content::Drawn(Arc::new(Drawn::new(route, files, known)?)),
         mask: if route.mcp.is_some() { Mask::Tool(expected) } else { Mask::Answer(expected) },
         timeout: route.timeout,
+        read_for: route.read_for.map(Span::duration),
         think: route.think_time.map(|times| times.map(Span::duration)),
         captures: captures.collect(),
         opening: route.mcp.as_ref().map(|_| place(&opening(route))),

@@ -268,10 +268,11 @@ async fn exchange(shared: &Shared, task: &Task, request: Request) -> Result<Kept
     let answer = async {
         let mut response = shared.client.execute(request).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let body = match &task.mask {
-            Mask::Stream if status.is_success() => opening_of(response).await?,
-            Mask::Tool(_) => mcp::message(response, &headers).await?,
-            Mask::Answer(_) => {
+        let read_for = task.read_for.or_else(|| matches!(task.mask, Mask::Stream).then_some(STREAM_READ));
+        let body = match (&task.mask, read_for.filter(|_| status.is_success())) {
+            (_, Some(read_for)) => opening_of(response, read_for).await?,
+            (Mask::Tool(_), None) => mcp::message(response, &headers).await?,
+            (Mask::Answer(_), None) => {
                 let most = if task.captures.is_empty() { task.mask.read_most(status) } else { READ_MOST };
                 bounded(response, most).await?
             }
@@ -293,12 +294,15 @@ async fn bounded(mut response: Response, most: usize) -> reqwest::Result<Bytes> 
 }
 
 /// Beginning of a stream.
-async fn opening_of(mut response: Response) -> reqwest::Result<Bytes> {
-    let until = tokio::time::Instant::now() + STREAM_READ;
+async fn opening_of(mut response: Response, read_for: Duration) -> reqwest::Result<Bytes> {
+    let until = tokio::time::Instant::now() + read_for;
     let mut read = BytesMut::new();
     while let Ok(chunk) = tokio::time::timeout_at(until, response.chunk()).await {
         match chunk? {
-            Some(chunk) => read.extend_from_slice(&chunk),
+            Some(chunk) => {
+                let room = READ_MOST.saturating_sub(read.len());
+                read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
             None => break,
         }
     }

@@ -107,6 +107,11 @@ pub fn draft(document: &str, source: &OpenApiSource) -> Result<Draft, InitError>
     Ok(Draft { name, title, origin, target, target_comments, health, identities, routes, notes })
 }
 
+/// True if a text is a document that can be read.
+pub fn is_document(text: &str) -> bool {
+    OpenApiDocument::read(text, "").is_ok()
+}
+
 /// The routes of a document, each as it is and behind the path of its server: an access log may have either.
 ///
 /// # Errors

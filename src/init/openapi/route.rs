@@ -25,9 +25,6 @@ pub(super) fn route(
     item: &Value,
     operation: &Value,
 ) -> Result<Found, String> {
-    if streams(document, operation) {
-        return Err("answers with a stream, which does not end".to_owned());
-    }
     // As Django REST framework writes what it cannot: a piece of a regular expression.
     if path.contains("(P{") || path.contains("(?P") || path.contains("[-") {
         return Err("has a regular expression in its path".to_owned());
@@ -44,6 +41,7 @@ pub(super) fn route(
     let template = building.path(&path);
     building.route.route = format!("{method} {template}");
     building.route.weight = 1;
+    building.route.streams = streams(document, operation);
     building.describe(operation);
     for parameter in parameters(document, item, operation) {
         building.parameter(parameter);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::document::OpenApiDocument;
 use super::tree::{list, members, text};
-use crate::init::{DraftIdentity, short, todo, variable_from};
+use crate::init::{DraftIdentity, DraftLogin, short, todo, variable_from};
 
 /// Headers that hold a secret although no scheme says so.
 pub(super) const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
@@ -94,6 +94,7 @@ fn password_path(scheme: &Value) -> Option<String> {
 fn by_password(name: &str, login: Option<String>, comment: String) -> DraftIdentity {
     let variable = variable_from(name, "PASSWORD");
     let settings = vec![("user", todo("the name of a user")), ("password_env", variable.clone())];
+    let login = login.map(DraftLogin::by_password_flow);
     DraftIdentity { settings, login, variable, comments: vec![comment] }
 }
 
@@ -126,7 +127,7 @@ mod tests {
     fn a_password_flow_of_the_service_itself_is_a_login() {
         let login = |url: &str| {
             let scheme = json!({"type": "oauth2", "flows": {"password": {"tokenUrl": url, "scopes": {}}}});
-            identity(&scheme, "login", "shop").map(|identity| (identity.login, identity.variable)).unwrap()
+            identity(&scheme, "login", "shop").map(|it| (it.login.map(|login| login.path), it.variable)).unwrap()
         };
         for url in ["token", "/token", "./token"] {
             assert_eq!(login(url), (Some("/token".to_owned()), "SHOP_PASSWORD".to_owned()));

@@ -31,6 +31,7 @@ use crate::scan::design;
 use crate::scan::observation::{Batch, ConcurrentPhase, ServiceBreak, Turn};
 use crate::scan::report::{self, ScanInput};
 use crate::scan::tally::{LEFT_ALONE_S, is_at_work, left_behind};
+use crate::scan::verdict::is_settled;
 use crate::swarm::{Clock, RequestStatus, ScanUser};
 
 /// Users of a batch begin within this time, so that they neither march in step with one another nor with the polls.
@@ -82,6 +83,8 @@ struct SchedulerState {
     done: ScanLog,
     /// Routes that are asked for no more.
     leaking: BTreeSet<usize>,
+    /// Routes that are no longer asked for alone: more requests would not change their verdicts.
+    settled: BTreeSet<usize>,
     /// True if a route has left sessions behind, and the service was not started anew since.
     is_disturbed: bool,
     /// Turns before the service was last started anew.
@@ -134,6 +137,7 @@ impl<'a> ScanScheduler<'a> {
             random: SmallRng::seed_from_u64(self.target.settings.plan.seed),
             done: ScanLog::default(),
             leaking: BTreeSet::new(),
+            settled: BTreeSet::new(),
             is_disturbed: false,
             since_start: 0,
             counters: None,
@@ -153,14 +157,18 @@ impl<'a> ScanScheduler<'a> {
         self.pause(COOLDOWN).await?;
         for round in 0..=plan.rounds {
             for route in design::order(&self.asked(state), plan.seed, round) {
-                if route.is_some_and(|route| state.leaking.contains(&route)) {
+                let is_over = |route: &usize| state.leaking.contains(route) || state.settled.contains(route);
+                if route.as_ref().is_some_and(is_over) {
                     continue;
                 }
                 self.show_turn(state, round, route);
                 self.one(state, round, route).await?;
+                if round > 0 {
+                    self.announce(state, false);
+                }
             }
             if (1..plan.rounds).contains(&round) {
-                self.announce(state);
+                self.announce(state, true);
             }
         }
         state.done.counted_s = state.counters.zip(before).and_then(|(now, it)| now.since(&it).idle_in_transaction_s);
@@ -231,8 +239,9 @@ impl<'a> ScanScheduler<'a> {
         self.progress.set(phase, format!("{number}/{} {name}", turns.max(number)));
     }
 
-    /// Tells who would be named by what was seen so far, and was not reported yet.
-    fn announce(&self, state: &mut SchedulerState) {
+    /// Tells who would be named by what was seen so far, and was not reported yet; at the end of a round also that nobody would be. Routes
+    /// whose verdict stands are settled.
+    fn announce(&self, state: &mut SchedulerState, is_end_of_round: bool) {
         let polls = self.polls.so_far();
         // Where no session was seen at all, the routes may use another database than the one that is watched.
         let observed = polls.iter().any(|poll| !poll.sessions.is_empty());
@@ -247,8 +256,13 @@ impl<'a> ScanScheduler<'a> {
             traffic: None,
             pool_capacity: None,
         });
+        let looks = self.target.settings.plan.rounds;
+        for route in record.routes.iter().filter(|route| is_settled(route, looks)) {
+            state.settled.extend(self.target.routes.iter().position(|(name, _)| *name == route.route));
+        }
         let guilty = |route: &ScanRoute| matches!(route.verdict, ScanVerdict::Holds | ScanVerdict::Leaks);
-        let is_all_fine = observed && record.routes.iter().all(|route| route.verdict == ScanVerdict::Fine);
+        let is_fine = |route: &ScanRoute| route.verdict == ScanVerdict::Fine;
+        let is_all_fine = is_end_of_round && observed && record.routes.iter().all(is_fine);
         let named = record.routes.into_iter().filter(guilty);
         let new: Vec<ScanRoute> =
             named.filter(|route| state.announced.insert((route.route.clone(), route.verdict.name()))).collect();

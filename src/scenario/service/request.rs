@@ -52,6 +52,9 @@ pub struct ServiceRoute {
     /// After this long a user gives it up, in place of the load's `client_timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// Its answer is a stream: it is read for so long, and left then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_for: Option<Span>,
     /// The pause before it, in place of the load's; of an open workload, between two steps of a journey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_time: Option<[Span; 2]>,
@@ -99,6 +102,9 @@ pub(super) fn check_route(place: &str, route: &ServiceRoute, found: &mut Problem
     }
     if let Some(timeout) = route.timeout {
         found.refuse_zero(&["route", place, "timeout"], timeout);
+    }
+    if let Some(read_for) = route.read_for {
+        found.refuse_zero(&["route", place, "read_for"], read_for);
     }
     for (name, value) in &route.headers {
         let key = ["route", place, "headers", name.as_str()];

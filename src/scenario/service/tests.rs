@@ -240,7 +240,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "weight = 3 → wieght = 3",
-        "scenario `shop.toml:15:1`: unknown key `route[1].wieght`: expected one of `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `form`, `body_file`, `mcp`, `timeout`, `think_time`, `capture`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
+        "scenario `shop.toml:15:1`: unknown key `route[1].wieght`: expected one of `route`, `weight`, `params`, `query`, `headers`, `text`, `json`, `form`, `body_file`, `mcp`, `timeout`, `read_for`, `think_time`, `capture`, `expect`, `must_have`, `must_not_have`, `changes_data`\n  hint: did you mean `route[1].weight`?",
     ),
     (
         "[1, 2, \"three\"] → []",
