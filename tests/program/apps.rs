@@ -58,6 +58,17 @@ const TICKETS: App = App {
     guide: "docs/guides/express.md",
 };
 
+/// It logs users in, has UUIDs and nested routes, a stream, and a task after a response. It has no scenario and no guide.
+const TEAMS: App = App {
+    folder: "teams",
+    scenario: "",
+    command: &["uvicorn", "teams:app", "--port", "PORT"],
+    planted: ["GET /invoices/{invoice_id}", "GET /teams/{team_id}/members/{member_id}/photo"],
+    guide: "",
+};
+
+const PASSWORD: (&str, &str) = ("TEAMS_PASSWORD", "s3cret-tea");
+
 /// An application that runs on a database of its own.
 struct Service {
     app: &'static App,
@@ -92,7 +103,7 @@ impl Service {
             .args(&words[1..])
             .current_dir(folder(app))
             .envs([("PATH", path), ("DATABASE_URL", database.clone()), ("PORT", port.to_string())])
-            .envs([("HOLD", hold), ("PYTHONDONTWRITEBYTECODE", "1")])
+            .envs([("HOLD", hold), ("PYTHONDONTWRITEBYTECODE", "1"), PASSWORD])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -137,9 +148,18 @@ impl Service {
     /// Scans it, by its own scenario or another one, and gives each route of the result.
     fn scan(&self, place: &Place, scenario: &str) -> Vec<Value> {
         let target = format!("target.url={}", self.url());
+        self.scanned(place, &[scenario, "--set", &target, "--set", "target.command=[]"])
+    }
+
+    /// Scans it by its URL alone.
+    fn scan_url(&self, place: &Place, who: &[&str]) -> Vec<Value> {
+        self.scanned(place, &[&[self.url().as_str()], who].concat())
+    }
+
+    fn scanned(&self, place: &Place, subject: &[&str]) -> Vec<Value> {
         let mut program = place.program();
-        program.env("DATABASE_URL", &self.database).args(["scan", scenario, "--json", "--set", &target]);
-        program.args(["--set", "target.command=[]", "--requests", "15", "--rounds", "2", "--concurrent", "0s"]);
+        program.env("DATABASE_URL", &self.database).envs([PASSWORD]).args(["scan", "--json"]).args(subject);
+        program.args(["--requests", "15", "--rounds", "2", "--concurrent", "0s"]);
         let output = program.output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         json(&output)["routes"].as_array().unwrap().clone()
@@ -167,13 +187,11 @@ fn named(routes: &[Value]) -> Vec<&str> {
     names
 }
 
-/// Scans; the planted routes are named, no others, and their seconds are within a tenth of the application's own.
-fn assert_found(service: &Service, scenario: &str) {
-    let place = Place::new();
-    let routes = service.scan(&place, scenario);
+/// The planted routes are named, no others, and their seconds are within a tenth of the application's own.
+fn assert_found(service: &Service, place: &Place, routes: &[Value]) {
     let planted = service.app.planted;
-    assert_guide_shows(service.app, &place);
-    assert_eq!(named(&routes), planted, "{routes:#?}");
+    assert_guide_shows(service.app, place);
+    assert_eq!(named(routes), planted, "{routes:#?}");
     let truth = service.truth();
     for planted in planted {
         let route = routes.iter().find(|it| it["route"] == planted).unwrap();
@@ -187,7 +205,7 @@ fn assert_found(service: &Service, scenario: &str) {
 fn assert_guide_shows(app: &App, place: &Place) {
     let text = std::fs::read_to_string(place.run_folder().join("record.json")).unwrap();
     let record: RunRecord = serde_json::from_str(&text).unwrap();
-    let printed = without_figures(&scan::text(&record, &place.run_folder(), Some(120)));
+    let printed = without_figures(&scan::text(&record, &place.run_folder(), None));
     let guide = std::fs::read_to_string(PathBuf::from(ROOT).join(app.guide)).unwrap();
     let (_, shown) = guide.split_once(&format!(" scan {}\n", app.scenario)).unwrap();
     let (shown, _) = shown.split_once("```").unwrap();
@@ -232,17 +250,33 @@ async fn what_fastapi_holds_is_found_by_a_scenario_from_its_own_document() {
     std::fs::write(&scenario, draft.replace(gap, "{ from = 1, to = 100 }")).unwrap();
     let check = place.output(&["scenario", "check", &scenario]);
     assert!(check.status.success(), "{}", text(&check.stderr));
-    assert_found(&service, &scenario);
+    let routes = service.scan(&place, &scenario);
+    assert_found(&service, &place, &routes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_django_holds_under_atomic_requests_is_found() {
-    assert_found(&Service::start(&LIBRARY, "1").await, &scenario(&LIBRARY));
+async fn what_django_holds_under_atomic_requests_is_found_by_its_url_alone() {
+    let (place, service) = (Place::new(), Service::start(&LIBRARY, "1").await);
+    let routes = service.scan_url(&place, &[]);
+    assert_found(&service, &place, &routes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_express_and_pg_hold_is_found() {
-    assert_found(&Service::start(&TICKETS, "1").await, &scenario(&TICKETS));
+async fn what_express_and_pg_hold_is_found_by_its_url_alone() {
+    let (place, service) = (Place::new(), Service::start(&TICKETS, "1").await);
+    let routes = service.scan_url(&place, &[]);
+    assert_found(&service, &place, &routes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_login_nested_routes_and_a_task_after_a_response_are_found_by_the_url_alone() {
+    let service = Service::start(&TEAMS, "1").await;
+    let who = ["--user", "ada@example.com", "--password-env", PASSWORD.0];
+    let routes = service.scan_url(&Place::new(), &who);
+    assert_eq!(named(&routes), TEAMS.planted, "{routes:#?}");
+    // All of them, and the stream among them; the one that logs in is asked no more.
+    assert_eq!(routes.len(), 10, "{routes:#?}");
+    assert!(routes.iter().all(|it| it["verdict"] != "unknown" && it["failures"] == 0), "{routes:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

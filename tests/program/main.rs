@@ -3,6 +3,7 @@
 mod addresses;
 mod apps;
 mod begun;
+mod by_url;
 mod ci_files;
 mod command;
 mod diagnose;
