@@ -1,6 +1,6 @@
 # `make test` is everything that CI runs; it installs what the tests need where it can.
 
-.PHONY: test check deps fmt clippy unit doc docs bench soak
+.PHONY: test check deps fmt clippy unit doc docs bench soak package
 
 test: deps fmt clippy doc unit
 
@@ -41,6 +41,11 @@ bench:
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_error_rates_of_the_paired_gate
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_intervals_of_every_pattern
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --lib --locked -- --ignored --nocapture the_names_and_shares_of_every_plant
+
+# Wheel, archive, Debian's and npm's packages into `dist/`, each tried in a clean place.
+package:
+	packaging/build
+	packaging/try --incident
 
 # The full scenarios, several minutes each, 50 runs in which nobody may be named, a service that is killed at each tenth of a
 # gate's run, 51 kills over all phases, and ten scans on a machine without a free core.

@@ -33,6 +33,7 @@ Examples:
   rbac-bench scan http://127.0.0.1:8000                routes, ids and login are found out
   rbac-bench scan http://127.0.0.1:8000 --user ada --password-env ADA_PASSWORD
   rbac-bench scan my-service.toml
+  rbac-bench scan http://127.0.0.1:8000 --quick        only plain cases, in seconds
   rbac-bench scan my-service.toml --rate 500           harm at 500 requests a second
   rbac-bench scan my-service.toml --requests 200 --rounds 5 --json
   rbac-bench gate reports/…-scan --rule 'hold.seconds for GET /reports/{id} < 50ms'
@@ -60,6 +61,9 @@ pub struct ScanArgs {
     /// Duration of the concurrent phase; 0s skips it
     #[arg(long, alias = "company", value_name = "D", default_value = "20s", value_parser = concurrent)]
     pub concurrent: Span,
+    /// Ask each route a few times alone, and nothing else: seconds in place of minutes, and only plain cases are told
+    #[arg(long, conflicts_with_all = ["requests", "rounds", "concurrent"])]
+    pub quick: bool,
     /// Skip the requests whose clients leave before the answer
     #[arg(long)]
     pub no_hang_up: bool,
@@ -97,6 +101,10 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| format!("invalid rate `{text}`: expected requests a second, above 0"))
 }
 
+/// Batches of each route in a quick scan, and the longest that they may take.
+const QUICK_BATCHES: u32 = 4;
+const QUICK_TURN_S: f64 = 2.0;
+
 /// Each poll of the sessions is kept until the end.
 const LONGEST_COMPANY: Span = Span::from_secs(600);
 
@@ -109,7 +117,17 @@ fn concurrent(text: &str) -> Result<Span, String> {
 }
 
 impl ScanArgs {
+    /// Four batches of each route, for two seconds at most.
+    fn quick_plan(&self) -> ScanPlan {
+        let seconds = self.max_turn.secs().min(QUICK_TURN_S);
+        let requests = QUICK_BATCHES * self.users;
+        ScanPlan { users: self.users, rounds: 1, requests, seconds, concurrent_s: 0.0, seed: self.seed, hang_up: false }
+    }
+
     fn settings(&self) -> ScanSettings {
+        if self.quick {
+            return ScanSettings { plan: self.quick_plan(), rate: self.rate };
+        }
         let plan = ScanPlan {
             users: self.users,
             rounds: self.rounds,

@@ -155,7 +155,7 @@ fn rows_of_runs_in_documents_are_rows_of_the_table() {
 fn the_readmes_scan_is_part_of_the_one_that_is_explained() {
     let explained = document("docs/SCAN.md");
     let readme = document("README.md");
-    let (_, rest) = readme.split_once("$ rbac-bench scan shop.toml\n").expect("the block of a scan");
+    let (_, rest) = readme.split_once("$ rbac-bench scan http://127.0.0.1:8000\n").expect("the block of a scan");
     let (shown, _) = rest.split_once("```").expect("its end");
     for line in shown.lines() {
         assert!(explained.lines().any(|it| it == line), "`{line}` is not in docs/SCAN.md");

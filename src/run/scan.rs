@@ -128,6 +128,7 @@ pub(super) async fn scan(
         polls: &polls,
         turns: &log.turns,
         breaks: &log.breaks,
+        failures: &log.failures,
         concurrent: log.concurrent.as_ref(),
         // The server counts for the whole database: others' sessions are in it.
         counted_s: log.counted_s.filter(|_| everybody),

@@ -1,8 +1,12 @@
 //! Observation of a scan: turns of requests, and polls of the sessions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::record::scan::TurnKind;
+
+/// Failed requests of each route, by its number, and by their text.
+pub type Failures = BTreeMap<usize, BTreeMap<String, u64>>;
 
 /// One session that is in a transaction, or runs a statement. Times are seconds since the load began.
 #[derive(Clone, Debug, PartialEq)]

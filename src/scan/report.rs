@@ -7,11 +7,11 @@ use super::THRESHOLDS;
 use super::estimate::{OtherSessionRates, SessionRate, per_request};
 use super::mix::mix;
 use super::observation::{
-    ConcurrentPhase, Recovery, ServiceBreak, SessionActivity, SessionObservation, SessionPoll, Turn,
+    ConcurrentPhase, Failures, Recovery, ServiceBreak, SessionActivity, SessionObservation, SessionPoll, Turn,
 };
 use super::tally::{BatchTally, TurnTally, tally};
 use super::traffic::{Traffic, reckon};
-use super::verdict::{RouteEvidence, RouteVerdict, judge};
+use super::verdict::{FAILED, RouteEvidence, RouteVerdict, judge};
 use crate::diagnose::concurrent::MixHold;
 use crate::diagnose::normalise;
 use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSampling, ScanTurn, ScanVerdict, TurnKind};
@@ -30,6 +30,7 @@ pub struct ScanInput<'a> {
     pub polls: &'a [SessionPoll],
     pub turns: &'a [Turn],
     pub breaks: &'a [ServiceBreak],
+    pub failures: &'a Failures,
     /// The mix; `None` when there was none.
     pub concurrent: Option<&'a ConcurrentPhase>,
     /// The server's count from the first turn alone to the last.
@@ -75,6 +76,7 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
             )
         })
         .collect();
+    with_failures(scanned.failures, &mut routes);
     with_breaks(scanned, &mut routes);
     let whole = reckon(&mut routes, scanned.traffic, scanned.pool_capacity);
     ScanRecord {
@@ -85,6 +87,18 @@ pub fn record(scanned: &ScanInput<'_>) -> ScanRecord {
         pool_full_at_rps: whole.pool_full_at_rps,
         routes,
         turns: both().map(|(turn, tally)| turn_record(scanned, turn, tally)).collect(),
+    }
+}
+
+/// Says how the requests failed of which too many did.
+fn with_failures(failures: &Failures, routes: &mut [ScanRoute]) {
+    for (number, route) in routes.iter_mut().enumerate().filter(|(_, route)| route.failures > 0) {
+        let most = failures.get(&number).and_then(|texts| texts.iter().max_by_key(|(_, count)| **count));
+        if let (Some(reason), Some((text, _))) = (&mut route.reason, most)
+            && reason.ends_with(FAILED)
+        {
+            *reason = format!("{reason}: {text}");
+        }
     }
 }
 
@@ -379,5 +393,26 @@ impl StatementTexts {
         let known: Arc<str> = statement.into();
         self.0.insert(Arc::clone(&known));
         known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_whose_requests_failed_says_how_most_of_them_did() {
+        let unknown = |reason: &str| ScanRoute {
+            failures: 12,
+            reason: Some(reason.to_owned()),
+            ..unmeasured("GET /orders", 1.0)
+        };
+        let texts = [("401: Token has expired", 11), ("no answer within 10 s", 1)];
+        let texts = texts.map(|(text, count)| (text.to_owned(), count));
+        let failures = Failures::from([(0, BTreeMap::from(texts))]);
+        let mut routes = [unknown("12 of 12 requests failed"), unknown("12 of 12 requests failed")];
+        with_failures(&failures, &mut routes);
+        let reasons = routes.map(|it| it.reason.unwrap_or_default());
+        assert_eq!(reasons, ["12 of 12 requests failed: 401: Token has expired", "12 of 12 requests failed"]);
     }
 }

@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::design;
-use super::observation::{Batch, ConcurrentPhase, SessionActivity, SessionObservation, SessionPoll, Turn};
+use super::observation::{Batch, ConcurrentPhase, Failures, SessionActivity, SessionObservation, SessionPoll, Turn};
 use super::report::{ScanInput, record};
 use crate::record::scan::{ScanPlan, ScanRecord, ScanRoute, ScanVerdict, TurnKind};
 
@@ -207,6 +207,7 @@ fn scanned_with(seed: u64, other_sessions: bool, has_mix: bool) -> (ScanRecord, 
         polls: &polls,
         turns: &turns,
         breaks: &[],
+        failures: &Failures::new(),
         concurrent: concurrent.as_ref(),
         counted_s: None,
         traffic: None,

@@ -116,6 +116,9 @@ fn waits_for_cpu(wait_s: f64) -> String {
     )
 }
 
+/// How a reason ends that is behind what follows it: the requests' own.
+pub(super) const FAILED: &str = "requests failed";
+
 /// More of a route's requests than this share may not fail: what fails does not do the work that is measured.
 const MOST_FAILED: f64 = 0.05;
 
@@ -125,7 +128,7 @@ fn not_named(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
         return RouteVerdict::unknown("no request was sent");
     }
     if known.failures as f64 > MOST_FAILED * known.requests as f64 {
-        return RouteVerdict::unknown(format!("{} of {} requests failed", known.failures, known.requests));
+        return RouteVerdict::unknown(format!("{} of {} {FAILED}", known.failures, known.requests));
     }
     if known.turns_with_leak + known.turns_with_client_leak >= 1 && known.other_sessions_leak {
         return RouteVerdict::unknown(

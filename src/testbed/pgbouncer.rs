@@ -180,7 +180,7 @@ mod tests {
 
     fn places(root: &Path, path: &[&Path]) -> SearchPlaces {
         let path = path.iter().map(|folder| (*folder).to_owned()).collect();
-        SearchPlaces { path, root: root.to_owned(), cache: None, releases_url: None }
+        SearchPlaces { path, root: root.to_owned(), prefix: None, cache: None, releases_url: None }
     }
 
     fn pretend(folder: &Path, says: &str) {

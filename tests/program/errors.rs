@@ -83,7 +83,8 @@ fn a_second_gateway_does_not_share_the_port_of_the_first() {
 fn without_any_postgresql_the_error_names_the_package() {
     // The program itself would find the one that these tests run on.
     let empty = tempfile::tempdir().unwrap();
-    let nowhere = SearchPlaces { path: Vec::new(), root: empty.path().to_owned(), cache: None, releases_url: None };
+    let nowhere =
+        SearchPlaces { path: Vec::new(), root: empty.path().to_owned(), prefix: None, cache: None, releases_url: None };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let error = runtime.block_on(find(None, &nowhere)).unwrap_err().to_string();
     assert!(error.contains(install_command()), "{error}");

@@ -144,7 +144,8 @@ fn a_pgbouncer_that_dies_ends_the_run_with_its_name() {
 fn without_pgbouncer_the_error_names_the_package() {
     // The program itself would find the one that these tests run on.
     let empty = tempfile::tempdir().unwrap();
-    let nowhere = SearchPlaces { path: Vec::new(), root: empty.path().to_owned(), cache: None, releases_url: None };
+    let nowhere =
+        SearchPlaces { path: Vec::new(), root: empty.path().to_owned(), prefix: None, cache: None, releases_url: None };
     let error = find(&nowhere).unwrap_err().to_string();
     assert!(error.contains(install_command()), "{error}");
 }

@@ -28,7 +28,7 @@ use crate::run::run_queue::RunQueue;
 use crate::run::variant_run::VariantRun;
 use crate::scan::THRESHOLDS;
 use crate::scan::design;
-use crate::scan::observation::{Batch, ConcurrentPhase, ServiceBreak, Turn};
+use crate::scan::observation::{Batch, ConcurrentPhase, Failures, ServiceBreak, Turn};
 use crate::scan::report::{self, ScanInput};
 use crate::scan::tally::{LEFT_ALONE_S, is_at_work, left_behind};
 use crate::scan::verdict::is_settled;
@@ -72,6 +72,7 @@ pub(super) struct ScanScheduler<'a> {
 pub(super) struct ScanLog {
     pub(super) turns: Vec<Turn>,
     pub(super) breaks: Vec<ServiceBreak>,
+    pub(super) failures: Failures,
     pub(super) concurrent: Option<ConcurrentPhase>,
     pub(super) counted_s: Option<f64>,
 }
@@ -251,6 +252,7 @@ impl<'a> ScanScheduler<'a> {
             polls: &polls,
             turns: &state.done.turns,
             breaks: &state.done.breaks,
+            failures: &state.done.failures,
             concurrent: None,
             counted_s: None,
             traffic: None,
@@ -383,6 +385,9 @@ impl<'a> ScanScheduler<'a> {
             state.users.push(user);
             let Some(asked) = asked.filter(|it| it.status != RequestStatus::CutOff) else { return Err(Stopped) };
             batch.requests += 1;
+            if let Some(text) = &asked.failure {
+                *state.done.failures.entry(route).or_default().entry(text.clone()).or_default() += 1;
+            }
             batch.failures += u32::from(asked.status != RequestStatus::Succeeded);
             batch.unanswered += u32::from(asked.status == RequestStatus::Unanswered);
             batch.response_s += (asked.done - asked.sent).as_secs_f64();
