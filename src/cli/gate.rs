@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::causes::with_causes;
 use super::ci;
 use super::compare::{side, variant_name};
 use super::error::CliError;
@@ -142,7 +143,8 @@ fn judge_recorded(
         let _known: Side<'_> = side(baseline, variant)?;
     }
     let baseline = baseline.map(|it| Baseline { run: it.as_read(), variant, trust });
-    Ok(judge(asked, run.as_read(), variants, baseline))
+    let report = judge(asked, run.as_read(), variants, baseline);
+    Ok(with_causes(report, &run.record, &run.samples))
 }
 
 /// Runs the scenario; the rules are read first, so that a wrong one costs nobody a run.

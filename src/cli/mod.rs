@@ -5,6 +5,7 @@
 
 mod by_url;
 pub mod calibrate;
+mod causes;
 mod ci;
 pub mod compare;
 pub mod completions;

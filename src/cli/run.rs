@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::by_url::scenario_or_url;
+use super::causes::with_causes;
 use super::ci::{self, Announcement};
 use super::discover_args::{DiscoverArgs, database_of};
 use super::error::CliError;
@@ -174,7 +175,8 @@ fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> 
 /// The verdict of the scenario's rules on what was just run.
 fn judged(asked: &[ParsedRule], finished: &Finished) -> Result<GateReport, CliError> {
     let run = subject::read(finished.folder.clone())?;
-    Ok(judge(asked, run.as_read(), &run.record.scenario.variant_names(), None))
+    let report = judge(asked, run.as_read(), &run.record.scenario.variant_names(), None);
+    Ok(with_causes(report, &run.record, &run.samples))
 }
 
 /// The verdict after the run's table; in JSON it is a part of the document.
