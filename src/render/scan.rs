@@ -119,8 +119,10 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
         String::new()
     };
     let how = format!(
-        "{variant}: {} users, up to {} requests per route in {} rounds{concurrent}; {rate} polls/s",
-        plan.users, plan.requests, plan.rounds
+        "{variant}: {} users, up to {} requests per route in {}{concurrent}; {rate} polls/s",
+        plan.users,
+        plan.requests,
+        if plan.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", plan.rounds) }
     );
     prose(text, &how, width);
     text.push('\n');
