@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::activity::ServerText;
 use super::clock::ServerTime;
+use super::session_filter::SessionFilter;
 use super::{APPLICATION_NAME, MonitorError, activity, blocking, counters, pulse};
 use crate::database::{Database, Ending};
 
@@ -63,20 +64,26 @@ SELECT (SELECT oid FROM pg_database WHERE datname = current_database()), pg_post
 
 const SIGHT: &str = "SELECT current_user::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')";
 
-/// Refuses a role that may not see other sessions' states: whatever it counted would be zero.
-pub(super) async fn check_sight(client: &Client) -> Result<(), MonitorError> {
+/// The role of a connection, and whether it sees all sessions' states; PostgreSQL shows every role its own.
+pub(super) async fn sight(client: &Client) -> Result<(String, bool), MonitorError> {
     let failed = |source| MonitorError::Query { what: "the role's privileges", source };
     let role = client.query_one(SIGHT, &[]).await.map_err(failed)?;
-    if role.get(1) { Ok(()) } else { Err(MonitorError::Blind { role: role.get(0) }) }
+    Ok((role.get(0), role.get(1)))
+}
+
+/// Refuses a role that may not see the states of the sessions that are polled: whatever it counted would be zero.
+async fn check_sight(client: &Client, whose: &SessionFilter) -> Result<(), MonitorError> {
+    let (role, sees_all) = sight(client).await?;
+    if sees_all || whose.users == [role.as_str()] { Ok(()) } else { Err(MonitorError::Blind { role }) }
 }
 
 impl Link {
     /// Connects, checks that the role sees what it must, and prepares.
-    pub(super) async fn open(database: &Database) -> Result<Self, MonitorError> {
+    pub(super) async fn open(database: &Database, whose: &SessionFilter) -> Result<Self, MonitorError> {
         let (client, ending) = connect(database).await?;
         let failed = |source| MonitorError::Query { what: "pg_stat_activity", source };
         client.batch_execute(SETTINGS).await.map_err(failed)?;
-        check_sight(&client).await?;
+        check_sight(&client, whose).await?;
         let facts = client.query_one(FACTS, &[]).await.map_err(failed)?;
         let version = counters::version(&client).await.map_err(failed)?;
         let server = ServerInfo {

@@ -223,6 +223,30 @@ pub async fn read_counters(database: impl Into<Database>) -> Result<ServerCounte
     tokio::time::timeout(connection::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)?
 }
 
+/// The filter as far as the role of a connection sees, and that role where it sees its own sessions alone, for want of `pg_monitor`.
+///
+/// # Errors
+/// [`MonitorError`].
+pub async fn within_sight(
+    database: impl Into<Database>,
+    whose: SessionFilter,
+) -> Result<(SessionFilter, Option<String>), MonitorError> {
+    let database = database.into();
+    let reading = async {
+        let (client, ending) = connection::connect(&database).await?;
+        let sight = connection::sight(&client).await;
+        connection::close(client, ending).await;
+        sight
+    };
+    let (role, sees_all) =
+        tokio::time::timeout(connection::POLL_TIMEOUT, reading).await.map_err(|_elapsed| MonitorError::Silent)??;
+    // Of other roles that are asked for it sees nothing.
+    if sees_all || whose.users.iter().any(|user| *user != role) {
+        return Ok((whose, None));
+    }
+    Ok((SessionFilter { users: vec![role.clone()], ..whose }, Some(role)))
+}
+
 /// The server's version, as it says it: `15.18`.
 ///
 /// # Errors

@@ -6,12 +6,14 @@ use super::MonitorError;
 use super::clock::ServerTime;
 use super::connection::{Link, POLL_TIMEOUT, Trouble, is_local};
 use super::cost::BackendCpu;
+use super::session_filter::SessionFilter;
 use crate::database::Database;
 use crate::record::Event;
 
 /// A connection that may be down.
 pub(super) struct ReconnectingClient {
     database: Database,
+    whose: SessionFilter,
     link: Option<Link>,
     lost_at: Instant,
     retry: Retry,
@@ -38,12 +40,13 @@ pub(super) struct ConnectionStats {
 }
 
 impl ReconnectingClient {
-    pub(super) async fn open(database: &Database) -> Result<Self, MonitorError> {
-        let link = Link::open(database).await?;
+    pub(super) async fn open(database: &Database, whose: &SessionFilter) -> Result<Self, MonitorError> {
+        let link = Link::open(database, whose).await?;
         let mut backend = BackendCpu::default();
         backend.connected(link.server.pid, is_local(database));
         Ok(Self {
             database: database.clone(),
+            whose: whose.clone(),
             lost_at: Instant::now(),
             retry: Retry::new(),
             started: link.server.started,
@@ -81,7 +84,7 @@ impl ReconnectingClient {
         if self.link.is_some() || !self.retry.is_due(Instant::now()) {
             return None;
         }
-        let opened = tokio::time::timeout(POLL_TIMEOUT, Link::open(&self.database)).await;
+        let opened = tokio::time::timeout(POLL_TIMEOUT, Link::open(&self.database, &self.whose)).await;
         let link = match opened.map_err(|_elapsed| MonitorError::Silent).flatten() {
             Ok(link) => link,
             Err(error) => {

@@ -101,7 +101,7 @@ impl Looker {
     /// [`MonitorError`] when there is no connection, or it would show nothing.
     pub async fn connect(database: &Database, whose: &SessionFilter) -> Result<Self, MonitorError> {
         let connecting = async {
-            let link = Link::open(database).await?;
+            let link = Link::open(database, whose).await?;
             let wanted = whose.wanted(&link.server.roles)?;
             Ok(Self { link, wanted, whose: whose.clone() })
         };

@@ -80,7 +80,7 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Connects, and polls what there is before the load begins.
     pub(super) async fn start(watch: Watch) -> Result<Self, MonitorError> {
-        let line = ReconnectingClient::open(&watch.database).await?;
+        let line = ReconnectingClient::open(&watch.database, &watch.whose).await?;
         let Some(up) = line.link() else { return Err(MonitorError::Silent) };
         let failed = |what| move |source| MonitorError::Query { what, source };
         let counters_before = counters::read(&up.client, &up.counters).await.map_err(failed("pg_stat_database"))?;

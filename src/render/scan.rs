@@ -127,9 +127,10 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
     prose(text, &how, width);
     text.push('\n');
     text.push_str(&table(scan, width));
-    for route in scan.routes.iter().filter(|it| it.verdict != ScanVerdict::Fine) {
+    for route in scan.routes.iter().filter(|it| it.verdict != ScanVerdict::Fine && it.verdict != ScanVerdict::Unknown) {
         named(text, route, width);
     }
+    unknown(text, scan, width);
     text.push('\n');
     if scan.routes.iter().all(|route| route.verdict == ScanVerdict::Fine) && !scan.routes.is_empty() {
         prose(text, "No route holds a session across slow work, and none leaves one behind.", width);
@@ -243,6 +244,27 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
     }
     if let Some(statement) = &route.statement {
         prose(text, &format!("  last statement: {statement}"), width);
+    }
+}
+
+/// The routes that cannot be told of, those with the same reason together.
+fn unknown(text: &mut String, scan: &ScanRecord, width: Option<usize>) {
+    let mut told: Vec<&Option<String>> = Vec::new();
+    for route in scan.routes.iter().filter(|it| it.verdict == ScanVerdict::Unknown) {
+        if told.contains(&&route.reason) {
+            continue;
+        }
+        told.push(&route.reason);
+        let alike = scan.routes.iter().filter(|it| it.verdict == ScanVerdict::Unknown && it.reason == route.reason);
+        let names: Vec<&str> = alike.map(|it| it.route.as_str()).collect();
+        text.push('\n');
+        prose(text, &format!("{}: unknown.", names.join(", ")), width);
+        if let Some(reason) = &route.reason {
+            prose(text, &format!("  {reason}"), width);
+        }
+        if let ([_], Some(statement)) = (names.as_slice(), &route.statement) {
+            prose(text, &format!("  last statement: {statement}"), width);
+        }
     }
 }
 

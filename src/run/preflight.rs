@@ -7,7 +7,7 @@ use super::started::{Ports, answers};
 use super::target_sessions::{attributed, database_ports};
 use super::{RunError, RunOptions, secrets, with_causes};
 use crate::monitor::sessions::Looker;
-use crate::monitor::{MonitorError, SessionFilter};
+use crate::monitor::{MonitorError, SessionFilter, within_sight};
 use crate::record::elsewhere_in_words;
 use crate::scenario::service::{BaseUrl, ServiceCommand};
 use crate::scenario::{ServiceScenario, VariantName};
@@ -121,14 +121,17 @@ fn find(program: &str, command: &ServiceCommand) -> Option<PathBuf> {
 
 async fn database(access: &Access) -> Preflight {
     let what = "database";
-    match Looker::connect(&access.database, &SessionFilter::everybody()).await {
-        Ok(looker) => {
-            let server = looker.server();
-            let found = format!(
-                "PostgreSQL {} at {}, whose sessions can be seen",
-                server.version,
-                access.database.masked_url()
-            );
+    let connecting = async {
+        let (whose, own_alone) = within_sight(&access.database, SessionFilter::everybody()).await?;
+        Ok::<_, MonitorError>((Looker::connect(&access.database, &whose).await?, own_alone))
+    };
+    match connecting.await {
+        Ok((looker, own_alone)) => {
+            let seen = match own_alone {
+                Some(role) => format!("of whose sessions role `{role}` sees its own"),
+                None => "whose sessions can be seen".to_owned(),
+            };
+            let found = format!("PostgreSQL {} at {}, {seen}", looker.server().version, access.database.masked_url());
             looker.close().await;
             Preflight::good(what, found)
         }
@@ -148,6 +151,7 @@ async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Acc
     let whose =
         SessionFilter { applications: scenario.database.applications.clone(), users: scenario.database.users.clone() };
     let looked = async {
+        let (whose, _) = within_sight(&access.database, whose).await?;
         let mut looker = Looker::connect(&access.database, &whose).await?;
         let look = looker.poll().await;
         looker.close().await;

@@ -59,9 +59,25 @@ impl<'a> LoadTarget for ServiceTarget<'a> {
         let asking = monitor::server_version(&access.database);
         let Some(postgres_version) = stop.run_until_cancelled(asking).await else { return Ok(None) };
         let postgres_version = postgres_version?;
+        let filter = &scenario.database;
+        let filter = SessionFilter { applications: filter.applications.clone(), users: filter.users.clone() };
+        let (whose, own_alone) = monitor::within_sight(&access.database, filter).await?;
+        if let Some(role) = own_alone {
+            tracing::warn!(
+                "role `{role}` sees its own sessions alone; `GRANT pg_monitor TO \"{role}\"` shows others, too"
+            );
+        }
         let started = StartedService::start(scenario, variant, access, folder, stop).await?;
-        let running =
-            |service| RunningService { scenario, name: variant, access, folder, is_scanned, postgres_version, service };
+        let running = |service| RunningService {
+            scenario,
+            name: variant,
+            access,
+            folder,
+            is_scanned,
+            postgres_version,
+            whose: whose.clone(),
+            service,
+        };
         Ok(started.map(running))
     }
 }
@@ -74,6 +90,8 @@ pub(super) struct RunningService<'a> {
     folder: &'a Path,
     is_scanned: bool,
     postgres_version: String,
+    /// Sessions that are watched.
+    whose: SessionFilter,
     service: StartedService,
 }
 
@@ -104,7 +122,7 @@ impl RunningTarget for RunningService<'_> {
             database: self.access.database.clone(),
             interval: self.scenario.monitor.interval.duration(),
             pulse: self.scenario.monitor.pulse.duration(),
-            whose: self.whose(),
+            whose: self.whose.clone(),
             epoch: clock.started,
             replicas: if health.is_some() { self.urls() } else { Vec::new() },
             gauges: self.pages(),
@@ -163,7 +181,7 @@ impl RunningTarget for RunningService<'_> {
         // An interrupt does not wait for it: the count is a lower bound anyway.
         stop.run_until_cancelled(tokio::time::sleep(COUNTERS_SETTLE)).await;
         let mut counted = counted_since(before, &self.access.database).await;
-        if !self.whose().is_everybody() {
+        if !self.whose.is_everybody() {
             // The server counts for the whole database: others' sessions are in it.
             counted.idle_in_transaction_s = None;
         }
@@ -209,7 +227,7 @@ impl RunningService<'_> {
     /// A service that connects for each request may have no session at any poll: the server has counted them all the same. Of
     /// some sessions alone it counts none, and a scan opens sessions of its own.
     fn with_short_sessions(&self, mut record: VariantRecord) -> VariantRecord {
-        let counts = record.scan.is_none() && self.whose().is_everybody();
+        let counts = record.scan.is_none() && self.whose.is_everybody();
         if let Some(monitor) = record.monitor.as_mut().filter(|_| counts) {
             monitor.sessions_with_activity = monitor.sessions_with_activity.max(monitor.sessions_opened);
         }
@@ -278,11 +296,6 @@ impl RunningService<'_> {
             f64::midpoint(shortest, longest)
         };
         shares.iter().map(|(name, weight)| weight / all * think_s(name)).sum()
-    }
-
-    fn whose(&self) -> SessionFilter {
-        let database = &self.scenario.database;
-        SessionFilter { applications: database.applications.clone(), users: database.users.clone() }
     }
 
     /// The pages of its pools' gauges.
