@@ -280,13 +280,13 @@ fn ruled(table: &str) -> String {
 fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {
     for (scope, variant) in record.in_order() {
         let Some(lost) = variant.sessions_lost.filter(|lost| lost.total() > 0) else { continue };
-        let lines = format!(
-            "{}: {} sessions were killed or vanished in a transaction, {} were in one at the end: the server does not \
-             count their last episode.",
-            scope.name(),
-            lost.total() - lost.open_at_end,
-            lost.open_at_end,
-        );
+        let killed = lost.total() - lost.open_at_end;
+        let parts = [
+            (killed > 0).then(|| format!("{killed} sessions were killed or vanished in a transaction")),
+            (lost.open_at_end > 0).then(|| at_the_end(lost.open_at_end, killed)),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let lines = format!("{}: {}: the server does not count their last episode.", scope.name(), parts.join(", "));
         writeln!(text)?;
         prose(text, &lines, width)?;
     }
@@ -302,7 +302,7 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
     if let Some(pace) = pace {
         let out = record.variants.values().filter_map(|variant| variant.summary.pool_checked_out_peak).max();
         let lines = format!(
-            "Nothing went wrong: {} had at most {} of {} pooled sessions out at once, and no checkout timed out.",
+            "No checkout timed out: {} had at most {} of {} pooled sessions out at once.",
             pace,
             count(out.map(u64::from)),
             count(record.scenario.pool_capacity().map(u64::from)),
@@ -311,6 +311,15 @@ fn conclusions(text: &mut String, record: &RunRecord, width: Option<usize>) -> s
         prose(text, &lines, width)?;
     }
     Ok(())
+}
+
+/// Sessions at the end, beside those that were killed or alone.
+fn at_the_end(open: i64, killed: i64) -> String {
+    match (open, killed) {
+        (open, 1..) => format!("{open} were in one at the end"),
+        (1, _) => "1 session was in a transaction at the end".to_owned(),
+        (open, _) => format!("{open} sessions were in a transaction at the end"),
+    }
 }
 
 fn errors(text: &mut String, record: &RunRecord, width: Option<usize>) -> std::fmt::Result {

@@ -32,6 +32,8 @@ struct App {
     planted: [&'static str; 2],
     /// The guide that shows its scan.
     guide: &'static str,
+    /// The role that it has sessions of; `None`: the cluster's own.
+    role: Option<&'static str>,
 }
 
 const SHOP: App = App {
@@ -40,6 +42,7 @@ const SHOP: App = App {
     command: &["uvicorn", "shop:app", "--port", "PORT"],
     planted: ["GET /orders/{order_id}/shipping", "GET /recommendations"],
     guide: "docs/guides/fastapi.md",
+    role: None,
 };
 
 const LIBRARY: App = App {
@@ -48,6 +51,7 @@ const LIBRARY: App = App {
     command: &["waitress-serve", "--listen=127.0.0.1:PORT", "--threads=16", "library.wsgi:application"],
     planted: ["GET /books/{book_id}/availability", "GET /readers/{reader_id}/card"],
     guide: "docs/guides/django.md",
+    role: None,
 };
 
 const TICKETS: App = App {
@@ -56,15 +60,18 @@ const TICKETS: App = App {
     command: &["node", "tickets.js"],
     planted: ["GET /events/{id}/quote", "GET /recommendations"],
     guide: "docs/guides/express.md",
+    role: None,
 };
 
-/// It logs users in, has UUIDs and nested routes, a stream, and a task after a response. It has no scenario and no guide.
+/// It logs users in, has UUIDs and nested routes, a stream, and a task after a response, and a role of its own. It has no scenario
+/// and no guide.
 const TEAMS: App = App {
     folder: "teams",
     scenario: "",
     command: &["uvicorn", "teams:app", "--port", "PORT"],
     planted: ["GET /invoices/{invoice_id}", "GET /teams/{team_id}/members/{member_id}/photo"],
     guide: "",
+    role: Some("teams_app"),
 };
 
 const PASSWORD: (&str, &str) = ("TEAMS_PASSWORD", "s3cret-tea");
@@ -90,11 +97,15 @@ impl Service {
         let (cluster, config) = (cluster().await, cluster().await.config());
         let (client, connection) = config.connect(NoTls).await.unwrap();
         let server = tokio::spawn(connection);
-        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        // An ordinary role, which sees its own sessions alone, where there is one.
+        let user = app.role.unwrap_or(config.get_user().unwrap());
+        if let Some(role) = app.role {
+            client.batch_execute(&format!("CREATE ROLE {role} LOGIN")).await.unwrap();
+        }
+        client.batch_execute(&format!("CREATE DATABASE {name} OWNER {user}")).await.unwrap();
         drop(client);
         server.await.unwrap().unwrap();
         let socket = cluster.socket_dir().display().to_string().replace('/', "%2F");
-        let user = config.get_user().unwrap();
         let database = format!("postgresql://{user}@/{name}?host={socket}&port={}", cluster.port());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let words: Vec<String> = app.command.iter().map(|word| word.replace("PORT", &port.to_string())).collect();
