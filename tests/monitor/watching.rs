@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rbac_bench::monitor::{GaugeNames, HealthProbe, Monitor, MonitorResult, SessionFilter, Sink, Watch};
 use rbac_bench::record::summary::{Measured, RequestTotals};
-use rbac_bench::record::{Event, Phases, Sample, Stamped, Summary};
+use rbac_bench::record::{ActivitySample, Event, Phases, Sample, Stamped, Summary};
 use rbac_bench::scenario::{Health, SessionScope};
 use rbac_bench::testbed::binaries::{self, SearchPlaces};
 use rbac_bench::testbed::cluster::{ClusterHome, ClusterPlan, PgCluster};
@@ -62,6 +62,21 @@ pub(crate) struct Watching {
 pub(crate) struct Seen {
     pub(crate) samples: Vec<Stamped>,
     pub(crate) watched: MonitorResult,
+}
+
+impl Seen {
+    /// Share of the sessions seen idle in transaction that had been so for no longer than the poll took, 0–1.
+    pub(crate) fn share_just_idle(&self) -> f64 {
+        let polls = self.samples.iter().filter_map(|stamped| match &stamped.sample {
+            Sample::Activity(activity) => Some(activity),
+            _ => None,
+        });
+        let of = |poll: &ActivitySample| {
+            (f64::from(poll.just_idle.unwrap_or(0)), f64::from(poll.idle_in_transaction_total()))
+        };
+        let (just_idle, all) = polls.map(of).fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        if all > 0.0 { just_idle / all } else { 0.0 }
+    }
 }
 
 impl Watching {
