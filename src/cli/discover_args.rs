@@ -1,4 +1,4 @@
-//! The URL of a service in place of a scenario, and what a person says beside it.
+//! Flags of discovery: the URL of a service in place of a scenario.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ fn values_of(text: &str) -> Result<(String, Vec<String>), String> {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ByUrlError {
-    #[error("`{0}` is no URL of a service")]
+    #[error("invalid service URL `{0}`")]
     Url(String, #[source] BaseUrlError),
     #[error(transparent)]
     Discover(#[from] DiscoverError),

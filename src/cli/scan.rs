@@ -61,7 +61,7 @@ pub struct ScanArgs {
     /// Duration of the concurrent phase; 0s skips it
     #[arg(long, alias = "company", value_name = "D", default_value = "20s", value_parser = concurrent)]
     pub concurrent: Span,
-    /// Ask each route a few times alone, and nothing else: seconds in place of minutes, and only plain cases are told
+    /// Run a short isolation phase only: takes seconds, finds clear cases only
     #[arg(long, conflicts_with_all = ["requests", "rounds", "concurrent"])]
     pub quick: bool,
     /// Skip the requests whose clients leave before the answer

@@ -1,4 +1,4 @@
-//! What the URL of a service tells: its document, how one logs in, and which ids there are.
+//! Discovery of a service by its URL: its API document, its login, and existing ids.
 //!
 //! `GET` requests alone are sent, one at a time, but for one login where the person gave a name and a password. What was
 //! found becomes a draft of a scenario (`init`), whose routes have all been answered once; what could not be completed is
@@ -19,7 +19,7 @@ use crate::scenario::service::{BaseUrl, RouteName};
 pub use login::LoginFailure;
 pub use routes::LeftOut;
 
-/// What a person said beside the URL.
+/// Settings beside the URL: document, identity, values, hosts.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// A document that the person has, with its name; else the usual places are asked.
@@ -102,7 +102,7 @@ pub enum DiscoverError {
 /// The first reason, and how many more there are.
 fn reasons(left_out: &[LeftOut]) -> String {
     let [first, more @ ..] = left_out else { return String::new() };
-    let more = if more.is_empty() { String::new() } else { format!(", and {} more routes like it", more.len()) };
+    let more = if more.is_empty() { String::new() } else { format!(", and {} more routes", more.len()) };
     format!(": {}: {}{more}", first.route, first.why)
 }
 

@@ -207,8 +207,10 @@ impl Finder<'_> {
                 // A route that fails may be the one that holds.
                 Ok(answer) if answer.status >= 500 => return Ok(()),
                 Ok(answer) => {
-                    refused =
-                        Refusal { status: Some(answer.status), why: format!("{target} answered {}", said(&answer)) };
+                    refused = Refusal {
+                        status: Some(answer.status),
+                        why: format!("{target} answered {}", in_words(&answer)),
+                    };
                 }
                 Err(why) => return Err(Refusal { status: None, why: format!("{target}: {why}") }),
             }
@@ -270,7 +272,7 @@ fn aligned(list: &DraftRoute, of: &DraftRoute) -> DraftRoute {
 }
 
 /// Status and the message of a refusal, in short.
-fn said(answer: &Answer) -> String {
+fn in_words(answer: &Answer) -> String {
     const LONGEST: usize = 80;
     let message = answer.json().and_then(|json| {
         let members = ["detail", "message", "error", "title", "error_description"];

@@ -247,14 +247,14 @@ fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
     }
 }
 
-/// The routes that cannot be told of, those with the same reason together.
+/// Routes with the verdict unknown, grouped by reason.
 fn unknown(text: &mut String, scan: &ScanRecord, width: Option<usize>) {
-    let mut told: Vec<&Option<String>> = Vec::new();
+    let mut shown: Vec<&Option<String>> = Vec::new();
     for route in scan.routes.iter().filter(|it| it.verdict == ScanVerdict::Unknown) {
-        if told.contains(&&route.reason) {
+        if shown.contains(&&route.reason) {
             continue;
         }
-        told.push(&route.reason);
+        shown.push(&route.reason);
         let alike = scan.routes.iter().filter(|it| it.verdict == ScanVerdict::Unknown && it.reason == route.reason);
         let names: Vec<&str> = alike.map(|it| it.route.as_str()).collect();
         text.push('\n');

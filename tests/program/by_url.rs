@@ -1,4 +1,4 @@
-//! A service that is given by its URL: what is found out, and what is said where something is missing.
+//! Discovery of a service by its URL, and the errors where something is missing.
 
 #![expect(clippy::unwrap_used, reason = "what a test needs is there, or it fails")]
 
