@@ -4,14 +4,19 @@ use super::diagnose;
 use crate::diagnose::{Finding, FindingKind};
 use crate::gate::{GateReport, Verdict};
 use crate::record::{RunRecord, Stamped};
+use crate::render::diagnosis::Diagnosed;
 use crate::texts::PatternCounts;
 
 /// The report with causes; without a broken rule it is as it was.
-pub(super) fn with_causes(mut report: GateReport, record: &RunRecord, samples: &[Stamped]) -> GateReport {
+pub(super) fn explained(report: GateReport, record: &RunRecord, samples: &[Stamped]) -> GateReport {
     if report.rules.iter().all(|rule| rule.verdict != Verdict::Failed) {
         return report;
     }
-    let diagnosed = diagnose::all(record, samples, &PatternCounts::default(), None, None);
+    with_culprits(report, &diagnose::all(record, samples, &PatternCounts::default(), None, None))
+}
+
+/// The same with the causes that are known.
+pub(super) fn with_culprits(mut report: GateReport, diagnosed: &[Diagnosed]) -> GateReport {
     for rule in report.rules.iter_mut().filter(|rule| rule.verdict == Verdict::Failed) {
         let of_variant = diagnosed.iter().find(|it| Some(it.variant) == rule.variant);
         let of_rule = |finding: &&Finding| is_cause(finding) && concerns(finding, &rule.rule);
@@ -52,7 +57,7 @@ mod tests {
         let reasons = |rule: &str| -> Vec<Option<String>> {
             let asked = read_rules(&[plain_rule(rule)], &run.record.scenario).unwrap_or_else(|error| panic!("{error}"));
             let report = judge(&asked, run.as_read(), &variants, None);
-            with_causes(report, &run.record, &run.samples).rules.into_iter().map(|it| it.reason).collect()
+            explained(report, &run.record, &run.samples).rules.into_iter().map(|it| it.reason).collect()
         };
         let of_all = reasons("idle_in_transaction.max<1");
         let culprit = "POST /rpc tools/call holds its session";

@@ -12,7 +12,7 @@ use super::subject::{Recorded, recorded};
 use crate::diagnose::what_if::{WhatIf, what_if};
 use crate::diagnose::{Case, FindingKind, diagnose};
 use crate::record::{RunRecord, Stamped};
-use crate::render::diagnosis::{Diagnosed, json, text};
+use crate::render::diagnosis::{Advice, Diagnosed, json, text};
 use crate::scenario::VariantName;
 use crate::texts::PatternCounts;
 
@@ -45,6 +45,9 @@ pub struct DiagnoseArgs {
     /// standard input
     #[arg(long, value_name = "FILE")]
     pub log: Vec<PathBuf>,
+    /// Advice in code for all stacks, not only for the service's own
+    #[arg(long)]
+    pub all_advice: bool,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -70,7 +73,7 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
         serde_json::to_writer_pretty(&mut *out, &json(record.scenario.name(), &diagnosed))?;
         writeln!(out)?;
     } else {
-        out.write_all(text(&diagnosed, &logs, output_width()).as_bytes())?;
+        out.write_all(text(&diagnosed, &logs, Advice::of(args.all_advice), output_width()).as_bytes())?;
     }
     out.flush()?;
     let unknown = diagnosed.iter().all(|it| it.findings.iter().all(|it| it.kind == FindingKind::CannotTell));

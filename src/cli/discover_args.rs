@@ -131,8 +131,10 @@ impl ByUrlError {
 /// Where the service is connected to.
 fn connected(found: &[TargetDatabase]) -> String {
     let one = |it: &TargetDatabase| {
+        let through =
+            it.pooler.as_ref().map_or_else(String::new, |(pooler, at)| format!(" through `{pooler}` at {at}"));
         format!(
-            "process {} (`{}`) is connected to PostgreSQL at {}",
+            "process {} (`{}`) is connected to PostgreSQL at {}{through}",
             it.process.pid,
             plain(&it.process.name),
             it.address
@@ -156,23 +158,32 @@ const LIBPQ: [(&str, &str); 6] = [
 /// # Errors
 /// When there is neither.
 pub(super) fn database_of(scenario: &str) -> Result<Option<DatabaseUrl>, ByUrlError> {
-    if !is_url(scenario) {
+    if !is_url(scenario) || variable("DATABASE_URL").is_some() {
         return Ok(None);
     }
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if set("DATABASE_URL").is_some() {
-        return Ok(None);
-    }
-    if ["PGHOST", "PGDATABASE", "PGUSER"].iter().any(|name| set(name).is_some()) {
-        let words = LIBPQ.iter().filter_map(|(variable, word)| {
-            let value = set(variable)?.replace('\\', "\\\\").replace('\'', "\\'");
+    let service: BaseUrl = scenario.parse().map_err(|source| ByUrlError::Url(plain(scenario), source))?;
+    database_given(Some(&service)).map(Some)
+}
+
+/// The database of libpq's variables.
+///
+/// # Errors
+/// When there are none: with the server that the service is connected to, where that shows.
+pub(super) fn database_given(service: Option<&BaseUrl>) -> Result<DatabaseUrl, ByUrlError> {
+    if ["PGHOST", "PGDATABASE", "PGUSER"].iter().any(|name| variable(name).is_some()) {
+        let words = LIBPQ.iter().filter_map(|(name, word)| {
+            let value = variable(name)?.replace('\\', "\\\\").replace('\'', "\\'");
             Some(format!("{word}='{value}'"))
         });
-        return Ok(Some(DatabaseUrl::new(&words.collect::<Vec<_>>().join(" "), "PGHOST and its like")));
+        return Ok(DatabaseUrl::new(&words.collect::<Vec<_>>().join(" "), "PGHOST and its like"));
     }
-    let base: BaseUrl = scenario.parse().map_err(|source| ByUrlError::Url(plain(scenario), source))?;
+    let Some(service) = service else { return Err(ByUrlError::NoDatabase { found: Vec::new() }) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ByUrlError::Start)?;
-    Err(ByUrlError::NoDatabase { found: runtime.block_on(databases_of(&base)) })
+    Err(ByUrlError::NoDatabase { found: runtime.block_on(databases_of(service)) })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// True if a command was given the URL of a service in place of a scenario.
@@ -196,6 +207,24 @@ impl DiscoverArgs {
             Some((flag, _)) => Err(ByUrlError::NoUrl { flag, scenario: scenario.to_owned() }),
             None => Ok(()),
         }
+    }
+}
+
+impl DiscoverArgs {
+    /// The flags with values that were given, to be written into a command again.
+    pub(super) fn words(&self) -> Vec<(&'static str, String)> {
+        let asked = &self.asked;
+        let single = [
+            ("--openapi", self.openapi.clone()),
+            ("--user", asked.user.clone()),
+            ("--password-env", asked.password_env.clone()),
+            ("--login", asked.login.as_ref().map(ToString::to_string)),
+            ("--bearer-env", asked.bearer_env.clone()),
+            ("--header-env", asked.header_env.as_ref().map(|(name, variable)| format!("{name}={variable}"))),
+        ];
+        let given = single.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+        let values = asked.param.iter().map(|(name, values)| ("--param", format!("{name}={}", values.join(","))));
+        given.chain(values).collect()
     }
 }
 
@@ -239,7 +268,7 @@ impl AskedArgs {
 
 /// A secret from the environment; from now on it is redacted.
 fn secret(variable: &str, flag: &'static str) -> Result<String, ByUrlError> {
-    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    let value = self::variable(variable);
     let value = value.ok_or_else(|| ByUrlError::Variable { variable: variable.to_owned(), flag })?;
     redact::learn(std::slice::from_ref(&value));
     Ok(value)

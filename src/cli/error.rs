@@ -133,6 +133,8 @@ pub(super) enum CliError {
         #[source]
         source: io::Error,
     },
+    #[error("no session of `{service}` is in the database `{database}`{}", where_else(elsewhere))]
+    NoSessions { service: String, database: String, elsewhere: String },
     #[error(transparent)]
     Blind(RunError),
     #[error("cannot write it as TOML")]
@@ -193,7 +195,7 @@ impl CliError {
                     Exit::CouldNotMeasure
                 }
             },
-            Self::Blind(_) => Exit::Inconclusive,
+            Self::Blind(_) | Self::NoSessions { .. } => Exit::Inconclusive,
             Self::Init(_)
             | Self::ByUrl(_)
             | Self::Run(_)
@@ -250,6 +252,10 @@ impl CliError {
             _ => false,
         }
     }
+}
+
+fn where_else(elsewhere: &str) -> String {
+    if elsewhere.is_empty() { String::new() } else { format!(": {elsewhere}") }
 }
 
 fn names(variants: &[VariantName]) -> String {

@@ -3,21 +3,23 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::causes::with_causes;
+use super::by_url::scenario_or_url;
+use super::causes::explained;
 use super::ci;
 use super::compare::{side, variant_name};
+use super::discover_args::database_of;
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate_args::GateArgs;
-use super::load::load_scenario;
 use super::rules::{AGAINST_BASELINE, concerning, plain_rule, read_rules, rules_of, unseen};
 use super::scenario::OverrideArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
 use crate::compare::Side;
-use crate::gate::{Baseline, GateReport, ParsedRule, Trust, judge};
+use crate::gate::{Baseline, GateReport, ParsedRule, RuleOutcome, Trust, judge};
 use crate::record::store::read_record;
 use crate::render::gate::GateView;
 use crate::render::text::shell_word;
+use crate::run::ScanSettings;
 use crate::scenario::overrides::Override;
 use crate::scenario::{Experiment, Scenario, VariantName};
 use crate::testbed::command::shown;
@@ -56,9 +58,11 @@ fn run_or_judge(args: &GateArgs, environment: &[Override], quiet: bool, out: &mu
     ci::begin_junit(args.junit.as_deref(), subject)?;
     let baseline = args.baseline.as_deref().map(recorded).transpose()?;
     if let Some(folder) = run_folder(subject) {
+        args.discover.refuse_beside(subject)?;
         return judge_run(args, &read(folder)?, baseline.as_ref(), quiet, out);
     }
-    let scenario = load_scenario(subject, &args.overrides, environment)?;
+    let beside = (&args.overrides, environment);
+    let scenario = scenario_or_url(subject, &args.discover, &args.measure.allow_remote, beside, quiet)?;
     run_and_judge(args, scenario, baseline.as_ref(), quiet, out)
 }
 
@@ -144,10 +148,10 @@ fn judge_recorded(
     }
     let baseline = baseline.map(|it| Baseline { run: it.as_read(), variant, trust });
     let report = judge(asked, run.as_read(), variants, baseline);
-    Ok(with_causes(report, &run.record, &run.samples))
+    Ok(explained(report, &run.record, &run.samples))
 }
 
-/// Runs the scenario; the rules are read first, so that a wrong one costs nobody a run.
+/// Runs the scenario, scans it, or does both, as the rules need; they are read first, so that a wrong one costs nobody a run.
 fn run_and_judge(
     args: &GateArgs,
     mut scenario: Experiment,
@@ -157,18 +161,41 @@ fn run_and_judge(
 ) -> Result<Exit, CliError> {
     let asked = asked(args, &scenario, baseline.is_some())?;
     let asked = concerning(asked, &scenario.variant_names())?;
-    let database_url = args.service.apply(&mut scenario)?;
+    let mut database_url = args.service.apply(&mut scenario)?;
+    if database_url.is_none() {
+        database_url = database_of(subject(args))?;
+    }
     let options = args.measure.options(database_url);
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
-    match super::run::measure(scenario, &options, quiet) {
-        Ok((finished, interrupted)) => {
-            let run = read(finished.folder)?;
-            let report = judge_recorded(args, &asked, &run, &variants, baseline)?;
-            let exit = finish(args, &report, &name, Some(&run.folder), out)?;
-            Ok(interrupted.unwrap_or(exit))
+    let is_service = matches!(scenario, Experiment::Service(_));
+    let by_scan = |it: &ParsedRule| is_service && it.rule.needs_scan();
+    let (of_scan, of_load): (Vec<_>, Vec<_>) = asked.iter().cloned().partition(by_scan);
+    let mut judged = Vec::new();
+    let mut folder = None;
+    for (rules, scans) in [(of_load, false), (of_scan, true)] {
+        if rules.is_empty() {
+            continue;
         }
-        Err(error) => finish(args, &unseen(error, &asked, &variants)?, &name, None, out),
+        let measured = match scans {
+            true => super::scan::measure(scenario.clone(), ScanSettings::default(), &options, quiet),
+            false => super::run::measure(scenario.clone(), &options, quiet),
+        };
+        match measured {
+            Ok((finished, interrupted)) => {
+                let run = read(finished.folder)?;
+                judged.extend(judge_recorded(args, &rules, &run, &variants, baseline)?.rules);
+                folder.get_or_insert(run.folder);
+                if let Some(exit) = interrupted {
+                    finish(args, &GateReport::of(judged), &name, folder.as_deref(), out)?;
+                    return Ok(exit);
+                }
+            }
+            Err(error) => judged.extend(unseen(error, &rules, &variants)?.rules),
+        }
     }
+    let place = |it: &RuleOutcome| asked.iter().position(|asked| asked.rule.text == it.rule);
+    judged.sort_by_key(|it| (variants.iter().position(|variant| Some(*variant) == it.variant), place(it)));
+    finish(args, &GateReport::of(judged), &name, folder.as_deref(), out)
 }
 
 /// Reads the rules.
@@ -218,6 +245,8 @@ fn command(args: &GateArgs) -> String {
     flag("--users", args.overrides.users.as_deref());
     flag("--duration", args.overrides.duration.as_deref());
     args.overrides.set.iter().for_each(|set| flag("--set", Some(set)));
+    args.discover.words().iter().for_each(|(name, value)| flag(name, Some(value)));
+    words.extend(args.discover.change_data.then(|| "--change-data".to_owned()));
     words.extend(args.trust_baseline.then(|| "--trust-baseline".to_owned()));
     words.join(" ")
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::ci::{self, Announcement};
+use super::discover_args::DiscoverArgs;
 use super::error::CliError;
 use super::exit::Exit;
 use super::measure_args::MeasureArgs;
@@ -16,6 +17,8 @@ use crate::render::json::text as text_of;
 use crate::units::Span;
 
 /// Judge a run, or run a scenario and judge it
+///
+/// A rule on `hold.seconds` is judged by a scan, all others by a load.
 ///
 /// Rules come from --rule, and otherwise from the scenario's `[[gate]]` tables; with --baseline there are rules against
 /// that run beside them. Each variant is judged by each rule that concerns it; --variant picks one. A figure that is
@@ -33,15 +36,16 @@ Examples:
   rbac-bench gate reports/2026-11-23T23-59-21-issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench gate issue-2318 --variant scoped --rule 'pool_timeouts==0' --rule 'latency.p95<2s for tools/call'
   rbac-bench gate mine.toml --junit gate.xml
+  rbac-bench gate http://127.0.0.1:8000 --rule 'hold.seconds for GET /orders/{order_id}<50ms'
   rbac-bench gate reports/after --baseline reports/before --rule 'idle_in_transaction.mean<=+10% vs baseline'
   rbac-bench gate issue-2318 --paired --baseline scoped --candidate early_close --max-duration 15m
   rbac-bench gate --learn reports/monday reports/tuesday --variant scoped -o limits.toml
 
 Rules: metric[.aggregate] op value [for ROUTE] [vs baseline]; docs/GATE.md lists the metrics.")]
 pub struct GateArgs {
-    /// Folder of a run, a built-in scenario, or the path of a scenario file; with --learn, folders of healthy runs to
+    /// Folder of a run, a built-in scenario, the path of a scenario file, or the URL of a service; with --learn, folders of healthy runs to
     /// derive limits from
-    #[arg(value_name = "RUN|SCENARIO", required = true)]
+    #[arg(value_name = "RUN|SCENARIO|URL", required = true)]
     pub subjects: Vec<String>,
     /// Rule that replaces the scenario's rules; may be repeated
     #[arg(long = "rule", value_name = "RULE", allow_hyphen_values = true)]
@@ -82,6 +86,9 @@ pub struct GateArgs {
     /// Pairs of windows instead of one run.
     #[command(flatten)]
     pub paired: PairedArgs,
+    /// What the URL alone does not tell.
+    #[command(flatten)]
+    pub discover: DiscoverArgs,
     /// Overrides beside the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,

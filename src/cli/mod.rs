@@ -31,6 +31,7 @@ pub mod pairs;
 mod progress;
 mod redacted;
 pub mod report;
+mod route_lines;
 mod rules;
 pub mod run;
 pub mod scan;

@@ -4,12 +4,13 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::show_progress;
+use super::route_lines::{RouteLog, RouteTable};
 use crate::record::scan::{ScanRoute, ScanVerdict};
 use crate::render::text::plain;
-use crate::run::progress::{Live, Progress, RunStage, Update};
+use crate::run::progress::{Live, Progress, RouteProgress, RunStage, Update};
 use crate::scenario::{Experiment, Pace, VariantName, Workload};
 
 /// Without a terminal, how often a line says that the run is alive.
@@ -27,7 +28,7 @@ pub(super) fn for_terminal(quiet: bool, experiment: &Experiment) -> Arc<dyn Prog
     } else if std::io::stderr().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb") {
         Arc::new(Bar::new(shown))
     } else {
-        Arc::new(Heartbeat { shown, last: Mutex::new(None) })
+        Arc::new(Heartbeat { shown, last: Mutex::new(None), routes: RouteLog::default() })
     }
 }
 
@@ -50,10 +51,12 @@ impl ProgressTotals {
         if let Some(detail) = &update.detail {
             head = format!("{head} {}", plain(detail));
         }
-        match &update.live {
-            None => head,
-            Some(live) => format!("{head} {:>3.0}/{:.0} s · {}", update.elapsed_s, update.total_s, self.figures(live)),
-        }
+        let Some(live) = &update.live else { return head };
+        let time = match update.left_s {
+            Some(left_s) => format!("{:>3.0} s · about {left_s:.0} s left", update.elapsed_s),
+            None => format!("{:>3.0}/{:.0} s", update.elapsed_s, update.total_s),
+        };
+        format!("{head} {time} · {}", self.figures(live))
     }
 
     /// `8/20 users`; of an open workload, where each request is somebody else's, `3 in flight`.
@@ -86,16 +89,18 @@ impl ProgressTotals {
 struct Bar {
     shown: ProgressTotals,
     bar: ProgressBar,
+    routes: RouteTable,
 }
 
 impl Bar {
     fn new(shown: ProgressTotals) -> Self {
-        let bar = ProgressBar::new_spinner();
+        let lines = MultiProgress::new();
+        let bar = lines.add(ProgressBar::new_spinner());
         bar.set_style(
             ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { shown, bar }
+        Self { shown, bar, routes: RouteTable::below(lines) }
     }
 }
 
@@ -109,10 +114,15 @@ impl Progress for Bar {
             self.bar.println(line);
         }
     }
+
+    fn routes(&self, routes: &[RouteProgress]) {
+        self.routes.show(routes);
+    }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
+        self.routes.clear();
         self.bar.finish_and_clear();
     }
 }
@@ -121,6 +131,7 @@ impl Drop for Bar {
 struct Heartbeat {
     shown: ProgressTotals,
     last: Mutex<Option<(RunStage, Instant)>>,
+    routes: RouteLog,
 }
 
 impl Progress for Heartbeat {
@@ -135,6 +146,12 @@ impl Progress for Heartbeat {
 
     fn so_far(&self, variant: VariantName, named: &[ScanRoute]) {
         for line in so_far(variant, named) {
+            show_progress(&line);
+        }
+    }
+
+    fn routes(&self, routes: &[RouteProgress]) {
+        for line in self.routes.new_lines(routes) {
             show_progress(&line);
         }
     }

@@ -4,14 +4,18 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::causes::with_culprits;
+use super::diagnose;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::gate::{GateReport, ParsedRule, ReadBack, judge, routes};
 use crate::record::store::{SamplesRead, StoreError, for_each_sample, read_record};
 use crate::record::timeline::Timeline;
 use crate::record::{RunRecord, Sample, Stamped};
+use crate::render::diagnosis::Diagnosed;
 use crate::render::html;
 use crate::scenario::VariantName;
+use crate::texts::PatternCounts;
 
 /// Name of the report in the folder of its run, when no other is given.
 const REPORT_FILE: &str = "report.html";
@@ -67,7 +71,7 @@ pub(super) fn open(path: &Path) -> Result<Exit, CliError> {
 fn write(folders: &[PathBuf], path: &Path) -> Result<(), CliError> {
     let read = folders
         .iter()
-        .map(|folder| RunOnDisk::read(folder))
+        .map(|folder| RunOnDisk::read(folder, folders.len() <= DIAGNOSED))
         .collect::<Result<Vec<_>, _>>()
         .map_err(CliError::Record)?;
     let runs: Vec<html::ReportedRun<'_>> = read.iter().map(RunOnDisk::as_run).collect();
@@ -75,18 +79,22 @@ fn write(folders: &[PathBuf], path: &Path) -> Result<(), CliError> {
     fs::write(path, page).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 
+/// More runs than this are a trend, which has no findings of each.
+const DIAGNOSED: usize = 2;
+
 /// A run folder, its samples reduced.
 struct RunOnDisk {
     name: String,
     record: RunRecord,
     timeline: Timeline,
     samples: Option<SamplesRead>,
+    diagnosed: Vec<Diagnosed>,
     /// The scenario's own rules, judged; `None` when it has none.
     gate: Option<GateReport>,
 }
 
 impl RunOnDisk {
-    fn read(folder: &Path) -> Result<Self, StoreError> {
+    fn read(folder: &Path, diagnosed: bool) -> Result<Self, StoreError> {
         let record = read_record(folder)?;
         let replicas = record.scenario.pool_pages();
         let asked = asked(&record);
@@ -94,8 +102,10 @@ impl RunOnDisk {
         let mut kept = Vec::new();
         let take = |sample: Stamped| {
             timeline.take(replicas, &sample);
-            // Rules read gauges and counters; only they need the samples afterwards.
-            if !asked.is_empty() {
+            // Rules read gauges and counters; a diagnosis reads all.
+            if diagnosed {
+                kept.push(sample);
+            } else if !asked.is_empty() {
                 kept.extend(without_texts(sample));
             }
         };
@@ -104,13 +114,16 @@ impl RunOnDisk {
             Err(StoreError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
+        kept.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+        let diagnosed =
+            if diagnosed { diagnose::all(&record, &kept, &PatternCounts::default(), None, None) } else { Vec::new() };
         let gate = (!asked.is_empty()).then(|| {
-            kept.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
             let variants: Vec<VariantName> = record.variants.keys().copied().collect();
             let unreadable = samples.map_or(0, |read| read.unreadable);
-            judge(&asked, ReadBack { record: &record, samples: &kept, unreadable }, &variants, None)
+            let report = judge(&asked, ReadBack { record: &record, samples: &kept, unreadable }, &variants, None);
+            with_culprits(report, &diagnosed)
         });
-        Ok(Self { name: name(folder), record, timeline, samples, gate })
+        Ok(Self { name: name(folder), record, timeline, samples, diagnosed, gate })
     }
 
     fn as_run(&self) -> html::ReportedRun<'_> {
@@ -119,6 +132,7 @@ impl RunOnDisk {
             record: &self.record,
             timeline: &self.timeline,
             samples: self.samples,
+            diagnosed: &self.diagnosed,
             gate: self.gate.as_ref(),
         }
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::by_url::scenario_or_url;
-use super::causes::with_causes;
+use super::causes::explained;
 use super::ci::{self, Announcement};
 use super::discover_args::{DiscoverArgs, database_of};
 use super::error::CliError;
@@ -176,7 +176,7 @@ fn tell_cause(finished: &Finished, out: &mut dyn Write) -> Result<(), CliError> 
 fn judged(asked: &[ParsedRule], finished: &Finished) -> Result<GateReport, CliError> {
     let run = subject::read(finished.folder.clone())?;
     let report = judge(asked, run.as_read(), &run.record.scenario.variant_names(), None);
-    Ok(with_causes(report, &run.record, &run.samples))
+    Ok(explained(report, &run.record, &run.samples))
 }
 
 /// The verdict after the run's table; in JSON it is a part of the document.

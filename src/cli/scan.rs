@@ -12,13 +12,15 @@ use super::output::{output_width, say};
 use super::scenario::OverrideArgs;
 use super::service_args::ServiceArgs;
 use super::signals::Signals;
-use super::{dry, progress};
+use super::{diagnose, dry, progress, subject};
 use crate::record::Outcome;
 use crate::record::scan::{ScanPlan, ScanVerdict};
+use crate::render::diagnosis::{Advice, Diagnosed};
 use crate::render::{json, scan as render};
 use crate::run::{Finished, RunOptions, ScanSettings, scan};
 use crate::scenario::Experiment;
 use crate::scenario::overrides::Override;
+use crate::texts::PatternCounts;
 use crate::units::Span;
 
 /// Find the routes that hold database sessions
@@ -91,6 +93,9 @@ pub struct ScanArgs {
     /// Print what would be sent, with N requests of each route (default 2), and send nothing
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub dry_run: Option<u32>,
+    /// Advice in code for all stacks, not only for the service's own
+    #[arg(long)]
+    pub all_advice: bool,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -176,7 +181,8 @@ pub(super) fn run(
     if args.json {
         say(out, &json::text(&render::json(&finished.record, &finished.folder))?)?;
     } else {
-        say(out, &render::text(&finished.record, &finished.folder, output_width()))?;
+        let advice = Advice::of(args.all_advice);
+        say(out, &render::text(&finished.record, &finished.folder, &found(&finished), advice, output_width()))?;
     }
     match interrupted {
         Some(exit) => Ok(exit),
@@ -184,7 +190,19 @@ pub(super) fn run(
     }
 }
 
-fn measure(
+/// The findings, as `diagnose` has them.
+fn found(finished: &Finished) -> Vec<Diagnosed> {
+    match subject::read(finished.folder.clone()) {
+        Ok(run) => diagnose::all(&run.record, &run.samples, &PatternCounts::default(), None, None),
+        Err(error) => {
+            tracing::warn!("no diagnosis: {error}");
+            Vec::new()
+        }
+    }
+}
+
+/// Scans with progress on stderr and signals taken. The exit code is the signal's, when there was one.
+pub(super) fn measure(
     scenario: Experiment,
     settings: ScanSettings,
     options: &RunOptions,
@@ -211,4 +229,23 @@ fn exit_of(finished: &Finished) -> Result<Exit, CliError> {
     let unknown = routes.all(|route| route.verdict == ScanVerdict::Unknown);
     let unseen = record.variants.values().any(|variant| record.not_observed(variant).is_some());
     Ok(if unknown || unseen { Exit::Inconclusive } else { Exit::Ok })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        scan: ScanArgs,
+    }
+
+    #[test]
+    fn a_gate_scans_as_scan_does_without_flags() {
+        let args = Alone::parse_from(["scan", "shop.toml"]).scan;
+        assert_eq!(args.settings(), ScanSettings::default());
+    }
 }

@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::ColorChoice;
 
 use super::Command;
+use super::discover_args::database_given;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::output_width;
 use super::signals::Signals;
 use crate::monitor::sessions::{Looker, PollEvent};
 use crate::monitor::{GaugeName, GaugeNames, MonitorError, SessionFilter, read_pools};
-use crate::record::Sample;
+use crate::record::{Sample, SessionsElsewhere, elsewhere_in_words};
 use crate::render::text::{plain, shell_word};
-use crate::scenario::service::GaugeNameError;
+use crate::run::sessions_of;
+use crate::scenario::service::{BaseUrl, GaugeNameError};
 use crate::testbed::TestbedError;
 use crate::testbed::database::OwnDatabase;
 use crate::units::Span;
@@ -44,6 +46,7 @@ const COUNTS_SHORTEST: Duration = Duration::from_millis(50);
 Examples:
   rbac-bench watch --database-url postgresql://me:secret@db.example/app
   RBAC_BENCH_DATABASE_URL=postgresql://… rbac-bench watch
+  DATABASE_URL=postgresql://… rbac-bench watch http://127.0.0.1:8000      the sessions of that service
   rbac-bench watch --application 'shop*' --user app
   rbac-bench watch --once --json | jq '.transactions[0]'
   rbac-bench watch --record reports/incident --duration 5m
@@ -54,9 +57,12 @@ Examples:
 
 Exit codes: 0 success · 1 measurement failed · 2 invalid input · 129 the terminal is gone · 130/143 interrupted")]
 pub struct WatchArgs {
-    /// The database; its password is never shown
+    /// The URL of a service: its sessions alone are watched
+    #[arg(value_name = "URL", conflicts_with_all = ["application", "user"])]
+    pub service: Option<BaseUrl>,
+    /// The database; its password is never shown. Otherwise `DATABASE_URL`, or `PGHOST` and its like
     #[arg(long, value_name = "URL", env = "RBAC_BENCH_DATABASE_URL", hide_env_values = true)]
-    pub database_url: String,
+    pub database_url: Option<String>,
     /// Only sessions with this `application_name`, or that begin so where it ends with `*`; may be repeated
     #[arg(long, value_name = "NAME")]
     pub application: Vec<String>,
@@ -110,8 +116,12 @@ pub(super) fn fills_the_screen(command: &Command) -> bool {
 }
 
 pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let database = OwnDatabase::to_watch(&args.database_url).map_err(TestbedError::from)?;
-    let plan = plan(args, &database);
+    let database = OwnDatabase::to_watch(&database_url(args)?).map_err(TestbedError::from)?;
+    let whose = match &args.service {
+        Some(service) => whose_sessions(service, &database)?,
+        None => SessionFilter { applications: args.application.clone(), users: args.user.clone() },
+    };
+    let plan = plan(args, &database, whose);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
@@ -151,7 +161,39 @@ pub(super) fn run(args: &WatchArgs, color: ColorChoice, out: &mut dyn Write) -> 
     })
 }
 
-fn plan(args: &WatchArgs, database: &OwnDatabase) -> WatchPlan {
+/// The database that was given, by a flag or by a variable.
+fn database_url(args: &WatchArgs) -> Result<String, CliError> {
+    let variable = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
+    if let Some(url) = args.database_url.clone().or_else(variable) {
+        return Ok(url);
+    }
+    Ok(database_given(args.service.as_ref())?.text().to_owned())
+}
+
+/// The sessions of a service, by the processes that listen at its port.
+fn whose_sessions(service: &BaseUrl, database: &OwnDatabase) -> Result<SessionFilter, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let found = runtime.block_on(sessions_of(service, database.database()))?;
+    let is_own = |it: &&SessionsElsewhere| it.process.is_some() && it.database == database.name();
+    let own: Vec<&SessionsElsewhere> = found.iter().filter(is_own).collect();
+    if own.is_empty() {
+        let service = service.to_string();
+        let elsewhere = elsewhere_in_words(&found);
+        return Err(CliError::NoSessions { service, database: database.name().to_owned(), elsewhere });
+    }
+    tracing::info!("{}", elsewhere_in_words(&found));
+    let mut applications: Vec<String> = own.iter().map(|it| it.application_name.clone()).collect();
+    let mut users: Vec<String> = own.iter().map(|it| it.user.clone()).collect();
+    applications.dedup();
+    users.dedup();
+    // No filter names sessions without a name.
+    if applications.iter().any(String::is_empty) {
+        applications.clear();
+    }
+    Ok(SessionFilter { applications, users })
+}
+
+fn plan(args: &WatchArgs, database: &OwnDatabase, whose: SessionFilter) -> WatchPlan {
     let mut gauge_names = GaugeNames::default();
     for (gauge, name) in &args.gauge {
         match gauge {
@@ -171,7 +213,7 @@ fn plan(args: &WatchArgs, database: &OwnDatabase) -> WatchPlan {
             counts_interval_s: counts_interval.as_secs_f64(),
             started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         },
-        whose: SessionFilter { applications: args.application.clone(), users: args.user.clone() },
+        whose,
         metrics: args.metrics_url.iter().map(ToString::to_string).collect(),
         gauge_names,
         interval,

@@ -57,6 +57,14 @@ impl From<&Self> for Database {
 }
 
 impl Database {
+    /// The ports at which it is reached.
+    pub fn ports(&self) -> Vec<u16> {
+        match self.config.get_ports() {
+            [] => vec![5432],
+            ports => ports.to_vec(),
+        }
+    }
+
     /// Reads a URL, or libpq's `key=value` form; also SQLAlchemy's, which names a driver (`postgresql+asyncpg://`). The
     /// files that it names are read, too.
     ///

@@ -5,12 +5,37 @@ use std::collections::BTreeMap;
 use super::FindingKind;
 use super::pattern::HoldPattern;
 
-/// The stacks that advice is given for.
-const STACKS: [&str; 5] = ["SQLAlchemy/FastAPI", "Django", "Node pg", "HikariCP", "tokio-postgres/deadpool"];
+/// A stack that advice is given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stack {
+    SqlAlchemy,
+    Django,
+    NodePg,
+    HikariCp,
+    TokioPostgres,
+}
+
+impl Stack {
+    const ALL: [Self; 5] = [Self::SqlAlchemy, Self::Django, Self::NodePg, Self::HikariCp, Self::TokioPostgres];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::SqlAlchemy => "SQLAlchemy/FastAPI",
+            Self::Django => "Django",
+            Self::NodePg => "Node pg",
+            Self::HikariCp => "HikariCP",
+            Self::TokioPostgres => "tokio-postgres/deadpool",
+        }
+    }
+}
 
 /// Advice on a transaction that outlives its response, and ends.
 pub(super) const END_FIRST: &str = "Commit or roll back before the response is sent, in every branch: giving a connection back to its pool may \
                                     not end its transaction. A background task should open a session of its own, around its statements alone.";
+
+/// Advice on a result that is sent while it is read.
+pub(super) const READ_ALL_ROWS: &str = "Read all rows before anything else is done with them, or in pages: a statement ends when its last row was \
+                                        read, and its session is busy until then.";
 
 /// The fix in a sentence.
 pub(super) fn fix(kind: FindingKind, pattern: Option<HoldPattern>) -> &'static str {
@@ -98,5 +123,5 @@ pub(super) fn by_stack(kind: FindingKind) -> BTreeMap<&'static str, &'static str
         ],
         _ => return BTreeMap::new(),
     };
-    STACKS.into_iter().zip(lines).collect()
+    Stack::ALL.map(Stack::name).into_iter().zip(lines).collect()
 }

@@ -115,7 +115,7 @@ pub(super) fn cannot_tell(seen: &Observations<'_>, findings: &[Finding]) -> Opti
 }
 
 /// The service's sessions were not among those that were watched.
-fn not_observed(seen: &Observations<'_>) -> Option<Finding> {
+pub(super) fn not_observed(seen: &Observations<'_>) -> Option<Finding> {
     let because = seen.case.record.not_observed(seen.case.variant)?;
     let finding = Finding::new(FindingKind::CannotTell, None, 1.0, format!("Inconclusive: {because}."));
     Some(finding.with(

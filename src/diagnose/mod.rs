@@ -1,7 +1,7 @@
 //! Diagnosis of a run: from a record and its samples to findings, most harmful first.
 //!
 //! Pure, as everything behind the record. Which route holds is read from the load and the database side by side
-//! (`attribute`), or, exactly, from the routes that an application writes into its statements (`statements`); which
+//! (`attribute`), from a scan's own verdicts (`scanned`), or, exactly, from the routes that an application writes into its statements (`statements`); which
 //! mistake it is, from its fingerprint (`pattern`); what comes of it, from pools, probes and error texts
 //! (`mechanism`). `docs/DIAGNOSIS.md` says how sure each of these is.
 
@@ -22,12 +22,14 @@ mod observations;
 mod outside;
 mod pattern;
 mod regression;
+mod scanned;
 mod server;
 #[cfg(test)]
 mod simulated;
 #[cfg(test)]
 mod simulated_tests;
 mod spanning;
+mod stack;
 mod statements;
 mod timeline;
 mod titles;
@@ -42,7 +44,7 @@ pub use interval::HoldInterval;
 pub use pattern::HoldPattern;
 pub use statements::normalise;
 
-use crate::record::{RunRecord, Stamped, VariantRecord};
+use crate::record::{RunRecord, ScanRecord, Stamped, VariantRecord};
 use crate::scenario::{Experiment, PgBouncer, VariantName};
 use crate::texts::PatternCounts;
 use observations::Observations;
@@ -123,6 +125,8 @@ pub struct Finding {
     pub fix: String,
     /// The same in code, by stack.
     pub fix_by_stack: BTreeMap<&'static str, &'static str>,
+    /// The stack of the service, one of these; `None` where nothing shows it.
+    pub stack: Option<&'static str>,
     pub evidence: Vec<Evidence>,
     /// What causes it, where it is no second thing that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,6 +161,7 @@ impl Finding {
             title,
             fix: advice::fix(kind, pattern).to_owned(),
             fix_by_stack: advice::by_stack(kind),
+            stack: None,
             evidence: Vec::new(),
             effect_of: None,
             harm_s: 0.0,
@@ -175,6 +180,11 @@ impl Finding {
     /// True if it names something that is wrong.
     pub fn is_trouble(&self) -> bool {
         !matches!(self.kind, FindingKind::Healthy | FindingKind::CannotTell)
+    }
+
+    /// Advice in code for the stack that is there; empty where it is not known.
+    pub fn fix_in_code(&self) -> Option<&'static str> {
+        self.fix_by_stack.get(self.stack?).copied()
     }
 
     /// Causes before their effects, and what is known before what is not.
@@ -240,9 +250,17 @@ impl<'a> Case<'a> {
 /// Finds what is wrong: never an empty list. Causes come before effects, the costly before the cheap.
 pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
     let seen = Observations::of(case);
-    let mut findings = if case.is_watched() { watched::findings(&seen) } else { under_load(&seen) };
+    let mut findings = match &case.variant.scan {
+        Some(scan) => of_scan(&seen, scan),
+        None if case.is_watched() => watched::findings(&seen),
+        None => under_load(&seen),
+    };
     findings.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.harm_s.total_cmp(&a.harm_s)));
     joined(&mut findings);
+    let stack = stack::of(&seen).map(advice::Stack::name);
+    for finding in &mut findings {
+        finding.stack = stack.filter(|stack| finding.fix_by_stack.contains_key(stack));
+    }
     if let Some(first) = findings.first_mut() {
         first.evidence.extend(server::other_sessions(&seen));
         first.evidence.extend(server::earlier(&seen));
@@ -264,6 +282,18 @@ fn joined(findings: &mut [Finding]) {
 
 /// Less sure causes have no effects.
 const SURE_CAUSE: f64 = 0.6;
+
+/// A scan's own verdicts, and what the server says.
+fn of_scan(seen: &Observations<'_>, scan: &ScanRecord) -> Vec<Finding> {
+    let mut findings = scanned::findings(seen, scan);
+    findings.extend(mechanism::pgbouncer(seen));
+    findings.extend(server::forgotten(seen));
+    findings.extend(server::errors(seen));
+    if findings.is_empty() {
+        findings.push(scanned::healthy(scan));
+    }
+    findings
+}
 
 fn under_load(seen: &Observations<'_>) -> Vec<Finding> {
     let mut findings = held::held(seen);

@@ -140,6 +140,7 @@ mod tests {
             latency_distribution: Vec::new(),
             scan: None,
             sessions_elsewhere: Vec::new(),
+            software: None,
             machine_load: None,
             monitor: None,
         };

@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
@@ -125,6 +126,30 @@ pub enum MonitorError {
     Silent,
     #[error("the monitor has crashed")]
     Crashed,
+}
+
+impl MonitorError {
+    /// True if only a pooler answers so: a prepared statement is gone with the server's connection, or is another client's, or its console
+    /// knows none at all.
+    pub fn is_of_pooler(&self) -> bool {
+        let (Self::Connect(error) | Self::Query { source: error, .. }) = self else { return false };
+        let Some(error) = error.as_db_error() else { return false };
+        let is_consoles =
+            || ["admin console", "unsupported startup parameter"].iter().any(|it| error.message().contains(it));
+        matches!(*error.code(), SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT)
+            || *error.code() == SqlState::PROTOCOL_VIOLATION && is_consoles()
+    }
+
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Blind { .. } => Some("grant it pg_monitor".to_owned()),
+            it if it.is_of_pooler() => Some(
+                "the URL is a pooler's: give the server's own, to which the pooler is connected; sessions are watched there"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
 }
 
 /// A monitor at work.

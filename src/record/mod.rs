@@ -9,6 +9,7 @@ pub mod pool_wait;
 pub mod presence;
 pub mod sample;
 pub mod scan;
+mod software;
 pub mod store;
 pub mod summary;
 pub mod timeline;
@@ -28,6 +29,7 @@ pub use sample::{
     PulseSample, Sample, SessionProcess, Stamped, TransactionSample, WindowLatency,
 };
 pub use scan::ScanRecord;
+pub use software::Software;
 pub use summary::Summary;
 pub use wait_histogram::WaitHistogram;
 
@@ -162,6 +164,9 @@ pub struct VariantRecord {
     /// Sessions outside the monitor's filter that ran queries, where none of the filter did; otherwise empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions_elsewhere: Vec<SessionsElsewhere>,
+    /// What the service is made of; `None` where nothing shows, and in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software: Option<Software>,
     /// Use of this machine; `None` where the system does not tell, and in records of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_load: Option<MachineLoad>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::numbers::count;
 use super::text::plain;
 use crate::diagnose::what_if::{Forecast, Need, Unknown};
-use crate::diagnose::{Finding, FindingKind};
+use crate::diagnose::{Evidence, Finding, FindingKind};
 use crate::logs::meaning::says;
 use crate::record::Format;
 use crate::scenario::VariantName;
@@ -85,8 +85,34 @@ pub fn conclusion(diagnosed: &[Diagnosed], width: Option<usize>) -> String {
     text
 }
 
+/// Advice that is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// For the stack that is there.
+    OfStack,
+    /// For all stacks.
+    All,
+}
+
+impl Advice {
+    /// All where that is asked for.
+    #[must_use]
+    pub fn of(all: bool) -> Self {
+        if all { Self::All } else { Self::OfStack }
+    }
+
+    /// The lines of a finding.
+    pub(super) fn lines(self, finding: &Finding) -> Vec<String> {
+        let mut lines = vec![format!("what to do: {}", finding.fix)];
+        let shown = |stack: &str| self == Self::All || finding.stack == Some(stack);
+        let in_code = finding.fix_by_stack.iter().filter(|(stack, _)| shown(stack));
+        lines.extend(in_code.map(|(stack, fix)| format!("{stack}: {fix}")));
+        lines
+    }
+}
+
 /// `diagnose`, for people.
-pub fn text(diagnosed: &[Diagnosed], logs: &PatternCounts, width: Option<usize>) -> String {
+pub fn text(diagnosed: &[Diagnosed], logs: &PatternCounts, advice: Advice, width: Option<usize>) -> String {
     let mut text = String::new();
     for it in diagnosed {
         // Writing to a `String` cannot fail.
@@ -95,7 +121,7 @@ pub fn text(diagnosed: &[Diagnosed], logs: &PatternCounts, width: Option<usize>)
             it.findings.iter().partition(|finding| finding.effect_of.is_some());
         for (index, finding) in causes.into_iter().enumerate() {
             let of_it = |effect: &&&Finding| effect.effect_of.as_ref().is_some_and(|cause| cause.is(finding));
-            one(&mut text, index + 1, finding, effects.iter().filter(of_it), width);
+            one(&mut text, (index + 1, finding), effects.iter().filter(of_it), advice, width);
         }
         match &it.what_if {
             Some(Ok(forecast)) => forecasted(&mut text, forecast, width),
@@ -107,14 +133,28 @@ pub fn text(diagnosed: &[Diagnosed], logs: &PatternCounts, width: Option<usize>)
         text.push('\n');
     }
     in_logs(&mut text, logs);
+    let findings = || diagnosed.iter().flat_map(|it| &it.findings);
+    if findings().any(Finding::is_trouble) {
+        wrapped(&mut text, CONFIDENCE, "", width);
+    }
+    if advice == Advice::OfStack && findings().any(|it| it.stack.is_none() && !it.fix_by_stack.is_empty()) {
+        wrapped(&mut text, MORE_ADVICE, "", width);
+    }
     text
 }
 
+/// Explanation of the figure, once.
+const CONFIDENCE: &str = "confidence: how sure the finding as a whole is; docs/DIAGNOSIS.md says what it rests on.";
+
+/// Where more advice is.
+pub(super) const MORE_ADVICE: &str =
+    "The same in code for SQLAlchemy, Django, node-postgres, HikariCP and tokio-postgres: `--all-advice`.";
+
 fn one<'a>(
     text: &mut String,
-    number: usize,
-    finding: &Finding,
+    (number, finding): (usize, &Finding),
     effects: impl Iterator<Item = &'a &'a Finding>,
+    advice: Advice,
     width: Option<usize>,
 ) {
     wrapped(text, &format!("{number}. {}", finding.title), "  ", width);
@@ -129,22 +169,27 @@ fn one<'a>(
         let of = finding.application_name.as_ref().map_or_else(String::new, |name| format!(" (of {name})"));
         say(&format!("last statement{of}: {statement}"));
     }
-    let pattern = finding.pattern.zip(finding.pattern_confidence);
-    let pattern =
-        pattern.map_or_else(String::new, |(id, sure)| format!(", {:.0} % that the pattern is {id:?}", sure * 100.0));
-    say(&format!("confidence: {:.0} %{pattern}", finding.confidence * 100.0));
-    for evidence in &finding.evidence {
-        say(&format!("{}: {} {}", evidence.figure, figure(evidence.value), evidence.text));
-    }
+    advice.lines(finding).iter().for_each(|line| say(line));
     effects.for_each(|effect| say(&format!("effect: {}", effect.title)));
-    say(&format!("what to do: {}", finding.fix));
-    for (stack, fix) in &finding.fix_by_stack {
-        say(&format!("{stack}: {fix}"));
+    say(&format!("confidence: {:.0} %", finding.confidence * 100.0));
+    if let Some((id, sure)) = finding.pattern.zip(finding.pattern_confidence) {
+        say(&format!("pattern: {} {id:?} (docs/HOLD-PATTERNS.md)", likelihood(sure)));
+    }
+    for Evidence { figure: place, value, text } in &finding.evidence {
+        say(&format!("- {} {text} ({place})", figure(*value)));
     }
 }
 
+/// Confidence in a pattern, in a word: another figure beside the finding's would be taken for it.
+pub(super) fn likelihood(sure: f64) -> &'static str {
+    if sure >= LIKELY { "most likely" } else { "perhaps" }
+}
+
+/// From here on a pattern is more than a guess.
+const LIKELY: f64 = 0.8;
+
 /// A figure of evidence: whole where it is whole.
-fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::diagnosis::Advice;
 use super::{gate, scan, table};
 use crate::gate::{GateReport, ParsedRule, ReadBack, Severity, judge};
 use crate::record::RunRecord;
@@ -116,7 +117,7 @@ fn the_readmes_gate_is_that_of_the_stored_run() {
 #[test]
 fn tables_of_scans_and_gates_have_the_columns_of_today() {
     let record = record(include_str!("../../fixtures/records/version-1/scan/record.json"));
-    let printed = scan::text(&record, Path::new("x"), None);
+    let printed = scan::text(&record, Path::new("x"), &[], Advice::OfStack, None);
     let today = printed.lines().map(columns).find(|names| names.first().is_some_and(|it| it == "route"));
     let shown = headers("route", "verdict");
     assert!(shown.len() >= 5, "{shown:?}");

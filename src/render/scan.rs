@@ -5,11 +5,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::diagnosis::{Advice, Diagnosed, MORE_ADVICE};
 use super::fitted::FittedTable;
 use super::numbers::{count, percent, quantity, seconds, whole};
 use super::table::loaded;
 use super::text::plain;
-use crate::record::scan::{Estimate, ScanRecord, ScanRoute, ScanSampling, ScanVerdict};
+use crate::diagnose::{Finding, FindingKind};
+use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSampling, ScanVerdict};
 use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::{Experiment, VariantName};
 use crate::units::Unit;
@@ -72,8 +74,14 @@ pub fn json<'a>(record: &'a RunRecord, folder: &'a Path) -> ScanJson<'a> {
     }
 }
 
-/// The whole text.
-pub fn text(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
+/// The whole text; `diagnosed`: the same findings as `diagnose` has of it.
+pub fn text(
+    record: &RunRecord,
+    folder: &Path,
+    diagnosed: &[Diagnosed],
+    advice: Advice,
+    width: Option<usize>,
+) -> String {
     let mut text = String::new();
     let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
     let (name, subject) = (record.scenario.name(), loaded(&record.scenario));
@@ -84,6 +92,15 @@ pub fn text(record: &RunRecord, folder: &Path, width: Option<usize>) -> String {
     }
     for (variant, scan) in scans(record) {
         one(&mut text, variant, scan, width);
+        let findings = diagnosed.iter().filter(|it| it.variant == variant).flat_map(|it| &it.findings);
+        let mut given = Vec::new();
+        findings.for_each(|finding| found(&mut text, finding, &mut given, advice, width));
+        text.push('\n');
+        remarks(scan).iter().for_each(|line| prose(&mut text, line, width));
+    }
+    let without_stack = |it: &Finding| it.stack.is_none() && !it.fix_by_stack.is_empty();
+    if advice == Advice::OfStack && diagnosed.iter().flat_map(|it| &it.findings).any(without_stack) {
+        prose(&mut text, MORE_ADVICE, width);
     }
     let left_out = not_asked(&record.scenario);
     if !left_out.is_empty() {
@@ -127,16 +144,23 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
     prose(text, &how, width);
     text.push('\n');
     text.push_str(&table(scan, width));
-    for route in scan.routes.iter().filter(|it| it.verdict != ScanVerdict::Fine && it.verdict != ScanVerdict::Unknown) {
-        named(text, route, width);
-    }
-    unknown(text, scan, width);
+}
+
+/// A finding: what, with which statement, what to do, where that was not said before.
+fn found(text: &mut String, finding: &Finding, given: &mut Vec<String>, advice: Advice, width: Option<usize>) {
     text.push('\n');
-    if scan.routes.iter().all(|route| route.verdict == ScanVerdict::Fine) && !scan.routes.is_empty() {
-        prose(text, "No route holds a session across slow work, and none leaves one behind.", width);
+    prose(text, &finding.title, width);
+    if let Some(statement) = &finding.statement {
+        prose(text, &format!("  last statement: {statement}"), width);
     }
-    for line in remarks(scan) {
-        prose(text, &line, width);
+    if !matches!(finding.kind, FindingKind::Healthy | FindingKind::CannotTell) {
+        let lines = advice.lines(finding);
+        if lines == *given {
+            prose(text, "  what to do: as above", width);
+        } else {
+            lines.iter().for_each(|line| prose(text, &format!("  {line}"), width));
+            *given = lines;
+        }
     }
 }
 
@@ -207,76 +231,16 @@ pub(super) fn left_behind(route: &ScanRoute) -> Option<u64> {
     answered.map(|left| left + unanswered.unwrap_or(0)).or(unanswered)
 }
 
-/// A sentence on a route that is not fine.
-fn named(text: &mut String, route: &ScanRoute, width: Option<usize>) {
-    text.push('\n');
-    let name = &route.route;
-    let lines = match route.verdict {
-        ScanVerdict::Leaks if left_behind(route).is_none_or(|left| left == 0) => {
-            format!("{name} leaks connections, outside a transaction.")
-        }
-        ScanVerdict::Leaks if route.left_behind.is_none_or(|left| left == 0) => format!(
-            "{name} leaks sessions when the client leaves before the answer: {} were still in a transaction 5 s later.",
-            count(route.left_behind_by_clients)
-        ),
-        ScanVerdict::Leaks => format!(
-            "{name} leaks sessions: {} were still in a transaction after the last answer.",
-            count(route.left_behind)
-        ),
-        ScanVerdict::Holds if route.only_concurrent => {
-            let held = route.held_concurrent_s_per_request.map(|it| it.value);
-            format!("{name} holds its session only in the concurrent phase: {} per request.", seconds(held))
-        }
-        ScanVerdict::Holds if waits_for_client(route) => format!(
-            "{name} holds its session until the service has read the last row: {} per request in a statement that waits \
-             for it (ClientWrite). Read all rows first, or in pages.",
-            seconds(route.client_wait_s_per_request)
-        ),
-        ScanVerdict::Holds => {
-            let longest = seconds(route.longest_hold_s);
-            format!("{name} holds its session across slow work, up to {longest} at a time.")
-        }
-        ScanVerdict::Fine | ScanVerdict::Unknown => format!("{name}: unknown."),
-    };
-    prose(text, &lines, width);
-    if let Some(reason) = route.reason.as_ref().filter(|_| !route.only_concurrent) {
-        prose(text, &format!("  {reason}"), width);
-    }
-    if let Some(statement) = &route.statement {
-        prose(text, &format!("  last statement: {statement}"), width);
-    }
-}
-
-/// Routes with the verdict unknown, grouped by reason.
-fn unknown(text: &mut String, scan: &ScanRecord, width: Option<usize>) {
-    let mut shown: Vec<&Option<String>> = Vec::new();
-    for route in scan.routes.iter().filter(|it| it.verdict == ScanVerdict::Unknown) {
-        if shown.contains(&&route.reason) {
-            continue;
-        }
-        shown.push(&route.reason);
-        let alike = scan.routes.iter().filter(|it| it.verdict == ScanVerdict::Unknown && it.reason == route.reason);
-        let names: Vec<&str> = alike.map(|it| it.route.as_str()).collect();
-        text.push('\n');
-        prose(text, &format!("{}: unknown.", names.join(", ")), width);
-        if let Some(reason) = &route.reason {
-            prose(text, &format!("  {reason}"), width);
-        }
-        if let ([_], Some(statement)) = (names.as_slice(), &route.statement) {
-            prose(text, &format!("  last statement: {statement}"), width);
-        }
-    }
-}
-
-/// True if most of what it holds is in statements that wait for the client.
-fn waits_for_client(route: &ScanRoute) -> bool {
-    let held_s = route.held_s_per_request.map(|held| held.value);
-    route.client_wait_s_per_request.zip(held_s).is_some_and(|(waits_s, held_s)| waits_s > 0.5 * held_s)
-}
-
 /// Remarks on all routes together.
 pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
     let mut lines = Vec::new();
+    if is_quick(&scan.plan) {
+        lines.push(
+            "A quick scan finds plain cases only: without `--quick`, each route is asked longer, all are asked together, and \
+             clients leave before the answer."
+                .to_owned(),
+        );
+    }
     if let Some(rps) = scan.traffic_rps {
         let full = scan.pool_full_at_rps.map_or_else(String::new, |full| {
             format!(" The pools are full at {} requests/s of this mix, at the latest.", per_second(Some(full)))
@@ -303,6 +267,11 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
         lines.push("No quiet turn was observed: idle time of other sessions is unknown.".to_owned());
     }
     lines
+}
+
+/// True if each route was asked once alone, and nothing else was done.
+fn is_quick(plan: &ScanPlan) -> bool {
+    plan.rounds == 1 && plan.concurrent_s <= 0.0 && !plan.hang_up
 }
 
 /// A line of prose, made harmless, broken between words.

@@ -13,6 +13,8 @@ mod gateway;
 mod identities;
 mod machine;
 mod machine_load;
+mod pooler;
+mod pooler_process;
 mod preflight;
 #[cfg_attr(not(target_os = "linux"), path = "processes_unknown.rs")]
 mod processes;
@@ -23,6 +25,7 @@ mod run_queue;
 mod scan;
 mod secrets;
 mod service;
+mod software;
 mod started;
 mod target;
 mod target_database;
@@ -48,6 +51,7 @@ use collector::Collector;
 pub use fetch::{FetchError, LONGEST_DOCUMENT, fetch};
 use gateway::GatewayTarget;
 pub(crate) use machine::this as this_machine;
+pub use pooler::PoolerError;
 pub use preflight::{Preflight, PreflightState, preflight};
 use progress::Progress;
 pub use remote_guard::GuardError;
@@ -56,6 +60,7 @@ use service::ServiceTarget;
 pub use started::StartError;
 use target::{LoadTarget, RunParts, run_variant};
 pub use target_database::{TargetDatabase, databases_of};
+pub use target_sessions::sessions_of;
 
 /// Options of a run, apart from the scenario.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +96,8 @@ pub enum RunError {
     #[error(transparent)]
     Monitor(#[from] MonitorError),
     #[error(transparent)]
+    Pooler(#[from] PoolerError),
+    #[error(transparent)]
     Swarm(#[from] SwarmError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -109,7 +116,8 @@ impl RunError {
     /// True if the request itself is invalid.
     pub fn is_bad_request(&self) -> bool {
         match self {
-            Self::Access(_) | Self::Monitor(MonitorError::NoSuchRole { .. }) => true,
+            Self::Access(_) | Self::Pooler(_) | Self::Monitor(MonitorError::NoSuchRole { .. }) => true,
+            Self::Monitor(error) => error.is_of_pooler(),
             Self::Start(error) => error.is_bad_request(),
             _ => false,
         }
@@ -120,7 +128,8 @@ impl RunError {
             Self::Testbed(error) => error.hint(),
             Self::Access(AccessError::Guard(error)) => error.hint(),
             Self::Start(error) => error.hint(),
-            Self::Monitor(MonitorError::Blind { .. }) => Some("grant it pg_monitor".to_owned()),
+            Self::Pooler(error) => Some(error.hint()),
+            Self::Monitor(error) => error.hint(),
             _ => None,
         }
     }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::access::Access;
+use super::pooler::refuse_pooler;
 use super::started::{Ports, answers};
-use super::target_sessions::{attributed, database_ports};
+use super::target_sessions::attributed;
 use super::{RunError, RunOptions, secrets, with_causes};
 use crate::monitor::sessions::Looker;
 use crate::monitor::{MonitorError, SessionFilter, within_sight};
@@ -121,6 +122,9 @@ fn find(program: &str, command: &ServiceCommand) -> Option<PathBuf> {
 
 async fn database(access: &Access) -> Preflight {
     let what = "database";
+    if let Err(error) = refuse_pooler(&access.database).await {
+        return Preflight::bad(what, error.to_string(), Some(error.hint()));
+    }
     let connecting = async {
         let (whose, own_alone) = within_sight(&access.database, SessionFilter::everybody()).await?;
         Ok::<_, MonitorError>((Looker::connect(&access.database, &whose).await?, own_alone))
@@ -138,7 +142,7 @@ async fn database(access: &Access) -> Preflight {
         Err(error) => {
             let cure = match &error {
                 MonitorError::Blind { role } => Some(format!("GRANT pg_monitor TO \"{role}\";")),
-                _ => None,
+                _ => error.hint(),
             };
             Preflight::bad(what, with_causes(&error), cure)
         }
@@ -166,7 +170,7 @@ async fn sessions(scenario: &ServiceScenario, variant: VariantName, access: &Acc
         return Preflight::good(what, format!("{count} in `{}`", access.database.masked_url()));
     }
     let ports: Vec<u16> = scenario.urls(variant).iter().map(BaseUrl::port).collect();
-    let elsewhere = elsewhere_in_words(&attributed(groups, &ports, &database_ports(&access.database)));
+    let elsewhere = elsewhere_in_words(&attributed(groups, &ports, &access.database.ports()));
     let found = if elsewhere.is_empty() { "none yet".to_owned() } else { format!("none; {elsewhere}") };
     Preflight {
         what,

@@ -45,6 +45,13 @@ pub(super) fn with_sessions(ports: &[u16], servers: &[u16]) -> HashMap<u16, Sess
     known
 }
 
+/// The process that listens at one of these ports: of several, the first that was started.
+pub(super) fn listener(ports: &[u16]) -> Option<String> {
+    let (owners, listening) = (owners(), listening(ports));
+    let listeners = owners.iter().filter(|it| it.sockets.iter().any(|inode| listening.contains(inode)));
+    listeners.min_by_key(|it| it.stat.starttime).map(name)
+}
+
 /// Where the processes that serve one of `ports` have connections to, each once, with a process that has one.
 pub(super) fn connections_of(ports: &[u16]) -> Vec<(SessionProcess, SocketAddr)> {
     let (owners, listening) = (owners(), listening(ports));
@@ -103,7 +110,7 @@ fn name(owner: &Owner) -> String {
     let folder = owner.process.cwd().unwrap_or_default();
     let script = words.iter().skip(1).find(|word| !word.starts_with('-')).filter(|word| folder.join(word).is_file());
     let file = |word: &String| std::path::Path::new(word).file_name().map(|it| it.to_string_lossy().into_owned());
-    match script.and_then(file) {
+    match script.and_then(file).filter(|script| *script != owner.stat.comm) {
         Some(script) => format!("{} {script}", owner.stat.comm),
         None => owner.stat.comm.clone(),
     }

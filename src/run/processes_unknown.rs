@@ -21,6 +21,11 @@ pub(super) fn connections_of(_ports: &[u16]) -> Vec<(SessionProcess, SocketAddr)
 }
 
 /// Unknown on this system.
+pub(super) fn listener(_ports: &[u16]) -> Option<String> {
+    None
+}
+
+/// Unknown on this system.
 pub(super) fn waited_for_cpu(_ports: &[u16]) -> (HashMap<i32, u64>, HashMap<i32, u64>) {
     (HashMap::new(), HashMap::new())
 }

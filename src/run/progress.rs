@@ -1,6 +1,6 @@
 //! Progress of a run.
 
-use crate::record::scan::ScanRoute;
+use crate::record::scan::{ScanRoute, ScanVerdict};
 use crate::scenario::VariantName;
 
 pub trait Progress: Send + Sync {
@@ -10,6 +10,23 @@ pub trait Progress: Send + Sync {
     /// Tells which routes a scan would name by what it has seen in a round, and did not name before; none when all of them
     /// are fine.
     fn so_far(&self, _variant: VariantName, _named: &[ScanRoute]) {}
+
+    /// Shows the routes of a scan, in the scenario's order; called after each turn.
+    fn routes(&self, _routes: &[RouteProgress]) {}
+}
+
+/// A route of a scan that goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteProgress {
+    pub route: String,
+    pub verdict: ScanVerdict,
+    /// True if more requests of it alone would not change that.
+    pub is_settled: bool,
+    /// Seconds held per request; `None` when it is not known yet.
+    pub held_s: Option<f64>,
+    /// Requests alone that were judged, and how many there will be at most.
+    pub requests: u64,
+    pub most: u64,
 }
 
 /// Progress of a run.
@@ -21,6 +38,8 @@ pub struct Update {
     pub elapsed_s: f64,
     /// Seconds that ramp and steady phase take together.
     pub total_s: f64,
+    /// Estimated seconds to the end, of what has no set duration; in place of `total_s`.
+    pub left_s: Option<f64>,
     /// The figures, once there is a load.
     pub live: Option<Live>,
     /// Detail, where the stage does not say all.

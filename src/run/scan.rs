@@ -7,15 +7,15 @@ mod poll_log;
 mod scheduler;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::progress::RunStage;
 use super::restarts::Restarts;
-use super::variant_run::{Loaded, Round, VariantRun};
+use super::variant_run::{Loaded, Round, Stage, VariantRun};
 use crate::database::Database;
 use crate::monitor::scan_poll::ScanPoller;
 use crate::record::ScanRecord;
@@ -50,6 +50,14 @@ pub struct ScanSettings {
     pub rate: Option<f64>,
 }
 
+impl Default for ScanSettings {
+    fn default() -> Self {
+        let plan =
+            ScanPlan { users: 3, rounds: 3, requests: 60, seconds: 8.0, concurrent_s: 20.0, seed: 2318, hang_up: true };
+        Self { plan, rate: None }
+    }
+}
+
 impl ScanSettings {
     /// Estimated duration, for progress.
     pub(super) fn expected(&self, of: &Pace, routes: usize) -> Pace {
@@ -73,16 +81,33 @@ pub(super) struct ScanTarget {
 
 /// Progress of a scan.
 #[derive(Clone, Default)]
-pub(super) struct ScanProgress(Arc<Mutex<Option<(RunStage, String)>>>);
+pub(super) struct ScanProgress(Arc<Mutex<ScanStage>>);
+
+#[derive(Default)]
+struct ScanStage {
+    of: Option<(RunStage, String)>,
+    /// The estimated end.
+    ends: Option<Instant>,
+}
 
 impl ScanProgress {
-    fn set(&self, stage: RunStage, detail: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((stage, detail));
+    fn lock(&self) -> MutexGuard<'_, ScanStage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self) -> (RunStage, Option<String>) {
-        let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        progress.map_or((RunStage::Isolation, None), |(stage, detail)| (stage, Some(detail)))
+    fn set(&self, stage: RunStage, detail: String) {
+        self.lock().of = Some((stage, detail));
+    }
+
+    fn set_left(&self, left_s: f64) {
+        self.lock().ends = Some(Instant::now() + Duration::from_secs_f64(left_s.max(0.0)));
+    }
+
+    fn get(&self) -> Stage {
+        let progress = self.lock();
+        let (stage, detail) = progress.of.clone().map_or((RunStage::Isolation, None), |(stage, it)| (stage, Some(it)));
+        let left = progress.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+        Stage { stage, detail, left_s: left.map(|left| left.as_secs_f64()) }
     }
 }
 

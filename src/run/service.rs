@@ -9,14 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::access::Access;
+use super::pooler::refuse_pooler;
 use super::scan::{self, ScanSettings, ScanTarget};
+use super::software::software_of;
 use super::started::StartedService;
 use super::target::{LoadTarget, RunningTarget};
-use super::target_sessions::{SessionProcesses, attributed, database_ports};
+use super::target_sessions::{SessionProcesses, attributed};
 use super::variant_run::TargetFacts;
 use crate::database::Database;
 use crate::monitor::{self, GaugeNames, Good, HealthProbe, PgBouncerWatch, ServerCounters, SessionFilter, Watch};
-use crate::record::{SessionsElsewhere, VariantRecord, not_observed};
+use crate::record::{SessionsElsewhere, Software, VariantRecord, not_observed};
 use crate::scan::traffic::Traffic;
 use crate::scenario::service::BaseUrl;
 use crate::scenario::{Pace, ServiceScenario, VariantName, Workload};
@@ -55,6 +57,7 @@ impl<'a> LoadTarget for ServiceTarget<'a> {
 
     async fn start(&self, variant: VariantName, stop: &CancellationToken) -> Result<Option<Self::Running>, RunError> {
         let Self { scenario, access, folder, is_scanned } = *self;
+        refuse_pooler(&access.database).await?;
         // A database that does not answer is reported before anything is started on it.
         let asking = monitor::server_version(&access.database);
         let Some(postgres_version) = stop.run_until_cancelled(asking).await else { return Ok(None) };
@@ -139,7 +142,7 @@ impl RunningTarget for RunningService<'_> {
     }
 
     fn session_processes(&self) -> Option<SessionProcesses> {
-        Some(SessionProcesses::watch(self.ports(), database_ports(&self.access.database)))
+        Some(SessionProcesses::watch(self.ports(), self.access.database.ports()))
     }
 
     fn scan_target(&self, settings: ScanSettings) -> Result<Option<(ScanTarget, Pace)>, RunError> {
@@ -204,7 +207,7 @@ impl RunningTarget for RunningService<'_> {
     }
 
     async fn completed(&self, record: VariantRecord, lasted_s: f64) -> VariantRecord {
-        let record = self.with_short_sessions(record);
+        let record = VariantRecord { software: self.software().await, ..self.with_short_sessions(record) };
         if record.unobserved().is_none() || !self.scenario.database.expect_sessions {
             return record;
         }
@@ -224,6 +227,12 @@ impl RunningTarget for RunningService<'_> {
 }
 
 impl RunningService<'_> {
+    async fn software(&self) -> Option<Software> {
+        let path = self.scenario.target.health.as_deref().unwrap_or("/");
+        let client = self.access.guard.client();
+        software_of(client, self.scenario.urls(self.name).first()?, path).await
+    }
+
     /// A service that connects for each request may have no session at any poll: the server has counted them all the same. Of
     /// some sessions alone it counts none, and a scan opens sessions of its own.
     fn with_short_sessions(&self, mut record: VariantRecord) -> VariantRecord {
@@ -240,7 +249,7 @@ impl RunningService<'_> {
         match monitor::elsewhere(&self.access.database, Some(within_s)).await {
             Ok(groups) => {
                 let ports = self.ports();
-                attributed(groups, &ports, &database_ports(&self.access.database))
+                attributed(groups, &ports, &self.access.database.ports())
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot find the service's sessions");

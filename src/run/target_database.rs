@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::pooler_process::pooler_at;
 use super::processes;
 use super::remote_guard::is_loopback;
 use crate::record::SessionProcess;
@@ -16,6 +17,8 @@ use crate::scenario::service::BaseUrl;
 pub struct TargetDatabase {
     pub address: SocketAddr,
     pub process: SessionProcess,
+    /// The pooler between them, and where it listens.
+    pub pooler: Option<(String, SocketAddr)>,
 }
 
 /// `SSLRequest`, which each PostgreSQL server and pooler answers with one letter: the protocol's documentation, 55.7.
@@ -27,17 +30,37 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// PostgreSQL's port, by which a server of another machine is recognised: it is not asked.
 const PORT: u16 = 5432;
 
-/// The servers that the processes behind a URL are connected to; none where nobody can tell.
+/// The servers that the processes behind a URL are connected to, also through a pooler of this machine; none where nobody can tell.
 pub async fn databases_of(target: &BaseUrl) -> Vec<TargetDatabase> {
     let mut found = Vec::new();
-    for (process, address) in processes::connections_of(&[target.port()]) {
+    for (process, address) in servers_behind(&[target.port()]).await {
+        let pooler = pooler_at(address.port()).filter(|_| is_loopback(address.ip()));
+        let Some(pooler) = pooler else {
+            found.push(TargetDatabase { address, process, pooler: None });
+            continue;
+        };
+        for (_, server) in servers_behind(&[address.port()]).await {
+            found.push(TargetDatabase {
+                address: server,
+                process: process.clone(),
+                pooler: Some((pooler.clone(), address)),
+            });
+        }
+    }
+    found
+}
+
+/// What speaks PostgreSQL of that to which the processes are connected which serve these ports.
+pub(super) async fn servers_behind(ports: &[u16]) -> Vec<(SessionProcess, SocketAddr)> {
+    let mut found = Vec::new();
+    for (process, address) in processes::connections_of(ports) {
         let is_server = if is_loopback(address.ip()) {
             matches!(tokio::time::timeout(TIMEOUT, speaks_postgresql(address)).await, Ok(Ok(true)))
         } else {
             address.port() == PORT
         };
         if is_server {
-            found.push(TargetDatabase { address, process });
+            found.push((process, address));
         }
     }
     found

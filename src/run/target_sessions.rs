@@ -5,10 +5,14 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::processes;
+use super::pooler::refuse_pooler;
+use super::pooler_process::pooler_at;
+use super::remote_guard::is_loopback;
+use super::{RunError, processes};
 use crate::database::Database;
-use crate::monitor::Elsewhere;
+use crate::monitor::{self, Elsewhere};
 use crate::record::{SessionProcess, SessionsElsewhere};
+use crate::scenario::service::BaseUrl;
 
 /// Groups of sessions, each with the process of the target that one of them belongs to. `target_ports`: where it listens;
 /// `database_ports`: where the server does.
@@ -17,7 +21,7 @@ pub(super) fn attributed(
     target_ports: &[u16],
     database_ports: &[u16],
 ) -> Vec<SessionsElsewhere> {
-    let clients = processes::of_clients(target_ports, database_ports);
+    let clients = processes::of_clients(&with_poolers(target_ports), database_ports);
     let named = |group: Elsewhere| {
         let process = group.client_ports.iter().find_map(|port| clients.get(port).copied());
         let Elsewhere { database, application_name, user, sessions, client_ports: _ } = group;
@@ -26,12 +30,22 @@ pub(super) fn attributed(
     groups.into_iter().map(named).collect()
 }
 
-/// The ports at which a database is reached.
-pub(super) fn database_ports(database: &Database) -> Vec<u16> {
-    match database.config().get_ports() {
-        [] => vec![5432],
-        ports => ports.to_vec(),
-    }
+/// The sessions of the server that a database is of, by group, each with the process of the service at this URL that has one.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn sessions_of(service: &BaseUrl, database: &Database) -> Result<Vec<SessionsElsewhere>, RunError> {
+    refuse_pooler(database).await?;
+    let groups = monitor::elsewhere(database, None).await?;
+    Ok(attributed(groups, &[service.port()], &database.ports()))
+}
+
+/// These ports, and those of the poolers of this machine to which the processes behind them are connected: their sessions are the
+/// target's, too.
+fn with_poolers(ports: &[u16]) -> Vec<u16> {
+    let connections = processes::connections_of(ports).into_iter().map(|(_, address)| address);
+    let pooled = connections.filter(|it| is_loopback(it.ip()) && pooler_at(it.port()).is_some());
+    ports.iter().copied().chain(pooled.map(|it| it.port())).collect()
 }
 
 /// The processes on this machine that have sessions, looked up once a second on a thread of its own while it lives.
@@ -50,8 +64,12 @@ impl SessionProcesses {
         let known: Arc<Mutex<HashMap<u16, SessionProcess>>> = Arc::default();
         let found = Arc::clone(&known);
         let look = move || {
+            let mut serving = target_ports.clone();
             loop {
-                let clients = processes::with_sessions(&target_ports, &database_ports);
+                let clients = processes::with_sessions(&serving, &database_ports);
+                if clients.values().all(|it| !it.serves_target) {
+                    serving = with_poolers(&target_ports);
+                }
                 // A port is kept when its connection is gone: who asks may ask late.
                 found.lock().unwrap_or_else(PoisonError::into_inner).extend(clients);
                 if ended.recv_timeout(LOOKED_UP_EVERY) != Err(RecvTimeoutError::Timeout) {

@@ -90,7 +90,15 @@ pub(super) struct Round {
 }
 
 /// Progress of a load, with a word on it.
-type Course<'a> = &'a (dyn Fn() -> (RunStage, Option<String>) + Sync);
+type Course<'a> = &'a (dyn Fn() -> Stage + Sync);
+
+/// Where it is.
+pub(super) struct Stage {
+    pub(super) stage: RunStage,
+    pub(super) detail: Option<String>,
+    /// Estimated seconds to the end; `None` where the duration is set.
+    pub(super) left_s: Option<f64>,
+}
 
 impl VariantRun<'_> {
     /// Runs load and monitor side by side until the load has ended, the run is interrupted, or something dies.
@@ -108,7 +116,11 @@ impl VariantRun<'_> {
         let _stops = abandoned.clone().drop_guard();
         let work = async { swarm.run(clock, abandoned).await.map_err(RunError::from) };
         let ramp = clock.steady_from - clock.started;
-        let course = || (if clock.elapsed() < ramp { RunStage::RampUp } else { RunStage::Steady }, None);
+        let course = || Stage {
+            stage: if clock.elapsed() < ramp { RunStage::RampUp } else { RunStage::Steady },
+            detail: None,
+            left_s: None,
+        };
         Ok(self.around(round, &course, work, died).await?.0)
     }
 
@@ -174,9 +186,9 @@ impl VariantRun<'_> {
                 }
                 let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
                 let live = Live { users, rps, failed, ..self.collector.live() };
-                let (stage, detail) = course();
+                let Stage { stage, detail, left_s } = course();
                 let update = self.update(stage, clock.elapsed().as_secs_f64(), Some(live));
-                self.progress.show(&Update { detail, ..update });
+                self.progress.show(&Update { detail, left_s, ..update });
                 (shown, shown_finished) = (Instant::now(), finished);
             }
         }
@@ -246,6 +258,7 @@ impl VariantRun<'_> {
             },
             scan: None,
             sessions_elsewhere: Vec::new(),
+            software: None,
             machine_load: loaded.machine_load,
             latency_distribution: steady
                 .latency
@@ -263,7 +276,7 @@ impl VariantRun<'_> {
     fn update(&self, stage: RunStage, elapsed_s: f64, live: Option<Live>) -> Update {
         let Pace { ramp_up, settle, duration, .. } = &self.pace;
         let total_s = ramp_up.secs() + settle.secs() + duration.secs();
-        Update { variant: self.name, stage, elapsed_s, total_s, live, detail: None }
+        Update { variant: self.name, stage, elapsed_s, total_s, left_s: None, live, detail: None }
     }
 }
 

@@ -85,7 +85,7 @@ pub fn judge(known: &RouteEvidence, thresholds: &ScanThresholds) -> RouteVerdict
 }
 
 /// Requests without which `fine` is not settled: a leak in one of ten is seen by then in 96 of 100 cases.
-const FEWEST_FOR_FINE: u64 = 30;
+pub const FEWEST_FOR_FINE: u64 = 30;
 
 /// Half of an interval, relative to its value, from which on the seconds of a route that holds are precise enough.
 const PRECISE: f64 = 0.1;

@@ -87,6 +87,11 @@ impl OwnDatabase {
         self.database.config()
     }
 
+    /// Name of the database.
+    pub fn name(&self) -> &str {
+        &self.dbname
+    }
+
     /// The same, with its TLS.
     pub fn database(&self) -> &crate::database::Database {
         &self.database

@@ -50,7 +50,10 @@ pub enum WatchError {
 
 impl WatchError {
     pub fn hint(&self) -> Option<String> {
-        matches!(self, Self::Monitor(MonitorError::Blind { .. })).then(|| "grant it pg_monitor".to_owned())
+        match self {
+            Self::Monitor(error) => error.hint(),
+            _ => None,
+        }
     }
 }
 

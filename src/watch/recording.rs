@@ -164,6 +164,7 @@ impl WatchRecorder {
             latency_distribution: Vec::new(),
             scan: None,
             sessions_elsewhere: Vec::new(),
+            software: None,
             machine_load: None,
             monitor: monitored.map(|monitored| monitored.record),
         }

@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rbac_bench::diagnose::{Case, diagnose};
 use rbac_bench::record::RunRecord;
+use rbac_bench::render::diagnosis::{Advice, Diagnosed};
 use rbac_bench::render::scan;
+use rbac_bench::texts::PatternCounts;
 use regex::Regex;
 use serde_json::Value;
 use tokio_postgres::NoTls;
@@ -216,7 +219,11 @@ fn assert_found(service: &Service, place: &Place, routes: &[Value]) {
 fn assert_guide_shows(app: &App, place: &Place) {
     let text = std::fs::read_to_string(place.run_folder().join("record.json")).unwrap();
     let record: RunRecord = serde_json::from_str(&text).unwrap();
-    let printed = without_figures(&scan::text(&record, &place.run_folder(), None));
+    let (logs, scope) = (PatternCounts::default(), record.in_order()[0].0);
+    let findings = diagnose(Case::of(&record, scope, &[], &logs).unwrap());
+    let diagnosed = [Diagnosed { variant: scope, findings, what_if: None }];
+    let printed = scan::text(&record, &place.run_folder(), &diagnosed, Advice::OfStack, None);
+    let printed = without_figures(&printed);
     let guide = std::fs::read_to_string(PathBuf::from(ROOT).join(app.guide)).unwrap();
     let (_, shown) = guide.split_once(&format!(" scan {}\n", app.scenario)).unwrap();
     let (shown, _) = shown.split_once("```").unwrap();

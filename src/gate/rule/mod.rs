@@ -97,6 +97,12 @@ pub enum Limit {
 }
 
 impl Rule {
+    /// True if a scan measures it, and no load.
+    #[must_use]
+    pub const fn needs_scan(&self) -> bool {
+        matches!(self.metric, Metric::Hold)
+    }
+
     /// True if it needs a baseline.
     #[must_use]
     pub const fn is_relative(&self) -> bool {

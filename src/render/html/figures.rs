@@ -1,4 +1,4 @@
-//! Before and after side by side; with many runs, a row for each.
+//! Figures, before and after side by side; with many runs, a row for each.
 
 use maud::{Markup, html};
 
@@ -41,7 +41,7 @@ pub(super) fn side_by_side(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>
     };
     html! {
         section aria-labelledby="h-figures" {
-            h2 id="h-figures" { "Before and after" }
+            h2 id="h-figures" { @if compared.is_some() { "Before and after" } @else { "Figures" } }
             div.scroll {
                 table.figures.before {
                     thead { tr {

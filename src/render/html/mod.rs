@@ -12,6 +12,7 @@ mod data;
 mod distribution;
 mod evidence;
 mod figures;
+mod findings;
 mod overtime;
 mod scan;
 mod story;
@@ -28,6 +29,7 @@ use crate::gate::GateReport;
 use crate::record::store::SamplesRead;
 use crate::record::timeline::{Lane, Timeline};
 use crate::record::{RunRecord, VariantRecord};
+use crate::render::diagnosis::Diagnosed;
 use crate::scenario::VariantName;
 use text::{NAME_MAX, plain};
 
@@ -45,6 +47,8 @@ pub struct ReportedRun<'a> {
     pub timeline: &'a Timeline,
     /// Counts from reading the samples; `None` when there is no file of samples.
     pub samples: Option<SamplesRead>,
+    /// Findings of its variants; empty where nobody asked for any.
+    pub diagnosed: &'a [Diagnosed],
     /// Verdict of a gate, when one was asked.
     pub gate: Option<&'a GateReport>,
 }
@@ -94,6 +98,7 @@ pub fn page(runs: &[ReportedRun<'_>]) -> String {
 fn body(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>], title: &str) -> Markup {
     html! {
         (story::head(runs, title))
+        (findings::section(runs))
         @if runs.len() > SIDE_BY_SIDE {
             (figures::trend(columns))
         } @else {

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::ReportedRun;
+use super::findings::headline;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::{Outcome, RunRecord, Summary};
 use crate::render::numbers::{change, count, percent, seconds, whole};
@@ -16,7 +17,7 @@ const NOTES_SHOWN: usize = 10;
 pub(super) fn head(runs: &[ReportedRun<'_>], title: &str) -> Markup {
     html! {
         header {
-            h1 { (title) }
+            @match runs { [run] => { @if let Some(headline) = headline(run) { p.shape { (title) } h1 { (headline) } } @else { h1 { (title) } } } _ => { h1 { (title) } } }
             @for (index, run) in runs.iter().enumerate() {
                 div.run {
                     @if runs.len() > 1 { h2.name { (index + 1) ". " (plain(run.name, NAME_MAX)) } }
@@ -24,6 +25,7 @@ pub(super) fn head(runs: &[ReportedRun<'_>], title: &str) -> Markup {
                     @if runs.len() == 1 {
                         @for note in run.record.scenario.notes().iter().take(NOTES_SHOWN) { p.shape { (plain(note, NAME_MAX)) } }
                     }
+                    @if runs.len() > 1 { @if let Some(headline) = headline(run) { p { strong { (headline) } } } }
                     @for warning in warnings(run) { p.warning role="note" { strong { "! " } (warning) } }
                     p.lead { (sentence(run.record)) }
                 }

@@ -63,7 +63,7 @@ fn pools(replica: u32, value: u32, timeouts: u64) -> PoolSample {
 
 fn run<'a>(record: &'a RunRecord, timeline: &'a Timeline) -> ReportedRun<'a> {
     let samples = Some(SamplesRead { samples: 10, unreadable: 0, cut_off: false });
-    ReportedRun { name: "2026-11-23T10-12-04-issue-2318", record, timeline, samples, gate: None }
+    ReportedRun { name: "2026-11-23T10-12-04-issue-2318", record, timeline, samples, diagnosed: &[], gate: None }
 }
 
 /// The text between two marks.

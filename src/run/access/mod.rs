@@ -40,6 +40,11 @@ impl DatabaseUrl {
     pub fn new(url: &str, from: &'static str) -> Self {
         Self { url: url.to_owned(), from }
     }
+
+    /// The URL, with its password.
+    pub fn text(&self) -> &str {
+        &self.url
+    }
 }
 
 impl std::fmt::Debug for DatabaseUrl {

@@ -8,6 +8,7 @@
 //! ```
 
 mod breaks;
+mod forecast;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -22,17 +23,18 @@ use super::{ScanProgress, ScanTarget};
 use crate::monitor::{ServerCounters, read_counters};
 use crate::record::scan::{ScanRoute, ScanVerdict, TurnKind};
 use crate::run::RunError;
-use crate::run::progress::RunStage;
+use crate::run::progress::{RouteProgress, RunStage};
 use crate::run::restarts::Restarts;
 use crate::run::run_queue::RunQueue;
 use crate::run::variant_run::VariantRun;
 use crate::scan::THRESHOLDS;
 use crate::scan::design;
-use crate::scan::observation::{Batch, ConcurrentPhase, Failures, ServiceBreak, Turn};
+use crate::scan::observation::{Batch, ConcurrentPhase, Failures, ServiceBreak, SessionPoll, Turn};
 use crate::scan::report::{self, ScanInput};
 use crate::scan::tally::{LEFT_ALONE_S, is_at_work, left_behind};
 use crate::scan::verdict::is_settled;
 use crate::swarm::{Clock, RequestStatus, ScanUser};
+use forecast::{Forecast, batches};
 
 /// Users of a batch begin within this time, so that they neither march in step with one another nor with the polls.
 const JITTER: Duration = Duration::from_millis(30);
@@ -166,6 +168,8 @@ impl<'a> ScanScheduler<'a> {
                 self.one(state, round, route).await?;
                 if round > 0 {
                     self.announce(state, false);
+                } else {
+                    self.show_routes(state, &self.judged(state, &self.polls.so_far()));
                 }
             }
             if (1..plan.rounds).contains(&round) {
@@ -205,8 +209,20 @@ impl<'a> ScanScheduler<'a> {
                     break;
                 }
             }
+            self.show_left(state);
         }
         Ok(())
+    }
+
+    /// Says again how long it will take, by the turns alone.
+    fn show_left(&self, state: &SchedulerState) {
+        let SchedulerState { leaking, settled, done, .. } = state;
+        let settled = &(0..self.target.routes.len()).chain(settled.iter().copied()).collect();
+        let routes: Vec<ScanRoute> =
+            self.target.routes.iter().map(|(name, share)| report::unmeasured(name, *share)).collect();
+        let forecast =
+            Forecast { plan: &self.target.settings.plan, turns: &done.turns, routes: &routes, leaking, settled };
+        self.progress.set_left(forecast.left_s());
     }
 
     /// A few clients ask and leave.
@@ -246,10 +262,27 @@ impl<'a> ScanScheduler<'a> {
         let polls = self.polls.so_far();
         // Where no session was seen at all, the routes may use another database than the one that is watched.
         let observed = polls.iter().any(|poll| !poll.sessions.is_empty());
+        let routes = self.judged(state, &polls);
+        let looks = self.target.settings.plan.rounds;
+        state.settled.extend((0..routes.len()).filter(|route| is_settled(&routes[*route], looks)));
+        self.show_routes(state, &routes);
+        let guilty = |route: &ScanRoute| matches!(route.verdict, ScanVerdict::Holds | ScanVerdict::Leaks);
+        let is_fine = |route: &ScanRoute| route.verdict == ScanVerdict::Fine;
+        let is_all_fine = is_end_of_round && observed && routes.iter().all(is_fine);
+        let named = routes.into_iter().filter(guilty);
+        let new: Vec<ScanRoute> =
+            named.filter(|route| state.announced.insert((route.route.clone(), route.verdict.name()))).collect();
+        if is_all_fine || !new.is_empty() {
+            self.arm.progress.so_far(self.arm.name, &new);
+        }
+    }
+
+    /// The routes by what was seen so far, by their number.
+    fn judged(&self, state: &SchedulerState, polls: &[SessionPoll]) -> Vec<ScanRoute> {
         let record = report::record(&ScanInput {
             plan: self.target.settings.plan,
             routes: &self.target.routes,
-            polls: &polls,
+            polls,
             turns: &state.done.turns,
             breaks: &state.done.breaks,
             failures: &state.done.failures,
@@ -258,19 +291,26 @@ impl<'a> ScanScheduler<'a> {
             traffic: None,
             pool_capacity: None,
         });
-        let looks = self.target.settings.plan.rounds;
-        for route in record.routes.iter().filter(|route| is_settled(route, looks)) {
-            state.settled.extend(self.target.routes.iter().position(|(name, _)| *name == route.route));
-        }
-        let guilty = |route: &ScanRoute| matches!(route.verdict, ScanVerdict::Holds | ScanVerdict::Leaks);
-        let is_fine = |route: &ScanRoute| route.verdict == ScanVerdict::Fine;
-        let is_all_fine = is_end_of_round && observed && record.routes.iter().all(is_fine);
-        let named = record.routes.into_iter().filter(guilty);
-        let new: Vec<ScanRoute> =
-            named.filter(|route| state.announced.insert((route.route.clone(), route.verdict.name()))).collect();
-        if is_all_fine || !new.is_empty() {
-            self.arm.progress.so_far(self.arm.name, &new);
-        }
+        let mut routes = record.routes;
+        routes.sort_by_key(|route| self.target.routes.iter().position(|(name, _)| *name == route.route));
+        routes
+    }
+
+    fn show_routes(&self, state: &SchedulerState, routes: &[ScanRoute]) {
+        let plan = &self.target.settings.plan;
+        let SchedulerState { leaking, settled, done, .. } = state;
+        let forecast = Forecast { plan, turns: &done.turns, routes, leaking, settled };
+        self.progress.set_left(forecast.left_s());
+        let most = u64::from(plan.rounds * batches(plan) * plan.users);
+        let one = |(number, route): (usize, &ScanRoute)| RouteProgress {
+            route: route.route.clone(),
+            verdict: route.verdict,
+            is_settled: settled.contains(&number) || leaking.contains(&number),
+            held_s: route.held_s_per_request.map(|held| held.value),
+            requests: route.requests,
+            most: most.max(route.requests),
+        };
+        self.arm.progress.routes(&routes.iter().enumerate().map(one).collect::<Vec<_>>());
     }
 
     /// A route alone, and once more when it leaves sessions behind.
@@ -355,7 +395,7 @@ impl<'a> ScanScheduler<'a> {
         let plan = self.target.settings.plan;
         let enough = match round {
             0 => 1,
-            _ => plan.requests.div_ceil(plan.rounds.max(1)).div_ceil(plan.users.max(1)).max(1),
+            _ => batches(&plan),
         };
         let began = Instant::now();
         let mut batches = Vec::new();
@@ -420,7 +460,7 @@ impl<'a> ScanScheduler<'a> {
         let plan = self.target.settings.plan;
         let mix = design::mix(routes.len(), plan.seed);
         let spans = mix.first().map_or(0, Vec::len);
-        let span = Duration::from_secs_f64((plan.concurrent_s / spans.max(1) as f64).max(SHORTEST_SPAN_S));
+        let span = forecast::span(&plan, spans);
         let each = (2 * CONCURRENT_MAX / routes.len().max(1)).clamp(1, plan.users as usize);
         let (began, from_s) = (Instant::now(), self.now_s());
         let Some(first) = state.users.first() else { return Ok(ConcurrentPhase::default()) };

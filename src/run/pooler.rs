@@ -1,0 +1,46 @@
+//! A pooler where a server was expected: sessions are the server's, and behind a pooler only what it hands on can be asked.
+
+use std::net::SocketAddr;
+
+use tokio_postgres::config::Host;
+
+use super::pooler_process::pooler_at;
+use super::remote_guard::is_loopback;
+use super::target_database::servers_behind;
+use crate::database::Database;
+
+/// A pooler that was given as the database.
+#[derive(Debug, thiserror::Error)]
+#[error("the database's URL is of a pooler, `{pooler}` at port {port}: sessions are watched at the server itself")]
+pub struct PoolerError {
+    pooler: String,
+    port: u16,
+    /// The server behind it, where that is known.
+    server: Option<SocketAddr>,
+}
+
+impl PoolerError {
+    pub fn hint(&self) -> String {
+        let server = self.server.map_or_else(|| "SERVER:5432".to_owned(), |it| it.to_string());
+        format!("give the server's own URL: postgresql://USER:PASSWORD@{server}/DATABASE")
+    }
+}
+
+/// Refuses a pooler of this machine, as far as its process shows.
+pub(super) async fn refuse_pooler(database: &Database) -> Result<(), PoolerError> {
+    let is_here = |host: &Host| match host {
+        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(is_loopback),
+        #[cfg(unix)]
+        Host::Unix(_) => false,
+    };
+    if !database.config().get_hosts().iter().any(is_here) {
+        return Ok(());
+    }
+    for port in database.ports() {
+        if let Some(pooler) = pooler_at(port) {
+            let server = servers_behind(&[port]).await.first().map(|(_, server)| *server);
+            return Err(PoolerError { pooler, port, server });
+        }
+    }
+    Ok(())
+}
