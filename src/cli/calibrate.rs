@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::error::CliError;
 use super::exit::Exit;
 use super::load::load_scenario;
-use super::output::say;
+use super::output::{output_width, say};
 use super::paired::measure_repeatedly;
 use super::pairs::PairsArgs;
 use super::scenario::OverrideArgs;
@@ -84,7 +84,7 @@ pub(super) fn run(
         plan: trial.plan(),
         folders: &folders,
     };
-    let text = if args.json { crate::render::json::text(&json(shown))? } else { table(shown) };
+    let text = if args.json { crate::render::json::text(&json(shown))? } else { table(shown, output_width()) };
     say(out, &text)?;
     let exit = if calibration.measured.is_some() { Exit::Ok } else { Exit::Inconclusive };
     Ok(interrupted.unwrap_or(exit))

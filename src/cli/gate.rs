@@ -176,9 +176,10 @@ fn run_and_judge(
         if rules.is_empty() {
             continue;
         }
-        let measured = match scans {
-            true => super::scan::measure(scenario.clone(), ScanSettings::default(), &options, quiet),
-            false => super::run::measure(scenario.clone(), &options, quiet),
+        let measured = if scans {
+            super::scan::measure(scenario.clone(), ScanSettings::default(), &options, quiet)
+        } else {
+            super::run::measure(scenario.clone(), &options, quiet)
         };
         match measured {
             Ok((finished, interrupted)) => {

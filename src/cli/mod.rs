@@ -64,10 +64,10 @@ use redacted::Redacted;
     propagate_version = true,
     after_help = "\
 Examples:
+  rbac-bench scan http://127.0.0.1:8000   which route of your service holds a session
   rbac-bench run                          see ContextForge issue #2318 happen, and go away
   rbac-bench run --users 50 --duration 10s
   rbac-bench run collapse --variant held
-  rbac-bench scan my-service.toml         which route of an external service holds a session
   rbac-bench report reports/2026-…-issue-2318 --open
   rbac-bench gate issue-2318 --variant scoped --rule 'idle_in_transaction.max<60'
   rbac-bench diagnose reports/…           name the route and statement that hold sessions
@@ -91,6 +91,9 @@ pub struct Cli {
     /// Use colours; `NO_COLOR` is respected
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
+    /// Let tables have all their columns, however narrow the terminal is
+    #[arg(long, global = true)]
+    pub wide: bool,
 }
 
 /// The subcommands.
@@ -175,6 +178,9 @@ fn is_hung_up(error: &io::Error) -> bool {
 
 fn run(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CliError> {
     let environment = environment();
+    if cli.wide {
+        output::let_tables_be_wide();
+    }
     match &cli.command {
         Command::Run(args) => run::run(args, &environment, cli.quiet, out),
         Command::Scan(args) => scan::run(args, &environment, cli.quiet, out),

@@ -1,6 +1,7 @@
 //! Output: writing it, and its width.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Writes text. A reader who has gone is no error, and changes no verdict.
 pub(super) fn say(out: &mut dyn Write, text: &str) -> io::Result<()> {
@@ -10,9 +11,17 @@ pub(super) fn say(out: &mut dyn Write, text: &str) -> io::Result<()> {
     }
 }
 
+/// True once nobody wants tables that fit.
+static WIDE: AtomicBool = AtomicBool::new(false);
+
+/// From now on tables have all their columns, however narrow the terminal is.
+pub(super) fn let_tables_be_wide() {
+    WIDE.store(true, Ordering::Relaxed);
+}
+
 /// Columns of the terminal that reads us; `None` when it is none, so that nothing is cut in a file.
 pub(super) fn output_width() -> Option<usize> {
-    if !std::io::stdout().is_terminal() {
+    if WIDE.load(Ordering::Relaxed) || !std::io::stdout().is_terminal() {
         return None;
     }
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());

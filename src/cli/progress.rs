@@ -88,7 +88,7 @@ impl ProgressTotals {
 
 struct Bar {
     shown: ProgressTotals,
-    bar: ProgressBar,
+    line: ProgressBar,
     routes: RouteTable,
 }
 
@@ -100,18 +100,18 @@ impl Bar {
             ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { shown, bar, routes: RouteTable::below(lines) }
+        Self { shown, line: bar, routes: RouteTable::below(lines) }
     }
 }
 
 impl Progress for Bar {
     fn show(&self, update: &Update) {
-        self.bar.set_message(self.shown.line(update));
+        self.line.set_message(self.shown.line(update));
     }
 
     fn so_far(&self, variant: VariantName, named: &[ScanRoute]) {
         for line in so_far(variant, named) {
-            self.bar.println(line);
+            self.line.println(line);
         }
     }
 
@@ -123,7 +123,7 @@ impl Progress for Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.routes.clear();
-        self.bar.finish_and_clear();
+        self.line.finish_and_clear();
     }
 }
 

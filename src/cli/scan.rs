@@ -30,6 +30,7 @@ use crate::units::Span;
 /// by itself. At the end it hangs up on a few requests of each route. The result names the routes that hold a session in a
 /// transaction across slow work, and those that leave one behind. docs/SCAN.md says how exact it is.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = "\
 Examples:
   rbac-bench scan http://127.0.0.1:8000                routes, ids and login are found out

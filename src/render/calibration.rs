@@ -44,16 +44,19 @@ pub fn json(shown: CalibrationView<'_>) -> CalibrationJson<'_> {
     CalibrationJson { format, scenario, variant, plan, calibration, folders }
 }
 
+/// Columns of prose where the terminal does not say.
+const WIDTH: usize = 108;
+
 /// The calibration in a few lines.
 #[must_use]
-pub fn table(shown: CalibrationView<'_>) -> String {
+pub fn table(shown: CalibrationView<'_>, width: Option<usize>) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
-    let _ = rates(&mut text, shown).and_then(|()| noise(&mut text, shown));
+    let _ = rates(&mut text, shown, width).and_then(|()| noise(&mut text, shown));
     text
 }
 
-fn rates(text: &mut String, shown: CalibrationView<'_>) -> std::fmt::Result {
+fn rates(text: &mut String, shown: CalibrationView<'_>, width: Option<usize>) -> std::fmt::Result {
     let CalibrationView { calibration, scenario, variant, plan, .. } = shown;
     let (scenario, variant, pairs) = (plain(scenario), variant.name(), plan.pairs);
     writeln!(text, "calibration  {scenario} · `{variant}` in both arms · {pairs} pairs · α {}\n", percent(plan.alpha))?;
@@ -64,12 +67,13 @@ fn rates(text: &mut String, shown: CalibrationView<'_>) -> std::fmt::Result {
     }
     let drawn = calibration.drawn.as_ref().map_or_else(|| "–  no pair was sound".to_owned(), rate);
     writeln!(text, " false alarms, signs by chance   {drawn}")?;
-    writeln!(
-        text,
-        "   {pairs} of the {} measured pairs drawn with replacement, baseline and candidate swapped at random: what\n   \
-         the size of the differences here does to the rules. Its interval is about the drawing alone.",
+    let drawn_how = format!(
+        "{pairs} of the {} measured pairs drawn with replacement, baseline and candidate swapped at random: what the size of \
+         the differences here does to the rules. Its interval is about the drawing alone.",
         calibration.sound_pairs
-    )
+    );
+    let options = textwrap::Options::new(width.unwrap_or(WIDTH)).initial_indent("   ").subsequent_indent("   ");
+    writeln!(text, "{}", textwrap::fill(&drawn_how, options))
 }
 
 fn noise(text: &mut String, shown: CalibrationView<'_>) -> std::fmt::Result {
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_written_with_its_interval_and_with_what_it_is_about() {
-        let text = table(shown(&calibration()));
+        let text = table(shown(&calibration()), None);
         assert!(text.contains("0 of 3: 0 % (0 % to 71 % at 95 %)"), "{text}");
         assert!(text.contains("120 of 20000: 0.60 % (0.50 % to 0.72 % at 95 %)"), "{text}");
         assert!(text.contains("about the drawing alone"), "{text}");
@@ -137,7 +141,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_a_dash() {
         let nothing = Calibration { measured: None, inconclusive: 0, drawn: None, rules: vec![], sound_pairs: 0 };
-        let text = table(shown(&nothing));
+        let text = table(shown(&nothing), None);
         assert!(text.contains("–  no trial came to a verdict") && text.contains("–  no pair was sound"), "{text}");
     }
 

@@ -111,7 +111,10 @@ pub fn table(compared: Compared<'_>, width: Option<usize>) -> String {
     for comparison in compared.comparisons {
         let _ = one(&mut text, comparison, width);
     }
-    text += "\nA mark is not a test: it compares one run with one run. `rbac-bench gate SCENARIO --paired` tests.\n";
+    let note = "A mark is not a test: it compares one run with one run. `rbac-bench gate SCENARIO --paired` tests.";
+    text.push('\n');
+    text += &width.map_or_else(|| note.to_owned(), |width| textwrap::fill(note, width));
+    text.push('\n');
     text
 }
 

@@ -14,28 +14,40 @@ pub(super) struct FittedTable {
     pub(super) breaks: usize,
 }
 
-/// The narrowest that a column is broken to.
-const NARROWEST: usize = 16;
+/// A column is broken before another one leaves, but not to fewer letters than this, nor through a word. On a wide terminal all columns
+/// stay; on others one that is broken into many lines is harder to read than one that is not there.
+const NARROWEST: usize = 26;
+const NARROWEST_WHERE_WIDE: usize = 16;
+
+/// Columns of a wide terminal.
+const WIDE: usize = 100;
+
+/// A longer word is no reason to let columns leave: it sticks out.
+const LONGEST_WORD: usize = 30;
 
 impl FittedTable {
     /// Its lines, none of them longer than the width where the words allow it.
     pub(super) fn text(self, width: Option<usize>) -> String {
         let all: Vec<usize> = (0..self.header.len()).collect();
         let Some(width) = width else { return self.of(&all, None) };
+        let longest = self.cells(self.breaks).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let words = self.cells(self.breaks).flat_map(|cell| parts(cell));
+        let word = words.map(|part| part.trim_end().chars().count()).max().unwrap_or(0);
+        let narrowest = if width >= WIDE { NARROWEST_WHERE_WIDE } else { NARROWEST };
+        let narrowest = narrowest.max(word.min(LONGEST_WORD) + 2).min(longest);
         for gone in 0..=self.leave.len() {
             let left: Vec<usize> = all.iter().copied().filter(|column| !self.leave[..gone].contains(column)).collect();
             let text = self.of(&left, None);
-            if widest(&text) <= width || gone == self.leave.len() {
-                return if widest(&text) <= width { text } else { self.broken(&left, &text, width) };
+            let too_wide = widest(&text).saturating_sub(width);
+            let room = longest.saturating_sub(too_wide);
+            if too_wide == 0 {
+                return text;
+            }
+            if room >= narrowest || gone == self.leave.len() {
+                return self.of(&left, Some(room.max(narrowest)));
             }
         }
         self.of(&all, None)
-    }
-
-    fn broken(&self, columns: &[usize], text: &str, width: usize) -> String {
-        let longest = self.cells(self.breaks).map(|cell| cell.chars().count()).max().unwrap_or(0);
-        let room = longest.saturating_sub(widest(text) - width).max(NARROWEST);
-        self.of(columns, Some(room))
     }
 
     fn cells(&self, column: usize) -> impl Iterator<Item = &String> {
@@ -60,7 +72,7 @@ impl FittedTable {
         }
         for (place, _) in columns.iter().enumerate().filter(|(_, column)| self.figures.contains(column)) {
             if let Some(column) = table.column_mut(place) {
-                column.set_padding((2, 1)).set_cell_alignment(CellAlignment::Right);
+                column.set_padding((1, 1)).set_cell_alignment(CellAlignment::Right);
             }
         }
         table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
@@ -70,15 +82,7 @@ impl FittedTable {
 /// Breaks a text into lines of so many letters, between words and the parts of a path.
 fn broken(text: &str, room: usize) -> String {
     let mut lines = vec![String::new()];
-    let mut parts: Vec<String> = Vec::new();
-    for letter in text.chars() {
-        match parts.last_mut() {
-            Some(part) if !matches!(letter, '/' | ' ') && !part.ends_with(' ') => part.push(letter),
-            Some(part) if letter == ' ' => part.push(' '),
-            _ => parts.push(letter.to_string()),
-        }
-    }
-    for part in parts {
+    for part in parts(text) {
         let line = lines.last_mut().expect("there is one");
         if !line.is_empty() && line.chars().count() + part.trim_end().chars().count() > room {
             lines.push(format!("  {part}"));
@@ -87,6 +91,19 @@ fn broken(text: &str, room: usize) -> String {
         }
     }
     lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+/// Words, with the blanks behind them, and parts of a path.
+fn parts(text: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for letter in text.chars() {
+        match parts.last_mut() {
+            Some(part) if !matches!(letter, '/' | ' ') && !part.ends_with(' ') => part.push(letter),
+            Some(part) if letter == ' ' => part.push(' '),
+            _ => parts.push(letter.to_string()),
+        }
+    }
+    parts
 }
 
 /// Columns of the widest line.
@@ -110,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn columns_leave_before_a_cell_is_broken() {
+    fn a_cell_is_broken_between_words_before_a_column_leaves() {
         let whole = table().text(None);
         assert!(whole.contains("active") && widest(&whole) > 70, "{whole}");
         assert_eq!(table().text(Some(widest(&whole))), whole);
-        let narrower = table().text(Some(widest(&whole) - 1));
-        assert!(!narrower.contains("active") && narrower.contains("/members/{id}/photo"), "{narrower}");
-        let narrow = table().text(Some(60));
-        assert!(widest(&narrow) <= 60, "{narrow}");
-        assert!(narrow.contains("GET /teams/{team}/members  holds") && narrow.contains("\n   /{id}/photo"), "{narrow}");
+        let narrower = table().text(Some(widest(&whole) - 10));
+        assert!(narrower.contains("active") && narrower.contains("\n   /{id}/photo"), "{narrower}");
+        let narrow = table().text(Some(widest(&whole) - 11));
+        assert!(widest(&narrow) < widest(&whole) - 10 && !narrow.contains("active"), "{narrow}");
+        assert!(narrow.contains("GET /teams/{team}/members/{id}  holds"), "{narrow}");
     }
 }

@@ -24,3 +24,5 @@ pub mod text;
 mod documents_tests;
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod width_tests;

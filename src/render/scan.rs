@@ -96,7 +96,9 @@ pub fn text(
         let mut given = Vec::new();
         findings.for_each(|finding| found(&mut text, finding, &mut given, advice, width));
         text.push('\n');
-        remarks(scan).iter().for_each(|line| prose(&mut text, line, width));
+        for line in remarks(scan) {
+            prose(&mut text, &line, width);
+        }
     }
     let without_stack = |it: &Finding| it.stack.is_none() && !it.fix_by_stack.is_empty();
     if advice == Advice::OfStack && diagnosed.iter().flat_map(|it| &it.findings).any(without_stack) {
@@ -158,7 +160,9 @@ fn found(text: &mut String, finding: &Finding, given: &mut Vec<String>, advice: 
         if lines == *given {
             prose(text, "  what to do: as above", width);
         } else {
-            lines.iter().for_each(|line| prose(text, &format!("  {line}"), width));
+            for line in &lines {
+                prose(text, &format!("  {line}"), width);
+            }
             *given = lines;
         }
     }
@@ -168,22 +172,22 @@ fn table(scan: &ScanRecord, width: Option<usize>) -> String {
     let header = [
         "route",
         "verdict",
-        "held per request (95 %)",
-        "hold ratio",
-        "active",
-        "lock wait",
+        "held per request\ns (95 %)",
+        "hold\nratio",
+        "active\nms",
+        "lock\nms",
         "leaked",
-        "sessions held",
-        "pool full (req/s)",
+        "sessions\nheld",
+        "full at\nreq/s",
     ];
     let row = |route: &ScanRoute| {
         vec![
             plain(&route.route),
             route.verdict.name().to_owned(),
-            held(route),
+            held_without_unit(route),
             percent(route.hold_ratio),
-            millis(route.active_s_per_request),
-            millis(route.lock_wait_s_per_request),
+            without_unit(&millis(route.active_s_per_request)),
+            without_unit(&millis(route.lock_wait_s_per_request)),
             count(left_behind(route)),
             per_second(route.sessions_held),
             per_second(route.pool_full_at_rps),
@@ -197,6 +201,16 @@ fn table(scan: &ScanRecord, width: Option<usize>) -> String {
         breaks: 0,
     };
     table.text(width)
+}
+
+/// The figure alone, under a header that has its unit.
+fn without_unit(figure: &str) -> String {
+    figure.trim_end_matches(" ms").to_owned()
+}
+
+/// `0.151 (0.150–0.152)`
+fn held_without_unit(route: &ScanRoute) -> String {
+    held(route).replacen(" s", "", 1)
 }
 
 /// Seconds, as milliseconds.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::progress::RunStage;
 use super::restarts::Restarts;
-use super::variant_run::{Loaded, Round, Stage, VariantRun};
+use super::variant_run::{Loaded, Round, VariantRun, Whereabouts};
 use crate::database::Database;
 use crate::monitor::scan_poll::ScanPoller;
 use crate::record::ScanRecord;
@@ -103,11 +103,11 @@ impl ScanProgress {
         self.lock().ends = Some(Instant::now() + Duration::from_secs_f64(left_s.max(0.0)));
     }
 
-    fn get(&self) -> Stage {
+    fn get(&self) -> Whereabouts {
         let progress = self.lock();
         let (stage, detail) = progress.of.clone().map_or((RunStage::Isolation, None), |(stage, it)| (stage, Some(it)));
         let left = progress.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
-        Stage { stage, detail, left_s: left.map(|left| left.as_secs_f64()) }
+        Whereabouts { stage, detail, left_s: left.map(|left| left.as_secs_f64()) }
     }
 }
 

@@ -90,10 +90,10 @@ pub(super) struct Round {
 }
 
 /// Progress of a load, with a word on it.
-type Course<'a> = &'a (dyn Fn() -> Stage + Sync);
+type Course<'a> = &'a (dyn Fn() -> Whereabouts + Sync);
 
 /// Where it is.
-pub(super) struct Stage {
+pub(super) struct Whereabouts {
     pub(super) stage: RunStage,
     pub(super) detail: Option<String>,
     /// Estimated seconds to the end; `None` where the duration is set.
@@ -116,7 +116,7 @@ impl VariantRun<'_> {
         let _stops = abandoned.clone().drop_guard();
         let work = async { swarm.run(clock, abandoned).await.map_err(RunError::from) };
         let ramp = clock.steady_from - clock.started;
-        let course = || Stage {
+        let course = || Whereabouts {
             stage: if clock.elapsed() < ramp { RunStage::RampUp } else { RunStage::Steady },
             detail: None,
             left_s: None,
@@ -186,9 +186,9 @@ impl VariantRun<'_> {
                 }
                 let rps = (finished - shown_finished) as f64 / since.as_secs_f64();
                 let live = Live { users, rps, failed, ..self.collector.live() };
-                let Stage { stage, detail, left_s } = course();
+                let Whereabouts { stage, detail, left_s } = course();
                 let update = self.update(stage, clock.elapsed().as_secs_f64(), Some(live));
-                self.progress.show(&Update { detail, left_s, ..update });
+                self.progress.show(&Update { left_s, detail, ..update });
                 (shown, shown_finished) = (Instant::now(), finished);
             }
         }

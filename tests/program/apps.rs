@@ -25,7 +25,7 @@ use crate::support::postgres::cluster;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// An application, and what is wrong with it under `HOLD=1`.
-struct App {
+pub(crate) struct App {
     /// Its folder under `fixtures/apps`, and its scenario there.
     folder: &'static str,
     scenario: &'static str,
@@ -39,7 +39,7 @@ struct App {
     role: Option<&'static str>,
 }
 
-const SHOP: App = App {
+pub(crate) const SHOP: App = App {
     folder: "fastapi",
     scenario: "shop.toml",
     command: &["uvicorn", "shop:app", "--port", "PORT"],
@@ -80,7 +80,7 @@ const TEAMS: App = App {
 const PASSWORD: (&str, &str) = ("TEAMS_PASSWORD", "s3cret-tea");
 
 /// An application that runs on a database of its own.
-struct Service {
+pub(crate) struct Service {
     app: &'static App,
     database: String,
     port: u16,
@@ -109,20 +109,24 @@ impl Service {
         drop(client);
         server.await.unwrap().unwrap();
         let socket = cluster.socket_dir().display().to_string().replace('/', "%2F");
-        let database = format!("postgresql://{user}@/{name}?host={socket}&port={}", cluster.port());
+        Self::start_on(app, hold, &format!("postgresql://{user}@/{name}?host={socket}&port={}", cluster.port()))
+    }
+
+    /// On a database that is there.
+    pub(crate) fn start_on(app: &'static App, hold: &str, database: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let words: Vec<String> = app.command.iter().map(|word| word.replace("PORT", &port.to_string())).collect();
         let path = format!("{ROOT}/.venv-apps/bin:{}", std::env::var("PATH").unwrap());
         let child = Command::new(&words[0])
             .args(&words[1..])
             .current_dir(folder(app))
-            .envs([("PATH", path), ("DATABASE_URL", database.clone()), ("PORT", port.to_string())])
+            .envs([("PATH", path), ("DATABASE_URL", database.to_owned()), ("PORT", port.to_string())])
             .envs([("HOLD", hold), ("PYTHONDONTWRITEBYTECODE", "1"), PASSWORD])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{words:?}: {error}; `make deps` installs it"));
-        let mut service = Self { app, database, port, child };
+        let mut service = Self { app, database: database.to_owned(), port, child };
         service.wait_until_healthy();
         service
     }
@@ -136,12 +140,12 @@ impl Service {
         }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// The whole answer; `None` when nobody is there. By HTTP 1.0, in which no body comes in chunks.
-    fn get(&self, path: &str) -> Option<String> {
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
         let mut connection = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
         connection.write_all(request.as_bytes()).ok()?;

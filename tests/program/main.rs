@@ -34,7 +34,9 @@ mod service;
     reason = "others use the rest; a helper of a test fails as loudly as the test"
 )]
 mod support;
+mod tcp_server;
 mod tls;
 mod truth;
 mod verdicts;
 mod watch;
+mod whose;

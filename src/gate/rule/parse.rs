@@ -102,8 +102,14 @@ fn route_before(cursor: &mut RuleCursor<'_>) -> Option<(usize, String)> {
     let at = cursor.at + cursor.rest().len() - cursor.rest().trim_start().len();
     let route = cursor.text[at..].strip_prefix("for ")?;
     let from = cursor.text.len() - route.len();
-    // A blank before the operator: a path may have a `=` in it.
-    let end = OPERATORS.iter().filter_map(|op| route.find(&format!(" {}", op.symbol()))).min()?;
+    // A path may have a `=` in it: the operator is the one behind a blank, else the last one that a number follows.
+    let is_number = |rest: &str| rest.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    let behind_blank = OPERATORS.iter().filter_map(|op| route.find(&format!(" {}", op.symbol()))).min();
+    let before_number = || {
+        let last = |op: &Op| route.rfind(op.symbol()).filter(|at| is_number(&route[at + op.symbol().len()..]));
+        OPERATORS.iter().filter_map(last).max()
+    };
+    let end = behind_blank.or_else(before_number)?;
     cursor.at = from + end;
     Some((at, route[..end].trim().to_owned()))
 }

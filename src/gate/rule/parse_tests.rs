@@ -25,6 +25,8 @@ fn the_rules_of_the_manual_are_read() {
         ("idle_in_transaction.mean<1.5", Metric::IdleInTransaction, Some(Mean), Op::Less, 1.5),
         ("transaction_age<500ms", Metric::TransactionAge, Some(Max), Op::Less, 0.5),
         ("hold.seconds < 50ms for GET /a", Metric::Hold, Some(Aggregate::Seconds), Op::Less, 0.05),
+        ("hold.seconds for GET /a<50ms", Metric::Hold, Some(Aggregate::Seconds), Op::Less, 0.05),
+        ("hold.seconds for GET /a?b=<c><=1s", Metric::Hold, Some(Aggregate::Seconds), Op::AtMost, 1.0),
         ("hold.seconds for GET /a?b=<c> <= 1s", Metric::Hold, Some(Aggregate::Seconds), Op::AtMost, 1.0),
         ("replicas_healthy>=3", Metric::ReplicasHealthy, Some(Aggregate::Min), Op::AtLeast, 3.0),
     ];

@@ -10,7 +10,7 @@ use crate::scan::observation::{Batch, Turn};
 use crate::scan::verdict::{FEWEST_FOR_FINE, is_settled};
 
 /// What is done after the last request: the server's counters are waited for, and read.
-const END_S: f64 = 1.5;
+const END_S: f64 = 2.5;
 
 /// The first guess of a batch, before any was answered.
 const BATCH_S: f64 = 0.5;
@@ -42,19 +42,14 @@ impl Forecast<'_> {
         self.plan.rounds as usize
     }
 
-    /// Batches of a route in one round.
-    fn batches(&self) -> f64 {
-        batches(self.plan) as f64
-    }
-
     /// All turns of a route that are still to come.
     fn alone_s(&self, route: usize) -> f64 {
         let done = |kind| self.turns.iter().filter(|it| it.route == Some(route) && it.kind == kind).count();
-        let (warmups, isolated) = (done(TurnKind::Warmup), done(TurnKind::Isolated));
+        let is_warm = done(TurnKind::Warmup) > 0;
         let (batch_s, rest_s) = (self.batch_s(route), COOLDOWN.as_secs_f64());
-        let turn_s = (self.batches() * batch_s).min(self.plan.seconds + batch_s) + rest_s;
-        let warmup_s = if warmups == 0 { batch_s + rest_s } else { 0.0 };
-        warmup_s + self.rounds_of(route).saturating_sub(isolated) as f64 * turn_s
+        let turn_s = (f64::from(batches(self.plan)) * batch_s).min(self.plan.seconds + batch_s) + rest_s;
+        let first_s = if is_warm { 0.0 } else { batch_s + rest_s };
+        first_s + self.rounds_of(route).saturating_sub(done(TurnKind::Isolated)) as f64 * turn_s
     }
 
     /// Rounds after which a route will be settled, most likely.
@@ -66,7 +61,8 @@ impl Forecast<'_> {
             _ if judged.failures > 0 => self.rounds(),
             ScanVerdict::Holds => 1,
             ScanVerdict::Fine | ScanVerdict::Unknown | ScanVerdict::Leaks => {
-                (FEWEST_FOR_FINE as f64 / (self.batches() * f64::from(self.plan.users))).ceil() as usize
+                let requests = u64::from(batches(self.plan) * self.plan.users);
+                usize::try_from(FEWEST_FOR_FINE.div_ceil(requests.max(1))).unwrap_or(usize::MAX)
             }
         };
         // It was not, in as many rounds: then it takes one more.
