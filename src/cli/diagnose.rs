@@ -11,7 +11,7 @@ use super::output::output_width;
 use super::subject::{Recorded, recorded};
 use crate::diagnose::what_if::{WhatIf, what_if};
 use crate::diagnose::{Case, FindingKind, diagnose};
-use crate::record::{RunRecord, Stamped};
+use crate::record::{RunRecord, ScanRecord, Stamped};
 use crate::render::diagnosis::{Advice, Diagnosed, json, text};
 use crate::scenario::VariantName;
 use crate::texts::PatternCounts;
@@ -76,7 +76,9 @@ pub(super) fn run(args: &DiagnoseArgs, out: &mut dyn Write) -> Result<Exit, CliE
         out.write_all(text(&diagnosed, &logs, Advice::of(args.all_advice), output_width()).as_bytes())?;
     }
     out.flush()?;
-    let unknown = diagnosed.iter().all(|it| it.findings.iter().all(|it| it.kind == FindingKind::CannotTell));
+    let of_scan = |it: &Diagnosed| record.variants.get(&it.variant)?.scan.as_ref().map(ScanRecord::is_inconclusive);
+    let cannot_tell = |it: &Diagnosed| it.findings.iter().all(|it| it.kind == FindingKind::CannotTell);
+    let unknown = diagnosed.iter().all(|it| of_scan(it).unwrap_or_else(|| cannot_tell(it)));
     let judged = record.in_order().into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
     let unseen = judged.into_iter().any(|(_, variant)| record.not_observed(variant).is_some());
     Ok(if unknown || unseen { Exit::Inconclusive } else { Exit::Ok })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::header::HeaderName;
 
+use super::env_file::{self, EnvFileError};
 use crate::discover::{DiscoverError, Discovered, Given, Who, discover};
 use crate::redact;
 use crate::render::text::plain;
@@ -21,6 +22,9 @@ pub struct DiscoverArgs {
     /// Who asks, and with which values.
     #[command(flatten)]
     pub asked: AskedArgs,
+    /// A file of variables (`.env`) that names the database, where the environment does not
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
     /// Also ask for routes that change data
     #[arg(long)]
     pub change_data: bool,
@@ -88,6 +92,8 @@ pub(super) enum ByUrlError {
         #[source]
         source: std::io::Error,
     },
+    #[error(transparent)]
+    EnvFile(#[from] EnvFileError),
     #[error("the variable `{variable}` is not set: `{flag}` needs it")]
     Variable { variable: String, flag: &'static str },
     #[error("`{flag}` is for the URL of a service, which is asked: expected one")]
@@ -110,6 +116,7 @@ impl ByUrlError {
             | Self::Read { .. }
             | Self::Variable { .. }
             | Self::NoUrl { .. }
+            | Self::EnvFile(_)
             | Self::NoDatabase { .. } => true,
             Self::Save { .. } | Self::Start(_) => false,
         }
@@ -157,12 +164,28 @@ const LIBPQ: [(&str, &str); 6] = [
 ///
 /// # Errors
 /// When there is neither.
-pub(super) fn database_of(scenario: &str) -> Result<Option<DatabaseUrl>, ByUrlError> {
+pub(super) fn database_of(scenario: &str, args: &DiscoverArgs) -> Result<Option<DatabaseUrl>, ByUrlError> {
     if !is_url(scenario) || variable("DATABASE_URL").is_some() {
         return Ok(None);
     }
     let service: BaseUrl = scenario.parse().map_err(|source| ByUrlError::Url(plain(scenario), source))?;
-    database_given(Some(&service)).map(Some)
+    match (given_by(&variable), &args.env_file) {
+        (Some(given), _) => Ok(Some(given)),
+        (None, Some(path)) => of_file(path).map(Some),
+        (None, None) => Err(nobody_gives(Some(&service))?),
+    }
+}
+
+/// The database that a file names.
+fn of_file(path: &Path) -> Result<DatabaseUrl, ByUrlError> {
+    let variables = env_file::variables(path)?;
+    let read = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+    let url = read("DATABASE_URL").map(|url| {
+        redact::learn(&redact::passwords_of_urls(&url));
+        DatabaseUrl::new(&url, "--env-file")
+    });
+    let given = url.or_else(|| given_by(&read));
+    given.ok_or_else(|| EnvFileError::Nothing { path: path.to_owned() }.into())
 }
 
 /// The database of libpq's variables.
@@ -170,16 +193,30 @@ pub(super) fn database_of(scenario: &str) -> Result<Option<DatabaseUrl>, ByUrlEr
 /// # Errors
 /// When there are none: with the server that the service is connected to, where that shows.
 pub(super) fn database_given(service: Option<&BaseUrl>) -> Result<DatabaseUrl, ByUrlError> {
-    if ["PGHOST", "PGDATABASE", "PGUSER"].iter().any(|name| variable(name).is_some()) {
-        let words = LIBPQ.iter().filter_map(|(name, word)| {
-            let value = variable(name)?.replace('\\', "\\\\").replace('\'', "\\'");
-            Some(format!("{word}='{value}'"))
-        });
-        return Ok(DatabaseUrl::new(&words.collect::<Vec<_>>().join(" "), "PGHOST and its like"));
+    match given_by(&variable) {
+        Some(given) => Ok(given),
+        None => Err(nobody_gives(service)?),
     }
-    let Some(service) = service else { return Err(ByUrlError::NoDatabase { found: Vec::new() }) };
+}
+
+/// The database of libpq's variables, as `variable` has them.
+fn given_by(variable: &dyn Fn(&str) -> Option<String>) -> Option<DatabaseUrl> {
+    if ["PGHOST", "PGDATABASE", "PGUSER"].iter().all(|name| variable(name).is_none()) {
+        return None;
+    }
+    redact::learn(&variable("PGPASSWORD").into_iter().collect::<Vec<_>>());
+    let words = LIBPQ.iter().filter_map(|(name, word)| {
+        let value = variable(name)?.replace('\\', "\\\\").replace('\'', "\\'");
+        Some(format!("{word}='{value}'"))
+    });
+    Some(DatabaseUrl::new(&words.collect::<Vec<_>>().join(" "), "PGHOST and its like"))
+}
+
+/// The error that no database is given, with the server that the service is connected to.
+fn nobody_gives(service: Option<&BaseUrl>) -> Result<ByUrlError, ByUrlError> {
+    let Some(service) = service else { return Ok(ByUrlError::NoDatabase { found: Vec::new() }) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ByUrlError::Start)?;
-    Err(ByUrlError::NoDatabase { found: runtime.block_on(databases_of(service)) })
+    Ok(ByUrlError::NoDatabase { found: runtime.block_on(databases_of(service)) })
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -200,6 +237,7 @@ impl DiscoverArgs {
     pub(super) fn refuse_beside(&self, scenario: &str) -> Result<(), ByUrlError> {
         let given = [
             ("--openapi", self.openapi.is_some()),
+            ("--env-file", self.env_file.is_some()),
             ("--change-data", self.change_data),
             ("--save", self.save.is_some()),
         ];
@@ -216,6 +254,7 @@ impl DiscoverArgs {
         let asked = &self.asked;
         let single = [
             ("--openapi", self.openapi.clone()),
+            ("--env-file", self.env_file.as_ref().map(|path| path.display().to_string())),
             ("--user", asked.user.clone()),
             ("--password-env", asked.password_env.clone()),
             ("--login", asked.login.as_ref().map(ToString::to_string)),

@@ -99,7 +99,7 @@ pub(super) fn run(args: &DoctorArgs, environment: &[Override], out: &mut dyn Wri
     let mut experiment = scenario_or_url(name, &args.discover, &args.allow_remote, beside, args.json)?;
     let mut database_url = args.service.apply(&mut experiment)?;
     if database_url.is_none() {
-        database_url = database_of(name)?;
+        database_url = database_of(name, &args.discover)?;
     }
     let checks = match &experiment {
         Experiment::Gateway(scenario) => of_gateway(scenario),

@@ -133,7 +133,7 @@ pub(super) enum CliError {
         #[source]
         source: io::Error,
     },
-    #[error("no session of `{service}` is in the database `{database}`{}", where_else(elsewhere))]
+    #[error("cannot find a session of `{service}` in the database `{database}`{}", where_else(elsewhere))]
     NoSessions { service: String, database: String, elsewhere: String },
     #[error(transparent)]
     Blind(RunError),
@@ -226,6 +226,11 @@ impl CliError {
             Self::Testbed(error) => error.hint(),
             Self::Watch(error) => error.hint(),
             Self::Rule(error) => error.hint(),
+            Self::NoSessions { .. } => Some(
+                "where its process is not to be seen from here (a Unix socket, a container, another user or machine, a role without \
+                 pg_monitor), name its sessions without the URL: `--application NAME` or `--user ROLE`"
+                    .to_owned(),
+            ),
             Self::OneSubject => Some("put quotes around a rule that contains a space".to_owned()),
             Self::NotScanned { .. } => Some("`rbac-bench init` generates one".to_owned()),
             Self::NothingToSet => Some("pass `--rerun` to run its scenario again".to_owned()),

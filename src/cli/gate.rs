@@ -11,15 +11,17 @@ use super::discover_args::database_of;
 use super::error::CliError;
 use super::exit::Exit;
 use super::gate_args::GateArgs;
+use super::output::show_progress;
 use super::rules::{AGAINST_BASELINE, concerning, plain_rule, read_rules, rules_of, unseen};
 use super::scenario::OverrideArgs;
 use super::subject::{Recorded, read, recorded, run_folder};
 use crate::compare::Side;
-use crate::gate::{Baseline, GateReport, ParsedRule, RuleOutcome, Trust, judge};
+use crate::gate::{Baseline, GateReport, ParsedRule, RuleOutcome, Trust, judge, nothing_measured};
+use crate::record::RunRecord;
 use crate::record::store::read_record;
 use crate::render::gate::GateView;
-use crate::render::text::shell_word;
-use crate::run::ScanSettings;
+use crate::render::text::{plain, shell_word};
+use crate::run::{RunOptions, ScanSettings};
 use crate::scenario::overrides::Override;
 use crate::scenario::{Experiment, Scenario, VariantName};
 use crate::testbed::command::shown;
@@ -44,6 +46,9 @@ fn subject(args: &GateArgs) -> &str {
 }
 
 fn run_or_judge(args: &GateArgs, environment: &[Override], quiet: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if args.paired.paired || args.learn {
+        args.discover.refuse_beside(subject(args))?;
+    }
     if args.paired.paired {
         ci::begin_junit(args.junit.as_deref(), subject(args))?;
         return super::paired::run(args, environment, quiet, out);
@@ -63,7 +68,7 @@ fn run_or_judge(args: &GateArgs, environment: &[Override], quiet: bool, out: &mu
     }
     let beside = (&args.overrides, environment);
     let scenario = scenario_or_url(subject, &args.discover, &args.measure.allow_remote, beside, quiet)?;
-    run_and_judge(args, scenario, baseline.as_ref(), quiet, out)
+    run_and_judge(args, scenario, ScanSettings::default(), baseline.as_ref(), quiet, out)
 }
 
 /// A run that has been recorded.
@@ -85,11 +90,17 @@ fn judge_run(
             return Err(CliError::RunsCommand { command });
         }
         let again = if sets { changed(args, experiment)? } else { experiment.clone() };
-        return run_and_judge(args, of_variants(again, &variants)?, baseline, quiet, out);
+        return run_and_judge(args, of_variants(again, &variants)?, scanned_before(&run.record), baseline, quiet, out);
     }
     let asked = concerning(asked(args, experiment, baseline.is_some())?, &variants)?;
     let report = judge_recorded(args, &asked, run, &variants, baseline)?;
     finish(args, &report, experiment.name(), Some(&run.folder), out)
+}
+
+/// The plan of a recorded scan, to be done again; without one as `scan` does.
+fn scanned_before(record: &RunRecord) -> ScanSettings {
+    let scan = record.variants.values().find_map(|variant| variant.scan.as_ref());
+    scan.map_or_else(ScanSettings::default, |scan| ScanSettings { plan: scan.plan, rate: None })
 }
 
 /// The command that a scenario starts; `None` when it starts none.
@@ -155,6 +166,7 @@ fn judge_recorded(
 fn run_and_judge(
     args: &GateArgs,
     mut scenario: Experiment,
+    settings: ScanSettings,
     baseline: Option<&Recorded>,
     quiet: bool,
     out: &mut dyn Write,
@@ -163,40 +175,69 @@ fn run_and_judge(
     let asked = concerning(asked, &scenario.variant_names())?;
     let mut database_url = args.service.apply(&mut scenario)?;
     if database_url.is_none() {
-        database_url = database_of(subject(args))?;
+        database_url = database_of(subject(args), &args.discover)?;
     }
     let options = args.measure.options(database_url);
     let (name, variants) = (scenario.name().to_owned(), scenario.variant_names());
+    let Measured { mut rules, folder, interrupted } =
+        measured(args, (&scenario, settings), &asked, baseline, (&options, quiet))?;
+    let place = |it: &RuleOutcome| asked.iter().position(|asked| asked.rule.text == it.rule);
+    rules.sort_by_key(|it| (variants.iter().position(|variant| Some(*variant) == it.variant), place(it)));
+    let exit = finish(args, &GateReport::of(rules), &name, folder.as_deref(), out)?;
+    Ok(interrupted.unwrap_or(exit))
+}
+
+/// Outcomes of rules that were measured.
+struct Measured {
+    rules: Vec<RuleOutcome>,
+    /// The last run's.
+    folder: Option<PathBuf>,
+    /// The exit code of the signal that came.
+    interrupted: Option<Exit>,
+}
+
+/// Loads for some of the rules, and scans for the others.
+fn measured(
+    args: &GateArgs,
+    (scenario, settings): (&Experiment, ScanSettings),
+    asked: &[ParsedRule],
+    baseline: Option<&Recorded>,
+    (options, quiet): (&RunOptions, bool),
+) -> Result<Measured, CliError> {
+    let variants = scenario.variant_names();
     let is_service = matches!(scenario, Experiment::Service(_));
     let by_scan = |it: &ParsedRule| is_service && it.rule.needs_scan();
     let (of_scan, of_load): (Vec<_>, Vec<_>) = asked.iter().cloned().partition(by_scan);
-    let mut judged = Vec::new();
-    let mut folder = None;
-    for (rules, scans) in [(of_load, false), (of_scan, true)] {
-        if rules.is_empty() {
+    let is_wanted = |rules: &[ParsedRule]| rules.iter().any(|it| variants.iter().any(|variant| it.concerns(*variant)));
+    let (mut judged, mut folder, mut interrupted) = (Vec::new(), None, None);
+    for (rules, scans) in [(of_load, false), (of_scan, true)].into_iter().filter(|(rules, _)| is_wanted(rules)) {
+        if interrupted.is_some() {
+            judged.extend(nothing_measured(&rules, &variants, "it was interrupted before").rules);
             continue;
         }
         let measured = if scans {
-            super::scan::measure(scenario.clone(), ScanSettings::default(), &options, quiet)
+            super::scan::measure(scenario.clone(), settings, options, quiet)
         } else {
-            super::run::measure(scenario.clone(), &options, quiet)
+            super::run::measure(scenario.clone(), options, quiet)
         };
         match measured {
-            Ok((finished, interrupted)) => {
+            Ok((finished, signal)) => {
                 let run = read(finished.folder)?;
                 judged.extend(judge_recorded(args, &rules, &run, &variants, baseline)?.rules);
-                folder.get_or_insert(run.folder);
-                if let Some(exit) = interrupted {
-                    finish(args, &GateReport::of(judged), &name, folder.as_deref(), out)?;
-                    return Ok(exit);
+                interrupted = signal;
+                if let Some(first) = folder.replace(run.folder) {
+                    show_progress(&format!("record  {}", plain(&first.display().to_string())));
                 }
+            }
+            // What was judged before stands.
+            Err(error) if !judged.is_empty() => {
+                tracing::warn!("{error}");
+                judged.extend(nothing_measured(&rules, &variants, &error.to_string()).rules);
             }
             Err(error) => judged.extend(unseen(error, &rules, &variants)?.rules),
         }
     }
-    let place = |it: &RuleOutcome| asked.iter().position(|asked| asked.rule.text == it.rule);
-    judged.sort_by_key(|it| (variants.iter().position(|variant| Some(*variant) == it.variant), place(it)));
-    finish(args, &GateReport::of(judged), &name, folder.as_deref(), out)
+    Ok(Measured { rules: judged, folder, interrupted })
 }
 
 /// Reads the rules.

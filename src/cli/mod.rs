@@ -13,6 +13,7 @@ pub mod diagnose;
 pub mod discover_args;
 pub mod doctor;
 mod dry;
+mod env_file;
 mod error;
 #[cfg(test)]
 mod examples_tests;

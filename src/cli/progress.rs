@@ -115,7 +115,7 @@ impl Progress for Bar {
         }
     }
 
-    fn routes(&self, routes: &[RouteProgress]) {
+    fn routes(&self, _: VariantName, routes: &[RouteProgress]) {
         self.routes.show(routes);
     }
 }
@@ -150,8 +150,8 @@ impl Progress for Heartbeat {
         }
     }
 
-    fn routes(&self, routes: &[RouteProgress]) {
-        for line in self.routes.new_lines(routes) {
+    fn routes(&self, variant: VariantName, routes: &[RouteProgress]) {
+        for line in self.routes.new_lines(variant, routes) {
             show_progress(&line);
         }
     }

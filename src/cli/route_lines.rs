@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::record::scan::ScanVerdict;
 use crate::render::text::plain;
 use crate::run::progress::RouteProgress;
+use crate::scenario::VariantName;
 
 /// Lines of the terminal that are left for all else.
 const OTHER_LINES: usize = 6;
@@ -90,22 +91,25 @@ fn line(route: &RouteProgress, width: usize) -> String {
 fn verdict(route: &RouteProgress) -> &'static str {
     match (route.verdict, route.is_settled) {
         (ScanVerdict::Fine, false) => "fine so far",
+        // Asked with others, it may yet hold.
+        (ScanVerdict::Fine, true) => "fine alone",
         (ScanVerdict::Unknown, _) => "not yet",
         (verdict, _) => verdict.name(),
     }
 }
 
-/// Lines for a log: each route that is fine, once that is settled.
+/// Lines for a log: each route of a variant that is fine alone, once that is settled.
 #[derive(Default)]
-pub(super) struct RouteLog(Mutex<BTreeSet<String>>);
+pub(super) struct RouteLog(Mutex<BTreeSet<(VariantName, String)>>);
 
 impl RouteLog {
-    pub(super) fn new_lines(&self, routes: &[RouteProgress]) -> Vec<String> {
+    pub(super) fn new_lines(&self, variant: VariantName, routes: &[RouteProgress]) -> Vec<String> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new =
-            |it: &&RouteProgress| it.verdict == ScanVerdict::Fine && it.is_settled && told.insert(it.route.clone());
+        let is_new = |it: &&RouteProgress| {
+            it.verdict == ScanVerdict::Fine && it.is_settled && told.insert((variant, it.route.clone()))
+        };
         let new: Vec<&RouteProgress> = routes.iter().filter(is_new).collect();
-        new.into_iter().map(|it| format!("{} is fine, by {} requests", plain(&it.route), it.requests)).collect()
+        new.into_iter().map(|it| format!("{:<6} so far: {} is fine alone", variant.name(), plain(&it.route))).collect()
     }
 }
 
@@ -149,7 +153,8 @@ mod tests {
     fn a_log_has_a_line_for_each_route_that_is_settled_and_only_one() {
         let log = RouteLog::default();
         let fine = [route("GET /a", ScanVerdict::Fine, true), route("GET /b", ScanVerdict::Fine, false)];
-        assert_eq!(log.new_lines(&fine), ["GET /a is fine, by 21 requests"]);
-        assert!(log.new_lines(&fine).is_empty());
+        assert_eq!(log.new_lines(VariantName::HELD, &fine), ["held   so far: GET /a is fine alone"]);
+        assert!(log.new_lines(VariantName::HELD, &fine).is_empty());
+        assert_eq!(log.new_lines(VariantName::SCOPED, &fine).len(), 1, "of another variant");
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn run(
     let mut scenario = scenario_or_url(&args.scenario, &args.discover, allow_remote, beside, quiet)?;
     let mut database_url = args.service.apply(&mut scenario)?;
     if database_url.is_none() {
-        database_url = database_of(&args.scenario)?;
+        database_url = database_of(&args.scenario, &args.discover)?;
     }
     if let Some(samples) = args.dry_run {
         let given = database_url.is_some();

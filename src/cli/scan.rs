@@ -14,7 +14,8 @@ use super::service_args::ServiceArgs;
 use super::signals::Signals;
 use super::{diagnose, dry, progress, subject};
 use crate::record::Outcome;
-use crate::record::scan::{ScanPlan, ScanVerdict};
+use crate::record::ScanRecord;
+use crate::record::scan::ScanPlan;
 use crate::render::diagnosis::{Advice, Diagnosed};
 use crate::render::{json, scan as render};
 use crate::run::{Finished, RunOptions, ScanSettings, scan};
@@ -162,7 +163,7 @@ pub(super) fn run(
     }
     let mut database_url = args.service.apply(&mut scenario)?;
     if database_url.is_none() {
-        database_url = database_of(&args.scenario)?;
+        database_url = database_of(&args.scenario, &args.discover)?;
     }
     if let Some(samples) = args.dry_run {
         let given = database_url.is_some();
@@ -226,8 +227,7 @@ fn exit_of(finished: &Finished) -> Result<Exit, CliError> {
     if let Some((variant, _)) = empty.filter(|_| record.outcome == Outcome::Finished) {
         return Err(CliError::NothingMeasured { variant: *variant });
     }
-    let mut routes = record.variants.values().flat_map(|it| &it.scan).flat_map(|scan| &scan.routes);
-    let unknown = routes.all(|route| route.verdict == ScanVerdict::Unknown);
+    let unknown = record.variants.values().flat_map(|it| &it.scan).all(ScanRecord::is_inconclusive);
     let unseen = record.variants.values().any(|variant| record.not_observed(variant).is_some());
     Ok(if unknown || unseen { Exit::Inconclusive } else { Exit::Ok })
 }

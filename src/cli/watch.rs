@@ -1,5 +1,6 @@
 //! `rbac-bench watch`: a database in trouble, live.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -181,16 +182,20 @@ fn whose_sessions(service: &BaseUrl, database: &OwnDatabase) -> Result<SessionFi
         let elsewhere = elsewhere_in_words(&found);
         return Err(CliError::NoSessions { service, database: database.name().to_owned(), elsewhere });
     }
-    tracing::info!("{}", elsewhere_in_words(&found));
-    let mut applications: Vec<String> = own.iter().map(|it| it.application_name.clone()).collect();
-    let mut users: Vec<String> = own.iter().map(|it| it.user.clone()).collect();
-    applications.dedup();
-    users.dedup();
+    if own.iter().any(|it| it.application_name.is_empty()) {
+        tracing::warn!("the service's sessions have no application name: all of its role are watched");
+    }
+    let is_elsewhere = |it: &&SessionsElsewhere| it.process.is_some() && it.database != database.name();
+    for it in found.iter().filter(is_elsewhere) {
+        tracing::warn!("it also has sessions in the database `{}`, which are not watched", plain(&it.database));
+    }
+    let mut applications: BTreeSet<String> = own.iter().map(|it| it.application_name.clone()).collect();
+    let users: BTreeSet<String> = own.iter().map(|it| it.user.clone()).collect();
     // No filter names sessions without a name.
-    if applications.iter().any(String::is_empty) {
+    if applications.contains("") {
         applications.clear();
     }
-    Ok(SessionFilter { applications, users })
+    Ok(SessionFilter { applications: applications.into_iter().collect(), users: users.into_iter().collect() })
 }
 
 fn plan(args: &WatchArgs, database: &OwnDatabase, whose: SessionFilter) -> WatchPlan {

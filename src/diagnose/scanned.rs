@@ -10,6 +10,12 @@ use crate::record::scan::{Estimate, ScanRecord, ScanRoute, ScanVerdict};
 /// Its verdicts are by 95 % intervals.
 const SURE: f64 = 0.95;
 
+/// A route that may as well be another one.
+const SURE_AMONG_OTHERS: f64 = 0.5;
+
+/// From this share of its response on, what a route holds is more than one session over its response.
+const OUTLIVES: f64 = 1.2;
+
 /// More routes of one reason than this are counted, not listed.
 const LISTED: usize = 8;
 
@@ -29,17 +35,44 @@ pub(super) fn findings(seen: &Observations<'_>, scan: &ScanRecord) -> Vec<Findin
         finding.harm_s = (count - place) as f64;
     }
     findings.extend(unknown(scan));
+    if findings.is_empty() {
+        findings.extend(unfinished(seen, scan));
+    }
     findings
 }
 
-/// Nothing is wrong with any route.
-pub(super) fn healthy(scan: &ScanRecord) -> Finding {
-    let title = "No route holds a session across slow work, and none leaves one behind.".to_owned();
+/// A scan that ended before its end has shown of no route that it is fine.
+fn unfinished(seen: &Observations<'_>, scan: &ScanRecord) -> Option<Finding> {
     let requests: u64 = scan.routes.iter().map(|route| route.requests).sum();
-    Finding::new(FindingKind::Healthy, None, SURE, title).with(
+    let title = if requests == 0 {
+        "Cannot tell: no route was asked."
+    } else if !seen.case.variant.complete {
+        "Cannot tell: the scan was interrupted, and no route was found to hold a session by then."
+    } else {
+        return None;
+    };
+    Some(Finding::new(FindingKind::CannotTell, None, 1.0, title.to_owned()).with(
         "scan.routes.requests",
         requests as f64,
-        "requests, each route alone",
+        "requests of all routes, each route alone",
+    ))
+}
+
+/// A quick scan sees plain cases alone: that it found none is worth so much.
+const SURE_IF_QUICK: f64 = 0.6;
+
+/// Nothing is wrong with any route.
+pub(super) fn healthy(scan: &ScanRecord) -> Finding {
+    let (title, sure) = if scan.plan.is_quick() {
+        ("A quick scan, which finds plain cases only, found no route that holds a session.", SURE_IF_QUICK)
+    } else {
+        ("No route holds a session across slow work, and none leaves one behind.", SURE)
+    };
+    let requests: u64 = scan.routes.iter().map(|route| route.requests).sum();
+    Finding::new(FindingKind::Healthy, None, sure, title.to_owned()).with(
+        "scan.routes.requests",
+        requests as f64,
+        "requests of all routes, each route alone, its first ones left out",
     )
 }
 
@@ -50,8 +83,13 @@ fn of_route(route: &ScanRoute) -> Option<Finding> {
         ScanVerdict::Fine | ScanVerdict::Unknown => return None,
     };
     let finding = Finding { route: Some(route.route.clone()), statement: route.statement.clone(), ..finding };
-    let reason = route.reason.as_ref().filter(|_| finding.kind == FindingKind::HeldSession);
-    let text = reason.map_or_else(|| "requests of this route alone".to_owned(), |it| format!("requests alone; {it}"));
+    // The advice says it again.
+    let is_said = finding.pattern == Some(HoldPattern::H8);
+    let reason = route.reason.as_ref().filter(|_| !is_said);
+    let text = reason.map_or_else(
+        || "requests of this route alone, its first ones left out".to_owned(),
+        |it| format!("requests alone; {it}"),
+    );
     Some(finding.with("scan.routes.requests", route.requests as f64, text))
 }
 
@@ -59,7 +97,10 @@ fn leaks(route: &ScanRoute) -> Finding {
     let name = &route.route;
     let (answered, unanswered) = (route.left_behind.unwrap_or(0), route.left_behind_by_clients.unwrap_or(0));
     let (title, left) = match (answered, unanswered) {
-        (0, 0) => (format!("{name} leaks connections, outside a transaction."), None),
+        (0, 0) => {
+            let because = route.reason.as_ref().map_or_else(String::new, |it| format!(": {it}"));
+            (format!("{name} leaks connections, outside a transaction{because}."), None)
+        }
         (0, left) => (
             format!(
                 "{name} leaks sessions when the client leaves before the answer: {left} were still in a transaction 5 s later."
@@ -87,30 +128,39 @@ fn holds(route: &ScanRoute) -> Finding {
     let name = &route.route;
     let held = held_s(route);
     let each = held.map_or_else(String::new, |held| format!(", {} per request", seconds(held.value)));
-    let waits_s = route.client_wait_s_per_request.filter(|_| waits_for_client(route));
+    let waits_s = route.client_wait_s_per_request.filter(|_| !route.only_concurrent && waits_for_client(route));
+    // Held for longer than the answer takes: after it, or in two sessions. How many there were at once is not in the record.
+    let outlives = !route.only_concurrent && route.hold_ratio.is_some_and(|ratio| ratio >= OUTLIVES);
+    let after = outlives && route.longest_hold_s.zip(route.response_s).is_some_and(|(held_s, it)| held_s > it);
     let Match { pattern, sure, why } = of_holder(&Fingerprint {
         route: name,
-        coefficient: route.hold_ratio.unwrap_or(1.0),
+        coefficient: 1.0,
         active: None,
         statements: &route.statement.iter().map(|it| (it.clone(), 1.0)).collect::<Vec<_>>(),
         aborted: 0.0,
     });
-    let pattern = pattern.filter(|_| waits_s.is_none() && !route.only_concurrent);
+    let pattern = pattern.filter(|_| waits_s.is_none() && !route.only_concurrent && !outlives);
+    let or_else = route.reason.as_ref().filter(|_| route.only_concurrent).and_then(|it| Some(it.split_once("; ")?.1));
+    let or_else = or_else.map_or_else(String::new, |it| format!("; {it}"));
     let title = match (waits_s, route.only_concurrent, pattern) {
         (Some(waits_s), _, _) => format!(
             "{name} holds its session until the service has read the last row: {} per request in a statement that waits for \
              it (ClientWrite).",
             seconds(waits_s)
         ),
-        (None, true, _) => format!("{name} holds its session only while other routes are asked, too{each}."),
+        (None, true, _) => format!("{name} holds its session only while other routes are asked, too{each}{or_else}."),
+        (None, false, _) if after => format!("{name} keeps its session after the response{each}."),
         (None, false, Some(pattern)) => format!("{name} {} ({pattern:?}){each}.", pattern.does()),
         (None, false, None) => format!("{name} holds its session across slow work{each}."),
     };
-    let mut finding = Finding::new(FindingKind::HeldSession, pattern, SURE, title);
+    let sure_of_route = if or_else.is_empty() { SURE } else { SURE_AMONG_OTHERS };
+    let mut finding = Finding::new(FindingKind::HeldSession, pattern, sure_of_route, title);
     finding.pattern_confidence = pattern.map(|_| sure);
     finding.held_s_per_request = held.map(|it| HoldInterval { value: it.value, low: it.low, high: it.high });
     if waits_s.is_some() {
         advice::READ_ALL_ROWS.clone_into(&mut finding.fix);
+    } else if after {
+        advice::END_FIRST.clone_into(&mut finding.fix);
     }
     if let Some(longest_s) = route.longest_hold_s.filter(|_| !route.only_concurrent) {
         finding =

@@ -63,11 +63,13 @@ fn by(libraries: &[&str], software: Option<&Software>, statements: &[&str]) -> O
     if let Some((_, stack)) = LIBRARIES.iter().find(|(library, _)| libraries.contains(library)) {
         return Some(*stack);
     }
+    let quotes = statements.iter().any(|it| quotes_all(it));
     match runtime(software?)? {
-        Runtime::Node => Some(Stack::NodePg),
+        // Prisma's and others' statements are no work for a client of `pg`.
+        Runtime::Node => (!quotes).then_some(Stack::NodePg),
         Runtime::Jvm => Some(Stack::HikariCp),
-        Runtime::Python if statements.iter().any(|it| is_djangos(it)) => Some(Stack::Django),
-        Runtime::Python => Some(Stack::SqlAlchemy),
+        Runtime::Python if quotes => Some(Stack::Django),
+        Runtime::Python => statements.iter().any(|it| qualifies(it)).then_some(Stack::SqlAlchemy),
     }
 }
 
@@ -85,8 +87,17 @@ fn runtime(software: &Software) -> Option<Runtime> {
 }
 
 /// Django quotes each name: `SELECT "library_book"."id" FROM "library_book"`.
-fn is_djangos(statement: &str) -> bool {
-    statement.contains("\".\"") && !statement.contains(" AS ")
+fn quotes_all(statement: &str) -> bool {
+    statement.contains(" FROM \"") || statement.contains("UPDATE \"") || statement.contains("INTO \"")
+}
+
+/// SQLAlchemy puts the whole table's name before each column, and quotes neither: `SELECT orders.id FROM orders`.
+fn qualifies(statement: &str) -> bool {
+    let words: Vec<&str> = statement.split_whitespace().collect();
+    let tables = words.windows(2).filter(|pair| matches!(pair[0], "FROM" | "UPDATE" | "JOIN")).map(|pair| pair[1]);
+    tables
+        .map(|table| format!("{}.", table.trim_end_matches([',', ';'])))
+        .any(|table| words.iter().any(|word| word.starts_with(&table)))
 }
 
 #[cfg(test)]
@@ -104,6 +115,13 @@ mod tests {
         const ORM: &str = "SELECT orders.id, orders.town FROM orders WHERE orders.id = ?";
         for (seen, statement, expected) in [
             (software("uvicorn", "uvicorn", ""), ORM, Some(Stack::SqlAlchemy)),
+            (software("uvicorn", "uvicorn", ""), "SELECT id, town FROM orders WHERE id = $1", None),
+            (
+                software("waitress-serve", "waitress", ""),
+                "SELECT COUNT(*) AS \"__count\" FROM \"library_book\"",
+                Some(Stack::Django),
+            ),
+            (software("node server.js", "", ""), "SELECT \"public\".\"User\".\"id\" FROM \"public\".\"User\"", None),
             (software("python3.11 app.py", "Werkzeug/3.0.1 Python/3.11.2", ""), ORM, Some(Stack::SqlAlchemy)),
             (software("waitress-serve", "waitress", ""), DJANGO, Some(Stack::Django)),
             (software("node tickets.js", "", "Express"), ORM, Some(Stack::NodePg)),

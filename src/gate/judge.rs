@@ -50,7 +50,8 @@ impl ParsedRule {
         })
     }
 
-    fn concerns(&self, variant: VariantName) -> bool {
+    /// True if it judges this variant.
+    pub fn concerns(&self, variant: VariantName) -> bool {
         self.variants.is_empty() || self.variants.contains(&variant)
     }
 }

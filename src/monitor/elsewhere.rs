@@ -5,8 +5,8 @@ use super::activity::ServerText;
 use super::{APPLICATION_NAME, MonitorError, connection};
 use crate::database::Database;
 
-/// Groups that are given, those with the most sessions.
-const MOST_GROUPS: i64 = 5;
+/// Groups that are given, those with the most sessions: enough to find a service among many.
+const MOST_GROUPS: i64 = 200;
 
 /// $1: our own name; $2: seconds, for sessions that ran a query in the last so many; null for all.
 const ELSEWHERE: &str = "\

@@ -49,6 +49,9 @@ impl VariantRecord {
     }
 }
 
+/// Places that are written out.
+const PLACES: usize = 5;
+
 /// Places of the sessions, those of the target first; empty when there is none.
 pub fn elsewhere_in_words(groups: &[SessionsElsewhere]) -> String {
     let place = |group: &SessionsElsewhere| {
@@ -60,7 +63,13 @@ pub fn elsewhere_in_words(groups: &[SessionsElsewhere]) -> String {
         format!("{name}, database `{}`, role `{}`{process}", group.database, group.user)
     };
     let (own, others): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.process.is_some());
-    let list = |groups: &[&SessionsElsewhere]| groups.iter().map(|it| place(it)).collect::<Vec<_>>().join("; ");
+    let list = |groups: &[&SessionsElsewhere]| {
+        let mut places: Vec<String> = groups.iter().take(PLACES).map(|it| place(it)).collect();
+        if groups.len() > PLACES {
+            places.push(format!("{} more", groups.len() - PLACES));
+        }
+        places.join("; ")
+    };
     match (own.is_empty(), others.is_empty()) {
         (false, _) => format!("the target's sessions: {}", list(&own)),
         (true, false) => format!("other sessions: {}", list(&others)),

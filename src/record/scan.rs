@@ -23,6 +23,11 @@ pub struct ScanRecord {
 }
 
 impl ScanRecord {
+    /// True if of no route anything is known.
+    pub fn is_inconclusive(&self) -> bool {
+        self.routes.iter().all(|route| route.verdict == ScanVerdict::Unknown)
+    }
+
     /// The same with no verdict on any route, for this reason: the figures are of other sessions than the routes'.
     #[must_use]
     pub fn of_unknown(self, reason: &str) -> Self {
@@ -59,6 +64,13 @@ pub struct ScanPlan {
     /// True if clients also left before the answer; false in records of earlier programs.
     #[serde(default)]
     pub hang_up: bool,
+}
+
+impl ScanPlan {
+    /// True if each route was asked in one round alone, and nothing else was done: that finds plain cases only.
+    pub fn is_quick(&self) -> bool {
+        self.rounds == 1 && self.concurrent_s <= 0.0 && !self.hang_up
+    }
 }
 
 /// Thresholds of a verdict.

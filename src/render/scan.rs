@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::diagnosis::{Advice, Diagnosed, MORE_ADVICE};
 use super::fitted::FittedTable;
 use super::numbers::{count, percent, quantity, seconds, whole};
-use super::table::loaded;
+use super::table::targets_of;
 use super::text::plain;
 use crate::diagnose::{Finding, FindingKind};
-use crate::record::scan::{Estimate, ScanPlan, ScanRecord, ScanRoute, ScanSampling, ScanVerdict};
+use crate::record::scan::{Estimate, ScanRecord, ScanRoute, ScanSampling, ScanVerdict};
 use crate::record::{Format, Outcome, RunRecord};
 use crate::scenario::{Experiment, VariantName};
 use crate::units::Unit;
@@ -84,7 +84,7 @@ pub fn text(
 ) -> String {
     let mut text = String::new();
     let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
-    let (name, subject) = (record.scenario.name(), loaded(&record.scenario));
+    let (name, subject) = (record.scenario.name(), targets_of(&record.scenario));
     let mut say = |line: &str| prose(&mut text, line, width);
     say(&format!("{name} · scan · {subject} · PostgreSQL {version}"));
     if record.outcome == Outcome::Interrupted {
@@ -104,15 +104,20 @@ pub fn text(
     if advice == Advice::OfStack && diagnosed.iter().flat_map(|it| &it.findings).any(without_stack) {
         prose(&mut text, MORE_ADVICE, width);
     }
-    let left_out = not_asked(&record.scenario);
-    if !left_out.is_empty() {
+    if let Some(line) = skipped(&record.scenario) {
         text.push('\n');
-        let why = why_not_asked(&record.scenario);
-        prose(&mut text, &format!("Skipped, since they {why}: {}.", left_out.join(", ")), width);
+        prose(&mut text, &line, width);
     }
     // Writing to a `String` cannot fail.
     let _ = writeln!(text, "\nrecord  {}", folder.display());
     text
+}
+
+/// The routes that were not asked, in a sentence; `None` where all were.
+pub(super) fn skipped(experiment: &Experiment) -> Option<String> {
+    let left_out = not_asked(experiment);
+    let why = why_not_asked(experiment);
+    (!left_out.is_empty()).then(|| format!("Skipped, since they {why}: {}.", left_out.join(", ")))
 }
 
 /// Routes of a scenario that change data, where that is not allowed, and the other steps of journeys with one of them.
@@ -248,7 +253,7 @@ pub(super) fn left_behind(route: &ScanRoute) -> Option<u64> {
 /// Remarks on all routes together.
 pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
     let mut lines = Vec::new();
-    if is_quick(&scan.plan) {
+    if scan.plan.is_quick() {
         lines.push(
             "A quick scan finds plain cases only: without `--quick`, each route is asked longer, all are asked together, and \
              clients leave before the answer."
@@ -281,11 +286,6 @@ pub(super) fn remarks(scan: &ScanRecord) -> Vec<String> {
         lines.push("No quiet turn was observed: idle time of other sessions is unknown.".to_owned());
     }
     lines
-}
-
-/// True if each route was asked once alone, and nothing else was done.
-fn is_quick(plan: &ScanPlan) -> bool {
-    plan.rounds == 1 && plan.concurrent_s <= 0.0 && !plan.hang_up
 }
 
 /// A line of prose, made harmless, broken between words.

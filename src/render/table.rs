@@ -144,6 +144,14 @@ pub(super) fn loaded(experiment: &Experiment) -> String {
     }
 }
 
+/// Addresses of what is scanned.
+pub(super) fn targets_of(experiment: &Experiment) -> String {
+    match experiment {
+        Experiment::Service(service) => targets(service),
+        Experiment::Gateway(_) | Experiment::Watched(_) => loaded(experiment),
+    }
+}
+
 /// Addresses of a service: all its variants' URLs, each once.
 fn targets(service: &ServiceScenario) -> String {
     let mut urls: Vec<String> = Vec::new();

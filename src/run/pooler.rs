@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio_postgres::config::Host;
 
 use super::pooler_process::pooler_at;
-use super::remote_guard::is_loopback;
+use super::remote_guard::on_loopback;
 use super::target_database::servers_behind;
 use crate::database::Database;
 
@@ -28,18 +28,17 @@ impl PoolerError {
 
 /// Refuses a pooler of this machine, as far as its process shows.
 pub(super) async fn refuse_pooler(database: &Database) -> Result<(), PoolerError> {
-    let is_here = |host: &Host| match host {
-        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(is_loopback),
+    let here = |host: &Host| match host {
+        Host::Tcp(name) => on_loopback(name),
         #[cfg(unix)]
-        Host::Unix(_) => false,
+        Host::Unix(_) => None,
     };
-    if !database.config().get_hosts().iter().any(is_here) {
-        return Ok(());
-    }
-    for port in database.ports() {
-        if let Some(pooler) = pooler_at(port) {
-            let server = servers_behind(&[port]).await.first().map(|(_, server)| *server);
-            return Err(PoolerError { pooler, port, server });
+    for ip in database.config().get_hosts().iter().filter_map(here) {
+        for port in database.ports() {
+            if let Some(pooler) = pooler_at(SocketAddr::new(ip, port)) {
+                let server = servers_behind(&[port]).await.first().map(|(_, server)| *server);
+                return Err(PoolerError { pooler, port, server });
+            }
         }
     }
     Ok(())

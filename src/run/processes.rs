@@ -45,9 +45,16 @@ pub(super) fn with_sessions(ports: &[u16], servers: &[u16]) -> HashMap<u16, Sess
     known
 }
 
-/// The process that listens at one of these ports: of several, the first that was started.
-pub(super) fn listener(ports: &[u16]) -> Option<String> {
-    let (owners, listening) = (owners(), listening(ports));
+/// The process that is reached at this address: of several, the first that was started.
+pub(super) fn listener(address: SocketAddr) -> Option<String> {
+    let reached = |it: &TcpNetEntry| {
+        let (ip, wanted) = (it.local_address.ip().to_canonical(), address.ip().to_canonical());
+        it.state == TcpState::Listen
+            && it.local_address.port() == address.port()
+            && (ip == wanted || ip.is_unspecified())
+    };
+    let listening: BTreeSet<u64> = sockets().into_iter().filter(reached).map(|it| it.inode).collect();
+    let owners = owners();
     let listeners = owners.iter().filter(|it| it.sockets.iter().any(|inode| listening.contains(inode)));
     listeners.min_by_key(|it| it.stat.starttime).map(name)
 }

@@ -21,7 +21,7 @@ pub(super) fn connections_of(_ports: &[u16]) -> Vec<(SessionProcess, SocketAddr)
 }
 
 /// Unknown on this system.
-pub(super) fn listener(_ports: &[u16]) -> Option<String> {
+pub(super) fn listener(_address: SocketAddr) -> Option<String> {
     None
 }
 

@@ -12,7 +12,7 @@ pub trait Progress: Send + Sync {
     fn so_far(&self, _variant: VariantName, _named: &[ScanRoute]) {}
 
     /// Shows the routes of a scan, in the scenario's order; called after each turn.
-    fn routes(&self, _routes: &[RouteProgress]) {}
+    fn routes(&self, _variant: VariantName, _routes: &[RouteProgress]) {}
 }
 
 /// A route of a scan that goes on.

@@ -135,6 +135,14 @@ pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
+/// The loopback address that a host means; `None` for another machine.
+pub(super) fn on_loopback(host: &str) -> Option<IpAddr> {
+    if is_localhost(host) {
+        return Some(IpAddr::from(Ipv4Addr::LOCALHOST));
+    }
+    host.parse().ok().filter(|it| is_loopback(*it))
+}
+
 /// Names that mean this machine everywhere (RFC 6761), with the dot that ends a full name or without it.
 fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);

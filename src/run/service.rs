@@ -30,6 +30,9 @@ use crate::units::{Rate, Span};
 /// not reported by now is missing in the counter, which is a lower bound.
 const COUNTERS_SETTLE: Duration = Duration::from_millis(1200);
 
+/// Places of sessions elsewhere that a record has.
+const MOST_ELSEWHERE: usize = 5;
+
 /// The service that a scenario describes.
 pub(super) struct ServiceTarget<'a> {
     pub(super) scenario: &'a ServiceScenario,
@@ -228,9 +231,8 @@ impl RunningTarget for RunningService<'_> {
 
 impl RunningService<'_> {
     async fn software(&self) -> Option<Software> {
-        let path = self.scenario.target.health.as_deref().unwrap_or("/");
         let client = self.access.guard.client();
-        software_of(client, self.scenario.urls(self.name).first()?, path).await
+        software_of(client, self.scenario.urls(self.name).first()?, self.scenario.target.health.as_deref()).await
     }
 
     /// A service that connects for each request may have no session at any poll: the server has counted them all the same. Of
@@ -249,7 +251,10 @@ impl RunningService<'_> {
         match monitor::elsewhere(&self.access.database, Some(within_s)).await {
             Ok(groups) => {
                 let ports = self.ports();
-                attributed(groups, &ports, &self.access.database.ports())
+                let mut found = attributed(groups, &ports, &self.access.database.ports());
+                found.sort_by_key(|group| group.process.is_none());
+                found.truncate(MOST_ELSEWHERE);
+                found
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot find the service's sessions");

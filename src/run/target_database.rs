@@ -34,7 +34,7 @@ const PORT: u16 = 5432;
 pub async fn databases_of(target: &BaseUrl) -> Vec<TargetDatabase> {
     let mut found = Vec::new();
     for (process, address) in servers_behind(&[target.port()]).await {
-        let pooler = pooler_at(address.port()).filter(|_| is_loopback(address.ip()));
+        let pooler = pooler_at(address).filter(|_| is_loopback(address.ip()));
         let Some(pooler) = pooler else {
             found.push(TargetDatabase { address, process, pooler: None });
             continue;

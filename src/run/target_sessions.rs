@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::pooler::refuse_pooler;
 use super::pooler_process::pooler_at;
-use super::remote_guard::is_loopback;
+use super::remote_guard::{is_loopback, on_loopback};
 use super::{RunError, processes};
 use crate::database::Database;
 use crate::monitor::{self, Elsewhere};
@@ -30,21 +30,23 @@ pub(super) fn attributed(
     groups.into_iter().map(named).collect()
 }
 
-/// The sessions of the server that a database is of, by group, each with the process of the service at this URL that has one.
+/// The sessions of the server that a database is of, by group, each with the process of the service at this URL that has one; no
+/// process where the service runs on another machine.
 ///
 /// # Errors
 /// When the database cannot be asked.
 pub async fn sessions_of(service: &BaseUrl, database: &Database) -> Result<Vec<SessionsElsewhere>, RunError> {
     refuse_pooler(database).await?;
     let groups = monitor::elsewhere(database, None).await?;
-    Ok(attributed(groups, &[service.port()], &database.ports()))
+    let ports = on_loopback(service.host()).map(|_| service.port());
+    Ok(attributed(groups, ports.as_slice(), &database.ports()))
 }
 
 /// These ports, and those of the poolers of this machine to which the processes behind them are connected: their sessions are the
 /// target's, too.
 fn with_poolers(ports: &[u16]) -> Vec<u16> {
     let connections = processes::connections_of(ports).into_iter().map(|(_, address)| address);
-    let pooled = connections.filter(|it| is_loopback(it.ip()) && pooler_at(it.port()).is_some());
+    let pooled = connections.filter(|it| is_loopback(it.ip()) && pooler_at(*it).is_some());
     ports.iter().copied().chain(pooled.map(|it| it.port())).collect()
 }
 
@@ -54,6 +56,9 @@ pub(super) struct SessionProcesses {
     /// Dropped with this: then the thread ends.
     _lives: Sender<()>,
 }
+
+/// A pooler between target and server is looked for every so many look-ups, while the target has no session of its own.
+const LOOKS_FOR_POOLERS: u32 = 10;
 
 /// Time between two look-ups.
 const LOOKED_UP_EVERY: Duration = Duration::from_secs(1);
@@ -65,9 +70,9 @@ impl SessionProcesses {
         let found = Arc::clone(&known);
         let look = move || {
             let mut serving = target_ports.clone();
-            loop {
+            for look in 0_u32.. {
                 let clients = processes::with_sessions(&serving, &database_ports);
-                if clients.values().all(|it| !it.serves_target) {
+                if look % LOOKS_FOR_POOLERS == 0 && clients.values().all(|it| !it.serves_target) {
                     serving = with_poolers(&target_ports);
                 }
                 // A port is kept when its connection is gone: who asks may ask late.

@@ -1,7 +1,10 @@
 //! Whose sessions: a service's own are watched by its URL, also behind a pooler; a pooler is not taken for the server.
 
+use std::io::{BufRead, BufReader};
 use std::process::Output;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
@@ -43,7 +46,10 @@ async fn a_service_is_watched_by_its_url_and_a_neighbour_is_not() {
     let elsewhere = output(&place, Some(&server.url("postgres")), &["watch", &url, "--once"]);
     let error = text(&elsewhere.stderr);
     assert_eq!(elsewhere.status.code(), Some(3), "{error}");
-    assert!(error.contains("no session of") && error.contains("application `shop`, database `shop`"), "{error}");
+    assert!(
+        error.contains("cannot find a session of") && error.contains("application `shop`, database `shop`"),
+        "{error}"
+    );
 
     let nowhere = output(&place, None, &["watch", &url, "--once"]);
     let error = text(&nowhere.stderr);
@@ -78,10 +84,12 @@ async fn behind_a_pooler_the_server_is_watched_and_a_gate_on_held_seconds_scans(
     let scenario = place.tmp().join("shop.toml");
     let toml = format!(
         "name = \"shop\"\n[target]\nurl = \"{url}\"\n[database]\napplications = [\"shop\"]\n[load]\nusers = 3\n\
-         [[route]]\nroute = \"GET /recommendations\"\n[[gate]]\nrule = \"hold.seconds for GET /recommendations<50ms\"\n"
+         ramp_up = \"0s\"\nduration = \"4s\"\n[[route]]\nroute = \"GET /recommendations\"\n\
+         [[gate]]\nrule = \"hold.seconds for GET /recommendations<50ms\"\n[[gate]]\nrule = \"failure_rate<=1%\"\n"
     );
     std::fs::write(&scenario, toml).expect("a temporary file");
-    let judged = output(&place, Some(&server.url("shop")), &["gate", &scenario.display().to_string(), "--json"]);
+    let gate = ["gate", &scenario.display().to_string(), "--json"];
+    let judged = output(&place, Some(&server.url("shop")), &gate);
     let report: Value = serde_json::from_slice(&judged.stdout).expect("a document");
     assert_eq!(judged.status.code(), Some(99), "{report:#}\n{}", text(&judged.stderr));
     let rule = &report["rules"][0];
@@ -89,4 +97,17 @@ async fn behind_a_pooler_the_server_is_watched_and_a_gate_on_held_seconds_scans(
     assert!((0.2..0.3).contains(&held_s), "0.25 s are planted: {rule:#}");
     let reason = rule["reason"].as_str().expect("it says why");
     assert!(reason.starts_with("GET /recommendations holds its session"), "{reason}");
+    assert_eq!(report["rules"][1]["verdict"], "passed", "by a load before the scan: {report:#}");
+
+    let mut program = place.program();
+    let mut interrupted = program.env("DATABASE_URL", server.url("shop")).args(gate).spawn().expect("the program");
+    let progress = BufReader::new(interrupted.stderr.take().expect("a pipe"));
+    let is_loading = |line: &String| line.contains(" steady ");
+    assert!(progress.lines().map_while(Result::ok).any(|line| is_loading(&line)), "it loads");
+    kill(Pid::from_raw(i32::try_from(interrupted.id()).expect("a process id")), Signal::SIGINT).expect("it runs");
+    let interrupted = interrupted.wait_with_output().expect("it ends");
+    let report: Value = serde_json::from_slice(&interrupted.stdout).expect("a document");
+    assert_eq!(interrupted.status.code(), Some(130), "{report:#}");
+    assert_eq!(report["rules"].as_array().map(Vec::len), Some(2), "none is left out: {report:#}");
+    assert_eq!(report["rules"][0]["verdict"], "inconclusive", "{report:#}");
 }

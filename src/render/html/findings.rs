@@ -24,6 +24,15 @@ pub(super) fn headline(run: &ReportedRun<'_>) -> Option<String> {
     let (variant, finding) =
         worst.or_else(|| firsts.iter().find(|(_, it)| it.kind == FindingKind::CannotTell)).or(firsts.first())?;
     let title = plain(finding.title.trim_end_matches('.'), ERROR_MAX);
+    let others = run.diagnosed.iter().filter(|it| it.variant == *variant).flat_map(|it| it.findings.iter().skip(1));
+    let others: Vec<String> =
+        others.filter(|it| holds(finding) && holds(it)).filter_map(|it| it.route.clone()).collect();
+    let also = match others.as_slice() {
+        [] => String::new(),
+        [only] => format!("; so does {}", plain(only, NAME_MAX)),
+        _ => format!("; so do {} other routes", others.len()),
+    };
+    let title = title + &also;
     Some(if firsts.len() > 1 && finding.kind != FindingKind::Healthy {
         format!("{}: {title}", variant.name())
     } else {
@@ -38,7 +47,15 @@ pub(super) fn section(runs: &[ReportedRun<'_>]) -> Markup {
     }
     html! {
         section aria-labelledby="h-findings" {
-            h2 id="h-findings" { "What is wrong" }
+            @let is_trouble = runs.iter().flat_map(|run| run.diagnosed).flat_map(|it| &it.findings).any(Finding::is_trouble);
+            h2 id="h-findings" { @if is_trouble { "What is wrong" } @else { "What was found" } }
+            @if runs.iter().flat_map(|run| run.diagnosed).flat_map(|it| &it.findings).any(holds) {
+                p.note {
+                    "A request holds its session while its database connection is in a transaction and runs no statement: nobody \
+                     else can use the connection, and a pool is empty as soon as as many requests do so at once. What is slow meanwhile \
+                     (another service, a computation) does not need the database."
+                }
+            }
             @for run in runs {
                 @for diagnosed in run.diagnosed {
                     @if runs.len() > 1 || run.diagnosed.len() > 1 { h3 { (variant(runs, run, diagnosed)) } }
@@ -48,6 +65,10 @@ pub(super) fn section(runs: &[ReportedRun<'_>]) -> Markup {
             }
         }
     }
+}
+
+fn holds(finding: &Finding) -> bool {
+    matches!(finding.kind, FindingKind::HeldSession | FindingKind::LeakedSession)
 }
 
 fn variant(runs: &[ReportedRun<'_>], run: &ReportedRun<'_>, diagnosed: &Diagnosed) -> String {

@@ -101,7 +101,7 @@ fn body(runs: &[ReportedRun<'_>], columns: &[ReportColumn<'_>], title: &str) -> 
         (findings::section(runs))
         @if runs.len() > SIDE_BY_SIDE {
             (figures::trend(columns))
-        } @else {
+        } @else if !runs.iter().all(|run| story::is_scan(run.record)) {
             (figures::side_by_side(runs, columns))
         }
         (verdicts::section(runs))

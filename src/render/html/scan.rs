@@ -7,7 +7,7 @@ use super::chart::mark;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::scan::{ScanRecord, ScanRoute};
 use crate::render::numbers::{count, percent};
-use crate::render::scan::{held, left_behind, millis, per_second, remarks};
+use crate::render::scan::{held, left_behind, millis, per_second, remarks, skipped};
 
 /// Rows of the table.
 const ROWS_SHOWN: usize = 200;
@@ -35,7 +35,7 @@ pub(super) fn section(columns: &[ReportColumn<'_>]) -> Markup {
                         th scope="col" { "lock wait" }
                         th scope="col" { "leaked" }
                         th scope="col" { "sessions held" }
-                        th scope="col" { "pool full (req/s)" }
+                        th scope="col" { "full at (req/s)" }
                         th.text scope="col" { "last statement" }
                     } }
                     tbody { @for (column, route) in rows.take(ROWS_SHOWN) { (row(column, route)) } }
@@ -44,6 +44,7 @@ pub(super) fn section(columns: &[ReportColumn<'_>]) -> Markup {
             @for (column, scan) in &scans {
                 @if scans.len() > 1 { p.note { (column.label) } }
                 @for line in remarks(scan) { p.note { (plain(&line, ERROR_MAX)) } }
+                @if let Some(line) = skipped(&column.run.record.scenario) { p.note { (plain(&line, ERROR_MAX)) } }
             }
         }
     }

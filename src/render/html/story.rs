@@ -7,7 +7,7 @@ use super::findings::headline;
 use super::text::{ERROR_MAX, NAME_MAX, plain};
 use crate::record::{Outcome, RunRecord, Summary};
 use crate::render::numbers::{change, count, percent, seconds, whole};
-use crate::render::table::loaded;
+use crate::render::table::{loaded, targets_of};
 use crate::scenario::{SessionScope, VariantName};
 
 /// Notes of a scenario that are shown.
@@ -27,20 +27,27 @@ pub(super) fn head(runs: &[ReportedRun<'_>], title: &str) -> Markup {
                     }
                     @if runs.len() > 1 { @if let Some(headline) = headline(run) { p { strong { (headline) } } } }
                     @for warning in warnings(run) { p.warning role="note" { strong { "! " } (warning) } }
-                    p.lead { (sentence(run.record)) }
+                    @if !is_scan(run.record) { p.lead { (sentence(run.record)) } }
                 }
             }
         }
     }
 }
 
+/// True if its routes were scanned, and no load made.
+pub(super) fn is_scan(record: &RunRecord) -> bool {
+    !record.variants.is_empty() && record.variants.values().all(|variant| variant.scan.is_some())
+}
+
 /// Load in one line.
 fn shape(record: &RunRecord) -> String {
     let version = record.variants.values().next().map_or("–", |variant| variant.postgres_version.as_str());
+    let subject =
+        if is_scan(record) { format!("scan of {}", targets_of(&record.scenario)) } else { loaded(&record.scenario) };
     format!(
         "{} · {} · PostgreSQL {} · {}",
         plain(record.scenario.name(), NAME_MAX),
-        plain(&loaded(&record.scenario), NAME_MAX),
+        plain(&subject, NAME_MAX),
         plain(version, NAME_MAX),
         started(record),
     )
@@ -101,7 +108,7 @@ pub(super) fn sentence(record: &RunRecord) -> String {
         record.in_order().into_iter().map(|(scope, variant)| (scope, &variant.summary)).collect();
     let clause_of = |(index, (scope, summary)): (usize, &(VariantName, &Summary))| {
         let said_before = index > 0 && variants[index - 1].1.idle_in_transaction_peak.is_some();
-        clause(*scope, summary, if said_before { Wording::Again } else { Wording::First })
+        clause(*scope, variants.len() == 1, summary, if said_before { Wording::Again } else { Wording::First })
     };
     let clauses: Vec<String> = variants.iter().enumerate().map(clause_of).collect();
     let mut lines = match clauses.as_slice() {
@@ -125,12 +132,14 @@ enum Wording {
 }
 
 /// `with the session held over the request, 514 of 1 440 sessions sat idle in transaction at once, …`
-fn clause(scope: VariantName, summary: &Summary, wording: Wording) -> String {
+fn clause(scope: VariantName, is_alone: bool, summary: &Summary, wording: Wording) -> String {
     let with = match scope.scope() {
-        Some(SessionScope::Held) => "with the session held over the whole request".to_owned(),
-        Some(SessionScope::Scoped) => "with a session of its own for the permission check".to_owned(),
-        Some(other) => format!("with the session scope {}", other.name()),
-        None => format!("in {scope}"),
+        Some(SessionScope::Held) => "with the session held over the whole request, ".to_owned(),
+        Some(SessionScope::Scoped) => "with a session of its own for the permission check, ".to_owned(),
+        Some(other) => format!("with the session scope {}, ", other.name()),
+        // The only one that a service has is nobody's name.
+        None if is_alone => String::new(),
+        None => format!("in {scope}, "),
     };
     let mut parts = Vec::new();
     if let Some(peak) = summary.idle_in_transaction_peak {
@@ -162,9 +171,9 @@ fn clause(scope: VariantName, summary: &Summary, wording: Wording) -> String {
         None => {}
     }
     match parts.split_last() {
-        None => format!("{with}, nothing could be measured"),
-        Some((only, [])) => format!("{with}, {only}"),
-        Some((last, first)) => format!("{with}, {} and {last}", first.join(", ")),
+        None => format!("{with}nothing could be measured"),
+        Some((only, [])) => format!("{with}{only}"),
+        Some((last, first)) => format!("{with}{} and {last}", first.join(", ")),
     }
 }
 

@@ -310,7 +310,7 @@ impl<'a> ScanScheduler<'a> {
             requests: route.requests,
             most: most.max(route.requests),
         };
-        self.arm.progress.routes(&routes.iter().enumerate().map(one).collect::<Vec<_>>());
+        self.arm.progress.routes(self.arm.name, &routes.iter().enumerate().map(one).collect::<Vec<_>>());
     }
 
     /// A route alone, and once more when it leaves sessions behind.
