@@ -165,7 +165,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 /// The JSON on stdout of a program that ended well.
 pub(crate) fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}: {}", output.status, text(&output.stderr));
+    assert!(output.status.success(), "{}: {}\n{}", output.status, text(&output.stderr), text(&output.stdout));
     serde_json::from_slice(&output.stdout).expect("JSON on stdout")
 }
 
