@@ -172,7 +172,7 @@ pub(super) fn database_of(scenario: &str, args: &DiscoverArgs) -> Result<Option<
     match (given_by(&variable), &args.env_file) {
         (Some(given), _) => Ok(Some(given)),
         (None, Some(path)) => of_file(path).map(Some),
-        (None, None) => Err(nobody_gives(Some(&service))?),
+        (None, None) => Err(no_database(Some(&service))?),
     }
 }
 
@@ -195,7 +195,7 @@ fn of_file(path: &Path) -> Result<DatabaseUrl, ByUrlError> {
 pub(super) fn database_given(service: Option<&BaseUrl>) -> Result<DatabaseUrl, ByUrlError> {
     match given_by(&variable) {
         Some(given) => Ok(given),
-        None => Err(nobody_gives(service)?),
+        None => Err(no_database(service)?),
     }
 }
 
@@ -213,7 +213,7 @@ fn given_by(variable: &dyn Fn(&str) -> Option<String>) -> Option<DatabaseUrl> {
 }
 
 /// The error that no database is given, with the server that the service is connected to.
-fn nobody_gives(service: Option<&BaseUrl>) -> Result<ByUrlError, ByUrlError> {
+fn no_database(service: Option<&BaseUrl>) -> Result<ByUrlError, ByUrlError> {
     let Some(service) = service else { return Ok(ByUrlError::NoDatabase { found: Vec::new() }) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ByUrlError::Start)?;
     Ok(ByUrlError::NoDatabase { found: runtime.block_on(databases_of(service)) })

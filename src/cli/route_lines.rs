@@ -104,9 +104,9 @@ pub(super) struct RouteLog(Mutex<BTreeSet<(VariantName, String)>>);
 
 impl RouteLog {
     pub(super) fn new_lines(&self, variant: VariantName, routes: &[RouteProgress]) -> Vec<String> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut printed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = |it: &&RouteProgress| {
-            it.verdict == ScanVerdict::Fine && it.is_settled && told.insert((variant, it.route.clone()))
+            it.verdict == ScanVerdict::Fine && it.is_settled && printed.insert((variant, it.route.clone()))
         };
         let new: Vec<&RouteProgress> = routes.iter().filter(is_new).collect();
         new.into_iter().map(|it| format!("{:<6} so far: {} is fine alone", variant.name(), plain(&it.route))).collect()

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Software {
     /// The process that listens, with its script: `uvicorn`, `node server.js`.
     pub process: Option<String>,
-    /// Header `Server` of an answer.
+    /// Header `Server` of its health check.
     pub server: Option<String>,
-    /// Header `X-Powered-By` of an answer.
+    /// Header `X-Powered-By` of its health check.
     pub powered_by: Option<String>,
 }

@@ -153,7 +153,7 @@ fn one(text: &mut String, variant: VariantName, scan: &ScanRecord, width: Option
     text.push_str(&table(scan, width));
 }
 
-/// A finding: what, with which statement, what to do, where that was not said before.
+/// A finding: title, statement, advice. `given` is the advice of the finding before, which is not repeated.
 fn found(text: &mut String, finding: &Finding, given: &mut Vec<String>, advice: Advice, width: Option<usize>) {
     text.push('\n');
     prose(text, &finding.title, width);

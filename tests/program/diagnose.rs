@@ -72,7 +72,7 @@ fn nobody_is_named() {
 #[test]
 fn the_end_of_a_run_says_what_is_wrong() {
     let place = Place::new();
-    // On a slow machine a pool of eight answers a few requests a second: long enough for a route to be told.
+    // On a slow machine a pool of eight answers a few requests a second: long enough to name a route.
     let output = place.output(&["run", SMALL, "--variant", "held", "--duration", "10s"]);
     let table = text(&output.stdout);
     assert!(table.contains("What is wrong: POST /rpc tools/call holds its session"), "{table}");
